@@ -1,0 +1,42 @@
+"""Pixel statistics of change-detection masks, and losses of saved predictions.
+
+`cdstats.ratio` counts changed and unchanged pixels; `cdstats.losses` holds the losses
+for training. Names are loaded when they are first used, so that importing the package
+costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdstats.core.errors import CdstatsError, DataError, UsageError
+    from cdstats.scan.ratio import RatioResult, ratio
+
+__version__ = "0.1.0"
+__all__ = [
+    "CdstatsError",
+    "DataError",
+    "RatioResult",
+    "UsageError",
+    "__version__",
+    "ratio",
+]
+_HOMES = {
+    "CdstatsError": "cdstats.core.errors",
+    "DataError": "cdstats.core.errors",
+    "UsageError": "cdstats.core.errors",
+    "RatioResult": "cdstats.scan.ratio",
+    "ratio": "cdstats.scan.ratio",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cdstats' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""Floor 4: the command line. ``app`` is the Typer object, ``run`` the entry point."""
+
+from cdstats.cli.main import app, run
+
+__all__ = ["app", "run"]

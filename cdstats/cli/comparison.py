@@ -1,0 +1,92 @@
+"""``--against``: published counts or an earlier run beside the measured counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from cdstats.core.errors import UsageError
+from cdstats.core.reference import beside_published, published_of
+from cdstats.report.tables import Format
+
+if TYPE_CHECKING:
+    from cdstats.core.reference import Difference
+    from cdstats.scan.ratio import RatioResult
+
+_MOST_DIFFERENCES: Final = 50
+_COLUMNS: Final = (
+    *("dataset", "split", "published_dataset", "published_changed"),
+    *("published_unchanged", "published_change_ratio"),
+    *("changed_difference", "unchanged_difference"),
+)
+
+
+def known_reference(text: str | None) -> str | Path | None:
+    """The file or the published name that ``--against`` means.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if text is None:
+        return None
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.suffix.lower() in (".csv", ".json"):
+        raise UsageError(f"--against {text}: no such file")
+    published_of(text)
+    return text
+
+
+def compare(result: RatioResult, reference: str | Path, output: Format) -> bool:
+    """Print the comparison; whether an integer differs from an earlier run."""
+    if isinstance(reference, Path):
+        return _compare_saved(result, reference, output)
+    _print_published(result, reference, output)
+    return False
+
+
+def _print_published(result: RatioResult, name: str, output: Format) -> None:
+    """Published counts: below the table, or on standard error beside other formats."""
+    from cdstats.report.terminal import (
+        messages_console,
+        print_records,
+        results_console,
+    )
+
+    rows = beside_published(result.datasets, name)
+    console = results_console() if output is Format.TABLE else messages_console()
+    if not rows:
+        typer.echo(f"note: nothing published under {name!r} fits these rows", err=True)
+        return
+    console.print()
+    print_records(console, rows, _COLUMNS)
+    for note in dict.fromkeys(f"{row.status}: {row.source}" for row in rows):
+        console.print(note, style="dim", markup=False)
+
+
+def _compare_saved(result: RatioResult, path: Path, output: Format) -> bool:
+    from cdstats.scan.saved import against_saved
+
+    found = against_saved(result, path)
+    to_stderr = output is not Format.TABLE
+    if not found:
+        typer.echo(f"no count differs from {path}", err=to_stderr)
+        return False
+    typer.echo(f"{len(found):,} counts differ from {path}:", err=to_stderr)
+    for difference in found[:_MOST_DIFFERENCES]:
+        typer.echo(f"  {difference}", err=to_stderr)
+    if len(found) > _MOST_DIFFERENCES:
+        typer.echo(f"  and {len(found) - _MOST_DIFFERENCES:,} more", err=to_stderr)
+    if not _names_images(found):
+        typer.echo(
+            f"  {path} holds no image rows: compare with a --csv file to see them",
+            err=to_stderr,
+        )
+    return True
+
+
+def _names_images(found: list[Difference]) -> bool:
+    return any(difference.is_image for difference in found)

@@ -1,0 +1,139 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdstats.report.tables import Format
+
+
+def _preset_names(incomplete: str) -> list[str]:
+    from cdstats.core.presets import presets
+
+    return [p.name for p in presets() if p.name.startswith(incomplete)]
+
+
+_RULE = "Rule"
+_SELECT = "Selection"
+_OUTPUT = "Output"
+_RUN = "Run"
+
+Changed = Annotated[
+    str | None,
+    typer.Option(
+        help="Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.",
+        metavar="RULE",
+        rich_help_panel=_RULE,
+    ),
+]
+Unchanged = Annotated[
+    str | None,
+    typer.Option(
+        help="Values that are unchanged.", metavar="RULE", rich_help_panel=_RULE
+    ),
+]
+Ignore = Annotated[
+    str | None,
+    typer.Option(
+        help="Values in no ratio. Alone, the other values are detected.",
+        metavar="RULE",
+        rich_help_panel=_RULE,
+    ),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="Encoding of a public dataset; `cdstats presets` lists them.",
+        metavar="NAME",
+        autocompletion=_preset_names,
+        rich_help_panel=_RULE,
+    ),
+]
+Band = Annotated[
+    int | None,
+    typer.Option(
+        help="Band that holds the mask, counted from 1.",
+        metavar="N",
+        min=1,
+        rich_help_panel=_SELECT,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="Read this split only.", metavar="NAME", rich_help_panel=_SELECT),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns to print, as a comma list.",
+        metavar="A,B",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+OutputFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format", help="Format of standard output.", rich_help_panel=_OUTPUT
+    ),
+]
+CsvFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        help="Write the image rows to this file.",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+SummaryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary",
+        help="Write the dataset and split rows: .csv, .json, .md or .tex.",
+        metavar="FILE",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+FromFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Read the image rows of an earlier --csv instead of masks.",
+        metavar="FILE",
+        rich_help_panel=_SELECT,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Worker processes; by default as many as pay.",
+        metavar="N",
+        min=1,
+        rich_help_panel=_RUN,
+    ),
+]
+MaxFailed = Annotated[
+    int,
+    typer.Option(
+        help="Exit with 0 up to this many failed files.",
+        metavar="N",
+        min=0,
+        rich_help_panel=_RUN,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop at the first failed file.", rich_help_panel=_RUN
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=_RUN
+    ),
+]

@@ -1,0 +1,193 @@
+"""Where results go: checked before a file is read, written when all is counted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cdstats
+from cdstats.core.errors import UsageError
+from cdstats.core.records import ALL, ImageRecord, SummaryRecord, columns
+from cdstats.io.signatures import file_format
+from cdstats.report import tables
+from cdstats.report.columns import choose_columns, image_columns, summary_columns
+from cdstats.report.files import write_whole
+from cdstats.report.tables import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.records import Record
+    from cdstats.scan.ratio import RatioResult
+
+SUMMARY_FORMATS: Final = {
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+}
+MOST_IMAGES: Final = 20
+"""Image rows that a table adds by itself."""
+
+
+class By(Enum):
+    """Which rows to print."""
+
+    IMAGE = "image"
+    SPLIT = "split"
+    DATASET = "dataset"
+
+
+class Sort(Enum):
+    """The order of image rows."""
+
+    PATH = "path"
+    CHANGE_RATIO = "change-ratio"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Formats, rows, columns and files of one run.
+
+    Raises:
+        UsageError: If a file's ending names no format, or a column does not exist.
+    """
+
+    format: Format
+    by: By | None
+    sort: Sort
+    columns: str | None
+    csv: Path | None
+    summary: Path | None
+
+    def __post_init__(self) -> None:
+        choose_columns(self.columns, self._kind)
+        if self.summary and self.summary.suffix.lower() not in SUMMARY_FORMATS:
+            raise UsageError(
+                f"--summary {self.summary}: expected a name that ends in "
+                f"{', '.join(SUMMARY_FORMATS)}"
+            )
+
+    @property
+    def _kind(self) -> type[Record]:
+        return ImageRecord if self.by is By.IMAGE else SummaryRecord
+
+    def refuse_inputs(self, inputs: Sequence[str | Path | None]) -> None:
+        """Refuse to write over what is read.
+
+        Raises:
+            UsageError: If an output is an input, or a file in a format of masks.
+        """
+        for path in (self.csv, self.summary):
+            if path is None:
+                continue
+            if path.is_dir() or not path.absolute().parent.is_dir():
+                raise UsageError(
+                    f"{path}: cannot be written: no such folder, or a folder"
+                )
+            given = [Path(str(text).removeprefix("@")) for text in inputs if text]
+            if path.exists() and (_same(path, given) or _is_mask(path)):
+                raise UsageError(
+                    f"{path}: would overwrite an input; choose another name"
+                )
+
+    def images(self, result: RatioResult) -> list[ImageRecord]:
+        """Image rows in the order asked for: most change first, failed ones last."""
+        rows = list(result.images)
+        if self.sort is Sort.PATH:
+            return rows
+        name = self.sort.value.replace("-", "_")
+        ok = [row for row in rows if getattr(row, name) is not None]
+        rest = [row for row in rows if getattr(row, name) is None]
+        return sorted(ok, key=lambda row: -getattr(row, name)) + rest
+
+    def datasets(self, result: RatioResult) -> list[SummaryRecord]:
+        """Dataset rows, with their splits unless datasets alone were asked for."""
+        rows = result.datasets
+        return [row for row in rows if self.by is not By.DATASET or row.split == ALL]
+
+    def write(self, result: RatioResult) -> None:
+        """Write the files that were asked for."""
+        if self.csv:
+            rows = self.images(result)
+            write_whole(self.csv, tables.to_csv(rows, columns(ImageRecord)))
+        if self.summary:
+            kind = SUMMARY_FORMATS[self.summary.suffix.lower()]
+            write_whole(self.summary, _summary_text(result, kind))
+
+    def print(self, result: RatioResult) -> None:
+        """Print the results to standard output."""
+        if self.format is Format.TABLE:
+            self._print_tables(result)
+            return
+        rows: Sequence[Record] = self.datasets(result)
+        if self.by is By.IMAGE:
+            rows = self.images(result)
+        print(self._text(rows, result), end="")  # noqa: T201 - the result itself
+
+    def _print_tables(self, result: RatioResult) -> None:
+        from cdstats.report.terminal import print_records, results_console, rule_notes
+
+        console = results_console()
+        chosen = choose_columns(self.columns, self._kind)
+        datasets, images = self.datasets(result), self.images(result)
+        if self.by is not By.IMAGE and datasets:
+            print_records(console, datasets, chosen or summary_columns(datasets))
+            chosen = None
+        few = self.by is None and len(images) <= MOST_IMAGES
+        if (self.by is By.IMAGE or few) and images:
+            if self.by is None:
+                console.print()
+            print_records(console, images, chosen or image_columns(images))
+        if datasets:
+            console.print()
+            for note in rule_notes(datasets, cdstats.__version__):
+                console.print(note, style="dim", markup=False)
+
+    def _text(self, rows: Sequence[Record], result: RatioResult) -> str:
+        if self.format is Format.JSON:
+            datasets, images = self.datasets(result), self.images(result)
+            return tables.to_json({"datasets": datasets, "images": images})
+        chosen = choose_columns(self.columns, self._kind)
+        if self.format is Format.CSV:
+            return tables.to_csv(rows, chosen or columns(self._kind))
+        if self.format is Format.JSONL:
+            return tables.to_jsonl(rows, chosen or columns(self._kind))
+        return _paper_text(self.format, rows, chosen, result)
+
+
+def _paper_text(
+    kind: Format,
+    rows: Sequence[Record],
+    chosen: tuple[str, ...] | None,
+    result: RatioResult,
+) -> str:
+    """Rows as Markdown or LaTeX, with the columns of the terminal and footnotes."""
+    from cdstats.report.terminal import rule_notes
+
+    images = [row for row in rows if isinstance(row, ImageRecord)]
+    summaries = [row for row in rows if isinstance(row, SummaryRecord)]
+    shown = chosen or (image_columns(images) if images else summary_columns(summaries))
+    write = tables.to_markdown if kind is Format.MARKDOWN else tables.to_latex
+    return write(rows, shown, rule_notes(result.datasets, cdstats.__version__))
+
+
+def _summary_text(result: RatioResult, kind: Format) -> str:
+    if kind is Format.JSON:
+        return tables.to_json({"datasets": result.datasets})
+    if kind is Format.CSV:
+        return tables.to_csv(result.datasets, columns(SummaryRecord))
+    return _paper_text(kind, result.datasets, None, result)
+
+
+def _same(path: Path, others: Sequence[Path]) -> bool:
+    return any(other.exists() and os.path.samefile(path, other) for other in others)  # noqa: PTH121
+
+
+def _is_mask(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file_format(file.read(16)) is not None

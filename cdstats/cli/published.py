@@ -1,0 +1,47 @@
+"""``cdstats published``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cdstats.cli import options
+from cdstats.cli.main import app
+from cdstats.report.tables import Format
+
+_COLUMNS = (
+    "dataset",
+    "split",
+    "images",
+    "changed",
+    "unchanged",
+    "change_ratio",
+    "status",
+)
+_NOTE = (
+    "change_ratio: changed / unchanged; with %, changed / total as published. exact: "
+    "the sum closes; rounded: float32-rounded by its source; sampled: from a sample; "
+    "second-hand: quoted or not checkable."
+)
+
+
+@app.command()
+def published(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A dataset, or DASNet; all by default.", metavar="NAME"),
+    ] = None,
+    output_format: options.OutputFormat = Format.TABLE,
+) -> None:
+    """List published pixel counts with their sources."""
+    from cdstats.core.reference import EVERY, UNVERIFIED, published_of
+    from cdstats.report.lists import print_list
+
+    rows = published_of(name or EVERY)
+    notes = [_NOTE]
+    if any(row.is_dasnet for row in rows):
+        notes.append(f"DASNet rows (arXiv:2003.03608): {UNVERIFIED}.")
+    if name is not None:
+        notes += dict.fromkeys(f"{row.dataset}: {row.source}" for row in rows)
+    print_list(rows, _COLUMNS, output_format, notes)

@@ -1,0 +1,114 @@
+"""``cdstats ratio``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdstats.cli import options
+from cdstats.cli.main import app
+from cdstats.cli.outputs import By, Outputs, Sort
+from cdstats.core.errors import UsageError
+from cdstats.report.tables import Format
+
+if TYPE_CHECKING:
+    from cdstats.scan.ratio import RatioResult
+
+
+@app.command()
+def ratio(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Masks: files, folders, globs, patterns, @list.txt or -; "
+            "NAME=PATH names the dataset.",
+            metavar="[NAME=]PATH",
+            show_default=False,
+        ),
+    ] = None,
+    changed: options.Changed = None,
+    unchanged: options.Unchanged = None,
+    ignore: options.Ignore = None,
+    preset: options.PresetName = None,
+    band: options.Band = None,
+    split: options.Split = None,
+    from_file: options.FromFile = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="Rows to print; by default splits.", rich_help_panel="Output"
+        ),
+    ] = None,
+    sort: Annotated[
+        Sort, typer.Option(help="Order of image rows.", rich_help_panel="Output")
+    ] = Sort.PATH,
+    columns: options.Columns = None,
+    output_format: options.OutputFormat = Format.TABLE,
+    csv: options.CsvFile = None,
+    summary: options.SummaryFile = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Set published counts, or the file of an earlier run, beside.",
+            metavar="NAME|FILE",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    jobs: options.Jobs = None,
+    max_failed: options.MaxFailed = 0,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Count the changed and unchanged pixels of change masks.
+
+    Prints a row for each dataset and split: changed pixels, unchanged pixels and
+    their ratio, as in the dataset table of the DASNet paper. Which stored values mean
+    changed is found from the masks, or named with --changed and --unchanged or a
+    --preset.
+    """
+    from cdstats.cli.comparison import compare, known_reference
+    from cdstats.cli.screen import progress_bar, show_messages
+    from cdstats.scan.ratio import ratio as count
+    from cdstats.scan.saved import ratio_from
+
+    outputs = Outputs(output_format, by, sort, columns, csv, summary)
+    reference = known_reference(against)
+    outputs.refuse_inputs([*(paths or []), from_file, against])
+    if from_file is not None:
+        rules = (changed, unchanged, ignore, preset, band, split, jobs)
+        _refuse_with_from(paths, rules)
+        result = ratio_from(from_file)
+    elif paths:
+        with progress_bar(quiet) as progress:
+            result = count(
+                paths,
+                changed=changed,
+                unchanged=unchanged,
+                ignore=ignore,
+                preset=preset,
+                band=band,
+                split=split,
+                jobs=jobs,
+                strict=strict,
+                progress=progress,
+            )
+    else:
+        raise UsageError("no masks named: give a PATH, or --from FILE.csv")
+    show_messages(result.messages, result.images, quiet)
+    outputs.write(result)
+    outputs.print(result)
+    differs = compare(result, reference, output_format) if reference else False
+    raise typer.Exit(int(differs or _has_failed(result, max_failed)))
+
+
+def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> None:
+    if paths or any(rule is not None for rule in rules):
+        raise UsageError(
+            "--from reads rows that are counted already; leave out PATH, rules, --band, "
+            "--split and --jobs"
+        )
+
+
+def _has_failed(result: RatioResult, max_failed: int) -> bool:
+    return result.unread > 0 or result.failed > max_failed

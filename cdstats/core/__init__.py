@@ -1,0 +1,1 @@
+"""Floor 1: counts, sums, rules and losses as plain numbers; no files, no tensors."""

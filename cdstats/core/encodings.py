@@ -1,0 +1,225 @@
+"""What the values of one mask can mean, looked at alone.
+
+`cdstats.core.detection` decides for a whole split from these readings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.counts import NAN, MaskCounts, Value
+from cdstats.core.labels import (
+    Label,
+    LabelRule,
+    half_transparent_text,
+    names_text,
+    shares_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FEW_BETWEEN: Final = 0.001
+"""Share of pixels between 0 and 255 up to which they are strays."""
+NEAR: Final = 32
+"""Levels from 0 or 255 within which a smeared mask keeps its pixels."""
+NEAR_SHARE: Final = 0.95
+MANY_LEVELS: Final = 32
+"""More values than this are levels; up to it they can be codes."""
+
+
+class Kind(Enum):
+    """What the values of a mask look like."""
+
+    EMPTY = "no valid pixel"
+    ONE_VALUE = "one value"
+    ZERO_ONE = "0 and 1"
+    ZERO_255 = "0 and 255"
+    SMEARED = "0 and 255, smeared"
+    CODES = "codes"
+    NO_MASK = "no mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one mask can mean by itself.
+
+    Attributes:
+        kind: What its values look like.
+        values: Pixels of each value that counts: neither nodata nor ignored by a rule.
+        reason: Why it is no mask, or what its nodata value takes away.
+        declared: The declared nodata value if the file holds it, else None.
+        jpeg: Whether it was compressed with loss.
+    """
+
+    kind: Kind
+    values: Mapping[Value, int]
+    reason: str = ""
+    declared: Value | None = None
+    jpeg: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that count."""
+        return sum(self.values.values())
+
+    @property
+    def takes_a_class(self) -> bool:
+        """Whether nodata takes one value of a 0/1 or 0/255 pair away."""
+        return self.kind is Kind.ONE_VALUE and {*self.values, self.declared} in (
+            {0, 1},
+            {0, 255},
+        )
+
+
+def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
+    """Say what the values of a mask can mean when nothing else is known.
+
+    Args:
+        mask: The counts of one file.
+        ignore: A rule that names ignored values alone, or nothing.
+
+    Example:
+        >>> from cdstats.core.counts import ValueCounts
+        >>> mask = MaskCounts(2, 2, ValueCounts({0: 3, 255: 1}))
+        >>> read_encoding(mask, LabelRule()).kind
+        <Kind.ZERO_255: '0 and 255'>
+    """
+    values = {
+        value: pixels
+        for value, pixels in mask.counts.values.items()
+        if ignore.label_in(mask, value) is not Label.IGNORED
+    }
+    declared = mask.nodata if mask.nodata in mask.counts.values else None
+    jpeg = mask.format == "JPEG"
+    reason = _no_mask_reason(mask, values)
+    kind = Kind.NO_MASK if reason else _kind(values, jpeg)
+    if kind is Kind.CODES and len(values) > MANY_LEVELS:
+        kind, reason = Kind.NO_MASK, image_text(values)
+    return Reading(kind, values, reason, declared, jpeg)
+
+
+def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
+    if not values:
+        return Kind.EMPTY
+    if len(values) == 1:
+        return Kind.ONE_VALUE
+    if set(values) == {0, 1}:
+        return Kind.ZERO_ONE
+    if set(values) == {0, 255}:
+        return Kind.ZERO_255
+    return Kind.SMEARED if is_smeared(values, jpeg) else Kind.CODES
+
+
+def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
+    """Whether values are 0 and 255 with strays, or two peaks of a lossy mask.
+
+    Strays are under 0.1 % of the pixels. Two peaks hold 95 % of the pixels within 32
+    levels of 0 or 255, and each stands above the levels next to it. Discrete codes
+    such as 0, 2, 255 are no peaks, so a lossless mask must hold more than 32 levels.
+    """
+    levels = {v: n for v, n in values.items() if isinstance(v, int)}
+    if len(levels) < len(values) or min(levels) < 0 or max(levels) > 255:
+        return False
+    total = sum(levels.values())
+    between = total - levels.get(0, 0) - levels.get(255, 0)
+    if {0, 255} <= levels.keys() and between < FEW_BETWEEN * total:
+        return True
+    return (jpeg or len(levels) > MANY_LEVELS) and has_two_peaks(levels)
+
+
+def has_two_peaks(levels: Mapping[int, int]) -> bool:
+    """Whether grey levels gather near 0 and near 255, with a peak at each.
+
+    Example:
+        >>> has_two_peaks({0: 90, 40: 1, 250: 9}), has_two_peaks({0: 5, 1: 4, 2: 1})
+        (True, False)
+    """
+    low, above_low = _between(levels, 0, NEAR), _between(levels, NEAR, 2 * NEAR)
+    high = _between(levels, 256 - NEAR, 256)
+    below_high = _between(levels, 256 - 2 * NEAR, 256 - NEAR)
+    near = low + high >= NEAR_SHARE * sum(levels.values())
+    return near and low > above_low and high > below_high
+
+
+def _between(levels: Mapping[int, int], start: int, stop: int) -> int:
+    return sum(pixels for level, pixels in levels.items() if start <= level < stop)
+
+
+def follows_peaks(reading: Reading) -> bool:
+    """Whether a mask agrees with a split of smeared 0/255 masks.
+
+    It may have no peak of its own, but its pixels keep to the ends, and some lie in
+    the upper half: a 0/1 mask among 0/255 ones must not pass as wholly unchanged.
+    """
+    levels = {v: n for v, n in reading.values.items() if isinstance(v, int)}
+    if not levels or len(levels) < len(reading.values):
+        return not reading.values
+    if len(levels) == 1:
+        return min(levels) in (0, 255)
+    near = _between(levels, 0, NEAR) + _between(levels, 256 - NEAR, 256)
+    ends = min(levels) >= 0 and max(levels) <= 255
+    return ends and max(levels) >= 128 and near >= NEAR_SHARE * reading.pixels
+
+
+def _no_mask_reason(mask: MaskCounts, values: Mapping[Value, int]) -> str:
+    """Why the values are those of no mask, or an empty text."""
+    if mask.counts.half_transparent:
+        return half_transparent_text(mask)
+    colours = [value for value in values if str(value).startswith("#")]
+    if colours:
+        return _colour_text(values, len(colours))
+    numbers = [value for value in values if not isinstance(value, str)]
+    if NAN in values or (numbers and min(numbers) < 0):
+        return _negative_text(mask, values, numbers)
+    if any(isinstance(number, float) for number in numbers):
+        return _fraction_text(numbers)
+    return ""
+
+
+def _colour_text(values: Mapping[Value, int], colours: int) -> str:
+    if colours > MANY_LEVELS:
+        return f"holds {colours:,} colours: looks like an image, not a mask"
+    return (
+        f"its colour channels differ: {_shares(values)}. Name the colours with "
+        "--changed and --unchanged, choose one with --band, or use --preset "
+        "second-rgb or s2looking-parts"
+    )
+
+
+def _negative_text(
+    mask: MaskCounts, values: Mapping[Value, int], numbers: list[int | float]
+) -> str:
+    odd = NAN if NAN in values else min(numbers)
+    tag = (
+        "no nodata is declared"
+        if mask.nodata is None
+        else (f"the nodata tag says {mask.nodata}")
+    )
+    return f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata"
+
+
+def _fraction_text(numbers: list[int | float]) -> str:
+    if min(numbers) >= 0 and max(numbers) <= 1:
+        return (
+            "holds fractions between 0 and 1: a score map, not a mask; predictions go "
+            "to `cdstats loss`"
+        )
+    return f"holds fractions ({names_text(numbers, 3)}): not a mask of codes"
+
+
+def image_text(values: Mapping[Value, int]) -> str:
+    """Why many grey levels are refused, with the shares of 0 and 255."""
+    total = sum(values.values())
+    zero, full = (100 * values.get(end, 0) / total for end in (0, 255))
+    return (
+        f"looks like an image, not a mask: {len(values):,} values, {zero:.3g} % are 0 "
+        f"and {full:.3g} % are 255"
+    )
+
+
+def _shares(values: Mapping[Value, int]) -> str:
+    most = dict(sorted(values.items(), key=lambda item: -item[1]))
+    return shares_text(most, total=sum(values.values()))

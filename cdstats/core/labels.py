@@ -1,0 +1,269 @@
+"""Label rules: which stored values mean changed, unchanged and ignored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.terms import (
+    REST,
+    Range,
+    Term,
+    complement,
+    names,
+    parse_terms,
+    same_value,
+    shared_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Label(Enum):
+    """What a pixel is counted as."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """Which stored values are changed, unchanged and ignored.
+
+    Attributes:
+        changed: Terms that name changed values.
+        unchanged: Terms that name unchanged values.
+        ignored: Terms that name values left out of every ratio.
+        origin: Where the rule comes from, such as ``"detected"`` or
+            ``"preset oscd-tif"``; empty when given.
+
+    Raises:
+        UsageError: If a value is named twice.
+
+    Example:
+        >>> rule = LabelRule.parse(changed="255", unchanged="0,50", ignored="85,170")
+        >>> rule.label(50), rule.label(170), rule.label(7)
+        (<Label.UNCHANGED: 'unchanged'>, <Label.IGNORED: 'ignored'>, None)
+        >>> str(LabelRule.parse(changed=">=128", unchanged="<128"))
+        '>=128'
+    """
+
+    changed: tuple[Term, ...] = ()
+    unchanged: tuple[Term, ...] = ()
+    ignored: tuple[Term, ...] = ()
+    origin: str = ""
+    _known: dict[Value, Label | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        named = [(term, label) for label in Label for term in self.terms(label)]
+        for (first, one), (second, other) in combinations(named, 2):
+            if same_value(first, second):
+                raise UsageError(
+                    f"{shared_text(first, second)} is named twice: "
+                    f"{one.value} {first} and {other.value} {second}"
+                )
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        changed: str = "",
+        unchanged: str = "",
+        ignored: str = "",
+        origin: str = "",
+    ) -> LabelRule:
+        """Read a rule from three texts in the grammar of the command line."""
+        return cls(
+            tuple(parse_terms(changed)),
+            tuple(parse_terms(unchanged)),
+            tuple(parse_terms(ignored)),
+            origin,
+        )
+
+    def terms(self, label: Label) -> tuple[Term, ...]:
+        """The terms that name a label's values."""
+        return {
+            Label.CHANGED: self.changed,
+            Label.UNCHANGED: self.unchanged,
+            Label.IGNORED: self.ignored,
+        }[label]
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """The finite numbers that the rule names, in rising order."""
+        ranges = [
+            t for label in Label for t in self.terms(label) if isinstance(t, Range)
+        ]
+        numbers = {end for r in ranges for end in (r.low, r.high)}
+        return tuple(sorted(n for n in numbers if not math.isinf(n)))
+
+    @property
+    def names_colours(self) -> bool:
+        """Whether a term is a colour."""
+        return any(
+            isinstance(term, str) and term.startswith("#")
+            for label in Label
+            for term in self.terms(label)
+        )
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether a term names more than one number."""
+        return any(
+            isinstance(term, Range) and not term.is_point
+            for label in Label
+            for term in self.terms(label)
+        )
+
+    def label(self, value: Value) -> Label | None:
+        """The label of a stored value, or None when no term names it."""
+        return self._named(value) or self._rest(value)
+
+    def _named(self, value: Value) -> Label | None:
+        """The label of a term other than ``rest`` that names a value."""
+        if value not in self._known:
+            self._known[value] = self._find(lambda term: names(term, value))
+        return self._known[value]
+
+    def _rest(self, value: Value) -> Label | None:
+        """The label of ``rest``, which never names ``"nan"``."""
+        return None if value == NAN else self._find(lambda term: term == REST)
+
+    def _find(self, names: Callable[[Term], bool]) -> Label | None:
+        return next((la for la in Label if any(map(names, self.terms(la)))), None)
+
+    def apply(self, mask: MaskCounts) -> PixelCounts:
+        """Count the changed, unchanged and ignored pixels of a mask.
+
+        The value that the file declares as nodata is ignored unless a term other than
+        ``rest`` names it. Masked and fully transparent pixels are ignored.
+
+        Raises:
+            DataError: If a pixel is half transparent or no term names its value.
+        """
+        if mask.counts.half_transparent:
+            raise DataError(half_transparent_text(mask))
+        self._refuse_thresholds_on_colours(mask)
+        pixels = dict.fromkeys(Label, 0)
+        pixels[Label.IGNORED] = mask.counts.masked
+        unnamed: dict[Value, int] = {}
+        for value, count in mask.counts.values.items():
+            label = self.label_in(mask, value)
+            if label is None:
+                unnamed[value] = count
+            else:
+                pixels[label] += count
+        if unnamed:
+            raise DataError(self._unnamed_text(unnamed))
+        return PixelCounts(*(pixels[label] for label in Label))
+
+    def label_in(self, mask: MaskCounts, value: Value) -> Label | None:
+        """The label of a value of one mask, with its palette and nodata value.
+
+        Raises:
+            DataError: If the index and the colour of a palette entry have two labels.
+        """
+        named = self._palette_label(mask.palette, value) or self._named(value)
+        if named is None and value == mask.nodata:
+            return Label.IGNORED
+        return named or self._rest(value)
+
+    def _palette_label(
+        self, palette: Mapping[int, str] | None, value: Value
+    ) -> Label | None:
+        colour = palette.get(value) if palette and isinstance(value, int) else None
+        if colour is None:
+            return None
+        by_colour = self._find(lambda term: term == colour)
+        by_index = self._find(lambda term: isinstance(term, Range) and value in term)
+        if by_colour and by_index and by_colour != by_index:
+            raise DataError(
+                f"palette index {value} has the colour {colour}: the rule names one "
+                f"{by_index.value} and the other {by_colour.value}"
+            )
+        return by_colour or by_index
+
+    def _refuse_thresholds_on_colours(self, mask: MaskCounts) -> None:
+        colours = [v for v in mask.counts.values if str(v).startswith("#")]
+        if colours and self.has_thresholds and not self.names_colours:
+            raise DataError(
+                f"its colour channels differ ({colours[0]}, ...) and {self} is a rule "
+                "for grey values. Name colours (#rrggbb) or choose one with --band"
+            )
+
+    def _unnamed_text(self, unnamed: Mapping[Value, int]) -> str:
+        return (
+            f"holds {shares_text(unnamed, total=None)}; expected {self.expected()}. "
+            "Name every value with --changed, --unchanged or --ignore"
+        )
+
+    def expected(self) -> str:
+        """The values that the rule names, for messages."""
+        terms = [str(term) for label in Label for term in self.terms(label)]
+        return ", ".join(terms) or "nothing"
+
+    def with_origin(self, origin: str) -> LabelRule:
+        """The same rule with another origin."""
+        return LabelRule(self.changed, self.unchanged, self.ignored, origin)
+
+    def __str__(self) -> str:
+        parts = []
+        if len(self.changed) == 1 and complement(self.changed[0]) == self.unchanged:
+            parts.append(str(self.changed[0]))
+        else:
+            parts += [
+                f"{label.value} {','.join(map(str, self.terms(label)))}"
+                for label in (Label.CHANGED, Label.UNCHANGED)
+                if self.terms(label)
+            ]
+        if self.ignored:
+            parts.append(f"ignored {','.join(map(str, self.ignored))}")
+        return ", ".join(parts) + (f" ({self.origin})" if self.origin else "")
+
+
+def half_transparent_text(mask: MaskCounts) -> str:
+    """Why a mask with half transparent pixels is refused."""
+    return (
+        f"{mask.counts.half_transparent:,} pixels are half transparent: an overlay or "
+        "a rendered figure, not a mask. Give the mask it was drawn from"
+    )
+
+
+def shares_text(
+    values: Mapping[Value, int], *, total: int | None, limit: int = 8
+) -> str:
+    """Values with their pixels, and with their share of ``total`` when it is given.
+
+    Example:
+        >>> shares_text({0: 90, 1: 10}, total=100)
+        '0 (90 pixels, 90 %), 1 (10 pixels, 10 %)'
+    """
+    shown = [
+        f"{value} ({count:,} pixel{'s' if count != 1 else ''}"
+        + (f", {100 * count / total:.4g} %)" if total else ")")
+        for value, count in list(values.items())[:limit]
+    ]
+    more = len(values) - limit
+    return ", ".join(shown) + (f" and {more:,} more values" if more > 0 else "")
+
+
+def names_text(values: Iterable[Value], limit: int = 8) -> str:
+    """Values alone, the first few of many.
+
+    Example:
+        >>> names_text(range(12))
+        '0, 1, 2, 3, 4, 5, 6, 7, ... (12 values)'
+    """
+    names = [str(value) for value in values]
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])}, ... ({len(names)} values)"

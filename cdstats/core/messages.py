@@ -1,0 +1,27 @@
+"""What is told beside a result: notes, warnings and errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(Enum):
+    """How much a message matters."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing to tell the user.
+
+    Attributes:
+        level: How much it matters.
+        text: What to say; starts with the file or dataset that it is about.
+    """
+
+    level: Level
+    text: str

@@ -1,0 +1,1 @@
+"""Floor 2: how work items run."""

@@ -1,0 +1,1 @@
+"""Floor 2: from files to values and from paths to files."""

@@ -1,0 +1,206 @@
+"""NumPy files: ``.npy`` mapped into memory, ``.npz`` streamed; pickles never run."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import IO
+
+    from numpy.typing import NDArray
+
+ReadRows = Callable[[int, int, int], "NDArray[Any]"]
+"""From an image's number, a first row and a last one to the rows between them."""
+
+
+def open_npy(path: Path) -> list[OpenImage]:
+    """Open the mask or stack of masks of a ``.npy`` file.
+
+    Raises:
+        DataError: If the file is damaged, holds objects, or is no mask by its shape.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(_load_text(error)) from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"holds {array.dtype} values; expected numbers")
+    count, height, width = image_shape(array.shape)
+    stack = array.reshape(count, height, width)
+    return _images((count, height, width), array.ndim > 2, "NPY", _slices(stack))
+
+
+def _slices(stack: NDArray[Any]) -> ReadRows:
+    def rows(number: int, start: int, stop: int) -> NDArray[Any]:
+        return np.asarray(stack[number, start:stop])
+
+    return rows
+
+
+def open_npz(path: Path, key: str) -> list[OpenImage]:
+    """Open one array of a ``.npz`` file as a mask or a stack of masks.
+
+    Args:
+        path: The file.
+        key: The array's name; empty when the file holds a single one.
+
+    Raises:
+        DataError: If the archive is damaged, the array is not there, or several are
+            and none is named.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+        entries = {
+            name.removesuffix(".npy"): _read_entry(archive, name)
+            for name in archive.namelist()
+        }
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise DataError(f"NPZ file is damaged: {error}") from None
+    entry = _choose(entries, key)
+    if entry.dtype.kind not in "biuf":
+        raise DataError(f"holds {entry.dtype} values; expected numbers")
+    count, height, width = image_shape(entry.shape)
+    is_stack = len(entry.shape) > 2
+    return _images(
+        (count, height, width), is_stack, "NPZ", _streamed(entry, width, height)
+    )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An array of an archive, not read yet."""
+
+    archive: zipfile.ZipFile
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    start: int
+
+
+def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            header = np.lib.format.read_array_header_1_0(file)
+        else:
+            header = np.lib.format.read_array_header_2_0(file)
+        return _Entry(archive, name, *_header_parts(header), file.tell())
+
+
+def _header_parts(
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]],
+) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    shape, fortran, dtype = header
+    return shape, dtype, fortran
+
+
+def _choose(entries: dict[str, _Entry], key: str) -> _Entry:
+    listed = ", ".join(f"{name} {entry.shape}" for name, entry in entries.items())
+    if not entries:
+        raise DataError("NPZ file holds no array")
+    if key:
+        if key not in entries:
+            raise DataError(f"holds no array {key!r}; it holds {listed}")
+        return entries[key]
+    if len(entries) > 1:
+        raise DataError(f"holds several arrays: {listed}; choose one with FILE#NAME")
+    return next(iter(entries.values()))
+
+
+def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
+    """Read rows from an archive as it is unpacked; rows are asked for in order."""
+    if entry.fortran:
+        return _slices(_whole(entry, width, height))
+    opened: list[IO[bytes]] = []
+
+    def rows(number: int, start: int, stop: int) -> NDArray[Any]:
+        if not opened:
+            opened.append(entry.archive.open(entry.name))
+        size = entry.dtype.itemsize * width
+        try:
+            opened[0].seek(entry.start + (number * height + start) * size)
+            data = opened[0].read((stop - start) * size)
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise DataError(f"NPZ file is damaged: {error}") from None
+        if len(data) < (stop - start) * size:
+            raise DataError(f"NPZ file is cut short: {entry.name} ends too early")
+        return np.frombuffer(data, entry.dtype).reshape(stop - start, width)
+
+    return rows
+
+
+def _whole(entry: _Entry, width: int, height: int) -> NDArray[Any]:
+    """An array stored column by column, whose rows are spread over the file."""
+    try:
+        with entry.archive.open(entry.name) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise DataError(f"NPZ file is damaged: {error}") from None
+    return array.reshape(-1, height, width)
+
+
+def _images(
+    shape: tuple[int, int, int], is_stack: bool, kind: str, rows: ReadRows
+) -> list[OpenImage]:
+    """One image for each of a stack; a stack of one needs no number."""
+    count, height, width = shape
+    return [
+        OpenImage(
+            f"#{number}" if is_stack and count > 1 else "",
+            width,
+            height,
+            kind,
+            lambda number=number: _blocks(rows, number, width, height),  # type: ignore[misc]
+        )
+        for number in range(count)
+    ]
+
+
+def _blocks(rows: ReadRows, number: int, width: int, height: int) -> Iterator[Block]:
+    down = max(BLOCK_PIXELS // width, 1)
+    for start in range(0, height, down):
+        yield Block(start, 0, rows(number, start, min(start + down, height)))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Number, height and width of the masks in an array.
+
+    Raises:
+        DataError: If the shape is none of (H, W), (N, H, W) and (N, 1, H, W).
+
+    Example:
+        >>> image_shape((256, 512)), image_shape((8, 1, 64, 64))
+        ((1, 256, 512), (8, 64, 64))
+    """
+    found = shape
+    if len(found) == 4 and found[1] == 1:
+        found = (found[0], *found[2:])
+    if len(found) == 2:
+        found = (1, *found)
+    channels = len(found) == 3 and found[2] <= 4 < min(found[:2])
+    if len(found) != 3 or 0 in found or channels:
+        raise DataError(
+            f"has the shape {shape}; expected (H, W) codes, or a stack (N, H, W) or "
+            "(N, 1, H, W)"
+        )
+    return found[0], found[1], found[2]
+
+
+def _load_text(error: Exception) -> str:
+    """Why NumPy refuses a file."""
+    if "pickle" in str(error) or "Python objects" in str(error):
+        return (
+            "holds Python objects (a pickle), which are never loaded; expected numbers"
+        )
+    return f"NPY file is damaged or cut short: {error}"

@@ -1,0 +1,321 @@
+"""From what a user types to the masks of each dataset."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.io.folders import mask_names, walk
+from cdstats.io.found import FoundFile, FoundSet
+from cdstats.io.naming import (
+    dataset_name,
+    natural_key,
+    split_above,
+    split_in,
+    usual_split,
+)
+from cdstats.io.patterns import Pattern, is_pattern
+from cdstats.io.signatures import EXPECTED, EXTENSIONS
+from cdstats.io.split_lists import split_by_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.presets import Preset
+
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_MAGIC: Final = re.compile(r"[*?\[]")
+
+
+@dataclass
+class _Found:
+    """Files found so far for one dataset."""
+
+    name: str = ""
+    roots: list[Path] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find_masks(
+    paths: Sequence[str], *, split: str | None = None, preset: Preset | None = None
+) -> list[FoundSet]:
+    """Find the masks of every dataset that paths name.
+
+    Args:
+        paths: Files, folders, globs, patterns, ``@list`` files, or ``-`` for names on
+            standard input; each may be ``NAME=PATH``.
+        split: The split to keep; None for all.
+        preset: The encoding, which may leave files out or pair them.
+
+    Returns:
+        The datasets in the order given. What could not be read is a problem of its
+        dataset.
+
+    Raises:
+        UsageError: If a pattern or address is not understood.
+    """
+    groups: dict[str, _Found] = {}
+    for text in paths:
+        name, place = _named(text)
+        found = _find(name, place, preset)
+        key = name or ("" if found.name == "" else f"\0{text}")
+        _merge(groups.setdefault(key, _Found(found.name)), found)
+    return [_finish(found, split, preset) for found in groups.values()]
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Split ``NAME=PATH``, unless something of the whole name exists."""
+    name, equals, place = text.partition("=")
+    if not equals or not name or "/" in name or os.path.lexists(text):
+        return "", text
+    return name, place
+
+
+def _merge(into: _Found, found: _Found) -> None:
+    into.roots += found.roots
+    into.files += found.files
+    into.notes += found.notes
+    into.problems += found.problems
+
+
+def _find(name: str, text: str, preset: Preset | None) -> _Found:
+    """Find what one argument names; a file without a name has no dataset name yet."""
+    try:
+        found = _look(text, preset)
+    except UsageError:
+        raise
+    except CdstatsError as error:
+        return _Found(name or text, problems=[str(error)])
+    found.name = name or found.name
+    return found
+
+
+def _look(text: str, preset: Preset | None) -> _Found:
+    if text == "-":
+        return _listed("stdin", Path(), sys.stdin.read())
+    path = Path(text)
+    if text.startswith("@") and not os.path.lexists(text):
+        return _read_list(Path(text[1:]))
+    if path.is_dir():
+        return _folder(path, preset)
+    if os.path.lexists(text):
+        return _Found(roots=[_parent(path)], files=[_file(path)])
+    if _URL.match(text):
+        raise UsageError(
+            f"{text}: addresses are not read; copy the masks to a disk first"
+        )
+    if is_pattern(text):
+        return _pattern(Pattern(text), preset)
+    if _MAGIC.search(text):
+        return _glob(text, preset)
+    file, hash_, member = text.rpartition("#")
+    if hash_ and member and Path(file).is_file():
+        return _Found(roots=[_parent(Path(file))], files=[_file(Path(file), member)])
+    raise DataError(f"{text}: no such file or folder")
+
+
+def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
+    typed = Path(name) if name else path
+    folders = () if typed.is_absolute() else typed.parts[:-1]
+    split = split_in(folders) or split_above(_parent(path).parts)
+    return FoundFile(_absolute(path), name, split, member)
+
+
+def _parent(path: Path) -> Path:
+    return Path(_absolute(path)).parent
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+
+
+def _below(root: Path, names: Sequence[str]) -> list[FoundFile]:
+    """The files of a folder, with the splits that folder names tell."""
+    above = split_above(Path(_absolute(root)).parts)
+    return [
+        FoundFile(
+            str(root / name), name, split_in(PurePosixPath(name).parts[:-1]) or above
+        )
+        for name in names
+    ]
+
+
+def _folder(path: Path, preset: Preset | None) -> _Found:
+    walked = walk(path)
+    found = _Found(dataset_name(Path(_absolute(path)).parts), [path])
+    found.problems = walked.problems
+    names, left_out = _leave_out(walked.names, preset)
+    names, note = mask_names(path, names)
+    found.notes = [text for text in (left_out, note) if text]
+    found.files = _below(path, names)
+    if not names and not walked.problems:
+        found.problems = [_empty_text(path, walked.others)]
+    return found
+
+
+def _leave_out(names: list[str], preset: Preset | None) -> tuple[list[str], str]:
+    """Names without those that a preset leaves out, and a note about them."""
+    shapes = preset.leave_out if preset else ()
+    left = [n for n in names if any(fnmatch(PurePosixPath(n).name, s) for s in shapes)]
+    if not left or not preset:
+        return names, ""
+    gone = set(left)
+    text = f"left out {len(left):,} files ({', '.join(shapes)}) by preset {preset.name}"
+    return [name for name in names if name not in gone], text
+
+
+def _empty_text(path: Path, others: set[str]) -> str:
+    text = f"{path}: holds no mask files; expected {EXPECTED}"
+    vector = {".geojson", ".json", ".shp", ".gpkg"} & others
+    arrays = {".h5", ".hdf5", ".mat"} & others
+    if vector:
+        return (
+            f"{text}. {', '.join(sorted(vector))}: vector labels; rasterise them first"
+        )
+    if arrays:
+        return f"{text}. {', '.join(sorted(arrays))}: export the masks first"
+    return text
+
+
+def _glob(text: str, preset: Preset | None) -> _Found:
+    root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
+    matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
+    found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
+    names = [
+        match.relative_to(root).as_posix() if root != Path() else match.as_posix()
+        for match in matches
+        if match.is_file() and match.suffix.lower() in EXTENSIONS
+    ]
+    kept, note = _leave_out(sorted(names, key=natural_key), preset)
+    found.files, found.notes = _below(root, kept), [note] if note else []
+    for folder in [match for match in matches if match.is_dir()]:
+        below = _folder(folder, preset)
+        above = folder.relative_to(root).as_posix()
+        found.files += [replace(f, name=f"{above}/{f.name}") for f in below.files]
+        found.notes += below.notes
+    if not found.files:
+        raise DataError(f"{text}: matches no mask file; expected {EXPECTED}")
+    return found
+
+
+def _pattern(pattern: Pattern, preset: Preset | None) -> _Found:
+    root = Path(pattern.folder)
+    if not root.is_dir():
+        raise DataError(f"{pattern.text}: there is no folder {root}")
+    walked = walk(root)
+    found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
+    names, note = _leave_out(sorted(walked.names, key=natural_key), preset)
+    prefix = "" if root == Path() else f"{root.as_posix().rstrip('/')}/"
+    files = _below(root, names)
+    for file in files:
+        parts = pattern.match(prefix + file.name)
+        if parts is not None:
+            split = parts.get("split")
+            found.files.append(
+                replace(file, split=usual_split(split)) if split else file
+            )
+    found.notes, found.problems = [note] if note else [], walked.problems
+    if not found.files:
+        first = f"; the folder holds {names[0]}, ..." if names else ""
+        raise DataError(f"{pattern.text}: matches no mask file{first}")
+    return found
+
+
+def _read_list(path: Path) -> _Found:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"@{path}: the list cannot be read: {reason}") from None
+    return _listed(
+        dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent, text
+    )
+
+
+def _listed(name: str, root: Path, text: str) -> _Found:
+    """The files that the lines of a list name, relative to its folder."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{name}: the list names no file")
+    above = Path(_absolute(root))
+    files = []
+    for line in lines:
+        path = root / line
+        file, hash_, member = line.rpartition("#")
+        if hash_ and not path.exists() and (root / file).is_file():
+            path = root / file
+        else:
+            member = ""
+        files.append(_file(path, member, line))
+    return _Found(name, [above], files)
+
+
+def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet:
+    """Name, pair, place in splits, filter and order the files of one dataset."""
+    files = _relative(found)
+    problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
+    if preset and preset.pair and files:
+        files = _paired(files)
+        if not files:
+            problems.append(
+                f"{found.name}: holds no change.bmp beside an unchanged.bmp"
+            )
+    if not any(file.split for file in files):
+        files, listed = split_by_lists(files)
+        notes += listed
+    if split is not None and files:
+        files = _of_split(files, usual_split(split), found.name, problems)
+    name = found.name or dataset_name(_common(found.roots).parts)
+    unique = {(_absolute(Path(file.path)), file.member): file for file in files}
+    ordered = sorted(unique.values(), key=lambda f: (natural_key(f.name), f.member))
+    return FoundSet(name, tuple(ordered), tuple(notes), tuple(problems))
+
+
+def _common(roots: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([_absolute(root) for root in roots]))
+
+
+def _relative(found: _Found) -> list[FoundFile]:
+    """Files with names relative to what all paths of the dataset share."""
+    if len(found.roots) < 2 and all(file.name for file in found.files):
+        return found.files
+    base = _common(found.roots)
+    return [
+        replace(
+            file,
+            name=Path(_absolute(Path(file.path))).relative_to(base).as_posix()
+            + (f"#{file.member}" if file.member else ""),
+        )
+        for file in found.files
+    ]
+
+
+def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:
+    """``change`` files with the ``unchanged`` file beside them."""
+    pairs = []
+    for file in files:
+        path = Path(file.path)
+        partner = path.with_name(f"unchanged{path.suffix}")
+        if path.stem == "change" and partner.exists():
+            name = f"{file.name} + {partner.name}"
+            pairs.append(replace(file, name=name, partner=str(partner)))
+    return pairs
+
+
+def _of_split(
+    files: Sequence[FoundFile], split: str, dataset: str, problems: list[str]
+) -> list[FoundFile]:
+    kept = [file for file in files if file.split == split]
+    if not kept:
+        held = ", ".join(sorted({file.split for file in files} - {""})) or "no split"
+        problems.append(f"{dataset}: has no split {split!r}; it holds {held}")
+    return kept

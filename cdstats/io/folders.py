@@ -1,0 +1,138 @@
+"""Walking folders: every mask file below a path, and which folders hold masks."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cdstats.core.errors import DataError
+from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
+from cdstats.io.signatures import EXTENSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+@dataclass
+class Walk:
+    """What lies below a folder.
+
+    Attributes:
+        names: Mask files relative to the folder, with forward slashes.
+        problems: Folders that could not be read.
+        others: Extensions of files that are no mask files, in lower case.
+    """
+
+    names: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+
+
+def walk(folder: Path) -> Walk:
+    """Find every file with a mask file's extension below a folder.
+
+    Hidden files and folders are left out. Symbolic links are followed, each folder
+    once, so that links cannot run in a circle or count a file twice.
+    """
+    found = Walk()
+    seen: set[tuple[int, int]] = set()
+    waiting: list[tuple[Path, str]] = [(folder, "")]
+    while waiting:
+        place, prefix = waiting.pop()
+        entries = _entries(place, found, seen)
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir():
+                waiting.append((Path(entry.path), f"{name}/"))
+            elif Path(entry.name).suffix.lower() in EXTENSIONS:
+                found.names.append(name)
+            else:
+                found.others.add(Path(entry.name).suffix.lower())
+        # Real folders first: a link to one of them is then the one left out.
+        waiting.sort(key=lambda item: (not item[0].is_symlink(), item[1]))
+    return found
+
+
+def _entries(
+    place: Path, found: Walk, seen: set[tuple[int, int]]
+) -> list[os.DirEntry[str]]:
+    try:
+        status = place.stat()
+        key = (status.st_dev, status.st_ino)
+        if key in seen:
+            return []
+        seen.add(key)
+        with os.scandir(place) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        found.problems.append(f"{place}: the folder cannot be read: {reason}")
+        return []
+
+
+def mask_names(folder: Path, names: Iterable[str]) -> tuple[list[str], str]:
+    """The files among those below a folder that are masks by their folders.
+
+    Where folders such as ``label`` lie beside others, only those are read; otherwise
+    folders of images such as ``A`` and ``B`` are left out.
+
+    Returns:
+        The masks' names in natural order, and a note when something was left out.
+
+    Raises:
+        DataError: If the folder holds two masks of every image.
+    """
+    ordered = naturally(names)
+    inside = [name for name in ordered if any(map(is_mask_folder, _folders(name)))]
+    if inside and not is_mask_folder(folder.name):
+        kept, left = inside, _top_folders(ordered, inside, lambda _: True)
+    else:
+        kept = [n for n in ordered if not any(map(is_image_folder, _folders(n)))]
+        left = _top_folders(ordered, kept, is_image_folder)
+    if not kept:
+        kept, left = ordered, []
+    _refuse_doubles(folder, kept)
+    if not left:
+        return kept, ""
+    read = {f for n in kept for f in _folders(n) if is_mask_folder(f)}
+    what = ", ".join(naturally(read)) or "the other folders"
+    return kept, f"read the masks in {what}; left out {', '.join(left)}"
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts[:-1]
+
+
+def _top_folders(
+    names: list[str], kept: list[str], choose: Callable[[str], bool]
+) -> list[str]:
+    """The folders of the names that were not kept, by their last part."""
+    held = set(kept)
+    left = {n for n in names if n not in held}
+    folders = {f for n in left for f in _folders(n)[-1:] if choose(f)}
+    loose = ["files outside them"] if any(not _folders(n) for n in left) else []
+    return naturally(folders) + loose
+
+
+def _refuse_doubles(folder: Path, names: list[str]) -> None:
+    """Refuse layouts that hold each mask twice.
+
+    Raises:
+        DataError: If `names` has both labels of SECOND, or both codings of OSCD.
+    """
+    folders = {part for name in names for part in _folders(name)}
+    if {"label1", "label2"} <= folders:
+        raise DataError(
+            f"{folder}: label1 and label2 are two labels of the same images; read "
+            f"one, for example '{folder}/{{split}}/label1/{{}}.png'"
+        )
+    lower = [name.lower() for name in names]
+    if any(n.endswith("cm/cm.png") for n in lower) and any(
+        n.endswith("-cm.tif") for n in lower
+    ):
+        raise DataError(
+            f"{folder}: holds each mask twice, as cm.png (0/255) and as *-cm.tif "
+            "(1/2); read one with --preset oscd-png or --preset oscd-tif"
+        )

@@ -1,0 +1,111 @@
+"""Opening any mask file: its bytes say what it is, and the reader follows from that."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+from cdstats.io.signatures import file_format, foreign_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdstats.io.blocks import OpenImage
+
+_HELD_BYTES: Final = 1 << 27
+"""Files up to this size are read at once; larger ones are left to a windowed reader."""
+
+
+def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
+    """Open the masks of a file: one, or each of a stack.
+
+    Args:
+        path: The file.
+        member: The array of a ``.npz`` or the number of an image of a stack; empty for
+            all that the file holds.
+        band: The band to read, counted from 1; None where there is one choice.
+
+    Raises:
+        DataError: If the file is no mask file or is damaged.
+    """
+    try:
+        return _select(_open(Path(path), member, band), member)
+    except OSError as error:
+        raise DataError(_access_text(error)) from None
+    except MemoryError:
+        raise DataError("does not fit into memory") from None
+
+
+def _open(path: Path, member: str, band: int | None) -> Iterable[OpenImage]:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(16)
+        kind = file_format(head)
+        data = None
+        if kind in ("PNG", "JPEG", "BMP") and size <= _HELD_BYTES:
+            data = head + file.read()
+    if kind == "NPY":
+        return _arrays(path, band)
+    if kind == "NPZ":
+        return _archive(path, "" if member.isdigit() else member, band)
+    if kind is None:
+        raise DataError(foreign_text(head))
+    return _rasters(path, kind, data, band)
+
+
+def _rasters(
+    path: Path, kind: str, data: bytes | None, band: int | None
+) -> list[OpenImage]:
+    if kind == "TIFF":
+        from cdstats.io.rasters import open_tiff
+
+        return open_tiff(path, band)
+    if kind == "BMP":
+        from cdstats.io.bmp import open_bmp
+
+        return [open_bmp(path, data, band)]
+    from cdstats.io.images import open_jpeg, open_png
+
+    return [(open_png if kind == "PNG" else open_jpeg)(path, data, band)]
+
+
+def _arrays(path: Path, band: int | None) -> list[OpenImage]:
+    from cdstats.io.arrays import open_npy
+
+    _refuse_band(band)
+    return open_npy(path)
+
+
+def _archive(path: Path, key: str, band: int | None) -> list[OpenImage]:
+    from cdstats.io.arrays import open_npz
+
+    _refuse_band(band)
+    return open_npz(path, key)
+
+
+def _refuse_band(band: int | None) -> None:
+    if band not in (None, 1):
+        raise DataError(f"is an array without bands; band {band} was asked for")
+
+
+def _select(images: Iterable[OpenImage], member: str) -> list[OpenImage]:
+    """The image of a number, or all."""
+    found = list(images)
+    if not member.isdigit():
+        return found
+    if int(member) >= len(found):
+        raise DataError(f"holds {len(found)} images; #{member} was asked for")
+    return [found[int(member)]]
+
+
+def _access_text(error: OSError) -> str:
+    """Why the system does not give a file's bytes."""
+    if isinstance(error, FileNotFoundError):
+        return "is not there"
+    if isinstance(error, PermissionError):
+        return "may not be read: permission denied"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; expected a file"
+    return f"cannot be read: {error.strerror or error}"

@@ -1,0 +1,279 @@
+"""Rasters read by GDAL, window by window: TIFF, BMP, and PNG of unusual depth.
+
+GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
+network and no virtual raster is followed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from cdstats.core.counts import NAN
+from cdstats.core.errors import DataError
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.palettes import Colour, expand, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
+    from rasterio.windows import Window
+
+    from cdstats.core.counts import Value
+
+_OPTIONS: Final = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": False,
+    "GDAL_CACHEMAX": 64,
+    "GTIFF_POINT_GEO_IGNORE": True,
+    "GTIFF_REPORT_COMPD_CS": False,
+}
+# What GDAL warns of reaches the user as the reason of a row, or not at all.
+logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What GDAL is to open.
+
+    Attributes:
+        path: The file, or a page of it in GDAL's notation.
+        driver: The one driver that may read it.
+        data: The file's bytes, if they have been read.
+    """
+
+    path: str
+    driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
+    data: bytes | None = None
+
+
+def open_raster(
+    source: Source, band: int | None, *, alpha_band: int | None = None
+) -> OpenImage:
+    """Open a single image that GDAL reads.
+
+    Args:
+        source: The file.
+        band: The band to read, counted from 1; None for the only one.
+        alpha_band: The band that holds opacity, where the file does not say so itself.
+
+    Raises:
+        DataError: If the file cannot be opened or its bands need a choice.
+    """
+    with _opened(source) as dataset:
+        return _describe(dataset, "", source, band, alpha_band)
+
+
+def open_tiff(path: Path, band: int | None) -> list[OpenImage]:
+    """Open every page of a TIFF file; overviews and masks are no pages.
+
+    Raises:
+        DataError: If the file cannot be opened or its bands need a choice.
+    """
+    source = Source(str(path), "GTiff")
+    with _opened(source) as dataset:
+        pages = len(dataset.subdatasets)
+        if pages < 2:
+            return [_describe(dataset, "", source, band, None)]
+    return [_open_page(path, page, band) for page in range(pages)]
+
+
+def _open_page(path: Path, page: int, band: int | None) -> OpenImage:
+    source = Source(f"GTIFF_DIR:{page + 1}:{path}", "GTiff")
+    with _opened(source) as dataset:
+        return _describe(dataset, f"#{page}", source, band, None)
+
+
+def _describe(
+    dataset: DatasetReader,
+    member: str,
+    source: Source,
+    band: int | None,
+    alpha_band: int | None,
+) -> OpenImage:
+    layout = _Layout(dataset, band, alpha_band)
+    return OpenImage(
+        member,
+        dataset.width,
+        dataset.height,
+        "TIFF" if source.driver == "GTiff" else source.driver,
+        lambda: _blocks(source, band, alpha_band),
+        nodata=_nodata(dataset, layout.bands[0]),
+        palette=names(layout.colours) if layout.colours else None,
+    )
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[DatasetReader]:
+    """An open dataset; what GDAL refuses is a `DataError`."""
+    import rasterio
+    from rasterio.io import MemoryFile
+
+    with ExitStack() as stack:
+        with _quiet(source):
+            if source.data is None:
+                dataset = rasterio.open(source.path, driver=source.driver)
+            else:
+                memory = stack.enter_context(MemoryFile(source.data))
+                dataset = memory.open(driver=source.driver)
+        yield stack.enter_context(dataset)
+
+
+@contextmanager
+def _quiet(source: Source) -> Iterator[None]:
+    """GDAL's options for one call, its warnings unseen, its errors ours.
+
+    It is never held while a generator waits: environments close in the order opposite
+    to their opening, and two rasters may be read in turn.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            yield
+        except RasterioError as error:
+            raise DataError(
+                f"cannot be decoded: {_cause(error, source.path)}"
+            ) from None
+
+
+def _cause(error: Exception, path: str) -> str:
+    """What GDAL says, in one line without its own names for the file."""
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = " ".join(str(deepest).split()).replace(path, "the file")
+    return text or "damaged or cut short"
+
+
+class _Layout:
+    """Which bands of a dataset hold values, which one opacity, and how to read them."""
+
+    def __init__(
+        self, dataset: DatasetReader, band: int | None, alpha_band: int | None
+    ) -> None:
+        from rasterio.enums import ColorInterp, MaskFlags
+
+        kinds = dataset.colorinterp
+        marked = next(
+            (i for i in dataset.indexes if kinds[i - 1] is ColorInterp.alpha), None
+        )
+        self.alpha = alpha_band or marked
+        bands = [i for i in dataset.indexes if i != self.alpha]
+        if band is not None:
+            if band not in dataset.indexes:
+                has = "1 band" if dataset.count == 1 else f"{dataset.count} bands"
+                raise DataError(f"has {has}; band {band} was asked for")
+            bands = [band]
+        self.bands = bands or [1]
+        dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
+        if dtype.kind not in "biuf":
+            raise DataError(f"holds {dtype} numbers; expected real ones")
+        rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        self.is_colour = (
+            len(self.bands) == 3
+            and dtype == np.uint8
+            and (
+                tuple(kinds[i - 1] for i in self.bands) == rgb or alpha_band is not None
+            )
+        )
+        flags = dataset.mask_flag_enums[self.bands[0] - 1]
+        self.masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self.colours = _palette(dataset, self.bands[0])
+
+
+def _palette(dataset: DatasetReader, band: int) -> list[Colour]:
+    """The colours of a band; none for a 1-bit TIFF, whose palette a reader adds."""
+    one_bit = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
+    if dataset.driver == "PNG" or (dataset.driver == "GTiff" and one_bit):
+        return []
+    try:
+        table = dataset.colormap(band)
+    except ValueError:
+        return []
+    return [tuple(table[i][:3]) for i in sorted(table)]
+
+
+def _nodata(dataset: DatasetReader, band: int) -> Value | None:
+    """The declared nodata value; a PNG's is transparency and read as such."""
+    nodata = dataset.nodatavals[band - 1]
+    if nodata is None or dataset.driver == "PNG":
+        return None
+    if math.isnan(nodata):
+        return NAN
+    return int(nodata) if float(nodata).is_integer() else float(nodata)
+
+
+def _blocks(
+    source: Source, band: int | None, alpha_band: int | None
+) -> Iterator[Block]:
+    with _opened(source) as dataset:
+        layout = _Layout(dataset, band, alpha_band)
+        for window in windows(dataset.width, dataset.height, *dataset.block_shapes[0]):
+            with _quiet(source):
+                block = _read(dataset, layout, window)
+            yield block
+
+
+def windows(
+    width: int, height: int, block_height: int, block_width: int
+) -> Iterator[Window]:
+    """Windows that cover an image, made of whole blocks of its file.
+
+    Example:
+        >>> [(w.row_off, w.height) for w in windows(100, 70, 32, 100)]
+        [(0, 70)]
+    """
+    from rasterio.windows import Window
+
+    across = max(BLOCK_PIXELS // (block_height * block_width), 1) * block_width
+    columns = min(across, width)
+    down = max(BLOCK_PIXELS // (block_height * columns), 1) * block_height
+    for row in range(0, height, down):
+        for column in range(0, width, columns):
+            yield Window(
+                column, row, min(columns, width - column), min(down, height - row)
+            )
+
+
+def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
+    values = dataset.read(layout.bands, window=window)
+    hidden = half = None
+    if layout.alpha is not None and layout.alpha not in layout.bands:
+        hidden, half = split_opacity(dataset.read(layout.alpha, window=window))
+    elif layout.masked:
+        hidden = dataset.read_masks(layout.bands[0], window=window) == 0
+    return Block(window.row_off, window.col_off, _values(values, layout), hidden, half)
+
+
+def split_opacity(
+    alpha: NDArray[Any],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where opacity is none, and where it is neither none nor full."""
+    full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    return alpha == 0, (alpha != 0) & (alpha != full)
+
+
+def _values(bands: NDArray[Any], layout: _Layout) -> NDArray[Any]:
+    """The values of a window: one band, colours, or bands that are all the same."""
+    if len(bands) == 1:
+        return expand(bands[0], layout.colours) if layout.colours else bands[0]
+    if layout.is_colour:
+        return np.moveaxis(bands, 0, -1)
+    if not (bands == bands[0]).all():
+        raise DataError(
+            f"{len(bands)} bands with different content; choose one with --band"
+        )
+    first: NDArray[Any] = bands[0]
+    return first

@@ -1,0 +1,1 @@
+"""Floor 2: from records to text, frames and screens."""

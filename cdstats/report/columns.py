@@ -1,0 +1,119 @@
+"""How columns are headed and their values shown to people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.errors import UsageError
+from cdstats.core.records import ALL, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.records import ImageRecord, Record, SummaryRecord
+
+UNDEFINED: Final = "–"
+_HEADINGS: Final = {
+    "changed": "Changed\npixels",
+    "unchanged": "Unchanged\npixels",
+    "ignored": "Ignored\npixels",
+    "change_ratio": "Changed/\nunchanged",
+    "change_fraction": "Change\nfraction",
+    "beta": "Beta",
+    "pos_weight": "pos_weight",
+}
+_FRACTIONS: Final = (
+    "change_fraction",
+    "mean_image_change_fraction",
+    "median_image_change_fraction",
+)
+_LEFT: Final = frozenset(
+    (
+        *("name", "dataset", "split", "path", "rule", "status", "reason", "source"),
+        *("masks", "size", "quirks", "published_dataset"),
+    )
+)
+
+
+def heading(column: str) -> str:
+    """The heading of a column, broken where a narrow table breaks it.
+
+    Example:
+        >>> heading("change_ratio"), heading("without_change")
+        ('Changed/\\nunchanged', 'Without change')
+    """
+    return _HEADINGS.get(column, column.replace("_", " ").capitalize())
+
+
+def is_text(column: str) -> bool:
+    """Whether a column is aligned to the left."""
+    return column in _LEFT
+
+
+def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a record
+    """A value as people read it: thousands apart, ratios with three decimals.
+
+    Example:
+        >>> cell("changed", 134068750), cell("change_ratio", 0.1466), cell("beta", None)
+        ('134,068,750', '0.147', '–')
+    """
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, float):
+        return f"{100 * value:.3f} %" if column in _FRACTIONS else f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    r"""A text without control characters, so that a name cannot steer a terminal.
+
+    Example:
+        >>> printable("a\x1b[31m\n.png")
+        'a\\x1b[31m\\n.png'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def choose_columns(text: str | None, kind: type[Record]) -> tuple[str, ...] | None:
+    """Read ``--columns``.
+
+    Raises:
+        UsageError: If a column does not exist.
+    """
+    if text is None:
+        return None
+    known = columns(kind)
+    chosen = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        what = f"no column {unknown[0]!r}" if unknown else "--columns names none"
+        raise UsageError(f"{what}; there are {', '.join(known)}")
+    return chosen
+
+
+def summary_columns(rows: Sequence[SummaryRecord]) -> tuple[str, ...]:
+    """The columns of the dataset table: DASNet's, and what the data calls for."""
+    optional = {
+        "split": any(row.split != ALL for row in rows),
+        "failed": any(row.failed for row in rows),
+        "ignored": any(row.ignored for row in rows),
+    }
+    wanted = ("dataset", "split", "images", "failed", "changed", "unchanged", "ignored")
+    kept = tuple(name for name in wanted if optional.get(name, True))
+    return (*kept, "change_ratio", "change_fraction")
+
+
+def image_columns(rows: Sequence[ImageRecord]) -> tuple[str, ...]:
+    """The columns of the image table."""
+    optional = {
+        "dataset": len({row.dataset for row in rows}) > 1,
+        "ignored": any(row.ignored for row in rows),
+        "status": any(row.status != "ok" for row in rows),
+    }
+    wanted = ("dataset", "path", "status", "changed", "unchanged", "ignored")
+    kept = tuple(name for name in wanted if optional.get(name, True))
+    return (*kept, "change_ratio", "change_fraction")

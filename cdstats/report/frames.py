@@ -1,0 +1,44 @@
+"""Records as pandas data frames."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cdstats.core.records import Record, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
+    """A data frame with a row for each record and the columns of their kind.
+
+    Counts are ``Int64`` and undefined values ``<NA>`` or ``NaN``, never 0.
+
+    Args:
+        records: Records of one kind.
+        kind: Their class, which names the columns when there is no record.
+
+    Example:
+        >>> from cdstats.core.records import SummaryRecord
+        >>> list(frame([], SummaryRecord).columns)[:3]
+        ['dataset', 'split', 'images']
+    """
+    rows = [astuple(record) for record in records]
+    table = pd.DataFrame(rows, columns=list(columns(kind)))
+    return table.astype(
+        {
+            name: pandas_type
+            for name, pandas_type in _types(kind).items()
+            if name in table.columns
+        }
+    )
+
+
+def _types(kind: type[Record]) -> dict[str, str]:
+    annotations = {name: str(f.type) for name, f in kind.__dataclass_fields__.items()}
+    names = {"int": "Int64", "int | None": "Int64", "float | None": "float64"}
+    return {n: names[text] for n, text in annotations.items() if text in names}

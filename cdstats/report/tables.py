@@ -1,0 +1,122 @@
+"""Records as text: one function for each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.report.columns import cell, heading, is_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cdstats.core.records import Record
+
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+class Format(Enum):
+    """How results are written to standard output."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+
+
+def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
+    """Records as CSV in full precision; undefined values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(
+        ["" if value is None else value for value in row]
+        for row in _rows(records, columns)
+    )
+    return text.getvalue()
+
+
+def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
+    """Lists of records as one JSON object in full precision; undefined is ``null``."""
+    data = {name: [asdict(record) for record in rows] for name, rows in lists.items()}
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def to_jsonl(records: Sequence[Record], columns: Sequence[str]) -> str:
+    """Records as JSON, one on each line."""
+    rows = (dict(zip(columns, row, strict=True)) for row in _rows(records, columns))
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def to_markdown(
+    records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
+) -> str:
+    """Records as a Markdown table with footnotes below."""
+    rule = [":--" if is_text(name) else "--:" for name in columns]
+    lines = [[_one_line(heading(name)) for name in columns], rule]
+    lines += [
+        [_markdown(cell(name, value)) for name, value in zip(columns, row, strict=True)]
+        for row in _rows(records, columns)
+    ]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + "".join(f"\n{_markdown(note)}\n" for note in footnotes)
+
+
+def to_latex(
+    records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
+) -> str:
+    """Records as a LaTeX table of the booktabs package, footnotes below."""
+    align = "".join("l" if is_text(name) else "r" for name in columns)
+    body = "".join(
+        _latex_line([cell(n, v) for n, v in zip(columns, row, strict=True)])
+        for row in _rows(records, columns)
+    )
+    notes = "".join(f"\\\\{{\\footnotesize {latex(note)}}}\n" for note in footnotes)
+    return (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table}\n\\centering\n"
+        f"\\begin{{tabular}}{{{align}}}\n\\toprule\n"
+        f"{_latex_line([_one_line(heading(name)) for name in columns])}"
+        f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n{notes}\\end{{table}}\n"
+    )
+
+
+def latex(text: str) -> str:
+    r"""A text that LaTeX prints as it is.
+
+    Example:
+        >>> latex(r"a_b & \input{x}")
+        'a\\_b \\& \\textbackslash{}input\\{x\\}'
+    """
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return f"{' & '.join(map(latex, cells))} \\\\\n"
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def _one_line(title: str) -> str:
+    return title.replace("/\n", "/").replace("\n", " ")
+
+
+def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[list[Any]]:
+    return [[getattr(record, name) for name in columns] for record in records]

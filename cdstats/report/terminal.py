@@ -1,0 +1,102 @@
+"""Tables and messages for people at a terminal, or reading what it printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cdstats.core.messages import Level
+from cdstats.core.records import ALL, MIXED
+from cdstats.report.columns import cell, heading, is_text, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.messages import Message
+    from cdstats.core.records import Record, SummaryRecord
+
+_STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_NO_TERMINAL_WIDTH = 10_000
+
+
+def results_console() -> Console:
+    """Standard output; as wide as the results need when it is no terminal."""
+    width = None if sys.stdout.isatty() else _NO_TERMINAL_WIDTH
+    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def messages_console() -> Console:
+    """Standard error."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_records(
+    console: Console, records: Sequence[Record], columns: Sequence[str]
+) -> None:
+    """Print records as a table; a dataset's name stands once above its splits."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
+    )
+    for name in columns:
+        left = is_text(name)
+        table.add_column(
+            Text(heading(name), justify="left" if left else "right"),
+            justify="left" if left else "right",
+            no_wrap=not left,
+            overflow="fold",
+        )
+    for record in records:
+        is_part = getattr(record, "split", ALL) not in (ALL, "")
+        cells = [
+            Text(_cell(record, name, is_part and "images" in columns))
+            for name in columns
+        ]
+        table.add_row(*cells, style="" if is_part or "path" in columns else "bold")
+    console.print(table)
+
+
+def _cell(record: Record, name: str, blank: bool) -> str:
+    if blank and name == "dataset":
+        return ""
+    return cell(name, getattr(record, name))
+
+
+def print_message(console: Console, message: Message) -> None:
+    """Print a message after its level: ``error: FILE: ...``."""
+    text = Text(f"{message.level.value}: ", style=_STYLES[message.level])
+    lines = (printable(line) for line in message.text.split("\n"))
+    console.print(text.append("\n".join(lines), style="default"))
+
+
+def rule_notes(rows: Sequence[SummaryRecord], version: str) -> list[str]:
+    """Footnotes: the rules in use, and the program that applied them.
+
+    Example:
+        >>> from cdstats.core.records import summarise
+        >>> rule_notes([summarise("CDD", "all", [])], "0.1.0")
+        ['change ratio = changed / unchanged; cdstats 0.1.0']
+    """
+    single = [row for row in rows if row.rule not in ("", MIXED)]
+    whole = {row.dataset for row in single if row.split == ALL}
+    named = [r for r in single if r.split == ALL or r.dataset not in whole]
+    notes = []
+    if named and len({row.rule for row in named}) == 1:
+        notes = [f"rule: {named[0].rule}"]
+    elif named:
+        places = (
+            r.dataset if r.split == ALL else f"{r.dataset}/{r.split}" for r in named
+        )
+        notes = [
+            f"rule of {place}: {row.rule}"
+            for place, row in zip(places, named, strict=True)
+        ]
+    return [*notes, f"change ratio = changed / unchanged; cdstats {version}"]

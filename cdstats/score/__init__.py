@@ -1,0 +1,1 @@
+"""Floor 3: from pairs of prediction and mask to records."""
