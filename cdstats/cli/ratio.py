@@ -105,8 +105,8 @@ def ratio(
 def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> None:
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
-            "--from reads rows that are counted already; leave out PATH, rules, --band, "
-            "--split and --jobs"
+            "--from reads rows that are counted already; leave out PATH, rules, "
+            "--band, --split and --jobs"
         )
 
 

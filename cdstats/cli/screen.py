@@ -6,8 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
-from cdstats.scan.labelling import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

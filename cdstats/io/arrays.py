@@ -29,15 +29,39 @@ def open_npy(path: Path) -> list[OpenImage]:
     Raises:
         DataError: If the file is damaged, holds objects, or is no mask by its shape.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(_load_text(error)) from None
+    array = npy_array(path)
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
     count, height, width = image_shape(array.shape)
     stack = array.reshape(count, height, width)
     return _images((count, height, width), array.ndim > 2, "NPY", _slices(stack))
+
+
+def npy_array(path: Path) -> NDArray[Any]:
+    """The array of a ``.npy`` file, mapped into memory.
+
+    Raises:
+        DataError: If the file is damaged or holds objects.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(_load_text(error)) from None
+    return array
+
+
+def npz_array(path: Path, key: str) -> NDArray[Any]:
+    """One array of a ``.npz`` file, unpacked as a whole.
+
+    Raises:
+        DataError: As `open_npz`.
+    """
+    entry = _open_entry(path, key)
+    try:
+        with entry.archive.open(entry.name) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise DataError(f"NPZ file is damaged: {error}") from None
 
 
 def _slices(stack: NDArray[Any]) -> ReadRows:
@@ -58,6 +82,18 @@ def open_npz(path: Path, key: str) -> list[OpenImage]:
         DataError: If the archive is damaged, the array is not there, or several are
             and none is named.
     """
+    entry = _open_entry(path, key)
+    count, height, width = image_shape(entry.shape)
+    is_stack = len(entry.shape) > 2
+    if entry.fortran:
+        # Stored column by column, so its rows are spread over the file.
+        rows = _slices(npz_array(path, key).reshape(count, height, width))
+    else:
+        rows = _streamed(entry, width, height)
+    return _images((count, height, width), is_stack, "NPZ", rows)
+
+
+def _open_entry(path: Path, key: str) -> _Entry:
     try:
         archive = zipfile.ZipFile(path)
         entries = {
@@ -69,11 +105,7 @@ def open_npz(path: Path, key: str) -> list[OpenImage]:
     entry = _choose(entries, key)
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
-    count, height, width = image_shape(entry.shape)
-    is_stack = len(entry.shape) > 2
-    return _images(
-        (count, height, width), is_stack, "NPZ", _streamed(entry, width, height)
-    )
+    return entry
 
 
 @dataclass(frozen=True)
@@ -120,8 +152,6 @@ def _choose(entries: dict[str, _Entry], key: str) -> _Entry:
 
 def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
     """Read rows from an archive as it is unpacked; rows are asked for in order."""
-    if entry.fortran:
-        return _slices(_whole(entry, width, height))
     opened: list[IO[bytes]] = []
 
     def rows(number: int, start: int, stop: int) -> NDArray[Any]:
@@ -138,16 +168,6 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
         return np.frombuffer(data, entry.dtype).reshape(stop - start, width)
 
     return rows
-
-
-def _whole(entry: _Entry, width: int, height: int) -> NDArray[Any]:
-    """An array stored column by column, whose rows are spread over the file."""
-    try:
-        with entry.archive.open(entry.name) as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise DataError(f"NPZ file is damaged: {error}") from None
-    return array.reshape(-1, height, width)
 
 
 def _images(

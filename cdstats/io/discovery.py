@@ -17,6 +17,7 @@ from cdstats.io.found import FoundFile, FoundSet
 from cdstats.io.naming import (
     dataset_name,
     natural_key,
+    naturally,
     split_above,
     split_in,
     usual_split,
@@ -32,6 +33,21 @@ if TYPE_CHECKING:
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC: Final = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What to look for.
+
+    Attributes:
+        extensions: Names of files that a folder or glob reads, in lower case.
+        masks: Whether only masks are looked for: folders of images are left out.
+        preset: The encoding of the masks, which may leave files out.
+    """
+
+    extensions: frozenset[str] = EXTENSIONS
+    masks: bool = True
+    preset: Preset | None = None
 
 
 @dataclass
@@ -63,13 +79,30 @@ def find_masks(
     Raises:
         UsageError: If a pattern or address is not understood.
     """
+    groups = _groups(paths, _Search(preset=preset))
+    return [_finish(found, split, preset) for found in groups]
+
+
+def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSet]:
+    """Find files that are no masks, such as predictions; all of a folder are read.
+
+    Args:
+        paths: As for `find_masks`.
+        extensions: Names of the files that a folder or glob reads, in lower case.
+    """
+    groups = _groups(paths, _Search(extensions, masks=False))
+    return [_finish(found, None, None) for found in groups]
+
+
+def _groups(paths: Sequence[str], search: _Search) -> list[_Found]:
+    """What each dataset holds: files without a name are one dataset."""
     groups: dict[str, _Found] = {}
     for text in paths:
         name, place = _named(text)
-        found = _find(name, place, preset)
+        found = _find(name, place, search)
         key = name or ("" if found.name == "" else f"\0{text}")
         _merge(groups.setdefault(key, _Found(found.name)), found)
-    return [_finish(found, split, preset) for found in groups.values()]
+    return list(groups.values())
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -87,10 +120,10 @@ def _merge(into: _Found, found: _Found) -> None:
     into.problems += found.problems
 
 
-def _find(name: str, text: str, preset: Preset | None) -> _Found:
+def _find(name: str, text: str, search: _Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
-        found = _look(text, preset)
+        found = _look(text, search)
     except UsageError:
         raise
     except CdstatsError as error:
@@ -99,14 +132,14 @@ def _find(name: str, text: str, preset: Preset | None) -> _Found:
     return found
 
 
-def _look(text: str, preset: Preset | None) -> _Found:
+def _look(text: str, search: _Search) -> _Found:
     if text == "-":
         return _listed("stdin", Path(), sys.stdin.read())
     path = Path(text)
     if text.startswith("@") and not os.path.lexists(text):
         return _read_list(Path(text[1:]))
     if path.is_dir():
-        return _folder(path, preset)
+        return _folder(path, search)
     if os.path.lexists(text):
         return _Found(roots=[_parent(path)], files=[_file(path)])
     if _URL.match(text):
@@ -114,9 +147,9 @@ def _look(text: str, preset: Preset | None) -> _Found:
             f"{text}: addresses are not read; copy the masks to a disk first"
         )
     if is_pattern(text):
-        return _pattern(Pattern(text), preset)
+        return _pattern(Pattern(text), search)
     if _MAGIC.search(text):
-        return _glob(text, preset)
+        return _glob(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
         return _Found(roots=[_parent(Path(file))], files=[_file(Path(file), member)])
@@ -149,12 +182,12 @@ def _below(root: Path, names: Sequence[str]) -> list[FoundFile]:
     ]
 
 
-def _folder(path: Path, preset: Preset | None) -> _Found:
-    walked = walk(path)
+def _folder(path: Path, search: _Search) -> _Found:
+    walked = walk(path, search.extensions)
     found = _Found(dataset_name(Path(_absolute(path)).parts), [path])
     found.problems = walked.problems
-    names, left_out = _leave_out(walked.names, preset)
-    names, note = mask_names(path, names)
+    names, left_out = _leave_out(walked.names, search.preset)
+    names, note = mask_names(path, names) if search.masks else (naturally(names), "")
     found.notes = [text for text in (left_out, note) if text]
     found.files = _below(path, names)
     if not names and not walked.problems:
@@ -186,19 +219,19 @@ def _empty_text(path: Path, others: set[str]) -> str:
     return text
 
 
-def _glob(text: str, preset: Preset | None) -> _Found:
+def _glob(text: str, search: _Search) -> _Found:
     root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
     matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
     found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
     names = [
         match.relative_to(root).as_posix() if root != Path() else match.as_posix()
         for match in matches
-        if match.is_file() and match.suffix.lower() in EXTENSIONS
+        if match.is_file() and match.suffix.lower() in search.extensions
     ]
-    kept, note = _leave_out(sorted(names, key=natural_key), preset)
+    kept, note = _leave_out(naturally(names), search.preset)
     found.files, found.notes = _below(root, kept), [note] if note else []
     for folder in [match for match in matches if match.is_dir()]:
-        below = _folder(folder, preset)
+        below = _folder(folder, search)
         above = folder.relative_to(root).as_posix()
         found.files += [replace(f, name=f"{above}/{f.name}") for f in below.files]
         found.notes += below.notes
@@ -207,13 +240,13 @@ def _glob(text: str, preset: Preset | None) -> _Found:
     return found
 
 
-def _pattern(pattern: Pattern, preset: Preset | None) -> _Found:
+def _pattern(pattern: Pattern, search: _Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{pattern.text}: there is no folder {root}")
-    walked = walk(root)
+    walked = walk(root, search.extensions)
     found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
-    names, note = _leave_out(sorted(walked.names, key=natural_key), preset)
+    names, note = _leave_out(naturally(walked.names), search.preset)
     prefix = "" if root == Path() else f"{root.as_posix().rstrip('/')}/"
     files = _below(root, names)
     for file in files:

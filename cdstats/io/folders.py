@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
-from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,8 +29,8 @@ class Walk:
     others: set[str] = field(default_factory=set)
 
 
-def walk(folder: Path) -> Walk:
-    """Find every file with a mask file's extension below a folder.
+def walk(folder: Path, extensions: frozenset[str]) -> Walk:
+    """Find every file with one of some extensions below a folder.
 
     Hidden files and folders are left out. Symbolic links are followed, each folder
     once, so that links cannot run in a circle or count a file twice.
@@ -46,7 +45,7 @@ def walk(folder: Path) -> Walk:
             name = f"{prefix}{entry.name}"
             if entry.is_dir():
                 waiting.append((Path(entry.path), f"{name}/"))
-            elif Path(entry.name).suffix.lower() in EXTENSIONS:
+            elif Path(entry.name).suffix.lower() in extensions:
                 found.names.append(name)
             else:
                 found.others.add(Path(entry.name).suffix.lower())

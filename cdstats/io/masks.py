@@ -33,7 +33,7 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
     try:
         return _select(_open(Path(path), member, band), member)
     except OSError as error:
-        raise DataError(_access_text(error)) from None
+        raise DataError(access_text(error)) from None
     except MemoryError:
         raise DataError("does not fit into memory") from None
 
@@ -100,7 +100,7 @@ def _select(images: Iterable[OpenImage], member: str) -> list[OpenImage]:
     return [found[int(member)]]
 
 
-def _access_text(error: OSError) -> str:
+def access_text(error: OSError) -> str:
     """Why the system does not give a file's bytes."""
     if isinstance(error, FileNotFoundError):
         return "is not there"

@@ -36,11 +36,11 @@ _LEFT: Final = frozenset(
 
 
 def heading(column: str) -> str:
-    """The heading of a column, broken where a narrow table breaks it.
+    r"""The heading of a column, broken where a narrow table breaks it.
 
     Example:
         >>> heading("change_ratio"), heading("without_change")
-        ('Changed/\\nunchanged', 'Without change')
+        ('Changed/\nunchanged', 'Without change')
     """
     return _HEADINGS.get(column, column.replace("_", " ").capitalize())
 

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
+from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, SummaryRecord, summaries
+from cdstats.core.rules import RuleChoice, choose_rule
 from cdstats.engine.work import run
+from cdstats.io.counting import Task, count_file
 from cdstats.io.discovery import find_masks
-from cdstats.scan.counting import Counted, Task, count_file
-from cdstats.scan.labelling import CountedMask, label_dataset
-from cdstats.scan.rules import RuleChoice, choose_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

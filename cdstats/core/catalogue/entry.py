@@ -1,0 +1,159 @@
+"""What the catalogue holds of a loss: one `Entry`, with one `Parameter` each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cdstats.core.pixel_terms import Term
+    from cdstats.core.sums import Floats, Pair
+
+Value: TypeAlias = float | str | None
+"""The value of a parameter: a number, a word, or None for ``none``."""
+
+
+class Reduction(Enum):
+    """Which numbers a loss has, in the order of a result."""
+
+    PIXEL = ("sum", "mean", "per_image_sum", "image_mean")
+    """A sum over pixels; the mean divides by the valid pixels."""
+    BALANCED = (*PIXEL, "beta_used", "weight_sum", "weighted_mean")
+    """A sum over pixels with class weights that depend on the image."""
+    REGION = ("per_image", "image_mean", "pooled")
+    """One value of an image, and one of the states of all images added."""
+    CLASS_MEAN = ("per_image", "pooled")
+    """As REGION, without the mean of images: most of them may lack a class."""
+
+
+class Reads(Enum):
+    """What a loss is computed from."""
+
+    SUMS = "the sums that every run keeps"
+    TERMS = "sums of its own, one pair for every setting of its parameters"
+    POSITIONS = "whole images, for their distance maps"
+    LEVELS = "the sorted probabilities of each image, or their histogram"
+    LOGITS = "the sorted logits of each image, or their histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a loss: a number in a range, one of some words, or none.
+
+    Attributes:
+        name: As it is typed.
+        default: The value when it is not given.
+        meaning: What it does, in one line.
+        low: The least number.
+        high: The greatest number.
+        open_low: Whether ``low`` itself is refused.
+        open_high: Whether ``high`` itself is refused.
+        whole: Whether numbers must be integers.
+        numbers: Whether numbers are allowed at all.
+        words: The words allowed.
+        optional: Whether ``none`` is allowed.
+
+    Example:
+        >>> alpha = Parameter("alpha", 0.25, "weight", high=1, optional=True)
+        >>> alpha.allowed
+        'a number from 0 to 1, or none'
+    """
+
+    name: str
+    default: Value
+    meaning: str
+    low: float = 0
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    whole: bool = False
+    numbers: bool = True
+    words: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The values allowed, in words."""
+        parts = [self._range()] if self.numbers else []
+        parts += [*self.words, *(["none"] if self.optional else [])]
+        *first, last = parts
+        return f"{', '.join(first)}, or {last}" if first else last
+
+    def _range(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        if not (self.open_low or self.open_high) and math.isfinite(self.high):
+            return f"{kind} from {self.low} to {self.high}"
+        low = f"{'above' if self.open_low else 'of at least'} {self.low}"
+        if math.isinf(self.high):
+            return f"{kind} {low}"
+        return f"{kind} {low} and {'below' if self.open_high else 'up to'} {self.high}"
+
+    def check(self, value: Value) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises:
+            UsageError: If it is not.
+        """
+        if not self._allows(value):
+            raise UsageError(f"{self.name}={value!r}: expected {self.allowed}")
+
+    def _allows(self, value: Value) -> bool:
+        if value is None:
+            return self.optional
+        if isinstance(value, str):
+            return value in self.words
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        fits = isinstance(value, int) or not self.whole
+        return self.numbers and above and below and fits and math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """A loss: what it is called, what it means, and how it follows from its state.
+
+    Exactly one of ``weights``, ``parts``, ``values`` and ``from_levels`` is given. The
+    functions take the state and the parameters of the loss by name, give NaN where the
+    loss is undefined, and one number per image.
+
+    Attributes:
+        name: As it is typed.
+        title: As it is printed.
+        reduction: Which numbers it has.
+        formula: The definition of one pixel or one image, as text.
+        source: Where it comes from.
+        pitfalls: What makes its numbers misleading, or differ between libraries.
+        parameters: Its parameters, in the order in which they are printed.
+        soft_targets: Whether it is defined for targets between 0 and 1.
+        terms: The further sums that it needs, from its parameters.
+        weights: The weights of changed and unchanged pixels in a cross-entropy.
+        parts: What changed and unchanged pixels add to the value.
+        values: The value.
+        from_levels: The value of one `LevelCounts`.
+        needs_logits: Whether the levels are logits.
+        gradient: Sums over changed and over unchanged pixels of the absolute
+            derivative by the logit, up to a common factor; those of a loss with
+            ``weights`` need no function.
+    """
+
+    name: str
+    title: str
+    reduction: Reduction
+    formula: str
+    source: str
+    pitfalls: str
+    parameters: tuple[Parameter, ...] = ()
+    soft_targets: bool = False
+    terms: Callable[..., tuple[Term, ...]] | None = None
+    weights: Callable[..., Pair] | None = None
+    parts: Callable[..., Pair] | None = None
+    values: Callable[..., Floats] | None = None
+    from_levels: Callable[..., float] | None = None
+    needs_logits: bool = False
+    gradient: Callable[..., Pair] | None = None

@@ -1,0 +1,218 @@
+"""The table of losses, and the way from what a user types to a `Loss`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.catalogue import (
+    compound,
+    cross_entropy,
+    order,
+    pixel,
+    region,
+    shape,
+)
+from cdstats.core.catalogue.entry import Entry, Reads, Reduction, Value
+from cdstats.core.catalogue.excluded import NOT_SCORES
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdstats.core.pixel_terms import Term
+
+_FAMILIES: Final = (cross_entropy, pixel, region, compound, order, shape)
+CATALOGUE: Final[Mapping[str, Entry]] = {
+    entry.name: entry for family in _FAMILIES for entry in family.ENTRIES
+}
+"""Every loss by its name."""
+
+_NEXT_PARAMETER: Final = re.compile(r",(?=\s*\w+=)")
+_JSON_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss with a value for each of its parameters; made by `choose`.
+
+    Attributes:
+        name: Its name in the catalogue.
+        values: The values of its parameters, in the order of its entry.
+
+    Example:
+        >>> focal = parse_loss("focal:alpha=none")
+        >>> focal.params
+        {'alpha': None, 'gamma': 2}
+        >>> focal.column
+        'focal[alpha=none,gamma=2]_sum'
+    """
+
+    name: str
+    values: tuple[Value, ...] = ()
+
+    @property
+    def entry(self) -> Entry:
+        """What the catalogue holds of it."""
+        return CATALOGUE[self.name]
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """Value of each parameter, as typed; defaults filled in."""
+        names = [parameter.name for parameter in self.entry.parameters]
+        return dict(zip(names, self.values, strict=True))
+
+    @property
+    def label(self) -> str:
+        """The name, with the parameters in brackets if it has any."""
+        typed = (f"{name}={_typed(value)}" for name, value in self.params.items())
+        return f"{self.name}[{','.join(typed)}]" if self.values else self.name
+
+    @property
+    def column(self) -> str:
+        """The name of the column of its value of each image."""
+        total = self.entry.reduction in (Reduction.PIXEL, Reduction.BALANCED)
+        return f"{self.label}_sum" if total else self.label
+
+    @property
+    def reads(self) -> Reads:
+        """What must be kept of the pixels to compute it."""
+        if self.entry.from_levels:
+            return Reads.LOGITS if self.entry.needs_logits else Reads.LEVELS
+        terms = self.terms(prior=0.5)
+        if any(term.needs_positions for term in terms):
+            return Reads.POSITIONS
+        return Reads.TERMS if terms else Reads.SUMS
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the share of changed pixels must be known before the pass."""
+        return self.params.get("prior") == "dataset"
+
+    def terms(self, prior: float | None = None) -> tuple[Term, ...]:
+        """The further sums that it needs.
+
+        Args:
+            prior: Share of changed pixels among the valid ones of all images; needed
+                where `needs_prior` says so.
+
+        Raises:
+            ValueError: If the prior is needed and missing.
+        """
+        if self.entry.terms is None:
+            return ()
+        return self.entry.terms(**self.arguments(prior))
+
+    def arguments(self, prior: float | None = None) -> dict[str, Any]:
+        """The parameters as the functions of its entry take them."""
+        arguments: dict[str, Any] = self.params
+        if self.needs_prior:
+            if prior is None:
+                raise ValueError(f"{self.label} needs the prior before the pass")
+            arguments["prior"] = prior
+        if "lambda" in arguments:
+            arguments["lambda_"] = arguments.pop("lambda")
+        return arguments
+
+    def check_targets(self, *, soft: bool) -> None:
+        """Refuse soft targets where the loss is defined for hard labels only.
+
+        Raises:
+            UsageError: If it is.
+        """
+        if soft and not self.entry.soft_targets:
+            raise UsageError(
+                f"{self.name} is defined for masks of changed and unchanged pixels, "
+                "not for targets between 0 and 1. Leave it out, or name the changed "
+                "values with --changed."
+            )
+
+
+def choose(name: str, params: Mapping[str, Value] | None = None) -> Loss:
+    """A loss by name and parameters; the others keep their defaults.
+
+    Raises:
+        UsageError: If the name, a parameter or a value is not in the catalogue.
+
+    Example:
+        >>> choose("dice", {"smooth": 0}).label
+        'dice[smooth=0]'
+    """
+    entry = _find(name)
+    given = dict(params or {})
+    values = [given.pop(known.name, known.default) for known in entry.parameters]
+    if given:
+        raise UsageError(_unknown_parameter(entry, next(iter(given))))
+    for parameter, value in zip(entry.parameters, values, strict=True):
+        try:
+            parameter.check(value)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from None
+    return Loss(name, tuple(values))
+
+
+def parse_loss(text: str) -> Loss:
+    """Read ``NAME[:param=value,...]``, as ``--loss`` takes it.
+
+    A parameter starts after a comma followed by ``name=``; a value is ``none``, a JSON
+    number or a word.
+
+    Raises:
+        UsageError: If the text, the name, a parameter or a value is wrong.
+
+    Example:
+        >>> parse_loss("tversky:fp_weight=0.7,fn_weight=0.3,smooth=0").params
+        {'fp_weight': 0.7, 'fn_weight': 0.3, 'smooth': 0}
+    """
+    name, _, rest = text.strip().partition(":")
+    params: dict[str, Value] = {}
+    for part in _NEXT_PARAMETER.split(rest) if rest else []:
+        parameter, sign, value = (piece.strip() for piece in part.partition("="))
+        if not (parameter and sign and value):
+            raise UsageError(f"{text!r}: expected NAME:param=value,param=value")
+        if parameter in params:
+            raise UsageError(f"{text!r} gives {parameter} twice")
+        params[parameter] = _parse_value(value)
+    return choose(name, params)
+
+
+def all_losses() -> tuple[Loss, ...]:
+    """Every loss of the catalogue with its default parameters."""
+    return tuple(choose(name) for name in CATALOGUE)
+
+
+def _parse_value(text: str) -> Value:
+    if text == "none":
+        return None
+    if _JSON_NUMBER.fullmatch(text):
+        number: float = json.loads(text)
+        return number
+    return text
+
+
+def _typed(value: Value) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _find(name: str) -> Entry:
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    if name in NOT_SCORES:
+        raise UsageError(
+            f"{name} is not a score of saved predictions: {NOT_SCORES[name]}."
+        )
+    near = difflib.get_close_matches(name, [*CATALOGUE, *NOT_SCORES], cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise UsageError(
+        f"there is no loss {name!r}. {hint}`cdstats explain` lists them all."
+    )
+
+
+def _unknown_parameter(entry: Entry, name: str) -> str:
+    known = ", ".join(parameter.name for parameter in entry.parameters)
+    return f"{entry.name} has no parameter {name!r}; it has {known or 'none'}"

@@ -1,0 +1,174 @@
+"""Losses that need the pixels in the order of their errors.
+
+They are computed from a `LevelCounts`: a histogram of the probabilities, or the sorted
+probabilities themselves. Equal errors count as one level, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cdstats.core.catalogue.entry import Entry, Parameter, Reduction
+from cdstats.core.pixel_terms import cross_entropy
+
+if TYPE_CHECKING:
+    from cdstats.core.histogram import Counts, LevelCounts
+    from cdstats.core.sums import Floats
+
+
+def _lovasz_softmax(levels: LevelCounts, *, classes: str) -> float:
+    changed, unchanged = int(levels.changed.sum()), int(levels.unchanged.sum())
+    # |p - y| is the error of both classes; their pixels change places.
+    misses, false_alarms = 1 - levels.values, levels.values
+    foreground = _lovasz(misses, levels.changed, false_alarms, levels.unchanged)
+    if classes == "foreground":
+        return foreground
+    background = _lovasz(false_alarms, levels.unchanged, misses, levels.changed)
+    if classes == "present" and not (changed and unchanged):
+        return foreground if changed else background
+    return (foreground + background) / 2
+
+
+def _lovasz_hinge(levels: LevelCounts) -> float:
+    return _lovasz(
+        np.maximum(0.0, 1 - levels.values),
+        levels.changed,
+        np.maximum(0.0, 1 + levels.values),
+        levels.unchanged,
+    )
+
+
+def _lovasz(
+    own_errors: Floats, own: Counts, other_errors: Floats, others: Counts
+) -> float:
+    """Lovász extension of 1 - IoU of a class: Σ (e_k - e_k+1) J(errors >= e_k).
+
+    Args:
+        own_errors: Errors of the pixels of the class at each level.
+        own: Pixels of the class at each level.
+        other_errors: Errors of the other pixels at each level.
+        others: Other pixels at each level.
+    """
+    errors, hits, alarms = _falling(own_errors, own, other_errors, others)
+    union = hits.sum() + alarms.cumsum()
+    steps = errors - np.append(errors[1:], 0.0)
+    # J = 1 - (g - c1)/(g + c0) without the cancellation.
+    jaccard = (hits.cumsum() + alarms.cumsum()) / union
+    return float(np.sum(steps * jaccard))
+
+
+def _falling(
+    first: Floats, first_pixels: Counts, second: Floats, second_pixels: Counts
+) -> tuple[Floats, Counts, Counts]:
+    """Two lists of errors as one, the largest first, levels without pixels left out."""
+    errors = np.concatenate([first, second])
+    pixels = np.zeros((2, errors.size), dtype=np.int64)
+    pixels[0, : first.size] = first_pixels
+    pixels[1, first.size :] = second_pixels
+    used = np.flatnonzero(pixels.any(axis=0))
+    order = used[np.argsort(-errors[used], kind="stable")]
+    return errors[order], pixels[0, order], pixels[1, order]
+
+
+def _top_k_ce(levels: LevelCounts, *, k: float) -> float:
+    return _mean_of_worst(levels, max(1, math.floor(levels.valid * k / 100)))
+
+
+def _ohem(levels: LevelCounts, *, threshold: float, min_kept: int) -> float:
+    hard = levels.changed[levels.values < threshold].sum()
+    hard += levels.unchanged[1 - levels.values < threshold].sum()
+    return _mean_of_worst(levels, min(levels.valid, max(int(hard), min_kept)))
+
+
+def _mean_of_worst(levels: LevelCounts, pixels: int) -> float:
+    """Mean cross-entropy of the given number of pixels with the largest."""
+    errors, changed, unchanged = _falling(
+        cross_entropy(levels.values, changed=True),
+        levels.changed,
+        cross_entropy(levels.values, changed=False),
+        levels.unchanged,
+    )
+    counts = changed + unchanged
+    before = counts.cumsum() - counts
+    taken = np.clip(pixels - before, 0, counts)
+    return float(np.sum(taken * errors) / pixels)
+
+
+ENTRIES: Final = (
+    Entry(
+        name="lovasz_softmax",
+        title="Lovász softmax loss",
+        reduction=Reduction.REGION,
+        formula=(
+            "Lovász extension of 1-IoU at the errors |p-y|; foreground: the changed "
+            "class; present, all: mean over the classes present, over both"
+        ),
+        source="Berman et al. 2018, arXiv 1705.08790",
+        pitfalls=(
+            "An image without change scores max p (foreground), which one pixel "
+            "decides. The reference code and kornia average all classes, "
+            "segmentation_models_pytorch those present."
+        ),
+        parameters=(
+            Parameter(
+                "classes",
+                "foreground",
+                "classes to average",
+                numbers=False,
+                words=("foreground", "present", "all"),
+            ),
+        ),
+        from_levels=_lovasz_softmax,
+    ),
+    Entry(
+        name="lovasz_hinge",
+        title="Lovász hinge loss",
+        reduction=Reduction.REGION,
+        formula="Lovász extension of 1-IoU at max(0, 1 - z(2y-1)) of the logits z",
+        source="Berman et al. 2018, arXiv 1705.08790",
+        pitfalls=(
+            "Defined on logits: a probability of 0 or 1 has none. Not bounded by 1; "
+            "use lovasz_softmax for probability maps."
+        ),
+        from_levels=_lovasz_hinge,
+        needs_logits=True,
+    ),
+    Entry(
+        name="top_k_ce",
+        title="top-k cross-entropy",
+        reduction=Reduction.REGION,
+        formula="mean cross-entropy of the k % of pixels with the largest",
+        source="Wu et al. 2016, arXiv 1605.06885",
+        pitfalls=(
+            "The number of pixels is rounded down, and at least 1. Chosen in each "
+            "image and, pooled, among all pixels."
+        ),
+        parameters=(
+            Parameter("k", 10, "per cent of the pixels", high=100, open_low=True),
+        ),
+        from_levels=_top_k_ce,
+    ),
+    Entry(
+        name="ohem",
+        title="cross-entropy with online hard example mining",
+        reduction=Reduction.REGION,
+        formula=(
+            "mean cross-entropy of the pixels with p_t < threshold, of the min_kept "
+            "worst if those are fewer"
+        ),
+        source="Shrivastava et al. 2016, arXiv 1604.03540",
+        pitfalls=(
+            "Training code keeps 100,000 pixels or more per batch, which in a small "
+            "image is all of them. The mean divides by the pixels kept, so two models "
+            "are averaged over different pixels."
+        ),
+        parameters=(
+            Parameter("threshold", 0.7, "probability of an easy pixel", high=1),
+            Parameter("min_kept", 1, "pixels kept at least", low=1, whole=True),
+        ),
+        from_levels=_ohem,
+    ),
+)

@@ -1,0 +1,184 @@
+"""How often each probability occurs on changed and on unchanged pixels.
+
+These counts are enough for every loss that ignores where a pixel lies. A stored map
+of 8 or 16 bits has at most 65,536 levels, so its counts are small, exact and add over
+windows and images; the sorted probabilities of one image of full precision take the
+same form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdstats.core.pixel_terms import cross_entropy
+from cdstats.core.sums import Floats, ImageSums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdstats.core.pixel_terms import Term
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelCounts:
+    """Pixels of each class at each level of probability; adds over windows and images.
+
+    Attributes:
+        values: The levels in rising order: probabilities of change, or logits for the
+            losses that are defined on them; float64, ``(L,)``.
+        changed: Changed pixels at each level; int64, ``(L,)``.
+        unchanged: Unchanged pixels at each level; int64, ``(L,)``.
+
+    Raises:
+        ValueError: If the values do not rise, or the lengths differ.
+
+    Example:
+        >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
+        >>> (levels + levels).changed
+        array([0, 4])
+    """
+
+    values: Floats
+    changed: Counts
+    unchanged: Counts
+
+    def __post_init__(self) -> None:
+        if not np.all(self.values[1:] > self.values[:-1]):
+            raise ValueError("the levels do not rise")
+        if not self.values.shape == self.changed.shape == self.unchanged.shape:
+            raise ValueError("levels and counts differ in length")
+
+    @classmethod
+    def of(cls, changed: NDArray[Any], unchanged: NDArray[Any]) -> LevelCounts:
+        """Count the values of the pixels of each class, by sorting them.
+
+        Args:
+            changed: Values of the changed pixels; finite, floating, any shape.
+            unchanged: Values of the unchanged pixels.
+        """
+        positive = np.unique(changed, return_counts=True)
+        negative = np.unique(unchanged, return_counts=True)
+        return _merge(
+            (positive[0], positive[1], np.zeros_like(positive[1])),
+            (negative[0], np.zeros_like(negative[1]), negative[1]),
+        )
+
+    def __add__(self, other: LevelCounts) -> LevelCounts:
+        if np.array_equal(self.values, other.values):
+            changed = self.changed + other.changed
+            return LevelCounts(self.values, changed, self.unchanged + other.unchanged)
+        return _merge(
+            (self.values, self.changed, self.unchanged),
+            (other.values, other.changed, other.unchanged),
+        )
+
+    @property
+    def valid(self) -> int:
+        """Pixels counted."""
+        return int(self.changed.sum() + self.unchanged.sum())
+
+    def sums(
+        self, *, threshold: float = 0.5, terms: Iterable[Term] = (), ignored: int = 0
+    ) -> ImageSums:
+        """The sums of the pixels, each level evaluated once in float64.
+
+        Args:
+            threshold: A pixel is predicted changed when p is at least this.
+            terms: The further sums to give; none may need positions.
+            ignored: Pixels that are not counted here.
+
+        Raises:
+            ValueError: If a term needs positions.
+
+        Example:
+            >>> levels = LevelCounts.of(np.array([0.5, 0.25]), np.array([0.25]))
+            >>> levels.sums().prob_sum
+            1.0
+        """
+        p, c1, c0 = self.values, self.changed, self.unchanged
+        tp, fp = int(c1[p >= threshold].sum()), int(c0[p >= threshold].sum())
+        changed, unchanged = int(c1.sum()), int(c0.sum())
+        return ImageSums(
+            valid=changed + unchanged,
+            changed=changed,
+            ignored=ignored,
+            ce_changed_sum=_weighted(c1, cross_entropy(p, changed=True)),
+            ce_unchanged_sum=_weighted(c0, cross_entropy(p, changed=False)),
+            prob_sum=_weighted(c1 + c0, p),
+            prob_changed_sum=_weighted(c1, p),
+            prob_sq_sum=_weighted(c1 + c0, p * p),
+            prob_sq_changed_sum=_weighted(c1, p * p),
+            target_sq_sum=float(changed),
+            saturated_wrong=int(c1[p == 0].sum() + c0[p == 1].sum()),
+            tp=tp,
+            fp=fp,
+            fn=changed - tp,
+            tn=unchanged - fp,
+            terms={term: self._term(term) for term in terms},
+        )
+
+    def _term(self, term: Term) -> tuple[float, float]:
+        return (
+            _weighted(self.changed, term.per_pixel(self.values, changed=True)),
+            _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
+        )
+
+    def sweep(self) -> ThresholdSweep:
+        """The confusion counts at every level as threshold, the highest first.
+
+        Example:
+            >>> levels = LevelCounts.of(np.array([0.9, 0.4]), np.array([0.4]))
+            >>> sweep = levels.sweep()
+            >>> sweep.thresholds, sweep.tp, sweep.fp
+            (array([0.9, 0.4]), array([1, 2]), array([0, 1]))
+        """
+        tp, fp = self.changed[::-1].cumsum(), self.unchanged[::-1].cumsum()
+        return ThresholdSweep(
+            thresholds=self.values[::-1],
+            tp=tp,
+            fp=fp,
+            fn=self.changed.sum() - tp,
+            tn=self.unchanged.sum() - fp,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThresholdSweep:
+    """Confusion counts at falling thresholds: a pixel is changed when p >= threshold.
+
+    Attributes:
+        thresholds: Every level, the highest first; float64.
+        tp: Changed pixels predicted changed; int64, as the others.
+        fp: Unchanged pixels predicted changed.
+        fn: Changed pixels predicted unchanged.
+        tn: Unchanged pixels predicted unchanged.
+    """
+
+    thresholds: Floats
+    tp: Counts
+    fp: Counts
+    fn: Counts
+    tn: Counts
+
+
+_Level = tuple[NDArray[Any], Counts, Counts]
+
+
+def _merge(left: _Level, right: _Level) -> LevelCounts:
+    stacked = np.concatenate([left[0], right[0]]).astype(np.float64)
+    # Adding 0 makes -0 and 0 one level.
+    values, place = np.unique(stacked + 0.0, return_inverse=True)
+    counts = np.zeros((2, values.size), dtype=np.int64)
+    for row, (a, b) in zip(counts, zip(left[1:], right[1:], strict=True), strict=True):
+        np.add.at(row, place, np.concatenate([a, b]))
+    return LevelCounts(values, counts[0], counts[1])
+
+
+def _weighted(counts: Counts, values: Floats) -> float:
+    return float(np.sum(counts * values))

@@ -1,0 +1,162 @@
+"""What one pixel adds to a sum, as a function of its probability and its label.
+
+Losses with an exponent or a margin inside the logarithm need sums of their own, one
+pair for every setting of their parameters. A `Term` names such a pair, so that the
+pass over the pixels can ask a loss which sums it needs; and it can be evaluated with
+NumPy or with torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+Array: TypeAlias = Any
+"""A NumPy array or a torch tensor."""
+
+LOG_FLOOR: Final = -100.0
+"""The least value of a logarithm, as in torch's ``binary_cross_entropy``."""
+ASL_LOG_FLOOR: Final = math.log(1e-8)
+"""The least value of a logarithm in the reference code of the asymmetric loss."""
+
+
+def cross_entropy(
+    probs: Array, *, changed: bool, xp: ModuleType = np, floor: float = LOG_FLOOR
+) -> Array:
+    """Cross-entropy of each pixel: ``-max(ln p_t, floor)``.
+
+    Args:
+        probs: Probabilities of change in [0, 1]; floating, any shape.
+        changed: Whether the pixels are changed (``p_t = p``) or not (``1 - p``).
+        xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
+        floor: The least value of the logarithm.
+
+    Returns:
+        Nats, of the type and shape of ``probs``; +0, never -0, where the prediction
+        is right.
+
+    Example:
+        >>> cross_entropy(np.array([0.0, 0.5, 1.0]), changed=True)
+        array([100.        ,   0.69314718,   0.        ])
+    """
+    # The clamp is there for the logarithm of 0.
+    with np.errstate(divide="ignore"):
+        logs = xp.log(probs) if changed else xp.log1p(-probs)
+    return abs(xp.clip(logs, floor, None))
+
+
+def _focal(probs: Array, changed: bool, xp: ModuleType, gamma: float) -> Array:
+    miss = 1 - probs if changed else probs
+    return miss**gamma * cross_entropy(probs, changed=changed, xp=xp)
+
+
+def _opposite_ce(probs: Array, changed: bool, xp: ModuleType) -> Array:
+    return cross_entropy(probs, changed=not changed, xp=xp)
+
+
+def _ce_power(probs: Array, changed: bool, xp: ModuleType, exponent: float) -> Array:
+    return cross_entropy(probs, changed=changed, xp=xp) ** exponent
+
+
+def _asl(
+    probs: Array, changed: bool, xp: ModuleType, *gammas_and_margin: float
+) -> Array:
+    gamma_plus, gamma_minus, margin = gammas_and_margin
+    if changed:
+        factor = (1 - probs) ** gamma_plus
+        return factor * cross_entropy(probs, changed=True, xp=xp, floor=ASL_LOG_FLOOR)
+    shifted = xp.clip(probs - margin, 0, None)
+    logs = cross_entropy(shifted, changed=False, xp=xp, floor=ASL_LOG_FLOOR)
+    return shifted**gamma_minus * logs
+
+
+def _logit_adjusted(
+    probs: Array, changed: bool, xp: ModuleType, tau: float, prior: float
+) -> Array:
+    shift = tau * (math.log(prior) - math.log1p(-prior))
+    with np.errstate(divide="ignore"):
+        adjusted = xp.log(probs) - xp.log1p(-probs) + shift
+    against = -adjusted if changed else adjusted
+    # ln(1 + e^x), which keeps its digits where the prediction is right.
+    return xp.clip(xp.logaddexp(xp.zeros_like(against), against), None, -LOG_FLOOR)
+
+
+_PER_PIXEL: Final[Mapping[str, Callable[..., Array]]] = {
+    "focal": _focal,
+    "opposite_ce": _opposite_ce,
+    "ce_power": _ce_power,
+    "asl": _asl,
+    "logit_adjusted": _logit_adjusted,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A pair of sums beside the plain ones: over changed and over unchanged pixels.
+
+    What one pixel adds, with ``CE = -ln p_t`` clamped at 100:
+
+    - ``focal(gamma)``: ``(1 - p_t)^gamma CE``
+    - ``opposite_ce()``: CE as if the pixel had the other label
+    - ``ce_power(exponent)``: ``CE^exponent``
+    - ``asl(gamma_plus, gamma_minus, margin)``: changed ``-(1-p)^gamma_plus ln p``,
+      unchanged ``-q^gamma_minus ln(1-q)`` with ``q = max(p - margin, 0)``, logs
+      clamped at ln 1e-8
+    - ``logit_adjusted(tau, prior)``: CE of
+      ``p prior^tau / (p prior^tau + (1-p) (1-prior)^tau)``
+
+    These need the position of each pixel, hence whole images. ``d`` is the Euclidean
+    distance to the nearest pixel of the other label; all are 0 where the image has
+    one label only:
+
+    - ``boundary()``: ``p phi`` with ``phi = d`` on unchanged and ``-(d - 1)`` on
+      changed pixels
+    - ``hausdorff_dt(alpha)``: ``(p - y)^2 (d_p^alpha + d^alpha)``; ``d_p`` is the
+      distance within the predicted mask ``p > 0.5``, 0 if that has one label only
+    - ``distance_map_penalised_ce()``: ``phi CE`` with ``phi = (m - d) / m``, ``m`` the
+      largest ``d`` among the pixels of the same label
+
+    A pixel with a soft target ``y`` adds ``y`` times its value as a changed pixel to
+    the first sum and ``1 - y`` times its value as an unchanged one to the second.
+
+    Attributes:
+        name: One of the names above.
+        params: Its parameters, in the order above.
+
+    Example:
+        >>> Term("focal", (2,)).per_pixel(np.array([0.5]), changed=True)
+        array([0.1732868])
+    """
+
+    name: str
+    params: tuple[float, ...] = ()
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether probability and label do not tell what a pixel adds."""
+        return self.name not in _PER_PIXEL
+
+    def per_pixel(self, probs: Array, *, changed: bool, xp: ModuleType = np) -> Array:
+        """What each pixel adds to the sum of its class.
+
+        Args:
+            probs: Probabilities of change in [0, 1]; floating, any shape.
+            changed: Whether the pixels are changed.
+            xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
+
+        Returns:
+            Values of the type and shape of ``probs``.
+
+        Raises:
+            ValueError: If the term needs positions.
+        """
+        if self.needs_positions:
+            raise ValueError(f"{self} needs the positions of the pixels")
+        return _PER_PIXEL[self.name](probs, changed, xp, *self.params)

@@ -1,0 +1,230 @@
+"""The additive state of scoring: sums over the valid pixels of an image.
+
+Plain, balanced and weighted cross-entropy, Brier and the region losses follow from
+these sums, for every weight and smoothing; further losses from the pairs of sums that
+`cdstats.core.pixel_terms` names.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cdstats.core.pixel_terms import Term
+
+Floats: TypeAlias = NDArray[np.float64]
+Column: TypeAlias = NDArray[Any]
+"""One number of every image: int64 for a count, float64 for a sum; ``(N,)``."""
+Pair: TypeAlias = tuple[Floats, Floats]
+"""A quantity of the changed and of the unchanged pixels of every image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSums:
+    """The sums of one image, or of a part of it; adds over windows.
+
+    The symbols are those of the usual formulas. Sums run over the valid pixels; counts
+    are integers. With soft targets ``changed`` is the floating sum of ``y`` and the
+    confusion counts stay 0.
+
+    Attributes:
+        valid: n, pixels that are not ignored.
+        changed: n1 = Σ y: an integer for hard labels, floating for soft targets.
+        ignored: Pixels left out of every other field.
+        ce_changed_sum: -S1 = -Σ y max(ln p, -100); nats.
+        ce_unchanged_sum: -S0 = -Σ (1-y) max(ln(1-p), -100); nats.
+        prob_sum: P = Σ p.
+        prob_changed_sum: I = Σ p y.
+        prob_sq_sum: Q = Σ p².
+        prob_sq_changed_sum: Q1 = Σ y p².
+        target_sq_sum: Y2 = Σ y²; equal to ``changed`` for hard labels.
+        saturated_wrong: Pixels whose p is exactly 0 or 1, and wrong.
+        tp: Changed pixels predicted changed, at the threshold of the run.
+        fp: Unchanged pixels predicted changed.
+        fn: Changed pixels predicted unchanged.
+        tn: Unchanged pixels predicted unchanged.
+        terms: The sums over changed and over unchanged pixels of each `Term` that the
+            losses of the run need.
+
+    Example:
+        >>> window = ImageSums(valid=4, changed=1, prob_sum=1.5)
+        >>> (window + window).prob_sum
+        3.0
+    """
+
+    valid: int = 0
+    changed: float = 0
+    ignored: int = 0
+    ce_changed_sum: float = 0.0
+    ce_unchanged_sum: float = 0.0
+    prob_sum: float = 0.0
+    prob_changed_sum: float = 0.0
+    prob_sq_sum: float = 0.0
+    prob_sq_changed_sum: float = 0.0
+    target_sq_sum: float = 0.0
+    saturated_wrong: int = 0
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+    terms: Mapping[Term, tuple[float, float]] = field(default_factory=dict)
+
+    def __add__(self, other: ImageSums) -> ImageSums:
+        plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
+        return ImageSums(**plain, terms=_add_terms(self, other))
+
+    def term(self, term: Term) -> tuple[float, float]:
+        """The two sums of a term; 0 where there is no valid pixel.
+
+        Raises:
+            ValueError: If the sums were not kept.
+        """
+        if self.valid and term not in self.terms:
+            raise ValueError(f"the sums of {term} were not kept")
+        return self.terms.get(term, (0.0, 0.0))
+
+
+PLAIN: Final = tuple(f.name for f in fields(ImageSums) if f.name != "terms")
+"""The fields of `ImageSums` that are numbers."""
+
+
+def _add_terms(left: ImageSums, right: ImageSums) -> dict[Term, tuple[float, float]]:
+    names = {**left.terms, **right.terms}
+    pairs = {term: (left.term(term), right.term(term)) for term in names}
+    return {term: (a[0] + b[0], a[1] + b[1]) for term, (a, b) in pairs.items()}
+
+
+@dataclass(frozen=True)
+class SumsTable:
+    """The sums of many images: the fields of `ImageSums` as columns.
+
+    Attributes:
+        terms: The columns of each `Term`, over changed and over unchanged pixels.
+
+    Example:
+        >>> table = SumsTable.of([ImageSums(valid=4, changed=1), ImageSums(valid=2)])
+        >>> table.unchanged
+        array([3, 2])
+        >>> table.total.valid
+        array([6])
+    """
+
+    valid: Column
+    changed: Column
+    ignored: Column
+    ce_changed_sum: Floats
+    ce_unchanged_sum: Floats
+    prob_sum: Floats
+    prob_changed_sum: Floats
+    prob_sq_sum: Floats
+    prob_sq_changed_sum: Floats
+    target_sq_sum: Floats
+    saturated_wrong: Column
+    tp: Column
+    fp: Column
+    fn: Column
+    tn: Column
+    terms: Mapping[Term, Pair] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, images: Iterable[ImageSums]) -> SumsTable:
+        """The table of a list of images, in its order.
+
+        Raises:
+            ValueError: If images with valid pixels differ in their terms.
+        """
+        rows = list(images)
+        names = dict.fromkeys(term for row in rows for term in row.terms)
+        return cls(
+            **{name: _column([getattr(row, name) for row in rows]) for name in PLAIN},
+            terms={term: _pair(rows, term) for term in names},
+        )
+
+    @property
+    def unchanged(self) -> Column:
+        """n0 = n - n1."""
+        return self.valid - self.changed
+
+    @property
+    def soft(self) -> bool:
+        """Whether the targets are soft: whether ``changed`` is a floating sum."""
+        return self.changed.dtype.kind == "f"
+
+    @property
+    def prior(self) -> float:
+        """Share of changed pixels over all images; NaN without a valid pixel."""
+        return float(quotient(self.total.changed, self.total.valid)[0])
+
+    @property
+    def missed_prob(self) -> Floats:
+        """n1 - I, the probability missing on changed pixels: soft false negatives."""
+        return np.maximum(self.changed - self.prob_changed_sum, 0.0)
+
+    @property
+    def false_prob(self) -> Floats:
+        """P - I, the probability given to unchanged pixels: soft false positives."""
+        return np.maximum(self.prob_sum - self.prob_changed_sum, 0.0)
+
+    @property
+    def rejected_prob(self) -> Floats:
+        """n0 - (P - I), the soft true negatives."""
+        return np.maximum(self.unchanged - self.false_prob, 0.0)
+
+    def term(self, term: Term) -> Pair:
+        """The two columns of a term.
+
+        Raises:
+            ValueError: If the sums were not kept.
+        """
+        if term in self.terms:
+            return self.terms[term]
+        if self.valid.any():
+            raise ValueError(f"the sums of {term} were not kept")
+        return np.zeros(self.valid.shape), np.zeros(self.valid.shape)
+
+    @cached_property
+    def total(self) -> SumsTable:
+        """The sums of all images together, as a table of one row.
+
+        Floating sums are rounded once, so the order of the images does not matter.
+        """
+        columns = {name: _total(getattr(self, name)) for name in PLAIN}
+        terms = {term: (_total(a), _total(b)) for term, (a, b) in self.terms.items()}
+        return SumsTable(**columns, terms=terms)
+
+
+def _column(numbers: Sequence[float]) -> Column:
+    """Numbers as an array: int64 if all are integers, also when there is none."""
+    whole = all(isinstance(number, int) for number in numbers)
+    return np.array(numbers, dtype=np.int64 if whole else np.float64)
+
+
+def _pair(rows: Sequence[ImageSums], term: Term) -> Pair:
+    pairs = [row.term(term) for row in rows]
+    return np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
+
+
+def _total(column: Column) -> Column:
+    if column.dtype.kind == "f":
+        return np.array([math.fsum(column)])
+    return np.array([column.sum(dtype=np.int64)])
+
+
+def quotient(numerator: Column | float, denominator: Column) -> Floats:
+    """Numerator / denominator, NaN where the denominator is 0.
+
+    Example:
+        >>> quotient(np.array([1.0, 0.0]), np.array([4, 0]))
+        array([0.25,  nan])
+    """
+    result: Floats = np.full(denominator.shape, np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator != 0)
+    return result
