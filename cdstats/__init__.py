@@ -1,8 +1,8 @@
 """Pixel statistics of change-detection masks, and losses of saved predictions.
 
-`cdstats.ratio` counts changed and unchanged pixels; `cdstats.losses` holds the losses
-for training. Names are loaded when they are first used, so that importing the package
-costs nothing.
+`cdstats.ratio` counts changed and unchanged pixels, `cdstats.loss` scores saved
+predictions, and `cdstats.losses` holds the losses for training. Names are loaded when
+they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cdstats.core.errors import CdstatsError, DataError, UsageError
     from cdstats.scan.ratio import RatioResult, ratio
+    from cdstats.score.loss import loss
+    from cdstats.score.results import LossRun
 
 __version__ = "0.1.0"
 __all__ = [
     "CdstatsError",
     "DataError",
+    "LossRun",
     "RatioResult",
     "UsageError",
     "__version__",
+    "loss",
     "ratio",
 ]
 _HOMES = {
     "CdstatsError": "cdstats.core.errors",
     "DataError": "cdstats.core.errors",
     "UsageError": "cdstats.core.errors",
+    "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
+    "loss": "cdstats.score.loss",
     "ratio": "cdstats.scan.ratio",
 }
 

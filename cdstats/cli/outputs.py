@@ -33,6 +33,38 @@ MOST_IMAGES: Final = 20
 """Image rows that a table adds by itself."""
 
 
+def summary_format(path: Path) -> Format:
+    """The format that the name of a ``--summary`` file asks for.
+
+    Raises:
+        UsageError: If its ending names none.
+    """
+    kind = SUMMARY_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(
+            f"--summary {path}: expected a name that ends in "
+            f"{', '.join(SUMMARY_FORMATS)}"
+        )
+    return kind
+
+
+def refuse_inputs(
+    outputs: Sequence[Path | None], inputs: Sequence[str | Path | None]
+) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        UsageError: If an output is an input or a file in a format of masks, or its
+            folder is not there.
+    """
+    given = [Path(str(text).removeprefix("@")) for text in inputs if text]
+    for path in filter(None, outputs):
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise UsageError(f"{path}: cannot be written: no such folder, or a folder")
+        if path.exists() and (_same(path, given) or _is_mask(path)):
+            raise UsageError(f"{path}: would overwrite an input; choose another name")
+
+
 class By(Enum):
     """Which rows to print."""
 
@@ -66,34 +98,12 @@ class Outputs:
 
     def __post_init__(self) -> None:
         choose_columns(self.columns, self._kind)
-        if self.summary and self.summary.suffix.lower() not in SUMMARY_FORMATS:
-            raise UsageError(
-                f"--summary {self.summary}: expected a name that ends in "
-                f"{', '.join(SUMMARY_FORMATS)}"
-            )
+        if self.summary:
+            summary_format(self.summary)
 
     @property
     def _kind(self) -> type[Record]:
         return ImageRecord if self.by is By.IMAGE else SummaryRecord
-
-    def refuse_inputs(self, inputs: Sequence[str | Path | None]) -> None:
-        """Refuse to write over what is read.
-
-        Raises:
-            UsageError: If an output is an input, or a file in a format of masks.
-        """
-        for path in (self.csv, self.summary):
-            if path is None:
-                continue
-            if path.is_dir() or not path.absolute().parent.is_dir():
-                raise UsageError(
-                    f"{path}: cannot be written: no such folder, or a folder"
-                )
-            given = [Path(str(text).removeprefix("@")) for text in inputs if text]
-            if path.exists() and (_same(path, given) or _is_mask(path)):
-                raise UsageError(
-                    f"{path}: would overwrite an input; choose another name"
-                )
 
     def images(self, result: RatioResult) -> list[ImageRecord]:
         """Image rows in the order asked for: most change first, failed ones last."""
@@ -116,7 +126,7 @@ class Outputs:
             rows = self.images(result)
             write_whole(self.csv, tables.to_csv(rows, columns(ImageRecord)))
         if self.summary:
-            kind = SUMMARY_FORMATS[self.summary.suffix.lower()]
+            kind = summary_format(self.summary)
             write_whole(self.summary, _summary_text(result, kind))
 
     def print(self, result: RatioResult) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.main import app
-from cdstats.cli.outputs import By, Outputs, Sort
+from cdstats.cli.outputs import By, Outputs, Sort, refuse_inputs
 from cdstats.core.errors import UsageError
 from cdstats.report.tables import Format
 
@@ -74,7 +74,7 @@ def ratio(
 
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
     reference = known_reference(against)
-    outputs.refuse_inputs([*(paths or []), from_file, against])
+    refuse_inputs([csv, summary], [*(paths or []), from_file, against])
     if from_file is not None:
         rules = (changed, unchanged, ignore, preset, band, split, jobs)
         _refuse_with_from(paths, rules)

@@ -53,40 +53,69 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, int], None] | None
         yield show
 
 
+@contextmanager
+def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A line on a terminal's standard error while predictions are scored.
+
+    Yields:
+        What to call with the number of the image and pixels so far; None without a
+        terminal.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from cdstats.report.terminal import messages_console
+
+    bar = Progress(
+        TextColumn("scoring  {task.fields[images]:,} images"),
+        TextColumn("{task.fields[speed]:,.0f} Mpx/s"),
+        TimeElapsedColumn(),
+        console=messages_console(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("scoring", total=None, images=0, speed=0.0)
+
+        def show(number: int, pixels: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 1e-9
+            bar.update(task, images=number + 1, speed=pixels / elapsed / 1e6)
+
+        yield show
+
+
 def show_messages(
     messages: Sequence[Message], images: Sequence[ImageRecord], quiet: bool
 ) -> None:
     """Print messages, then the first failures and how many more there are."""
+    several = len({row.dataset for row in images}) > 1
+    failures = [
+        (f"{row.dataset}: {row.path}" if several else row.path, row.reason)
+        for row in images
+        if row.status == "failed" and not row.reason.startswith(REFUSED)
+    ]
+    show_failures(messages, failures, quiet)
+
+
+def show_failures(
+    messages: Sequence[Message], failures: Sequence[tuple[str, str]], quiet: bool
+) -> None:
+    """Print messages, then a line for each of the first failures and one for the rest.
+
+    Args:
+        messages: Notes, warnings and errors.
+        failures: What failed, and why.
+        quiet: Whether errors alone are printed.
+    """
     from cdstats.report.terminal import messages_console, print_message
 
     console = messages_console()
-    failures = [row for row in images if row.status == "failed"]
-    alone = [row for row in failures if not row.reason.startswith(REFUSED)]
     shown = [m for m in messages if m.level is Level.ERROR or not quiet]
-    several = len({row.dataset for row in images}) > 1
-    for message in [*shown, *failure_messages(alone, several)]:
+    shown += [Message(Level.ERROR, f"{n}: {why}") for n, why in failures[:MOST_LINES]]
+    if len(failures) > MOST_LINES:
+        more = len(failures) - MOST_LINES
+        text = f"{more:,} more failed files; --csv lists all of them"
+        shown.append(Message(Level.ERROR, text))
+    for message in shown:
         print_message(console, message)
-
-
-def failure_messages(rows: Sequence[ImageRecord], several: bool) -> list[Message]:
-    """A line for each of the first failures, and one for the rest.
-
-    Args:
-        rows: Failed rows.
-        several: Whether there are several datasets, so that each must be named.
-    """
-    found = [
-        Message(
-            Level.ERROR,
-            f"{row.dataset}: {row.path}: {row.reason}"
-            if several
-            else f"{row.path}: {row.reason}",
-        )
-        for row in rows[:MOST_LINES]
-    ]
-    if len(rows) > MOST_LINES:
-        more = len(rows) - MOST_LINES
-        found.append(
-            Message(Level.ERROR, f"{more:,} more failed files; --csv lists all of them")
-        )
-    return found

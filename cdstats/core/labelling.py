@@ -14,7 +14,7 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.counts import MaskCounts
     from cdstats.core.rules import RuleChoice
@@ -69,28 +69,91 @@ class Labelled:
     messages: list[Message] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rule of one mask, or the reason why it has none."""
+
+    rule: LabelRule | None
+    reason: str = ""
+
+
 def label_dataset(masks: Sequence[CountedMask], choice: RuleChoice) -> Labelled:
     """Turn the masks of one dataset into rows, each split by its own rule."""
-    splits: dict[str, list[CountedMask]] = {}
-    for mask in masks:
-        splits.setdefault(mask.split, []).append(mask)
-    verdicts = _verdicts(splits, choice)
-    done = Labelled()
-    differing: dict[str, Binarisation] = {}
-    for split in sorted(splits, key=split_order):
-        shown = _label_split(splits[split], verdicts[split], choice, done)
-        rule = str(verdicts[split].rule or "")
-        differing[rule] = differing.get(rule, Binarisation()) + shown
+    ordered = sorted(masks, key=lambda one: split_order(one.split))
+    decisions, messages = decide(ordered, choice)
+    done = Labelled(messages=messages)
+    shown: dict[str, Binarisation] = {}
+    for one, decision in zip(ordered, decisions, strict=True):
+        row = _label(one, decision)
+        done.images.append(row)
+        if row.status == "ok" and one.counted.mask and decision.rule:
+            found = binarisation(one.counted.mask, decision.rule)
+            shown[row.rule] = shown.get(row.rule, Binarisation()) + found
     done.messages += [
-        Message(Level.NOTE, f"{masks[0].dataset}: {_binarisation_text(shown)}")
-        for shown in differing.values()
-        if shown.differs
+        Message(Level.NOTE, f"{masks[0].dataset}: {_binarisation_text(found)}")
+        for found in shown.values()
+        if found.differs
     ]
     return done
 
 
+def decide(
+    masks: Sequence[CountedMask], choice: RuleChoice
+) -> tuple[list[Decision], list[Message]]:
+    """The rule of each mask of a dataset: given, or found for its split.
+
+    Args:
+        masks: The masks of one dataset, in the order of its splits.
+        choice: The rule options.
+
+    Returns:
+        A decision for each mask, and what to tell about the splits.
+    """
+    splits: dict[str, list[CountedMask]] = {}
+    for mask in masks:
+        splits.setdefault(mask.split, []).append(mask)
+    verdicts = _verdicts(splits, choice)
+    decisions: dict[int, Decision] = {}
+    messages: list[Message] = []
+    for split, members in splits.items():
+        verdict = verdicts[split]
+        readable = [one for one in members if one.counted.mask is not None]
+        place = {id(one): number for number, one in enumerate(readable)}
+        for one in members:
+            odd = verdict.odd.get(place.get(id(one), -1), "")
+            decisions[id(one)] = _decide(one, verdict, odd, choice)
+        messages += _split_messages(members, verdict, choice)
+    return [decisions[id(one)] for one in masks], messages
+
+
+def _decide(
+    one: CountedMask, verdict: Verdict, odd: str, choice: RuleChoice
+) -> Decision:
+    if one.counted.mask is None:
+        return Decision(None, one.counted.reason)
+    if verdict.refusal:
+        return Decision(None, f"{REFUSED}{verdict.refusal}")
+    peaks = choice.preset is not None and choice.preset.two_peaks
+    reason = odd or (_peaks_reason(one.counted.mask) if peaks else "")
+    return Decision(None, reason) if reason else Decision(verdict.rule)
+
+
+def _split_messages(
+    masks: Sequence[CountedMask], verdict: Verdict, choice: RuleChoice
+) -> list[Message]:
+    where = masks[0].label
+    found = [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
+    if verdict.refusal:
+        found.append(Message(Level.ERROR, f"{where}: {verdict.refusal}"))
+    pre = [one for one in masks if "_pre_disaster" in one.path]
+    if pre and not choice.preset:
+        text = f"{pre[0].path}: building presence, not change ({len(pre):,} such files)"
+        found.append(Message(Level.WARNING, text))
+    return found
+
+
 def _verdicts(
-    splits: dict[str, list[CountedMask]], choice: RuleChoice
+    splits: Mapping[str, Sequence[CountedMask]], choice: RuleChoice
 ) -> dict[str, Verdict]:
     """The decision for each split; a split of one value follows the others."""
     if choice.rule is not None:
@@ -116,61 +179,26 @@ def _readable(masks: Sequence[CountedMask]) -> list[MaskCounts]:
     return [one.counted.mask for one in masks if one.counted.mask is not None]
 
 
-def _label_split(
-    masks: Sequence[CountedMask], verdict: Verdict, choice: RuleChoice, done: Labelled
-) -> Binarisation:
-    """Add the rows and messages of one split; what other loaders would count."""
-    total = Binarisation()
-    readable = -1
-    for one in masks:
-        mask, reason = one.counted.mask, one.counted.reason
-        if mask is not None:
-            readable += 1
-            odd = verdict.odd.get(readable, "")
-            reason = f"{REFUSED}{verdict.refusal}" if verdict.refusal else odd
-        if mask is None or reason or verdict.rule is None:
-            done.images.append(ImageRecord.failed(one.place, reason, one.counted.size))
-            continue
-        row = _label(one, mask, verdict.rule, choice)
-        done.images.append(row)
-        if row.status == "ok":
-            total += binarisation(mask, verdict.rule)
-    where = masks[0].label
-    done.messages += [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
-    if verdict.refusal:
-        done.messages.append(Message(Level.ERROR, f"{where}: {verdict.refusal}"))
-    _warn_of_pre_disaster(masks, choice, done)
-    return total
-
-
-def _label(
-    one: CountedMask, mask: MaskCounts, rule: LabelRule, choice: RuleChoice
-) -> ImageRecord:
+def _label(one: CountedMask, decision: Decision) -> ImageRecord:
+    mask, rule = one.counted.mask, decision.rule
+    if mask is None or rule is None:
+        return ImageRecord.failed(one.place, decision.reason, one.counted.size)
     size = (mask.width, mask.height)
     try:
-        if choice.preset and choice.preset.two_peaks:
-            _check_peaks(mask)
         return ImageRecord.counted(one.place, size, rule.apply(mask), str(rule))
     except DataError as error:
         return ImageRecord.failed(one.place, str(error), size)
 
 
-def _check_peaks(mask: MaskCounts) -> None:
+def _peaks_reason(mask: MaskCounts) -> str:
+    """Why a mask has no two peaks, or an empty text."""
     reading = read_encoding(mask, LabelRule())
-    if not follows_peaks(reading):
-        raise DataError(
-            f"holds {shares_text(reading.values, total=reading.pixels)}; expected grey "
-            "levels near 0 and near 255. Name its values with --changed and --unchanged"
-        )
-
-
-def _warn_of_pre_disaster(
-    masks: Sequence[CountedMask], choice: RuleChoice, done: Labelled
-) -> None:
-    pre = [one for one in masks if "_pre_disaster" in one.path]
-    if pre and not choice.preset:
-        text = f"{pre[0].path}: building presence, not change ({len(pre):,} such files)"
-        done.messages.append(Message(Level.WARNING, text))
+    if follows_peaks(reading):
+        return ""
+    return (
+        f"holds {shares_text(reading.values, total=reading.pixels)}; expected grey "
+        "levels near 0 and near 255. Name its values with --changed and --unchanged"
+    )
 
 
 def _binarisation_text(shown: Binarisation) -> str:

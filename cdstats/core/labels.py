@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value
 from cdstats.core.errors import DataError, UsageError
@@ -31,6 +31,18 @@ class Label(Enum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     IGNORED = "ignored"
+
+
+class MaskFacts(Protocol):
+    """What a file says of its values."""
+
+    @property
+    def nodata(self) -> Value | None:
+        """The value that the file declares as nodata, if any."""
+
+    @property
+    def palette(self) -> Mapping[int, str] | None:
+        """Colour of each index, when the values are indices of a colour palette."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ class LabelRule:
             raise DataError(self._unnamed_text(unnamed))
         return PixelCounts(*(pixels[label] for label in Label))
 
-    def label_in(self, mask: MaskCounts, value: Value) -> Label | None:
+    def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
         """The label of a value of one mask, with its palette and nodata value.
 
         Raises:

@@ -8,7 +8,7 @@ these sums, for every weight and smoothing; further losses from the pairs of sum
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -90,6 +90,10 @@ class ImageSums:
         if self.valid and term not in self.terms:
             raise ValueError(f"the sums of {term} were not kept")
         return self.terms.get(term, (0.0, 0.0))
+
+    def with_terms(self, terms: Mapping[Term, tuple[float, float]]) -> ImageSums:
+        """The same sums with further terms."""
+        return replace(self, terms={**self.terms, **terms})
 
 
 PLAIN: Final = tuple(f.name for f in fields(ImageSums) if f.name != "terms")

@@ -13,7 +13,12 @@ from cdstats.io.masks import open_masks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
+    from cdstats.core.counts import Value
     from cdstats.io.blocks import Block, OpenImage
+
+    Marks = NDArray[np.bool_]
 
 CHANGED, UNCHANGED = 255, 0
 """The values that stand for the labels of a pair read together."""
@@ -36,20 +41,44 @@ def count_pair(changed: str, unchanged: str, band: int | None) -> MaskCounts:
         DataError: If the files differ in size, hold other values, or mark one pixel
             both changed and unchanged.
     """
+    first, second = open_pair(changed, unchanged, band)
+    marked = np.array([0, 0, 0])
+    for one, two in pair_blocks(first, second, unchanged):
+        marked += [one.sum(), two.sum(), (~(one | two)).sum()]
+    values: dict[Value, int] = {UNCHANGED: int(marked[1]), CHANGED: int(marked[0])}
+    kept = {value: pixels for value, pixels in values.items() if pixels}
+    counts = ValueCounts(kept, masked=int(marked[2]))
+    return MaskCounts(first.width, first.height, counts, format=first.format)
+
+
+def open_pair(
+    changed: str, unchanged: str, band: int | None
+) -> tuple[OpenImage, OpenImage]:
+    """Open both files of a pair.
+
+    Raises:
+        DataError: If they differ in size or hold several images.
+    """
     first, second = _open(changed, band), _open(unchanged, band)
     size, other = (first.width, first.height), (second.width, second.height)
     if size != other:
         raise DataError(f"is {size} but its partner {unchanged} is {other} pixels")
-    marked = np.array([0, 0, 0])
+    return first, second
+
+
+def pair_blocks(
+    first: OpenImage, second: OpenImage, partner: str
+) -> Iterator[tuple[Marks, Marks]]:
+    """Where each file of a pair marks its pixels, block by block.
+
+    Raises:
+        DataError: If a file holds other values or both mark one pixel.
+    """
     for one, two in zip(_marks(first), _marks(second), strict=True):
-        if (one & two).any():
-            raise DataError(
-                f"{int((one & two).sum())} pixels are marked here and in {unchanged}"
-            )
-        marked += [one.sum(), two.sum(), (~(one | two)).sum()]
-    values = {UNCHANGED: int(marked[1]), CHANGED: int(marked[0])}
-    counts = ValueCounts({v: n for v, n in values.items() if n}, masked=int(marked[2]))
-    return MaskCounts(*size, counts, format=first.format)
+        both = int((one & two).sum())
+        if both:
+            raise DataError(f"{both:,} pixels are marked here and in {partner}")
+        yield one, two
 
 
 def _open(path: str, band: int | None) -> OpenImage:
@@ -59,7 +88,7 @@ def _open(path: str, band: int | None) -> OpenImage:
     return images[0]
 
 
-def _marks(image: OpenImage) -> Iterator[np.typing.NDArray[np.bool_]]:
+def _marks(image: OpenImage) -> Iterator[Marks]:
     for block in image.blocks():
         _check(block)
         yield block.values == MARK

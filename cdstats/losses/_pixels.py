@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every torch project uses
@@ -72,8 +72,8 @@ def prepare(
     name = "logits" if from_logits else "probs"
     _check_layout(name, scores, target)
     noise = NOISE * torch.finfo(scores.dtype).eps
-    # Half types stop counting at 2048 (float16) and 256 (bfloat16).
-    scores = scores if scores.dtype == torch.float64 else scores.float()
+    if scores.dtype not in (torch.float32, torch.float64):
+        scores = _Widen.apply(scores)  # type: ignore[no-untyped-call]
     labels = target.detach().to(scores.dtype)
     # After the conversion: uint8 255 equals -1 for torch.
     valid = torch.ones_like(labels, dtype=torch.bool)
@@ -90,6 +90,24 @@ def prepare(
     scores = torch.where(valid & usable, scores, 0)
     labels = torch.where(valid, torch.where(good & usable, labels, torch.nan), 0)
     return Pixels(scores, labels, valid, from_logits)
+
+
+class _Widen(torch.autograd.Function):
+    """A half type as float32, in which logs and counts are precise.
+
+    A gradient that the half type cannot hold becomes its largest value: infinity times
+    the 0 of a saturated sigmoid would be NaN in every weight.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, narrow: Tensor) -> Tensor:  # noqa: ANN401 - torch's class
+        ctx.narrow = narrow.dtype
+        return narrow.float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401 - torch's class
+        limit = torch.finfo(ctx.narrow).max
+        return gradient.clamp(-limit, limit).to(ctx.narrow)
 
 
 def _check_layout(name: str, scores: Tensor, target: Tensor) -> None:

@@ -63,7 +63,7 @@ def combo_loss(
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
         >>> combo_loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.2766)
+        tensor(0.1931)
 
     References:
         Taghanaki et al., "Combo loss: handling input and output imbalance in
@@ -99,7 +99,7 @@ def combo_loss_with_logits(
     Example:
         >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
         >>> combo_loss_with_logits(logits, torch.tensor([[[1, 0, 255]]]))
-        tensor(0.1)
+        tensor(0.1166)
     """
     pixels = prepare(
         logits,
@@ -144,7 +144,7 @@ class ComboLoss(LossModule):
     Example:
         >>> loss = ComboLoss(from_logits=True)
         >>> loss(torch.zeros(2, 1, 4), torch.zeros(2, 1, 4))
-        tensor(0.1)
+        tensor(0.5066)
     """
 
     def __init__(

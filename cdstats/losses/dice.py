@@ -56,7 +56,7 @@ def dice_loss(
     References:
         Jadon, "A survey of loss functions for semantic segmentation", 2020,
         "Dice loss" (https://arxiv.org/abs/2006.14822). Not V-Net's squared form. The
-        smoothing is MONAI's; that of segmentation_models_pytorch is half of it.
+        smoothing is MONAI's; segmentation_models_pytorch takes half for the same value.
     """
     pixels = prepare(
         probs,
@@ -86,7 +86,7 @@ def dice_loss_with_logits(
     Example:
         >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
         >>> dice_loss_with_logits(logits, torch.tensor([[[1, 0, 255]]]))
-        tensor(0.1233)
+        tensor(0.1232)
     """
     pixels = prepare(
         logits,
@@ -172,7 +172,7 @@ def log_cosh_dice_loss(
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
         >>> log_cosh_dice_loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.0236)
+        tensor(0.0234)
 
     References:
         Jadon, "A survey of loss functions for semantic segmentation", 2020,
@@ -219,7 +219,7 @@ def log_cosh_dice_loss_with_logits(
 
 
 def _log_cosh(dice: Regions) -> Regions:
-    """Logarithm of cosh x as log1p(2 sinh²(x/2)): cosh of a small number rounds to 1."""
+    """Logarithm of cosh x as log1p(2 sinh²(x/2)): cosh x rounds to 1 near 0."""
     return Regions(torch.log1p(2 * torch.sinh(dice.loss / 2) ** 2), dice.defined)
 
 

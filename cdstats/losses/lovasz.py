@@ -46,17 +46,17 @@ def lovasz_softmax_loss(
         target: 1 changed, 0 unchanged; hard labels only, shape of ``probs``.
         classes: ``"foreground"``, the changed class alone; ``"all"``, the mean of both
             classes; ``"present"``, the mean of those that the image holds.
-        reduction: ``"mean"`` over images; ``"pooled"``, the loss of the sums of the
-            batch; or ``"none"``, a value per image, ``(N,)``.
+        reduction: ``"mean"`` over images; ``"pooled"``, the batch sorted as if it were
+            one image; or ``"none"``, a value per image, ``(N,)``.
         ignore_index: Target value of pixels to leave out, None for none. Masks of 0
             and 255 need ``target == 255``.
         validate: Whether bad values raise; None means on the CPU alone, and a NaN loss
             elsewhere.
 
     Returns:
-        The loss; dtype of ``probs`` (float32 for half types). Images where it is
-        undefined (no valid pixel, 0/0) are left out of the mean; NaN, with gradient 0,
-        if none is left.
+        The loss; dtype of ``probs`` (float32 for half types). Images
+        without a valid pixel are left out of the mean; NaN, with gradient 0, if none is
+        left.
 
     Raises:
         TypeError: If ``probs`` are not floating.
@@ -66,7 +66,7 @@ def lovasz_softmax_loss(
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
         >>> lovasz_softmax_loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.4222)
+        tensor(0.3667)
 
     References:
         Berman et al., "The Lovász-Softmax loss", 2018
@@ -99,7 +99,7 @@ def lovasz_softmax_loss_with_logits(
     Example:
         >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
         >>> lovasz_softmax_loss_with_logits(logits, torch.tensor([[[1, 0, 255]]]))
-        tensor(0.1)
+        tensor(0.1941)
     """
     pixels = prepare(
         logits,
@@ -129,17 +129,17 @@ def lovasz_hinge_loss(
         logits: Change scores before the sigmoid; floating, ``(N, H, W)`` or
             ``(N, 1, H, W)``.
         target: 1 changed, 0 unchanged; hard labels only, shape of ``logits``.
-        reduction: ``"mean"`` over images; ``"pooled"``, the loss of the sums of the
-            batch; or ``"none"``, a value per image, ``(N,)``.
+        reduction: ``"mean"`` over images; ``"pooled"``, the batch sorted as if it were
+            one image; or ``"none"``, a value per image, ``(N,)``.
         ignore_index: Target value of pixels to leave out, None for none. Masks of 0
             and 255 need ``target == 255``.
         validate: Whether bad values raise; None means on the CPU alone, and a NaN loss
             elsewhere.
 
     Returns:
-        The loss; dtype of ``logits`` (float32 for half types). Images where it is
-        undefined (no valid pixel, 0/0) are left out of the mean; NaN, with gradient 0,
-        if none is left.
+        The loss; dtype of ``logits`` (float32 for half types). Images
+        without a valid pixel are left out of the mean; NaN, with gradient 0, if none is
+        left.
 
     Raises:
         TypeError: If ``logits`` are not floating.
@@ -149,7 +149,7 @@ def lovasz_hinge_loss(
     Example:
         >>> logits = torch.tensor([[[2.0, -0.5], [-0.25, -1.5]]])
         >>> lovasz_hinge_loss(logits, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.1)
+        tensor(0.7083)
 
     References:
         Berman et al., "The Lovász-Softmax loss", 2018

@@ -55,7 +55,7 @@ def tversky_loss(
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
         >>> tversky_loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.3021)
+        tensor(0.2014)
 
     References:
         Salehi et al., "Tversky loss function for image segmentation using 3D fully
@@ -97,7 +97,7 @@ def tversky_loss_with_logits(
     Example:
         >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
         >>> tversky_loss_with_logits(logits, torch.tensor([[[1, 0, 255]]]))
-        tensor(0.1)
+        tensor(0.0803)
     """
     pixels = prepare(
         logits,
@@ -202,7 +202,7 @@ def focal_tversky_loss(
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
         >>> focal_tversky_loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
-        tensor(0.4076)
+        tensor(0.3006)
 
     References:
         Abraham and Khan, "A Novel Focal Tversky loss function with improved Attention
@@ -245,7 +245,7 @@ def focal_tversky_loss_with_logits(
     Example:
         >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
         >>> focal_tversky_loss_with_logits(logits, torch.tensor([[[1, 0, 255]]]))
-        tensor(0.1)
+        tensor(0.1508)
     """
     pixels = prepare(
         logits,

@@ -8,9 +8,10 @@ from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.records import ImageRecord, Record, SummaryRecord
+    from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 UNDEFINED: Final = "–"
 _HEADINGS: Final = {
@@ -22,6 +23,18 @@ _HEADINGS: Final = {
     "beta": "Beta",
     "pos_weight": "pos_weight",
 }
+_SCORE_HEADINGS: Final = {
+    "precision_pooled": "P",
+    "recall_pooled": "R",
+    "f1_pooled": "F1",
+    "iou_pooled": "IoU",
+    "oa": "OA",
+    "f1": "F1",
+    "iou": "IoU",
+    "bce_mean": "BCE",
+    "class_mean_bce": "Class-mean\nBCE",
+    "balanced_ce_mean": "Balanced\nCE",
+}
 _FRACTIONS: Final = (
     "change_fraction",
     "mean_image_change_fraction",
@@ -31,6 +44,7 @@ _LEFT: Final = frozenset(
     (
         *("name", "dataset", "split", "path", "rule", "status", "reason", "source"),
         *("masks", "size", "quirks", "published_dataset"),
+        *("pred", "target", "model", "kind", "loss", "remark"),
     )
 )
 
@@ -42,7 +56,8 @@ def heading(column: str) -> str:
         >>> heading("change_ratio"), heading("without_change")
         ('Changed/\nunchanged', 'Without change')
     """
-    return _HEADINGS.get(column, column.replace("_", " ").capitalize())
+    known = _HEADINGS.get(column) or _SCORE_HEADINGS.get(column)
+    return known or column.replace("_", " ").capitalize()
 
 
 def is_text(column: str) -> bool:
@@ -66,6 +81,14 @@ def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a recor
     return printable(str(value))
 
 
+def column_value(record: Record, name: str) -> Any:  # noqa: ANN401 - any column
+    """The value of a column: a field of a record, or one of its further losses."""
+    if name in record.__dataclass_fields__:
+        return getattr(record, name)
+    losses: Mapping[str, float | None] = getattr(record, "losses", {})
+    return losses.get(name)
+
+
 def printable(text: str) -> str:
     r"""A text without control characters, so that a name cannot steer a terminal.
 
@@ -78,15 +101,22 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def choose_columns(text: str | None, kind: type[Record]) -> tuple[str, ...] | None:
+def choose_columns(
+    text: str | None, kind: type[Record], further: Sequence[str] = ()
+) -> tuple[str, ...] | None:
     """Read ``--columns``.
+
+    Args:
+        text: The option; None when it is not given.
+        kind: The kind of rows.
+        further: Columns beside the fields of the rows.
 
     Raises:
         UsageError: If a column does not exist.
     """
     if text is None:
         return None
-    known = columns(kind)
+    known = (*(n for n in columns(kind) if n != "losses"), *further)
     chosen = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in chosen if name not in known]
     if unknown or not chosen:
@@ -117,3 +147,29 @@ def image_columns(rows: Sequence[ImageRecord]) -> tuple[str, ...]:
     wanted = ("dataset", "path", "status", "changed", "unchanged", "ignored")
     kept = tuple(name for name in wanted if optional.get(name, True))
     return (*kept, "change_ratio", "change_fraction")
+
+
+def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
+    """The columns of the table of models, for papers."""
+    wanted = (
+        *("model", "images", "failed", "precision_pooled", "recall_pooled"),
+        *("f1_pooled", "iou_pooled", "bce_mean", "class_mean_bce", "balanced_ce_mean"),
+    )
+    optional = {
+        "model": any(row.model for row in rows),
+        "failed": any(row.failed for row in rows),
+    }
+    return tuple(name for name in wanted if optional.get(name, True))
+
+
+def score_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
+    """The columns of the table of predictions."""
+    optional = {
+        "model": len({row.model for row in rows}) > 1,
+        "status": any(row.status != "ok" for row in rows),
+    }
+    wanted = (
+        *("model", "pred", "status", "bce_mean", "class_mean_bce"),
+        *("balanced_ce_mean", "f1", "iou"),
+    )
+    return tuple(name for name in wanted if optional.get(name, True))

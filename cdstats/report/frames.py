@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cdstats.core.records import Record, columns
+from cdstats.core.score_records import ScoreRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,9 @@ def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
         >>> list(frame([], SummaryRecord).columns)[:3]
         ['dataset', 'split', 'images']
     """
-    rows = [astuple(record) for record in records]
-    table = pd.DataFrame(rows, columns=list(columns(kind)))
+    names = columns(kind)
+    rows = [[getattr(record, name) for name in names] for record in records]
+    table = pd.DataFrame(rows, columns=list(names))
     return table.astype(
         {
             name: pandas_type
@@ -36,6 +37,13 @@ def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
             if name in table.columns
         }
     )
+
+
+def score_frame(rows: Sequence[ScoreRecord]) -> pd.DataFrame:
+    """The image rows of `cdstats.loss`, with a column for each further loss."""
+    table = frame(rows, ScoreRecord).drop(columns="losses")
+    losses = pd.DataFrame([dict(row.losses) for row in rows], index=table.index)
+    return pd.concat([table, losses.astype("float64")], axis=1)
 
 
 def _types(kind: type[Record]) -> dict[str, str]:

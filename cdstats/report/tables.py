@@ -10,7 +10,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.report.columns import cell, heading, is_text
+from cdstats.report.columns import cell, column_value, heading, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,13 @@ def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
 
 def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
     """Lists of records as one JSON object in full precision; undefined is ``null``."""
-    data = {name: [asdict(record) for record in rows] for name, rows in lists.items()}
+    return json_text(
+        {name: [asdict(record) for record in rows] for name, rows in lists.items()}
+    )
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """An object as JSON in full precision."""
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
@@ -119,4 +125,4 @@ def _one_line(title: str) -> str:
 
 
 def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[list[Any]]:
-    return [[getattr(record, name) for name in columns] for record in records]
+    return [[column_value(record, name) for name in columns] for record in records]

@@ -12,7 +12,13 @@ from rich.text import Text
 
 from cdstats.core.messages import Level
 from cdstats.core.records import ALL, MIXED
-from cdstats.report.columns import cell, heading, is_text, printable
+from cdstats.report.columns import (
+    cell,
+    column_value,
+    heading,
+    is_text,
+    printable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +73,7 @@ def print_records(
 def _cell(record: Record, name: str, blank: bool) -> str:
     if blank and name == "dataset":
         return ""
-    return cell(name, getattr(record, name))
+    return cell(name, column_value(record, name))
 
 
 def print_message(console: Console, message: Message) -> None:

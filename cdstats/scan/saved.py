@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.errors import DataError
-from cdstats.core.records import ImageRecord, SummaryRecord, columns, summaries
+from cdstats.core.records import ImageRecord, SummaryRecord, summaries
 from cdstats.core.reference import Difference, differences
+from cdstats.io.rows import csv_rows, parse_record, read_text
 from cdstats.scan.ratio import RatioResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-Row = TypeVar("Row", ImageRecord, SummaryRecord)
 _IMAGE_COUNTS: Final = ("width", "height", "pixels", "changed", "unchanged", "ignored")
 _SUMMARY_COUNTS: Final = (
     *("images", "failed", "without_change"),
@@ -39,15 +37,11 @@ def read_saved(path: Path) -> Saved:
     Raises:
         DataError: If it is not a CSV or JSON file that `cdstats ratio` wrote.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read: {reason}") from None
+    text = read_text(path)
     try:
         if path.suffix.lower() == ".json":
             return _from_json(json.loads(text))
-        return _from_csv(list(csv.DictReader(io.StringIO(text, newline=""))))
+        return _from_csv(csv_rows(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: is not a file that `cdstats ratio` wrote with --csv or --summary "
@@ -61,27 +55,9 @@ def _from_json(data: Mapping[str, Any]) -> Saved:
 
 
 def _from_csv(rows: list[dict[str, str]]) -> Saved:
-    if not rows:
-        raise ValueError("it holds no row")
     if "path" in rows[0]:
-        return Saved(images=tuple(_record(ImageRecord, row) for row in rows))
-    return Saved(datasets=tuple(_record(SummaryRecord, row) for row in rows))
-
-
-def _record(kind: type[Row], row: Mapping[str, str]) -> Row:
-    missing = [name for name in columns(kind) if name not in row]
-    if missing:
-        raise ValueError(f"it has no column {missing[0]!r}")
-    values = {f.name: _value(str(f.type), row[f.name]) for f in fields(kind)}
-    return kind(**values)
-
-
-def _value(annotation: str, text: str) -> Any:  # noqa: ANN401 - as annotated
-    if annotation.startswith(("int", "float")) and text == "":
-        return None
-    if annotation.startswith("int"):
-        return int(text)
-    return float(text) if annotation.startswith("float") else text
+        return Saved(images=tuple(parse_record(ImageRecord, row) for row in rows))
+    return Saved(datasets=tuple(parse_record(SummaryRecord, row) for row in rows))
 
 
 def ratio_from(path: Path) -> RatioResult:

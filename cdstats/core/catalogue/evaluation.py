@@ -72,6 +72,41 @@ class LossResult:
     per_image: Numbers | None = None
     pooled: float | None = None
 
+    @classmethod
+    def of_images(
+        cls,
+        loss: str,
+        params: dict[str, Value],
+        reduction: Reduction,
+        values: Sequence[float | None],
+        valid: Sequence[int],
+    ) -> LossResult:
+        """The numbers that follow from the value of each image alone.
+
+        Args:
+            loss: The name of the loss.
+            params: Its parameters.
+            reduction: Which numbers it has.
+            values: The sum over each image, or its value.
+            valid: Valid pixels of each image.
+        """
+        array = np.array([math.nan if v is None else v for v in values], dtype=float)
+        if reduction not in BY_PIXEL:
+            return cls(
+                loss, params, reduction, per_image=list(values), image_mean=_mean(array)
+            )
+        total = defined_sum(array)
+        pixels = sum(n for v, n in zip(values, valid, strict=True) if v is not None)
+        return cls(
+            loss,
+            params,
+            reduction,
+            sum=total,
+            mean=_divide(total, pixels),
+            per_image_sum=list(values),
+            image_mean=_mean(quotient(array, np.array(valid))),
+        )
+
     @property
     def image_values(self) -> Numbers:
         """The number of each image: its sum, or its value."""

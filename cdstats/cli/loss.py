@@ -1,0 +1,169 @@
+"""``cdstats loss``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdstats.cli import options
+from cdstats.cli.main import app
+from cdstats.cli.outputs import refuse_inputs
+from cdstats.cli.score_outputs import ScoreBy, ScoreOutputs
+from cdstats.core.errors import UsageError
+from cdstats.report.tables import Format
+
+if TYPE_CHECKING:
+    from cdstats.score.results import LossRun
+
+_SCORE = "Scoring"
+
+
+class KindName(Enum):
+    """What stored numbers mean."""
+
+    PROB = "prob"
+    LOGIT = "logit"
+    HARD = "hard"
+
+
+@app.command()
+def loss(
+    pred: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Predictions: a file, folder, glob or pattern; NAME= names a model.",
+            metavar="[NAME=]PATH",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Masks: a file, folder, glob or pattern, or .npy.", metavar="PATH"
+        ),
+    ] = None,
+    kind: Annotated[
+        KindName | None,
+        typer.Option(
+            help="What the predictions are; found out if not given, logits never.",
+            rich_help_panel=_SCORE,
+        ),
+    ] = None,
+    beta: Annotated[
+        str,
+        typer.Option(
+            help="Beta of balanced cross-entropy: image, dataset or a number.",
+            metavar="image|dataset|FLOAT",
+            rich_help_panel=_SCORE,
+        ),
+    ] = "image",
+    further: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss",
+            help="A further loss, or all; `cdstats explain` lists them. Repeatable.",
+            metavar="NAME[:param=value,...]",
+            rich_help_panel=_SCORE,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="A pixel is predicted changed when p is at least this.",
+            min=0,
+            max=1,
+            metavar="P",
+            rich_help_panel=_SCORE,
+        ),
+    ] = 0.5,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N or mps.",
+            metavar="NAME",
+            rich_help_panel="Run",
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            help="Tiles of 65,536 pixels computed together on a device.",
+            metavar="auto|N",
+            rich_help_panel="Run",
+        ),
+    ] = "auto",
+    changed: options.Changed = None,
+    unchanged: options.Unchanged = None,
+    ignore: options.Ignore = None,
+    preset: options.PresetName = None,
+    band: options.Band = None,
+    split: options.Split = None,
+    from_file: options.FromFile = None,
+    by: Annotated[
+        ScoreBy | None,
+        typer.Option(help="Rows to print.", rich_help_panel="Output"),
+    ] = None,
+    columns: options.Columns = None,
+    output_format: options.OutputFormat = Format.TABLE,
+    csv: options.CsvFile = None,
+    summary: options.SummaryFile = None,
+    max_failed: options.MaxFailed = 0,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score saved predictions: balanced cross-entropy beside plain BCE.
+
+    Reads every pixel once, on CPU or GPU, and prints the losses, how much of each
+    comes from changed pixels, and precision, recall, F1 and IoU of the changed class.
+    Masks are read as by `cdstats ratio`, with the same rules.
+    """
+    outputs = ScoreOutputs(output_format, by, columns, csv, summary)
+    refuse_inputs([csv, summary], [*(pred or []), target, from_file])
+    if from_file is not None:
+        if pred or target:
+            raise UsageError("--from reads sums; leave out --pred and --target")
+        from cdstats.score.saved import loss_from
+
+        run = loss_from(from_file, further or (), beta)
+    elif not pred or not target:
+        raise UsageError("name predictions with --pred and their masks with --target")
+    else:
+        from cdstats.cli.screen import scoring_bar
+        from cdstats.score.loss import loss as score
+
+        with scoring_bar(quiet) as progress:
+            run = score(
+                pred,
+                target,
+                kind=kind.value if kind else None,
+                device=device,
+                batch_size=_batch(batch_size),
+                beta=beta,
+                losses=further or (),
+                threshold=threshold,
+                changed=changed,
+                unchanged=unchanged,
+                ignore=ignore,
+                preset=preset,
+                band=band,
+                split=split,
+                strict=strict,
+                progress=progress,
+            )
+    outputs.show_messages(run, beta, quiet)
+    outputs.write(run)
+    outputs.print(run)
+    raise typer.Exit(_exit_code(run, max_failed))
+
+
+def _batch(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise UsageError(f"--batch-size {text}: expected auto or a number from 1")
+    return int(text)
+
+
+def _exit_code(run: LossRun, max_failed: int) -> int:
+    return int(run.failed > max_failed or not run.has_valid)

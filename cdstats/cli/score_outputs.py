@@ -1,0 +1,215 @@
+"""Where the results of ``cdstats loss`` go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import cdstats
+from cdstats.cli.outputs import MOST_IMAGES, summary_format
+from cdstats.core.errors import UsageError
+from cdstats.core.records import columns as columns_of
+from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
+from cdstats.report import tables
+from cdstats.report.columns import choose_columns, model_columns, score_columns
+from cdstats.report.files import write_whole
+from cdstats.report.tables import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cdstats.core.records import Record
+    from cdstats.score.results import LossRun, ModelScore
+
+
+class ScoreBy(Enum):
+    """Which rows to print."""
+
+    IMAGE = "image"
+    DATASET = "dataset"
+
+
+@dataclass(frozen=True)
+class ScoreOutputs:
+    """Formats, rows, columns and files of one run.
+
+    Raises:
+        UsageError: If the name of the summary names no format.
+    """
+
+    format: Format
+    by: ScoreBy | None
+    columns: str | None
+    csv: Path | None
+    summary: Path | None
+
+    def __post_init__(self) -> None:
+        if self.summary:
+            summary_format(self.summary)
+        if (
+            self.columns
+            and "[" not in self.columns
+            and not self.columns.endswith("_sum")
+        ):
+            choose_columns(self.columns, self._kind)
+
+    @property
+    def _kind(self) -> type[Record]:
+        return ScoreRecord if self.by is ScoreBy.IMAGE else DatasetScore
+
+    def show_messages(self, run: LossRun, beta: str | float, quiet: bool) -> None:
+        """Print notes, warnings and the first failures to standard error."""
+        from cdstats.cli.screen import show_failures
+        from cdstats.report.scores import score_notes
+
+        messages = list(run.messages)
+        for model in run.models:
+            messages += score_notes(
+                model.dataset, run.any_hard, model.one_class_bce, beta
+            )
+        failures = [
+            (row.pred or row.target, row.reason)
+            for row in run.images
+            if row.status == "failed"
+        ]
+        show_failures(messages, failures, quiet)
+
+    def write(self, run: LossRun) -> None:
+        """Write the files that were asked for."""
+        if self.csv:
+            rows = tables.to_csv(run.images, _image_columns(run.images))
+            write_whole(self.csv, rows)
+        if self.summary:
+            kind = summary_format(self.summary)
+            if kind is Format.JSON:
+                text = tables.json_text({"models": [_model(m) for m in run.models]})
+            else:
+                text = self._table_text(kind, [m.dataset for m in run.models], None)
+            write_whole(self.summary, text)
+
+    def print(self, run: LossRun) -> None:
+        """Print the results to standard output."""
+        if self.format is Format.TABLE:
+            self._print_screen(run)
+            return
+        if self.format is Format.JSON:
+            text = tables.json_text(_json(run))
+        else:
+            datasets = [model.dataset for model in run.models]
+            by_image = self.by is ScoreBy.IMAGE
+            rows: Sequence[Record] = run.images if by_image else datasets
+            text = self._table_text(self.format, rows, self._chosen(run))
+        print(text, end="")  # noqa: T201 - the result itself
+
+    def _chosen(self, run: LossRun) -> tuple[str, ...] | None:
+        further = _image_columns(run.images)[len(SCORE_COLUMNS) :]
+        by_image = self.by is ScoreBy.IMAGE
+        return choose_columns(self.columns, self._kind, further if by_image else ())
+
+    def _table_text(
+        self, kind: Format, rows: Sequence[Record], chosen: tuple[str, ...] | None
+    ) -> str:
+        images = [row for row in rows if isinstance(row, ScoreRecord)]
+        models = [row for row in rows if isinstance(row, DatasetScore)]
+        every = _image_columns(images) if images else columns_of(DatasetScore)
+        if kind is Format.CSV:
+            return tables.to_csv(rows, chosen or every)
+        if kind is Format.JSONL:
+            return tables.to_jsonl(rows, chosen or every)
+        shown = chosen or (score_columns(images) if images else model_columns(models))
+        write = tables.to_markdown if kind is Format.MARKDOWN else tables.to_latex
+        rules = dict.fromkeys(f"masks: {m.rule}; {m.kind}" for m in models if m.rule)
+        return write(rows, shown, [*rules, f"cdstats {cdstats.__version__}"])
+
+    def _print_screen(self, run: LossRun) -> None:
+        from cdstats.report.scores import print_scores
+        from cdstats.report.terminal import print_records, results_console
+
+        console = results_console()
+        chosen = self._chosen(run)
+        if self.by is not ScoreBy.IMAGE:
+            for model in run.models:
+                print_scores(console, model.dataset, _lines(model), _trivial(model))
+                console.print()
+        few = self.by is None and len(run.images) <= MOST_IMAGES
+        if (self.by is ScoreBy.IMAGE or few) and run.images:
+            shown = chosen if self.by is ScoreBy.IMAGE else None
+            print_records(console, run.images, shown or score_columns(run.images))
+            console.print()
+        rules = dict.fromkeys(m.dataset.rule for m in run.models if m.dataset.rule)
+        for rule in rules:
+            console.print(f"masks: {rule}", style="dim", markup=False)
+        note = f"device: {run.device}; nats, logs clamped at -100"
+        console.print(
+            f"{note}; cdstats {cdstats.__version__}", style="dim", markup=False
+        )
+
+
+def _image_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
+    """The columns of image rows, those of further losses at the end."""
+    further = dict.fromkeys(name for row in rows for name in row.losses)
+    return (*SCORE_COLUMNS, *further)
+
+
+def _lines(model: ModelScore) -> list[Any]:
+    from cdstats.report.scores import LossLine
+
+    order = [0, 2, 1, *range(3, len(model.losses))]
+    lines = []
+    for place in order:
+        result, share = model.losses[place], model.shares[place]
+        params = ",".join(f"{name}={value}" for name, value in result.params.items())
+        lines.append(
+            LossLine(
+                result.loss,
+                f"{result.loss}[{params}]" if params else result.loss,
+                result.mean if result.mean is not None else result.pooled,
+                share.loss,
+                share.gradient,
+                _beta(result.params.get("beta")),
+                result.sum,
+            )
+        )
+    return lines
+
+
+def _beta(value: object) -> str | float | None:
+    return value if isinstance(value, (str, float, int)) else None
+
+
+def _trivial(model: ModelScore) -> list[Any]:
+    from cdstats.report.scores import LossLine
+
+    return [
+        LossLine("", one.name, one.bce, total=one.class_mean) for one in model.trivial
+    ]
+
+
+def _model(model: ModelScore) -> dict[str, Any]:
+    return {
+        "model": model.dataset.model,
+        "dataset": asdict(model.dataset),
+        "losses": [result.as_record() for result in model.losses],
+    }
+
+
+def _json(run: LossRun) -> dict[str, Any]:
+    """The contract's object; several models each stand under ``models`` as well."""
+    if not run.models:
+        raise UsageError("nothing was scored")
+    first = _model(run.models[0])
+    images = []
+    for row in run.images:
+        record = asdict(row)
+        images.append({**record, **record.pop("losses")})
+    data = {
+        "device": run.device,
+        "images": images,
+        "dataset": first["dataset"],
+        "losses": first["losses"],
+    }
+    if len(run.models) > 1:
+        data["models"] = [_model(model) for model in run.models]
+    return data

@@ -1,0 +1,283 @@
+"""The rows of `cdstats loss`; the order of their fields is the order of columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cdstats.core.catalogue import LossResult, choose
+from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.sums import ImageSums, SumsTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cdstats.core.catalogue import Loss
+
+_SAME: Final = (
+    *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
+    *("prob_sq_sum", "prob_sq_changed_sum", "saturated_wrong", "tp", "fp", "fn", "tn"),
+)
+"""Columns that are fields of `ImageSums` under the same name."""
+
+
+def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
+    """The losses that are always there: BCE, balanced and class-mean BCE.
+
+    Args:
+        beta: The β of balanced cross-entropy: ``image``, ``dataset`` or a number.
+
+    Raises:
+        UsageError: If β is none of those.
+    """
+    balanced = choose("balanced_ce", {"beta": beta})
+    return choose("bce"), balanced, choose("class_mean_bce")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """The sums and losses of one prediction, or the reason why it has none.
+
+    ``losses`` holds the values of further losses by column; they stand after the
+    other columns.
+    """
+
+    pred: str
+    target: str
+    width: int | None
+    height: int | None
+    changed: float | None
+    unchanged: float | None
+    ignored: int | None
+    ce_changed_sum: float | None
+    ce_unchanged_sum: float | None
+    prob_sum: float | None
+    prob_changed_sum: float | None
+    prob_sq_sum: float | None
+    prob_sq_changed_sum: float | None
+    saturated_wrong: int | None
+    tp: int | None
+    fp: int | None
+    fn: int | None
+    tn: int | None
+    bce_sum: float | None
+    bce_mean: float | None
+    balanced_ce_sum: float | None
+    balanced_ce_mean: float | None
+    class_mean_bce: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    iou: float | None
+    status: Literal["ok", "failed"]
+    reason: str
+    model: str
+    split: str
+    target_sq_sum: float | None
+    losses: Mapping[str, float | None] = field(default_factory=dict)
+
+    def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
+        """The same row with further losses."""
+        return replace(self, losses=losses)
+
+    @property
+    def sums(self) -> ImageSums:
+        """The sums of the row, for losses that follow from them."""
+        same = {name: getattr(self, name) for name in _SAME}
+        return ImageSums(
+            valid=int((self.changed or 0) + (self.unchanged or 0)),
+            changed=self.changed or 0,
+            ignored=self.ignored or 0,
+            target_sq_sum=self.target_sq_sum or 0.0,
+            **same,
+        )
+
+    @property
+    def confusion(self) -> Confusion:
+        """The confusion counts of the row."""
+        return Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row comes from: the columns that no sum gives."""
+
+    pred: str
+    target: str
+    model: str = ""
+    split: str = ""
+
+
+def failed_record(
+    place: Place, reason: str, size: tuple[int, int] | None = None
+) -> ScoreRecord:
+    """The row of a pair that could not be scored."""
+    blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
+    width, height = size or (None, None)
+    return ScoreRecord(
+        **{
+            **blank,
+            "pred": place.pred,
+            "target": place.target,
+            "width": width,
+            "height": height,
+            "status": "failed",
+            "reason": reason,
+            "model": place.model,
+            "split": place.split,
+        }
+    )
+
+
+def scored_records(
+    places: Sequence[Place],
+    sizes: Sequence[tuple[int, int]],
+    sums: Sequence[ImageSums],
+    results: Sequence[LossResult],
+    columns: Sequence[str],
+) -> list[ScoreRecord]:
+    """The rows of scored predictions.
+
+    Args:
+        places: Where each comes from.
+        sizes: Width and height of each.
+        sums: The sums of each.
+        results: BCE, balanced and class-mean BCE, then further losses.
+        columns: The column names of the further losses.
+    """
+    bce, balanced, class_mean = results[:3]
+    rows = []
+    for number, (place, size, one) in enumerate(zip(places, sizes, sums, strict=True)):
+        confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
+        rows.append(
+            ScoreRecord(
+                pred=place.pred,
+                target=place.target,
+                width=size[0],
+                height=size[1],
+                changed=one.changed,
+                unchanged=one.valid - one.changed,
+                ignored=one.ignored,
+                **{name: getattr(one, name) for name in _SAME},
+                bce_sum=bce.image_values[number],
+                bce_mean=_per_pixel(bce.image_values[number], one.valid),
+                balanced_ce_sum=balanced.image_values[number],
+                balanced_ce_mean=_per_pixel(balanced.image_values[number], one.valid),
+                class_mean_bce=class_mean.image_values[number],
+                precision=confusion.precision,
+                recall=confusion.recall,
+                f1=confusion.f1,
+                iou=confusion.iou,
+                status="ok",
+                reason="",
+                model=place.model,
+                split=place.split,
+                target_sq_sum=one.target_sq_sum,
+                losses={
+                    name: result.image_values[number]
+                    for name, result in zip(columns, results[3:], strict=True)
+                },
+            )
+        )
+    return rows
+
+
+def _per_pixel(total: float | None, pixels: int) -> float | None:
+    return total / pixels if total is not None and pixels else None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetScore:
+    """The sums, losses and metrics of all predictions of a model together.
+
+    ``beta`` is the share of unchanged pixels of the dataset; which β balanced
+    cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
+    """
+
+    model: str
+    images: int
+    failed: int
+    images_one_class: int
+    images_without_valid: int
+    changed: float
+    unchanged: float
+    ignored: int
+    ce_changed_sum: float
+    ce_unchanged_sum: float
+    prob_sum: float
+    prob_changed_sum: float
+    prob_sq_sum: float
+    prob_sq_changed_sum: float
+    target_sq_sum: float
+    saturated_wrong: int
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    bce_sum: float | None
+    bce_mean: float | None
+    balanced_ce_sum: float | None
+    balanced_ce_mean: float | None
+    class_mean_bce: float | None
+    precision_pooled: float | None
+    recall_pooled: float | None
+    f1_pooled: float | None
+    f1_image_mean: float | None
+    f1_image_mean_nonempty: float | None
+    mf1_pooled: float | None
+    iou_pooled: float | None
+    oa: float | None
+    kappa: float | None
+    beta: float | None
+    kind: str
+    rule: str
+
+
+def dataset_score(
+    model: str,
+    images: Sequence[ScoreRecord],
+    results: Sequence[LossResult],
+    table: SumsTable,
+    kind: str,
+    rule: str,
+) -> DatasetScore:
+    """The row of a model.
+
+    Args:
+        model: Its name; empty when there is one without a name.
+        images: Its image rows, failed ones included.
+        results: BCE, balanced and class-mean BCE over its scored images.
+        table: The sums of its scored images.
+        kind: What the predictions are.
+        rule: The rule that labelled the masks.
+    """
+    ok = [row for row in images if row.status == "ok"]
+    bce, balanced, class_mean = results[:3]
+    total = table.total
+    valid, changed = total.valid[0].item(), total.changed[0].item()
+    one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
+    metrics = ChangeMetrics.of(row.confusion for row in ok)
+    same = (*_SAME, "target_sq_sum", "ignored")
+    return DatasetScore(
+        model=model,
+        images=len(ok),
+        failed=len(images) - len(ok),
+        images_one_class=int(one_class.sum()),
+        images_without_valid=int((table.valid == 0).sum()),
+        changed=changed,
+        unchanged=valid - changed,
+        bce_sum=bce.sum,
+        bce_mean=bce.mean,
+        balanced_ce_sum=balanced.sum,
+        balanced_ce_mean=balanced.mean,
+        class_mean_bce=class_mean.pooled,
+        beta=(valid - changed) / valid if valid else None,
+        kind=kind,
+        rule=rule,
+        **{name: getattr(total, name)[0].item() for name in same},
+        **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
+    )
+
+
+SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+"""The columns of an image row, before those of further losses."""

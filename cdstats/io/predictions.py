@@ -1,0 +1,195 @@
+"""Saved predictions: images and arrays of change scores, opened but not interpreted.
+
+What the stored numbers mean (probabilities, logits, labels) is decided for all
+predictions together by the caller; here they stay as stored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.io.arrays import npy_array, npz_array
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.masks import access_text, open_masks
+from cdstats.io.signatures import EXTENSIONS, file_format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
+"""File names that a folder of predictions is searched for, in lower case."""
+SUM_TOLERANCE: Final = 1e-2
+"""How far the probabilities of two channels may be from adding up to 1."""
+
+Channels = Literal["prob", "logit"]
+
+
+def open_predictions(
+    path: str, member: str, targets: int, channels: Channels
+) -> list[OpenImage]:
+    """Open the predictions of a file.
+
+    Args:
+        path: An image, ``.npy``, ``.npz`` or ``.pt`` file.
+        member: The array or key to read, or the number of an image of a stack; empty
+            for all.
+        targets: Number of masks that stand beside the file: with one, an array of two
+            planes holds two channels.
+        channels: How two channels become one: ``"prob"`` takes the second, which must
+            add up to 1 with the first; ``"logit"`` takes their difference.
+
+    Returns:
+        An image for each prediction; its blocks hold the stored numbers.
+
+    Raises:
+        DataError: If the file is damaged, holds no numbers or has an unknown shape.
+    """
+    try:
+        array = _array(Path(path), "" if member.isdigit() else member)
+    except OSError as error:
+        raise DataError(access_text(error)) from None
+    if array is None:
+        return open_masks(path, member, None)
+    found = _images(array, targets, channels)
+    if not member.isdigit():
+        return found
+    if int(member) >= len(found):
+        raise DataError(f"holds {len(found)} images; #{member} was asked for")
+    return [found[int(member)]]
+
+
+def _array(path: Path, key: str) -> NDArray[Any] | None:
+    """The array of a file of arrays, mapped into memory where it can be."""
+    with path.open("rb") as file:
+        kind = file_format(file.read(16))
+    if path.suffix.lower() in (".pt", ".pth"):
+        return _tensor(path, key)
+    if kind == "NPY":
+        return npy_array(path)
+    return npz_array(path, key) if kind == "NPZ" else None
+
+
+def _tensor(path: Path, key: str) -> NDArray[Any]:
+    """The tensor of a ``.pt`` file; code in it never runs."""
+    import torch
+
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds
+        raise DataError(_torch_text(error)) from None
+    tensor = _choose_tensor(data, key)
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.float()
+    if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
+        raise DataError(f"holds a tensor of {tensor.dtype}; expected plain numbers")
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array
+
+
+def _choose_tensor(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
+    import torch
+
+    if isinstance(data, torch.Tensor):
+        return data
+    if not isinstance(data, dict):
+        raise DataError(f"holds a {type(data).__name__}; expected a tensor or a dict")
+    tensors = {str(k): v for k, v in data.items() if isinstance(v, torch.Tensor)}
+    listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+    if key and key in tensors:
+        return tensors[key]
+    if key or len(tensors) != 1:
+        asked = f"no tensor {key!r}" if key else f"{len(tensors)} tensors"
+        raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")
+    return next(iter(tensors.values()))
+
+
+def _torch_text(error: Exception) -> str:
+    if "weights_only" in str(error) or "Unsupported" in str(error):
+        return "holds Python objects besides tensors, which are never loaded"
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    return f"PT file is damaged or no tensor file: {first[0]}"
+
+
+def _images(array: NDArray[Any], targets: int, channels: Channels) -> list[OpenImage]:
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"holds {array.dtype} values; expected numbers")
+    planes = _planes(array, targets)
+    count, height, width = planes.shape[0], *planes.shape[-2:]
+
+    def blocks(number: int) -> Iterator[Block]:
+        down = max(BLOCK_PIXELS // width, 1)
+        for start in range(0, height, down):
+            part = np.asarray(planes[number, :, start : start + down])
+            yield Block(start, 0, _one_channel(part, channels))
+
+    return [
+        OpenImage(
+            f"#{number}" if count > 1 else "",
+            width,
+            height,
+            "array",
+            _bind(blocks, number),
+        )
+        for number in range(count)
+    ]
+
+
+def _bind(
+    blocks: Callable[[int], Iterator[Block]], number: int
+) -> Callable[[], Iterator[Block]]:
+    return lambda: blocks(number)
+
+
+def _planes(array: NDArray[Any], targets: int) -> NDArray[Any]:
+    """An array as images, channels, rows and columns.
+
+    Raises:
+        DataError: If its shape is none of those that predictions have.
+    """
+    shape = array.shape
+    single = targets == 1
+    if len(shape) == 2:
+        planes = array[None, None]
+    elif len(shape) == 3 and single and shape[0] == 2:
+        planes = array[None]
+    elif len(shape) == 3 and single and shape[2] == 2 and min(shape[:2]) > 2:
+        planes = np.moveaxis(array, 2, 0)[None]
+    elif len(shape) == 3:
+        planes = array[:, None]
+    elif len(shape) == 4 and shape[1] in (1, 2):
+        planes = array
+    else:
+        planes = None
+    if planes is None or 0 in planes.shape:
+        raise DataError(
+            f"has the shape {shape}; expected (H, W), (1, H, W), (N, H, W), "
+            "(N, 1, H, W) or (N, 2, H, W), and (2, H, W) or (H, W, 2) beside one mask"
+        )
+    return planes
+
+
+def _one_channel(part: NDArray[Any], channels: Channels) -> NDArray[Any]:
+    """The change scores of one plane, or of the planes unchanged and changed."""
+    if len(part) == 1:
+        only: NDArray[Any] = part[0]
+        return only
+    if channels == "logit":
+        both = part.astype(np.result_type(part.dtype, np.float32), copy=False)
+        difference: NDArray[Any] = both[1] - both[0]
+        return difference
+    if part.dtype.kind == "f":
+        total = part[0].astype(np.float32) + part[1].astype(np.float32)
+        off = np.abs(total - 1) > SUM_TOLERANCE
+        if off.any():
+            raise DataError(
+                f"has two channels that do not add up to 1 at {int(off.sum()):,} "
+                "pixels; scores before the softmax need --kind logit"
+            )
+    changed: NDArray[Any] = part[1]
+    return changed

@@ -1,0 +1,139 @@
+"""Masks as labels: every pixel 1 changed, 0 unchanged or 255 ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.counts import NAN, Value, colour_value
+from cdstats.core.errors import DataError
+from cdstats.core.labels import Label
+from cdstats.io.masks import open_masks
+from cdstats.io.partial import open_pair, pair_blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdstats.core.labels import LabelRule
+    from cdstats.io.blocks import Block, OpenImage
+
+CODES: Final = {Label.CHANGED: 1, Label.UNCHANGED: 0, Label.IGNORED: 255}
+"""What each label is in an array of labels."""
+SOFT_IGNORED: Final = -1.0
+"""What an ignored pixel is in an array of soft targets."""
+
+
+def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
+    """Read a mask and give each pixel its label.
+
+    Args:
+        image: The opened mask.
+        rule: Which values are changed, unchanged and ignored.
+
+    Returns:
+        1 changed, 0 unchanged, 255 ignored; uint8, ``(height, width)``.
+
+    Raises:
+        DataError: If the mask cannot be decoded, a pixel is half transparent, or a
+            value has no label.
+    """
+    labels = np.empty((image.height, image.width), dtype=np.uint8)
+    for block in image.blocks():
+        part = _label_block(image, block, rule)
+        height, width = part.shape
+        labels[block.row : block.row + height, block.column : block.column + width] = (
+            part
+        )
+    return labels
+
+
+def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
+    if block.half is not None and block.half.any():
+        raise DataError(f"{int(block.half.sum()):,} pixels are half transparent")
+    values, place = _distinct(block, has_palette=image.palette is not None)
+    table = np.full(len(values), 2, dtype=np.uint8)
+    for number, value in enumerate(values):
+        label = rule.label_in(image, value)
+        if label is not None:
+            table[number] = CODES[label]
+    labels: NDArray[np.uint8] = table[place]
+    if block.hidden is not None:
+        labels[block.hidden] = CODES[Label.IGNORED]
+    if (labels == 2).any():
+        number = int(place[labels == 2][0])
+        raise DataError(f"holds {values[number]}; expected {rule.expected()}")
+    return labels
+
+
+def _distinct(block: Block, has_palette: bool) -> tuple[list[Value], NDArray[Any]]:
+    """The values of a block, and the number of each pixel's value among them."""
+    if block.is_colour:
+        wide = block.values.astype(np.uint32)
+        packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        found, place = np.unique(packed, return_inverse=True)
+        names = [colour_value(f"#{int(code):06x}") for code in found]
+        return names, place.reshape(packed.shape)
+    if block.values.dtype == np.uint8 and not has_palette:
+        return list(range(256)), block.values
+    found, place = np.unique(block.values, return_inverse=True)
+    return [_plain(value.item()) for value in found], place.reshape(block.values.shape)
+
+
+def _plain(number: float) -> Value:
+    if isinstance(number, float):
+        if np.isnan(number):
+            return NAN
+        return int(number) if number.is_integer() else number
+    return int(number)
+
+
+def read_pair_labels(
+    changed: str, unchanged: str, band: int | None
+) -> NDArray[np.uint8]:
+    """Read truth in two files as labels; what neither marks is ignored.
+
+    Raises:
+        DataError: As `cdstats.io.partial.count_pair`.
+    """
+    first, second = open_pair(changed, unchanged, band)
+    labels = np.full((first.height, first.width), 255, dtype=np.uint8)
+    row = 0
+    for one, two in pair_blocks(first, second, unchanged):
+        part = labels[row : row + len(one)]
+        part[two], part[one] = 0, 1
+        row += len(one)
+    return labels
+
+
+def read_soft(image: OpenImage) -> NDArray[np.float64]:
+    """Read soft targets.
+
+    Returns:
+        Targets in [0, 1]; float64, ``(height, width)``.
+
+    Raises:
+        DataError: If a value is no number or outside [0, 1].
+    """
+    parts = [np.asarray(block.values, dtype=np.float64) for block in image.blocks()]
+    soft = np.concatenate(parts) if parts else np.empty((0, image.width))
+    wrong = ~((soft >= 0) & (soft <= 1))
+    if wrong.any():
+        raise DataError(
+            f"{int(wrong.sum()):,} targets are outside [0, 1] or no numbers; integers "
+            "follow a rule, fractions are soft targets"
+        )
+    return soft
+
+
+def is_soft(path: str, member: str) -> bool:
+    """Whether a file is an array of fractions: soft targets, unless a rule is given.
+
+    Raises:
+        DataError: If the file cannot be opened.
+    """
+    images = open_masks(path, member, None)
+    if not images or images[0].format not in ("NPY", "NPZ"):
+        return False
+    block = next(iter(images[0].blocks()), None)
+    return block is not None and block.values.dtype.kind == "f"

@@ -1,0 +1,168 @@
+"""The screen of `cdstats loss`: what a paper needs, and what makes it misleading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cdstats.core.messages import Level, Message
+from cdstats.report.columns import UNDEFINED, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from cdstats.core.score_records import DatasetScore
+
+_TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
+
+
+@dataclass(frozen=True, slots=True)
+class LossLine:
+    """One line of the screen.
+
+    Attributes:
+        name: The name of the loss in the catalogue.
+        label: Its name with parameters.
+        mean: Its mean over pixels, or its pooled value.
+        of_loss: Share of the loss that comes from changed pixels.
+        of_gradient: Share of the gradient that comes from changed pixels.
+        beta: The β of balanced cross-entropy, as typed.
+        total: Its sum over pixels.
+    """
+
+    name: str
+    label: str
+    mean: float | None
+    of_loss: float | None = None
+    of_gradient: float | None = None
+    beta: str | float | None = None
+    total: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What the line is called."""
+        if self.name == "balanced_ce" and isinstance(self.beta, str):
+            return f"balanced, beta/{self.beta}"
+        if self.name == "balanced_ce":
+            return f"balanced, beta {self.beta}"
+        return _TITLES.get(self.name, self.label)
+
+
+def print_scores(
+    console: Console,
+    dataset: DatasetScore,
+    lines: Sequence[LossLine],
+    trivial: Sequence[LossLine],
+) -> None:
+    """Print the metrics and losses of one model."""
+    title = f"{printable(dataset.model)}: " if dataset.model else ""
+    console.print(Text(f"{title}{metrics_text(dataset)}", style="bold"))
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+        padding=(0, 1),
+    )
+    table.add_column("")
+    for head in ("Mean", "From\nchanged", "Gradient\nchanged"):
+        table.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
+    table.add_column("")
+    for line in lines:
+        table.add_row(
+            line.title,
+            _number(line.mean),
+            _share(line.of_loss),
+            _share(line.of_gradient),
+            _remark(line, dataset),
+        )
+    console.print(table)
+    if trivial:
+        console.print(
+            Text("for reference, mean BCE and class-mean BCE of", style="dim")
+        )
+    for line in trivial:
+        console.print(
+            Text(
+                f"  {line.label}: {_number(line.mean)}, {_number(line.total)}",
+                style="dim",
+            )
+        )
+
+
+def metrics_text(dataset: DatasetScore) -> str:
+    """The metrics of the changed class in one line."""
+    numbers = {
+        "P": dataset.precision_pooled,
+        "R": dataset.recall_pooled,
+        "F1": dataset.f1_pooled,
+        "IoU": dataset.iou_pooled,
+        "OA": dataset.oa,
+        "kappa": dataset.kappa,
+    }
+    parts = (f"{name} {_number(value)}" for name, value in numbers.items())
+    return f"change class, pooled: {'  '.join(parts)}"
+
+
+def _remark(line: LossLine, dataset: DatasetScore) -> str:
+    if line.name == "class_mean_bce" and dataset.changed and dataset.unchanged:
+        changed = dataset.ce_changed_sum / dataset.changed
+        unchanged = dataset.ce_unchanged_sum / dataset.unchanged
+        return f"changed {changed:.3f}, unchanged {unchanged:.3f}"
+    if line.name == "balanced_ce" and line.total is not None:
+        return f"sum {_total(line.total)}; not on BCE's scale"
+    return ""
+
+
+def _total(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return UNDEFINED
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{100 * value:.1f} %"
+
+
+def score_notes(
+    dataset: DatasetScore,
+    any_hard: bool,
+    one_class_bce: float | None,
+    beta: str | float,
+) -> list[Message]:
+    """What makes the numbers of a model misleading."""
+    where = f"{dataset.model}: " if dataset.model else ""
+    texts = []
+    if any_hard:
+        texts.append(
+            "hard labels: BCE is 100 x the error rate, not a likelihood; compare F1"
+        )
+    if dataset.saturated_wrong and dataset.bce_sum:
+        share = 100 * 100 * dataset.saturated_wrong / dataset.bce_sum
+        texts.append(
+            f"{dataset.saturated_wrong:,} pixels are exactly 0 or 1 and wrong: 100 "
+            f"each, {share:.1f} % of BCE"
+        )
+    if dataset.images_one_class:
+        text = f"{dataset.images_one_class:,} images of one class"
+        if beta == "image":
+            text += " add 0 to balanced CE with beta/image"
+        if one_class_bce is not None:
+            text += f"; their mean BCE is {_number(one_class_bce)}"
+        texts.append(text)
+    if dataset.images_without_valid:
+        count = dataset.images_without_valid
+        texts.append(
+            f"{count:,} images have no valid pixel: undefined, left out of means"
+        )
+    return [Message(Level.NOTE, where + text) for text in texts]

@@ -1,0 +1,165 @@
+"""Tiles of many images in one batch: filled, computed, and added up per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from cdstats.score.kernel import COUNTS, IGNORED, SUMS, TILE, TileSums, tile_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cdstats.score.kernel import TermFunction
+
+_BYTES_OF_PIXEL: Final = 64
+"""Memory that a pixel takes on a device while it is computed, at most."""
+_MOST_ROWS: Final = 4096
+
+
+@dataclass
+class Accumulated:
+    """What the tiles of one image add up to, in float64 and exact integers."""
+
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
+    counts: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
+    )
+    terms: NDArray[np.float64] | None = None
+
+    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
+        """Add one tile."""
+        self.sums += sums
+        self.counts += counts
+        self.terms = terms if self.terms is None else self.terms + terms
+
+
+class TileBatches:
+    """Collects pixels into batches of tiles and sums them on a device.
+
+    On a processor a block is summed where it lies. For a device, tiles are gathered in
+    pinned memory and sent when the batch is full; a tile never holds two images, and
+    what fills it up is ignored.
+
+    Args:
+        device: Where to compute.
+        rows: Tiles of a batch; None for what the device's memory takes.
+        threshold: A pixel is predicted changed when its probability is at least this.
+        logits: Whether the scores are logits.
+        terms: Functions of probabilities and class to be summed too.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        rows: int | None,
+        threshold: float,
+        logits: bool,
+        terms: Sequence[TermFunction],
+    ) -> None:
+        self._device = device
+        self._rows = rows or rows_that_fit(device)
+        self._options = {"threshold": threshold, "logits": logits, "terms": terms}
+        self._waiting: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
+        self._count = 0
+        self.images: dict[int, Accumulated] = {}
+
+    def add(self, image: int, scores: NDArray[Any], target: NDArray[Any]) -> None:
+        """Add pixels of an image: scores and, of the same length, targets."""
+        flat, labels = scores.reshape(-1), target.reshape(-1)
+        whole = flat.size // TILE * TILE
+        self.images.setdefault(image, Accumulated())
+        if self._device.type == "cpu":
+            for part in (slice(0, whole), slice(whole, flat.size)):
+                if part.stop > part.start:
+                    width = TILE if part.stop == whole else part.stop - part.start
+                    self._compute([image], *_matrix(flat[part], labels[part], width))
+            return
+        for start in range(0, flat.size, TILE):
+            stop = min(start + TILE, flat.size)
+            self._waiting.append((image, flat[start:stop], labels[start:stop]))
+            if len(self._waiting) >= self._rows:
+                self.flush()
+
+    def flush(self) -> None:
+        """Compute what waits."""
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            kind, soft = waiting[0][1].dtype, waiting[0][2].dtype
+            same = [w for w in waiting if (w[1].dtype, w[2].dtype) == (kind, soft)]
+            waiting = [w for w in waiting if (w[1].dtype, w[2].dtype) != (kind, soft)]
+            scores, target = self._gather(same)
+            self._on_device([image for image, _, _ in same], scores, target)
+
+    def _gather(
+        self, tiles: Sequence[tuple[int, NDArray[Any], NDArray[Any]]]
+    ) -> tuple[Tensor, Tensor]:
+        """Tiles as matrices in pinned memory, filled up with ignored pixels."""
+        first, labels = _tensor(tiles[0][1]), _tensor(tiles[0][2])
+        pinned = self._device.type == "cuda"
+        shape = (len(tiles), TILE)
+        scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
+        fill = IGNORED if labels.dtype is torch.uint8 else -1
+        target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
+        for row, (_, part, label) in enumerate(tiles):
+            scores[row, : part.size] = _tensor(part)
+            target[row, : label.size] = _tensor(label)
+        return scores, target
+
+    def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
+        """Compute a batch; in halves where the memory does not suffice."""
+        try:
+            moved = scores.to(self._device, non_blocking=True)
+            self._compute(images, moved, target.to(self._device, non_blocking=True))
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+            half = len(images) // 2
+            self._rows = max(half, 1)
+            torch.cuda.empty_cache()
+            self._on_device(images[:half], scores[:half], target[:half])
+            self._on_device(images[half:], scores[half:], target[half:])
+
+    def _compute(self, images: list[int], scores: Tensor, target: Tensor) -> None:
+        found = _to_host(tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
+        rows = images if len(images) == len(scores) else images * len(scores)
+        for image, sums, counts, terms in zip(rows, *found, strict=True):
+            self.images[image].add(sums, counts, terms)
+
+
+def rows_that_fit(device: torch.device) -> int:
+    """Tiles that a third of the free memory of a device takes."""
+    if device.type != "cuda":
+        return 64
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
+
+
+def _matrix(
+    scores: NDArray[Any], target: NDArray[Any], width: int
+) -> tuple[Tensor, Tensor]:
+    return _tensor(scores).view(-1, width), _tensor(target).view(-1, width)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """An array as a tensor without a copy where that is possible."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if not (native.flags.writeable and native.flags.c_contiguous):
+        native = native.copy()
+    return torch.from_numpy(native)
+
+
+def _to_host(
+    found: TileSums,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    return (
+        found.sums.cpu().double().numpy(),
+        found.counts.cpu().numpy(),
+        found.terms.cpu().double().numpy(),
+    )

@@ -1,0 +1,125 @@
+"""Predictions of few levels: joint counts of stored value and label.
+
+A map of 8 or 16 bits is counted once; what its values mean is decided afterwards, and
+each level is then evaluated once in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.histogram import LevelCounts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK: Final = 1 << 18
+SCALE: Final = {"uint8": 255, "uint16": 65535}
+"""What an integer map is divided by when it holds scaled probabilities."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredCounts:
+    """How often each stored value occurs on changed and unchanged pixels; adds.
+
+    Attributes:
+        dtype: The stored type, such as ``"uint8"``.
+        values: The stored values in rising order; of that type, ``(L,)``.
+        changed: Changed pixels of each value; int64, ``(L,)``.
+        unchanged: Unchanged pixels of each value; int64, ``(L,)``.
+    """
+
+    dtype: str
+    values: NDArray[Any]
+    changed: NDArray[np.int64]
+    unchanged: NDArray[np.int64]
+
+    def __add__(self, other: StoredCounts) -> StoredCounts:
+        values, place = np.unique(
+            np.concatenate([self.values, other.values]), return_inverse=True
+        )
+        changed = np.concatenate([self.changed, other.changed])
+        unchanged = np.concatenate([self.unchanged, other.unchanged])
+        return StoredCounts(
+            self.dtype,
+            values,
+            _grouped(changed, place, len(values)),
+            _grouped(unchanged, place, len(values)),
+        )
+
+    def levels(self, scale: float) -> LevelCounts:
+        """The counts at each probability: the stored value over a scale."""
+        values = self.values.astype(np.float64) / scale
+        return LevelCounts(values, self.changed, self.unchanged)
+
+
+def _grouped(
+    counts: NDArray[np.int64], place: NDArray[Any], size: int
+) -> NDArray[np.int64]:
+    total = np.zeros(size, dtype=np.int64)
+    np.add.at(total, place, counts)
+    return total
+
+
+def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCounts:
+    """Count stored values by label.
+
+    Args:
+        values: Booleans, integers or float16; any shape.
+        labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
+
+    Example:
+        >>> found = count_stored(
+        ...     np.array([0, 255, 255], dtype=np.uint8),
+        ...     np.array([0, 1, 255], dtype=np.uint8),
+        ... )
+        >>> found.values, found.changed, found.unchanged
+        (array([  0, 255], dtype=uint8), array([0, 1]), array([1, 0]))
+    """
+    flat, label = values.reshape(-1), labels.reshape(-1)
+    if flat.dtype == np.bool_:
+        flat = flat.view(np.uint8)
+    if flat.dtype == np.uint8:
+        return _stored_bytes(flat, label)
+    if flat.dtype == np.float16:
+        return _stored_halves(flat, label)
+    positive = np.unique(flat[label == 1], return_counts=True)
+    negative = np.unique(flat[label == 0], return_counts=True)
+    kind = flat.dtype.name
+    return StoredCounts(
+        kind, positive[0], positive[1], np.zeros_like(positive[1])
+    ) + StoredCounts(kind, negative[0], np.zeros_like(negative[1]), negative[1])
+
+
+def _stored_bytes(values: NDArray[np.uint8], labels: NDArray[np.uint8]) -> StoredCounts:
+    """Joint counts of bytes: value and label together are one 16-bit number."""
+    total = np.zeros(1 << 16, dtype=np.int64)
+    for start in range(0, values.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        joint = labels[part].astype(np.uint16) << 8 | values[part]
+        total += np.bincount(joint, minlength=1 << 16)
+    unchanged, changed = total[:256], total[256:512]
+    held = np.flatnonzero(changed + unchanged)
+    return StoredCounts("uint8", held.astype(np.uint8), changed[held], unchanged[held])
+
+
+def _stored_halves(
+    values: NDArray[np.float16], labels: NDArray[np.uint8]
+) -> StoredCounts:
+    """Joint counts of 16-bit floats, by their bit patterns."""
+    bits = values.view(np.uint16)
+    changed = np.bincount(bits[labels == 1], minlength=1 << 16)
+    unchanged = np.bincount(bits[labels == 0], minlength=1 << 16)
+    held = np.flatnonzero(changed + unchanged)
+    # Adding 0 makes -0 and 0 one value; unique sorts them and joins NaNs.
+    found = held.astype(np.uint16).view(np.float16) + np.float16(0)
+    stored, place = np.unique(found, return_inverse=True)
+    return StoredCounts(
+        "float16",
+        stored,
+        _grouped(changed[held], place, len(stored)),
+        _grouped(unchanged[held], place, len(stored)),
+    )

@@ -1,0 +1,246 @@
+"""`cdstats.loss`: saved predictions scored against their masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdstats.core.catalogue import (
+    FILE_EPS,
+    LossResult,
+    changed_shares,
+    constant_prediction,
+    evaluate,
+)
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import Level, Message
+from cdstats.core.rules import choose_rule
+from cdstats.core.score_records import (
+    ScoreRecord,
+    dataset_score,
+    failed_record,
+    scored_records,
+)
+from cdstats.core.sums import SumsTable
+from cdstats.engine.prefetch import prefetch
+from cdstats.io.pairing import find_pairs
+from cdstats.score.devices import choose_device, device_text
+from cdstats.score.kinds import Kind
+from cdstats.score.reading import PairReader
+from cdstats.score.results import (
+    LossRun,
+    ModelScore,
+    Trivial,
+    choose_losses,
+    one_class_bce,
+)
+from cdstats.score.scorer import Needs, Scored, Scorer
+from cdstats.score.targets import choose_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from os import PathLike
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.score.targets import Targets
+
+    StrPath = str | PathLike[str]
+
+
+def loss(
+    pred: StrPath | Sequence[StrPath],
+    target: StrPath,
+    *,
+    kind: str | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    beta: str | float = "image",
+    losses: Sequence[str] = (),
+    threshold: float = 0.5,
+    changed: str | None = None,
+    unchanged: str | None = None,
+    ignore: str | None = None,
+    preset: str | None = None,
+    band: int | None = None,
+    split: str | None = None,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> LossRun:
+    """Score saved predictions with balanced cross-entropy beside plain BCE.
+
+    Every pixel of a prediction is read once; all losses follow from the sums.
+
+    Args:
+        pred: A file, folder, glob or pattern of predictions, or several, each may be
+            ``NAME=PATH``.
+        target: The masks: a file, folder, glob or pattern.
+        kind: ``prob``, ``logit`` or ``hard``; None to find out from all predictions.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: Tiles of 65,536 pixels in a batch on a device; None for what its
+            memory takes. The result does not depend on it.
+        beta: β of balanced cross-entropy: of each image, of the dataset, or a number.
+        losses: Further losses such as ``"focal:gamma=2"``, or ``"all"``.
+        threshold: A pixel is predicted changed when p is at least this.
+        changed: Values of the masks that are changed, as for `cdstats.ratio`.
+        unchanged: Values that are unchanged.
+        ignore: Values that are in no sum.
+        preset: Name of a public dataset's encoding, instead of the three.
+        band: Band of the masks, counted from 1.
+        split: Keep this split alone.
+        strict: Raise at the first pair that cannot be scored.
+        progress: Called with images done and pixels so far.
+
+    Returns:
+        Records of images and models; a pair that cannot be scored is a record with
+        ``status`` ``"failed"`` and its reason.
+
+    Raises:
+        UsageError: If an option is not understood or the device is not there.
+        DataError: If nothing pairs, or what the predictions are is refused.
+
+    References:
+        Balanced cross-entropy: Xie and Tu, 2015, eq. 2
+        (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
+    """
+    meaning = _kind(kind)
+    chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
+    where = choose_device(device)
+    choice = choose_rule(changed, unchanged, ignore, preset)
+    texts = [pred] if not isinstance(pred, (list, tuple)) else pred
+    pairs = find_pairs(
+        [str(text) for text in texts], str(target), split=split, preset=choice.preset
+    )
+    band = band or (choice.preset.band if choice.preset else None)
+    files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
+    targets = choose_targets(list(files), choice, band)
+    prior = None
+    if any(one.needs_prior for one in chosen):
+        prior = targets.counts.changed / max(targets.counts.valid, 1)
+    scorer = Scorer(Needs.of(chosen, prior), where, meaning, threshold, batch_size)
+    reader = PairReader(targets, "logit" if meaning is Kind.LOGIT else "prob")
+    _read_all(reader, pairs.pairs, scorer, strict, progress)
+    scored = scorer.results()
+    notes = [Message(Level.NOTE, text) for text in pairs.notes]
+    run = _gather(scored, scorer, chosen, prior, targets, meaning)
+    if strict and run.failed:
+        first = next(row for row in run.images if row.status == "failed")
+        raise DataError(f"{first.pred or first.target}: {first.reason}")
+    kind_text = scorer.kinds.text(meaning, scorer.floating)
+    said = [Message(Level.NOTE, f"predictions: {kind_text or 'none'}")]
+    return LossRun(
+        device_text(where),
+        run.images,
+        run.models,
+        (*notes, *targets.messages, *said),
+        scorer.kinds.any_hard or meaning is Kind.HARD,
+    )
+
+
+def _kind(kind: str | None) -> Kind | None:
+    if kind is None:
+        return None
+    try:
+        return Kind(kind)
+    except ValueError:
+        raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
+
+
+def _read_all(
+    reader: PairReader,
+    pairs: Sequence[Any],
+    scorer: Scorer,
+    strict: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Feed every block to the scorer, read ahead in a thread."""
+    current, pixels = -1, 0
+    for loaded in prefetch(reader.read(pairs)):
+        if strict and loaded.reason:
+            place = loaded.place
+            raise DataError(f"{place.pred or place.target}: {loaded.reason}")
+        if loaded.number != current and current >= 0:
+            scorer.finish(current)
+        current = loaded.number
+        scorer.add(loaded)
+        pixels += loaded.scores.size if loaded.scores is not None else 0
+        if progress:
+            progress(current, pixels)
+    if current >= 0:
+        scorer.finish(current)
+
+
+def _gather(
+    scored: Sequence[Scored],
+    scorer: Scorer,
+    chosen: Sequence[Loss],
+    prior: float | None,
+    targets: Targets,
+    kind: Kind | None,
+) -> LossRun:
+    """Rows and scores, model by model."""
+    rule = ", ".join(targets.rules)
+    kind_text = scorer.kinds.text(kind, scorer.floating)
+    images: list[ScoreRecord] = []
+    models: list[ModelScore] = []
+    for model in dict.fromkeys(one.place.model for one in scored):
+        own = [one for one in scored if one.place.model == model]
+        rows, results, table = _model(own, scorer, chosen, prior)
+        images += rows
+        dataset = dataset_score(model, rows, results, table, kind_text, rule)
+        models.append(
+            ModelScore(
+                dataset,
+                tuple(results),
+                tuple(changed_shares(one, table, prior=prior) for one in chosen),
+                _trivial(table, chosen[:3], scorer.floating),
+                one_class_bce(table),
+            )
+        )
+    return LossRun("", tuple(images), tuple(models))
+
+
+def _model(
+    own: Sequence[Scored], scorer: Scorer, chosen: Sequence[Loss], prior: float | None
+) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
+    """The rows of one model in their order, its losses and its sums."""
+    good = [one for one in own if one.sums is not None and one.size is not None]
+    sums = [one.sums for one in good if one.sums is not None]
+    table = SumsTable.of(sums)
+    results = [
+        evaluate(one, table, levels=scorer.level_values(one, good), prior=prior)
+        for one in chosen
+    ]
+    done = iter(
+        scored_records(
+            [one.place for one in good],
+            [one.size for one in good if one.size],
+            sums,
+            results,
+            [one.column for one in chosen[3:]],
+        )
+    )
+    rows = [
+        next(done)
+        if one.sums is not None and one.size is not None
+        else failed_record(one.place, one.reason, one.size)
+        for one in own
+    ]
+    return rows, results, table
+
+
+def _trivial(
+    table: SumsTable, basic: Sequence[Loss], floating: set[str]
+) -> tuple[Trivial, ...]:
+    """Two predictors that know nothing of the images: the prior, and no change."""
+    if table.soft or not table.valid.any():
+        return ()
+    eps_of = min(floating, key=lambda name: FILE_EPS[name], default="uint8")
+    guesses = {
+        "p = prior everywhere": table.prior,
+        f"no change, p = eps of {eps_of}": FILE_EPS[eps_of],
+    }
+    found = []
+    for name, prob in guesses.items():
+        constant = constant_prediction(table, prob)
+        bce, balanced, class_mean = (evaluate(one, constant) for one in basic)
+        found.append(Trivial(name, prob, bce.mean, balanced.mean, class_mean.pooled))
+    return tuple(found)

@@ -1,0 +1,167 @@
+"""Reading predictions with their labels, block by block, in the order of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.core.score_records import Place
+from cdstats.io.predictions import open_predictions
+from cdstats.score.targets import Target, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.io.blocks import OpenImage
+    from cdstats.io.pairing import Crop, FilePair
+    from cdstats.io.predictions import Channels
+    from cdstats.score.targets import Targets
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A block of a prediction with its labels, or the reason why there is none.
+
+    Attributes:
+        number: The number of the prediction, from 0, in the order of the rows.
+        place: Where it comes from.
+        size: Width and height, when they are known.
+        scores: The stored numbers; ``(h, w)``.
+        target: Labels (uint8) or soft targets (float64); ``(h, w)``.
+        first_row: The first row of the block.
+        reason: Why the prediction fails.
+    """
+
+    number: int
+    place: Place
+    size: tuple[int, int] | None
+    scores: NDArray[Any] | None = None
+    target: NDArray[Any] | None = None
+    first_row: int = 0
+    reason: str = ""
+
+
+class PairReader:
+    """Reads the pairs of a run one after the other.
+
+    Args:
+        targets: How masks are labelled.
+        channels: How two channels of a prediction become one.
+    """
+
+    def __init__(self, targets: Targets, channels: Channels) -> None:
+        self._targets = targets
+        self._channels = channels
+        self._number = -1
+        self._crops: dict[tuple[str, str], list[tuple[int, int, int, int]]] = {}
+        self._labels = lru_cache(maxsize=2)(self._read_labels)
+        self._open: dict[tuple[str, str], Target] = {}
+
+    def read(self, pairs: Sequence[FilePair]) -> Iterator[Loaded]:
+        """Every block of every pair; a pair that fails is one item with its reason."""
+        for pair in pairs:
+            if pair.prediction is None or pair.target is None:
+                yield self._unpaired(pair)
+            else:
+                yield from self._read_pair(pair)
+
+    def _unpaired(self, pair: FilePair) -> Loaded:
+        self._number += 1
+        one, two = pair.prediction, pair.target
+        place = Place(
+            one.name if one else "",
+            two.name if two else "",
+            pair.model,
+            two.split if two else "",
+        )
+        reason = "has no mask" if one else "mask without a prediction"
+        return Loaded(self._number, place, None, reason=reason)
+
+    def _read_pair(self, pair: FilePair) -> Iterator[Loaded]:
+        """The images of two files, one by one."""
+        one, two = pair.prediction, pair.target
+        if one is None or two is None:
+            return
+        place = Place(one.name, two.name, pair.model, two.split)
+        try:
+            targets = self._targets.open(two)
+            beside = 1 if pair.crop else len(targets)
+            images = open_predictions(one.path, one.member, beside, self._channels)
+            if len(images) != len(targets):
+                raise DataError(
+                    f"holds {len(images)} images but its mask file {two.name} holds "
+                    f"{len(targets)}"
+                )
+        except DataError as error:
+            self._number += 1
+            yield Loaded(self._number, place, None, reason=str(error))
+            return
+        for image, target in zip(images, targets, strict=True):
+            self._number += 1
+            member = target.image.member if target.image else ""
+            where = Place(
+                _name(one.name, one.member, image.member),
+                _name(two.name, two.member, member),
+                pair.model,
+                two.split,
+            )
+            self._open[two.path, member] = target
+            yield from self._read_image(image, (two.path, member), where, pair.crop)
+
+    def _read_image(
+        self, image: OpenImage, key: tuple[str, str], place: Place, crop: Crop | None
+    ) -> Iterator[Loaded]:
+        size, number = (image.width, image.height), self._number
+        try:
+            labels = self._labels(key)
+            if crop is not None:
+                self._refuse_overlap(key, place, crop, size)
+                labels = window(labels, crop.row, crop.column, size)
+            if labels.shape != (image.height, image.width):
+                shape = (image.height, image.width)
+                raise DataError(
+                    f"is {shape} but its mask {place.target} is {labels.shape}"
+                )
+            for block in image.blocks():
+                if block.is_colour:
+                    raise DataError("its colour channels differ; expected one channel")
+                rows = slice(block.row, block.row + block.values.shape[0])
+                columns = slice(block.column, block.column + block.values.shape[1])
+                part = np.ascontiguousarray(labels[rows, columns])
+                values = np.ascontiguousarray(block.values)
+                yield Loaded(number, place, size, values, part, block.row)
+        except DataError as error:
+            yield Loaded(number, place, size, reason=str(error))
+
+    def _read_labels(self, key: tuple[str, str]) -> NDArray[Any]:
+        target = self._open.pop(key)
+        try:
+            return target.read()
+        except DataError as error:
+            raise DataError(f"mask {target.file.name}: {error}") from None
+
+    def _refuse_overlap(
+        self, key: tuple[str, str], place: Place, crop: Crop, size: tuple[int, int]
+    ) -> None:
+        """Refuse a crop over pixels of an earlier one: they would count twice."""
+        width, height = size
+        new = (crop.row, crop.row + height, crop.column, crop.column + width)
+        earlier = self._crops.setdefault((place.model, "#".join(key)), [])
+        for top, bottom, left, right in earlier:
+            if new[0] < bottom and top < new[1] and new[2] < right and left < new[3]:
+                raise DataError(
+                    f"overlaps another crop of {place.target}, at row {top} and column "
+                    f"{left}: its pixels would count twice"
+                )
+        earlier.append(new)
+
+
+def _name(name: str, member: str, image: str) -> str:
+    """The name of an image of a file: a stack's carry their number."""
+    return name if member.isdigit() or name.endswith(image) else f"{name}{image}"

@@ -1,0 +1,145 @@
+"""What `cdstats.loss` gives: the scores of each model and the rows of each image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdstats.core.catalogue import LossResult, Reads, all_losses, parse_loss
+from cdstats.core.errors import UsageError
+from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from cdstats.core.catalogue import Loss, Shares
+    from cdstats.core.messages import Message
+    from cdstats.core.sums import SumsTable
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """The losses of a predictor that gives every pixel one probability.
+
+    Attributes:
+        name: What it predicts.
+        prob: The probability.
+        bce: Its mean BCE.
+        balanced: Its mean balanced cross-entropy.
+        class_mean: Its class-mean BCE.
+    """
+
+    name: str
+    prob: float
+    bce: float | None
+    balanced: float | None
+    class_mean: float | None
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """The losses of one model.
+
+    Attributes:
+        dataset: Its sums, losses and metrics over all images.
+        losses: BCE, balanced and class-mean BCE, then further losses.
+        shares: For each loss, how much comes from changed pixels.
+        trivial: Losses of trivial predictors on the same masks, as reference.
+        one_class_bce: Mean BCE of the images of one class, which add 0 to balanced
+            cross-entropy with β of the image; None without such images.
+    """
+
+    dataset: DatasetScore
+    losses: tuple[LossResult, ...]
+    shares: tuple[Shares, ...]
+    trivial: tuple[Trivial, ...] = ()
+    one_class_bce: float | None = None
+
+
+@dataclass(frozen=True)
+class LossRun:
+    """What `loss` found.
+
+    Attributes:
+        device: The device that computed.
+        images: A row for each prediction, failed ones included.
+        models: The scores of each model, in the order given.
+        messages: Notes, warnings and errors.
+        any_hard: Whether predictions are labels, so that BCE is no likelihood.
+    """
+
+    device: str
+    images: tuple[ScoreRecord, ...]
+    models: tuple[ModelScore, ...]
+    messages: tuple[Message, ...] = ()
+    any_hard: bool = False
+
+    @property
+    def failed(self) -> int:
+        """Pairs that could not be scored."""
+        return sum(row.status == "failed" for row in self.images)
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether any image has a valid pixel."""
+        return any(row.changed or row.unchanged for row in self.images)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows of the models as a data frame."""
+        from cdstats.report.frames import frame
+
+        return frame([model.dataset for model in self.models], DatasetScore)
+
+    def image_frame(self) -> pd.DataFrame:
+        """The rows of the images as a data frame, with a column for each loss."""
+        from cdstats.report.frames import score_frame
+
+        return score_frame(self.images)
+
+
+def choose_losses(
+    texts: Sequence[str], beta: str | float, *, logits: bool = False
+) -> tuple[Loss, ...]:
+    """BCE, balanced and class-mean BCE, then those of ``--loss``, each once.
+
+    Raises:
+        UsageError: If a name, parameter or β is not understood.
+    """
+    basic = basic_losses(_beta(beta))
+    further: list[Loss] = []
+    for text in texts:
+        if text == "all":
+            every = [
+                one for one in all_losses() if logits or one.reads is not Reads.LOGITS
+            ]
+            further += every
+        else:
+            further.append(parse_loss(text))
+    return tuple(dict.fromkeys((*basic, *further)))
+
+
+def _beta(beta: str | float) -> str | float:
+    if isinstance(beta, str) and beta not in ("image", "dataset"):
+        try:
+            number: float = json.loads(beta)
+        except ValueError:
+            number = float("nan")
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            number = float("nan")
+        if not 0 <= number <= 1:
+            raise UsageError(
+                f"--beta {beta}: expected image, dataset or a number from 0 to 1"
+            )
+        return number
+    return beta
+
+
+def one_class_bce(table: SumsTable) -> float | None:
+    """Mean BCE of the images of one class."""
+    one = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
+    pixels = int(table.valid[one].sum())
+    total = (table.ce_changed_sum + table.ce_unchanged_sum)[one].sum()
+    return float(total) / pixels if pixels else None

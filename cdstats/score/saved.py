@@ -1,0 +1,130 @@
+"""Losses again from the rows of an earlier run, without a pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdstats.core.catalogue import (
+    Loss,
+    LossResult,
+    Reads,
+    Shares,
+    changed_shares,
+    evaluate,
+)
+from cdstats.core.errors import DataError
+from cdstats.core.messages import Level, Message
+from cdstats.core.score_records import (
+    Place,
+    ScoreRecord,
+    dataset_score,
+    scored_records,
+)
+from cdstats.core.sums import SumsTable
+from cdstats.io.rows import csv_rows, parse_record, read_text
+from cdstats.score.results import LossRun, ModelScore, choose_losses, one_class_bce
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_SAVED = "read from {path}: no pixel was read"
+
+
+def loss_from(
+    path: Path, losses: Sequence[str] = (), beta: str | float = "image"
+) -> LossRun:
+    """The losses that follow from the sums of an earlier run.
+
+    Args:
+        path: A file that ``cdstats loss --csv`` wrote.
+        losses: Further losses; those that need more than the sums must be columns of
+            the file.
+        beta: β of balanced cross-entropy.
+
+    Raises:
+        DataError: If the file is no such file, or does not hold what a loss needs.
+        UsageError: If a loss or β is not understood.
+    """
+    chosen = choose_losses(losses, beta)
+    rows = _read(path)
+    wanting = [
+        one.label
+        for one in chosen
+        if one.reads is not Reads.SUMS and one.column not in rows[0].losses
+    ]
+    if wanting:
+        raise DataError(
+            f"{path}: does not hold what {', '.join(wanting)} needs: sums or sorted "
+            "probabilities of its own. Score the predictions again with --loss"
+        )
+    models = dict.fromkeys(row.model for row in rows)
+    images: list[ScoreRecord] = []
+    scores: list[ModelScore] = []
+    for model in models:
+        own = [row for row in rows if row.model == model]
+        again, score = _model(model, own, chosen)
+        images += again
+        scores.append(score)
+    note = Message(Level.NOTE, _SAVED.format(path=path))
+    return LossRun("none", tuple(images), tuple(scores), (note,))
+
+
+def _read(path: Path) -> list[ScoreRecord]:
+    try:
+        return [_record(row) for row in csv_rows(read_text(path))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: is not a file that `cdstats loss --csv` wrote ({error})"
+        ) from None
+
+
+def _record(row: Mapping[str, str]) -> ScoreRecord:
+    plain = parse_record(ScoreRecord, row, leave_out=("losses",))
+    known = set(ScoreRecord.__dataclass_fields__)
+    further = {
+        name: float(text) if text else None
+        for name, text in row.items()
+        if name not in known
+    }
+    return plain.with_losses(further)
+
+
+def _model(
+    model: str, rows: Sequence[ScoreRecord], chosen: Sequence[Loss]
+) -> tuple[list[ScoreRecord], ModelScore]:
+    ok = [row for row in rows if row.status == "ok"]
+    sums = [row.sums for row in ok]
+    table = SumsTable.of(sums)
+    results = [_result(one, table, ok) for one in chosen]
+    done = iter(
+        scored_records(
+            [Place(row.pred, row.target, row.model, row.split) for row in ok],
+            [(row.width or 0, row.height or 0) for row in ok],
+            sums,
+            results,
+            [one.column for one in chosen[3:]],
+        )
+    )
+    again = [next(done) if row.status == "ok" else row for row in rows]
+    shares = [
+        changed_shares(one, table) if one.reads is Reads.SUMS else Shares(None, None)
+        for one in chosen
+    ]
+    dataset = dataset_score(model, again, results, table, "", "")
+    return again, ModelScore(
+        dataset, tuple(results), tuple(shares), (), one_class_bce(table)
+    )
+
+
+def _result(loss: Loss, table: SumsTable, rows: Sequence[ScoreRecord]) -> LossResult:
+    """A loss from the sums, or what its column tells: the value of each image."""
+    if loss.reads is Reads.SUMS:
+        return evaluate(loss, table)
+    return LossResult.of_images(
+        loss.name,
+        loss.params,
+        loss.entry.reduction,
+        [row.losses[loss.column] for row in rows],
+        [int(n) for n in table.valid],
+    )

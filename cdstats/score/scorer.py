@@ -1,0 +1,327 @@
+"""From blocks of scores and labels to the sums of each prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from cdstats.core.catalogue import LevelValues, Reads, level_value
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.histogram import LevelCounts
+from cdstats.core.sums import ImageSums
+from cdstats.score.batching import TileBatches
+from cdstats.score.distances import position_sums
+from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.score.kinds import Kind, StoredKinds, is_stored, wrong_values_text
+from cdstats.score.levels import StoredCounts, count_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.pixel_terms import Term
+    from cdstats.core.score_records import Place
+    from cdstats.score.reading import Loaded
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the losses of a run need beside the plain sums.
+
+    Attributes:
+        terms: Sums that follow from probability and label of each pixel.
+        positions: Sums that need whole images.
+        levels: Losses that need the sorted probabilities.
+        logit_levels: Losses that need the sorted logits.
+    """
+
+    terms: tuple[Term, ...]
+    positions: tuple[Term, ...]
+    levels: tuple[Loss, ...]
+    logit_levels: tuple[Loss, ...]
+
+    @classmethod
+    def of(cls, losses: Iterable[Loss], prior: float | None) -> Needs:
+        """What some losses need."""
+        chosen = list(losses)
+        terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
+        return cls(
+            tuple(term for term in terms if not term.needs_positions),
+            tuple(term for term in terms if term.needs_positions),
+            tuple(loss for loss in chosen if loss.reads is Reads.LEVELS),
+            tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scores of an image must be held until it is complete."""
+        return bool(self.positions or self.levels or self.logit_levels)
+
+
+@dataclass
+class _Image:
+    """One prediction while it is read."""
+
+    place: Place
+    size: tuple[int, int] | None
+    reason: str = ""
+    stored: StoredCounts | None = None
+    ignored: int = 0
+    held: list[tuple[NDArray[Any], NDArray[np.uint8]]] = field(default_factory=list)
+    sums: ImageSums | None = None
+    extra: dict[Term, tuple[float, float]] = field(default_factory=dict)
+    values: dict[Loss, float | None] = field(default_factory=dict)
+    soft: bool = False
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One prediction: its sums, or why it has none.
+
+    Attributes:
+        place: Where it comes from.
+        size: Width and height, when they are known.
+        sums: Its sums; None when it failed.
+        values: The values of losses that need levels.
+        reason: Why it failed.
+    """
+
+    place: Place
+    size: tuple[int, int] | None
+    sums: ImageSums | None
+    values: dict[Loss, float | None]
+    reason: str = ""
+
+
+class Scorer:
+    """Takes blocks in the order of the rows and gives the sums of each prediction.
+
+    Floating scores are summed on the device; integers and float16 are counted by level
+    and evaluated when it is known what they mean.
+
+    Args:
+        needs: What the losses of the run need.
+        device: Where to compute.
+        kind: What the user says that the predictions are; None to find out.
+        threshold: A pixel is predicted changed when p is at least this.
+        batch: Tiles of a batch on a device; None for what its memory takes.
+    """
+
+    def __init__(
+        self,
+        needs: Needs,
+        device: torch.device,
+        kind: Kind | None,
+        threshold: float,
+        batch: int | None,
+    ) -> None:
+        self._needs, self._kind, self._threshold = needs, kind, threshold
+        functions = [partial(_term_of, term) for term in needs.terms]
+        self._batches = TileBatches(
+            device, batch, threshold, kind is Kind.LOGIT, functions
+        )
+        self._images: dict[int, _Image] = {}
+        self.kinds = StoredKinds()
+        self.floating: set[str] = set()
+        self._pooled: dict[Loss, LevelCounts] = {}
+
+    def add(self, loaded: Loaded) -> None:
+        """Take one block."""
+        image = self._images.setdefault(
+            loaded.number, _Image(loaded.place, loaded.size)
+        )
+        image.reason = image.reason or loaded.reason
+        if image.reason or loaded.scores is None or loaded.target is None:
+            return
+        scores, target = loaded.scores, loaded.target
+        image.soft = target.dtype != np.uint8
+        if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
+            image.reason = f"holds {scores.dtype}; logits are floating numbers"
+        elif is_stored(scores.dtype, self._kind) and not image.soft:
+            image.ignored += int(np.count_nonzero(target == 255))
+            counted = count_stored(scores, target)
+            image.stored = counted if image.stored is None else image.stored + counted
+            self._hold(image, scores, target)
+        else:
+            self._sum(loaded.number, image, scores, target)
+
+    def _sum(
+        self, number: int, image: _Image, scores: NDArray[Any], target: NDArray[Any]
+    ) -> None:
+        """Sum floating scores, or any scores of soft targets, on the device."""
+        if scores.dtype.kind != "f":
+            scale = {"uint8": 255, "uint16": 65535, "bool": 1}.get(scores.dtype.name)
+            if scale is None:
+                image.reason = f"holds {scores.dtype} beside soft targets"
+                return
+            scores = scores.astype(np.float64) / scale
+        self.floating.add(scores.dtype.name)
+        if scores.dtype == np.float16:
+            scores = scores.astype(np.float32)
+        if image.soft:
+            scores = scores.astype(np.float64)
+        else:
+            image.ignored += int(np.count_nonzero(target == 255))
+            self._hold(image, scores, target)
+        self._batches.add(number, scores, target)
+
+    def _hold(
+        self, image: _Image, scores: NDArray[Any], target: NDArray[np.uint8]
+    ) -> None:
+        if self._needs.whole:
+            image.held.append((scores, target))
+
+    def finish(self, number: int) -> None:
+        """Complete a prediction all of whose blocks were taken."""
+        image = self._images[number]
+        if image.stored is not None and not image.reason:
+            self.kinds.add(image.stored)
+        if not self._needs.whole or not image.held or image.reason:
+            image.held.clear()
+            return
+        if image.stored is None or image.stored.values.size > 2 or self._kind:
+            self._complete(image)
+
+    def _complete(self, image: _Image) -> None:
+        """Compute what needs the whole image, and let the image go."""
+        scores = np.concatenate([part for part, _ in image.held]).astype(np.float64)
+        labels = np.concatenate([part for _, part in image.held])
+        image.held.clear()
+        if image.stored is not None:
+            scores /= self._scale(image.stored.dtype)
+        valid = labels != 255
+        if not np.isfinite(scores[valid]).all():
+            return
+        probs = scores
+        if self._kind is Kind.LOGIT:
+            probs = torch.sigmoid(torch.from_numpy(scores)).numpy()
+            self._order(image, scores, labels, self._needs.logit_levels)
+        self._order(image, probs, labels, self._needs.levels)
+        for term in self._needs.positions:
+            image.extra[term] = position_sums(term, probs, labels)
+
+    def _order(
+        self,
+        image: _Image,
+        scores: NDArray[np.float64],
+        labels: NDArray[np.uint8],
+        losses: Sequence[Loss],
+    ) -> None:
+        if not losses:
+            return
+        levels = LevelCounts.of(scores[labels == 1], scores[labels == 0])
+        for loss in losses:
+            image.values[loss] = level_value(loss, levels)
+            before = self._pooled.get(loss)
+            self._pooled[loss] = levels if before is None else before + levels
+
+    def _scale(self, dtype: str) -> float:
+        return self.kinds.scale(dtype, self._kind)
+
+    def results(self) -> list[Scored]:
+        """The sums of every prediction, in the order of the rows.
+
+        Raises:
+            DataError: If what the predictions are is refused.
+            UsageError: If a loss needs logits and they are none.
+        """
+        if self._needs.logit_levels and self._kind is not Kind.LOGIT:
+            names = ", ".join(loss.name for loss in self._needs.logit_levels)
+            raise UsageError(f"{names} is defined on logits: say --kind logit")
+        self._batches.flush()
+        self._refuse_outside()
+        return [self._result(number) for number in sorted(self._images)]
+
+    def pooled_value(self, loss: Loss) -> float | None:
+        """The value of a loss of levels over all predictions together."""
+        return level_value(loss, self._pooled[loss]) if loss in self._pooled else None
+
+    def level_values(self, loss: Loss, scored: Iterable[Scored]) -> LevelValues | None:
+        """The values of a loss of levels for `evaluate`; None for other losses."""
+        if loss.entry.from_levels is None:
+            return None
+        return LevelValues(
+            [one.values.get(loss) for one in scored], self.pooled_value(loss)
+        )
+
+    def _refuse_outside(self) -> None:
+        """Refuse a run whose floating predictions are no probabilities.
+
+        Raises:
+            DataError: If the user did not say what they are.
+        """
+        place = COUNTS.index("outside")
+        exceed = sum(bool(a.counts[place]) for a in self._batches.images.values())
+        if self._kind is None and exceed:
+            raise DataError(
+                f"{exceed:,} of {len(self._batches.images):,} predictions exceed "
+                "[0, 1]: --kind logit? Nothing was scored"
+            )
+
+    def _result(self, number: int) -> Scored:
+        image = self._images[number]
+        sums, reason = None, image.reason
+        if not reason:
+            try:
+                sums = self._sums(number, image)
+            except DataError as error:
+                reason = str(error)
+        return Scored(image.place, image.size, sums, image.values, reason)
+
+    def _sums(self, number: int, image: _Image) -> ImageSums:
+        if image.stored is not None:
+            if image.held:
+                self._complete(image)
+            return self._stored_sums(image, image.stored)
+        found = self._batches.images[number]
+        counts = dict(zip(COUNTS, found.counts.tolist(), strict=True))
+        if counts["not_finite"] or counts["outside"]:
+            raise DataError(wrong_values_text(counts["not_finite"], counts["outside"]))
+        sums = dict(zip(SUMS, found.sums.tolist(), strict=True))
+        if self._kind is Kind.HARD and sums["prob_sum"] != sums["prob_sq_sum"]:
+            raise DataError(
+                "holds other values than 0 and 1; hard predictions hold those"
+            )
+        changed = sums.pop("changed")
+        terms = (
+            zip(self._needs.terms, found.terms.tolist(), strict=True)
+            if (found.terms is not None)
+            else ()
+        )
+        plain = {name: counts[name] for name in COUNTS[:6]}
+        if image.soft:
+            plain |= dict.fromkeys(("tp", "fp", "fn", "tn", "saturated_wrong"), 0)
+        return ImageSums(
+            changed=changed if image.soft else round(changed),
+            ignored=image.ignored,
+            terms={**{term: (a, b) for term, (a, b) in terms}, **image.extra},
+            **plain,
+            **sums,
+        )
+
+    def _stored_sums(self, image: _Image, stored: StoredCounts) -> ImageSums:
+        levels = stored.levels(self._scale(stored.dtype))
+        wrong = ~np.isfinite(levels.values)
+        outside = (levels.values < 0) | (levels.values > 1)
+        if wrong.any() or outside.any():
+            both = levels.changed + levels.unchanged
+            bad = int(both[wrong].sum()), int(both[outside].sum())
+            raise DataError(wrong_values_text(*bad))
+        sums = levels.sums(
+            threshold=self._threshold, terms=self._needs.terms, ignored=image.ignored
+        )
+        if not image.extra:
+            return sums
+        return sums.with_terms(image.extra)
+
+
+def _term_of(term: Term, probs: Tensor, changed: bool) -> Tensor:
+    values: Tensor = term.per_pixel(probs, changed=changed, xp=torch)
+    return values

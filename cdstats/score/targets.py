@@ -1,0 +1,164 @@
+"""The masks of a run: how each is labelled, decided before a prediction is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdstats.core.counts import PixelCounts
+from cdstats.core.errors import CdstatsError, DataError
+from cdstats.core.labelling import CountedMask, Decision, decide
+from cdstats.io.counting import Task, count_file
+from cdstats.io.masks import open_masks
+from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.messages import Message
+    from cdstats.core.rules import RuleChoice
+    from cdstats.io.blocks import OpenImage
+    from cdstats.io.found import FoundFile
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One mask: an image of a file, and how its values become labels.
+
+    Attributes:
+        file: The file.
+        image: The opened image; None for truth in two files.
+        size: Width and height.
+        decision: Its rule, or why it has none; None for soft targets.
+    """
+
+    file: FoundFile
+    image: OpenImage | None
+    size: tuple[int, int]
+    decision: Decision | None
+    band: int | None = None
+
+    def read(self) -> NDArray[Any]:
+        """Read the labels (uint8), or soft targets (float64).
+
+        Raises:
+            DataError: If the mask has no rule or cannot be read with it.
+        """
+        if self.decision is None and self.image is not None:
+            return read_soft(self.image)
+        if self.decision is None or self.decision.rule is None:
+            raise DataError(self.decision.reason if self.decision else "has no rule")
+        if self.image is None:
+            return read_pair_labels(self.file.path, self.file.partner, self.band)
+        return read_labels(self.image, self.decision.rule)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How the masks of a run are labelled.
+
+    Attributes:
+        decisions: The decision for each file and image of it; a file without one
+            holds soft targets.
+        counts: Pixels by label of all masks, where they were counted first.
+        rules: The rules in use.
+        messages: What to tell about them.
+        band: The band of each mask, counted from 1; None where there is one choice.
+    """
+
+    decisions: dict[tuple[str, str], Decision]
+    counts: PixelCounts
+    rules: tuple[str, ...]
+    messages: tuple[Message, ...]
+    band: int | None = None
+
+    def open(self, file: FoundFile) -> list[Target]:
+        """Open the masks of a file.
+
+        Raises:
+            DataError: If the file cannot be opened.
+        """
+        if file.partner:
+            decision = self.decisions[file.path, ""]
+            image = open_masks(file.path, "", self.band)[0]
+            size = (image.width, image.height)
+            return [Target(file, None, size, decision, self.band)]
+        return [
+            Target(
+                file,
+                image,
+                (image.width, image.height),
+                self.decisions.get((file.path, image.member)),
+            )
+            for image in open_masks(file.path, file.member, self.band)
+        ]
+
+
+def choose_targets(
+    files: Sequence[FoundFile], choice: RuleChoice, band: int | None
+) -> Targets:
+    """Decide how every mask is labelled; masks are counted where a rule is to be found.
+
+    Args:
+        files: The mask files.
+        choice: The rule options.
+        band: The band to read.
+    """
+    hard = [f for f in files if choice.rule is not None or not _is_soft(f)]
+    masks: list[CountedMask] = []
+    owners: list[FoundFile] = []
+    for file in hard:
+        task = Task(file.path, file.member, file.partner)
+        for one in count_file(task, band=band, edges=choice.edges):
+            masks.append(CountedMask("targets", file.split, file.name, one))
+            owners.append(file)
+    decisions, messages = decide(masks, choice) if masks else ([], [])
+    by_place = {
+        (file.path, one.counted.member): decision
+        for file, one, decision in zip(owners, masks, decisions, strict=True)
+    }
+    rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
+    total = PixelCounts()
+    for mask, decision in zip(masks, decisions, strict=True):
+        total += _counted(mask, decision)
+    return Targets(by_place, total, tuple(rules), tuple(messages), band)
+
+
+def _is_soft(file: FoundFile) -> bool:
+    if not file.path.lower().endswith((".npy", ".npz")):
+        return False
+    try:
+        return is_soft(file.path, file.member)
+    except CdstatsError:
+        return False
+
+
+def _counted(one: CountedMask, decision: Decision) -> PixelCounts:
+    if one.counted.mask is None or decision.rule is None:
+        return PixelCounts()
+    try:
+        return decision.rule.apply(one.counted.mask)
+    except DataError:
+        return PixelCounts()
+
+
+def window(
+    labels: NDArray[Any], row: int, column: int, size: tuple[int, int]
+) -> NDArray[Any]:
+    """The part of a mask that a crop covers.
+
+    Raises:
+        DataError: If the crop reaches beyond the mask.
+    """
+    width, height = size
+    part = labels[row : row + height, column : column + width]
+    if part.shape != (height, width):
+        raise DataError(
+            f"covers rows {row}-{row + height - 1} and columns {column}-"
+            f"{column + width - 1} of a mask of {labels.shape}"
+        )
+    return np.ascontiguousarray(part)
