@@ -236,6 +236,8 @@ def _cells(numbers: NDArray[Any], edges: tuple[float, ...]) -> NDArray[np.intp]:
 
 def _cell_names(edges: tuple[float, ...]) -> list[float]:
     """A number in each place of `_cells`."""
+    if not edges:
+        return [0]
     between = [(low + high) / 2 for low, high in pairwise(edges)]
     last = edges[-1] + 1
     return [edges[0] - 1, *chain(*zip(edges, [*between, last], strict=True))]
@@ -305,7 +307,7 @@ def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
 
 def _plain(value: np.generic) -> Value:
     """A NumPy scalar as the Python number that it holds."""
-    number: int | float = value.item()
+    number = float(value) if value.dtype.kind == "f" else value.item()
     if isinstance(number, float):
         if math.isnan(number):
             return NAN

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counts import add_values
-from cdstats.core.encodings import Kind, Reading, follows_peaks, read_encoding
+from cdstats.core.encodings import (
+    GREY_CODES,
+    Kind,
+    Reading,
+    follows_peaks,
+    read_encoding,
+)
 from cdstats.core.labels import LabelRule, names_text, shares_text
 from cdstats.core.terms import Range
 
@@ -98,6 +104,7 @@ def settle(verdict: Verdict, others: Sequence[LabelRule]) -> Verdict:
         str(rule): rule
         for rule in others
         if all(rule.label(value) for value in verdict.undecided)
+        and (not rule.has_thresholds or verdict.undecided <= {0, 255})
     }
     if len(fitting) == 1:
         (rule,) = fitting.values()
@@ -137,9 +144,9 @@ def _without_pairs(
 ) -> Verdict:
     """Decide a split in which no mask holds both values of a pair."""
     values = _pool(readings, lambda reading: reading.kind is Kind.ONE_VALUE)
-    torn = next((r for r in readings if r.takes_a_class), None)
+    torn = {nodata_text(reading) for reading in readings if reading.takes_a_class}
     if torn and len(values) == 1:
-        return Verdict(refusal=nodata_text(torn))
+        return Verdict(refusal=min(torn))
     if set(values) in ({0, 1}, {0, 255}):
         rule = pair_rule(int(max(values, key=float)), 0, smeared=False, ignore=ignore)
         return _accept(readings, rule, smeared=False)
@@ -156,9 +163,10 @@ def _without_pairs(
 
 
 def _no_masks(readings: list[Reading], count: int) -> Verdict:
-    first = next(r for r in readings if r.kind is Kind.NO_MASK)
-    others = f" (and {count - 1:,} more like it)" if count > 1 else ""
-    return Verdict(refusal=first.reason + others)
+    reasons = Counter(r.reason for r in readings if r.kind is Kind.NO_MASK)
+    most = max(reasons, key=lambda reason: (reasons[reason], reason))
+    others = f" (and {count - 1:,} more that are no masks)" if count > 1 else ""
+    return Verdict(refusal=most + others)
 
 
 def one_value_text(values: Mapping[Value, int]) -> str:
@@ -244,7 +252,7 @@ def _unsettles(
     """
     held = set(codes)
     both = {0, 1, 255} <= held
-    return both or (pairs[255, 0] > 0 and held <= {0, 50, 85, 170, 255})
+    return both or (pairs[255, 0] > 0 and held <= GREY_CODES)
 
 
 def _stray_note(readings: list[Reading], odd: Mapping[int, str]) -> str:

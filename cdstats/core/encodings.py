@@ -14,7 +14,6 @@ from cdstats.core.labels import (
     Label,
     LabelRule,
     half_transparent_text,
-    names_text,
     shares_text,
 )
 
@@ -26,6 +25,8 @@ FEW_BETWEEN: Final = 0.001
 NEAR: Final = 32
 """Levels from 0 or 255 within which a smeared mask keeps its pixels."""
 NEAR_SHARE: Final = 0.95
+GREY_CODES: Final = frozenset((0, 50, 85, 170, 255))
+"""Codes of CDnet 2014 and SBI2015, however few pixels hold those between."""
 MANY_LEVELS: Final = 32
 """More values than this are levels; up to it they can be codes."""
 
@@ -92,7 +93,8 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
         for value, pixels in mask.counts.values.items()
         if ignore.label_in(mask, value) is not Label.IGNORED
     }
-    declared = mask.nodata if mask.nodata in mask.counts.values else None
+    held = mask.nodata in mask.counts.values and ignore.label(mask.nodata or 0) is None
+    declared = mask.nodata if held else None
     jpeg = mask.format == "JPEG"
     reason = _no_mask_reason(mask, values)
     kind = Kind.NO_MASK if reason else _kind(values, jpeg)
@@ -125,6 +127,8 @@ def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
         return False
     total = sum(levels.values())
     between = total - levels.get(0, 0) - levels.get(255, 0)
+    if set(levels) == {0, 1, 255} or set(levels) <= GREY_CODES:
+        return False
     if {0, 255} <= levels.keys() and between < FEW_BETWEEN * total:
         return True
     return (jpeg or len(levels) > MANY_LEVELS) and has_two_peaks(levels)
@@ -175,7 +179,7 @@ def _no_mask_reason(mask: MaskCounts, values: Mapping[Value, int]) -> str:
     if NAN in values or (numbers and min(numbers) < 0):
         return _negative_text(mask, values, numbers)
     if any(isinstance(number, float) for number in numbers):
-        return _fraction_text(numbers)
+        return _fraction_text(values, numbers)
     return ""
 
 
@@ -198,16 +202,19 @@ def _negative_text(
         if mask.nodata is None
         else (f"the nodata tag says {mask.nodata}")
     )
-    return f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata"
+    return (
+        f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
+        f"{_shares(values)}"
+    )
 
 
-def _fraction_text(numbers: list[int | float]) -> str:
+def _fraction_text(values: Mapping[Value, int], numbers: list[int | float]) -> str:
     if min(numbers) >= 0 and max(numbers) <= 1:
         return (
-            "holds fractions between 0 and 1: a score map, not a mask; predictions go "
-            "to `cdstats loss`"
+            f"holds fractions between 0 and 1, {_shares(values)}: a score map, not a "
+            "mask; predictions go to `cdstats loss`"
         )
-    return f"holds fractions ({names_text(numbers, 3)}): not a mask of codes"
+    return f"holds fractions, {_shares(values)}: not a mask of codes"
 
 
 def image_text(values: Mapping[Value, int]) -> str:

@@ -184,7 +184,10 @@ class LabelRule:
         Raises:
             DataError: If the index and the colour of a palette entry have two labels.
         """
-        named = self._palette_label(mask.palette, value) or self._named(value)
+        if mask.palette and value in mask.palette:
+            named = self._palette_label(mask.palette, value)
+        else:
+            named = self._named(value)
         if named is None and value == mask.nodata:
             return Label.IGNORED
         return named or self._rest(value)

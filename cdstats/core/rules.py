@@ -54,7 +54,7 @@ def choose_rule(
             )
         found = preset(preset_name)
         return RuleChoice(found.rule, LabelRule(), found)
-    if (changed is None) != (unchanged is None):
+    if (changed is None) != (unchanged is None) and ignore is None:
         missing, given = ("--unchanged", "--changed")
         if changed is None:
             missing, given = given, missing
@@ -65,8 +65,12 @@ def choose_rule(
     rule = LabelRule.parse(
         changed=changed or "", unchanged=unchanged or "", ignored=ignore or ""
     )
-    if changed is None:
+    if changed is None and unchanged is None:
         return RuleChoice(None, rule)
-    if not rule.changed or not rule.unchanged:
-        raise UsageError("--changed and --unchanged must each name a value")
+    for option, text, terms in (
+        ("--changed", changed, rule.changed),
+        ("--unchanged", unchanged, rule.unchanged),
+    ):
+        if text is not None and not terms:
+            raise UsageError(f"{option} {text!r} names no value")
     return RuleChoice(rule, LabelRule())

@@ -105,9 +105,11 @@ def _bound(sign: str, number: float) -> Range:
 
 
 def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise UsageError(f"{text[:20]!r}... is no value that a mask can hold")
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
-    number = float(text)
     return int(number) if number.is_integer() else number
 
 

@@ -57,9 +57,10 @@ def _run_pool(
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * jobs:
-                    batch = waiting.popleft()
-                    future = pool.submit(_batch, function, [items[i] for i in batch])
-                    running[future] = batch
+                    # Taken off only once it is submitted: a broken pool refuses it.
+                    batch = [items[i] for i in waiting[0]]
+                    future = pool.submit(_batch, function, batch)
+                    running[future] = waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     results = future.result()
                     yield from zip(running.pop(future), results, strict=True)
@@ -108,7 +109,8 @@ def _batch(function: Callable[[Item], Result], items: list[Item]) -> list[Result
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
-    """End workers at once: what they hold is no longer wanted."""
+    """End the pool's workers at once: what they hold is no longer wanted."""
+    workers = list((pool._processes or {}).values())  # noqa: SLF001 - public from 3.14
     pool.shutdown(wait=False, cancel_futures=True)
-    for child in multiprocessing.active_children():
-        child.terminate()
+    for worker in workers:
+        worker.terminate()

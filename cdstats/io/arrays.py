@@ -93,16 +93,28 @@ def open_npz(path: Path, key: str) -> list[OpenImage]:
     return _images((count, height, width), is_stack, "NPZ", rows)
 
 
-def _open_entry(path: Path, key: str) -> _Entry:
+def has_array(path: Path, key: str) -> bool:
+    """Whether a ``.npz`` file holds an array of a name.
+
+    Raises:
+        DataError: If the archive is damaged.
+    """
+    return key in _entries(path)
+
+
+def _entries(path: Path) -> dict[str, _Entry]:
     try:
         archive = zipfile.ZipFile(path)
-        entries = {
+        return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
         raise DataError(f"NPZ file is damaged: {error}") from None
-    entry = _choose(entries, key)
+
+
+def _open_entry(path: Path, key: str) -> _Entry:
+    entry = _choose(_entries(path), key)
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
     return entry

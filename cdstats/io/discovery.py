@@ -18,6 +18,7 @@ from cdstats.io.naming import (
     dataset_name,
     natural_key,
     naturally,
+    says_split_or_masks,
     split_above,
     split_in,
     usual_split,
@@ -55,6 +56,7 @@ class _Found:
     """Files found so far for one dataset."""
 
     name: str = ""
+    home: str = ""
     roots: list[Path] = field(default_factory=list)
     files: list[FoundFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,19 +97,38 @@ def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSe
 
 
 def _groups(paths: Sequence[str], search: _Search) -> list[_Found]:
-    """What each dataset holds: files without a name are one dataset."""
+    """What each dataset holds.
+
+    Files without a name are one dataset, and so are folders of one dataset's splits.
+    """
     groups: dict[str, _Found] = {}
     for text in paths:
         name, place = _named(text)
         found = _find(name, place, search)
-        key = name or ("" if found.name == "" else f"\0{text}")
+        key = name or found.home or ("" if not found.name else f"\0{text}")
         _merge(groups.setdefault(key, _Found(found.name)), found)
-    return list(groups.values())
+    return _apart(list(groups.values()))
+
+
+def _apart(groups: list[_Found]) -> list[_Found]:
+    """Tell datasets of one name apart by the folder above, or by a number."""
+    seen: dict[str, int] = {}
+    names = [found.name for found in groups]
+    for found in groups:
+        if names.count(found.name) > 1 and found.home:
+            above = Path(found.home).parent.name
+            found.name = f"{above}/{found.name}" if above else found.name
+        seen[found.name] = seen.get(found.name, 0) + 1
+        if seen[found.name] > 1 and found.name:
+            found.name = f"{found.name} ({seen[found.name]})"
+    return groups
 
 
 def _named(text: str) -> tuple[str, str]:
     """Split ``NAME=PATH``, unless something of the whole name exists."""
     name, equals, place = text.partition("=")
+    if not text or (equals and not place and not os.path.lexists(text)):
+        raise UsageError(f"{text!r} names no path")
     if not equals or not name or "/" in name or os.path.lexists(text):
         return "", text
     return name, place
@@ -157,10 +178,8 @@ def _look(text: str, search: _Search) -> _Found:
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
-    typed = Path(name) if name else path
-    folders = () if typed.is_absolute() else typed.parts[:-1]
-    split = split_in(folders) or split_above(_parent(path).parts)
-    return FoundFile(_absolute(path), name, split, member)
+    """A file named by itself; its split is told when its dataset is known."""
+    return FoundFile(_absolute(path), name, "", member)
 
 
 def _parent(path: Path) -> Path:
@@ -184,7 +203,7 @@ def _below(root: Path, names: Sequence[str]) -> list[FoundFile]:
 
 def _folder(path: Path, search: _Search) -> _Found:
     walked = walk(path, search.extensions)
-    found = _Found(dataset_name(Path(_absolute(path)).parts), [path])
+    found = _Found(dataset_name(Path(_absolute(path)).parts), _home(path), [path])
     found.problems = walked.problems
     names, left_out = _leave_out(walked.names, search.preset)
     names, note = mask_names(path, names) if search.masks else (naturally(names), "")
@@ -193,6 +212,14 @@ def _folder(path: Path, search: _Search) -> _Found:
     if not names and not walked.problems:
         found.problems = [_empty_text(path, walked.others)]
     return found
+
+
+def _home(path: Path) -> str:
+    """The folder of the dataset: the last that is neither of masks nor of a split."""
+    folder = Path(_absolute(path))
+    while says_split_or_masks(folder.name):
+        folder = folder.parent
+    return str(folder)
 
 
 def _leave_out(names: list[str], preset: Preset | None) -> tuple[list[str], str]:
@@ -222,7 +249,7 @@ def _empty_text(path: Path, others: set[str]) -> str:
 def _glob(text: str, search: _Search) -> _Found:
     root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
     matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
-    found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
+    found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
     names = [
         match.relative_to(root).as_posix() if root != Path() else match.as_posix()
         for match in matches
@@ -230,14 +257,29 @@ def _glob(text: str, search: _Search) -> _Found:
     ]
     kept, note = _leave_out(naturally(names), search.preset)
     found.files, found.notes = _below(root, kept), [note] if note else []
-    for folder in [match for match in matches if match.is_dir()]:
-        below = _folder(folder, search)
-        above = folder.relative_to(root).as_posix()
-        found.files += [replace(f, name=f"{above}/{f.name}") for f in below.files]
-        found.notes += below.notes
+    folders = [match for match in matches if match.is_dir()]
+    _add_folders(found, root, folders, search)
     if not found.files:
         raise DataError(f"{text}: matches no mask file; expected {EXPECTED}")
     return found
+
+
+def _add_folders(
+    found: _Found, root: Path, folders: Sequence[Path], search: _Search
+) -> None:
+    """Add what lies in folders that a glob matches, images beside masks left out."""
+    names: list[str] = []
+    for folder in folders:
+        walked = walk(folder, search.extensions)
+        above = folder.relative_to(root).as_posix()
+        names += [f"{above}/{name}" for name in walked.names]
+        found.problems += walked.problems
+    names, left_out = _leave_out(names, search.preset)
+    note = ""
+    if search.masks and names:
+        names, note = mask_names(root, names)
+    found.files += _below(root, names)
+    found.notes += [text for text in (left_out, note) if text]
 
 
 def _pattern(pattern: Pattern, search: _Search) -> _Found:
@@ -245,7 +287,7 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
     if not root.is_dir():
         raise DataError(f"{pattern.text}: there is no folder {root}")
     walked = walk(root, search.extensions)
-    found = _Found(dataset_name(Path(_absolute(root)).parts), [root])
+    found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
     names, note = _leave_out(naturally(walked.names), search.preset)
     prefix = "" if root == Path() else f"{root.as_posix().rstrip('/')}/"
     files = _below(root, names)
@@ -265,7 +307,7 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
 
 def _read_list(path: Path) -> _Found:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"@{path}: the list cannot be read: {reason}") from None
@@ -288,8 +330,9 @@ def _listed(name: str, root: Path, text: str) -> _Found:
             path = root / file
         else:
             member = ""
-        files.append(_file(path, member, line))
-    return _Found(name, [above], files)
+        typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)
+        files.append(replace(_file(path, member, line), split=typed))
+    return _Found(name, roots=[above], files=files)
 
 
 def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet:
@@ -322,14 +365,15 @@ def _relative(found: _Found) -> list[FoundFile]:
     if len(found.roots) < 2 and all(file.name for file in found.files):
         return found.files
     base = _common(found.roots)
-    return [
-        replace(
-            file,
-            name=Path(_absolute(Path(file.path))).relative_to(base).as_posix()
-            + (f"#{file.member}" if file.member else ""),
-        )
-        for file in found.files
-    ]
+    return [_named_below(file, base) for file in found.files]
+
+
+def _named_below(file: FoundFile, base: Path) -> FoundFile:
+    """A file by its path below a folder, with the split that its folders tell."""
+    path = Path(_absolute(Path(file.path))).relative_to(base)
+    split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
+    member = f"#{file.member}" if file.member else ""
+    return replace(file, name=f"{path.as_posix()}{member}", split=split)
 
 
 def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:

@@ -43,7 +43,7 @@ def walk(folder: Path, extensions: frozenset[str]) -> Walk:
         entries = _entries(place, found, seen)
         for entry in entries:
             name = f"{prefix}{entry.name}"
-            if entry.is_dir():
+            if _is_folder(entry):
                 waiting.append((Path(entry.path), f"{name}/"))
             elif Path(entry.name).suffix.lower() in extensions:
                 found.names.append(name)
@@ -52,6 +52,14 @@ def walk(folder: Path, extensions: frozenset[str]) -> Walk:
         # Real folders first: a link to one of them is then the one left out.
         waiting.sort(key=lambda item: (not item[0].is_symlink(), item[1]))
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _entries(

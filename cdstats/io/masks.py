@@ -10,8 +10,6 @@ from cdstats.core.errors import DataError
 from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cdstats.io.blocks import OpenImage
 
 _HELD_BYTES: Final = 1 << 27
@@ -31,14 +29,14 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
         DataError: If the file is no mask file or is damaged.
     """
     try:
-        return _select(_open(Path(path), member, band), member)
+        return list(_open(Path(path), member, band))
     except OSError as error:
         raise DataError(access_text(error)) from None
     except MemoryError:
         raise DataError("does not fit into memory") from None
 
 
-def _open(path: Path, member: str, band: int | None) -> Iterable[OpenImage]:
+def _open(path: Path, member: str, band: int | None) -> list[OpenImage]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(16)
@@ -46,13 +44,11 @@ def _open(path: Path, member: str, band: int | None) -> Iterable[OpenImage]:
         data = None
         if kind in ("PNG", "JPEG", "BMP") and size <= _HELD_BYTES:
             data = head + file.read()
-    if kind == "NPY":
-        return _arrays(path, band)
-    if kind == "NPZ":
-        return _archive(path, "" if member.isdigit() else member, band)
     if kind is None:
         raise DataError(foreign_text(head))
-    return _rasters(path, kind, data, band)
+    if kind in ("NPY", "NPZ"):
+        return _arrays(path, kind, member, band)
+    return select_image(_rasters(path, kind, data, band), member)
 
 
 def _rasters(
@@ -71,33 +67,40 @@ def _rasters(
     return [(open_png if kind == "PNG" else open_jpeg)(path, data, band)]
 
 
-def _arrays(path: Path, band: int | None) -> list[OpenImage]:
-    from cdstats.io.arrays import open_npy
+def _arrays(path: Path, kind: str, member: str, band: int | None) -> list[OpenImage]:
+    from cdstats.io.arrays import has_array, open_npy, open_npz
 
-    _refuse_band(band)
-    return open_npy(path)
-
-
-def _archive(path: Path, key: str, band: int | None) -> list[OpenImage]:
-    from cdstats.io.arrays import open_npz
-
-    _refuse_band(band)
-    return open_npz(path, key)
-
-
-def _refuse_band(band: int | None) -> None:
     if band not in (None, 1):
         raise DataError(f"is an array without bands; band {band} was asked for")
+    if kind == "NPY":
+        return select_image(open_npy(path), member)
+    if is_number(member) and not has_array(path, member):
+        return select_image(open_npz(path, ""), member)
+    return open_npz(path, member)
 
 
-def _select(images: Iterable[OpenImage], member: str) -> list[OpenImage]:
-    """The image of a number, or all."""
-    found = list(images)
-    if not member.isdigit():
-        return found
-    if int(member) >= len(found):
-        raise DataError(f"holds {len(found)} images; #{member} was asked for")
-    return [found[int(member)]]
+def is_number(member: str) -> bool:
+    """Whether a member is the number of an image.
+
+    Example:
+        >>> is_number("12"), is_number("mask"), is_number("")
+        (True, False, False)
+    """
+    return member.isascii() and member.isdecimal()
+
+
+def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
+    """The image of a number, or all where none is named.
+
+    Raises:
+        DataError: If there is no such image.
+    """
+    if not member:
+        return images
+    count = "1 image" if len(images) == 1 else f"{len(images)} images"
+    if not is_number(member) or int(member) >= len(images):
+        raise DataError(f"holds {count}; #{member} was asked for")
+    return [images[int(member)]]
 
 
 def access_text(error: OSError) -> str:

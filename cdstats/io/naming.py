@@ -86,11 +86,12 @@ def split_above(folders: Sequence[str]) -> str:
         >>> split_above(("LEVIR-CD", "train", "label")), split_above(("test", "me"))
         ('train', '')
     """
-    last = takewhile(_says_split_or_masks, reversed(folders))
+    last = takewhile(says_split_or_masks, reversed(folders))
     return split_in(tuple(last)[::-1])
 
 
-def _says_split_or_masks(folder: str) -> bool:
+def says_split_or_masks(folder: str) -> bool:
+    """Whether a folder's name is that of a split or says that it holds masks."""
     return is_mask_folder(folder) or folder.lower() in _SPLITS
 
 
@@ -101,17 +102,21 @@ def dataset_name(folders: Sequence[str]) -> str:
         >>> dataset_name(("data", "LEVIR-CD", "train", "label"))
         'LEVIR-CD'
     """
-    kept = [folder for folder in folders if not _says_split_or_masks(folder)]
+    kept = [folder for folder in folders if not says_split_or_masks(folder)]
     return kept[-1] if kept else "masks"
 
 
-def natural_key(text: str) -> tuple[tuple[bool, int, str], ...]:
-    """Sort key that reads numbers as numbers.
+def natural_key(text: str) -> tuple[tuple[tuple[bool, int, str], ...], ...]:
+    """Sort key of a path that reads numbers as numbers, folder by folder.
 
     Example:
         >>> sorted(["tile_10.png", "tile_9.png"], key=natural_key)
         ['tile_9.png', 'tile_10.png']
     """
+    return tuple(_natural_part(part) for part in text.split("/"))
+
+
+def _natural_part(text: str) -> tuple[tuple[bool, int, str], ...]:
     parts = _DIGITS.split(text)
     digits = ((part.isascii() and part.isdigit()) for part in parts)
     return tuple(

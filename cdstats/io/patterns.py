@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,8 +59,8 @@ class Pattern:
     @property
     def folder(self) -> str:
         """The folder above the first part that varies."""
-        found = _TOKEN.search(self.text)
-        fixed = self.text[: found.start()] if found else self.text
+        found = _TOKEN.search(self._normal)
+        fixed = self._normal[: found.start()] if found else self._normal
         return fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else ".")
 
     def match(self, path: str) -> dict[str, str] | None:
@@ -68,14 +69,19 @@ class Pattern:
         return found.groupdict() if found else None
 
     @cached_property
+    def _normal(self) -> str:
+        """The pattern without what a path may be spelled with: ``./`` and ``//``."""
+        return posixpath.normpath(self.text)
+
+    @cached_property
     def _regex(self) -> re.Pattern[str]:
         regex, end = "", 0
         seen: set[str] = set()
-        for token in _TOKEN.finditer(self.text):
-            regex += re.escape(self.text[end : token.start()])
+        for token in _TOKEN.finditer(self._normal):
+            regex += re.escape(self._normal[end : token.start()])
             regex += _WILD[token[2]] if token[2] else _group(token[1] or _KEY, seen)
             end = token.end()
-        return re.compile(regex + re.escape(self.text[end:]))
+        return re.compile(regex + re.escape(self._normal[end:]))
 
 
 def _group(name: str, seen: set[str]) -> str:

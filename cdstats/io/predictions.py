@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.arrays import npy_array, npz_array
+from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.masks import access_text, open_masks
+from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.signatures import EXTENSIONS, file_format
 
 if TYPE_CHECKING:
@@ -51,28 +51,28 @@ def open_predictions(
         DataError: If the file is damaged, holds no numbers or has an unknown shape.
     """
     try:
-        array = _array(Path(path), "" if member.isdigit() else member)
+        opened = _array(Path(path), member)
     except OSError as error:
         raise DataError(access_text(error)) from None
-    if array is None:
+    if opened is None:
         return open_masks(path, member, None)
-    found = _images(array, targets, channels)
-    if not member.isdigit():
-        return found
-    if int(member) >= len(found):
-        raise DataError(f"holds {len(found)} images; #{member} was asked for")
-    return [found[int(member)]]
+    array, number = opened
+    return select_image(_images(array, targets, channels), number)
 
 
-def _array(path: Path, key: str) -> NDArray[Any] | None:
-    """The array of a file of arrays, mapped into memory where it can be."""
+def _array(path: Path, member: str) -> tuple[NDArray[Any], str] | None:
+    """The array of a file of arrays, and the number of the image asked for."""
     with path.open("rb") as file:
         kind = file_format(file.read(16))
+    is_key = not is_number(member)
     if path.suffix.lower() in (".pt", ".pth"):
-        return _tensor(path, key)
+        return _tensor(path, member if is_key else ""), "" if is_key else member
     if kind == "NPY":
-        return npy_array(path)
-    return npz_array(path, key) if kind == "NPZ" else None
+        return npy_array(path), member
+    if kind != "NPZ":
+        return None
+    is_key = is_key or has_array(path, member)
+    return npz_array(path, member if is_key else ""), "" if is_key else member
 
 
 def _tensor(path: Path, key: str) -> NDArray[Any]:

@@ -7,24 +7,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
-from cdstats.io.naming import is_mask_folder
+from cdstats.io.naming import is_image_folder, is_mask_folder
+from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.io.found import FoundFile
 
 UNLISTED: Final = "unlisted"
 _LISTS: Final = ("train", "val", "test")
+_KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
 
 
 @dataclass(frozen=True)
 class _SplitList:
-    """The names in one list file, each line as the stems of its columns."""
+    """The names in one list file: for each line, those of its columns."""
 
     split: str
     path: Path
     lines: tuple[frozenset[str], ...]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The splits of the names in the lists beside one mask folder."""
+
+    lists: tuple[_SplitList, ...]
+    splits: dict[str, list[str]]
+
+    def find(self, name: str) -> list[str]:
+        """The splits of a mask: by its path in the folder, else by its name alone."""
+        return self.splits.get(name) or self.splits.get(name.rpartition("/")[2], [])
 
 
 def split_by_lists(
@@ -42,26 +56,18 @@ def split_by_lists(
         The masks with their splits, and notes: which lists were used, names without a
         mask, and masks in two lists.
     """
-    folders = {_mask_folder(PurePath(file.path)) for file in files}
-    lists = [entry for folder in sorted(folders) for entry in _read_lists(folder)]
-    if not lists:
+    folders = {file: _mask_folder(PurePath(file.path)) for file in files}
+    listed = {folder: _read_lists(folder) for folder in sorted(set(folders.values()))}
+    if not any(one.lists for one in listed.values()):
         return list(files), []
-    homes: dict[tuple[str, str], list[str]] = {}
-    for entry in lists:
-        for stem in frozenset().union(*entry.lines):
-            homes.setdefault((str(entry.path.parent), stem), []).append(entry.split)
-    placed = [_place(file, homes) for file in files]
-    return placed, [_used_text(lists), *_missing(lists, files), *_twice(files, homes)]
-
-
-def _place(file: FoundFile, homes: dict[tuple[str, str], list[str]]) -> FoundFile:
-    splits = _splits_of(file, homes)
-    return replace(file, split=splits[0] if splits else UNLISTED)
-
-
-def _splits_of(file: FoundFile, homes: dict[tuple[str, str], list[str]]) -> list[str]:
-    path = PurePath(file.path)
-    return homes.get((str(_mask_folder(path).parent / "list"), path.stem), [])
+    splits = {
+        file: listed[folder].find(_name_in(folder, file))
+        for file, folder in folders.items()
+    }
+    placed = [replace(f, split=(splits[f] or [UNLISTED])[0]) for f in files]
+    held = {name for f, folder in folders.items() for name in _names(folder, f)}
+    lists = [entry for one in listed.values() for entry in one.lists]
+    return placed, [_used_text(lists), *_missing(lists, held), *_twice(splits)]
 
 
 def _mask_folder(path: PurePath) -> PurePath:
@@ -70,48 +76,72 @@ def _mask_folder(path: PurePath) -> PurePath:
     return next(named, path.parent)
 
 
-def _read_lists(folder: PurePath) -> list[_SplitList]:
-    found = []
+def _name_in(folder: PurePath, file: FoundFile) -> str:
+    """A mask's path below its folder, without its extension."""
+    return _without_extension(PurePath(file.path).relative_to(folder).as_posix())
+
+
+def _names(folder: PurePath, file: FoundFile) -> tuple[str, str]:
+    name = _name_in(folder, file)
+    return name, name.rpartition("/")[2]
+
+
+def _without_extension(name: str) -> str:
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and f".{extension.lower()}" in _KNOWN else name
+
+
+def _read_lists(folder: PurePath) -> _Listed:
+    lists = []
     for split in _LISTS:
         path = Path(folder.parent, "list", f"{split}.txt")
         if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            lines = (_stems(line) for line in text.splitlines() if line.strip())
-            found.append(_SplitList(split, path, tuple(lines)))
-    return found
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+            lines = (_columns(line) for line in text.splitlines() if line.strip())
+            lists.append(_SplitList(split, path, tuple(lines)))
+    splits: dict[str, list[str]] = {}
+    for entry in lists:
+        for name in frozenset[str]().union(*entry.lines):
+            splits.setdefault(name, []).append(entry.split)
+    return _Listed(tuple(lists), splits)
 
 
-def _stems(line: str) -> frozenset[str]:
+def _columns(line: str) -> frozenset[str]:
+    """The names of a line: as a whole, or in columns; a folder of images dropped."""
     names = {line.strip(), *re.split(r"[ \t,]+", line.strip())}
-    return frozenset(PurePath(name).stem for name in names)
+    return frozenset(_listed_name(name) for name in names if name)
+
+
+def _listed_name(name: str) -> str:
+    parts = name.removeprefix("./").split("/")
+    known = [
+        part for part in parts[:-1] if is_mask_folder(part) or is_image_folder(part)
+    ]
+    if known:
+        parts = parts[len(parts) - parts[::-1].index(known[-1]) :]
+    return _without_extension("/".join(parts))
 
 
 def _used_text(lists: Sequence[_SplitList]) -> str:
-    names = ", ".join(f"list/{entry.path.name}" for entry in lists)
-    beside = {
-        str(p.name) for e in lists for p in e.path.parent.parent.glob("list_*.txt")
-    }
+    names = ", ".join(dict.fromkeys(f"list/{entry.path.name}" for entry in lists))
+    beside = {p.name for e in lists for p in e.path.parent.parent.glob("list_*.txt")}
     other = f"; not used: {', '.join(sorted(beside))}" if beside else ""
     return f"splits from {names}{other}"
 
 
-def _missing(lists: Sequence[_SplitList], files: Sequence[FoundFile]) -> list[str]:
-    stems = {PurePath(file.path).stem for file in files}
+def _missing(lists: Sequence[_SplitList], held: set[str]) -> list[str]:
     return [
         f"{count:,} names of list/{entry.path.name} have no mask"
         for entry in lists
-        if (count := sum(not (line & stems) for line in entry.lines))
+        if (count := sum(not (line & held) for line in entry.lines))
     ]
 
 
-def _twice(
-    files: Sequence[FoundFile], homes: dict[tuple[str, str], list[str]]
-) -> list[str]:
-    doubled = [file for file in files if len(set(_splits_of(file, homes))) > 1]
+def _twice(splits: Mapping[FoundFile, Sequence[str]]) -> list[str]:
+    doubled = [file for file, found in splits.items() if len(set(found)) > 1]
     if not doubled:
         return []
-    splits = _splits_of(doubled[0], homes)
     return [
         f"{len(doubled):,} masks are in more than one list, first {doubled[0].name} in "
-        f"{' and '.join(splits)}; each is counted in the first of its lists"
+        f"{' and '.join(splits[doubled[0]])}; each is counted in the first of its lists"
     ]

@@ -1,0 +1,1574 @@
+"""The command line as a contract: streams, exit codes, formats, files, order."""
+
+import csv
+import errno
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rewrite_golden
+from PIL import Image
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.presets import presets
+from cdstats.core.reference import published
+
+SAMPLES = Path(__file__).parents[1] / "sample_masks"
+IMAGE_COLUMNS = [
+    *("dataset", "split", "path", "width", "height", "pixels"),
+    *("changed", "unchanged", "ignored", "change_ratio", "change_fraction"),
+    *("rule", "status", "reason"),
+]
+SUMMARY_COLUMNS = [
+    *("dataset", "split", "images", "failed", "without_change", "pixels"),
+    *("changed", "unchanged", "ignored", "change_ratio", "change_fraction"),
+    *("imbalance_ratio", "beta", "pos_weight"),
+    *("mean_image_change_fraction", "median_image_change_fraction"),
+    *("rule", "width", "height"),
+]
+HEADINGS = {
+    "dataset": "Dataset",
+    "split": "Split",
+    "images": "Images",
+    "changed": "Changed pixels",
+    "unchanged": "Unchanged pixels",
+    "change_ratio": "Changed/unchanged",
+    "change_fraction": "Change fraction",
+}
+UNVERIFIED = "transcription not verified against the paper's PDF"
+ONE_TABLE = ["csv", "jsonl", "markdown", "latex"]
+FORMATS = ["table", "json", *ONE_TABLE]
+SUMMARY_FILES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
+
+Row = dict[str, str]
+Argument = str | Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    def rows(self) -> list[Row]:
+        return list(csv.DictReader(io.StringIO(self.out)))
+
+    def column(self, name: str) -> list[str]:
+        return [row[name] for row in self.rows()]
+
+    def data(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = json.loads(self.out)
+        return found
+
+
+def cdstats_command(*arguments: Argument) -> Done:
+    """Run a command; whatever happens, no traceback leaves it."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    assert "Traceback" not in done.stderr
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def ratio(*arguments: Argument) -> Done:
+    return cdstats_command("ratio", *arguments)
+
+
+def image_rows(*arguments: Argument) -> Done:
+    return ratio(*arguments, "--by", "image", "--format", "csv")
+
+
+def rows_of(path: Path) -> list[Row]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_values(path: Path, values: dict[int, int], width: int = 10) -> Path:
+    """A mask that holds so many pixels of each value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.repeat(list(values), list(values.values())).astype(np.uint8)
+    Image.fromarray(pixels.reshape(-1, width)).save(path)
+    return path
+
+
+def write_mask(path: Path, changed: int) -> Path:
+    """A mask of 10 x 10 pixels, so many of them white."""
+    counts = {0: 100 - changed, 255: changed}
+    return write_values(path, {value: n for value, n in counts.items() if n})
+
+
+def write_masks(folder: Path, *changed: int) -> Path:
+    """Masks 1.png, 2.png, ... with so many changed pixels."""
+    for number, pixels in enumerate(changed, start=1):
+        write_mask(folder / f"{number}.png", pixels)
+    return folder
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """A dataset of three masks without splits: 40, 5 and 20 changed pixels of 100."""
+    return write_masks(tmp_path / "masks", 40, 5, 20)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A dataset in three splits whose validation masks are ambiguous."""
+    root = tmp_path / "mixed"
+    write_masks(root / "train", 10, 30)
+    write_values(root / "val/1.png", {1: 75, 2: 25})
+    write_masks(root / "test", 50)
+    return root
+
+
+def bad_files(folder: Path, number: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(1, number + 1):
+        (folder / f"bad{index}.png").write_bytes(b"no image")
+    return folder
+
+
+# Columns.
+
+
+def test_csv_has_the_columns_of_the_contract(masks: Path) -> None:
+    assert ratio(masks, "--format", "csv").out.splitlines()[0] == ",".join(
+        SUMMARY_COLUMNS
+    )
+    assert image_rows(masks).out.splitlines()[0] == ",".join(IMAGE_COLUMNS)
+
+
+def test_jsonl_has_the_columns_of_the_contract(masks: Path) -> None:
+    whole = ratio(masks, "--format", "jsonl").out.splitlines()
+    images = ratio(masks, "--format", "jsonl", "--by", "image").out.splitlines()
+    assert [list(json.loads(line)) for line in whole] == [SUMMARY_COLUMNS]
+    assert [list(json.loads(line)) for line in images] == [IMAGE_COLUMNS] * 3
+
+
+@pytest.mark.parametrize("by", [[], ["--by", "image"], ["--by", "dataset"]], ids=str)
+def test_json_holds_every_list_with_the_columns_of_the_contract(
+    by: list[str], masks: Path
+) -> None:
+    data = ratio(masks, "--format", "json", *by).data()
+    assert list(data) == ["datasets", "images"]
+    assert [list(row) for row in data["datasets"]] == [SUMMARY_COLUMNS]
+    assert [list(row) for row in data["images"]] == [IMAGE_COLUMNS] * 3
+
+
+def test_markdown_has_the_columns_of_the_terminal_table() -> None:
+    done = ratio(SAMPLES / "CDD", "--format", "markdown")
+    header = done.out.splitlines()[0].strip("| ").split(" | ")
+    assert header == list(HEADINGS.values())
+
+
+def test_latex_has_the_columns_of_the_terminal_table() -> None:
+    lines = ratio(SAMPLES / "CDD", "--format", "latex").out.splitlines()
+    header = lines[lines.index(r"\toprule") + 1].removesuffix(r" \\").split(" & ")
+    assert header == list(HEADINGS.values())
+
+
+def test_the_terminal_table_has_the_layout_of_the_paper() -> None:
+    lines = ratio(SAMPLES / "CDD", "--by", "split").out.splitlines()
+    words = " ".join(lines[:2]).split()
+    assert sorted(words) == sorted(
+        " ".join(HEADINGS.values()).replace("/", "/ ").split()
+    )
+    assert lines[3].split()[3:6] == ["134,069", "914,507", "0.147"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "markdown", "latex", "table"])
+def test_columns_are_those_asked_for_in_their_order(kind: str, masks: Path) -> None:
+    done = ratio(masks, "--columns", "changed, dataset,beta", "--format", kind)
+    assert done.code == 0
+    expected = {
+        "csv": ["changed,dataset,beta", "65,masks,0.7833333333333333"],
+        "jsonl": ['{"changed": 65, "dataset": "masks", "beta": 0.7833333333333333}'],
+        "markdown": ["| Changed pixels | Dataset | Beta |", "| 65 | masks | 0.783 |"],
+        "latex": [r"Changed pixels & Dataset & Beta \\", r"65 & masks & 0.783 \\"],
+        "table": ["     65  masks    0.783"],
+    }[kind]
+    lines = [line.rstrip() for line in done.out.splitlines()]
+    assert [line for line in expected if line.rstrip() not in lines] == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_image_column_needs_image_rows(kind: str, masks: Path) -> None:
+    done = ratio(masks, "--columns", "path", "--format", kind)
+    assert (done.code, done.out) == (2, "")
+    assert "'path'" in done.err
+    assert "change_ratio" in done.err
+    assert ratio(masks, "--columns", "path", "--by", "image").code == 0
+
+
+def test_image_rows_hold_what_the_contract_says(tmp_path: Path) -> None:
+    write_values(tmp_path / "X/test/1.png", {0: 30, 255: 10}, width=8)
+    (row,) = image_rows(tmp_path / "X", "--ignore", "7").rows()
+    assert row == {
+        "dataset": "X",
+        "split": "test",
+        "path": "test/1.png",
+        "width": "8",
+        "height": "5",
+        "pixels": "40",
+        "changed": "10",
+        "unchanged": "30",
+        "ignored": "0",
+        "change_ratio": str(10 / 30),
+        "change_fraction": "0.25",
+        "rule": row["rule"],
+        "status": "ok",
+        "reason": "",
+    }
+    assert "255" in row["rule"]
+    assert "ignored 7" in row["rule"]
+
+
+def test_dataset_rows_hold_what_the_contract_says(tmp_path: Path) -> None:
+    write_values(tmp_path / "X/1.png", {0: 60, 255: 30, 7: 10})
+    write_values(tmp_path / "X/2.png", {0: 100})
+    write_values(tmp_path / "X/3.png", {0: 150, 255: 50}, width=20)
+    bad_files(tmp_path / "X", 1)
+    done = ratio(tmp_path / "X", "--ignore", "7", "--format", "csv")
+    (row,) = done.rows()
+    assert done.code == 1
+    fractions = [30 / 90, 0, 50 / 200]
+    assert row == {
+        "dataset": "X",
+        "split": "all",
+        "images": "3",
+        "failed": "1",
+        "without_change": "1",
+        "pixels": "400",
+        "changed": "80",
+        "unchanged": "310",
+        "ignored": "10",
+        "change_ratio": str(80 / 310),
+        "change_fraction": str(80 / 390),
+        "imbalance_ratio": str(310 / 80),
+        "beta": str(310 / 390),
+        "pos_weight": str(310 / 80),
+        "mean_image_change_fraction": row["mean_image_change_fraction"],
+        "median_image_change_fraction": "0.25",
+        "rule": row["rule"],
+        "width": "",
+        "height": "10",
+    }
+    assert float(row["mean_image_change_fraction"]) == pytest.approx(
+        sum(fractions) / 3, rel=1e-12
+    )
+
+
+def test_counts_add_up_on_every_row(mixed: Path) -> None:
+    data = ratio(mixed, "--format", "json").data()
+    for row in [*data["datasets"], *data["images"]]:
+        parts = [row[name] for name in ("changed", "unchanged", "ignored")]
+        assert row.get("status") == "failed" or sum(parts) == row["pixels"]
+
+
+def test_files_carry_full_precision_and_tables_three_decimals(tmp_path: Path) -> None:
+    write_values(tmp_path / "X/1.png", {0: 70, 255: 30})
+    (row,) = image_rows(tmp_path / "X").rows()
+    assert float(row["change_ratio"]) == 30 / 70
+    assert "0.429" in ratio(tmp_path / "X").out
+    assert "0.4285" not in ratio(tmp_path / "X").out
+
+
+UNDEFINED = [
+    pytest.param("csv", "100,0,,1.0", id="csv"),
+    pytest.param("jsonl", '"change_ratio": null, "change_fraction": 1.0', id="jsonl"),
+    pytest.param("json", '"change_ratio": null,', id="json"),
+    pytest.param("markdown", "| 100 | 0 | – | 100.000 % |", id="markdown"),
+    pytest.param("latex", r"100 & 0 & -- & 100.000 \% \\", id="latex"),
+    pytest.param("table", "–", id="table"),
+]
+
+
+@pytest.mark.parametrize(("kind", "cells"), UNDEFINED)
+def test_an_undefined_ratio_is_never_a_number(
+    kind: str, cells: str, tmp_path: Path
+) -> None:
+    write_mask(tmp_path / "X/1.png", 100)
+    rule = ["--changed", "255", "--unchanged", "0"]
+    columns = "changed,unchanged,change_ratio,change_fraction"
+    done = ratio(tmp_path / "X", *rule, "--columns", columns, "--format", kind)
+    assert done.code == 0
+    assert cells in done.out
+    assert not re.search(r"\b(nan|inf|None|NaN|Infinity)\b", done.out)
+
+
+# One table, or both.
+
+
+@pytest.mark.parametrize(("number", "shown"), [(20, True), (21, False)])
+def test_the_terminal_table_adds_image_rows_up_to_twenty(
+    number: int, shown: bool, tmp_path: Path
+) -> None:
+    write_masks(tmp_path / "X", *range(number))
+    out = ratio(tmp_path / "X").out
+    assert ("7.png" in out) is shown
+    if shown:
+        assert out.index("\nX ") < out.index("\n7.png")
+
+
+@pytest.mark.parametrize("by", ["split", "dataset"])
+def test_rows_asked_for_come_alone(by: str, masks: Path) -> None:
+    assert "1.png" not in ratio(masks, "--by", by).out
+
+
+@pytest.mark.parametrize("kind", ONE_TABLE)
+def test_other_formats_print_one_table(kind: str, masks: Path) -> None:
+    whole = ratio(masks, "--format", kind).out
+    images = ratio(masks, "--format", kind, "--by", "image").out
+    assert ("1.png" in whole, "1.png" in images) == (False, True)
+    assert ("65" in whole, "65" in images) == (True, False)
+
+
+def test_the_terminal_table_of_image_rows_has_no_dataset_rows(masks: Path) -> None:
+    out = ratio(masks, "--by", "image").out
+    assert "1.png" in out
+    assert "65" not in out
+
+
+@pytest.mark.parametrize(
+    ("by", "splits"),
+    [
+        pytest.param([], ["all", "train", "val", "test"], id="by default"),
+        pytest.param(["--by", "split"], ["all", "train", "val", "test"], id="split"),
+        pytest.param(["--by", "dataset"], ["all"], id="dataset"),
+    ],
+)
+def test_dataset_rows_come_before_their_splits(
+    by: list[str], splits: list[str]
+) -> None:
+    done = ratio(SAMPLES / "CDD", "--format", "csv", *by)
+    assert done.column("split") == splits
+
+
+def test_a_dataset_without_splits_has_one_row(masks: Path) -> None:
+    assert ratio(masks, "--format", "csv").column("split") == ["all"]
+
+
+# Order.
+
+
+@pytest.mark.parametrize(
+    ("sort", "paths"),
+    [
+        pytest.param([], ["1.png", "2.png", "3.png", "10.png"], id="by default"),
+        pytest.param(["path"], ["1.png", "2.png", "3.png", "10.png"], id="path"),
+        pytest.param(["changed"], ["1.png", "10.png", "3.png", "2.png"], id="changed"),
+        pytest.param(
+            ["change-ratio"], ["10.png", "1.png", "3.png", "2.png"], id="ratio"
+        ),
+    ],
+)
+def test_image_rows_are_sorted_as_asked(
+    sort: list[str], paths: list[str], masks: Path
+) -> None:
+    write_values(masks / "10.png", {0: 20, 255: 30})
+    options = [option for word in sort for option in ("--sort", word)]
+    assert image_rows(masks, *options).column("path") == paths
+
+
+def test_failed_rows_come_last_when_sorted_by_change(masks: Path) -> None:
+    (masks / "0.png").write_bytes(b"")
+    found = image_rows(masks, "--sort", "changed")
+    assert found.column("path") == ["1.png", "3.png", "2.png", "0.png"]
+
+
+def test_datasets_come_as_given(tmp_path: Path) -> None:
+    folders = [write_masks(tmp_path / name, 3) for name in "zma"]
+    done = ratio(*folders, "--format", "csv")
+    assert done.column("dataset") == ["z", "m", "a"]
+
+
+def everything(*arguments: Argument) -> list[Done]:
+    return [ratio(*arguments, "--format", kind) for kind in FORMATS]
+
+
+def test_output_is_the_same_in_every_run_and_with_any_number_of_workers(
+    tmp_path: Path,
+) -> None:
+    folder = write_masks(tmp_path / "X", *range(24))
+    bad_files(folder, 2)
+    first = everything(folder)
+    assert everything(folder) == first
+    assert [ratio(folder, "--jobs", n, "--format", "json") for n in "12"] == [
+        first[FORMATS.index("json")]
+    ] * 2
+
+
+def test_output_does_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
+    folder = write_masks(tmp_path / "X", *range(12))
+    files = sorted(folder.iterdir())
+    assert everything(*files) == everything(*reversed(files))
+    for name, names in (("one", files), ("two", files[::-1])):
+        (tmp_path / name).mkdir()
+        text = "".join(f"../X/{file.name}\n" for file in names)
+        (tmp_path / name / "list.txt").write_text(text)
+    lists = [everything(f"@{tmp_path}/{name}/list.txt") for name in ("one", "two")]
+    assert lists[0] == lists[1]
+
+
+def fresh(
+    *arguments: Argument, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own, as a user starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "cdstats", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+
+
+def test_output_does_not_depend_on_the_seed_of_hashes(tmp_path: Path) -> None:
+    root = write_masks(tmp_path / "X/label", *range(9))
+    for folder in ("A", "B", "other", "more"):
+        write_masks(tmp_path / "X" / folder, 1)
+    (tmp_path / "X/list").mkdir()
+    (tmp_path / "X/list/train.txt").write_text("1\n2\n3\n4\n5\n")
+    (tmp_path / "X/list/test.txt").write_text("4\n5\n6\n7\n")
+    runs = [
+        fresh("ratio", root.parent, "--format", "json", PYTHONHASHSEED=seed)
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert runs[0].stderr == runs[1].stderr
+    assert runs[0].returncode == 0
+
+
+# Streams.
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_nothing_but_results_is_on_standard_output(kind: str, mixed: Path) -> None:
+    bad_files(mixed / "train", 1)
+    loud = ratio(mixed, mixed / "none", "--format", kind)
+    quiet = ratio(mixed, mixed / "none", "--format", kind, "--quiet")
+    assert loud.out == quiet.out
+    assert "error: " not in loud.out
+    assert "note: " not in loud.out
+    assert loud.err.count("error: ") == quiet.err.count("error: ") == 3
+
+
+def test_quiet_leaves_errors_and_results(tmp_path: Path) -> None:
+    write_masks(tmp_path / "X/label", 7)
+    write_masks(tmp_path / "X/A", 7)
+    loud, quiet = ratio(tmp_path / "X"), ratio(tmp_path / "X", "--quiet")
+    short = ratio(tmp_path / "X", "-q")
+    assert loud.err.startswith("note: ")
+    assert (quiet.err, quiet.out, short) == ("", loud.out, quiet)
+
+
+def test_no_progress_without_a_terminal(masks: Path) -> None:
+    assert ratio(masks).err == ""
+
+
+def test_an_unreadable_file_is_one_line_on_standard_error(masks: Path) -> None:
+    (masks / "4.png").write_bytes(b"")
+    done = ratio(masks)
+    assert done.code == 1
+    assert done.err.startswith("error: 4.png: is empty (0 bytes); expected PNG")
+    assert done.err.count("\n") == 1
+
+
+def test_at_most_ten_failures_are_shown_and_all_are_in_the_rows(masks: Path) -> None:
+    bad_files(masks, 13)
+    done = image_rows(masks)
+    lines = done.err.splitlines()
+    assert done.code == 1
+    assert len(lines) == 11
+    assert all(
+        re.match(r"error: bad\d+\.png: is no image", line) for line in lines[:10]
+    )
+    assert lines[-1].startswith("error: 3 more failed files")
+    assert done.column("status").count("failed") == 13
+
+
+def test_failures_name_their_dataset_where_there_are_several(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        bad_files(write_masks(tmp_path / name, 3), 1)
+    done = ratio(tmp_path / "one", tmp_path / "two")
+    assert [line.split(": ")[1:3] for line in done.err.splitlines()] == [
+        ["one", "bad1.png"],
+        ["two", "bad1.png"],
+    ]
+
+
+def test_a_failed_row_has_its_reason_and_no_counts(masks: Path) -> None:
+    bad_files(masks, 1)
+    row = image_rows(masks).rows()[-1]
+    assert (row["path"], row["status"]) == ("bad1.png", "failed")
+    assert row["reason"].startswith("is no image; expected PNG")
+    assert [row[name] for name in ("changed", "unchanged", "ignored", "rule")] == [
+        ""
+    ] * 4
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_control_signs_in_names_steer_no_terminal(kind: str, tmp_path: Path) -> None:
+    write_mask(tmp_path / "X/a\x1b[31m.png", 1)
+    (tmp_path / "X/b\x1b[31m.png").write_bytes(b"")
+    done = ratio(tmp_path / "X", "--by", "image", "--format", kind)
+    assert "\x1b" not in done.err
+    assert kind in ("csv",) or "\x1b" not in done.out
+
+
+def test_a_name_of_two_lines_is_one_cell(tmp_path: Path) -> None:
+    write_mask(tmp_path / 'X/a\n"b",c.png', 3)
+    assert image_rows(tmp_path / "X").column("path") == ['a\n"b",c.png']
+    assert ratio(tmp_path / "X", "--format", "csv").code == 0
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="names that are no text are Linux's"
+)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_name_that_is_no_text_is_counted(kind: str, tmp_path: Path) -> None:
+    mask = write_mask(tmp_path / "X/a.png", 3)
+    os.rename(os.fsencode(mask), os.fsencode(mask.parent) + b"/\xff.png")  # noqa: PTH104
+    table = tmp_path / "images.csv"
+    done = fresh(
+        "ratio", mask.parent, "--csv", table, "--by", "image", "--format", kind
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    again = fresh("ratio", "--from", table, "--by", "image", "--format", kind)
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("kind", ["table", "csv"])
+def test_a_full_disk_below_standard_output_is_one_line(kind: str, masks: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cdstats", "ratio", masks, "--format", kind],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.lower().count(b"no space left on device") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_to_explain(masks: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "cdstats", "ratio", masks, "--format", "csv"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert done.stderr == b""
+
+
+# Exit codes.
+
+
+def test_all_done_is_exit_0(masks: Path) -> None:
+    assert ratio(masks).code == 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "code"), [([], 1), (["1"], 1), (["2"], 0), (["3"], 0)], ids=str
+)
+def test_failed_files_up_to_a_number_keep_exit_0(
+    allowed: list[str], code: int, masks: Path
+) -> None:
+    bad_files(masks, 2)
+    options = [option for number in allowed for option in ("--max-failed", number)]
+    done = image_rows(masks, *options)
+    assert (done.code, len(done.rows())) == (code, 5)
+    assert done.err.count("error: ") == 2
+
+
+def test_strict_stops_at_the_first_failed_file(masks: Path) -> None:
+    bad_files(masks, 2)
+    done = ratio(masks, "--strict")
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"error: \S*bad1\.png: is no image; expected .*\n", done.err)
+
+
+def test_strict_stops_at_a_file_that_contradicts_its_split(masks: Path) -> None:
+    write_values(masks / "4.png", {0: 50, 1: 50})
+    done = ratio(masks, "--strict")
+    assert (done.code, done.out) == (1, "")
+    assert "4.png" in done.err
+
+
+def test_strict_without_a_failure_changes_nothing(masks: Path) -> None:
+    assert ratio(masks, "--strict") == ratio(masks)
+
+
+def test_what_succeeded_is_reported_and_written_beside_failures(
+    masks: Path, tmp_path: Path
+) -> None:
+    bad_files(masks, 1)
+    images, whole = tmp_path / "i.csv", tmp_path / "s.csv"
+    done = ratio(masks, tmp_path / "none", "--csv", images, "--summary", whole)
+    assert done.code == 1
+    assert "65" in done.out
+    assert [row["status"] for row in rows_of(images)] == ["ok"] * 3 + ["failed"]
+    assert rows_of(whole)[0]["changed"] == "65"
+
+
+WRONG_USE = [
+    pytest.param(["--nonsense"], "--nonsense", id="an unknown option"),
+    pytest.param(["--format", "xml"], "xml", id="an unknown format"),
+    pytest.param(["--by", "pixel"], "pixel", id="unknown rows"),
+    pytest.param(["--sort", "size"], "size", id="an unknown order"),
+    pytest.param(["--columns", "a,changed"], "'a'", id="an unknown column"),
+    pytest.param(["--columns", ","], "names none", id="no column"),
+    pytest.param(["--summary", "table.xlsx"], ".tex", id="an unknown file format"),
+    pytest.param(["--csv", "no/such/folder.csv"], "folder", id="no folder to write to"),
+    pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
+    pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
+    pytest.param(["--unchanged", "0"], "--changed rest", id="unchanged alone"),
+    pytest.param(["--changed", "", "--unchanged", "0"], "name a value", id="no value"),
+    pytest.param(["--changed", "x", "--unchanged", "0"], "'x'", id="no rule"),
+    pytest.param(["--changed", "5-2", "--unchanged", "0"], "2-5", id="backwards"),
+    pytest.param(["--changed", "#ff00", "--unchanged", "0"], "#ff00", id="no colour"),
+    pytest.param(["--changed", "1", "--unchanged", "0-3"], "twice", id="named twice"),
+    pytest.param(
+        ["--changed", "1,1", "--unchanged", "0"], "twice", id="twice in one list"
+    ),
+    pytest.param(["--changed", "rest", "--unchanged", "rest"], "twice", id="two rests"),
+    pytest.param(
+        ["--changed", "1", "--unchanged", "0", "--ignore", "<1"], "twice", id="ignored"
+    ),
+    pytest.param(["--preset", "cdd", "--ignore", "7"], "--preset cdd", id="both"),
+    pytest.param(["--band", "0"], "--band", id="band 0"),
+    pytest.param(["--jobs", "0"], "--jobs", id="no worker"),
+    pytest.param(["--jobs", "many"], "--jobs", id="no number"),
+    pytest.param(["--max-failed", "-1"], "--max-failed", id="less than none"),
+    pytest.param(["--against", "DASNette"], "DASNette", id="nothing published"),
+    pytest.param(["--against", "earlier.csv"], "no such file", id="no earlier file"),
+    pytest.param(["--from", "a.csv"], "--from", id="masks and saved rows"),
+]
+WATCHED: list[str] = []
+OPENED: list[str] = []
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note every file and folder below a watched one that is opened."""
+    if not WATCHED or event not in ("open", "os.scandir", "os.listdir"):
+        return
+    if isinstance(arguments[0], str | Path) and str(arguments[0]).startswith(
+        WATCHED[0]
+    ):
+        OPENED.append(str(arguments[0]))
+
+
+sys.addaudithook(watch)
+
+
+@pytest.fixture
+def opened(masks: Path) -> Iterator[list[str]]:
+    """The masks that were opened so far."""
+    WATCHED.append(str(masks))
+    yield OPENED
+    WATCHED.clear()
+    OPENED.clear()
+
+
+def test_reading_a_mask_is_noticed(masks: Path, opened: list[str]) -> None:
+    assert ratio(masks).code == 0
+    assert str(masks / "1.png") in opened
+
+
+@pytest.mark.parametrize(("options", "named"), WRONG_USE)
+def test_wrong_use_is_exit_2_before_a_file_is_read(
+    options: list[str],
+    named: str,
+    masks: Path,
+    opened: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(masks.parent)
+    done = ratio(masks, masks.parent / "none", *options)
+    assert (done.code, done.out, opened) == (2, "", [])
+    assert named in re.sub(r"\s*[│\n]\s*", " ", done.err)
+    assert "no such file or folder" not in done.err
+
+
+def test_no_path_is_wrong_use() -> None:
+    done = ratio()
+    assert (done.code, done.out) == (2, "")
+    assert "give a PATH" in done.err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--changed", "1"], ["--ignore", "1"], ["--preset", "cdd"], ["--band", "1"]),
+        *(["--split", "test"], ["--jobs", "1"]),
+    ],
+    ids=str,
+)
+def test_saved_rows_take_no_option_of_reading(
+    option: list[str], masks: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "i.csv"
+    ratio(masks, "--csv", table)
+    done = ratio("--from", table, *option)
+    assert (done.code, done.out) == (2, "")
+    assert "--from" in done.err
+
+
+def interrupt(*_: object, **__: object) -> object:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_looking_for_masks_is_exit_130(
+    masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "i.csv"
+    monkeypatch.setattr(os, "scandir", interrupt)
+    done = ratio(masks, "--csv", table)
+    monkeypatch.undo()
+    assert (done.code, done.out) == (130, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks"]
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_an_interrupt_while_writing_leaves_the_old_file(
+    moment: str, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "i.csv"
+    table.write_text("old")
+    monkeypatch.setattr(os, moment, interrupt)
+    done = ratio(masks, "--csv", table)
+    monkeypatch.undo()
+    assert done.code == 130
+    assert table.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.csv", "masks"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_while_counting_is_exit_130(jobs: str, masks: Path) -> None:
+    """A mask that is a pipe keeps the program reading until it is interrupted."""
+    pipe = masks / "pipe.png"
+    os.mkfifo(pipe)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "cdstats", "ratio", str(masks), "--jobs", jobs],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        end = open_for_writing(pipe)
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+        os.close(end)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, out) == (130, b"")
+    assert b"Traceback" not in err
+
+
+def open_for_writing(pipe: Path) -> int:
+    """Open a pipe as soon as somebody reads it."""
+    limit = time.monotonic() + 20
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > limit:
+                raise
+            time.sleep(0.02)
+
+
+# Files.
+
+
+def test_the_csv_file_holds_the_image_rows(masks: Path, tmp_path: Path) -> None:
+    table = tmp_path / "i.csv"
+    done = ratio(masks, "--csv", table, "--sort", "changed")
+    assert done.code == 0
+    expected = image_rows(masks, "--sort", "changed").out
+    assert table.read_bytes() == expected.encode()
+
+
+@pytest.mark.parametrize("ending", SUMMARY_FILES)
+def test_the_summary_file_holds_what_its_format_prints(
+    ending: str, tmp_path: Path
+) -> None:
+    whole = tmp_path / f"s{ending}"
+    assert ratio(SAMPLES / "CDD", "--by", "image", "--summary", whole).code == 0
+    printed = ratio(SAMPLES / "CDD", "--format", SUMMARY_FILES[ending]).out
+    assert whole.read_bytes() == printed.encode()
+
+
+def test_the_summary_file_may_be_json(tmp_path: Path) -> None:
+    whole = tmp_path / "s.json"
+    assert ratio(SAMPLES / "CDD", "--summary", whole).code == 0
+    printed = ratio(SAMPLES / "CDD", "--format", "json").data()
+    assert json.loads(whole.read_text())["datasets"] == printed["datasets"]
+
+
+def test_an_older_result_is_written_over(masks: Path, tmp_path: Path) -> None:
+    table = tmp_path / "i.csv"
+    table.write_text("old")
+    assert ratio(masks, "--csv", table).code == 0
+    assert len(rows_of(table)) == 3
+
+
+def test_a_result_file_has_the_usual_permissions(masks: Path, tmp_path: Path) -> None:
+    table, other = tmp_path / "i.csv", tmp_path / "other"
+    other.touch()
+    assert ratio(masks, "--csv", table).code == 0
+    assert table.stat().st_mode == other.stat().st_mode
+
+
+def fail(*_: object, **__: object) -> object:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("old", ["old", None])
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+@pytest.mark.parametrize("option", ["--csv", "--summary"])
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    option: str,
+    moment: str,
+    old: str | None,
+    masks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = tmp_path / "t.csv"
+    if old is not None:
+        table.write_text(old)
+    monkeypatch.setattr(os, moment, fail)
+    done = ratio(masks, option, table)
+    monkeypatch.undo()
+    assert done.code == 1
+    assert f"{table}: cannot be written: no space left on device" in done.err
+    assert (table.read_text() if table.exists() else None) == old
+    left = {path.name for path in tmp_path.iterdir()} - {"masks", "t.csv"}
+    assert left == set()
+
+
+def test_a_file_that_cannot_be_written_takes_no_result_away(
+    masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "replace", fail)
+    done = ratio(masks, "--csv", tmp_path / "t.csv")
+    monkeypatch.undo()
+    assert done.code == 1
+    assert "65" in done.out
+
+
+INPUTS = [
+    pytest.param(["masks", "--csv", "masks/1.png"], "masks/1.png", id="a mask"),
+    pytest.param(["masks", "--csv", "link.csv"], "masks/1.png", id="a link to one"),
+    pytest.param(["@list.csv", "--csv", "list.csv"], "list.csv", id="a list"),
+    pytest.param(["X=@list.csv", "--csv", "list.csv"], "list.csv", id="a named list"),
+    pytest.param(["@list.csv", "--summary", "list.csv"], "list.csv", id="summary"),
+    pytest.param(["--from", "i.csv", "--csv", "i.csv"], "i.csv", id="saved rows"),
+    pytest.param(
+        ["--from", "i.csv", "--summary", "./i.csv"], "i.csv", id="another spelling"
+    ),
+    pytest.param(
+        ["masks", "--against", "i.csv", "--csv", "i.csv"], "i.csv", id="earlier rows"
+    ),
+    pytest.param(
+        ["split", "--csv", "split/list/train.txt"],
+        "split/list/train.txt",
+        id="a list of a split",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "target"), INPUTS)
+def test_an_output_that_would_overwrite_an_input_is_refused(
+    arguments: list[str],
+    target: str,
+    masks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("masks/1.png\n")
+    (tmp_path / "link.csv").symlink_to("masks/1.png")
+    write_masks(tmp_path / "split/label", 1, 2)
+    (tmp_path / "split/list").mkdir()
+    (tmp_path / "split/list/train.txt").write_text("1.png\n")
+    assert ratio(masks, "--csv", "i.csv").code == 0
+    before = Path(target).read_bytes()
+    done = ratio(*arguments)
+    assert Path(target).read_bytes() == before
+    assert (done.code, done.out) == (2, "")
+    assert "overwrite an input" in done.err
+
+
+def test_a_folder_is_no_output(masks: Path, tmp_path: Path) -> None:
+    done = ratio(masks, "--csv", tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert str(tmp_path) in done.err
+
+
+# Rows read back.
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("by", [[], ["--by", "image"], ["--by", "dataset"]], ids=str)
+def test_saved_rows_give_the_output_of_the_masks(
+    by: list[str], kind: str, tmp_path: Path
+) -> None:
+    bad = bad_files(write_masks(tmp_path / "X Y", 0, 100, 33), 1)
+    paths = [SAMPLES / "CDD", bad, SAMPLES / "awkward/rgba.png"]
+    table = tmp_path / "i.csv"
+    direct = ratio(*paths, "--csv", table, "--format", kind, *by)
+    again = ratio("--from", table, "--format", kind, *by)
+    assert again.out == direct.out
+    assert again.code == direct.code == 1
+
+
+def test_saved_rows_written_again_are_the_same_file(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.csv", tmp_path / "2.csv"
+    ratio(SAMPLES / "CDD", "--csv", one)
+    ratio("--from", one, "--csv", two)
+    assert two.read_bytes() == one.read_bytes()
+
+
+def test_saved_rows_are_sorted_like_others(masks: Path, tmp_path: Path) -> None:
+    table = tmp_path / "i.csv"
+    ratio(masks, "--csv", table, "--sort", "changed")
+    done = image_rows("--from", table)
+    assert done.column("path") == ["1.png", "2.png", "3.png"]
+
+
+def test_new_columns_at_the_end_do_not_matter(masks: Path, tmp_path: Path) -> None:
+    table = tmp_path / "i.csv"
+    ratio(masks, "--csv", table)
+    lines = table.read_text().splitlines()
+    longer = [f"{lines[0]},later", *(f"{line},1" for line in lines[1:])]
+    table.write_text("\n".join(longer) + "\n")
+    assert image_rows("--from", table).out == image_rows(masks).out
+
+
+COUNTS = "100,40,60,0,"
+"""Pixels, changed, unchanged and ignored of the first mask, as saved."""
+DAMAGED = [
+    pytest.param(lambda _: "", id="empty"),
+    pytest.param(lambda _: "\0\1\2", id="no text"),
+    pytest.param(lambda text: text.splitlines()[0], id="no row"),
+    pytest.param(lambda text: text.replace(",rule,", ",role,"), id="another column"),
+    pytest.param(lambda text: text.replace(COUNTS, "100,x,60,0,"), id="no number"),
+    pytest.param(lambda text: text.replace(COUNTS, "100,,60,0,"), id="no count"),
+    pytest.param(lambda text: text + "x," * 9, id="a line cut short"),
+    pytest.param(lambda text: text + '"' + "x" * 200_000, id="a cell without end"),
+]
+IMPOSSIBLE = [
+    pytest.param(lambda text: text.replace(COUNTS, "100,41,60,0,"), id="no sum"),
+    pytest.param(lambda text: text.replace(COUNTS, "100,-1,101,0,"), id="below 0"),
+    pytest.param(lambda text: text.replace(COUNTS, "99,40,60,0,"), id="no such size"),
+    pytest.param(lambda text: text.replace(",ok,", ",fine,"), id="another status"),
+]
+
+
+def damaged_file(masks: Path, path: Path, damage: Callable[[str], str]) -> Path:
+    """The image rows of masks, saved and then spoilt."""
+    ratio(masks, "--csv", path)
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    return path
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("option", ["--from", "--against"])
+def test_a_damaged_file_of_rows_is_one_line(
+    option: str, damage: Callable[[str], str], masks: Path, tmp_path: Path
+) -> None:
+    table = damaged_file(masks, tmp_path / "i.csv", damage)
+    done = ratio(*([masks] if option == "--against" else []), option, table)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {table}: ")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--from", "--against"])
+def test_a_count_that_is_text_in_json_is_one_line(
+    option: str, masks: Path, tmp_path: Path
+) -> None:
+    data = ratio(masks, "--format", "json").data()
+    for row in (data["datasets"][0], data["images"][0]):
+        row["changed"] = str(row["changed"])
+    table = tmp_path / "i.json"
+    table.write_text(json.dumps(data))
+    done = ratio(*([masks] if option == "--against" else []), option, table)
+    assert done.code == 1
+    assert f"error: {table}: " in done.err
+
+
+@pytest.mark.parametrize("damage", IMPOSSIBLE)
+def test_saved_rows_that_cannot_be_true_are_refused(
+    damage: Callable[[str], str], masks: Path, tmp_path: Path
+) -> None:
+    table = damaged_file(masks, tmp_path / "i.csv", damage)
+    done = ratio("--from", table)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: {table}: ")
+
+
+def test_a_summary_holds_no_image_rows_to_read_back(
+    masks: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "s.csv"
+    ratio(masks, "--summary", whole)
+    done = ratio("--from", whole)
+    assert (done.code, done.out) == (1, "")
+    assert "holds no image rows; write them with --csv" in done.err
+
+
+# Comparisons.
+
+
+def test_published_counts_stand_beside_with_their_warning() -> None:
+    paths = (SAMPLES / "CDD", SAMPLES / "BCDD")
+    done = ratio(*paths, "--against", "DASNet")
+    plain = ratio(*paths)
+    assert (done.code, done.err) == (0, plain.err)
+    assert done.out.startswith(plain.out)
+    beside = done.out.removeprefix(plain.out)
+    for number in ("134,068,750", "914,507,250", "21,352,815", "477,759,663"):
+        assert number in beside
+    assert "0.147" in beside
+    assert f"{134_069 - 134_068_750:,}" in beside
+    assert UNVERIFIED in beside
+
+
+@pytest.mark.parametrize("kind", ["json", *ONE_TABLE])
+def test_a_comparison_does_not_mix_with_other_formats(kind: str) -> None:
+    done = ratio(SAMPLES / "CDD", "--against", "dasnet", "--format", kind)
+    assert done.out == ratio(SAMPLES / "CDD", "--format", kind).out
+    assert "134,068,750" in done.err
+    assert UNVERIFIED in done.err
+
+
+def test_a_published_dataset_may_be_named_by_itself(masks: Path) -> None:
+    done = ratio(masks, "--against", "levir-cd")
+    assert done.code == 0
+    assert "LEVIR-CD" in done.out + done.err or "nothing published" in done.err
+
+
+def earlier(folder: Path, path: Path) -> Path:
+    """The file of an earlier run, by the option that its name asks for."""
+    if path.name.startswith("print"):
+        path.write_text(ratio(folder, "--format", "json").out)
+        return path
+    option = "--csv" if path.name.startswith("images") else "--summary"
+    assert ratio(folder, option, path).code == 0
+    return path
+
+
+EARLIER = ["images.csv", "summary.csv", "summary.json", "print.json"]
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_the_same_counts_pass_the_gate(name: str, masks: Path, tmp_path: Path) -> None:
+    done = ratio(masks, "--against", earlier(masks, tmp_path / name))
+    assert done.code == 0
+    assert "no count differs" in done.out
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_a_changed_count_fails_the_gate_with_was_and_now(
+    name: str, masks: Path, tmp_path: Path
+) -> None:
+    table = earlier(masks, tmp_path / name)
+    write_mask(masks / "2.png", 6)
+    done = ratio(masks, "--against", table)
+    assert done.code == 1
+    assert re.search(r"masks\S*: changed was 65, now 66", done.out)
+    if name in ("images.csv", "print.json"):
+        assert re.search(r"2\.png: changed was 5, now 6", done.out)
+        assert re.search(r"2\.png: unchanged was 95, now 94", done.out)
+        assert not re.search(r"(1|3)\.png: ", done.out)
+    else:
+        assert "--csv" in done.out
+
+
+def test_an_edited_count_fails_the_gate(masks: Path, tmp_path: Path) -> None:
+    table = earlier(masks, tmp_path / "images.csv")
+    table.write_text(table.read_text().replace(COUNTS, "100,41,60,0,"))
+    done = ratio(masks, "--against", table)
+    assert done.code == 1
+    assert "masks/1.png: changed was 41, now 40" in done.out
+
+
+def test_changes_that_cancel_out_fail_the_gate(masks: Path, tmp_path: Path) -> None:
+    table = earlier(masks, tmp_path / "images.csv")
+    write_mask(masks / "2.png", 6)
+    write_mask(masks / "1.png", 39)
+    done = ratio(masks, "--against", table)
+    assert done.code == 1
+    assert "1.png: changed was 40, now 39" in done.out
+    assert "2.png: changed was 5, now 6" in done.out
+
+
+def test_an_image_that_is_new_or_gone_fails_the_gate(
+    masks: Path, tmp_path: Path
+) -> None:
+    table = earlier(masks, tmp_path / "images.csv")
+    (masks / "2.png").rename(masks / "4.png")
+    done = ratio(masks, "--against", table)
+    assert done.code == 1
+    assert "2.png: is gone" in done.out
+    assert "4.png: is new" in done.out
+
+
+@pytest.mark.parametrize("name", ["images.csv", "summary.csv"])
+def test_another_size_fails_the_gate(name: str, masks: Path, tmp_path: Path) -> None:
+    table = earlier(masks, tmp_path / name)
+    for number, changed in ((1, 40), (2, 5), (3, 20)):
+        values = {0: 100 - changed, 255: changed}
+        write_values(masks / f"{number}.png", values, width=20)
+    done = ratio(masks, "--against", table)
+    assert done.code == 1
+    assert "width was 10, now 20" in done.out
+
+
+def test_a_file_that_fails_now_fails_the_gate(masks: Path, tmp_path: Path) -> None:
+    table = earlier(masks, tmp_path / "images.csv")
+    (masks / "2.png").write_bytes(b"")
+    done = ratio(masks, "--against", table, "--max-failed", "1")
+    assert done.code == 1
+    assert "2.png: changed was 5, now undefined" in done.out
+
+
+def test_the_gate_keeps_other_formats_clean(masks: Path, tmp_path: Path) -> None:
+    table = earlier(masks, tmp_path / "images.csv")
+    write_mask(masks / "2.png", 6)
+    done = ratio(masks, "--against", table, "--format", "json")
+    assert done.code == 1
+    assert done.data()["datasets"][0]["changed"] == 66
+    assert "2.png: changed was 5, now 6" in done.err
+
+
+# Rules and refusals.
+
+
+def test_an_ambiguous_split_is_refused_and_the_others_are_reported(
+    mixed: Path,
+) -> None:
+    done = ratio(mixed, "--format", "csv")
+    assert done.code == 1
+    rows = {row["split"]: row for row in done.rows()}
+    assert list(rows) == ["all", "train", "val", "test"]
+    assert [rows[split]["changed"] for split in rows] == ["90", "40", "0", "50"]
+    assert (rows["val"]["images"], rows["val"]["failed"]) == ("0", "1")
+    assert (
+        "error: mixed/val: holds 1 (75 pixels, 75 %), 2 (25 pixels, 25 %)" in done.err
+    )
+    assert "--preset oscd-tif" in done.err
+    assert "--changed 2 --unchanged 1" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_the_images_of_a_refused_split_are_failed_rows(mixed: Path) -> None:
+    rows = {row["path"]: row for row in image_rows(mixed).rows()}
+    assert rows["val/1.png"]["status"] == "failed"
+    assert "1 (75 pixels, 75 %)" in rows["val/1.png"]["reason"]
+    assert [row["status"] for row in rows.values()].count("ok") == 3
+
+
+def test_a_refusal_is_settled_by_the_options_it_names(mixed: Path) -> None:
+    done = ratio(mixed, "--split", "val", "--changed", "2", "--unchanged", "1")
+    assert (done.code, "0.333" in done.out) == (0, True)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_rule_is_always_printed(kind: str, masks: Path) -> None:
+    assert "(detected)" in ratio(masks, "--format", kind).out
+    given = ratio(masks, "--changed", ">=128", "--unchanged", "<128", "--format", kind)
+    assert "=128" in given.out
+    assert "(detected)" not in given.out
+    preset = ratio(masks, "--preset", "jl1-cd", "--format", kind)
+    assert "preset jl1-cd" in preset.out
+
+
+@pytest.mark.parametrize("kind", ["table", "markdown", "latex"])
+def test_tables_for_papers_carry_the_version(kind: str, masks: Path) -> None:
+    out = ratio(masks, "--format", kind).out
+    assert f"cdstats {cdstats.__version__}" in out
+
+
+def test_an_unnamed_value_fails_its_file_and_is_named(masks: Path) -> None:
+    write_values(masks / "4.png", {0: 50, 7: 49, 255: 1})
+    done = image_rows(masks, "--changed", "255", "--unchanged", "0")
+    assert (done.code, done.column("status")) == (1, ["ok", "ok", "ok", "failed"])
+    assert "4.png: holds 7 (49 pixels)" in done.err
+    assert image_rows(masks, "--changed", "255", "--unchanged", "rest").code == 0
+
+
+def test_a_file_that_contradicts_its_split_is_a_failed_row(masks: Path) -> None:
+    write_values(masks / "4.png", {0: 50, 1: 50})
+    done = image_rows(masks)
+    assert (done.code, done.column("status")) == (1, ["ok", "ok", "ok", "failed"])
+    assert "4.png: holds 0 (50 pixels, 50 %), 1 (50 pixels, 50 %)" in done.err
+
+
+def test_ignore_alone_leaves_detection_to_the_other_values(tmp_path: Path) -> None:
+    write_values(tmp_path / "X/1.png", {0: 60, 1: 30, 255: 10})
+    (row,) = image_rows(tmp_path / "X", "--ignore", "255").rows()
+    assert [row[n] for n in ("changed", "unchanged", "ignored")] == ["30", "60", "10"]
+    assert "detected" in row["rule"]
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        pytest.param([], ["437", "2560", "1099"], id="detected"),
+        pytest.param(
+            ["--changed", "1", "--unchanged", "rest"],
+            ["437", "2560", "1099"],
+            id="rest does not name nodata",
+        ),
+        pytest.param(
+            ["--changed", "1", "--unchanged", "0,255"],
+            ["437", "3659", "0"],
+            id="a rule names nodata",
+        ),
+        pytest.param(
+            ["--changed", ">=1", "--unchanged", "0"],
+            ["1536", "2560", "0"],
+            id="a range names nodata",
+        ),
+    ],
+)
+def test_nodata_is_ignored_unless_a_rule_names_it(
+    options: list[str], counts: list[str]
+) -> None:
+    (row,) = image_rows(SAMPLES / "awkward/nodata.tif", *options).rows()
+    assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--changed", "1", "--unchanged", "0"]], ids=str
+)
+def test_low_codes_show_what_other_loaders_would_find(
+    options: list[str], tmp_path: Path
+) -> None:
+    write_values(tmp_path / "X/1.png", {0: 75, 1: 25})
+    done = ratio(tmp_path / "X", *options)
+    assert done.code == 0
+    for shown in (">0", "25 %", ">=128", "0 %", "==255", "PaddleRS", "BIT_CD"):
+        assert shown in done.err
+    assert "looks black" in done.err
+    assert "BIT_CD" not in done.out
+
+
+def test_targets_from_before_a_disaster_are_warned_of(tmp_path: Path) -> None:
+    write_values(tmp_path / "X/storm_1_pre_disaster_target.png", {0: 75, 1: 25})
+    done = ratio(tmp_path / "X")
+    assert done.code == 0
+    assert re.search(
+        r"^warning: .*building presence, not change", done.err, re.MULTILINE
+    )
+
+
+def test_masks_that_every_loader_reads_alike_need_no_note(masks: Path) -> None:
+    assert ratio(masks).err == ""
+
+
+def test_smeared_masks_show_three_fractions() -> None:
+    done = ratio(SAMPLES / "CDD")
+    lines = [line.split() for line in done.err.splitlines() if "%  " in line]
+    assert [line[0] for line in lines] == [">0", ">=128", "==255"]
+    assert float(lines[1][1]) == pytest.approx(12.79)
+    assert float(lines[0][1]) > float(lines[1][1]) > float(lines[2][1])
+
+
+def test_a_preset_that_is_not_known_names_a_near_one(masks: Path) -> None:
+    done = ratio(masks, "--preset", "oscd")
+    assert (done.code, done.out) == (2, "")
+    assert "no preset 'oscd'; did you mean" in done.err
+    assert "oscd-tif" in done.err
+
+
+def test_an_empty_folder_prints_an_empty_table_and_an_error(tmp_path: Path) -> None:
+    done = ratio(tmp_path, "--format", "json")
+    assert (done.code, done.data()) == (1, {"datasets": [], "images": []})
+    assert "holds no mask files" in done.err
+
+
+# LaTeX and Markdown.
+
+AWKWARD_NAME = r"a_b & 50% #1 $x^2 ~\{} <|> –"
+
+
+def test_latex_escapes_what_has_a_meaning(masks: Path) -> None:
+    out = ratio(f"{AWKWARD_NAME}={masks}", "--format", "latex").out
+    (line,) = [line for line in out.splitlines() if line.startswith("a\\_b")]
+    cells = re.split(r"(?<!\\) ?& ?", line.removesuffix(r" \\"))
+    assert len(cells) == len(HEADINGS) - 1
+    assert not re.search(r"(?<!\\)[%#$_]", line)
+    for escaped in (r"50\%", r"\#1", r"\$x", r"\textasciicircum{}2", r"\{\}"):
+        assert escaped in line
+    assert r"\textasciitilde{}\textbackslash{}" in line
+
+
+def test_latex_is_a_booktabs_table_that_closes_what_it_opens() -> None:
+    out = ratio(SAMPLES / "CDD", "--format", "latex").out
+    opened = re.findall(r"\\begin\{(\w+)\}", out)
+    assert re.findall(r"\\end\{(\w+)\}", out) == opened[::-1]
+    rules = [out.index(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")]
+    assert all(one < two for one, two in pairwise(rules))
+    assert "booktabs" in out
+    columns = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", out)
+    assert [len(column) for column in columns] == [len(HEADINGS)]
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_latex_compiles(masks: Path, tmp_path: Path) -> None:
+    (masks / "bad_1.png").write_bytes(b"")
+    paths: list[Argument] = [f"{AWKWARD_NAME}={masks}", SAMPLES / "CDD"]
+    tables = [
+        ratio(*paths, "--format", "latex", *by).out for by in ([], ["--by", "image"])
+    ]
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    text = rf"{head}\begin{{document}}{tables[0]}{tables[1]}\end{{document}}"
+    (tmp_path / "t.tex").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
+
+
+def test_markdown_escapes_what_has_a_meaning(masks: Path) -> None:
+    out = ratio(f"a|b*c_d={masks}", "--format", "markdown").out
+    lines = out.splitlines()
+    assert r"a\|b\*c\_d" in lines[2]
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[:3]]
+    assert cells == [len(HEADINGS)] * 3
+
+
+# Golden outputs.
+
+
+@pytest.mark.parametrize("ending", rewrite_golden.FORMATS)
+def test_output_is_as_kept_in_the_golden_file(ending: str) -> None:
+    golden = rewrite_golden.golden_file(ending)
+    assert rewrite_golden.output(ending).encode() == golden.read_bytes()
+
+
+# A terminal of 80 columns.
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def on_terminal(*arguments: Argument) -> list[str]:
+    """Lines that a terminal of 80 columns shows, without their colours."""
+    pty = pytest.importorskip("pty", reason="needs a pseudo terminal")
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "cdstats", *map(str, arguments)],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert running.wait(timeout=20) == 0
+    return ESCAPES.sub("", shown).replace("\r", "").splitlines()
+
+
+def read_terminal(handle: int) -> bytes:
+    """Some bytes; none when the other end is closed, which Linux calls an error."""
+    try:
+        return os.read(handle, 65536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
+
+
+def test_a_terminal_of_80_columns_shows_every_number_whole(tmp_path: Path) -> None:
+    counts = {"changed": 163_422_598, "unchanged": 1_540_513_402, "ignored": 96_064_000}
+    size = {"width": 40_000, "height": 45_000, "pixels": 1_800_000_000}
+    place = {"dataset": "Season-varying", "split": "train", "path": "whole area.tif"}
+    good = {**place, **size, **counts, "rule": ">=128", "status": "ok"}
+    bad = {**place, "path": "bad.tif", "status": "failed", "reason": "is empty"}
+    table = tmp_path / "i.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, IMAGE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(
+            [{**good, "change_ratio": 0.106, "change_fraction": 0.0959}, bad]
+        )
+    lines = on_terminal("ratio", "--from", table, "--max-failed", "1")
+    assert max(map(len, lines)) <= 80
+    for number in (*map("{:,}".format, counts.values()), "0.106", "9.59"):
+        assert sum(number in line for line in lines) == 3
+    for word in ("Season", "train", "whole", "failed"):
+        assert any(word in line for line in lines)
+
+
+def test_a_comparison_fits_a_terminal_of_80_columns() -> None:
+    lines = on_terminal("ratio", SAMPLES / "CDD", "--against", "DASNet")
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    for shown in ("134,068,750", "914,507,250", "-133,934,681", "-913,592,743"):
+        assert shown in text
+    beside = text[: text.index("134,068,750")].splitlines()[-1]
+    assert beside.startswith("CDD")
+
+
+def test_the_list_of_presets_fits_a_terminal_of_80_columns() -> None:
+    lines = on_terminal("presets")
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert [preset.name for preset in presets() if preset.name not in text] == []
+    assert "85,170" in text
+
+
+def test_the_published_counts_fit_a_terminal_of_80_columns() -> None:
+    lines = on_terminal("published")
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    for row in published():
+        assert row.changed is None or f"{row.changed:,}" in text
+        assert row.unchanged is None or f"{row.unchanged:,}" in text
+
+
+# Other commands.
+
+
+def test_every_command_has_help() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert {"ratio", "presets", "published"} <= set(commands)
+    for name in commands:
+        done = cdstats_command(name, "--help")
+        assert (done.code, done.err) == (0, "")
+        assert "Usage: " in done.out
+        assert cdstats_command(name, "-h").out == done.out
+
+
+def test_help_lists_the_commands_and_options() -> None:
+    assert "ratio" in cdstats_command("--help").out
+    help_text = ratio("--help").out
+    for option in (
+        *("--changed", "--unchanged", "--ignore", "--preset", "--band", "--split"),
+        *("--by", "--sort", "--columns", "--format", "--csv", "--summary"),
+        *("--against", "--from", "--jobs", "--max-failed", "--strict", "--quiet"),
+    ):
+        assert option in help_text
+
+
+def test_the_version_is_printed_on_one_line() -> None:
+    done = cdstats_command("--version")
+    assert (done.code, done.out, done.err) == (
+        0,
+        f"cdstats {cdstats.__version__}\n",
+        "",
+    )
+
+
+def test_an_unknown_command_is_exit_2() -> None:
+    done = cdstats_command("ration")
+    assert (done.code, done.out) == (2, "")
+    assert "ration" in done.err
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", ["presets", "published"])
+def test_a_list_comes_in_every_format(name: str, kind: str) -> None:
+    done = cdstats_command(name, "--format", kind)
+    assert (done.code, done.err) == (0, "")
+    plain = done.out.replace("\\", "")
+    known = {"presets": presets(), "published": published()}[name]
+    first = {"presets": "name", "published": "dataset"}[name]
+    assert {
+        getattr(row, first) for row in known if getattr(row, first) not in plain
+    } == (set())
+
+
+@pytest.mark.parametrize("name", ["presets", "published"])
+def test_a_list_holds_the_same_in_csv_json_and_jsonl(name: str) -> None:
+    tables = cdstats_command(name, "--format", "csv").rows()
+    lines = cdstats_command(name, "--format", "jsonl").out.splitlines()
+    (whole,) = cdstats_command(name, "--format", "json").data().values()
+    assert [json.loads(line) for line in lines] == whole
+    assert [list(row) for row in whole] == [list(row) for row in tables]
+    assert len(whole) == len(presets() if name == "presets" else published())
+
+
+@pytest.mark.parametrize("kind", ["csv", "markdown", "latex", "table"])
+def test_a_list_of_presets_shows_no_python(kind: str) -> None:
+    out = cdstats_command("presets", "--format", kind).out
+    assert "('" not in out
+    assert "None" not in out
+
+
+def test_the_rules_of_presets_are_not_headed_as_pixels() -> None:
+    assert "pixels" not in cdstats_command("presets").out.partition("levir-cd")[0]
+
+
+def test_one_preset_is_shown_in_full() -> None:
+    done = cdstats_command("presets", "cdnet2014")
+    flat = " ".join(done.out.split())
+    assert done.code == 0
+    for shown in ("CDnet 2014", "0,50", "85,170", "50 is shadow", "FgSegNet@7aa31e2"):
+        assert shown in flat
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("name", "wrong", "near"),
+    [("presets", "oscd-tiff", "oscd-tif"), ("published", "LEVIR-CDD", "LEVIR-CD")],
+)
+def test_a_name_that_a_list_does_not_hold_is_exit_2(
+    name: str, wrong: str, near: str, kind: str
+) -> None:
+    done = cdstats_command(name, wrong, "--format", kind)
+    assert (done.code, done.out) == (2, "")
+    assert repr(wrong) in done.err
+    assert near in done.err.replace(wrong, "")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", [[], ["DASNet"], ["CDD"]], ids=str)
+def test_dasnet_counts_are_never_shown_without_their_warning(
+    name: list[str], kind: str
+) -> None:
+    done = cdstats_command("published", *name, "--format", kind)
+    assert done.code == 0
+    assert re.search("134,?068,?750", done.out)
+    assert UNVERIFIED in done.out
+
+
+def test_published_rows_carry_their_status() -> None:
+    rows = cdstats_command("published", "--format", "csv").rows()
+    assert {row["status"] for row in rows} == {
+        *("exact", "rounded", "sampled", "second-hand"),
+    }
+    (cdd,) = [row for row in rows if row["dataset"] == "CDD"]
+    assert (cdd["changed"], cdd["status"]) == ("134068750", "second-hand")

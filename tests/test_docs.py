@@ -1,0 +1,154 @@
+"""What the documents say is what the program does."""
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from cdstats.cli import app
+from cdstats.core.presets import presets
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+COLOUR_SWITCHES = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE")
+
+
+@cache
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@cache
+def documents() -> str:
+    return "\n".join(text_of(page) for page in PAGES)
+
+
+def commands() -> dict[str, Any]:
+    found: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    return found
+
+
+def options() -> list[Any]:
+    return [
+        pytest.param(name, option, id=f"{name} {option}")
+        for name, command in commands().items()
+        for parameter in command.params
+        for option in [*parameter.opts, *parameter.secondary_opts]
+        if option.startswith("-")
+    ]
+
+
+def run(*arguments: str) -> str:
+    """What a fresh process prints, without a terminal."""
+    environment = {k: v for k, v in os.environ.items() if k not in COLOUR_SWITCHES}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
+    )
+    return done.stdout
+
+
+def section(command: str) -> str:
+    """The help block of a command in the page of commands."""
+    page = text_of(ROOT / "docs/cli.md")
+    _, _, after = page.partition(f"\n## `cdstats {command}`\n")
+    return after.partition("\n## ")[0]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text_of(page), re.DOTALL)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_appears_in_the_documents(command: str) -> None:
+    assert f"cdstats {command}" in text_of(README)
+    assert section(command).startswith("\n```text\n")
+
+
+@pytest.mark.parametrize(("command", "option"), options())
+def test_every_option_appears_below_its_command(command: str, option: str) -> None:
+    assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section(command))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_and_parameter_has_help(command: str) -> None:
+    found = commands()[command]
+    assert found.help
+    assert [p.name for p in found.params if not getattr(p, "help", "")] == []
+
+
+def test_the_page_of_commands_is_the_help_of_the_program() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'docs'); import generate_cli; "
+        "sys.stdout.buffer.write(generate_cli.render().encode())"
+    )
+    assert run("-c", code) == text_of(ROOT / "docs/cli.md")
+
+
+def test_the_table_of_the_readme_is_what_its_command_prints() -> None:
+    (block,) = blocks(README, "console")
+    command, _, table = block.partition("\n")
+    assert command.startswith("$ cdstats ratio sample_masks/CDD sample_masks/BCDD")
+    printed = run("-m", "cdstats", *command.split()[2:])
+    shown = [line.rstrip() for line in table.splitlines()]
+    assert [line.rstrip() for line in printed.splitlines()] == shown
+
+
+def test_the_python_example_of_the_readme_prints_what_it_says() -> None:
+    (example,) = blocks(README, "python")
+    (promised,) = re.findall(r"print\(.*\)  # (.*)", example)
+    assert run("-c", example).splitlines()[0] == promised
+
+
+def test_the_readme_sets_up_in_two_lines() -> None:
+    lines = text_of(README).splitlines()
+    setup = [line for line in lines if line.startswith("python3 -m venv .venv &&")]
+    assert len(setup) == 2
+    main_job = ".venv/bin/cdstats ratio sample_masks/CDD sample_masks/BCDD"
+    assert [main_job in line for line in setup].count(True) == 1
+    assert ["pytest" in line for line in setup].count(True) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    links = [link.partition("#")[0] for link in LINK.findall(text_of(page))]
+    local = [link for link in links if link and "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+    inside = [link[1:] for link in LINK.findall(text_of(page)) if link[0] == "#"]
+    assert set(inside) <= anchors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_presets_that_the_documents_name_exist(page: Path) -> None:
+    named = set(re.findall(r"cdstats ratio .*--preset ([a-z][\w-]*)", text_of(page)))
+    assert named <= {preset.name for preset in presets()}
+
+
+def test_dasnet_counts_are_marked_as_not_verified() -> None:
+    flat = " ".join(text_of(README).split())
+    assert "transcription not verified against the paper's PDF" in flat
+
+
+def test_one_licence_is_named_everywhere() -> None:
+    pages = [README, ROOT / "sample_masks/README.md", ROOT / "CITATION.cff"]
+    licence = text_of(ROOT / "LICENSE").splitlines()[0]
+    name = licence.split()[0]
+    assert [str(page) for page in pages if name not in text_of(page)] == []

@@ -1,0 +1,167 @@
+"""Running work: the same results in this process and in workers, whatever dies."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import pytest
+
+from cdstats.engine import work
+from cdstats.engine.work import run
+
+LOST = -1
+JOBS = [pytest.param(1, id="this process"), pytest.param(None, id="as many as pay"), 2]
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
+def die_at(deadly: Sequence[int], number: int) -> int:
+    if number in deadly:
+        os._exit(1)
+    return number * number
+
+
+def die_late(deadly: Sequence[int], number: int) -> int:
+    if number in deadly:
+        time.sleep(0.3)
+        os._exit(1)
+    return number * number
+
+
+def fail_at(bad: int, number: int) -> int:
+    if number == bad:
+        raise KeyError(f"item {number}")
+    return number
+
+
+def slowly(number: int) -> int:
+    time.sleep(0.02)
+    return number
+
+
+def lost(_: int) -> int:
+    return LOST
+
+
+def sleep_for(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left() -> Iterator[None]:
+    yield
+    limit = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+@pytest.mark.parametrize("items", [[], [7], list(range(50))], ids=len)
+def test_results_do_not_depend_on_the_number_of_workers(
+    items: list[int], jobs: int | None
+) -> None:
+    found = list(run(square, items, jobs=jobs, lost=lost))
+    assert sorted(found) == [(place, item**2) for place, item in enumerate(items)]
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_the_order_of_items_changes_no_result(jobs: int | None) -> None:
+    items = list(range(30))
+    forwards = run(square, items, jobs=jobs, lost=lost)
+    backwards = run(square, items[::-1], jobs=jobs, lost=lost)
+    assert {items[place]: result for place, result in forwards} == {
+        items[::-1][place]: result for place, result in backwards
+    }
+
+
+def test_one_item_needs_no_worker() -> None:
+    assert list(run(process_of, [1], jobs=8, lost=lost)) == [(0, os.getpid())]
+
+
+def test_short_work_stays_in_this_process() -> None:
+    found = run(process_of, range(100), jobs=None, lost=lost)
+    assert {result for _, result in found} == {os.getpid()}
+
+
+def test_long_work_moves_to_workers_with_nothing_done_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(work, "WORTH_SECONDS", 0.1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    items = list(range(40))
+    processes = set()
+    found = {}
+    for place, result in run(slowly, items, jobs=None, lost=lost):
+        assert place not in found
+        found[place] = result
+        processes.add(len(multiprocessing.active_children()))
+    assert found == dict(enumerate(items))
+    assert max(processes) == 2
+
+
+@pytest.mark.parametrize("deadly", [(17,), (0, 39)], ids=str)
+def test_a_worker_that_dies_loses_its_item_alone(deadly: tuple[int, ...]) -> None:
+    found = list(run(partial(die_at, deadly), range(40), jobs=2, lost=lost))
+    assert sorted(found) == [
+        (item, LOST if item in deadly else item**2) for item in range(40)
+    ]
+
+
+def test_a_worker_that_dies_in_a_batch_loses_its_item_alone() -> None:
+    found = list(run(partial(die_at, (70,)), range(80), jobs=2, lost=lost))
+    assert len(found) == 80
+    assert [place for place, result in found if result == LOST] == [70]
+
+
+def test_nothing_is_lost_when_a_worker_dies_while_results_are_used() -> None:
+    found = []
+    for place, result in run(partial(die_late, (3,)), range(12), jobs=2, lost=lost):
+        if place == 0:
+            time.sleep(1.5)
+        found.append((place, result))
+    assert sorted(found) == [(i, LOST if i == 3 else i**2) for i in range(12)]
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_an_exception_reaches_the_caller(jobs: int | None) -> None:
+    with pytest.raises(KeyError, match="item 5"):
+        list(run(partial(fail_at, 5), range(20), jobs=jobs, lost=lost))
+
+
+def test_workers_end_when_the_caller_has_enough() -> None:
+    found = run(slowly, range(200), jobs=2, lost=lost)
+    next(iter(found))
+    start = time.monotonic()
+    found.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("ending", ["exception", "close"])
+def test_other_processes_of_the_program_are_left_alone(ending: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    bystander = context.Process(target=sleep_for, args=(60,))
+    bystander.start()
+    try:
+        found = run(partial(fail_at, 5), range(20), jobs=2, lost=lost)
+        if ending == "exception":
+            with pytest.raises(KeyError):
+                list(found)
+        else:
+            next(iter(found))
+            found.close()  # type: ignore[attr-defined]
+        bystander.join(0.5)
+        assert bystander.is_alive()
+    finally:
+        bystander.kill()
+        bystander.join()
+        bystander.close()

@@ -1,0 +1,548 @@
+"""The kernel: the golden sums, and laws of tiles. Runs with torch and pytest alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from cdstats.score.kernel import COUNTS, SUMS, TILE, TileSums, tile_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Case = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_text())
+LISTED = [case for case in GOLDEN["cases"] if not case.get("stress")]
+STRESS = next(case for case in GOLDEN["cases"] if case.get("stress"))
+STATS = {
+    "S1": "ce_changed_sum",
+    "S0": "ce_unchanged_sum",
+    "P": "prob_sum",
+    "I": "prob_changed_sum",
+    "Q": "prob_sq_sum",
+    "Q1": "prob_sq_changed_sum",
+    "Y2": "target_sq_sum",
+    "n1": "changed",
+}
+TYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+FOREIGN = ("numpy", "scipy", "pandas", "rasterio", "kornia_rs", "typer", "rich")
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(
+            not torch.cuda.is_available(), reason="there is no CUDA device"
+        ),
+    ),
+]
+
+
+def tiles(case: Case) -> tuple[Tensor, Tensor]:
+    """Probabilities and targets of a case, one row for each image."""
+    if "generator" in case:
+        t = torch.arange(len(case["stats"]["n"]) * 65536).reshape(-1, 65536)
+        return generated(case, t)
+    p = torch.tensor(case["p"], dtype=torch.float64)
+    y = torch.tensor(case["y"], dtype=torch.float64)
+    labels = y if "Y2" in case["stats"] else y.to(torch.uint8)
+    return p.flatten(1), labels.flatten(1)
+
+
+def generated(case: Case, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities and labels of the pixels of given numbers."""
+    g = case["generator"]
+    p = (2 * ((g["a"] * t + g["b"]) % 128) + 1).double() / 256
+    return p, ((g["c"] * t + g["d"]) % g["m"] < g["q"]).to(torch.uint8)
+
+
+def column(found: TileSums, name: str) -> list[float]:
+    if name in SUMS:
+        numbers: list[float] = found.sums[:, SUMS.index(name)].tolist()
+    else:
+        numbers = found.counts[:, COUNTS.index(name)].tolist()
+    return numbers
+
+
+def assert_stats(found: TileSums, stats: dict[str, list[float]], rel: float) -> None:
+    assert column(found, "valid") == stats["n"]
+    for name, expected in ({"Y2": stats["n1"]} | stats).items():
+        if name == "n":
+            continue
+        sign = -1 if name in ("S1", "S0") else 1
+        numbers = [sign * number for number in column(found, STATS[name])]
+        assert numbers == pytest.approx(expected, rel=rel, abs=0), name
+
+
+def random_tiles(
+    rows: int, width: int, dtype: torch.dtype, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Probabilities, 0 and 1 among them, and labels, ignored ones among them."""
+    random = torch.Generator().manual_seed(seed)
+    p = torch.rand(rows, width, generator=random, dtype=torch.float64)
+    p = torch.where(p < 0.02, 0.0, torch.where(p > 0.98, 1.0, p))
+    share = torch.rand(rows, 1, generator=random)
+    labels = (torch.rand(rows, width, generator=random) < share).to(torch.uint8)
+    labels[torch.rand(rows, width, generator=random) < 0.1] = 255
+    return p.to(dtype), labels
+
+
+def cross_entropy(probs: Tensor, changed: bool) -> Tensor:
+    return -(probs.log() if changed else (-probs).log1p()).clamp(min=-100)
+
+
+def focal(probs: Tensor, changed: bool) -> Tensor:
+    miss = 1 - probs if changed else probs
+    return miss**2 * cross_entropy(probs, changed)
+
+
+# What it loads
+
+
+def run_alone(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process with this checkout on its path."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}"},
+        check=False,
+    )
+
+
+def test_the_kernel_loads_no_other_module_of_the_package() -> None:
+    code = "import sys, torch; before = set(sys.modules); import cdstats.score.kernel"
+    done = run_alone(f"{code}; print(*sorted(set(sys.modules) - before))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["cdstats", "cdstats.score", "cdstats.score.kernel"]
+
+
+def test_the_golden_sums_come_out_with_nothing_but_torch_installed() -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({FOREIGN!r}))\n"
+        "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    alone = ["-p", "no:cacheprovider", "-W", "ignore", "-k", "golden_sums_of_a_case"]
+    done = run_alone(code, *alone, "--noconftest", __file__)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(TYPED)} passed" in done.stdout
+
+
+# The golden file
+
+
+TYPED = [
+    pytest.param(case, name, id=f"{case['id']}-{name}")
+    for case in LISTED
+    for name in case["p_exact_in"]
+]
+
+
+@pytest.mark.parametrize(("case", "name"), TYPED)
+def test_golden_sums_of_a_case(case: Case, name: str) -> None:
+    scores, target = tiles(case)
+    found = tile_sums(scores.to(TYPES[name]), target)
+    assert found.sums.dtype is torch.float64
+    assert found.counts.dtype is torch.int64
+    assert_stats(found, case["stats"], rel=1e-12 if name == "float64" else 1e-6)
+
+
+FOCAL = [
+    pytest.param(case, entry["per_image_sum"], id=case["id"])
+    for case in LISTED
+    for entry in case["expected"]
+    if entry["loss"] == "focal" and entry["params"] == {"alpha": None, "gamma": 2}
+]
+
+
+@pytest.mark.parametrize(("case", "sums"), FOCAL)
+def test_golden_focal_sums_come_from_a_term(
+    case: Case, sums: list[float | None]
+) -> None:
+    found = tile_sums(*tiles(case), terms=[focal])
+    per_image = found.terms[:, 0].sum(1).tolist()
+    expected = [0 if x is None else x for x in sums]
+    assert per_image == pytest.approx(expected, rel=1e-9, abs=0)
+
+
+def test_the_sums_of_67_million_pixels_are_those_of_the_golden_file() -> None:
+    images, height, width = STRESS["shape"]
+    tiles_of_image = height * width // TILE
+    sums, counts = [], []
+    for image in range(images):
+        start = image * height * width
+        t = torch.arange(start, start + height * width).reshape(tiles_of_image, TILE)
+        p, y = generated(STRESS, t)
+        found = tile_sums(p.float(), y)
+        sums.append(found.sums.sum(0))
+        counts.append(found.counts.sum(0))
+    whole = TileSums(torch.stack(sums), torch.stack(counts), torch.zeros(images, 0, 2))
+    assert sum(column(whole, "valid")) == images * height * width > 2**24
+    assert column(whole, "changed") == STRESS["stats"]["n1"]
+    assert_stats(whole, STRESS["stats"], rel=1e-6)
+
+
+def test_a_row_of_more_than_16_million_changed_pixels_is_counted_exactly() -> None:
+    pixels = 2**24 + 3
+    scores = torch.full((1, pixels), 0.5)
+    found = tile_sums(scores, torch.ones(1, pixels, dtype=torch.uint8))
+    assert column(found, "valid") == column(found, "tp") == [pixels]
+    assert column(found, "changed") == [pixels]
+    assert column(found, "prob_sum") == pytest.approx([pixels / 2], rel=1e-6)
+
+
+# Oracles
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("dtype", "rel"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_plain_cross_entropy_is_that_of_torch(
+    dtype: torch.dtype, rel: float, device: str
+) -> None:
+    p, labels = random_tiles(3, 10_000, dtype)
+    labels[labels == 255] = 0
+    found = tile_sums(p.to(device), labels.to(device))
+    sums = column(found, "ce_changed_sum"), column(found, "ce_unchanged_sum")
+    ours = [a + b for a, b in zip(*sums, strict=True)]
+    expected = F.binary_cross_entropy(p, labels.to(dtype), reduction="none").sum(1)
+    assert ours == pytest.approx(expected.tolist(), rel=rel)
+    total = F.binary_cross_entropy(p, labels.to(dtype), reduction="sum").item()
+    mean = F.binary_cross_entropy(p, labels.to(dtype)).item()
+    assert sum(ours) == pytest.approx(total, rel=rel)
+    assert sum(ours) / sum(column(found, "valid")) == pytest.approx(mean, rel=rel)
+
+
+def published_balanced_ce(probs: Tensor, target: Tensor) -> Tensor:
+    """The snippet of many copies: β of each image, clamped logs, a sum over images."""
+    total = torch.zeros(())
+    floor = torch.tensor([-100.0], dtype=probs.dtype)
+    for p, y in zip(probs.flatten(1), target.flatten(1), strict=True):
+        beta = 1 - torch.sum(y) / y.numel()
+        log_p, log_q = torch.max(p.log(), floor), torch.max((1 - p).log(), floor)
+        total = total - torch.sum(beta * y * log_p + (1 - beta) * (1 - y) * log_q)
+    return total
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("dtype", "rel"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_balanced_cross_entropy_is_that_of_the_published_snippet(
+    dtype: torch.dtype, rel: float, device: str
+) -> None:
+    p, labels = random_tiles(4, 64 * 64, dtype, seed=1)
+    labels[labels == 255] = 0
+    labels[3] = 0
+    found = tile_sums(p.to(device), labels.to(device))
+    names = ("ce_changed_sum", "ce_unchanged_sum", "changed", "valid")
+    ours = sum(
+        (1 - n1 / n) * changed + n1 / n * unchanged
+        for changed, unchanged, n1, n in zip(
+            *(column(found, name) for name in names), strict=True
+        )
+    )
+    expected = published_balanced_ce(p, labels.to(dtype)).item()
+    assert ours == pytest.approx(expected, rel=rel)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("dtype", "rel"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_logits_give_the_sums_of_their_sigmoid(
+    dtype: torch.dtype, rel: float, device: str
+) -> None:
+    random = torch.Generator().manual_seed(2)
+    z = (4 * torch.randn(3, 5_000, generator=random, dtype=torch.float64)).to(dtype)
+    _, labels = random_tiles(3, 5_000, dtype)
+    found = tile_sums(z.to(device), labels.to(device), logits=True)
+    plain = tile_sums(z.double().sigmoid(), labels)
+    for name in SUMS:
+        assert column(found, name) == pytest.approx(column(plain, name), rel=rel), name
+    assert torch.equal(found.counts.cpu(), plain.counts)
+    valid = labels != 255
+    of_torch = F.binary_cross_entropy_with_logits(
+        z.double(), labels.double(), reduction="none"
+    )
+    expected = torch.where(valid, of_torch, 0).sum(1)
+    assert (found.sums[:, 0] + found.sums[:, 1]).tolist() == pytest.approx(
+        expected.tolist(), rel=rel
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_loss_of_a_logit_is_its_size_up_to_the_clamp(dtype: torch.dtype) -> None:
+    z = torch.tensor([[20.0], [40.0], [99.0], [101.0], [1e4]], dtype=dtype)
+    labels = torch.zeros(5, 1, dtype=torch.uint8)
+    wrong = tile_sums(z, labels, logits=True)
+    expected = [20, 40, 99, 100, 100]
+    assert column(wrong, "ce_unchanged_sum") == pytest.approx(expected, rel=1e-6)
+    missed = tile_sums(-z, labels + 1, logits=True)
+    assert column(missed, "ce_changed_sum") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_wrong_logit_is_saturated_only_where_its_loss_is_clamped(
+    dtype: torch.dtype,
+) -> None:
+    z = torch.tensor([[20.0], [40.0], [99.0], [101.0]], dtype=dtype)
+    labels = torch.zeros(4, 1, dtype=torch.uint8)
+    found = tile_sums(z, labels, logits=True)
+    assert column(found, "saturated_wrong") == [0, 0, 0, 1]
+    found = tile_sums(-z, labels + 1, logits=True)
+    assert column(found, "saturated_wrong") == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=str)
+def test_saturated_wrong_pixels_are_exactly_0_or_1(dtype: torch.dtype) -> None:
+    scores = torch.tensor([[0, 1, 1, 0, 0.5, 1 / 256, 255 / 256, 0, 1]], dtype=dtype)
+    target = torch.tensor([[1, 0, 1, 0, 1, 1, 0, 255, 255]], dtype=torch.uint8)
+    assert column(tile_sums(scores, target), "saturated_wrong") == [2]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_a_pixel_at_the_threshold_is_predicted_changed(threshold: float) -> None:
+    scores = torch.tensor([[0.0, 0.25, 0.5, 0.75, 1.0] * 2])
+    target = torch.tensor([[1] * 5 + [0] * 5], dtype=torch.uint8)
+    found = tile_sums(scores, target, threshold=threshold)
+    above = sum(p >= threshold for p in (0.0, 0.25, 0.5, 0.75, 1.0))
+    names = ("tp", "fp", "fn", "tn")
+    confusion = [above, above, 5 - above, 5 - above]
+    assert [column(found, name)[0] for name in names] == confusion
+
+
+# Laws
+
+
+@pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
+def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        rows=st.integers(1, 6),
+        width=st.sampled_from([1, 3, 17, 100, 4099, 32768, 40_000, TILE, TILE + 1]),
+        dtype=st.sampled_from([torch.float32, torch.float64, torch.float16]),
+        seed=st.integers(0, 99),
+    )
+    def holds(rows: int, width: int, dtype: torch.dtype, seed: int) -> None:
+        p, labels = random_tiles(rows, width, dtype, seed)
+        whole = tile_sums(p, labels, logits=logits, terms=[focal])
+        for row in range(rows):
+            one = slice(row, row + 1)
+            alone = tile_sums(p[one], labels[one], logits=logits, terms=[focal])
+            assert torch.equal(alone.counts, whole.counts[one])
+            assert torch.equal(alone.sums, whole.sums[one])
+            assert torch.equal(alone.terms, whole.terms[one])
+
+    holds()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("width", [TILE, 40_000], ids=str)
+def test_the_sums_do_not_depend_on_the_number_of_threads(
+    width: int, dtype: torch.dtype
+) -> None:
+    p, labels = random_tiles(3, width, dtype)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(tile_sums(p, labels))
+    finally:
+        torch.set_num_threads(before)
+    one, two = found
+    assert torch.equal(one.counts, two.counts)
+    torch.testing.assert_close(one.sums, two.sums, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, 7.0], ids=str)
+@pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
+def test_what_lies_under_ignored_pixels_enters_nothing(
+    bad: float, logits: bool
+) -> None:
+    p, labels = random_tiles(3, 500, torch.float64)
+    hidden = labels == 255
+    clean = tile_sums(p.masked_fill(hidden, 0.3), labels, logits=logits, terms=[focal])
+    dirty = tile_sums(p.masked_fill(hidden, bad), labels, logits=logits, terms=[focal])
+    assert torch.equal(clean.sums, dirty.sums)
+    assert torch.equal(clean.counts, dirty.counts)
+    assert torch.equal(clean.terms, dirty.terms)
+    assert column(dirty, "not_finite") == column(dirty, "outside") == [0, 0, 0]
+    assert column(dirty, "valid") == (~hidden).sum(1).tolist()
+
+
+def test_soft_targets_leave_out_what_lies_under_negative_ones() -> None:
+    p = torch.tensor([[0.25, torch.nan, 0.5, torch.inf]], dtype=torch.float64)
+    y = torch.tensor([[0.75, -1.0, 0.0, -1.0]], dtype=torch.float64)
+    found = tile_sums(p, y)
+    expected = tile_sums(p[:, ::2].contiguous(), y[:, ::2].contiguous())
+    assert torch.equal(found.sums, expected.sums)
+    assert column(found, "valid") == [2]
+    assert column(found, "not_finite") == [0]
+
+
+def test_soft_targets_weigh_both_logarithms() -> None:
+    p, _ = random_tiles(2, 300, torch.float64)
+    y = torch.rand(2, 300, generator=torch.Generator().manual_seed(5)).double()
+    found = tile_sums(p, y)
+    expected = F.binary_cross_entropy(p, y, reduction="none").sum(1)
+    total = found.sums[:, 0] + found.sums[:, 1]
+    assert total.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    direct = {
+        "prob_sum": p,
+        "prob_changed_sum": p * y,
+        "prob_sq_sum": p * p,
+        "prob_sq_changed_sum": p * p * y,
+        "target_sq_sum": y * y,
+        "changed": y,
+    }
+    for name, values in direct.items():
+        numbers = values.sum(1).tolist()
+        assert column(found, name) == pytest.approx(numbers, rel=1e-12), name
+
+
+def test_labels_are_the_same_as_whole_soft_targets() -> None:
+    p, labels = random_tiles(3, 400, torch.float64)
+    soft = torch.where(labels == 255, -1.0, labels.double())
+    found, expected = tile_sums(p, soft), tile_sums(p, labels)
+    assert torch.equal(found.sums, expected.sums)
+    assert torch.equal(found.counts, expected.counts)
+
+
+@pytest.mark.parametrize(
+    ("scores", "counts"),
+    [
+        pytest.param([torch.nan, 0.5, torch.inf, -torch.inf], (3, 0), id="not finite"),
+        pytest.param([1.5, -0.25, 0.0, 1.0], (0, 2), id="outside"),
+        pytest.param([1.0000001, -1e-12, torch.nan, 0.5], (1, 2), id="both"),
+    ],
+)
+def test_scores_that_are_no_probabilities_are_counted(
+    scores: list[float], counts: tuple[int, int]
+) -> None:
+    p = torch.tensor([scores, [0.5] * 4], dtype=torch.float64)
+    found = tile_sums(p, torch.tensor([[1, 0, 1, 0]] * 2, dtype=torch.uint8))
+    assert column(found, "not_finite") == [counts[0], 0]
+    assert column(found, "outside") == [counts[1], 0]
+
+
+def test_no_finite_logit_is_outside() -> None:
+    z = torch.tensor([[-1e4, -3.0, 0.0, 3.0, 1e4]])
+    found = tile_sums(
+        z, torch.tensor([[0, 1, 0, 1, 1]], dtype=torch.uint8), logits=True
+    )
+    assert column(found, "outside") == column(found, "not_finite") == [0]
+    infinite = tile_sums(z / 0, torch.zeros(1, 5, dtype=torch.uint8), logits=True)
+    assert column(infinite, "not_finite") == [5]
+
+
+# Terms
+
+
+def test_terms_are_summed_over_each_class() -> None:
+    p, labels = random_tiles(2, 300, torch.float64)
+    found = tile_sums(p, labels, terms=[focal, lambda probs, _: probs])
+    assert found.terms.shape == (2, 2, 2)
+    for place, label in enumerate((1, 0)):
+        own = labels == label
+        expected = torch.where(own, focal(p, label == 1), 0).sum(1).tolist()
+        assert found.terms[:, 0, place].tolist() == pytest.approx(expected, rel=1e-12)
+        expected = torch.where(own, p, 0).sum(1).tolist()
+        assert found.terms[:, 1, place].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_terms_are_a_table_without_columns() -> None:
+    assert tile_sums(*random_tiles(3, 10, torch.float32)).terms.shape == (3, 0, 2)
+
+
+def test_a_term_may_be_infinite_where_it_is_not_summed() -> None:
+    scores = torch.tensor([[0.0, 0.5, 1.0, 0.0]], dtype=torch.float64)
+    target = torch.tensor([[0, 1, 1, 255]], dtype=torch.uint8)
+    found = tile_sums(scores, target, terms=[lambda probs, _: 1 / probs.sqrt()])
+    assert found.terms[0, 0, 0].item() == pytest.approx(1 + 2**0.5)
+
+
+# What callers may get wrong
+
+
+@pytest.mark.parametrize(
+    ("scores", "target"),
+    [
+        pytest.param((2, 3), (3, 2), id="other shape"),
+        pytest.param((2, 3), (2, 1), id="broadcast"),
+        pytest.param((6,), (6,), id="no matrix"),
+        pytest.param((1, 2, 3), (1, 2, 3), id="three dimensions"),
+    ],
+)
+def test_shapes_that_differ_or_are_no_matrix_are_refused(
+    scores: Sequence[int], target: Sequence[int]
+) -> None:
+    with pytest.raises(ValueError, match=r"scores .* and target .* differ"):
+        tile_sums(torch.zeros(*scores), torch.zeros(*target, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool], ids=str)
+def test_labels_of_another_type_are_refused_or_mean_the_same(
+    dtype: torch.dtype,
+) -> None:
+    p, labels = random_tiles(1, 50, torch.float64)
+    labels[labels == 255] = 1 if dtype is torch.bool else 255
+    expected = tile_sums(p, labels)
+    try:
+        found = tile_sums(p, labels.to(dtype))
+    except (TypeError, ValueError):
+        return
+    assert torch.equal(found.sums, expected.sums)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0)], ids=str)
+def test_no_rows_or_no_pixels_give_nothing(shape: tuple[int, int]) -> None:
+    found = tile_sums(torch.zeros(shape), torch.zeros(shape, dtype=torch.uint8))
+    assert found.sums.shape == (shape[0], len(SUMS))
+    assert found.counts.sum() == 0
+
+
+# On a device
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=str)
+@pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
+def test_the_device_agrees_with_the_processor(dtype: torch.dtype, logits: bool) -> None:
+    p, labels = random_tiles(40, 20_000, dtype)
+    here = tile_sums(p, labels, logits=logits, terms=[focal])
+    there = tile_sums(p.cuda(), labels.cuda(), logits=logits, terms=[focal])
+    assert torch.equal(here.counts, there.counts.cpu())
+    rel = 1e-12 if dtype is torch.float64 else 1e-6
+    torch.testing.assert_close(there.sums.cpu(), here.sums, rtol=rel, atol=0)
+    torch.testing.assert_close(there.terms.cpu(), here.terms, rtol=rel, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("case", LISTED, ids=lambda case: case["id"])
+def test_golden_sums_on_a_device(case: Case) -> None:
+    scores, target = tiles(case)
+    found = tile_sums(scores.cuda(), target.cuda())
+    assert_stats(found, case["stats"], rel=1e-12)

@@ -1,0 +1,843 @@
+"""The training losses: their values, their gradients and what they refuse."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cdstats import losses
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+Loss: TypeAlias = Callable[..., Tensor]
+Form: TypeAlias = tuple[Loss, Loss, Callable[..., nn.Module]]
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_text())
+CASES = {case["id"]: case for case in GOLDEN["cases"] if not case.get("stress")}
+OF_GOLDEN: dict[str, Loss] = {
+    "balanced_ce": losses.balanced_cross_entropy,
+    "class_mean_bce": losses.class_mean_bce,
+    "focal": losses.focal_loss,
+    "dice": losses.dice_loss,
+    "log_cosh_dice": losses.log_cosh_dice_loss,
+    "tversky": losses.tversky_loss,
+    "focal_tversky": losses.focal_tversky_loss,
+    "lovasz_softmax": losses.lovasz_softmax_loss,
+    "lovasz_hinge": losses.lovasz_hinge_loss,
+}
+FORMS: dict[str, Form] = {
+    "balanced": (
+        losses.balanced_cross_entropy,
+        losses.balanced_cross_entropy_with_logits,
+        losses.BalancedCrossEntropyLoss,
+    ),
+    "class_mean": (
+        losses.class_mean_bce,
+        losses.class_mean_bce_with_logits,
+        losses.ClassMeanBCELoss,
+    ),
+    "focal": (
+        losses.focal_loss,
+        losses.focal_loss_with_logits,
+        losses.FocalLoss,
+    ),
+    "dice": (
+        losses.dice_loss,
+        losses.dice_loss_with_logits,
+        losses.DiceLoss,
+    ),
+    "log_cosh_dice": (
+        losses.log_cosh_dice_loss,
+        losses.log_cosh_dice_loss_with_logits,
+        losses.LogCoshDiceLoss,
+    ),
+    "tversky": (
+        losses.tversky_loss,
+        losses.tversky_loss_with_logits,
+        losses.TverskyLoss,
+    ),
+    "focal_tversky": (
+        losses.focal_tversky_loss,
+        losses.focal_tversky_loss_with_logits,
+        losses.FocalTverskyLoss,
+    ),
+    "combo": (
+        losses.combo_loss,
+        losses.combo_loss_with_logits,
+        losses.ComboLoss,
+    ),
+    "lovasz": (
+        losses.lovasz_softmax_loss,
+        losses.lovasz_softmax_loss_with_logits,
+        losses.LovaszSoftmaxLoss,
+    ),
+}
+ON_PROBS = [pytest.param(form[0], id=name) for name, form in FORMS.items()]
+ON_LOGITS = [
+    *(pytest.param(form[1], id=name) for name, form in FORMS.items()),
+    pytest.param(losses.lovasz_hinge_loss, id="lovasz_hinge"),
+]
+PAIRS = [pytest.param(*form[:2], id=name) for name, form in FORMS.items()]
+HALF = [torch.float16, torch.bfloat16]
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device"
+)
+
+
+def _images(
+    seed: int = 0,
+    shape: tuple[int, ...] = (3, 5, 4),
+    dtype: torch.dtype = torch.float64,
+    ignored: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Logits and hard targets of images that hold both classes."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(shape, generator=generator, dtype=dtype)
+    target = torch.rand(shape, generator=generator) < 0.3
+    target = target.long()
+    target[:, ..., 0, 0], target[:, ..., 0, 1] = 0, 1
+    if ignored:
+        target[:, ..., 1, 1:3] = 255
+    return logits, target
+
+
+def _value_and_gradient(
+    loss: Loss, scores: Tensor, target: Tensor, **arguments: Any
+) -> tuple[Tensor, Tensor]:
+    scores = scores.detach().clone().requires_grad_()
+    value = loss(scores, target, **arguments)
+    (gradient,) = torch.autograd.grad(value.sum(), scores)
+    return value.detach(), gradient
+
+
+# Values
+
+
+def _generated(generator: dict[str, int], shape: list[int]) -> tuple[Tensor, Tensor]:
+    t = torch.arange(math.prod(shape)).reshape(shape)
+    probs = (2 * ((generator["a"] * t + generator["b"]) % 128) + 1) / 256
+    target = (generator["c"] * t + generator["d"]) % generator["m"] < generator["q"]
+    return probs.double(), target
+
+
+def _golden_inputs(case: dict[str, Any], name: str) -> tuple[Tensor, Tensor]:
+    if "generator" in case:
+        return _generated(case["generator"], case["shape"])
+    field = "logits" if name == "lovasz_hinge" else "p"
+    scores = torch.tensor(case[field], dtype=torch.float64)
+    return scores, torch.tensor(case["y"], dtype=torch.float64)
+
+
+def _golden_parameters() -> Iterator[ParameterSet]:
+    for case in CASES.values():
+        for name in sorted({entry["loss"] for entry in case["expected"]}):
+            if name not in OF_GOLDEN:
+                continue
+            for dtype in case["p_exact_in"][: 2 if "generator" in case else None]:
+                scores, _ = _golden_inputs(case, name)
+                narrow = scores.to(getattr(torch, dtype))
+                if torch.equal(narrow.double(), scores):
+                    yield pytest.param(
+                        case, name, narrow, id=f"{case['id']}-{name}-{dtype}"
+                    )
+
+
+def _reductions(
+    loss: Loss, scores: Tensor, target: Tensor, **arguments: Any
+) -> dict[str, Any]:
+    """Our values under the names of the golden file."""
+
+    def reduced(reduction: str) -> Tensor:
+        return loss(scores, target, reduction=reduction, **arguments).double()
+
+    if loss in (losses.balanced_cross_entropy, losses.focal_loss):
+        return {
+            "sum": reduced("sum").item(),
+            "mean": reduced("mean").item(),
+            "per_image_sum": reduced("none").sum((1, 2)).tolist(),
+        }
+    return {
+        "per_image": reduced("none").tolist(),
+        "image_mean": reduced("mean").item(),
+        "pooled": reduced("pooled").item(),
+    }
+
+
+@pytest.mark.parametrize(("case", "name", "scores"), [*_golden_parameters()])
+def test_losses_have_the_golden_values(
+    case: dict[str, Any], name: str, scores: Tensor
+) -> None:
+    _, target = _golden_inputs(case, name)
+    for entry in case["expected"]:
+        if entry["loss"] != name:
+            continue
+        params = dict(entry["params"])
+        if params.get("beta") == "dataset":
+            params["beta"] = "batch"
+        rough = "generator" in case or params.get("gamma", 2) % 1
+        exact = 1e-9 if rough else 1e-12
+        tolerance = exact if scores.dtype == torch.float64 else 1e-6
+        measured = _reductions(
+            OF_GOLDEN[name], scores, target, ignore_index=case["ignore_value"], **params
+        )
+        for key in measured.keys() & entry.keys():
+            # Pixels of an image that is ignored as a whole add 0 to a sum.
+            empty = 0.0 if key == "per_image_sum" else math.nan
+            expected = _filled(entry[key], empty)
+            assert measured[key] == pytest.approx(
+                expected, rel=tolerance, abs=1e-15, nan_ok=True
+            ), (params, key)
+
+
+def _filled(value: Any, empty: float) -> Any:
+    if isinstance(value, list):
+        return [empty if item is None else item for item in value]
+    return empty if value is None else value
+
+
+def _seed_per_pixel(probs: Tensor, target: Tensor) -> Tensor:
+    """The first published snippet: a loop over the pixels, no clamp."""
+    total = probs.new_zeros(())
+    for image, labels in zip(
+        probs.view(len(probs), -1), target.view(len(target), -1), strict=True
+    ):
+        beta = 1 - labels.sum() / labels.numel()
+        for p, y in zip(image, labels, strict=True):
+            total = total - (
+                beta * y * torch.log(p) + (1 - beta) * (1 - y) * torch.log(1 - p)
+            )
+    return total
+
+
+def _seed_per_image(probs: Tensor, target: Tensor) -> Tensor:
+    """The second published snippet: whole images, logs clamped at −100."""
+    floor = torch.tensor([-100.0], dtype=probs.dtype)
+    total = probs.new_zeros(())
+    for image, labels in zip(
+        probs.view(len(probs), -1), target.view(len(target), -1), strict=True
+    ):
+        beta = 1 - labels.sum() / labels.numel()
+        changed = beta * labels * torch.max(torch.log(image), floor)
+        unchanged = (1 - beta) * (1 - labels) * torch.max(torch.log(1 - image), floor)
+        total = total - (changed + unchanged).sum()
+    return total
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)]
+)
+@pytest.mark.parametrize("published", [_seed_per_pixel, _seed_per_image])
+def test_the_default_module_is_a_drop_in_for_the_published_snippets(
+    published: Loss, dtype: torch.dtype, tolerance: float
+) -> None:
+    logits, target = _images(shape=(3, 1, 12, 12), dtype=dtype)
+    probs, target = logits.sigmoid(), target.to(dtype)
+    value = losses.BalancedCrossEntropyLoss()(probs, target)
+    assert value.dtype == dtype
+    torch.testing.assert_close(
+        value, published(probs, target), rtol=tolerance, atol=0, check_dtype=False
+    )
+
+
+def test_the_drop_in_equals_the_clamped_snippet_at_zero_and_one() -> None:
+    probs = torch.tensor([[[0.0, 1.0, 0.0, 1.0, 0.5]]])
+    target = torch.tensor([[[0.0, 1.0, 1.0, 0.0, 1.0]]])
+    value = losses.BalancedCrossEntropyLoss()(probs, target)
+    torch.testing.assert_close(value, _seed_per_image(probs, target))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_a_beta_of_one_half_is_half_the_plain_cross_entropy(
+    reduction: losses.PixelReduction,
+) -> None:
+    logits, target = _images()
+    probs, labels = logits.sigmoid(), target.double()
+    ours = losses.balanced_cross_entropy(probs, target, beta=0.5, reduction=reduction)
+    plain = F.binary_cross_entropy(probs, labels, reduction=reduction)
+    torch.testing.assert_close(2 * ours, plain, rtol=1e-12, atol=0)
+
+
+def test_gradients_are_those_of_torch_also_at_zero_and_one() -> None:
+    probs = torch.tensor([[[0.0, 1.0, 0.0, 1.0, 0.3, 1e-30, 1 - 2**-24]]])
+    target = torch.tensor([[[0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0]]])
+    _, ours = _value_and_gradient(
+        losses.balanced_cross_entropy, probs, target, beta=0.5
+    )
+    _, plain = _value_and_gradient(
+        F.binary_cross_entropy, probs, target, reduction="sum"
+    )
+    torch.testing.assert_close(2 * ours, plain)
+
+
+def test_balanced_cross_entropy_agrees_with_pos_weight() -> None:
+    logits, target = _images()
+    beta = 1 - target.double().mean()
+    plain = F.binary_cross_entropy_with_logits(
+        logits, target.double(), pos_weight=beta / (1 - beta)
+    )
+    ours = losses.balanced_cross_entropy_with_logits(
+        logits, target, beta="batch", reduction="mean"
+    )
+    torch.testing.assert_close(ours, (1 - beta) * plain, rtol=1e-12, atol=0)
+
+
+def test_balanced_cross_entropy_over_its_weights_is_the_class_mean() -> None:
+    logits, target = _images()
+    for image, labels in zip(logits, target, strict=True):
+        share = labels.double().mean()
+        balanced = losses.balanced_cross_entropy_with_logits(
+            image[None], labels[None], reduction="mean"
+        )
+        class_mean = losses.class_mean_bce_with_logits(image[None], labels[None])
+        torch.testing.assert_close(balanced / (2 * share * (1 - share)), class_mean)
+
+
+def test_focal_loss_without_focus_is_weighted_cross_entropy() -> None:
+    logits, target = _images()
+    focal = losses.focal_loss_with_logits(logits, target, alpha=0.9, gamma=0)
+    balanced = losses.balanced_cross_entropy_with_logits(
+        logits, target, beta=0.9, reduction="mean"
+    )
+    torch.testing.assert_close(focal, balanced, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.8, "batch"])
+def test_combo_is_the_sum_of_its_parts(beta: losses.Beta) -> None:
+    probs, target = _images()[0].sigmoid(), _images()[1]
+    combo = losses.combo_loss(probs, target, alpha=0.3, beta=beta, reduction="pooled")
+    entropy = losses.balanced_cross_entropy(probs, target, beta=beta, reduction="mean")
+    dice = losses.dice_loss(probs, target, reduction="pooled")
+    torch.testing.assert_close(combo, 0.3 * entropy + 0.7 * dice, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("on_probs", "on_logits"), PAIRS)
+def test_logits_give_what_their_sigmoid_gives(on_probs: Loss, on_logits: Loss) -> None:
+    logits, target = _images(ignored=True)
+    expected = on_probs(logits.sigmoid(), target)
+    torch.testing.assert_close(
+        on_logits(logits, target), expected, rtol=1e-12, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_a_module_gives_what_its_function_gives(name: str, from_logits: bool) -> None:
+    logits, target = _images(ignored=True)
+    scores = logits if from_logits else logits.sigmoid()
+    module = FORMS[name][2](from_logits=from_logits, reduction="none")
+    function = FORMS[name][1] if from_logits else FORMS[name][0]
+    expected = function(scores, target, reduction="none")
+    assert torch.equal(copy.deepcopy(module)(scores, target), expected)
+    assert "reduction='none'" in repr(module)
+
+
+def test_the_hinge_module_gives_what_its_function_gives() -> None:
+    logits, target = _images()
+    expected = losses.lovasz_hinge_loss(logits, target)
+    assert torch.equal(losses.LovaszHingeLoss()(logits, target), expected)
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("loss", ON_PROBS)
+def test_gradients_of_probabilities_pass_gradcheck(loss: Loss) -> None:
+    logits, target = _images(shape=(2, 3, 4), ignored=True)
+    probs = logits.sigmoid().requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: loss(p, target), probs)
+
+
+@pytest.mark.parametrize("loss", ON_LOGITS)
+def test_gradients_of_logits_pass_gradcheck(loss: Loss) -> None:
+    logits, target = _images(shape=(2, 3, 4), ignored=True)
+    assert torch.autograd.gradcheck(
+        lambda z: loss(z, target), logits.clone().requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *HALF])
+@pytest.mark.parametrize("loss", ON_PROBS)
+def test_gradients_are_finite_where_probabilities_are_zero_or_one(
+    loss: Loss, dtype: torch.dtype
+) -> None:
+    probs = torch.tensor([[[0, 1, 0, 1]], [[0, 0, 1, 1]], [[1, 1, 1, 1]]], dtype=dtype)
+    target = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 1, 1]], [[0, 0, 0, 0]]])
+    value, gradient = _value_and_gradient(loss, probs, target)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0, 2.0])
+def test_focal_gradients_are_finite_for_every_exponent(gamma: float) -> None:
+    probs = torch.tensor([[[0.0, 1.0, 0.0, 1.0]]])
+    target = torch.tensor([[[0, 0, 1, 1]]])
+    value, gradient = _value_and_gradient(losses.focal_loss, probs, target, gamma=gamma)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", ON_LOGITS)
+def test_gradients_of_extreme_logits_are_finite(loss: Loss) -> None:
+    logits = torch.tensor([[[1e4, -1e4, 1e4, -1e4]], [[1e4, -1e4, 30.0, -30.0]]])
+    target = torch.tensor([[[0, 0, 1, 1]], [[1, 0, 1, 0]]])
+    value, gradient = _value_and_gradient(loss, logits, target)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@pytest.mark.parametrize("hidden", [math.nan, math.inf, -7.0])
+def test_what_lies_under_ignored_pixels_does_not_matter(
+    loss: Loss, hidden: float
+) -> None:
+    logits, target = _images(ignored=True)
+    scores = logits.sigmoid()
+    expected = _value_and_gradient(loss, scores, target)
+    value, gradient = _value_and_gradient(
+        loss, scores.masked_fill(target == 255, hidden), target
+    )
+    assert torch.equal(value, expected[0])
+    assert torch.equal(gradient, expected[1])
+    assert not gradient[target == 255].any()
+
+
+# Types, layouts, devices
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int16, torch.float16, torch.float64]
+)
+def test_targets_of_every_type_give_the_same_loss(
+    loss: Loss, dtype: torch.dtype
+) -> None:
+    logits, target = _images()
+    scores = logits.sigmoid()
+    assert torch.equal(loss(scores, target.to(dtype)), loss(scores, target))
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_types_are_computed_and_returned_in_float32(
+    loss: Loss, dtype: torch.dtype
+) -> None:
+    scores, target = _images()[0].sigmoid().to(dtype), _images()[1]
+    value, gradient = _value_and_gradient(loss, scores, target)
+    assert value.dtype == torch.float32
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(value, loss(scores.float(), target))
+
+
+def test_sums_of_half_types_do_not_overflow() -> None:
+    probs = torch.zeros(1, 64, 64, dtype=torch.float16)
+    value = losses.balanced_cross_entropy(probs, torch.ones(1, 64, 64), beta=0.5)
+    assert value == 64 * 64 * 50
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+def test_the_layout_in_memory_does_not_matter(loss: Loss) -> None:
+    logits, target = _images(shape=(2, 1, 4, 6), dtype=torch.float32)
+    scores = logits.sigmoid()
+    turned = scores.permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
+    last = scores.to(memory_format=torch.channels_last)
+    assert not turned.is_contiguous()
+    assert torch.equal(loss(turned, target), loss(scores, target))
+    assert torch.equal(loss(last, target), loss(scores, target))
+    assert torch.equal(loss(scores[:, 0], target[:, 0]), loss(scores, target))
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@pytest.mark.parametrize("dtype", HALF)
+def test_losses_run_under_autocast(loss: Loss, dtype: torch.dtype) -> None:
+    scores, target = _images()[0].sigmoid().to(dtype), _images()[1]
+    expected = _value_and_gradient(loss, scores, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        measured = _value_and_gradient(loss, scores, target)
+    assert torch.equal(measured[0], expected[0])
+    assert torch.equal(measured[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.balanced_cross_entropy,
+        losses.class_mean_bce_with_logits,
+        losses.focal_loss_with_logits,
+        losses.focal_tversky_loss_with_logits,
+        losses.combo_loss_with_logits,
+        losses.lovasz_softmax_loss_with_logits,
+    ],
+)
+def test_losses_compile_to_one_graph(loss: Loss) -> None:
+    logits, target = _images(dtype=torch.float32, ignored=True)
+    scores = logits.sigmoid()
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    measured = _value_and_gradient(compiled, scores, target)
+    expected = _value_and_gradient(loss, scores, target)
+    torch.testing.assert_close(measured[0], expected[0])
+    torch.testing.assert_close(measured[1], expected[1])
+
+
+# torch's own tracer does what the warning forbids.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_a_compiled_loss_takes_half_types() -> None:
+    probs, target = (
+        torch.tensor([[[0.0, 1.0, 0.5]]]).half(),
+        torch.tensor([[[1, 0, 1]]]),
+    )
+    torch.compiler.reset()
+    loss = losses.balanced_cross_entropy
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    measured = _value_and_gradient(compiled, probs, target)
+    torch.testing.assert_close(measured, _value_and_gradient(loss, probs, target))
+
+
+@needs_cuda
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+def test_the_device_gives_what_the_cpu_gives_without_waiting_for_it(loss: Loss) -> None:
+    logits, target = _images(dtype=torch.float32, ignored=True)
+    scores = logits.sigmoid()
+    expected = _value_and_gradient(loss, scores, target)
+    on_device = scores.cuda(), target.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        measured = _value_and_gradient(loss, *on_device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(measured[0].cpu(), expected[0])
+    torch.testing.assert_close(measured[1].cpu(), expected[1])
+
+
+@needs_cuda
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+def test_losses_run_under_autocast_on_the_device(loss: Loss) -> None:
+    scores, target = _images()[0].sigmoid().half(), _images()[1]
+    with torch.autocast("cuda", dtype=torch.float16):
+        value, gradient = _value_and_gradient(loss, scores.cuda(), target.cuda())
+    torch.testing.assert_close(value.cpu(), loss(scores, target))
+    assert gradient.isfinite().all()
+
+
+# Edges
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_an_image_of_one_class_adds_nothing_to_balanced_cross_entropy(
+    label: int,
+) -> None:
+    probs = torch.tensor([[[0.0, 0.7, 1.0]]])
+    value, gradient = _value_and_gradient(
+        losses.balanced_cross_entropy, probs, torch.full((1, 1, 3), label)
+    )
+    assert value == 0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("beta", ["batch", 0.5])
+def test_a_shared_beta_makes_images_without_change_count(beta: losses.Beta) -> None:
+    probs = torch.tensor([[[0.9, 0.9]], [[0.3, 0.9]]])
+    target = torch.tensor([[[0, 0]], [[0, 1]]])
+    _, gradient = _value_and_gradient(
+        losses.balanced_cross_entropy, probs, target, beta=beta
+    )
+    assert (gradient[0] > 0).all()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_mean_over_no_valid_pixel_is_nan_with_a_gradient_of_zero(name: str) -> None:
+    probs = torch.tensor([[[0.2, math.nan]]])
+    target = torch.full((1, 1, 2), 255)
+    value, gradient = _value_and_gradient(
+        FORMS[name][0], probs, target, reduction="mean", validate=False
+    )
+    assert value.isnan()
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "prob", "arguments"),
+    [
+        pytest.param(losses.class_mean_bce, 0, 0.3, {}, id="class-mean-one-class"),
+        pytest.param(losses.dice_loss, 0, 0.0, {"smooth": 0}, id="dice-0/0"),
+        pytest.param(
+            losses.focal_tversky_loss, 0, 0.0, {"smooth": 0}, id="focal-tversky-0/0"
+        ),
+    ],
+)
+def test_undefined_images_are_nan_alone_and_left_out_of_the_mean(
+    loss: Loss, label: int, prob: float, arguments: dict[str, Any]
+) -> None:
+    probs = torch.tensor([[[prob, prob]], [[0.3, 0.6]]])
+    target = torch.tensor([[[label, label]], [[0, 1]]])
+    rows = loss(probs, target, reduction="none", **arguments)
+    assert rows.isnan().tolist() == [True, False]
+    value, gradient = _value_and_gradient(loss, probs, target, **arguments)
+    assert value == rows[1]
+    assert not gradient[0].any()
+    assert gradient[1].all()
+
+
+def test_lovasz_of_an_image_without_change_is_its_largest_probability() -> None:
+    probs = torch.tensor([[[0.1, 0.7, 0.2]]])
+    assert losses.lovasz_softmax_loss(probs, torch.zeros(1, 1, 3)) == 0.7
+
+
+def test_no_gradient_flows_to_the_target() -> None:
+    logits, target = _images()
+    soft = target.double().requires_grad_()
+    probs = logits.sigmoid().requires_grad_()
+    torch.autograd.backward(losses.dice_loss(probs, soft))
+    assert soft.grad is None
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+def test_targets_of_255_are_refused_unless_they_are_ignored(loss: Loss) -> None:
+    scores = torch.full((1, 2, 2), 0.5)
+    target = torch.tensor([[[0, 255], [255, 0]]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"holds 255; expected 0 .*target == 255"):
+        loss(scores, target, ignore_index=None)
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+def test_refused_targets_give_nan_where_nothing_is_raised(loss: Loss) -> None:
+    scores, target = torch.full((2, 2, 2), 0.5), torch.zeros(2, 2, 2)
+    target[1, 0, 1] = 255
+    arguments = {"ignore_index": None, "validate": False}
+    assert loss(scores, target, **arguments).isnan()
+
+
+def test_a_compiled_loss_gives_nan_for_refused_targets() -> None:
+    loss = losses.BalancedCrossEntropyLoss(ignore_index=None)
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    assert compiled(torch.full((1, 1, 2), 0.5), torch.full((1, 1, 2), 255)).isnan()
+
+
+def test_uint8_255_is_not_taken_for_an_ignore_index_of_minus_one() -> None:
+    target = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match="holds 255"):
+        losses.dice_loss(torch.full((1, 1, 2), 0.5), target, ignore_index=-1)
+
+
+def test_a_warning_tells_that_all_change_may_be_ignored() -> None:
+    probs, target = torch.full((1, 1, 2), 0.5), torch.tensor([[[0, 255]]])
+    with pytest.warns(UserWarning, match="pass target == 255"):
+        losses.dice_loss(probs, target)
+    losses.dice_loss(probs, target, validate=False)
+    losses.dice_loss(probs, target == 255)
+
+
+@pytest.mark.parametrize("loss", ON_PROBS)
+@pytest.mark.parametrize("bad", [1.5, -0.1, math.nan, math.inf])
+def test_probabilities_outside_their_range_are_refused(loss: Loss, bad: float) -> None:
+    probs, target = torch.tensor([[[0.5, bad]]]), torch.tensor([[[1, 0]]])
+    with pytest.raises(ValueError, match=r"expected 0 to 1.*_with_logits"):
+        loss(probs, target)
+    assert loss(probs, target, validate=False).isnan()
+
+
+@pytest.mark.parametrize("loss", ON_PROBS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_just_outside_of_the_range_is_clipped(
+    loss: Loss, dtype: torch.dtype
+) -> None:
+    eps = torch.finfo(dtype).eps
+    target = torch.tensor([[[1, 0, 1]]])
+    noisy = torch.tensor([[[1 + eps, -eps, 0.5]]], dtype=dtype)
+    clipped = torch.tensor([[[1, 0, 0.5]]], dtype=dtype)
+    assert torch.equal(loss(noisy, target), loss(clipped, target))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.focal_loss, losses.lovasz_softmax_loss, losses.lovasz_hinge_loss],
+)
+def test_soft_targets_are_refused_where_they_are_not_defined(loss: Loss) -> None:
+    with pytest.raises(ValueError, match="soft targets are not defined"):
+        loss(torch.full((1, 1, 2), 0.5), torch.full((1, 1, 2), 0.5))
+
+
+@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@pytest.mark.parametrize(
+    ("shape", "target_shape", "message"),
+    [
+        pytest.param((2, 1, 4, 4), (2, 4, 4), "equal shapes", id="channel"),
+        pytest.param((2, 4, 4), (1, 4, 4), "equal shapes", id="broadcast"),
+        pytest.param((4, 4), (4, 4), r"x\[None\]", id="one-image"),
+        pytest.param((2, 2, 4, 4), (2, 2, 4, 4), "2 channels", id="one-hot"),
+        pytest.param((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), "expected", id="volume"),
+    ],
+)
+def test_shapes_that_could_be_misread_are_refused(
+    loss: Loss, shape: tuple[int, ...], target_shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss(torch.zeros(shape), torch.zeros(target_shape))
+
+
+def test_integer_predictions_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"probs are torch.uint8"):
+        losses.dice_loss(torch.zeros(1, 2, 2, dtype=torch.uint8), torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments"),
+    [
+        (losses.balanced_cross_entropy, {"beta": "dataset"}),
+        (losses.balanced_cross_entropy, {"beta": 1.5}),
+        (losses.balanced_cross_entropy, {"beta": math.nan}),
+        (losses.balanced_cross_entropy, {"reduction": "pooled"}),
+        (losses.class_mean_bce, {"reduction": "sum"}),
+        (losses.focal_loss, {"alpha": 2}),
+        (losses.focal_loss, {"gamma": -1}),
+        (losses.dice_loss, {"smooth": -1}),
+        (losses.tversky_loss, {"fn_weight": -1}),
+        (losses.focal_tversky_loss, {"exponent": 0}),
+        (losses.combo_loss, {"alpha": -0.1}),
+        (losses.lovasz_softmax_loss, {"classes": "both"}),
+    ],
+)
+def test_arguments_outside_their_range_are_refused_by_name(
+    loss: Loss, arguments: dict[str, Any]
+) -> None:
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"{name} is"):
+        loss(torch.full((1, 1, 2), 0.5), torch.tensor([[[0, 1]]]), **arguments)
+
+
+# Laws
+
+seeds = st.integers(0, 2**16)
+few = settings(max_examples=15, deadline=None)
+
+
+@few
+@given(seed=seeds, order=st.permutations(range(4)))
+@pytest.mark.parametrize("reduction", ["mean", "pooled"])
+@pytest.mark.parametrize("name", sorted(set(FORMS) - {"balanced", "focal"}))
+def test_the_order_of_images_does_not_matter(
+    name: str, reduction: str, seed: int, order: list[int]
+) -> None:
+    logits, target = _images(seed, shape=(4, 3, 3), ignored=True)
+    loss = FORMS[name][1]
+    torch.testing.assert_close(
+        loss(logits[order], target[order], reduction=reduction),
+        loss(logits, target, reduction=reduction),
+    )
+
+
+@few
+@given(seed=seeds, cut=st.integers(1, 3), beta=st.sampled_from(["image", 0.5, 0.9]))
+def test_sums_of_parts_of_a_batch_add_up_to_the_whole(
+    seed: int, cut: int, beta: losses.Beta
+) -> None:
+    logits, target = _images(seed, shape=(4, 3, 3), ignored=True)
+    loss = losses.BalancedCrossEntropyLoss(beta, from_logits=True)
+    parts = loss(logits[:cut], target[:cut]) + loss(logits[cut:], target[cut:])
+    torch.testing.assert_close(parts, loss(logits, target), rtol=1e-12, atol=0)
+
+
+@few
+@given(seed=seeds)
+def test_an_added_image_without_change_does_not_alter_the_balanced_sum(
+    seed: int,
+) -> None:
+    logits, target = _images(seed)
+    more = torch.cat([target, torch.zeros_like(target[:1])])
+    added = torch.cat([logits, 5 * torch.randn_like(logits[:1])])
+    loss = losses.balanced_cross_entropy_with_logits
+    torch.testing.assert_close(
+        loss(added, more), loss(logits, target), rtol=1e-12, atol=0
+    )
+
+
+@few
+@given(seed=seeds)
+def test_balanced_losses_do_not_know_which_class_is_changed(seed: int) -> None:
+    logits, target = _images(seed)
+    for loss in (
+        losses.balanced_cross_entropy_with_logits,
+        losses.class_mean_bce_with_logits,
+    ):
+        torch.testing.assert_close(loss(-logits, 1 - target), loss(logits, target))
+
+
+@few
+@given(seed=seeds)
+@pytest.mark.parametrize("loss", ON_LOGITS)
+def test_ignored_pixels_are_as_if_they_were_cut_off(loss: Loss, seed: int) -> None:
+    logits, target = _images(seed)
+    padded = F.pad(target, (0, 2, 0, 1), value=255)
+    wide = F.pad(logits, (0, 2, 0, 1), value=3.0)
+    torch.testing.assert_close(loss(wide, padded), loss(logits, target))
+
+
+@few
+@given(seed=seeds)
+def test_equal_tversky_weights_are_dice_and_jaccard(seed: int) -> None:
+    logits, target = _images(seed)
+    tversky = losses.TverskyLoss
+    dice = losses.DiceLoss(smooth=0, from_logits=True)(logits, target)
+    half = tversky(0.5, 0.5, smooth=0, from_logits=True)(logits, target)
+    torch.testing.assert_close(half, dice)
+    rows = losses.DiceLoss(smooth=0, reduction="none", from_logits=True)(logits, target)
+    jaccard = tversky(1, 1, smooth=0, from_logits=True)(logits, target)
+    torch.testing.assert_close(jaccard, (2 * rows / (1 + rows)).mean())
+
+
+@few
+@given(seed=seeds)
+def test_lovasz_at_hard_predictions_is_the_jaccard_loss(seed: int) -> None:
+    logits, target = _images(seed)
+    hard = (logits > 0).double()
+    jaccard = losses.tversky_loss(hard, target, fp_weight=1, fn_weight=1, smooth=0)
+    torch.testing.assert_close(losses.lovasz_softmax_loss(hard, target), jaccard)
+
+
+# The package and its page
+
+
+def test_importing_the_losses_loads_torch_and_nothing_else_heavy() -> None:
+    others = "pandas", "scipy", "rasterio", "kornia_rs", "matplotlib", "rich", "typer"
+    code = (
+        f"import sys, cdstats.losses; print(sorted(set({others}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_example_of_the_training_page_learns_to_find_change() -> None:
+    page = (ROOT / "docs/training.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "training.md", "exec"), names)  # noqa: S102
+    assert names["f1"] > 0.9
+    assert names["loss"] < names["first_loss"] / 4
+
+
+def test_the_training_page_names_every_loss() -> None:
+    page = (ROOT / "docs/training.md").read_text()
+    public = [name for name in losses.__all__ if name.endswith(("Loss", "_loss"))]
+    assert [name for name in public if f"`{name}`" not in page] == []

@@ -1,0 +1,219 @@
+"""Path patterns: `{}`, named parts and wildcards, alone and on the command line."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+from cdstats.core.errors import UsageError
+from cdstats.io.patterns import Pattern, is_pattern
+
+FIXED = st.text("ab.-+()|^$#é _0", max_size=6)
+KEYS = st.text("ab.-+()|^$#é _0{", min_size=1, max_size=6)
+
+
+def write_mask(path: Path, changed: int) -> Path:
+    """A mask of 4 x 4 pixels, so many of them white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((4, 4), np.uint8)
+    values.flat[:changed] = 255
+    Image.fromarray(values).save(path)
+    return path
+
+
+def image_rows(*arguments: str) -> list[dict[str, str]]:
+    done = CliRunner().invoke(
+        app, ["ratio", *arguments, "--by", "image", "--format", "csv"]
+    )
+    assert done.exit_code == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def paths(*arguments: str) -> list[str]:
+    return [row["path"] for row in image_rows(*arguments)]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "parts"),
+    [
+        pytest.param("m/{}.png", "m/a_1.png", {"key": "a_1"}, id="key"),
+        pytest.param("m/{}.png", "m/sub/a.png", None, id="a key is one name"),
+        pytest.param("m/{}.png", "m/.png", None, id="a key is not empty"),
+        pytest.param("m/{}.png", "m/a.tif", None, id="another extension"),
+        pytest.param("m/{}.png", "x/m/a.png", None, id="from the start"),
+        pytest.param("m/{}_gt.png", "m/a_gt.png", {"key": "a"}, id="suffix"),
+        pytest.param("{}/{}.png", "a/a.png", {"key": "a"}, id="repeated key"),
+        pytest.param("{}/{}.png", "a/b.png", None, id="repeats that differ"),
+        pytest.param(
+            "{split}/label/{}.png",
+            "Train/label/a.png",
+            {"split": "Train", "key": "a"},
+            id="split",
+        ),
+        pytest.param(
+            "{model}/{}_{y}_{x}.png",
+            "bit/test_2_0_512.png",
+            {"model": "bit", "key": "test_2", "y": "0", "x": "512"},
+            id="crop",
+        ),
+        pytest.param("{}_{y}_{x}.png", "a_b_1.png", None, id="rows are numbers"),
+        pytest.param("m/*/{}.png", "m/x/a.png", {"key": "a"}, id="wildcard"),
+        pytest.param("m/*/{}.png", "m/x/y/a.png", None, id="a star is one folder"),
+        pytest.param("m/**/{}.png", "m/x/y/a.png", {"key": "a"}, id="two stars"),
+        pytest.param("m/**/{}.png", "m/a.png", {"key": "a"}, id="no folder between"),
+        pytest.param("m/a?/{}.png", "m/a1/b.png", {"key": "b"}, id="question mark"),
+        pytest.param("m.x/{}.png", "mox/a.png", None, id="a dot is a dot"),
+    ],
+)
+def test_a_pattern_names_parts_of_a_path(
+    text: str, path: str, parts: dict[str, str] | None
+) -> None:
+    assert Pattern(text).match(path) == parts
+
+
+@given(FIXED, KEYS, FIXED)
+def test_a_key_is_whatever_stands_between_the_fixed_parts(
+    before: str, key: str, after: str
+) -> None:
+    assert Pattern(f"{before}{{}}{after}").match(before + key + after) == {"key": key}
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        pytest.param("a/b/{}.png", "a/b", id="last folder"),
+        pytest.param("a/b_{}/c.png", "a", id="part of a folder's name"),
+        pytest.param("{}.png", ".", id="here"),
+        pytest.param("/{}.png", "/", id="root"),
+        pytest.param("a/*/{}.png", "a", id="above a wildcard"),
+    ],
+)
+def test_a_pattern_is_looked_for_below_its_fixed_folders(
+    text: str, folder: str
+) -> None:
+    assert Pattern(text).folder == folder
+
+
+@pytest.mark.parametrize("text", ["{}.png", "{split}/a.png", "{nonsense}.png"])
+def test_braces_make_a_pattern(text: str) -> None:
+    assert is_pattern(text)
+
+
+@pytest.mark.parametrize("text", ["a*.png", "a{b.png", "a}b{c.png", "[ab].png"])
+def test_other_signs_make_no_pattern(text: str) -> None:
+    assert not is_pattern(text)
+
+
+def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"\{folder\}.*\{split\}") as caught:
+        Pattern("{folder}/{}.png")
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_part_is_wrong_usage_on_the_command_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/{{city}}.png"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "{city}" in done.stderr
+    assert "{split}" in done.stderr
+
+
+def test_a_pattern_is_a_dataset_named_after_its_folder(tmp_path: Path) -> None:
+    write_mask(tmp_path / "oscd/paris/cm/cm.png", 1)
+    write_mask(tmp_path / "oscd/pisa/cm/cm.png", 2)
+    write_mask(tmp_path / "oscd/pisa/cm/other.png", 3)
+    rows = image_rows(f"{tmp_path}/oscd/{{}}/cm/cm.png")
+    assert [(row["dataset"], row["path"], row["changed"]) for row in rows] == [
+        ("oscd", "paris/cm/cm.png", "1"),
+        ("oscd", "pisa/cm/cm.png", "2"),
+    ]
+
+
+def test_a_pattern_names_the_split(tmp_path: Path) -> None:
+    for number, split in enumerate(["tier3", "Validation", "train"], start=1):
+        write_mask(tmp_path / split / "targets/a.png", number)
+    rows = image_rows(f"X={tmp_path}/{{split}}/targets/{{}}.png")
+    assert [(row["split"], row["changed"]) for row in rows] == [
+        ("train", "3"),
+        ("val", "2"),
+        ("tier3", "1"),
+    ]
+
+
+def test_a_pattern_reads_every_crop(tmp_path: Path) -> None:
+    for corner in ("0_0", "0_512", "512_0"):
+        write_mask(tmp_path / f"crops/test_2_{corner}.png", 1)
+    write_mask(tmp_path / "crops/test_2.png", 1)
+    assert paths(f"{tmp_path}/crops/{{}}_{{y}}_{{x}}.png") == [
+        "test_2_0_0.png",
+        "test_2_0_512.png",
+        "test_2_512_0.png",
+    ]
+
+
+def test_a_repeated_part_stands_for_the_same_text(tmp_path: Path) -> None:
+    for name in ("a/a-cm.png", "a/b-cm.png", "b/b-cm.png"):
+        write_mask(tmp_path / "set" / name, 1)
+    assert paths(f"{tmp_path}/set/{{}}/{{}}-cm.png") == ["a/a-cm.png", "b/b-cm.png"]
+
+
+def test_a_pattern_may_choose_folders_that_a_scan_leaves_out(tmp_path: Path) -> None:
+    write_mask(tmp_path / "set/label/a.png", 1)
+    write_mask(tmp_path / "set/A/a.png", 2)
+    assert paths(f"{tmp_path}/set/A/{{}}.png") == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("set/{}.png", id="folder"),
+        pytest.param("./set/{}.png", id="from here"),
+        pytest.param("set//{}.png", id="two slashes"),
+        pytest.param("set/./{}.png", id="a dot in the middle"),
+        pytest.param("set/../set/{}.png", id="up and down"),
+        pytest.param("NAME=./set/{}.png", id="named"),
+    ],
+)
+def test_every_spelling_of_a_folder_finds_the_same_files(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mask(tmp_path / "set/a.png", 1)
+    write_mask(tmp_path / "set/b.png", 2)
+    monkeypatch.chdir(tmp_path)
+    assert paths(text) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("text", ["{}.png", "./{}.png", "../set/{}.png"])
+def test_a_pattern_may_begin_where_one_stands(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mask(tmp_path / "set/a.png", 1)
+    monkeypatch.chdir(tmp_path / "set")
+    rows = image_rows(text)
+    assert [(row["dataset"], row["path"]) for row in rows] == [("set", "a.png")]
+
+
+def test_a_pattern_that_fits_nothing_shows_what_is_there(tmp_path: Path) -> None:
+    write_mask(tmp_path / "set/a_mask.png", 1)
+    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/set/{{}}_gt.png"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "matches no mask file" in done.stderr
+    assert "a_mask.png" in done.stderr
+
+
+def test_a_pattern_below_a_missing_folder_names_the_folder(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/none/{{}}.png"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"no folder {tmp_path}/none" in done.stderr
+
+
+def test_a_file_whose_name_has_braces_is_a_file(tmp_path: Path) -> None:
+    mask = write_mask(tmp_path / "set/{}.png", 3)
+    write_mask(tmp_path / "set/b.png", 1)
+    assert [row["changed"] for row in image_rows(str(mask))] == ["3"]

@@ -1,0 +1,212 @@
+"""Real masks of public datasets, each counted exactly as known from outside.
+
+The masks may not be redistributed, so they lie beside the checkout.
+"""
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+
+REAL = Path(__file__).parents[2] / "shared" / "real_masks"
+COUNTS = ("width", "height", "changed", "unchanged", "ignored")
+PAIR = " + unchanged.bmp"
+
+pytestmark = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"the real masks are not at {REAL}"
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Masks that a user would count in one run.
+
+    Attributes:
+        place: Path, glob or pattern below the folder of real masks.
+        options: Rule options that their encoding needs; none where it is found.
+        folder: What the paths of the rows are relative to.
+        rows: Masks among them whose true counts are known for these options.
+    """
+
+    place: str
+    rows: int
+    options: str = ""
+    folder: str = ""
+
+    def path_of(self, row: dict[str, str]) -> str:
+        return f"{self.folder or self.place}/{row['path']}"
+
+    def __str__(self) -> str:
+        return " ".join([self.place, *self.options.split()])
+
+
+FAMILIES = [
+    Family("cdd_jpeg/CDD", 1, "--changed >0 --unchanged 0"),
+    Family("cdnet2014", 300, "--preset cdnet2014"),
+    Family("sbi2015", 159, "--preset sbi2015"),
+    Family("ucsd_bgs", 89),
+    Family("dsifn_256", 5),
+    Family("dsifn_256/predict_*", 30, folder="dsifn_256"),
+    Family("levir_crops_256", 5),
+    Family("levir_crops_256/predict_*", 18, folder="levir_crops_256"),
+    Family("levir_crops_256/output_STANet", 2),
+    Family("levir_full_1024", 2),
+    Family("levir_full_1024/pred", 2),
+    Family("levir_patch_errormap/paper/images", 4),
+    Family("oscd", 7, "--preset oscd-tif"),
+    Family("oscd", 7, "--preset oscd-png"),
+    Family("paddlers_ssmt/binary_gt.bmp", 1, folder="paddlers_ssmt"),
+    Family("sar_sanfrancisco/pic/{}_gt.bmp", 1, folder="sar_sanfrancisco/pic"),
+    Family("sztaki_airchange", 6),
+    Family("s2_mine_geotiff/data", 2),
+    Family("xview2_damage/output/dmg", 2, "--preset xbd-post"),
+    Family("xview2_damage/output/loc", 2, "--band 1"),
+    Family("xview2_targets_synthetic", 2, "--preset xbd-post"),
+    Family("xview2_targets_synthetic", 4, "--changed 2,3,4 --unchanged rest"),
+    Family("landsat_partial/Taizhou", 1, "--preset partial-pair"),
+    Family("landsat_partial/Taizhou/pred", 5),
+    Family("landsat_partial/Taizhou/change.bmp", 1, folder="landsat_partial/Taizhou"),
+    Family(
+        "landsat_partial/Taizhou/unchanged.bmp", 1, folder="landsat_partial/Taizhou"
+    ),
+]
+VALUE_PAIRS = [(255, 0), (1, 2), (3, 4), (85, 50), (170, 0)]
+"""Values counted at once: changed and unchanged; the others are ignored."""
+
+
+def count(*arguments: str) -> list[dict[str, str]]:
+    """Image rows of a run without a failure."""
+    options = ["--by", "image", "--format", "csv"]
+    done = CliRunner().invoke(app, ["ratio", *arguments, *options])
+    assert done.exit_code == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+@cache
+def expected() -> dict[str, dict[str, str]]:
+    with (REAL / "expected.csv").open(newline="", encoding="utf-8") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
+
+
+@cache
+def value_counts() -> dict[str, dict[int, int]]:
+    counts: dict[str, dict[int, int]] = defaultdict(dict)
+    with (REAL / "value_counts.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            counts[row["path"]][int(row["value"])] = int(row["pixels"])
+    return counts
+
+
+def only(row: dict[str, str]) -> dict[str, str]:
+    return {name: row[name] for name in COUNTS}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_real_masks_have_their_true_counts(family: Family) -> None:
+    rows = count(str(REAL / family.place), *family.options.split())
+    found = {family.path_of(row): only(row) for row in rows}
+    assert len(found) == len(rows) == family.rows
+    assert found == {path: only(expected()[path]) for path in found}
+
+
+def test_every_known_mask_is_counted_by_one_of_the_families() -> None:
+    found = {
+        family.path_of(row)
+        for family in FAMILIES
+        for row in count(str(REAL / family.place), *family.options.split())
+    }
+    assert found == set(expected())
+
+
+def test_the_image_rows_written_to_a_file_are_exact_too(tmp_path: Path) -> None:
+    places = [f"{name}={REAL / name}" for name in ("ucsd_bgs", "sztaki_airchange")]
+    table = tmp_path / "images.csv"
+    done = CliRunner().invoke(app, ["ratio", *places, "--csv", str(table)])
+    assert done.exit_code == 0, done.stderr
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = {f"{row['dataset']}/{row['path']}": only(row) for row in rows}
+    assert len(found) == 95
+    assert found == {path: only(expected()[path]) for path in found}
+
+
+@pytest.mark.parametrize("values", VALUE_PAIRS, ids=str)
+@pytest.mark.parametrize("banded", [False, True], ids=["one band", "band 1 of three"])
+def test_every_stored_value_is_counted_exactly(
+    values: tuple[int, int], banded: bool, tmp_path: Path
+) -> None:
+    truth = {
+        path: counts
+        for path, counts in value_counts().items()
+        if path.startswith("xview2_damage") == banded
+    }
+    (tmp_path / "list.txt").write_text("".join(f"{REAL / path}\n" for path in truth))
+    changed, unchanged = values
+    rule = ["--changed", str(changed), "--unchanged", str(unchanged)]
+    band = ["--band", "1"] if banded else []
+    rows = count(f"@{tmp_path}/list.txt", *rule, "--ignore", "rest", *band)
+    assert {str(REAL / path) for path in truth} == {row["path"] for row in rows}
+    wrong = {
+        row["path"]: (row["changed"], row["unchanged"], row["pixels"])
+        for row in rows
+        for counts in [truth[Path(row["path"]).relative_to(REAL).as_posix()]]
+        if int(row["changed"]) != counts.get(changed, 0)
+        or int(row["unchanged"]) != counts.get(unchanged, 0)
+        or int(row["pixels"]) != sum(counts.values())
+    }
+    assert wrong == {}
+
+
+def test_the_value_pairs_cover_every_stored_value() -> None:
+    stored = {value for counts in value_counts().values() for value in counts}
+    assert stored == {value for pair in VALUE_PAIRS for value in pair}
+
+
+def test_oscd_is_refused_until_one_of_its_two_codings_is_chosen() -> None:
+    done = CliRunner().invoke(app, ["ratio", str(REAL / "oscd")])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--preset oscd-png or --preset oscd-tif" in done.stderr
+
+
+def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
+    done = CliRunner().invoke(
+        app, ["ratio", str(REAL / "cdd_jpeg/CDD"), "--preset", "cdd", "--by", "dataset"]
+    )
+    assert done.exit_code == 1
+    assert "00000.jpg: holds 0 (37,681 pixels" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "preset"), [("cdnet2014", "cdnet2014"), ("sbi2015", "sbi2015")]
+)
+def test_grey_codes_are_refused_with_the_preset_that_knows_them(
+    place: str, preset: str
+) -> None:
+    done = CliRunner().invoke(app, ["ratio", str(REAL / place), "--format", "csv"])
+    assert done.exit_code == 1
+    assert f"--preset {preset}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("levir_full_1024/A/test_1.png", id="aerial image"),
+        pytest.param("cdd_jpeg/CDD/train/A/00000.jpg", id="satellite image"),
+        pytest.param("landsat_partial/Taizhou/taizhou2000.jpg", id="JPEG image"),
+        pytest.param(
+            "levir_patch_errormap/sample/unet_probability_heatmap.png", id="heat map"
+        ),
+    ],
+)
+def test_a_photograph_is_refused_as_no_mask(path: str) -> None:
+    done = CliRunner().invoke(app, ["ratio", str(REAL / path), "--format", "csv"])
+    assert done.exit_code == 1
+    assert "looks like an image, not a mask" in done.stderr
+    assert "Traceback" not in done.stderr
