@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _MOST_DIFFERENCES: Final = 50
 _COLUMNS: Final = (
-    *("dataset", "split", "published_dataset", "published_changed"),
-    *("published_unchanged", "published_change_ratio"),
+    *("dataset", "split"),
+    *("published_changed", "published_unchanged", "published_change_ratio"),
     *("changed_difference", "unchanged_difference"),
 )
 
@@ -63,7 +63,8 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
         return
     console.print()
     print_records(console, rows, _COLUMNS)
-    for note in dict.fromkeys(f"{row.status}: {row.source}" for row in rows):
+    sources = (f"{r.published_dataset}, {r.status}: {r.source}" for r in rows)
+    for note in dict.fromkeys(sources):
         console.print(note, style="dim", markup=False)
 
 

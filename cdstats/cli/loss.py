@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli import options
+from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
-from cdstats.cli.outputs import refuse_inputs
 from cdstats.cli.score_outputs import ScoreBy, ScoreOutputs
 from cdstats.core.errors import UsageError
 from cdstats.report.tables import Format
@@ -152,9 +152,9 @@ def loss(
                 progress=progress,
             )
     outputs.show_messages(run, beta, quiet)
-    outputs.write(run)
+    written = outputs.write(run)
     outputs.print(run)
-    raise typer.Exit(_exit_code(run, max_failed))
+    raise typer.Exit(int(not written or _has_failed(run, max_failed)))
 
 
 def _batch(text: str) -> int | None:
@@ -165,5 +165,5 @@ def _batch(text: str) -> int | None:
     return int(text)
 
 
-def _exit_code(run: LossRun, max_failed: int) -> int:
-    return int(run.failed > max_failed or not run.has_valid)
+def _has_failed(run: LossRun, max_failed: int) -> bool:
+    return run.failed > max_failed or not run.has_valid

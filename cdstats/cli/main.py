@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,9 +69,32 @@ def main(
 
 def run() -> None:
     """Run the command line; names that are not valid text are printed escaped."""
+    if sys.stdout is None:  # closed by the shell: >&-
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         _escape_errors(stream)
-    app()
+    try:
+        _run_and_flush()
+    except OSError as error:
+        sys.exit(_unprinted(error))
+
+
+def _run_and_flush() -> None:
+    """Run the command line; a full disk shows now, not when Python ends."""
+    try:
+        app()
+    finally:
+        sys.stdout.flush()
+
+
+def _unprinted(error: OSError) -> int:
+    """Tell why results were not printed, unless their reader has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        place = error.filename or "standard output"
+        reason = (error.strerror or str(error)).lower()
+        typer.echo(f"error: {place}: {reason}", err=True)
+    return 1
 
 
 def _escape_errors(stream: Any) -> None:  # noqa: ANN401 - a captured stream may differ

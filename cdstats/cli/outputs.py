@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import cdstats
+from cdstats.cli.files import write_all
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord, columns
-from cdstats.io.signatures import file_format
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, image_columns, summary_columns
-from cdstats.report.files import write_whole
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from cdstats.core.records import Record
     from cdstats.scan.ratio import RatioResult
@@ -46,23 +44,6 @@ def summary_format(path: Path) -> Format:
             f"{', '.join(SUMMARY_FORMATS)}"
         )
     return kind
-
-
-def refuse_inputs(
-    outputs: Sequence[Path | None], inputs: Sequence[str | Path | None]
-) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        UsageError: If an output is an input or a file in a format of masks, or its
-            folder is not there.
-    """
-    given = [Path(str(text).removeprefix("@")) for text in inputs if text]
-    for path in filter(None, outputs):
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise UsageError(f"{path}: cannot be written: no such folder, or a folder")
-        if path.exists() and (_same(path, given) or _is_mask(path)):
-            raise UsageError(f"{path}: would overwrite an input; choose another name")
 
 
 class By(Enum):
@@ -120,14 +101,16 @@ class Outputs:
         rows = result.datasets
         return [row for row in rows if self.by is not By.DATASET or row.split == ALL]
 
-    def write(self, result: RatioResult) -> None:
-        """Write the files that were asked for."""
+    def write(self, result: RatioResult) -> bool:
+        """Write the files that were asked for; whether all are written."""
+        texts: dict[Path, str] = {}
         if self.csv:
             rows = self.images(result)
-            write_whole(self.csv, tables.to_csv(rows, columns(ImageRecord)))
+            texts[self.csv] = tables.to_csv(rows, columns(ImageRecord))
         if self.summary:
             kind = summary_format(self.summary)
-            write_whole(self.summary, _summary_text(result, kind))
+            texts[self.summary] = _summary_text(result, kind)
+        return write_all(texts)
 
     def print(self, result: RatioResult) -> None:
         """Print the results to standard output."""
@@ -192,12 +175,3 @@ def _summary_text(result: RatioResult, kind: Format) -> str:
     if kind is Format.CSV:
         return tables.to_csv(result.datasets, columns(SummaryRecord))
     return _paper_text(kind, result.datasets, None, result)
-
-
-def _same(path: Path, others: Sequence[Path]) -> bool:
-    return any(other.exists() and os.path.samefile(path, other) for other in others)  # noqa: PTH121
-
-
-def _is_mask(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file_format(file.read(16)) is not None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli import options
+from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
-from cdstats.cli.outputs import By, Outputs, Sort, refuse_inputs
+from cdstats.cli.outputs import By, Outputs, Sort
 from cdstats.core.errors import UsageError
 from cdstats.report.tables import Format
 
@@ -96,10 +97,11 @@ def ratio(
     else:
         raise UsageError("no masks named: give a PATH, or --from FILE.csv")
     show_messages(result.messages, result.images, quiet)
-    outputs.write(result)
+    written = outputs.write(result)
     outputs.print(result)
     differs = compare(result, reference, output_format) if reference else False
-    raise typer.Exit(int(differs or _has_failed(result, max_failed)))
+    done = written and not differs and not _has_failed(result, max_failed)
+    raise typer.Exit(int(not done))
 
 
 def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> None:

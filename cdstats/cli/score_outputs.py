@@ -7,13 +7,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import cdstats
+from cdstats.cli.files import write_all
 from cdstats.cli.outputs import MOST_IMAGES, summary_format
 from cdstats.core.errors import UsageError
 from cdstats.core.records import columns as columns_of
 from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, model_columns, score_columns
-from cdstats.report.files import write_whole
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
@@ -76,18 +76,19 @@ class ScoreOutputs:
         ]
         show_failures(messages, failures, quiet)
 
-    def write(self, run: LossRun) -> None:
-        """Write the files that were asked for."""
+    def write(self, run: LossRun) -> bool:
+        """Write the files that were asked for; whether all are written."""
+        texts: dict[Path, str] = {}
         if self.csv:
-            rows = tables.to_csv(run.images, _image_columns(run.images))
-            write_whole(self.csv, rows)
+            texts[self.csv] = tables.to_csv(run.images, _image_columns(run.images))
         if self.summary:
-            kind = summary_format(self.summary)
-            if kind is Format.JSON:
-                text = tables.json_text({"models": [_model(m) for m in run.models]})
-            else:
-                text = self._table_text(kind, [m.dataset for m in run.models], None)
-            write_whole(self.summary, text)
+            texts[self.summary] = self._summary_text(run, summary_format(self.summary))
+        return write_all(texts)
+
+    def _summary_text(self, run: LossRun, kind: Format) -> str:
+        if kind is Format.JSON:
+            return tables.json_text({"models": [_model(m) for m in run.models]})
+        return self._table_text(kind, [m.dataset for m in run.models], None)
 
     def print(self, run: LossRun) -> None:
         """Print the results to standard output."""

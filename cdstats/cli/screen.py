@@ -36,19 +36,20 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, int], None] | None
     bar = Progress(
         TextColumn("counting"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} files"),
+        TextColumn("{task.fields[files]} files"),
         TextColumn("{task.fields[speed]:,.0f} Mpx/s"),
         TimeRemainingColumn(compact=True),
         console=messages_console(),
         transient=True,
     )
     with bar:
-        task = bar.add_task("counting", total=None, speed=0.0)
+        task = bar.add_task("counting", total=None, files="0", speed=0.0)
 
         def show(done: int, total: int, pixels: int) -> None:
             elapsed = bar.tasks[0].elapsed or 1e-9
             speed = pixels / elapsed / 1e6
-            bar.update(task, completed=done, total=total, speed=speed)
+            files = f"{done:,}/{total:,}"
+            bar.update(task, completed=done, total=total, files=files, speed=speed)
 
         yield show
 

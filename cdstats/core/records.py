@@ -65,9 +65,11 @@ class ImageRecord:
             rule: The rule that gave the labels.
 
         Raises:
-            ValueError: If the counts do not add up to width x height.
+            ValueError: If the counts do not add up to width x height, or one is
+                negative.
         """
-        if counts.pixels != size[0] * size[1]:
+        least = min(*size, counts.changed, counts.unchanged, counts.ignored)
+        if least < 0 or counts.pixels != size[0] * size[1]:
             raise ValueError(
                 f"{place[2]}: {counts} does not fill {size[0]} x {size[1]}"
             )
@@ -173,9 +175,7 @@ def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> Summar
         beta=imbalance.beta(changed, unchanged),
         pos_weight=imbalance.pos_weight(changed, unchanged),
         mean_image_change_fraction=_mean(fractions),
-        median_image_change_fraction=statistics.median(fractions)
-        if fractions
-        else None,
+        median_image_change_fraction=_median(fractions),
         rule=_common([row.rule for row in ok], MIXED) or "",
         width=_common([row.width for row in ok], None),
         height=_common([row.height for row in ok], None),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_CHUNK: Final = 1 << 20
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
@@ -44,10 +47,17 @@ def npy_array(path: Path) -> NDArray[Any]:
         DataError: If the file is damaged or holds objects.
     """
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # noqa: BLE001 - a damaged header raises many kinds
         raise DataError(_load_text(error)) from None
-    return array
+    if isinstance(array, np.memmap):
+        ends = array.offset + array.nbytes
+        if ends != path.stat().st_size:
+            raise DataError(
+                f"NPY file is damaged: its header tells of {ends:,} bytes, the file "
+                f"holds {path.stat().st_size:,}"
+            )
+    return np.asarray(array)
 
 
 def npz_array(path: Path, key: str) -> NDArray[Any]:
@@ -57,11 +67,8 @@ def npz_array(path: Path, key: str) -> NDArray[Any]:
         DataError: As `open_npz`.
     """
     entry = _open_entry(path, key)
-    try:
-        with entry.archive.open(entry.name) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise DataError(f"NPZ file is damaged: {error}") from None
+    with _damage(), entry.archive.open(entry.name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _slices(stack: NDArray[Any]) -> ReadRows:
@@ -103,20 +110,46 @@ def has_array(path: Path, key: str) -> bool:
 
 
 def _entries(path: Path) -> dict[str, _Entry]:
-    try:
+    with _damage():
         archive = zipfile.ZipFile(path)
         return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turns what NumPy and the archive say of a damaged file into a `DataError`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damage raises many kinds
         raise DataError(f"NPZ file is damaged: {error}") from None
+
+
+def _verify(entry: _Entry) -> None:
+    """Unpack an array once to its end, so that its check sum is known to hold.
+
+    Raises:
+        DataError: If it does not, or the array is longer or shorter than its header.
+    """
+    with _damage(), entry.archive.open(entry.name) as file:
+        unpacked = 0
+        while part := file.read(_CHUNK):
+            unpacked += len(part)
+    if unpacked != entry.start + math.prod(entry.shape) * entry.dtype.itemsize:
+        raise DataError(
+            "NPZ file is damaged: an array is not as long as its header says"
+        )
 
 
 def _open_entry(path: Path, key: str) -> _Entry:
     entry = _choose(_entries(path), key)
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
+    _verify(entry)
     return entry
 
 
@@ -170,11 +203,9 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
         if not opened:
             opened.append(entry.archive.open(entry.name))
         size = entry.dtype.itemsize * width
-        try:
+        with _damage():
             opened[0].seek(entry.start + (number * height + start) * size)
             data = opened[0].read((stop - start) * size)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise DataError(f"NPZ file is damaged: {error}") from None
         if len(data) < (stop - start) * size:
             raise DataError(f"NPZ file is cut short: {entry.name} ends too early")
         return np.frombuffer(data, entry.dtype).reshape(stop - start, width)

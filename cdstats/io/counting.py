@@ -72,6 +72,8 @@ def count_file(
 
 def _count_image(image: OpenImage, edges: Edges | None) -> Counted:
     size = (image.width, image.height)
+    if edges is not None and isinstance(image.nodata, (int, float)):
+        edges = tuple(sorted({*edges, image.nodata}))
     try:
         counts = ValueCounts()
         for block in image.blocks():

@@ -71,18 +71,20 @@ def _png_by_gdal(
     """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
     alpha = header.channels in (2, 4)
     source = Source(str(path), "PNG", data)
-    raster = open_raster(source, band, alpha_band=header.channels if alpha else None)
+    deep = header.colour == png.RGB
+    raster = open_raster(
+        source,
+        band,
+        alpha_band=header.channels if alpha else None,
+        hidden_colour=header.transparent_key if deep else None,
+    )
 
     def blocks() -> Iterator[Block]:
         for block in raster.blocks():
-            plain = _png_block(block.values, header, None, block.row, block.column)
-            yield (
-                plain
-                if plain.hidden is not None
-                else Block(
-                    block.row, block.column, plain.values, block.hidden, block.half
-                )
-            )
+            plain = block
+            if block.hidden is None and not deep:
+                plain = _png_block(block.values, header, None, block.row, block.column)
+            yield plain
 
     return _png_image(header, blocks)
 

@@ -11,6 +11,7 @@ import math
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -18,11 +19,11 @@ import numpy as np
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.palettes import Colour, expand, names
+from cdstats.io.palettes import Colour, expand, is_grey, names
+from cdstats.io.tiff import check_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
@@ -49,15 +50,26 @@ class Source:
         path: The file, or a page of it in GDAL's notation.
         driver: The one driver that may read it.
         data: The file's bytes, if they have been read.
+        is_page: Whether the path is that of a page.
     """
 
     path: str
     driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
     data: bytes | None = None
+    is_page: bool = False
+
+    @property
+    def place(self) -> Path | str:
+        """What GDAL is given: a file's name is never taken for an address."""
+        return self.path if self.is_page else Path(self.path).absolute()
 
 
 def open_raster(
-    source: Source, band: int | None, *, alpha_band: int | None = None
+    source: Source,
+    band: int | None,
+    *,
+    alpha_band: int | None = None,
+    hidden_colour: tuple[int, ...] | None = None,
 ) -> OpenImage:
     """Open a single image that GDAL reads.
 
@@ -65,12 +77,14 @@ def open_raster(
         source: The file.
         band: The band to read, counted from 1; None for the only one.
         alpha_band: The band that holds opacity, where the file does not say so itself.
+        hidden_colour: The values of all bands that make a pixel transparent.
 
     Raises:
         DataError: If the file cannot be opened or its bands need a choice.
     """
     with _opened(source) as dataset:
-        return _describe(dataset, "", source, band, alpha_band)
+        choice = _Choice(band, alpha_band, hidden_colour)
+        return _describe(dataset, "", source, choice)
 
 
 def open_tiff(path: Path, band: int | None) -> list[OpenImage]:
@@ -79,35 +93,41 @@ def open_tiff(path: Path, band: int | None) -> list[OpenImage]:
     Raises:
         DataError: If the file cannot be opened or its bands need a choice.
     """
+    check_tiff(path)
     source = Source(str(path), "GTiff")
     with _opened(source) as dataset:
-        pages = len(dataset.subdatasets)
-        if pages < 2:
-            return [_describe(dataset, "", source, band, None)]
-    return [_open_page(path, page, band) for page in range(pages)]
+        pages = list(dataset.subdatasets)
+        if len(pages) < 2:
+            return [_describe(dataset, "", source, _Choice(band))]
+    return [_open_page(page, number, band) for number, page in enumerate(pages)]
 
 
-def _open_page(path: Path, page: int, band: int | None) -> OpenImage:
-    source = Source(f"GTIFF_DIR:{page + 1}:{path}", "GTiff")
+def _open_page(page: str, number: int, band: int | None) -> OpenImage:
+    source = Source(page, "GTiff", is_page=True)
     with _opened(source) as dataset:
-        return _describe(dataset, f"#{page}", source, band, None)
+        return _describe(dataset, f"#{number}", source, _Choice(band))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the caller knows of the bands; see `open_raster`."""
+
+    band: int | None
+    alpha_band: int | None = None
+    hidden_colour: tuple[int, ...] | None = None
 
 
 def _describe(
-    dataset: DatasetReader,
-    member: str,
-    source: Source,
-    band: int | None,
-    alpha_band: int | None,
+    dataset: DatasetReader, member: str, source: Source, choice: _Choice
 ) -> OpenImage:
-    layout = _Layout(dataset, band, alpha_band)
+    layout = _Layout(dataset, choice)
     return OpenImage(
         member,
         dataset.width,
         dataset.height,
         "TIFF" if source.driver == "GTiff" else source.driver,
-        lambda: _blocks(source, band, alpha_band),
-        nodata=_nodata(dataset, layout.bands[0]),
+        lambda: _blocks(source, choice),
+        nodata=_nodata(dataset, layout),
         palette=names(layout.colours) if layout.colours else None,
     )
 
@@ -121,7 +141,7 @@ def _opened(source: Source) -> Iterator[DatasetReader]:
     with ExitStack() as stack:
         with _quiet(source):
             if source.data is None:
-                dataset = rasterio.open(source.path, driver=source.driver)
+                dataset = rasterio.open(source.place, driver=source.driver)
             else:
                 memory = stack.enter_context(MemoryFile(source.data))
                 dataset = memory.open(driver=source.driver)
@@ -146,6 +166,8 @@ def _quiet(source: Source) -> Iterator[None]:
             raise DataError(
                 f"cannot be decoded: {_cause(error, source.path)}"
             ) from None
+        except UnicodeEncodeError:
+            raise DataError("has a name that is no valid text; rename it") from None
 
 
 def _cause(error: Exception, path: str) -> str:
@@ -160,10 +182,11 @@ def _cause(error: Exception, path: str) -> str:
 class _Layout:
     """Which bands of a dataset hold values, which one opacity, and how to read them."""
 
-    def __init__(
-        self, dataset: DatasetReader, band: int | None, alpha_band: int | None
-    ) -> None:
+    def __init__(self, dataset: DatasetReader, choice: _Choice) -> None:
         from rasterio.enums import ColorInterp, MaskFlags
+
+        band, alpha_band = choice.band, choice.alpha_band
+        self.hidden_colour = choice.hidden_colour
 
         kinds = dataset.colorinterp
         marked = next(
@@ -196,7 +219,8 @@ class _Layout:
 def _palette(dataset: DatasetReader, band: int) -> list[Colour]:
     """The colours of a band; none for a 1-bit TIFF, whose palette a reader adds."""
     one_bit = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
-    if dataset.driver == "PNG" or (dataset.driver == "GTiff" and one_bit):
+    white = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    if dataset.driver == "PNG" or (dataset.driver == "GTiff" and (one_bit or white)):
         return []
     try:
         table = dataset.colormap(band)
@@ -205,21 +229,23 @@ def _palette(dataset: DatasetReader, band: int) -> list[Colour]:
     return [tuple(table[i][:3]) for i in sorted(table)]
 
 
-def _nodata(dataset: DatasetReader, band: int) -> Value | None:
+def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
     """The declared nodata value; a PNG's is transparency and read as such."""
-    nodata = dataset.nodatavals[band - 1]
+    nodata = dataset.nodatavals[layout.bands[0] - 1]
     if nodata is None or dataset.driver == "PNG":
         return None
     if math.isnan(nodata):
         return NAN
-    return int(nodata) if float(nodata).is_integer() else float(nodata)
+    value = int(nodata) if float(nodata).is_integer() else float(nodata)
+    if is_grey(layout.colours) and value in range(len(layout.colours)):
+        # The values are expanded to greys, so this one is too.
+        return layout.colours[int(value)][0]
+    return value
 
 
-def _blocks(
-    source: Source, band: int | None, alpha_band: int | None
-) -> Iterator[Block]:
+def _blocks(source: Source, choice: _Choice) -> Iterator[Block]:
     with _opened(source) as dataset:
-        layout = _Layout(dataset, band, alpha_band)
+        layout = _Layout(dataset, choice)
         for window in windows(dataset.width, dataset.height, *dataset.block_shapes[0]):
             with _quiet(source):
                 block = _read(dataset, layout, window)
@@ -254,7 +280,11 @@ def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
         hidden, half = split_opacity(dataset.read(layout.alpha, window=window))
     elif layout.masked:
         hidden = dataset.read_masks(layout.bands[0], window=window) == 0
-    return Block(window.row_off, window.col_off, _values(values, layout), hidden, half)
+    elif layout.hidden_colour is not None:
+        key = np.array(layout.hidden_colour).reshape(-1, 1, 1)
+        hidden = (dataset.read(window=window) == key).all(axis=0)
+    shown = _values(values, layout, hidden)
+    return Block(window.row_off, window.col_off, shown, hidden, half)
 
 
 def split_opacity(
@@ -265,13 +295,20 @@ def split_opacity(
     return alpha == 0, (alpha != 0) & (alpha != full)
 
 
-def _values(bands: NDArray[Any], layout: _Layout) -> NDArray[Any]:
+def _values(
+    bands: NDArray[Any], layout: _Layout, hidden: NDArray[np.bool_] | None
+) -> NDArray[Any]:
     """The values of a window: one band, colours, or bands that are all the same."""
     if len(bands) == 1:
         return expand(bands[0], layout.colours) if layout.colours else bands[0]
     if layout.is_colour:
         return np.moveaxis(bands, 0, -1)
-    if not (bands == bands[0]).all():
+    same = bands == bands[0]
+    if bands.dtype.kind == "f":
+        same |= np.isnan(bands) & np.isnan(bands[0])
+    if hidden is not None:
+        same |= hidden
+    if not same.all():
         raise DataError(
             f"{len(bands)} bands with different content; choose one with --band"
         )

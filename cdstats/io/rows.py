@@ -35,9 +35,12 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     """The rows of a CSV text by column.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or it is no CSV.
     """
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     if not rows:
         raise ValueError("it holds no row")
     return rows
@@ -54,16 +57,48 @@ def parse_record(
         leave_out: Fields that are no columns.
 
     Raises:
-        ValueError: If a column is missing or holds no number.
+        ValueError: If a column is missing or holds what its field cannot.
     """
     wanted = [field for field in fields(kind) if field.name not in leave_out]
-    missing = [field.name for field in wanted if field.name not in row]
-    if missing:
-        raise ValueError(f"it has no column {missing[0]!r}")
-    return kind(**{f.name: _value(str(f.type), row[f.name]) for f in wanted})
+    cells = {f.name: _value(str(f.type), row[f.name]) for f in wanted if f.name in row}
+    return checked_record(kind, cells, leave_out)
 
 
-def _value(annotation: str, text: str) -> Any:  # noqa: ANN401 - as annotated
+def checked_record(
+    kind: type[Row], values: Mapping[str, Any], leave_out: Collection[str] = ()
+) -> Row:
+    """A record from values by column; columns that it does not know are left out.
+
+    Args:
+        kind: The class of the record.
+        values: Its values.
+        leave_out: Fields that are no columns.
+
+    Raises:
+        ValueError: If a column is missing or holds what its field cannot.
+    """
+    wanted = [field for field in fields(kind) if field.name not in leave_out]
+    for field in wanted:
+        if field.name not in values:
+            raise ValueError(f"it has no column {field.name!r}")
+        if not _fits(str(field.type), values[field.name]):
+            raise ValueError(f"{field.name} is {values[field.name]!r}")
+    return kind(**{field.name: values[field.name] for field in wanted})
+
+
+def _fits(annotation: str, value: object) -> bool:
+    if value is None:
+        return annotation.endswith("None")
+    if annotation.startswith("int"):
+        return type(value) is int
+    if annotation.startswith("float"):
+        return type(value) in (int, float)
+    return isinstance(value, str)
+
+
+def _value(annotation: str, text: str | None) -> Any:  # noqa: ANN401 - as annotated
+    if text is None:
+        return None
     if annotation.startswith(("int", "float")) and text == "":
         return None
     if annotation.startswith("int"):

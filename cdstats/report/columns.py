@@ -22,6 +22,11 @@ _HEADINGS: Final = {
     "change_fraction": "Change\nfraction",
     "beta": "Beta",
     "pos_weight": "pos_weight",
+    "published_changed": "Published\nchanged",
+    "published_unchanged": "Published\nunchanged",
+    "published_change_ratio": "Published\nratio",
+    "changed_difference": "Changed\ndifference",
+    "unchanged_difference": "Unchanged\ndifference",
 }
 _SCORE_HEADINGS: Final = {
     "precision_pooled": "P",
@@ -40,6 +45,8 @@ _FRACTIONS: Final = (
     "mean_image_change_fraction",
     "median_image_change_fraction",
 )
+_LABELS: Final = ("changed", "unchanged", "ignore")
+"""Columns that hold pixels, or a rule where their field is a text."""
 _LEFT: Final = frozenset(
     (
         *("name", "dataset", "split", "path", "rule", "status", "reason", "source"),
@@ -49,20 +56,32 @@ _LEFT: Final = frozenset(
 )
 
 
-def heading(column: str) -> str:
+def heading(column: str, kind: type[Record] | None = None) -> str:
     r"""The heading of a column, broken where a narrow table breaks it.
+
+    Args:
+        column: The name of the column.
+        kind: The kind of rows, which tells counts from rules.
 
     Example:
         >>> heading("change_ratio"), heading("without_change")
         ('Changed/\nunchanged', 'Without change')
     """
+    if _holds_rule(column, kind):
+        return column.capitalize()
     known = _HEADINGS.get(column) or _SCORE_HEADINGS.get(column)
     return known or column.replace("_", " ").capitalize()
 
 
-def is_text(column: str) -> bool:
+def is_text(column: str, kind: type[Record] | None = None) -> bool:
     """Whether a column is aligned to the left."""
-    return column in _LEFT
+    return column in _LEFT or _holds_rule(column, kind)
+
+
+def _holds_rule(column: str, kind: type[Record] | None) -> bool:
+    if kind is None or column not in _LABELS:
+        return False
+    return str(kind.__dataclass_fields__[column].type) == "str"
 
 
 def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a record
@@ -82,11 +101,9 @@ def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a recor
 
 
 def column_value(record: Record, name: str) -> Any:  # noqa: ANN401 - any column
-    """The value of a column: a field of a record, or one of its further losses."""
-    if name in record.__dataclass_fields__:
-        return getattr(record, name)
+    """The value of a column: what a record knows, or one of its further losses."""
     losses: Mapping[str, float | None] = getattr(record, "losses", {})
-    return losses.get(name)
+    return losses[name] if name in losses else getattr(record, name, None)
 
 
 def printable(text: str) -> str:

@@ -56,5 +56,7 @@ def print_preset(preset: Preset) -> None:
         value = getattr(preset, field.name)
         if value not in ("", None, (), False):
             shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-            grid.add_row(Text(heading(field.name), style="bold"), Text(shown))
+            grid.add_row(
+                Text(heading(field.name, type(preset)), style="bold"), Text(shown)
+            )
     results_console().print(grid)

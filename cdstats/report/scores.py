@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cdstats.core.score_records import DatasetScore
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
+_ROOMY = 90
+"""Signs of a line from which columns stand apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,39 +63,42 @@ def print_scores(
     trivial: Sequence[LossLine],
 ) -> None:
     """Print the metrics and losses of one model."""
-    title = f"{printable(dataset.model)}: " if dataset.model else ""
-    console.print(Text(f"{title}{metrics_text(dataset)}", style="bold"))
+    if dataset.model:
+        console.print(Text(printable(dataset.model), style="bold"))
+    console.print(Text(metrics_text(dataset), style="bold"))
+    console.print(_losses_table(dataset, lines, console.width), crop=False)
+    if trivial:
+        head = "for reference, mean BCE and class-mean BCE of"
+        console.print(Text(head, style="dim"))
+    for line in trivial:
+        text = f"  {line.label}: {_number(line.mean)}, {_number(line.total)}"
+        console.print(Text(text, style="dim"))
+
+
+def _losses_table(
+    dataset: DatasetScore, lines: Sequence[LossLine], width: int
+) -> Table:
+    narrow = width < _ROOMY
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         show_edge=False,
         collapse_padding=True,
-        padding=(0, 1),
+        padding=(0, 0 if narrow else 1),
     )
-    table.add_column("")
+    table.add_column("", overflow="fold", max_width=24 if narrow else None)
     for head in ("Mean", "From\nchanged", "Gradient\nchanged"):
         table.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
     table.add_column("")
     for line in lines:
         table.add_row(
-            line.title,
+            Text(line.title),
             _number(line.mean),
             _share(line.of_loss),
             _share(line.of_gradient),
             _remark(line, dataset),
         )
-    console.print(table)
-    if trivial:
-        console.print(
-            Text("for reference, mean BCE and class-mean BCE of", style="dim")
-        )
-    for line in trivial:
-        console.print(
-            Text(
-                f"  {line.label}: {_number(line.mean)}, {_number(line.total)}",
-                style="dim",
-            )
-        )
+    return table
 
 
 def metrics_text(dataset: DatasetScore) -> str:
@@ -107,7 +112,7 @@ def metrics_text(dataset: DatasetScore) -> str:
         "kappa": dataset.kappa,
     }
     parts = (f"{name} {_number(value)}" for name, value in numbers.items())
-    return f"change class, pooled: {'  '.join(parts)}"
+    return f"changed, pooled: {'  '.join(parts)}"
 
 
 def _remark(line: LossLine, dataset: DatasetScore) -> str:

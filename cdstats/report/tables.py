@@ -45,8 +45,7 @@ def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(
-        ["" if value is None else value for value in row]
-        for row in _rows(records, columns)
+        [_plain(value) for value in row] for row in _rows(records, columns)
     )
     return text.getvalue()
 
@@ -73,8 +72,9 @@ def to_markdown(
     records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
 ) -> str:
     """Records as a Markdown table with footnotes below."""
-    rule = [":--" if is_text(name) else "--:" for name in columns]
-    lines = [[_one_line(heading(name)) for name in columns], rule]
+    kind = _kind(records)
+    rule = [":--" if is_text(name, kind) else "--:" for name in columns]
+    lines = [[_one_line(heading(name, kind)) for name in columns], rule]
     lines += [
         [_markdown(cell(name, value)) for name, value in zip(columns, row, strict=True)]
         for row in _rows(records, columns)
@@ -87,7 +87,8 @@ def to_latex(
     records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
 ) -> str:
     """Records as a LaTeX table of the booktabs package, footnotes below."""
-    align = "".join("l" if is_text(name) else "r" for name in columns)
+    kind = _kind(records)
+    align = "".join("l" if is_text(name, kind) else "r" for name in columns)
     body = "".join(
         _latex_line([cell(n, v) for n, v in zip(columns, row, strict=True)])
         for row in _rows(records, columns)
@@ -97,7 +98,7 @@ def to_latex(
         "% \\usepackage{booktabs}\n"
         "\\begin{table}\n\\centering\n"
         f"\\begin{{tabular}}{{{align}}}\n\\toprule\n"
-        f"{_latex_line([_one_line(heading(name)) for name in columns])}"
+        f"{_latex_line([_one_line(heading(name, kind)) for name in columns])}"
         f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n{notes}\\end{{table}}\n"
     )
 
@@ -122,6 +123,19 @@ def _markdown(text: str) -> str:
 
 def _one_line(title: str) -> str:
     return title.replace("/\n", "/").replace("\n", " ")
+
+
+def _kind(records: Sequence[Record]) -> type[Record] | None:
+    return type(records[0]) if records else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
+    """A value as a cell of CSV: nothing for None, a comma list, ``true``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else value
 
 
 def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[list[Any]]:

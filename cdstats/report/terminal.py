@@ -5,20 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cdstats.core.messages import Level
 from cdstats.core.records import ALL, MIXED
-from cdstats.report.columns import (
-    cell,
-    column_value,
-    heading,
-    is_text,
-    printable,
-)
+from cdstats.report.columns import printable
+from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,35 +38,7 @@ def print_records(
     console: Console, records: Sequence[Record], columns: Sequence[str]
 ) -> None:
     """Print records as a table; a dataset's name stands once above its splits."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-    )
-    for name in columns:
-        left = is_text(name)
-        table.add_column(
-            Text(heading(name), justify="left" if left else "right"),
-            justify="left" if left else "right",
-            no_wrap=not left,
-            overflow="fold",
-        )
-    for record in records:
-        is_part = getattr(record, "split", ALL) not in (ALL, "")
-        cells = [
-            Text(_cell(record, name, is_part and "images" in columns))
-            for name in columns
-        ]
-        table.add_row(*cells, style="" if is_part or "path" in columns else "bold")
-    console.print(table)
-
-
-def _cell(record: Record, name: str, blank: bool) -> str:
-    if blank and name == "dataset":
-        return ""
-    return cell(name, column_value(record, name))
+    console.print(records_table(records, columns, console.width), crop=False)
 
 
 def print_message(console: Console, message: Message) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import DataError
-from cdstats.core.records import ImageRecord, SummaryRecord, summaries
+from cdstats.core.records import ImageRecord, SummaryRecord, split_order, summaries
 from cdstats.core.reference import Difference, differences
-from cdstats.io.rows import csv_rows, parse_record, read_text
+from cdstats.io.naming import natural_key
+from cdstats.io.rows import checked_record, csv_rows, parse_record, read_text
 from cdstats.scan.ratio import RatioResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _IMAGE_COUNTS: Final = ("width", "height", "pixels", "changed", "unchanged", "ignored")
 _SUMMARY_COUNTS: Final = (
     *("images", "failed", "without_change"),
-    *("pixels", "changed", "unchanged", "ignored"),
+    *("pixels", "changed", "unchanged", "ignored", "width", "height"),
 )
 
 
@@ -38,11 +41,22 @@ def read_saved(path: Path) -> Saved:
         DataError: If it is not a CSV or JSON file that `cdstats ratio` wrote.
     """
     text = read_text(path)
-    try:
+    with _naming(path):
         if path.suffix.lower() == ".json":
-            return _from_json(json.loads(text))
-        return _from_csv(csv_rows(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            saved = _from_json(json.loads(text))
+        else:
+            saved = _from_csv(csv_rows(text))
+        for row in saved.images:
+            _check_complete(row)
+        return saved
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of which file rows are not as they should be."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: is not a file that `cdstats ratio` wrote with --csv or --summary "
             f"({error})"
@@ -50,8 +64,9 @@ def read_saved(path: Path) -> Saved:
 
 
 def _from_json(data: Mapping[str, Any]) -> Saved:
-    images = tuple(ImageRecord(**row) for row in data.get("images", ()))
-    return Saved(images, tuple(SummaryRecord(**row) for row in data["datasets"]))
+    images = (checked_record(ImageRecord, row) for row in data.get("images", ()))
+    datasets = (checked_record(SummaryRecord, row) for row in data["datasets"])
+    return Saved(tuple(images), tuple(datasets))
 
 
 def _from_csv(rows: list[dict[str, str]]) -> Saved:
@@ -60,17 +75,45 @@ def _from_csv(rows: list[dict[str, str]]) -> Saved:
     return Saved(datasets=tuple(parse_record(SummaryRecord, row) for row in rows))
 
 
+def _check_complete(row: ImageRecord) -> None:
+    if row.status not in ("ok", "failed"):
+        raise ValueError(f"{row.path}: the status is {row.status!r}")
+    missing = [name for name in _IMAGE_COUNTS if getattr(row, name) is None]
+    if row.status == "ok" and missing:
+        raise ValueError(f"{row.path}: has no {missing[0]}")
+
+
 def ratio_from(path: Path) -> RatioResult:
     """The result that the image rows of an earlier run give, without a pixel read.
 
     Raises:
-        DataError: If the file holds no image rows.
+        DataError: If the file holds no image rows, or rows that cannot be true.
     """
     saved = read_saved(path)
     if not saved.images:
         raise DataError(f"{path}: holds no image rows; write them with --csv")
-    names = tuple(dict.fromkeys(row.dataset for row in saved.images))
-    return RatioResult(summaries(names, saved.images), saved.images)
+    with _naming(path):
+        rows = [_recounted(row) for row in saved.images]
+    names = tuple(dict.fromkeys(row.dataset for row in rows))
+    images = tuple(sorted(rows, key=lambda row: _order(row, names)))
+    return RatioResult(summaries(names, images), images)
+
+
+def _recounted(row: ImageRecord) -> ImageRecord:
+    """The row that its counts give; ratios are never taken from a file."""
+    place = (row.dataset, row.split, row.path)
+    width, height, pixels, *labels = (getattr(row, name) for name in _IMAGE_COUNTS)
+    if row.status == "failed":
+        return ImageRecord.failed(place, row.reason, (width, height) if width else None)
+    counts = PixelCounts(*labels)
+    if counts.pixels != pixels:
+        raise ValueError(f"{row.path}: {counts} are not {pixels} pixels")
+    return ImageRecord.counted(place, (width, height), counts, row.rule)
+
+
+def _order(row: ImageRecord, names: Sequence[str]) -> tuple[object, ...]:
+    """Datasets as given, splits and paths as a run over masks has them."""
+    return names.index(row.dataset), split_order(row.split), natural_key(row.path)
 
 
 def against_saved(result: RatioResult, path: Path) -> list[Difference]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -76,16 +79,29 @@ class TileBatches:
         whole = flat.size // TILE * TILE
         self.images.setdefault(image, Accumulated())
         if self._device.type == "cpu":
-            for part in (slice(0, whole), slice(whole, flat.size)):
-                if part.stop > part.start:
-                    width = TILE if part.stop == whole else part.stop - part.start
-                    self._compute([image], *_matrix(flat[part], labels[part], width))
+            self._on_processor(image, flat, labels, whole)
             return
         for start in range(0, flat.size, TILE):
             stop = min(start + TILE, flat.size)
             self._waiting.append((image, flat[start:stop], labels[start:stop]))
             if len(self._waiting) >= self._rows:
                 self.flush()
+
+    def _on_processor(
+        self, image: int, flat: NDArray[Any], labels: NDArray[Any], whole: int
+    ) -> None:
+        """Sum the tiles of a block where they lie, one thread for each."""
+        parts = [slice(at, at + TILE) for at in range(0, whole, TILE)]
+        if whole < flat.size:
+            parts.append(slice(whole, flat.size))
+        scores, target = _tensor(flat), _tensor(labels)
+
+        def compute(part: slice) -> TileSums:
+            return tile_sums(scores[None, part], target[None, part], **self._options)  # type: ignore[arg-type]
+
+        run = map if len(parts) < 2 else _threads().map
+        for one in run(compute, parts):
+            self._take([image], one)
 
     def flush(self) -> None:
         """Compute what waits."""
@@ -127,10 +143,30 @@ class TileBatches:
             self._on_device(images[half:], scores[half:], target[half:])
 
     def _compute(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        found = _to_host(tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
-        rows = images if len(images) == len(scores) else images * len(scores)
-        for image, sums, counts, terms in zip(rows, *found, strict=True):
+        self._take(images, tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
+
+    def _take(self, images: list[int], found: TileSums) -> None:
+        """Add tiles to their images, in order, so that the result is always the same."""
+        for image, sums, counts, terms in zip(images, *_to_host(found), strict=True):
             self.images[image].add(sums, counts, terms)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that compute a tile each, every one of them alone.
+
+    torch's own threads meet at the end of every operation; tiles never need to.
+    """
+    count = torch.get_num_threads()
+    pool = ThreadPoolExecutor(
+        count, "cdstats-tile", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    started = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(count)
+    return pool
 
 
 def rows_that_fit(device: torch.device) -> int:
@@ -139,12 +175,6 @@ def rows_that_fit(device: torch.device) -> int:
         return 64
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
-
-
-def _matrix(
-    scores: NDArray[Any], target: NDArray[Any], width: int
-) -> tuple[Tensor, Tensor]:
-    return _tensor(scores).view(-1, width), _tensor(target).view(-1, width)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

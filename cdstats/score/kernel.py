@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
+_DEVICE_PIXELS: Final = TILE << 8
+"""Pixels computed together on a device."""
+_TINY: Final = 1e-43
+"""Below this a logarithm may pass the floor."""
 CHANGED, UNCHANGED, IGNORED = 1, 0, 255
 LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in ``torch.nn.BCELoss``."""
@@ -96,11 +100,14 @@ def tile_sums(
     """
     if scores.shape != target.shape or scores.ndim != 2:
         raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
-    rows = _rows_at_once(scores)
-    parts = [
-        _dense(scores[at : at + rows], target[at : at + rows], threshold, logits, terms)
-        for at in range(0, len(scores), rows)
-    ]
+    if scores.device.type == "cpu":
+        rows = zip(scores.unsqueeze(1), target.unsqueeze(1), strict=True)
+        parts = [_one_row(p, y, threshold, logits, terms) for p, y in rows]
+    else:
+        step = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1)
+        starts = range(0, len(scores), step)
+        cut = [(scores[at : at + step], target[at : at + step]) for at in starts]
+        parts = [_dense(p, y, threshold, logits, terms) for p, y in cut]
     return TileSums(
         torch.cat([part.sums for part in parts]),
         torch.cat([part.counts for part in parts]),
@@ -108,10 +115,70 @@ def tile_sums(
     )
 
 
-def _rows_at_once(scores: Tensor) -> int:
-    """Rows computed together: a tile on a processor, many on a device."""
-    pixels = TILE if scores.device.type == "cpu" else TILE << 8
-    return max(pixels // max(scores.shape[1], 1), 1)
+def _one_row(
+    scores: Tensor,
+    target: Tensor,
+    threshold: float,
+    logits: bool,
+    terms: Sequence[TermFunction],
+) -> TileSums:
+    """A tile on a processor: the short way if it holds nothing out of the ordinary."""
+    ordinary = not (logits or terms) and target.dtype is torch.uint8
+    if ordinary and scores.numel() and int(target.max()) <= CHANGED:
+        probs = scores[0].to(working_type(scores.dtype, scores.device))
+        low, high = torch.aminmax(probs)
+        if low >= 0 and high <= 1:
+            saturated = bool(low < _TINY or high == 1)
+            return _ordinary(probs, target[0], threshold, saturated)
+    return _dense(scores, target, threshold, logits, terms)
+
+
+def _ordinary(
+    probs: Tensor, target: Tensor, threshold: float, saturated: bool
+) -> TileSums:
+    """The sums of valid probabilities and labels, with one logarithm for a pixel.
+
+    The logarithm is of p or of ``1 - p``. What rounding ``1 - p`` loses is summed and
+    added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
+    ``ln q + d`` as far as a d of one rounding matters.
+    """
+    changed = target.to(probs.dtype)
+    unchanged = 1 - changed
+    inverse = 1 - probs
+    # Products with 0 and 1 and a sum with 0 are exact, and faster than a choice.
+    logs = (inverse * unchanged).addcmul_(probs, changed).log_()
+    if saturated:
+        logs.clamp_(min=LOG_FLOOR)
+    lost = (1 - inverse).sub_(probs)
+    changed_probs = probs * changed
+    hits = torch.ge(probs, threshold, out=inverse)
+    n1, tp, predicted = changed.sum(), torch.dot(hits, changed), hits.sum()
+    sums = (
+        -torch.dot(logs, changed),
+        -torch.dot(logs, unchanged) - torch.dot(lost, unchanged),
+        probs.sum(),
+        changed_probs.sum(),
+        torch.dot(probs, probs),
+        torch.dot(changed_probs, probs),
+        n1,
+        n1,
+    )
+    wrong = _saturated_wrong(probs, changed) if saturated else torch.zeros_like(n1)
+    zero = torch.zeros_like(n1)
+    counts = (
+        zero + probs.numel(), tp, predicted - tp, n1 - tp,
+        probs.numel() - n1 - predicted + tp, wrong, zero, zero,
+    )  # fmt: skip
+    return TileSums(
+        torch.stack(sums).double()[None],
+        torch.stack(counts).long()[None],
+        probs.new_zeros((1, 0, 2), dtype=torch.float64),
+    )
+
+
+def _saturated_wrong(probs: Tensor, changed: Tensor) -> Tensor:
+    wrong = ((probs == 0) & (changed == 1)) | ((probs == 1) & (changed == 0))
+    return wrong.sum().to(probs.dtype)
 
 
 def working_type(dtype: torch.dtype, device: torch.device) -> torch.dtype:

@@ -1,0 +1,710 @@
+"""Which prediction belongs to which mask: paths, patterns, crops, stacks, members."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+from cdstats.core.errors import DataError
+from cdstats.io.pairing import Crop, find_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+REAL = Path(__file__).parents[2] / "shared" / "real_masks"
+needs_real_masks = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"the real masks are not at {REAL}"
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code, image rows and the other stream."""
+
+    code: int
+    rows: list[dict[str, str]]
+    err: str
+
+    def column(self, name: str) -> list[str]:
+        return [row[name] for row in self.rows]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why rows failed, by prediction or else by mask."""
+        return {
+            row["pred"] or row["target"]: row["reason"]
+            for row in self.rows
+            if row["status"] == "failed"
+        }
+
+
+def score(*arguments: str | Path) -> Done:
+    options = ["--by", "image", "--format", "csv"]
+    done = CliRunner().invoke(app, ["loss", *map(str, arguments), *options])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    assert "Traceback" not in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    return Done(done.exit_code, rows, done.stderr)
+
+
+def score_pair(pred: str | Path, target: str | Path, *options: str) -> Done:
+    return score("--pred", pred, "--target", target, *options)
+
+
+def save(path: Path, array: Array) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        Image.fromarray(array).save(path)
+    return path
+
+
+def labels(seed: int, height: int = 8, width: int = 8) -> Array:
+    """A mask of 0 and 255 that no other seed gives."""
+    pixels = np.random.default_rng(seed).integers(0, 2, (height, width))
+    return (255 * pixels).astype(np.uint8)
+
+
+def save_all(folder: Path, names: Iterable[str]) -> Path:
+    """A mask for each name, whose pixels depend on the digits of the name."""
+    for name in names:
+        digits = "".join(re.findall(r"\d", name))
+        save(folder / name, labels(int(digits or 0)))
+    return folder
+
+
+def is_right(row: dict[str, str], pixels: int = 64) -> bool:
+    """Whether every pixel of a prediction agrees with its mask."""
+    return row["status"] == "ok" and int(row["tp"]) + int(row["tn"]) == pixels
+
+
+# By path
+
+
+def test_files_pair_by_their_path_below_the_folder(tmp_path: Path) -> None:
+    names = ["north/1", "north/2", "south/1", "3"]
+    preds = save_all(tmp_path / "preds", [f"{name}.npy" for name in names])
+    masks = save_all(tmp_path / "masks", [f"{name}.png" for name in names])
+    save(preds / "south/1.npy", labels(11))
+    save(masks / "south/1.png", labels(11))
+    done = score_pair(preds, masks)
+    assert done.code == 0
+    ordered = ["3", "north/1", "north/2", "south/1"]
+    assert done.column("pred") == [f"{name}.npy" for name in ordered]
+    assert done.column("target") == [f"{name}.png" for name in ordered]
+    assert all(map(is_right, done.rows))
+
+
+def test_rows_come_in_natural_order(tmp_path: Path) -> None:
+    names = [f"tile_{number}.png" for number in (10, 9, 1, 2)]
+    preds = save_all(tmp_path / "preds", names)
+    masks = save_all(tmp_path / "masks", names)
+    ordered = [f"tile_{number}.png" for number in (1, 2, 9, 10)]
+    assert score_pair(preds, masks).column("pred") == ordered
+
+
+def test_folders_of_masks_are_no_part_of_the_key(tmp_path: Path) -> None:
+    names = ["1.png", "2.png"]
+    save_all(tmp_path / "data/A", names)
+    save_all(tmp_path / "data/B", names)
+    save_all(tmp_path / "data/label", names)
+    preds = save_all(tmp_path / "preds", names)
+    done = score_pair(preds, tmp_path / "data")
+    assert done.code == 0
+    assert done.column("target") == ["label/1.png", "label/2.png"]
+    assert "left out A, B" in done.err
+
+
+def test_two_files_pair_whatever_their_names(tmp_path: Path) -> None:
+    pred = save(tmp_path / "p.npy", labels(1))
+    mask = save(tmp_path / "truth/t.png", labels(1))
+    done = score_pair(pred, mask)
+    assert done.code == 0
+    assert (done.rows[0]["pred"], done.rows[0]["target"]) == ("p.npy", "t.png")
+
+
+def test_folders_of_one_file_each_pair_by_name_too(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["scene_1.png"])
+    masks = save_all(tmp_path / "masks", ["scene_2.png"])
+    done = score_pair(preds, masks)
+    assert (done.code, done.rows) == (1, [])
+    assert "scene_1.png" in done.err
+    assert "scene_2.png" in done.err
+
+
+def test_globs_and_lists_pair_as_folders_do(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png", "3.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/[12].png", f"{masks}/*.png")
+    assert (done.code, done.column("pred")) == (0, ["1.png", "2.png"])
+    (preds / "list.txt").write_text("2.png\n1.png\n")
+    listed = score_pair(f"@{preds}/list.txt", masks)
+    assert (listed.code, listed.rows) == (0, done.rows)
+
+
+def test_a_split_keeps_its_masks(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["train/1.png", "test/2.png"])
+    preds = save_all(tmp_path / "preds", ["test/2.png"])
+    done = score_pair(preds, masks, "--split", "test")
+    assert done.code == 0
+    assert done.column("split") == ["test"]
+
+
+# By pattern
+
+
+def test_patterns_on_both_sides_pair_by_key(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1_pred.png", "2_pred.png", "2_heat.png"])
+    masks = save_all(tmp_path / "test/label", ["img-1.png", "img-2.png"])
+    done = score_pair(f"{preds}/{{}}_pred.png", f"{masks}/img-{{}}.png")
+    assert done.code == 0
+    assert done.column("pred") == ["1_pred.png", "2_pred.png"]
+    assert done.column("target") == ["img-1.png", "img-2.png"]
+    assert all(map(is_right, done.rows))
+
+
+def test_a_pattern_on_one_side_pairs_with_the_paths_of_the_other(
+    tmp_path: Path,
+) -> None:
+    preds = save_all(tmp_path / "preds", ["1_pred.png", "2_pred.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/{{}}_pred.png", masks)
+    assert done.code == 0
+    assert all(map(is_right, done.rows))
+
+
+def test_the_key_may_stand_above_the_file(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1/change.png", "2/change.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/{{}}/change.png", f"{masks}/{{}}.png")
+    assert done.code == 0
+    assert all(map(is_right, done.rows))
+
+
+def test_a_split_in_a_pattern_is_the_split_of_the_row(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["train/1.png", "validation/2.png"])
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/{{}}.png", f"{masks}/{{split}}/{{}}.png")
+    assert done.code == 0
+    assert done.column("split") == ["train", "val"]
+
+
+def test_an_unknown_part_of_a_pattern_is_wrong_usage(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png"])
+    done = score_pair(f"{tmp_path}/{{name}}.png", masks)
+    assert (done.code, done.rows) == (2, [])
+    assert "{name}" in done.err
+
+
+def test_a_pattern_that_matches_nothing_names_a_file_of_the_folder(
+    tmp_path: Path,
+) -> None:
+    folder = save_all(tmp_path / "both", ["1.png"])
+    done = score_pair(f"{folder}/{{}}_pred.png", folder)
+    assert (done.code, done.rows) == (1, [])
+    assert "1.png" in done.err
+
+
+def test_an_equals_sign_in_a_folder_names_no_model(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "runs/lr=0.1", ["1_p.png", "2_p.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/{{}}_p.png", masks)
+    assert (done.code, done.column("model")) == (0, ["", ""])
+
+
+# Models
+
+
+def test_a_name_before_the_path_names_the_model(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    first = save_all(tmp_path / "first", ["1.png", "2.png"])
+    second = save_all(tmp_path / "second", ["1.png", "2.png"])
+    save(second / "1.png", 255 - labels(1))
+    named = ["--pred", f"b10={first}", "--pred", f"b9={second}"]
+    done = score(*named, "--target", masks)
+    assert done.code == 0
+    rights = {(row["model"], row["pred"]): is_right(row) for row in done.rows}
+    assert rights == {
+        ("b10", "1.png"): True,
+        ("b10", "2.png"): True,
+        ("b9", "1.png"): False,
+        ("b9", "2.png"): True,
+    }
+
+
+def test_a_pattern_may_name_the_models(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    runs = save_all(tmp_path / "runs", ["bit/1.png", "bit/2.png", "unet/1.png"])
+    save(runs / "unet/2.png", labels(3))
+    done = score_pair(f"{runs}/{{model}}/{{}}.png", f"{masks}/{{}}.png")
+    assert done.code == 0
+    assert done.column("model") == ["bit", "bit", "unet", "unet"]
+    assert [is_right(row) for row in done.rows] == [True, True, True, False]
+
+
+def test_a_mask_that_one_model_lacks_is_a_failed_row_of_that_model(
+    tmp_path: Path,
+) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    runs = save_all(tmp_path / "runs", ["bit/1.png", "bit/2.png", "unet/1.png"])
+    done = score_pair(f"{runs}/{{model}}/{{}}.png", f"{masks}/{{}}.png")
+    assert done.code == 1
+    failed = [row for row in done.rows if row["status"] == "failed"]
+    assert [(row["model"], row["target"]) for row in failed] == [("unet", "2.png")]
+
+
+def test_two_folders_of_predictions_are_two_models(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    folders = [save_all(tmp_path / name, ["1.png", "2.png"]) for name in ("x", "y")]
+    done = score("--pred", folders[0], "--pred", folders[1], "--target", masks)
+    by_model = {(row["model"], row["pred"]) for row in done.rows}
+    assert (done.code, len(by_model)) in ((0, 4), (2, 0))
+
+
+def test_one_name_given_twice_is_one_model(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    first = save_all(tmp_path / "first", ["1.png"])
+    second = save_all(tmp_path / "second", ["2.png"])
+    named = ["--pred", f"bit={first}/{{}}.png", "--pred", f"bit={second}/{{}}.png"]
+    done = score(*named, "--target", f"{masks}/{{}}.png")
+    assert done.reasons == {}
+    assert (done.code, done.column("model")) == (0, ["bit", "bit"])
+
+
+def test_one_name_given_twice_may_not_score_a_mask_twice(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    folders = [save_all(tmp_path / name, ["1.png", "2.png"]) for name in ("x", "y")]
+    named = [f"--pred=bit={folder}/{{}}.png" for folder in folders]
+    done = score(*named, "--target", f"{masks}/{{}}.png")
+    assert (done.code, done.rows) == (1, [])
+    assert "same key" in done.err
+
+
+# Crops
+
+
+FULL = labels(7, 16, 24)
+
+
+def save_crops(folder: Path, *windows: tuple[int, int, int, int]) -> Path:
+    """Crops of `FULL`: row, column, height, width."""
+    for row, column, height, width in windows:
+        crop = FULL[row : row + height, column : column + width]
+        save(folder / f"scene_{row:04}_{column:04}.png", crop)
+    return folder
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    save(tmp_path / "full/scene.png", FULL)
+    return tmp_path / "full"
+
+
+def test_crops_are_scored_against_their_window_of_the_mask(
+    full: Path, tmp_path: Path
+) -> None:
+    windows = [(0, 0, 8, 8), (0, 8, 8, 16), (8, 0, 8, 24)]
+    crops = save_crops(tmp_path / "crops", *windows)
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
+    assert done.code == 0
+    assert done.column("target") == ["scene.png"] * 3
+    sizes = [(row["height"], row["width"]) for row in done.rows]
+    assert sizes == [("8", "8"), ("8", "16"), ("8", "24")]
+    areas = [height * width for _, _, height, width in windows]
+    assert all(map(is_right, done.rows, areas))
+
+
+def test_crops_need_no_pattern_on_the_side_of_the_masks(
+    full: Path, tmp_path: Path
+) -> None:
+    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (8, 8, 8, 8))
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", full)
+    assert done.code == 0
+    assert all(map(is_right, done.rows))
+
+
+def test_crops_of_several_scenes_keep_their_masks(full: Path, tmp_path: Path) -> None:
+    other = labels(8, 16, 24)
+    save(full / "scene2.png", other)
+    save(full / "scene3.png", labels(9, 16, 24))
+    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (8, 16, 8, 8))
+    save(crops / "scene2_8_8.png", other[8:16, 8:16])
+    save(crops / "scene3_0_0.png", labels(9, 16, 24))
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
+    assert done.code == 0
+    targets = ["scene.png", "scene.png", "scene2.png", "scene3.png"]
+    assert done.column("target") == targets
+    assert all(map(is_right, done.rows, [64, 64, 64, 16 * 24]))
+
+
+def test_the_order_of_rows_and_columns_matters(full: Path, tmp_path: Path) -> None:
+    crops = save_crops(tmp_path / "crops", (0, 8, 8, 8))
+    done = score_pair(f"{crops}/{{}}_{{x}}_{{y}}.png", f"{full}/{{}}.png")
+    assert not is_right(done.rows[0])
+
+
+def test_a_crop_over_pixels_of_another_is_refused(full: Path, tmp_path: Path) -> None:
+    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (7, 7, 8, 8), (8, 16, 8, 8))
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
+    assert done.code == 1
+    assert list(done.reasons) == ["scene_0007_0007.png"]
+    assert "overlaps" in done.reasons["scene_0007_0007.png"]
+
+
+def test_crops_of_two_models_do_not_overlap(full: Path, tmp_path: Path) -> None:
+    for model in ("bit", "unet"):
+        save_crops(tmp_path / "crops" / model, (0, 0, 8, 8))
+    pattern = f"{tmp_path}/crops/{{model}}/{{}}_{{y}}_{{x}}.png"
+    done = score_pair(pattern, f"{full}/{{}}.png")
+    assert (done.code, done.column("model")) == (0, ["bit", "unet"])
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column"),
+    [
+        pytest.param("scene_12_0.png", 12, 0, id="below"),
+        pytest.param("scene_0_20.png", 0, 20, id="beside"),
+        pytest.param("scene_99_99.png", 99, 99, id="far away"),
+    ],
+)
+def test_a_crop_beyond_its_mask_is_refused(
+    name: str, row: int, column: int, full: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "crops" / name, labels(1))
+    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8))
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
+    assert done.code == 1
+    assert list(done.reasons) == [name]
+    for text in (f"rows {row}-{row + 7}", f"{column}-{column + 7}", "(16, 24)"):
+        assert text in done.reasons[name]
+
+
+def test_the_same_part_of_two_crops_is_one_key(full: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    save(crops / "scene_0_8.png", labels(1))
+    save(crops / "scene_00_08.png", labels(1))
+    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
+    assert done.code == 1
+
+
+def test_crops_on_both_sides_pair_by_key_row_and_column(tmp_path: Path) -> None:
+    windows = [(0, 0, 8, 8), (0, 8, 8, 8)]
+    crops = save_crops(tmp_path / "crops", *windows)
+    masks = save_crops(tmp_path / "masks", *windows)
+    pattern = "{}_{y}_{x}.png"
+    done = score_pair(f"{crops}/{pattern}", f"{masks}/{pattern}")
+    assert done.code == 0
+    assert all(map(is_right, done.rows))
+
+
+def test_the_prior_of_crops_is_that_of_their_windows(
+    full: Path, tmp_path: Path
+) -> None:
+    mask = FULL.copy()
+    mask[:8] = 0
+    save(full / "scene.png", mask)
+    save(tmp_path / "parts/scene.png", mask[8:16, 0:8])
+    scores = np.random.default_rng(0).random((8, 8))
+    save(tmp_path / "crops/scene_8_0.npy", scores)
+    save(tmp_path / "preds/scene.npy", scores)
+    further = ["--loss", "logit_adjusted_ce"]
+    pattern = f"{tmp_path}/crops/{{}}_{{y}}_{{x}}.npy"
+    crop = score_pair(pattern, f"{full}/{{}}.png", *further)
+    whole = score_pair(tmp_path / "preds", tmp_path / "parts", *further)
+    (column,) = [name for name in crop.rows[0] if name.startswith("logit_adjusted")]
+    assert crop.column(column) == whole.column(column)
+
+
+@needs_real_masks
+def test_a_real_crop_is_the_window_of_its_full_scene(tmp_path: Path) -> None:
+    crop = REAL / "levir_crops_256/label/test_2_0000_0512.png"
+    (tmp_path / crop.name).symlink_to(crop)
+    done = score_pair(
+        f"{tmp_path}/{{}}_{{y}}_{{x}}.png", f"{REAL}/levir_full_1024/label/{{}}.png"
+    )
+    (row,) = [row for row in done.rows if row["pred"]]
+    assert (row["target"], row["width"], row["height"]) == ("test_2.png", "256", "256")
+    assert is_right(row, 256 * 256)
+    assert (row["tp"], row["tn"]) == ("12002", "53534")
+    assert done.reasons == {"test_1.png": "mask without a prediction"}
+
+
+# What does not pair
+
+
+@pytest.mark.parametrize("side", ["preds", "masks"])
+def test_two_files_with_one_key_are_refused(side: str, tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    save(tmp_path / side / "2.npy", labels(2))
+    done = score_pair(preds, masks)
+    assert (done.code, done.rows) == (1, [])
+    assert "2.npy and 2.png have the same key '2'" in done.err
+    assert str(tmp_path / side) in done.err
+
+
+def test_two_files_with_one_key_of_a_pattern_are_refused(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["a_1.png", "b_1.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
+    done = score_pair(f"{preds}/?_{{}}.png", f"{masks}/{{}}.png")
+    assert (done.code, done.rows) == (1, [])
+    assert "a_1.png and b_1.png have the same key '1'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("pred", "mask"),
+    [
+        pytest.param("{}_pred.png", "{}.png", id="suffix"),
+        pytest.param("pred_{}.png", "gt_{}.png", id="prefixes"),
+        pytest.param("{}-pred.npy", "{}_label.png", id="suffixes"),
+        pytest.param("{}/change.png", "{}.png", id="folder"),
+        pytest.param("S{}_bit_prediction.png", "S{}_building_label.png", id="words"),
+    ],
+)
+def test_when_nothing_pairs_a_pattern_that_would_is_shown(
+    pred: str, mask: str, tmp_path: Path
+) -> None:
+    numbers = [f"0{number}" for number in range(1, 6)]
+    preds = save_all(tmp_path / "preds", [pred.replace("{}", n) for n in numbers])
+    masks = save_all(tmp_path / "masks", [mask.replace("{}", n) for n in numbers])
+    done = score_pair(preds, masks)
+    assert (done.code, done.rows) == (1, [])
+    for number in numbers:
+        shown = number in ("01", "02", "03")
+        assert (pred.replace("{}", number) in done.err) is shown
+        assert (mask.replace("{}", number) in done.err) is shown
+    found = re.search(r"--pred '\.\.\./(.+)' --target '\.\.\./(.+)'", done.err)
+    assert found is not None, done.err
+    again = score_pair(f"{preds}/{found[1]}", f"{masks}/{found[2]}")
+    assert again.code == 0
+    assert all(map(is_right, again.rows))
+    assert len(again.rows) == 5
+
+
+def test_a_pattern_is_shown_when_the_first_names_are_not_of_one_image(
+    tmp_path: Path,
+) -> None:
+    preds = save_all(tmp_path / "preds", [f"img_{n}_p.png" for n in (3, 4, 5)])
+    masks = save_all(tmp_path / "masks", [f"img_{n}.png" for n in (1, 2, 3, 4, 5)])
+    done = score_pair(preds, masks)
+    found = re.search(r"--pred '\.\.\./(.+)' --target '\.\.\./(.+)'", done.err)
+    assert found is not None, done.err
+    again = score_pair(f"{preds}/{found[1]}", f"{masks}/{found[2]}")
+    assert sum(map(is_right, again.rows)) == 3
+
+
+def test_what_has_no_partner_is_a_failed_row_and_the_rest_is_scored(
+    tmp_path: Path,
+) -> None:
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png", "4.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png", "3.png"])
+    done = score_pair(preds, masks)
+    assert done.code == 1
+    assert [is_right(row) for row in done.rows].count(True) == 2
+    failed = {(row["pred"], row["target"]): row["reason"] for row in done.rows}
+    assert failed["4.png", ""] == "has no mask"
+    assert failed["", "3.png"] == "mask without a prediction"
+    assert "error: 4.png: has no mask" in done.err
+    assert "error: 3.png: mask without a prediction" in done.err
+
+
+def test_a_missing_partner_is_allowed_as_often_as_asked(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png", "4.png"])
+    masks = save_all(tmp_path / "masks", ["1.png", "2.png", "3.png"])
+    assert score_pair(preds, masks, "--max-failed", "2").code == 0
+    assert score_pair(preds, masks, "--max-failed", "1").code == 1
+
+
+# Stacks and members
+
+
+def stack(*seeds: int) -> Array:
+    return np.stack([labels(seed) for seed in seeds])
+
+
+@pytest.mark.parametrize("axes", ["NHW", "N1HW"])
+def test_the_images_of_two_stacks_pair_by_number(axes: str, tmp_path: Path) -> None:
+    masks = save(tmp_path / "masks.npy", stack(1, 2, 3))
+    whole = stack(1, 2, 3)
+    preds = save(tmp_path / "p.npy", whole if axes == "NHW" else whole[:, None])
+    done = score_pair(preds, masks)
+    assert done.code == 0
+    assert done.column("pred") == ["p.npy#0", "p.npy#1", "p.npy#2"]
+    assert done.column("target") == ["masks.npy#0", "masks.npy#1", "masks.npy#2"]
+    assert all(map(is_right, done.rows))
+
+
+def test_stacks_of_two_images_are_no_channels(tmp_path: Path) -> None:
+    masks = save(tmp_path / "masks.npy", stack(1, 2))
+    preds = save(tmp_path / "p.npy", stack(1, 2))
+    done = score_pair(preds, masks)
+    assert done.code == 0
+    assert [is_right(row) for row in done.rows] == [True, True]
+
+
+def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
+    masks = save(tmp_path / "masks.npy", stack(1, 2, 3))
+    preds = save(tmp_path / "p.npy", stack(1, 2, 3, 4))
+    done = score_pair(preds, masks)
+    assert done.code == 1
+    assert "4 images" in done.reasons["p.npy"]
+    assert "holds 3" in done.reasons["p.npy"]
+
+
+def test_stacks_pair_within_the_files_of_two_folders(tmp_path: Path) -> None:
+    for seed in (0, 10):
+        save(tmp_path / f"masks/{seed}.npy", stack(seed, seed + 1))
+        save(tmp_path / f"preds/{seed}.npy", stack(seed, seed + 1))
+    done = score_pair(tmp_path / "preds", tmp_path / "masks")
+    assert done.code == 0
+    assert done.column("pred") == ["0.npy#0", "0.npy#1", "10.npy#0", "10.npy#1"]
+    assert all(map(is_right, done.rows))
+
+
+def test_the_pages_of_a_tiff_are_a_stack(tmp_path: Path) -> None:
+    pages = [Image.fromarray(labels(seed)) for seed in (1, 2)]
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    preds = save(tmp_path / "p.npy", stack(1, 2))
+    done = score_pair(preds, tmp_path / "m.tif")
+    assert done.code == 0
+    assert all(map(is_right, done.rows))
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_number_picks_one_image_of_a_stack(
+    number: int, length: int, tmp_path: Path
+) -> None:
+    preds = save(tmp_path / "p.npy", stack(*range(1, length + 1)) / 255)
+    mask = save(tmp_path / "m.png", labels(number + 1))
+    done = score_pair(f"{preds}#{number}", mask)
+    assert done.reasons == {}
+    assert (done.code, done.column("pred")) == (0, [f"p.npy#{number}"])
+    assert is_right(done.rows[0])
+
+
+def test_a_number_picks_one_mask_of_a_stack(tmp_path: Path) -> None:
+    masks = save(tmp_path / "m.npy", stack(1, 2, 3))
+    pred = save(tmp_path / "p.png", labels(3))
+    done = score_pair(pred, f"{masks}#2")
+    assert (done.code, done.column("target")) == (0, ["m.npy#2"])
+    assert is_right(done.rows[0])
+
+
+def test_a_number_beyond_the_stack_says_how_many_it_holds(tmp_path: Path) -> None:
+    preds = save(tmp_path / "p.npy", stack(1, 2, 3))
+    mask = save(tmp_path / "m.png", labels(1))
+    done = score_pair(f"{preds}#3", mask)
+    assert done.code == 1
+    assert done.reasons == {"p.npy#3": "holds 3 images; #3 was asked for"}
+
+
+def test_a_name_picks_one_array_of_an_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", probs=labels(1), other=labels(2))
+    np.savez(tmp_path / "m.npz", old=labels(2), new=labels(1))
+    done = score_pair(f"{tmp_path}/p.npz#probs", f"{tmp_path}/m.npz#new")
+    assert (done.code, done.column("pred")) == (0, ["p.npz#probs"])
+    assert is_right(done.rows[0])
+
+
+def test_a_name_may_pick_a_stack(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", probs=stack(1, 2, 3), other=labels(2))
+    masks = save(tmp_path / "m.npy", stack(1, 2, 3))
+    done = score_pair(f"{tmp_path}/p.npz#probs", masks)
+    assert done.code == 0
+    assert done.column("pred") == [f"p.npz#probs#{number}" for number in range(3)]
+    assert all(map(is_right, done.rows))
+
+
+def test_a_single_array_needs_no_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", labels(1))
+    np.savez_compressed(tmp_path / "m.npz", labels(1))
+    done = score_pair(tmp_path / "p.npz", tmp_path / "m.npz")
+    assert done.code == 0
+    assert is_right(done.rows[0])
+
+
+@pytest.mark.parametrize("member", ["", "#third"])
+def test_several_arrays_are_listed_with_their_shapes(
+    member: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "p.npz", first=labels(1), second=stack(1, 2, 3))
+    mask = save(tmp_path / "m.png", labels(1))
+    done = score_pair(f"{tmp_path}/p.npz{member}", mask)
+    assert done.code == 1
+    (reason,) = done.reasons.values()
+    assert "first (8, 8)" in reason
+    assert "second (3, 8, 8)" in reason
+    assert "third" in reason or "#NAME" in reason
+
+
+def test_arrays_of_one_archive_keep_their_own_masks(tmp_path: Path) -> None:
+    for side in ("preds", "masks"):
+        (tmp_path / side).mkdir()
+        np.savez(tmp_path / side / "all.npz", a=labels(1), b=labels(2))
+        (tmp_path / side / "list.txt").write_text("all.npz#a\nall.npz#b\n")
+    done = score_pair(f"@{tmp_path}/preds/list.txt", f"@{tmp_path}/masks/list.txt")
+    assert done.code == 0
+    assert done.column("pred") == ["all.npz#a", "all.npz#b"]
+    assert [is_right(row) for row in done.rows] == [True, True]
+
+
+# What pairing itself gives
+
+
+def test_pairs_carry_model_split_and_crop(tmp_path: Path) -> None:
+    save_all(tmp_path / "full/test/label", ["s1.png"])
+    save_all(tmp_path / "crops/bit", ["s1_0_4.png"])
+    pattern = f"{tmp_path}/crops/{{model}}/{{}}_{{y}}_{{x}}.png"
+    (pair,) = find_pairs([pattern], f"{tmp_path}/full/{{split}}/label/{{}}.png").pairs
+    assert pair.prediction is not None
+    assert pair.target is not None
+    assert (pair.model, pair.crop) == ("bit", Crop(0, 4))
+    assert (pair.prediction.name, pair.target.split) == ("bit/s1_0_4.png", "test")
+
+
+def test_a_missing_path_is_said_before_anything_is_paired(tmp_path: Path) -> None:
+    masks = save_all(tmp_path / "masks", ["1.png"])
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        find_pairs(["nowhere"], str(masks))
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        find_pairs([str(masks)], "nowhere")
+
+
+@pytest.mark.parametrize("side", ["--pred", "--target"])
+def test_an_empty_folder_is_refused(side: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    masks = save_all(tmp_path / "masks", ["1.png"])
+    other = "--target" if side == "--pred" else "--pred"
+    done = score(side, tmp_path / "empty", other, masks)
+    assert (done.code, done.rows) == (1, [])
+    assert f"error: {tmp_path}/empty: holds no" in done.err
+
+
+def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(6)]
+    done = []
+    for run, order in enumerate((names, names[::-1])):
+        here = tmp_path / str(run)
+        save_all(here / "masks", order)
+        save_all(here / "preds", order)
+        for path in (here / "preds").iterdir():
+            os.utime(path, (run, run))
+        done.append(score_pair(here / "preds", here / "masks").rows)
+    assert done[0] == done[1]
