@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -221,8 +222,7 @@ def differences(
         >>> differences([row], [row], ["changed"])
         []
     """
-    before = {_row_key(record): record for record in was}
-    after = {_row_key(record): record for record in now}
+    before, after = _by_key(was), _by_key(now)
     return [
         difference
         for key in dict.fromkeys((*before, *after))
@@ -233,12 +233,12 @@ def differences(
 
 
 def _row_differences(
-    key: tuple[str, ...],
+    key: tuple[str, str, str, int],
     was: Any,  # noqa: ANN401 - any kind of record, or None
     now: Any,  # noqa: ANN401
     columns: Sequence[str],
 ) -> list[Difference]:
-    name, is_image = f"{key[0]}/{key[-1]}", hasattr(was or now, "path")
+    name, is_image = _row_name(*key), hasattr(was or now, "path")
     if was is None or now is None:
         there = (None if was is None else 1, None if now is None else 1)
         return [Difference(name, "", *there, is_image)]
@@ -250,7 +250,20 @@ def _row_differences(
     ]
 
 
-def _row_key(record: Any) -> tuple[str, ...]:  # noqa: ANN401 - any kind of record
-    if hasattr(record, "path"):
-        return record.dataset, record.split, record.path
-    return record.dataset, record.split
+def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str, int], Any]:
+    """Records by dataset, split and path, and which of several of one name it is."""
+    rows: dict[tuple[str, str, str, int], Any] = {}
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for record in records:
+        place = record.dataset, record.split, getattr(record, "path", "")
+        rows[*place, seen[place]] = record
+        seen[place] += 1
+    return rows
+
+
+def _row_name(dataset: str, split: str, path: str, number: int) -> str:
+    """What a difference calls a row; its split where the path does not tell it."""
+    name = f"{dataset}/{path or split}"
+    if path and split and split not in path.split("/"):
+        name = f"{name} ({split})"
+    return f"{name} #{number + 1}" if number else name

@@ -72,5 +72,5 @@ def choose_rule(
         ("--unchanged", unchanged, rule.unchanged),
     ):
         if text is not None and not terms:
-            raise UsageError(f"{option} {text!r} names no value")
+            raise UsageError(f"{option} {text!r} must name a value")
     return RuleChoice(rule, LabelRule())

@@ -116,7 +116,8 @@ def _transparency(
         return opacity == 0, (opacity != 0) & (opacity != 255)
     if key is None:
         return None, None
-    equal = pixels == np.array(key if pixels.ndim == 3 else key[0])
+    wanted = np.array(key if pixels.ndim == 3 else key[0], dtype=pixels.dtype)
+    equal = pixels == wanted
     return (equal.all(axis=-1) if pixels.ndim == 3 else equal), None
 
 
