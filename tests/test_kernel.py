@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from torch import Tensor
 from cdstats.score.kernel import COUNTS, SUMS, TILE, TileSums, tile_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     Case = dict[str, Any]
 
@@ -51,6 +52,15 @@ DEVICES = [
         ),
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow where other work takes the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tiles(case: Case) -> tuple[Tensor, Tensor]:
@@ -359,20 +369,46 @@ def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
     holds()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "rel"),
+    [(torch.float32, 1e-6), (torch.float16, 1e-6), (torch.float64, 1e-12)],
+    ids=str,
+)
+@pytest.mark.parametrize("edges", [False, True], ids=["inside", "with 0 and 1"])
+def test_one_ignored_pixel_more_changes_nothing(
+    edges: bool, dtype: torch.dtype, rel: float
+) -> None:
+    p, labels = random_tiles(3, 1_000, torch.float64)
+    p = p if edges else 0.98 * p + 0.01
+    p, labels = p.to(dtype), (labels == 1).to(torch.uint8)
+    whole = tile_sums(p, labels)
+    nothing = torch.full((3, 1), 255, dtype=torch.uint8)
+    more = tile_sums(torch.cat([p, p[:, :1]], 1), torch.cat([labels, nothing], 1))
+    assert torch.equal(whole.counts, more.counts)
+    torch.testing.assert_close(whole.sums, more.sums, rtol=rel, atol=0)
+
+
+def test_the_smallest_probabilities_keep_their_loss() -> None:
+    probs = [1e-300, 1e-20, 3e-9, 1e-3]
+    p = torch.tensor([probs], dtype=torch.float64).T
+    found = tile_sums(p, torch.zeros(4, 1, dtype=torch.uint8))
+    expected = [-math.log1p(-number) for number in probs]
+    assert column(found, "ce_unchanged_sum") == pytest.approx(expected, rel=1e-12)
+    missed = tile_sums(p, torch.ones(4, 1, dtype=torch.uint8))
+    expected = [min(-math.log(number), 100) for number in probs]
+    assert column(missed, "ce_changed_sum") == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("width", [TILE, 40_000], ids=str)
 def test_the_sums_do_not_depend_on_the_number_of_threads(
     width: int, dtype: torch.dtype
 ) -> None:
     p, labels = random_tiles(3, width, dtype)
-    before = torch.get_num_threads()
     found = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found.append(tile_sums(p, labels))
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(tile_sums(p, labels))
     one, two = found
     assert torch.equal(one.counts, two.counts)
     torch.testing.assert_close(one.sums, two.sums, rtol=1e-12, atol=0)

@@ -103,7 +103,7 @@ def _groups(paths: Sequence[str], search: _Search) -> list[_Found]:
     """
     groups: dict[str, _Found] = {}
     for text in paths:
-        name, place = _named(text)
+        name, place = split_name(text)
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
         _merge(groups.setdefault(key, _Found(found.name)), found)
@@ -124,7 +124,7 @@ def _apart(groups: list[_Found]) -> list[_Found]:
     return groups
 
 
-def _named(text: str) -> tuple[str, str]:
+def split_name(text: str) -> tuple[str, str]:
     """Split ``NAME=PATH``, unless something of the whole name exists."""
     name, equals, place = text.partition("=")
     if not text or (equals and not place and not os.path.lexists(text)):

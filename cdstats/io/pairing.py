@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
-from cdstats.io.discovery import find_files, find_masks
+from cdstats.io.discovery import find_files, find_masks, split_name
 from cdstats.io.naming import is_mask_folder, natural_key
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
-_SHOWN = 3
+_SHOWN: Final = 3
+_TRIED: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class _Side:
         default_factory=lambda: defaultdict(list)
     )
 
+    def first(self, key: str) -> FoundFile | None:
+        """The file of a key, if there is one."""
+        return self.files[key][0][0] if key in self.files else None
+
 
 def find_pairs(
     predictions: Sequence[str],
@@ -85,23 +90,29 @@ def find_pairs(
         UsageError: If a pattern is not understood.
     """
     masks = _one(find_masks([target], split=split, preset=preset), target)
-    sides = [
-        (found, text)
-        for text in predictions
-        for found in find_files([text], PREDICTION_EXTENSIONS)
-    ]
-    pairs: list[FilePair] = []
     notes = list(masks.notes)
-    for found, text in sides:
-        _refuse_problems(found)
-        notes += found.notes
-        name = found.name if _is_named(text) else ""
-        pairs += _pair(name, found, text, masks, target)
+    models: dict[str, list[tuple[FoundSet, str]]] = {}
+    for text in predictions:
+        name, place = split_name(text)
+        for found in find_files([place], PREDICTION_EXTENSIONS):
+            _refuse_problems(found)
+            notes += found.notes
+            alone = len(predictions) == 1
+            models.setdefault(name or ("" if alone else found.name), []).append(
+                (found, place)
+            )
+    pairs = [
+        pair
+        for model, sides in models.items()
+        for pair in _pair(model, sides, masks, split_name(target)[1])
+    ]
     return Pairs(tuple(pairs), tuple(dict.fromkeys(notes)))
 
 
-def _is_named(text: str) -> bool:
-    return "=" in text and not Path(text).exists()
+def _is_file(text: str) -> bool:
+    """Whether a path names one file, or a part of one."""
+    file, _, member = text.rpartition("#")
+    return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
 def _one(found: list[FoundSet], text: str) -> FoundSet:
@@ -118,56 +129,68 @@ def _refuse_problems(found: FoundSet) -> None:
 
 
 def _pair(
-    model: str, found: FoundSet, text: str, masks: FoundSet, target: str
+    model: str, sides: list[tuple[FoundSet, str]], masks: FoundSet, target: str
 ) -> list[FilePair]:
-    """The pairs of one ``--pred``; its pattern may name several models."""
-    if len(found.files) == 1 and len(masks.files) == 1 and not is_pattern(text):
-        return [FilePair(model, found.files[0], masks.files[0])]
-    left, right = _keys(found, text, ""), _keys(masks, target, "")
-    crops = "{y}" in text and "{y}" not in target
+    """The pairs of one name; its pattern may name several models."""
+    if len(sides) == 1 and _is_file(sides[0][1]) and _is_file(target):
+        return [FilePair(model, sides[0][0].files[0], masks.files[0])]
+    crops = any("{y}" in text for _, text in sides) and "{y}" not in target
+    left = _Side(", ".join(text for _, text in sides))
+    for found, text in sides:
+        _add_keys(left, found, text, crops)
+    right = _Side(target)
+    _add_keys(right, masks, target, crops=False)
     _refuse_doubles(right, crops=False)
     _refuse_doubles(left, crops=crops)
     if not left.files.keys() & right.files.keys():
         raise DataError(_nothing_text(left, right))
+    named = dict.fromkeys(
+        parts.get("model", model) for files in left.files.values() for _, parts in files
+    )
+    return [
+        pair
+        for name in sorted(named, key=natural_key)
+        for pair in _pair_model(name, model, left, right, crops)
+    ]
+
+
+def _pair_model(
+    name: str, default: str, left: _Side, right: _Side, crops: bool
+) -> list[FilePair]:
+    """The pairs of one model, then the masks that it lacks."""
+    own = {
+        key: [(f, p) for f, p in files if p.get("model", default) == name]
+        for key, files in left.files.items()
+    }
     pairs = [
-        FilePair(parts.get("model", model), file, mask, _crop(parts, crops))
-        for key in sorted(left.files, key=natural_key)
-        for file, parts in left.files[key]
-        for mask in [right.files[key][0][0] if key in right.files else None]
+        FilePair(name, file, right.first(key), _crop(parts, crops))
+        for key in sorted(own, key=natural_key)
+        for file, parts in own[key]
     ]
-    models = list(dict.fromkeys(pair.model for pair in pairs)) or [model]
-    missing = [
-        FilePair(name, None, mask)
-        for name in models
-        for key, ((mask, _),) in right.files.items()
-        if key not in left.files
+    lacking = [
+        FilePair(name, None, right.first(key))
+        for key in right.files
+        if not own.get(key)
     ]
-    every = pairs + missing
-    return sorted(every, key=lambda pair: natural_key(pair.model))
+    return pairs + lacking
 
 
 def _crop(parts: dict[str, str], crops: bool) -> Crop | None:
     return Crop(int(parts["y"]), int(parts["x"])) if crops else None
 
 
-def _keys(found: FoundSet, text: str, key: str) -> _Side:
-    """Files by the key of a pattern, or by their path without mask folders."""
-    side = _Side(text)
-    pattern = Pattern(_place(text)) if is_pattern(text) else None
+def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
+    """Add files by the key of a pattern, or by their path without mask folders."""
+    pattern = Pattern(text) if is_pattern(text) else None
     prefix = ""
     if pattern and pattern.folder != ".":
         prefix = f"{pattern.folder.rstrip('/')}/"
     for file in found.files:
-        parts = pattern.match(prefix + file.name) if pattern else None
-        parts = parts or {}
+        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
         key = parts["key"] if "key" in parts else _path_key(file.name)
+        if not crops and "y" in parts and "x" in parts:
+            key = f"{key} at {int(parts['y'])}, {int(parts['x'])}"
         side.files[key].append((file, parts))
-    return side
-
-
-def _place(text: str) -> str:
-    name, equals, place = text.partition("=")
-    return place if equals and "/" not in name else text
 
 
 def _path_key(name: str) -> str:
@@ -193,23 +216,44 @@ def _refuse_doubles(side: _Side, *, crops: bool) -> None:
 def _nothing_text(left: _Side, right: _Side) -> str:
     """Why nothing pairs: three names of each side and a pattern that would."""
     first, second = (
-        [file.name for files in side.files.values() for file, _ in files][:_SHOWN]
+        [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    hint = _suggest(first[0], second[0])
+    hint = _suggest(first[:_TRIED], second[:_TRIED])
+    shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
-        f"no prediction pairs with a mask: {left.text} holds {', '.join(first)}; "
-        f"{right.text} holds {', '.join(second)}.{hint}"
+        f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
+        f"holds {beside}. {hint}"
     )
 
 
-def _suggest(prediction: str, mask: str) -> str:
-    """Patterns in which what the two names share is the key."""
-    shared = _longest_shared(PurePosixPath(prediction).stem, PurePosixPath(mask).stem)
-    if not shared:
-        return " Name the key that they share as {} in a pattern on both sides"
-    one, two = (name.replace(shared, "{}", 1) for name in (prediction, mask))
-    return f" Try --pred '.../{one}' --target '.../{two}'"
+def _suggest(predictions: list[str], masks: list[str]) -> str:
+    """The patterns, made from a name of each side, that pair most files."""
+    tried = {
+        (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
+        for one in predictions
+        for two in masks
+        if (shared := _longest_shared(_stem(one), _stem(two)))
+    }
+    best = max(
+        sorted(tried), key=lambda p: _paired(p, predictions, masks), default=None
+    )
+    if best is None:
+        return "Name the key that they share as {} in a pattern on both sides"
+    return f"Try --pred '.../{best[0]}' --target '.../{best[1]}'"
+
+
+def _paired(patterns: tuple[str, str], predictions: list[str], masks: list[str]) -> int:
+    """How many names two patterns pair."""
+    keys = [
+        {found["key"] for name in names if (found := Pattern(text).match(name))}
+        for text, names in zip(patterns, (predictions, masks), strict=True)
+    ]
+    return len(keys[0] & keys[1])
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
 
 
 def _longest_shared(first: str, second: str) -> str:
@@ -217,6 +261,6 @@ def _longest_shared(first: str, second: str) -> str:
         first[start:end]
         for start in range(len(first))
         for end in range(start + 1, len(first) + 1)
-        if first[start:end] in second
+        if first[start:end] in second and "/" not in first[start:end]
     ]
     return max(parts, key=len, default="")

@@ -57,7 +57,9 @@ def open_predictions(
     if opened is None:
         return open_masks(path, member, None)
     array, number = opened
-    return select_image(_images(array, targets, channels), number)
+    # A number picks from a stack, so two planes are two images and not two channels.
+    beside = 0 if number else targets
+    return select_image(_images(array, beside, channels), number)
 
 
 def _array(path: Path, member: str) -> tuple[NDArray[Any], str] | None:

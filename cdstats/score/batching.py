@@ -70,30 +70,38 @@ class TileBatches:
         self._rows = rows or rows_that_fit(device)
         self._options = {"threshold": threshold, "logits": logits, "terms": terms}
         self._waiting: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
-        self._count = 0
+        self._partial: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
         self.images: dict[int, Accumulated] = {}
 
     def add(self, image: int, scores: NDArray[Any], target: NDArray[Any]) -> None:
         """Add pixels of an image: scores and, of the same length, targets."""
         flat, labels = scores.reshape(-1), target.reshape(-1)
-        whole = flat.size // TILE * TILE
         self.images.setdefault(image, Accumulated())
-        if self._device.type == "cpu":
-            self._on_processor(image, flat, labels, whole)
-            return
-        for start in range(0, flat.size, TILE):
-            stop = min(start + TILE, flat.size)
-            self._waiting.append((image, flat[start:stop], labels[start:stop]))
-            if len(self._waiting) >= self._rows:
-                self.flush()
-
-    def _on_processor(
-        self, image: int, flat: NDArray[Any], labels: NDArray[Any], whole: int
-    ) -> None:
-        """Sum the tiles of a block where they lie, one thread for each."""
-        parts = [slice(at, at + TILE) for at in range(0, whole, TILE)]
+        if image in self._partial:
+            before = self._partial.pop(image)
+            flat = np.concatenate([before[0], flat])
+            labels = np.concatenate([before[1], labels])
+        whole = flat.size // TILE * TILE
         if whole < flat.size:
-            parts.append(slice(whole, flat.size))
+            self._partial[image] = flat[whole:], labels[whole:]
+        self._compute_tiles(image, flat[:whole], labels[:whole])
+
+    def end(self, image: int) -> None:
+        """Compute the last tile of an image, which may not be full."""
+        if image in self._partial:
+            self._compute_tiles(image, *self._partial.pop(image))
+
+    def _compute_tiles(
+        self, image: int, flat: NDArray[Any], labels: NDArray[Any]
+    ) -> None:
+        """Sum tiles where they lie, one thread for each, or put them into a batch."""
+        parts = [slice(at, at + TILE) for at in range(0, flat.size, TILE)]
+        if self._device.type != "cpu":
+            for part in parts:
+                self._waiting.append((image, flat[part], labels[part]))
+                if len(self._waiting) >= self._rows:
+                    self._send()
+            return
         scores, target = _tensor(flat), _tensor(labels)
 
         def compute(part: slice) -> TileSums:
@@ -104,7 +112,13 @@ class TileBatches:
             self._take([image], one)
 
     def flush(self) -> None:
-        """Compute what waits."""
+        """Compute what waits; every image is complete."""
+        for image in list(self._partial):
+            self.end(image)
+        self._send()
+
+    def _send(self) -> None:
+        """Compute the tiles that wait for a device."""
         waiting, self._waiting = self._waiting, []
         while waiting:
             kind, soft = waiting[0][1].dtype, waiting[0][2].dtype
@@ -146,7 +160,7 @@ class TileBatches:
         self._take(images, tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
 
     def _take(self, images: list[int], found: TileSums) -> None:
-        """Add tiles to their images, in order, so that the result is always the same."""
+        """Add tiles to their images, in order: the result is always the same."""
         for image, sums, counts, terms in zip(images, *_to_host(found), strict=True):
             self.images[image].add(sums, counts, terms)
 

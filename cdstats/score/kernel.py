@@ -8,8 +8,9 @@ result does not depend on how tiles are put into batches.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
 _DEVICE_PIXELS: Final = TILE << 8
 """Pixels computed together on a device."""
+_RUN: Final = 256
+"""Pixels that are summed in the precision of the scores."""
 _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
 CHANGED, UNCHANGED, IGNORED = 1, 0, 255
@@ -85,7 +88,8 @@ def tile_sums(
         The sums of each tile, on the device of ``scores``.
 
     Raises:
-        ValueError: If the shapes differ or are no matrices.
+        ValueError: If the shapes differ or are no matrices, or the target is neither
+            uint8 nor floating.
 
     Example:
         >>> scores = torch.tensor([[0.9, 0.2, 0.4, 0.1]], dtype=torch.float64)
@@ -100,14 +104,38 @@ def tile_sums(
     """
     if scores.shape != target.shape or scores.ndim != 2:
         raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
-    if scores.device.type == "cpu":
-        rows = zip(scores.unsqueeze(1), target.unsqueeze(1), strict=True)
-        parts = [_one_row(p, y, threshold, logits, terms) for p, y in rows]
-    else:
+    if target.dtype is not torch.uint8 and not target.is_floating_point():
+        raise ValueError(f"target is {target.dtype}; expected uint8 or floating")
+    parts = [
+        _columns(scores[:, at : at + TILE], target[:, at : at + TILE], options)
+        for options in [_Options(threshold, logits, tuple(terms))]
+        for at in range(0, max(scores.shape[1], 1), TILE)
+    ]
+    return TileSums(
+        torch.stack([part.sums for part in parts]).sum(0),
+        torch.stack([part.counts for part in parts]).sum(0),
+        torch.stack([part.terms for part in parts]).sum(0),
+    )
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What `tile_sums` was asked for."""
+
+    threshold: float
+    logits: bool
+    terms: tuple[TermFunction, ...]
+
+
+def _columns(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
+    """Sum rows of at most a tile: one by one on a processor, together on a device."""
+    step = 1
+    if scores.device.type != "cpu":
         step = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1)
-        starts = range(0, len(scores), step)
-        cut = [(scores[at : at + step], target[at : at + step]) for at in starts]
-        parts = [_dense(p, y, threshold, logits, terms) for p, y in cut]
+    parts = [
+        _rows(scores[at : at + step], target[at : at + step], options)
+        for at in range(0, max(len(scores), 1), step)
+    ]
     return TileSums(
         torch.cat([part.sums for part in parts]),
         torch.cat([part.counts for part in parts]),
@@ -115,26 +143,20 @@ def tile_sums(
     )
 
 
-def _one_row(
-    scores: Tensor,
-    target: Tensor,
-    threshold: float,
-    logits: bool,
-    terms: Sequence[TermFunction],
-) -> TileSums:
-    """A tile on a processor: the short way if it holds nothing out of the ordinary."""
-    ordinary = not (logits or terms) and target.dtype is torch.uint8
-    if ordinary and scores.numel() and int(target.max()) <= CHANGED:
-        probs = scores[0].to(working_type(scores.dtype, scores.device))
+def _rows(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
+    """The short way for a row that holds nothing out of the ordinary."""
+    hard = not options.logits and target.dtype is torch.uint8
+    alone = len(scores) == 1 and scores.device.type == "cpu"
+    if alone and hard and scores.numel() and int(target.max()) <= CHANGED:
+        probs = scores.to(working_type(scores.dtype, scores.device))
         low, high = torch.aminmax(probs)
         if low >= 0 and high <= 1:
-            saturated = bool(low < _TINY or high == 1)
-            return _ordinary(probs, target[0], threshold, saturated)
-    return _dense(scores, target, threshold, logits, terms)
+            return _ordinary(probs, target, options, bool(low < _TINY or high == 1))
+    return _dense(scores, target, options)
 
 
 def _ordinary(
-    probs: Tensor, target: Tensor, threshold: float, saturated: bool
+    probs: Tensor, target: Tensor, options: _Options, saturated: bool
 ) -> TileSums:
     """The sums of valid probabilities and labels, with one logarithm for a pixel.
 
@@ -142,43 +164,63 @@ def _ordinary(
     added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
     ``ln q + d`` as far as a d of one rounding matters.
     """
-    changed = target.to(probs.dtype)
-    unchanged = 1 - changed
-    inverse = 1 - probs
+    changed, unchanged, inverse, logs, product = _scratch(probs)
+    changed.copy_(target)
+    torch.neg(changed, out=unchanged).add_(1)
+    torch.neg(probs, out=inverse).add_(1)
+    totals = [_partial(changed), _partial(probs)]
     # Products with 0 and 1 and a sum with 0 are exact, and faster than a choice.
-    logs = (inverse * unchanged).addcmul_(probs, changed).log_()
+    torch.mul(inverse, unchanged, out=logs).addcmul_(probs, changed).log_()
     if saturated:
         logs.clamp_(min=LOG_FLOOR)
-    lost = (1 - inverse).sub_(probs)
-    changed_probs = probs * changed
-    hits = torch.ge(probs, threshold, out=inverse)
-    n1, tp, predicted = changed.sum(), torch.dot(hits, changed), hits.sum()
-    sums = (
-        -torch.dot(logs, changed),
-        -torch.dot(logs, unchanged) - torch.dot(lost, unchanged),
-        probs.sum(),
-        changed_probs.sum(),
-        torch.dot(probs, probs),
-        torch.dot(changed_probs, probs),
-        n1,
-        n1,
-    )
-    wrong = _saturated_wrong(probs, changed) if saturated else torch.zeros_like(n1)
-    zero = torch.zeros_like(n1)
-    counts = (
-        zero + probs.numel(), tp, predicted - tp, n1 - tp,
-        probs.numel() - n1 - predicted + tp, wrong, zero, zero,
-    )  # fmt: skip
+    totals.append(_partial(torch.mul(logs, changed, out=product)))
+    totals.append(_partial(logs.mul_(unchanged)))
+    torch.neg(inverse, out=product).add_(1).sub_(probs)
+    totals.append(_partial(product.mul_(unchanged)))
+    totals.append(_partial(torch.mul(probs, probs, out=product)))
+    changed_probs = torch.mul(probs, changed, out=logs)
+    totals.append(_partial(changed_probs))
+    totals.append(_partial(torch.mul(changed_probs, probs, out=product)))
+    hits = torch.ge(probs, options.threshold, out=inverse)
+    totals.append(_partial(hits))
+    totals.append(_partial(hits.mul_(changed)))
+    summed = torch.stack(totals).double().sum(2)
+    n1, p, ce1, ce0, lost, q, p1, q1, predicted, tp = summed
+    none, pixels = torch.zeros_like(n1), probs.numel()
+    wrong = _saturated_wrong(probs, changed, unchanged) if saturated else none
+    rest = (predicted - tp, n1 - tp, pixels - n1 - predicted + tp, wrong, none, none)
     return TileSums(
-        torch.stack(sums).double()[None],
-        torch.stack(counts).long()[None],
-        probs.new_zeros((1, 0, 2), dtype=torch.float64),
+        torch.stack([-ce1, -ce0 - lost, p, p1, q, q1, n1, n1], dim=1),
+        torch.stack([none + pixels, tp, *rest], dim=1).round().long(),
+        _term_sums(probs, changed, unchanged, options.terms),
     )
 
 
-def _saturated_wrong(probs: Tensor, changed: Tensor) -> Tensor:
-    wrong = ((probs == 0) & (changed == 1)) | ((probs == 1) & (changed == 0))
-    return wrong.sum().to(probs.dtype)
+_LOCAL: Final = threading.local()
+
+
+def _scratch(probs: Tensor) -> tuple[Tensor, ...]:
+    """Five rows to compute in, kept by each thread: fresh memory is slow."""
+    held: dict[Any, Tensor] = _LOCAL.__dict__
+    key = probs.dtype
+    if key not in held:
+        held[key] = torch.empty((5, TILE), dtype=key)
+    return tuple(row[None, : probs.shape[1]] for row in held[key])
+
+
+def _partial(values: Tensor) -> Tensor:
+    """The sums of short runs of each row; what is left over is a run of its own."""
+    runs = values.shape[1] // _RUN * _RUN
+    parts = values[:, :runs].reshape(len(values), runs // _RUN, _RUN).sum(2)
+    if runs == values.shape[1]:
+        return parts
+    return torch.cat([parts, values[:, runs:].sum(1, keepdim=True)], dim=1)
+
+
+def _saturated_wrong(probs: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
+    """Pixels whose probability is exactly 0 or 1, and wrong."""
+    wrong = ((probs == 0) & (changed == 1)) | ((probs == 1) & (unchanged == 1))
+    return wrong.sum(1).double()
 
 
 def working_type(dtype: torch.dtype, device: torch.device) -> torch.dtype:
@@ -187,41 +229,62 @@ def working_type(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return torch.float64 if wide else torch.float32
 
 
-def _dense(
-    scores: Tensor,
-    target: Tensor,
-    threshold: float,
-    logits: bool,
-    terms: Sequence[TermFunction],
-) -> TileSums:
+def _dense(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
+    """The sums of anything: ignored pixels, soft targets, logits, bad values."""
     work = working_type(scores.dtype, scores.device)
     positive, negative = _class_weights(target, work)
-    valid = positive + negative
+    valid = positive + negative > 0
     values = scores.to(work)
     finite = torch.isfinite(values)
     # where, not a product: NaN under an ignored pixel times 0 is still NaN.
-    values = torch.where((valid > 0) & finite, values, 0)
-    probs = values.sigmoid() if logits else values
-    outside = ((probs < 0) | (probs > 1)) & (valid > 0)
-    logs = _logs(values, logits)
-    sums = _sums(probs, positive, negative, logs)
-    counts = _counts(probs, positive, negative, threshold)
-    bad = [((valid > 0) & ~finite).sum(1), outside.sum(1)]
-    found = [
+    values = torch.where(valid & finite, values, 0)
+    probs = values.sigmoid() if options.logits else values
+    outside = ((probs < 0) | (probs > 1)) & valid
+    logs = _logs(values, options.logits)
+    hit = probs >= options.threshold
+    changed, unchanged = positive == 1, negative == 1
+    if options.logits:
+        floored = (logs[0] <= LOG_FLOOR) & changed | (logs[1] <= LOG_FLOOR) & unchanged
+        wrong = floored.sum(1)
+    else:
+        wrong = _saturated_wrong(probs, positive, negative).long()
+    tp, fp = (hit & changed).sum(1), (hit & unchanged).sum(1)
+    counts = (
+        *(valid.sum(1), tp, fp, changed.sum(1) - tp, unchanged.sum(1) - fp, wrong),
+        *((valid & ~finite).sum(1), outside.sum(1)),
+    )
+    return TileSums(
+        _sums(probs, positive, negative, logs),
+        torch.stack(counts, dim=1),
+        _term_sums(probs, positive, negative, options.terms),
+    )
+
+
+def _term_sums(
+    probs: Tensor, positive: Tensor, negative: Tensor, terms: Sequence[TermFunction]
+) -> Tensor:
+    """The sums of each term over changed and over unchanged pixels."""
+    if not terms:
+        return probs.new_zeros((len(probs), 0, 2), dtype=_wide(probs))
+    pairs = [
         torch.stack(
             [
-                _total(term(probs, True) * positive),
-                _total(term(probs, False) * negative),
+                _total(_weighed(term(probs, True), positive)),
+                _total(_weighed(term(probs, False), negative)),
             ]
         )
         for term in terms
     ]
-    stacked = (
-        torch.stack(found).permute(2, 0, 1)
-        if found
-        else sums.new_zeros(len(sums), 0, 2)
-    )
-    return TileSums(sums, torch.stack([*counts, *bad], dim=1), stacked)
+    return torch.stack(pairs).permute(2, 0, 1)
+
+
+def _weighed(values: Tensor, weights: Tensor) -> Tensor:
+    """Values times weights; nothing where the weight is 0, whatever the value."""
+    return torch.where(weights > 0, values * weights, 0)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def _class_weights(target: Tensor, work: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -265,18 +328,9 @@ def _sums(
 
 
 def _total(values: Tensor) -> Tensor:
-    """The sum of each tile, carried on in float64 where the device has it."""
-    total = values.sum(1)
-    return total if total.device.type == "mps" else total.double()
+    """The sum of each tile, carried on in float64 where the device has it.
 
-
-def _counts(
-    probs: Tensor, positive: Tensor, negative: Tensor, threshold: float
-) -> list[Tensor]:
-    """Valid pixels, confusion counts at the threshold, and saturated wrong pixels."""
-    hit = probs >= threshold
-    changed, unchanged = positive == 1, negative == 1
-    tp, fp = (hit & changed).sum(1), (hit & unchanged).sum(1)
-    wrong = ((probs == 0) & changed) | ((probs == 1) & unchanged)
-    valid = (positive + negative > 0).sum(1)
-    return [valid, tp, fp, changed.sum(1) - tp, unchanged.sum(1) - fp, wrong.sum(1)]
+    Short runs are summed first, so that neither the number of threads nor the length
+    of a row changes how a number is rounded.
+    """
+    return _partial(values).to(_wide(values)).sum(1)

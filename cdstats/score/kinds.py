@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PER_CENT: Final = 100
 """A set of bytes that stays at or below this may hold per cent."""
-_FEW: Final = 2
 
 
 class Kind(Enum):
@@ -32,90 +31,106 @@ class StoredKinds:
     """What the integer predictions of a run hold, gathered as they are read.
 
     Attributes:
-        codes: The values of each type, while they are few enough to be labels.
         largest: The largest value of each type.
         smallest: The smallest value of each type.
+        scaled: The types of which a file holds more than labels.
     """
 
-    codes: dict[str, set[int]] = field(default_factory=dict)
-    largest: dict[str, float] = field(default_factory=dict)
-    smallest: dict[str, float] = field(default_factory=dict)
+    largest: dict[str, int] = field(default_factory=dict)
+    smallest: dict[str, int] = field(default_factory=dict)
+    scaled: set[str] = field(default_factory=set)
 
     def add(self, stored: StoredCounts) -> None:
         """Take note of the values of one prediction."""
         if stored.dtype == "float16" or not stored.values.size:
             return
-        held = self.codes.setdefault(stored.dtype, set())
-        held |= {int(v) for v in stored.values[: _FEW + 1]}
-        low, high = float(stored.values[0]), float(stored.values[-1])
+        low, high = int(stored.values[0]), int(stored.values[-1])
         self.smallest[stored.dtype] = min(low, self.smallest.get(stored.dtype, low))
         self.largest[stored.dtype] = max(high, self.largest.get(stored.dtype, high))
+        if label_scale(stored) is None:
+            self.scaled.add(stored.dtype)
 
-    def scale(self, dtype: str, kind: Kind | None) -> float:
-        """What the values of a type are divided by.
+    def scale(self, stored: StoredCounts, kind: Kind | None) -> float:
+        """What the values of a prediction are divided by.
 
         Args:
-            dtype: The stored type.
+            stored: The prediction.
             kind: What the user says; None to find out.
 
         Raises:
             DataError: If the values are no labels and not scaled either.
         """
-        if dtype == "float16":
+        if stored.dtype in ("float16", "bool") or stored.dtype not in self.largest:
             return 1.0
-        held, largest = self.codes[dtype], self.largest[dtype]
-        if kind is not Kind.PROB:
-            if held <= {0, 1} and largest <= 1:
-                return 1.0
-            if held <= {0, 255} and largest <= 255:
-                return 255.0
+        if kind is not Kind.PROB and stored.dtype not in self.scaled:
+            return label_scale(stored) or 1.0
+        return self._common_scale(stored.dtype, kind)
+
+    def _common_scale(self, dtype: str, kind: Kind | None) -> float:
+        """What the values of a type are divided by when they are no labels."""
+        low, high = self.smallest[dtype], self.largest[dtype]
         if kind is Kind.HARD:
             raise DataError(
-                f"predictions hold values up to {largest:,.0f}; hard ones hold 0 and "
-                "1, or 0 and 255"
+                f"predictions hold values up to {high:,}; hard ones hold 0 and 1, or 0 "
+                "and 255"
             )
-        if dtype not in SCALE or self.smallest[dtype] < 0:
+        if dtype not in SCALE or low < 0:
             raise DataError(
-                f"{dtype} predictions hold values from {self.smallest[dtype]:,.0f} to "
-                f"{largest:,.0f}; expected labels 0 and 1, or 0 and 255, or "
-                "probabilities as floating numbers, uint8 or uint16"
+                f"{dtype} predictions hold values from {low:,} to {high:,}; expected "
+                "labels 0 and 1, or 0 and 255, or probabilities as floating numbers, "
+                "uint8 or uint16"
             )
-        if kind is None and dtype == "uint8" and largest <= PER_CENT:
+        if kind is None and dtype == "uint8" and high <= PER_CENT:
             raise DataError(
-                f"uint8 predictions stay at or below {largest:.0f}: per cent? Scaled "
+                f"uint8 predictions stay at or below {high}: per cent? Scaled "
                 "probabilities reach 255. Divide by 100 and store floats, or say "
                 "--kind prob if they are scaled by 255"
             )
         return float(SCALE[dtype])
 
+    def check(self, kind: Kind | None) -> None:
+        """Refuse predictions of which nothing says what they are.
+
+        Raises:
+            DataError: If there are any.
+        """
+        for dtype in self.scaled:
+            self._common_scale(dtype, kind)
+
     def text(self, kind: Kind | None, floating: set[str]) -> str:
         """What the predictions are, in words."""
         parts = []
         if floating:
-            name = "logits" if kind is Kind.LOGIT else "probabilities"
-            name = "labels" if kind is Kind.HARD else name
+            name = {Kind.LOGIT: "logits", Kind.HARD: "hard labels"}.get(
+                kind or Kind.PROB, "probabilities"
+            )
             parts.append(f"{name} ({', '.join(sorted(floating))})")
-        for dtype in sorted(self.codes):
-            scale = self.scale(dtype, kind)
-            if (
-                scale == SCALE.get(dtype)
-                and self.largest[dtype]
-                and not self._is_hard(dtype, kind)
-            ):
-                parts.append(f"probabilities ({dtype} / {scale:.0f})")
+        for dtype in sorted(self.largest):
+            if self._is_hard(dtype, kind):
+                full = 1 if self.largest[dtype] <= 1 else 255
+                parts.append(f"hard labels (0 and {full})")
             else:
-                parts.append(f"hard labels (0 and {scale:.0f})")
+                parts.append(f"probabilities ({dtype} / {SCALE.get(dtype, 1)})")
         return "; ".join(parts)
 
     def _is_hard(self, dtype: str, kind: Kind | None) -> bool:
-        held = self.codes[dtype]
-        few = held <= {0, 1} or held <= {0, 255}
-        return kind is not Kind.PROB and few and self.largest[dtype] in (0, 1, 255)
+        return kind is not Kind.PROB and dtype not in self.scaled
 
     @property
     def any_hard(self) -> bool:
         """Whether some integer predictions are labels."""
-        return any(self._is_hard(dtype, None) for dtype in self.codes)
+        return any(self._is_hard(dtype, None) for dtype in self.largest)
+
+
+def label_scale(stored: StoredCounts) -> float | None:
+    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
+
+    A prediction of zeros alone holds no change in either coding.
+    """
+    held = {int(value) for value in stored.values[:3]}
+    if held <= {0, 1}:
+        return 1.0
+    return 255.0 if held <= {0, 255} else None
 
 
 def wrong_values_text(not_finite: int, outside: int) -> str:

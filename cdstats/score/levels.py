@@ -6,7 +6,7 @@ each level is then evaluated once in float64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -81,7 +81,7 @@ def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCount
     """
     flat, label = values.reshape(-1), labels.reshape(-1)
     if flat.dtype == np.bool_:
-        flat = flat.view(np.uint8)
+        return replace(_stored_bytes(flat.view(np.uint8), label), dtype="bool")
     if flat.dtype == np.uint8:
         return _stored_bytes(flat, label)
     if flat.dtype == np.float16:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cdstats.core.catalogue import (
     FILE_EPS,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from cdstats.core.catalogue import Loss
+    from cdstats.io.pairing import FilePair
+    from cdstats.io.predictions import Channels
     from cdstats.score.targets import Targets
 
     StrPath = str | PathLike[str]
@@ -114,9 +118,9 @@ def loss(
     targets = choose_targets(list(files), choice, band)
     prior = None
     if any(one.needs_prior for one in chosen):
-        prior = targets.counts.changed / max(targets.counts.valid, 1)
+        prior = _prior(targets, pairs.pairs, meaning)
     scorer = Scorer(Needs.of(chosen, prior), where, meaning, threshold, batch_size)
-    reader = PairReader(targets, "logit" if meaning is Kind.LOGIT else "prob")
+    reader = PairReader(targets, _channels(meaning))
     _read_all(reader, pairs.pairs, scorer, strict, progress)
     scored = scorer.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
@@ -144,9 +148,25 @@ def _kind(kind: str | None) -> Kind | None:
         raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
 
 
+def _prior(
+    targets: Targets, pairs: Sequence[FilePair], kind: Kind | None
+) -> float | None:
+    """The share of changed pixels where there are predictions, by a pass of its own."""
+    changed = valid = 0
+    for loaded in PairReader(targets, _channels(kind)).read(pairs):
+        if loaded.target is not None and loaded.target.dtype == np.uint8:
+            changed += int(np.count_nonzero(loaded.target == 1))
+            valid += int(np.count_nonzero(loaded.target != 255))
+    return changed / valid if valid else None
+
+
+def _channels(kind: Kind | None) -> Channels:
+    return "logit" if kind is Kind.LOGIT else "prob"
+
+
 def _read_all(
     reader: PairReader,
-    pairs: Sequence[Any],
+    pairs: Sequence[FilePair],
     scorer: Scorer,
     strict: bool,
     progress: Callable[[int, int], None] | None,

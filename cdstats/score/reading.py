@@ -61,7 +61,7 @@ class PairReader:
         self._number = -1
         self._crops: dict[tuple[str, str], list[tuple[int, int, int, int]]] = {}
         self._labels = lru_cache(maxsize=2)(self._read_labels)
-        self._open: dict[tuple[str, str], Target] = {}
+        self._open: dict[tuple[str, str, str], Target] = {}
 
     def read(self, pairs: Sequence[FilePair]) -> Iterator[Loaded]:
         """Every block of every pair; a pair that fails is one item with its reason."""
@@ -111,11 +111,17 @@ class PairReader:
                 pair.model,
                 two.split,
             )
-            self._open[two.path, member] = target
-            yield from self._read_image(image, (two.path, member), where, pair.crop)
+            self._open[two.path, two.member, member] = target
+            yield from self._read_image(
+                image, (two.path, two.member, member), where, pair.crop
+            )
 
     def _read_image(
-        self, image: OpenImage, key: tuple[str, str], place: Place, crop: Crop | None
+        self,
+        image: OpenImage,
+        key: tuple[str, str, str],
+        place: Place,
+        crop: Crop | None,
     ) -> Iterator[Loaded]:
         size, number = (image.width, image.height), self._number
         try:
@@ -139,7 +145,7 @@ class PairReader:
         except DataError as error:
             yield Loaded(number, place, size, reason=str(error))
 
-    def _read_labels(self, key: tuple[str, str]) -> NDArray[Any]:
+    def _read_labels(self, key: tuple[str, str, str]) -> NDArray[Any]:
         target = self._open.pop(key)
         try:
             return target.read()
@@ -147,7 +153,7 @@ class PairReader:
             raise DataError(f"mask {target.file.name}: {error}") from None
 
     def _refuse_overlap(
-        self, key: tuple[str, str], place: Place, crop: Crop, size: tuple[int, int]
+        self, key: tuple[str, str, str], place: Place, crop: Crop, size: tuple[int, int]
     ) -> None:
         """Refuse a crop over pixels of an earlier one: they would count twice."""
         width, height = size

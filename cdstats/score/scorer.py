@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from cdstats.score.batching import TileBatches
 from cdstats.score.distances import position_sums
 from cdstats.score.kernel import COUNTS, SUMS
 from cdstats.score.kinds import Kind, StoredKinds, is_stored, wrong_values_text
-from cdstats.score.levels import StoredCounts, count_stored
+from cdstats.score.levels import SCALE, StoredCounts, count_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.score.reading import Loaded
+
+
+_LABELS: Final = 2
+"""A map of more values than this holds no labels."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,8 @@ class Scorer:
             image.reason = f"holds {scores.dtype}; logits are floating numbers"
         elif is_stored(scores.dtype, self._kind) and not image.soft:
             image.ignored += int(np.count_nonzero(target == 255))
+            if scores.dtype == np.float16:
+                self.floating.add("float16")
             counted = count_stored(scores, target)
             image.stored = counted if image.stored is None else image.stored + counted
             self._hold(image, scores, target)
@@ -157,11 +163,14 @@ class Scorer:
     ) -> None:
         """Sum floating scores, or any scores of soft targets, on the device."""
         if scores.dtype.kind != "f":
-            scale = {"uint8": 255, "uint16": 65535, "bool": 1}.get(scores.dtype.name)
+            scale = _soft_scale(scores)
             if scale is None:
                 image.reason = f"holds {scores.dtype} beside soft targets"
                 return
             scores = scores.astype(np.float64) / scale
+        elif self._kind is Kind.HARD and not _is_hard(scores, target):
+            image.reason = "holds other values than 0 and 1; hard predictions do not"
+            return
         self.floating.add(scores.dtype.name)
         if scores.dtype == np.float16:
             scores = scores.astype(np.float32)
@@ -181,23 +190,32 @@ class Scorer:
     def finish(self, number: int) -> None:
         """Complete a prediction all of whose blocks were taken."""
         image = self._images[number]
+        self._batches.end(number)
         if image.stored is not None and not image.reason:
             self.kinds.add(image.stored)
         if not self._needs.whole or not image.held or image.reason:
             image.held.clear()
             return
-        if image.stored is None or image.stored.values.size > 2 or self._kind:
-            self._complete(image)
+        if image.stored is None or image.stored.values.size > _LABELS or self._kind:
+            self._complete(image, self._early_scale(image.stored))
 
-    def _complete(self, image: _Image) -> None:
+    def _early_scale(self, stored: StoredCounts | None) -> float:
+        """What an image's values are divided by when it holds more than labels."""
+        if stored is None or stored.dtype == "float16":
+            return 1.0
+        if self._kind is not None:
+            return self.kinds.scale(stored, self._kind)
+        return float(SCALE.get(stored.dtype, 1))
+
+    def _complete(self, image: _Image, scale: float) -> None:
         """Compute what needs the whole image, and let the image go."""
         scores = np.concatenate([part for part, _ in image.held]).astype(np.float64)
         labels = np.concatenate([part for _, part in image.held])
         image.held.clear()
-        if image.stored is not None:
-            scores /= self._scale(image.stored.dtype)
-        valid = labels != 255
-        if not np.isfinite(scores[valid]).all():
+        scores /= scale
+        shown = scores[labels != 255]
+        inside = (shown >= 0) & (shown <= 1)
+        if not (np.isfinite(shown) if self._kind is Kind.LOGIT else inside).all():
             return
         probs = scores
         if self._kind is Kind.LOGIT:
@@ -222,9 +240,6 @@ class Scorer:
             before = self._pooled.get(loss)
             self._pooled[loss] = levels if before is None else before + levels
 
-    def _scale(self, dtype: str) -> float:
-        return self.kinds.scale(dtype, self._kind)
-
     def results(self) -> list[Scored]:
         """The sums of every prediction, in the order of the rows.
 
@@ -236,6 +251,7 @@ class Scorer:
             names = ", ".join(loss.name for loss in self._needs.logit_levels)
             raise UsageError(f"{names} is defined on logits: say --kind logit")
         self._batches.flush()
+        self.kinds.check(self._kind)
         self._refuse_outside()
         return [self._result(number) for number in sorted(self._images)]
 
@@ -257,12 +273,20 @@ class Scorer:
         Raises:
             DataError: If the user did not say what they are.
         """
+        if self._kind is not None:
+            return
         place = COUNTS.index("outside")
-        exceed = sum(bool(a.counts[place]) for a in self._batches.images.values())
-        if self._kind is None and exceed:
+        floating = [bool(a.counts[place]) for a in self._batches.images.values()]
+        halves = [
+            image.stored.values
+            for image in self._images.values()
+            if image.stored is not None and image.stored.dtype == "float16"
+        ]
+        floating += [_exceeds(values) for values in halves]
+        if any(floating):
             raise DataError(
-                f"{exceed:,} of {len(self._batches.images):,} predictions exceed "
-                "[0, 1]: --kind logit? Nothing was scored"
+                f"{sum(floating):,} of {len(floating):,} predictions exceed [0, 1]: "
+                "--kind logit? Nothing was scored"
             )
 
     def _result(self, number: int) -> Scored:
@@ -278,17 +302,13 @@ class Scorer:
     def _sums(self, number: int, image: _Image) -> ImageSums:
         if image.stored is not None:
             if image.held:
-                self._complete(image)
+                self._complete(image, self.kinds.scale(image.stored, self._kind))
             return self._stored_sums(image, image.stored)
         found = self._batches.images[number]
         counts = dict(zip(COUNTS, found.counts.tolist(), strict=True))
         if counts["not_finite"] or counts["outside"]:
             raise DataError(wrong_values_text(counts["not_finite"], counts["outside"]))
         sums = dict(zip(SUMS, found.sums.tolist(), strict=True))
-        if self._kind is Kind.HARD and sums["prob_sum"] != sums["prob_sq_sum"]:
-            raise DataError(
-                "holds other values than 0 and 1; hard predictions hold those"
-            )
         changed = sums.pop("changed")
         terms = (
             zip(self._needs.terms, found.terms.tolist(), strict=True)
@@ -307,13 +327,16 @@ class Scorer:
         )
 
     def _stored_sums(self, image: _Image, stored: StoredCounts) -> ImageSums:
-        levels = stored.levels(self._scale(stored.dtype))
-        wrong = ~np.isfinite(levels.values)
-        outside = (levels.values < 0) | (levels.values > 1)
+        scale = self.kinds.scale(stored, self._kind)
+        values = stored.values.astype(np.float64) / scale
+        pixels = stored.changed + stored.unchanged
+        wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)
         if wrong.any() or outside.any():
-            both = levels.changed + levels.unchanged
-            bad = int(both[wrong].sum()), int(both[outside].sum())
+            bad = int(pixels[wrong].sum()), int(pixels[outside].sum())
             raise DataError(wrong_values_text(*bad))
+        if self._kind is Kind.HARD and not np.isin(values, (0, 1)).all():
+            raise DataError("holds other values than 0 and 1; hard predictions do not")
+        levels = stored.levels(scale)
         sums = levels.sums(
             threshold=self._threshold, terms=self._needs.terms, ignored=image.ignored
         )
@@ -325,3 +348,24 @@ class Scorer:
 def _term_of(term: Term, probs: Tensor, changed: bool) -> Tensor:
     values: Tensor = term.per_pixel(probs, changed=changed, xp=torch)
     return values
+
+
+def _soft_scale(scores: NDArray[Any]) -> float | None:
+    """What integers beside soft targets are divided by; None if nothing says."""
+    if scores.size == 0 or (scores.max() <= 1 and scores.min() >= 0):
+        return 1.0
+    if set(np.unique(scores)) <= {0, 255}:
+        return 255.0
+    scale = SCALE.get(scores.dtype.name)
+    return None if scale is None else float(scale)
+
+
+def _is_hard(scores: NDArray[Any], target: NDArray[Any]) -> bool:
+    """Whether the scores of all valid pixels are 0 or 1."""
+    plain = np.isfinite(scores) & (target != 255)
+    return bool(((scores == 0) | (scores == 1) | ~plain).all())
+
+
+def _exceeds(values: NDArray[Any]) -> bool:
+    """Whether a number lies outside [0, 1]; what is no number is another matter."""
+    return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())

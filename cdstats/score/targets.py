@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import CountedMask, Decision, decide
 from cdstats.io.counting import Task, count_file
@@ -64,14 +63,12 @@ class Targets:
     Attributes:
         decisions: The decision for each file and image of it; a file without one
             holds soft targets.
-        counts: Pixels by label of all masks, where they were counted first.
         rules: The rules in use.
         messages: What to tell about them.
         band: The band of each mask, counted from 1; None where there is one choice.
     """
 
-    decisions: dict[tuple[str, str], Decision]
-    counts: PixelCounts
+    decisions: dict[tuple[str, str, str], Decision]
     rules: tuple[str, ...]
     messages: tuple[Message, ...]
     band: int | None = None
@@ -83,7 +80,7 @@ class Targets:
             DataError: If the file cannot be opened.
         """
         if file.partner:
-            decision = self.decisions[file.path, ""]
+            decision = self.decisions[file.path, "", ""]
             image = open_masks(file.path, "", self.band)[0]
             size = (image.width, image.height)
             return [Target(file, None, size, decision, self.band)]
@@ -92,7 +89,7 @@ class Targets:
                 file,
                 image,
                 (image.width, image.height),
-                self.decisions.get((file.path, image.member)),
+                self.decisions.get((file.path, file.member, image.member)),
             )
             for image in open_masks(file.path, file.member, self.band)
         ]
@@ -118,14 +115,11 @@ def choose_targets(
             owners.append(file)
     decisions, messages = decide(masks, choice) if masks else ([], [])
     by_place = {
-        (file.path, one.counted.member): decision
+        (file.path, file.member, one.counted.member): decision
         for file, one, decision in zip(owners, masks, decisions, strict=True)
     }
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
-    total = PixelCounts()
-    for mask, decision in zip(masks, decisions, strict=True):
-        total += _counted(mask, decision)
-    return Targets(by_place, total, tuple(rules), tuple(messages), band)
+    return Targets(by_place, tuple(rules), tuple(messages), band)
 
 
 def _is_soft(file: FoundFile) -> bool:
@@ -135,15 +129,6 @@ def _is_soft(file: FoundFile) -> bool:
         return is_soft(file.path, file.member)
     except CdstatsError:
         return False
-
-
-def _counted(one: CountedMask, decision: Decision) -> PixelCounts:
-    if one.counted.mask is None or decision.rule is None:
-        return PixelCounts()
-    try:
-        return decision.rule.apply(one.counted.mask)
-    except DataError:
-        return PixelCounts()
 
 
 def window(
