@@ -28,7 +28,7 @@ from cdstats.score.reading import Loaded
 from cdstats.score.scorer import Needs, Scored, Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -45,6 +45,15 @@ CASES = [case for case in GOLDEN["cases"] if "p" in case]
 CPU = torch.device("cpu")
 MASK = np.array([[1, 0, 1, 0], [1, 0, 255, 255]], dtype=np.uint8)
 LOGIT_LEVELS = "lovasz_hinge"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow where other work takes the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 # Counts of stored values

@@ -184,14 +184,14 @@ def _ordinary(
     hits = torch.ge(probs, options.threshold, out=inverse)
     totals.append(_partial(hits))
     totals.append(_partial(hits.mul_(changed)))
-    summed = torch.stack(totals).double().sum(2)
+    summed = torch.cat(totals).double().sum(1).tolist()
     n1, p, ce1, ce0, lost, q, p1, q1, predicted, tp = summed
-    none, pixels = torch.zeros_like(n1), probs.numel()
-    wrong = _saturated_wrong(probs, changed, unchanged) if saturated else none
-    rest = (predicted - tp, n1 - tp, pixels - n1 - predicted + tp, wrong, none, none)
+    wrong = _saturated_wrong(probs, changed, unchanged).item() if saturated else 0
+    pixels = probs.numel()
+    rest = (predicted - tp, n1 - tp, pixels - n1 - predicted + tp, wrong, 0, 0)
     return TileSums(
-        torch.stack([-ce1, -ce0 - lost, p, p1, q, q1, n1, n1], dim=1),
-        torch.stack([none + pixels, tp, *rest], dim=1).round().long(),
+        torch.tensor([[-ce1, -ce0 - lost, p, p1, q, q1, n1, n1]], dtype=torch.float64),
+        torch.tensor([[pixels, *(round(count) for count in (tp, *rest))]]),
         _term_sums(probs, changed, unchanged, options.terms),
     )
 
@@ -199,13 +199,16 @@ def _ordinary(
 _LOCAL: Final = threading.local()
 
 
-def _scratch(probs: Tensor) -> tuple[Tensor, ...]:
+def _scratch(probs: Tensor) -> list[Tensor]:
     """Five rows to compute in, kept by each thread: fresh memory is slow."""
-    held: dict[Any, Tensor] = _LOCAL.__dict__
-    key = probs.dtype
-    if key not in held:
-        held[key] = torch.empty((5, TILE), dtype=key)
-    return tuple(row[None, : probs.shape[1]] for row in held[key])
+    held: dict[Any, list[Tensor]] = _LOCAL.__dict__
+    rows = held.get(probs.dtype)
+    if rows is None:
+        rows = [torch.empty((1, TILE), dtype=probs.dtype) for _ in range(5)]
+        held[probs.dtype] = rows
+    if probs.shape[1] == TILE:
+        return rows
+    return [row[:, : probs.shape[1]] for row in rows]
 
 
 def _partial(values: Tensor) -> Tensor:
