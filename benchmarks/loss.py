@@ -114,6 +114,7 @@ def ours(
 
 def counted(stored: NDArray[np.generic], target: NDArray[np.uint8]) -> object:
     """The sums of maps of few levels, from joint counts."""
+    scale = 1.0 if stored.dtype == np.float16 else 255.0
     return [
         count_stored(image, mask)
         .levels(1.0 if stored.dtype == np.float16 else 255.0)
@@ -209,8 +210,9 @@ def main() -> None:
     probs, target = make_data(options.images, options.size)
     versions = f"torch {torch.__version__}, numpy {np.__version__}"
     print(
-        f"cdstats {cdstats.__version__}, {versions}, Python {platform.python_version()}, "
-        f"{platform.machine()}, {torch.get_num_threads()} threads, {device_text(device)}"
+        f"cdstats {cdstats.__version__}, {versions}, "
+        f"Python {platform.python_version()}, {platform.machine()}, "
+        f"{torch.get_num_threads()} threads, {device_text(device)}"
     )
     title = f"resident, {probs.size:,} pixels; times = against plain BCE"
     found = show(

@@ -656,6 +656,41 @@ def test_a_jpeg_is_scored_as_it_is_decoded(one: Folders, tmp_path: Path) -> None
     assert found == sums_of(scored(decoded, one.masks / "0.png"))
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_labels_are_scored_in_every_mode_of_an_image(
+    mode: str, one: Folders, tmp_path: Path
+) -> None:
+    labels = Image.fromarray((255 * one.labels[0]).astype(np.uint8))
+    labels.convert(mode).save(tmp_path / "p.png")
+    dataset = scored(tmp_path / "p.png", one.masks / "0.png").data()["dataset"]
+    assert (dataset["fp"], dataset["fn"], dataset["bce_sum"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("alpha", [0, 128])
+def test_a_prediction_hides_no_valid_pixel(
+    alpha: int, one: Folders, tmp_path: Path
+) -> None:
+    labels = (255 * one.labels[0]).astype(np.uint8)
+    opacity = np.full_like(labels, 255)
+    opacity[:2] = alpha
+    Image.fromarray(np.dstack([labels, opacity])).save(tmp_path / "p.png")
+    done = image_rows(tmp_path / "p.png", one.masks / "0.png")
+    assert done.code == 1
+    assert "10" in done.rows()[0]["reason"]
+
+
+def test_two_bands_of_a_tiff_are_two_channels(one: Folders, tmp_path: Path) -> None:
+    p = one.probs[0]
+    shape = {"width": 5, "height": 6, "count": 2, "dtype": "float64"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(tmp_path / "p.tif", "w", driver="GTiff", **shape) as file:
+            file.write(two_channels(p))
+    found = sums_of(scored(tmp_path / "p.tif", one.masks / "0.png"))
+    expected = sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def two_channels(p: Array) -> Array:
     return np.stack([1 - p, p])
 
@@ -903,6 +938,20 @@ def test_floating_targets_with_a_rule_are_labels(one: Folders, tmp_path: Path) -
     target = save(tmp_path / "t.npy", one.labels[0].astype(np.float32))
     found = scored(one.preds / "0.npy", target, *RULE)
     assert sums_of(found) == sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
+
+
+def test_soft_targets_and_labels_may_stand_side_by_side(
+    one: Folders, tmp_path: Path
+) -> None:
+    for number in (0, 1):
+        save(tmp_path / f"p/{number}.npy", one.probs[0])
+    save(tmp_path / "t/0.npy", one.labels[0].astype(np.uint8))
+    save(tmp_path / "t/1.npy", one.labels[0] / 2)
+    data = scored(tmp_path / "p", tmp_path / "t").data()
+    alone = scored(one.preds, one.masks).data()["images"][0]
+    for name in IMAGE_COLUMNS[4:27]:
+        assert_close(data["images"][0][name], alone[name], 1e-12, name)
+    assert data["images"][1]["changed"] == one.labels[0].sum() / 2
 
 
 def test_losses_of_labels_are_refused_beside_soft_targets(tmp_path: Path) -> None:
@@ -1730,6 +1779,23 @@ def test_a_refused_run_leaves_the_old_file(small: Folders, tmp_path: Path) -> No
     table = tmp_path / "rows.csv"
     table.write_text("old")
     assert score(small.preds, small.masks, "--csv", table).code == 1
+    assert table.read_text() == "old"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_leaves_the_old_file(
+    small: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cdstats.report.files.os.fsync", full)
+    done = score(small.preds, small.masks, "--csv", table)
+    assert done.code == 1
+    assert f"error: {table}: cannot be written: no space left on device" in done.err
     assert table.read_text() == "old"
     assert not list(tmp_path.glob(".*"))
 

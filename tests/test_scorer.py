@@ -474,7 +474,15 @@ def blocks(
     parts = [slice(0, cut), slice(cut, height)] if cut else [slice(0, height)]
     place, size = Place(f"{number}.npy", f"{number}.png"), (width, height)
     return [
-        Loaded(number, place, size, scores[rows], labels[rows], rows.start)
+        Loaded(
+            number,
+            place,
+            size,
+            scores[rows],
+            labels[rows],
+            (rows.start, 0),
+            scores.dtype.name,
+        )
         for rows in parts
     ]
 

@@ -10,6 +10,7 @@ import cdstats
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import MOST_IMAGES, summary_format
 from cdstats.core.errors import UsageError
+from cdstats.core.messages import Level, Message
 from cdstats.core.records import columns as columns_of
 from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
 from cdstats.report import tables
@@ -65,6 +66,9 @@ class ScoreOutputs:
         from cdstats.report.scores import score_notes
 
         messages = list(run.messages)
+        if run.images and not run.has_valid:
+            text = "no image has a valid pixel: nothing is defined"
+            messages.append(Message(Level.ERROR, text))
         for model in run.models:
             messages += score_notes(
                 model.dataset, run.any_hard, model.one_class_bce, beta
@@ -87,7 +91,9 @@ class ScoreOutputs:
 
     def _summary_text(self, run: LossRun, kind: Format) -> str:
         if kind is Format.JSON:
-            return tables.json_text({"models": [_model(m) for m in run.models]})
+            return tables.json_text(
+                {"models": [_model(m, run.images) for m in run.models]}
+            )
         return self._table_text(kind, [m.dataset for m in run.models], None)
 
     def print(self, run: LossRun) -> None:
@@ -188,29 +194,39 @@ def _trivial(model: ModelScore) -> list[Any]:
     ]
 
 
-def _model(model: ModelScore) -> dict[str, Any]:
+def _model(model: ModelScore, images: Sequence[ScoreRecord]) -> dict[str, Any]:
+    own = [row.status == "ok" for row in images if row.model == model.dataset.model]
     return {
         "model": model.dataset.model,
         "dataset": asdict(model.dataset),
-        "losses": [result.as_record() for result in model.losses],
+        "losses": [_with_failed(one.as_record(), own) for one in model.losses],
     }
+
+
+def _with_failed(record: dict[str, Any], scored: Sequence[bool]) -> dict[str, Any]:
+    """A loss whose lists have an entry for each image: None for a failed one."""
+    filled = dict(record)
+    for name, values in record.items():
+        if isinstance(values, list):
+            left = iter(values)
+            filled[name] = [next(left) if good else None for good in scored]
+    return filled
 
 
 def _json(run: LossRun) -> dict[str, Any]:
     """The contract's object; several models each stand under ``models`` as well."""
     if not run.models:
         raise UsageError("nothing was scored")
-    first = _model(run.models[0])
+    models = [_model(model, run.images) for model in run.models]
     images = []
     for row in run.images:
         record = asdict(row)
-        images.append({**record, **record.pop("losses")})
+        further = record.pop("losses")
+        images.append({**record, **further})
     data = {
         "device": run.device,
         "images": images,
-        "dataset": first["dataset"],
-        "losses": first["losses"],
+        "dataset": models[0]["dataset"],
+        "losses": models[0]["losses"],
     }
-    if len(run.models) > 1:
-        data["models"] = [_model(model) for model in run.models]
-    return data
+    return {**data, "models": models} if len(models) > 1 else data

@@ -21,6 +21,10 @@ _SAME: Final = (
 """Columns that are fields of `ImageSums` under the same name."""
 
 
+_LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
+"""Counts that are defined for labels alone."""
+
+
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
     """The losses that are always there: BCE, balanced and class-mean BCE.
 
@@ -83,7 +87,8 @@ class ScoreRecord:
     @property
     def sums(self) -> ImageSums:
         """The sums of the row, for losses that follow from them."""
-        same = {name: getattr(self, name) for name in _SAME}
+        found = ((name, getattr(self, name)) for name in _SAME)
+        same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
         return ImageSums(
             valid=int((self.changed or 0) + (self.unchanged or 0)),
             changed=self.changed or 0,
@@ -158,7 +163,7 @@ def scored_records(
                 changed=one.changed,
                 unchanged=one.valid - one.changed,
                 ignored=one.ignored,
-                **{name: getattr(one, name) for name in _SAME},
+                **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
                 balanced_ce_sum=balanced.image_values[number],
@@ -180,6 +185,14 @@ def scored_records(
             )
         )
     return rows
+
+
+def _same_columns(sums: ImageSums) -> dict[str, Any]:
+    """The columns that are sums; what needs labels is undefined for soft targets."""
+    found = {name: getattr(sums, name) for name in _SAME}
+    if isinstance(sums.changed, float):
+        found |= dict.fromkeys(_LABEL_COUNTS)
+    return found
 
 
 def _per_pixel(total: float | None, pixels: int) -> float | None:
@@ -209,11 +222,11 @@ class DatasetScore:
     prob_sq_sum: float
     prob_sq_changed_sum: float
     target_sq_sum: float
-    saturated_wrong: int
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+    saturated_wrong: int | None
+    tp: int | None
+    fp: int | None
+    fn: int | None
+    tn: int | None
     bce_sum: float | None
     bce_mean: float | None
     balanced_ce_sum: float | None
@@ -258,6 +271,9 @@ def dataset_score(
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
     metrics = ChangeMetrics.of(row.confusion for row in ok)
     same = (*_SAME, "target_sq_sum", "ignored")
+    totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
+    if table.soft:
+        totals |= dict.fromkeys(_LABEL_COUNTS)
     return DatasetScore(
         model=model,
         images=len(ok),
@@ -274,7 +290,7 @@ def dataset_score(
         beta=(valid - changed) / valid if valid else None,
         kind=kind,
         rule=rule,
-        **{name: getattr(total, name)[0].item() for name in same},
+        **totals,
         **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
     )
 

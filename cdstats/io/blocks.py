@@ -57,6 +57,7 @@ class OpenImage:
         blocks: Reads the pixels; raises `DataError` when they cannot be decoded.
         nodata: The value that the file declares as nodata, if any.
         palette: Colour of each index, if the values are indices of a colour palette.
+        bands: Bands that hold values, opacity aside.
     """
 
     member: str
@@ -66,3 +67,4 @@ class OpenImage:
     blocks: Callable[[], Iterator[Block]]
     nodata: Value | None = None
     palette: Mapping[int, str] | None = None
+    bands: int = 1

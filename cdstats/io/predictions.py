@@ -6,6 +6,8 @@ predictions together by the caller; here they stay as stored.
 
 from __future__ import annotations
 
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
 """File names that a folder of predictions is searched for, in lower case."""
+_FULL: Final = {"uint8": 255, "uint16": 65535}
+_WIDEST: Final = 8
+"""Bytes of the widest number that is computed with."""
 SUM_TOLERANCE: Final = 1e-2
 """How far the probabilities of two channels may be from adding up to 1."""
 
@@ -55,43 +60,68 @@ def open_predictions(
     except OSError as error:
         raise DataError(access_text(error)) from None
     if opened is None:
-        return open_masks(path, member, None)
-    array, number = opened
+        return _pictures(path, member, channels)
+    array, number, kind = opened
     # A number picks from a stack, so two planes are two images and not two channels.
     beside = 0 if number else targets
-    return select_image(_images(array, beside, channels), number)
+    return select_image(_images(array, beside, channels, kind), number)
 
 
-def _array(path: Path, member: str) -> tuple[NDArray[Any], str] | None:
-    """The array of a file of arrays, and the number of the image asked for."""
+def _pictures(path: str, member: str, channels: Channels) -> list[OpenImage]:
+    """The predictions of an image file; two bands are two channels."""
+    images = open_masks(path, member, None)
+    if len(images) != 1 or images[0].bands != 2:
+        return images
+    pair = [open_masks(path, member, band)[0] for band in (1, 2)]
+
+    def blocks() -> Iterator[Block]:
+        for one, two in zip(*(image.blocks() for image in pair), strict=True):
+            values, off = _one_channel(np.stack([one.values, two.values]), channels)
+            yield Block(one.row, one.column, values, one.hidden, off)
+
+    return [replace(images[0], blocks=blocks)]
+
+
+def _array(path: Path, member: str) -> tuple[NDArray[Any], str, str] | None:
+    """The array of a file of arrays, the number of the image asked for, its type."""
     with path.open("rb") as file:
         kind = file_format(file.read(16))
     is_key = not is_number(member)
     if path.suffix.lower() in (".pt", ".pth"):
-        return _tensor(path, member if is_key else ""), "" if is_key else member
+        array, name = _tensor(path, member if is_key else "")
+        return array, "" if is_key else member, name
     if kind == "NPY":
-        return npy_array(path), member
+        array = npy_array(path)
+        return array, member, array.dtype.name
     if kind != "NPZ":
         return None
     is_key = is_key or has_array(path, member)
-    return npz_array(path, member if is_key else ""), "" if is_key else member
+    array = npz_array(path, member if is_key else "")
+    return array, "" if is_key else member, array.dtype.name
 
 
-def _tensor(path: Path, key: str) -> NDArray[Any]:
-    """The tensor of a ``.pt`` file; code in it never runs."""
-    import torch
-
+def _tensor(path: Path, key: str) -> tuple[NDArray[Any], str]:
+    """The tensor of a ``.pt`` file and its type; code in it never runs."""
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        data = _load(path)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds
         raise DataError(_torch_text(error)) from None
     tensor = _choose_tensor(data, key)
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.float()
     if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
         raise DataError(f"holds a tensor of {tensor.dtype}; expected plain numbers")
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_floating_point() and name not in ("float16", "float32", "float64"):
+        tensor = tensor.float()
     array: NDArray[Any] = tensor.detach().numpy()
-    return array
+    return array, name
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 - what the file holds
+    """What a file of tensors holds, mapped into memory unless it is of the old kind."""
+    import torch
+
+    mapped = zipfile.is_zipfile(path)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _choose_tensor(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
@@ -118,7 +148,9 @@ def _torch_text(error: Exception) -> str:
     return f"PT file is damaged or no tensor file: {first[0]}"
 
 
-def _images(array: NDArray[Any], targets: int, channels: Channels) -> list[OpenImage]:
+def _images(
+    array: NDArray[Any], targets: int, channels: Channels, kind: str
+) -> list[OpenImage]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
     planes = _planes(array, targets)
@@ -128,14 +160,17 @@ def _images(array: NDArray[Any], targets: int, channels: Channels) -> list[OpenI
         down = max(BLOCK_PIXELS // width, 1)
         for start in range(0, height, down):
             part = np.asarray(planes[number, :, start : start + down])
-            yield Block(start, 0, _one_channel(part, channels))
+            if part.dtype.itemsize > _WIDEST:
+                part = part.astype(np.float64)
+            values, off = _one_channel(part, channels)
+            yield Block(start, 0, values, half=off)
 
     return [
         OpenImage(
             f"#{number}" if count > 1 else "",
             width,
             height,
-            "array",
+            kind,
             _bind(blocks, number),
         )
         for number in range(count)
@@ -176,22 +211,25 @@ def _planes(array: NDArray[Any], targets: int) -> NDArray[Any]:
     return planes
 
 
-def _one_channel(part: NDArray[Any], channels: Channels) -> NDArray[Any]:
-    """The change scores of one plane, or of the planes unchanged and changed."""
+def _one_channel(
+    part: NDArray[Any], channels: Channels
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The change scores of one plane, or of the planes unchanged and changed.
+
+    Returns:
+        The scores, and where two channels do not add up.
+    """
     if len(part) == 1:
-        only: NDArray[Any] = part[0]
-        return only
+        return part[0], None
     if channels == "logit":
         both = part.astype(np.result_type(part.dtype, np.float32), copy=False)
-        difference: NDArray[Any] = both[1] - both[0]
-        return difference
+        return both[1] - both[0], None
     if part.dtype.kind == "f":
         total = part[0].astype(np.float32) + part[1].astype(np.float32)
-        off = np.abs(total - 1) > SUM_TOLERANCE
-        if off.any():
-            raise DataError(
-                f"has two channels that do not add up to 1 at {int(off.sum()):,} "
-                "pixels; scores before the softmax need --kind logit"
-            )
-    changed: NDArray[Any] = part[1]
-    return changed
+        # Not "greater": a sum that is no number does not add up either.
+        return part[1], ~(np.abs(total - 1) <= SUM_TOLERANCE)
+    whole = part.astype(np.int64).sum(axis=0)
+    full = _FULL.get(part.dtype.name, 1)
+    one_hot = (whole == 1).all()
+    off = np.zeros(whole.shape, bool) if one_hot else np.abs(whole - full) > (full > 1)
+    return part[1], off

@@ -129,6 +129,7 @@ def _describe(
         lambda: _blocks(source, choice),
         nodata=_nodata(dataset, layout),
         palette=names(layout.colours) if layout.colours else None,
+        bands=len(layout.bands),
     )
 
 

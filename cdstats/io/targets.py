@@ -106,23 +106,33 @@ def read_pair_labels(
     return labels
 
 
-def read_soft(image: OpenImage) -> NDArray[np.float64]:
+def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.float64]:
     """Read soft targets.
 
+    Args:
+        image: The opened array.
+        ignore: A rule that names ignored values.
+
     Returns:
-        Targets in [0, 1]; float64, ``(height, width)``.
+        Targets in [0, 1], `SOFT_IGNORED` where ignored; float64, ``(height, width)``.
 
     Raises:
         DataError: If a value is no number or outside [0, 1].
     """
     parts = [np.asarray(block.values, dtype=np.float64) for block in image.blocks()]
     soft = np.concatenate(parts) if parts else np.empty((0, image.width))
-    wrong = ~((soft >= 0) & (soft <= 1))
+    left_out = np.zeros(soft.shape, dtype=bool)
+    if ignore is not None and ignore.ignored:
+        for value in np.unique(soft):
+            if ignore.label(_plain(float(value))) is Label.IGNORED:
+                left_out |= (soft == value) | (np.isnan(value) & np.isnan(soft))
+    wrong = ~((soft >= 0) & (soft <= 1)) & ~left_out
     if wrong.any():
         raise DataError(
             f"{int(wrong.sum()):,} targets are outside [0, 1] or no numbers; integers "
             "follow a rule, fractions are soft targets"
         )
+    soft[left_out] = SOFT_IGNORED
     return soft
 
 

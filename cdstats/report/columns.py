@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.errors import UsageError
@@ -134,7 +135,9 @@ def choose_columns(
     if text is None:
         return None
     known = (*(n for n in columns(kind) if n != "losses"), *further)
-    chosen = tuple(name.strip() for name in text.split(",") if name.strip())
+    # A comma within brackets belongs to the parameters of a loss.
+    names = re.split(r",(?![^\[]*\])", text)
+    chosen = tuple(name.strip() for name in names if name.strip())
     unknown = [name for name in chosen if name not in known]
     if unknown or not chosen:
         what = f"no column {unknown[0]!r}" if unknown else "--columns names none"

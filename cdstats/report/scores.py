@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.table import Table
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
 _ROOMY = 90
+_SCREEN: Final = 80
+"""The width that the table of losses keeps to."""
 """Signs of a line from which columns stand apart."""
 
 
@@ -66,7 +68,9 @@ def print_scores(
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
     console.print(Text(metrics_text(dataset), style="bold"))
-    console.print(_losses_table(dataset, lines, console.width), crop=False)
+    width = min(console.width, _SCREEN)
+    table = _losses_table(dataset, lines, width)
+    console.print(table, width=width, crop=False)
     if trivial:
         head = "for reference, mean BCE and class-mean BCE of"
         console.print(Text(head, style="dim"))
@@ -89,7 +93,7 @@ def _losses_table(
     table.add_column("", overflow="fold", max_width=24 if narrow else None)
     for head in ("Mean", "From\nchanged", "Gradient\nchanged"):
         table.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for line in lines:
         table.add_row(
             Text(line.title),
@@ -111,7 +115,10 @@ def metrics_text(dataset: DatasetScore) -> str:
         "OA": dataset.oa,
         "kappa": dataset.kappa,
     }
-    parts = (f"{name} {_number(value)}" for name, value in numbers.items())
+    parts = (
+        f"{name} {UNDEFINED if value is None else format(value, '.3f')}"
+        for name, value in numbers.items()
+    )
     return f"changed, pooled: {'  '.join(parts)}"
 
 

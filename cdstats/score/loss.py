@@ -108,6 +108,7 @@ def loss(
     meaning = _kind(kind)
     chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
     where = choose_device(device)
+    Needs.of(chosen, 0.5).refuse_without_logits(meaning)
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [pred] if not isinstance(pred, (list, tuple)) else pred
     pairs = find_pairs(
@@ -116,6 +117,8 @@ def loss(
     band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
     targets = choose_targets(list(files), choice, band)
+    if targets.soft:
+        chosen = _for_soft(chosen, "all" in losses)
     prior = None
     if any(one.needs_prior for one in chosen):
         prior = _prior(targets, pairs.pairs, meaning)
@@ -148,15 +151,30 @@ def _kind(kind: str | None) -> Kind | None:
         raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
 
 
+def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
+    """The losses that soft targets have; those of ``all`` that they lack are left out.
+
+    Raises:
+        UsageError: If one was named that is defined for labels only.
+    """
+    if every:
+        return tuple(one for one in chosen if one.entry.soft_targets)
+    for one in chosen:
+        one.check_targets(soft=True)
+    return tuple(chosen)
+
+
 def _prior(
     targets: Targets, pairs: Sequence[FilePair], kind: Kind | None
 ) -> float | None:
     """The share of changed pixels where there are predictions, by a pass of its own."""
-    changed = valid = 0
+    changed, valid = 0.0, 0
     for loaded in PairReader(targets, _channels(kind)).read(pairs):
-        if loaded.target is not None and loaded.target.dtype == np.uint8:
-            changed += int(np.count_nonzero(loaded.target == 1))
-            valid += int(np.count_nonzero(loaded.target != 255))
+        if loaded.target is not None:
+            soft = loaded.target.dtype != np.uint8
+            counts = loaded.target >= 0 if soft else loaded.target != 255
+            changed += float(loaded.target[counts].sum(dtype=np.float64))
+            valid += int(np.count_nonzero(counts))
     return changed / valid if valid else None
 
 
@@ -211,7 +229,7 @@ def _gather(
                 dataset,
                 tuple(results),
                 tuple(changed_shares(one, table, prior=prior) for one in chosen),
-                _trivial(table, chosen[:3], scorer.floating),
+                _trivial(table, chosen[:3], scorer.types),
                 one_class_bce(table),
             )
         )
@@ -248,12 +266,13 @@ def _model(
 
 
 def _trivial(
-    table: SumsTable, basic: Sequence[Loss], floating: set[str]
+    table: SumsTable, basic: Sequence[Loss], types: set[str]
 ) -> tuple[Trivial, ...]:
     """Two predictors that know nothing of the images: the prior, and no change."""
     if table.soft or not table.valid.any():
         return ()
-    eps_of = min(floating, key=lambda name: FILE_EPS[name], default="uint8")
+    known = [name for name in sorted(types) if name in FILE_EPS]
+    eps_of = min(known, key=lambda name: FILE_EPS[name], default="uint8")
     guesses = {
         "p = prior everywhere": table.prior,
         f"no change, p = eps of {eps_of}": FILE_EPS[eps_of],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.io.blocks import OpenImage
+    from cdstats.io.blocks import Block, OpenImage
     from cdstats.io.pairing import Crop, FilePair
     from cdstats.io.predictions import Channels
     from cdstats.score.targets import Targets
@@ -34,7 +34,8 @@ class Loaded:
         size: Width and height, when they are known.
         scores: The stored numbers; ``(h, w)``.
         target: Labels (uint8) or soft targets (float64); ``(h, w)``.
-        first_row: The first row of the block.
+        corner: The first row and column of the block.
+        dtype: The type of the stored numbers.
         reason: Why the prediction fails.
     """
 
@@ -43,7 +44,8 @@ class Loaded:
     size: tuple[int, int] | None
     scores: NDArray[Any] | None = None
     target: NDArray[Any] | None = None
-    first_row: int = 0
+    corner: tuple[int, int] = (0, 0)
+    dtype: str = ""
     reason: str = ""
 
 
@@ -135,13 +137,14 @@ class PairReader:
                     f"is {shape} but its mask {place.target} is {labels.shape}"
                 )
             for block in image.blocks():
-                if block.is_colour:
-                    raise DataError("its colour channels differ; expected one channel")
                 rows = slice(block.row, block.row + block.values.shape[0])
                 columns = slice(block.column, block.column + block.values.shape[1])
                 part = np.ascontiguousarray(labels[rows, columns])
-                values = np.ascontiguousarray(block.values)
-                yield Loaded(number, place, size, values, part, block.row)
+                _refuse_marked(block, part)
+                values = np.ascontiguousarray(_one_channel(block))
+                corner = (block.row, block.column)
+                name = "bfloat16" if image.format == "bfloat16" else values.dtype.name
+                yield Loaded(number, place, size, values, part, corner, name)
         except DataError as error:
             yield Loaded(number, place, size, reason=str(error))
 
@@ -166,6 +169,40 @@ class PairReader:
                     f"{left}: its pixels would count twice"
                 )
         earlier.append(new)
+
+
+def _one_channel(block: Block) -> NDArray[Any]:
+    """The scores of a block; a colour image must be grey.
+
+    Raises:
+        DataError: If its channels differ.
+    """
+    if not block.is_colour:
+        return block.values
+    first: NDArray[Any] = block.values[..., 0]
+    if not (block.values == first[..., None]).all():
+        raise DataError("its colour channels differ; expected one channel")
+    return first
+
+
+def _refuse_marked(block: Block, labels: NDArray[Any]) -> None:
+    """Refuse pixels that count and have no score: transparent, or no probabilities.
+
+    Raises:
+        DataError: If there are any.
+    """
+    counts = labels != 255 if labels.dtype == np.uint8 else labels >= 0
+    if block.hidden is not None and (block.hidden & counts).any():
+        pixels = int((block.hidden & counts).sum())
+        raise DataError(
+            f"has no score at {pixels:,} valid pixels: they are transparent"
+        )
+    if block.half is not None and (block.half & counts).any():
+        raise DataError(
+            f"has two channels that do not add up to 1, or half transparent pixels, at "
+            f"{int((block.half & counts).sum()):,} valid pixels; scores before the "
+            "softmax need --kind logit"
+        )
 
 
 def _name(name: str, member: str, image: str) -> str:

@@ -63,6 +63,16 @@ class Needs:
             tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
         )
 
+    def refuse_without_logits(self, kind: Kind | None) -> None:
+        """Refuse losses that are defined on logits, where there are none.
+
+        Raises:
+            UsageError: If there is such a loss.
+        """
+        if self.logit_levels and kind is not Kind.LOGIT:
+            names = ", ".join(loss.name for loss in self.logit_levels)
+            raise UsageError(f"{names} is defined on logits: say --kind logit")
+
     @property
     def whole(self) -> bool:
         """Whether the scores of an image must be held until it is complete."""
@@ -78,7 +88,7 @@ class _Image:
     reason: str = ""
     stored: StoredCounts | None = None
     ignored: int = 0
-    held: list[tuple[NDArray[Any], NDArray[np.uint8]]] = field(default_factory=list)
+    held: list[Loaded] = field(default_factory=list)
     sums: ImageSums | None = None
     extra: dict[Term, tuple[float, float]] = field(default_factory=dict)
     values: dict[Loss, float | None] = field(default_factory=dict)
@@ -134,7 +144,7 @@ class Scorer:
         self._images: dict[int, _Image] = {}
         self.kinds = StoredKinds()
         self.floating: set[str] = set()
-        self._pooled: dict[Loss, LevelCounts] = {}
+        self._pooled: dict[tuple[str, Loss], LevelCounts] = {}
 
     def add(self, loaded: Loaded) -> None:
         """Take one block."""
@@ -154,14 +164,15 @@ class Scorer:
                 self.floating.add("float16")
             counted = count_stored(scores, target)
             image.stored = counted if image.stored is None else image.stored + counted
-            self._hold(image, scores, target)
+            self._hold(image, loaded)
         else:
-            self._sum(loaded.number, image, scores, target)
+            self._sum(image, loaded)
 
-    def _sum(
-        self, number: int, image: _Image, scores: NDArray[Any], target: NDArray[Any]
-    ) -> None:
+    def _sum(self, image: _Image, loaded: Loaded) -> None:
         """Sum floating scores, or any scores of soft targets, on the device."""
+        scores, target = loaded.scores, loaded.target
+        if scores is None or target is None:
+            return
         if scores.dtype.kind != "f":
             scale = _soft_scale(scores)
             if scale is None:
@@ -171,21 +182,20 @@ class Scorer:
         elif self._kind is Kind.HARD and not _is_hard(scores, target):
             image.reason = "holds other values than 0 and 1; hard predictions do not"
             return
-        self.floating.add(scores.dtype.name)
+        self.floating.add(loaded.dtype)
         if scores.dtype == np.float16:
             scores = scores.astype(np.float32)
         if image.soft:
+            image.ignored += int(np.count_nonzero(target < 0))
             scores = scores.astype(np.float64)
         else:
             image.ignored += int(np.count_nonzero(target == 255))
-            self._hold(image, scores, target)
-        self._batches.add(number, scores, target)
+            self._hold(image, loaded)
+        self._batches.add(loaded.number, scores, target)
 
-    def _hold(
-        self, image: _Image, scores: NDArray[Any], target: NDArray[np.uint8]
-    ) -> None:
+    def _hold(self, image: _Image, loaded: Loaded) -> None:
         if self._needs.whole:
-            image.held.append((scores, target))
+            image.held.append(loaded)
 
     def finish(self, number: int) -> None:
         """Complete a prediction all of whose blocks were taken."""
@@ -209,8 +219,7 @@ class Scorer:
 
     def _complete(self, image: _Image, scale: float) -> None:
         """Compute what needs the whole image, and let the image go."""
-        scores = np.concatenate([part for part, _ in image.held]).astype(np.float64)
-        labels = np.concatenate([part for _, part in image.held])
+        scores, labels = _whole(image)
         image.held.clear()
         scores /= scale
         shown = scores[labels != 255]
@@ -237,8 +246,14 @@ class Scorer:
         levels = LevelCounts.of(scores[labels == 1], scores[labels == 0])
         for loss in losses:
             image.values[loss] = level_value(loss, levels)
-            before = self._pooled.get(loss)
-            self._pooled[loss] = levels if before is None else before + levels
+            key = image.place.model, loss
+            before = self._pooled.get(key)
+            self._pooled[key] = levels if before is None else before + levels
+
+    @property
+    def types(self) -> set[str]:
+        """The types of all stored numbers."""
+        return self.floating | set(self.kinds.largest)
 
     def results(self) -> list[Scored]:
         """The sums of every prediction, in the order of the rows.
@@ -247,25 +262,24 @@ class Scorer:
             DataError: If what the predictions are is refused.
             UsageError: If a loss needs logits and they are none.
         """
-        if self._needs.logit_levels and self._kind is not Kind.LOGIT:
-            names = ", ".join(loss.name for loss in self._needs.logit_levels)
-            raise UsageError(f"{names} is defined on logits: say --kind logit")
+        self._needs.refuse_without_logits(self._kind)
         self._batches.flush()
         self.kinds.check(self._kind)
         self._refuse_outside()
         return [self._result(number) for number in sorted(self._images)]
 
-    def pooled_value(self, loss: Loss) -> float | None:
-        """The value of a loss of levels over all predictions together."""
-        return level_value(loss, self._pooled[loss]) if loss in self._pooled else None
+    def pooled_value(self, loss: Loss, model: str = "") -> float | None:
+        """The value of a loss of levels over all predictions of a model together."""
+        levels = self._pooled.get((model, loss))
+        return None if levels is None else level_value(loss, levels)
 
     def level_values(self, loss: Loss, scored: Iterable[Scored]) -> LevelValues | None:
         """The values of a loss of levels for `evaluate`; None for other losses."""
         if loss.entry.from_levels is None:
             return None
-        return LevelValues(
-            [one.values.get(loss) for one in scored], self.pooled_value(loss)
-        )
+        rows = list(scored)
+        pooled = self.pooled_value(loss, rows[0].place.model) if rows else None
+        return LevelValues([one.values.get(loss) for one in rows], pooled)
 
     def _refuse_outside(self) -> None:
         """Refuse a run whose floating predictions are no probabilities.
@@ -369,3 +383,17 @@ def _is_hard(scores: NDArray[Any], target: NDArray[Any]) -> bool:
 def _exceeds(values: NDArray[Any]) -> bool:
     """Whether a number lies outside [0, 1]; what is no number is another matter."""
     return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+
+def _whole(image: _Image) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """The scores and labels of an image, put together from its blocks."""
+    width, height = image.size or (0, 0)
+    scores = np.zeros((height, width))
+    labels = np.full((height, width), 255, dtype=np.uint8)
+    for block in image.held:
+        if block.scores is not None and block.target is not None:
+            row, column = block.corner
+            down, across = block.scores.shape
+            place = slice(row, row + down), slice(column, column + across)
+            scores[place], labels[place] = block.scores, block.target
+    return scores, labels

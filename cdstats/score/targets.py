@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.labels import LabelRule
     from cdstats.core.messages import Message
     from cdstats.core.rules import RuleChoice
     from cdstats.io.blocks import OpenImage
@@ -40,6 +41,7 @@ class Target:
     size: tuple[int, int]
     decision: Decision | None
     band: int | None = None
+    ignore: LabelRule | None = None
 
     def read(self) -> NDArray[Any]:
         """Read the labels (uint8), or soft targets (float64).
@@ -48,7 +50,7 @@ class Target:
             DataError: If the mask has no rule or cannot be read with it.
         """
         if self.decision is None and self.image is not None:
-            return read_soft(self.image)
+            return read_soft(self.image, self.ignore)
         if self.decision is None or self.decision.rule is None:
             raise DataError(self.decision.reason if self.decision else "has no rule")
         if self.image is None:
@@ -66,12 +68,16 @@ class Targets:
         rules: The rules in use.
         messages: What to tell about them.
         band: The band of each mask, counted from 1; None where there is one choice.
+        soft: Whether a file holds soft targets.
+        ignore: The values that are ignored in soft targets.
     """
 
     decisions: dict[tuple[str, str, str], Decision]
     rules: tuple[str, ...]
     messages: tuple[Message, ...]
     band: int | None = None
+    soft: bool = False
+    ignore: LabelRule | None = None
 
     def open(self, file: FoundFile) -> list[Target]:
         """Open the masks of a file.
@@ -90,6 +96,7 @@ class Targets:
                 image,
                 (image.width, image.height),
                 self.decisions.get((file.path, file.member, image.member)),
+                ignore=self.ignore,
             )
             for image in open_masks(file.path, file.member, self.band)
         ]
@@ -119,7 +126,8 @@ def choose_targets(
         for file, one, decision in zip(owners, masks, decisions, strict=True)
     }
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
-    return Targets(by_place, tuple(rules), tuple(messages), band)
+    soft = len(hard) < len(files)
+    return Targets(by_place, tuple(rules), tuple(messages), band, soft, choice.ignore)
 
 
 def _is_soft(file: FoundFile) -> bool:
