@@ -116,9 +116,7 @@ def counted(stored: NDArray[np.generic], target: NDArray[np.uint8]) -> object:
     """The sums of maps of few levels, from joint counts."""
     scale = 1.0 if stored.dtype == np.float16 else 255.0
     return [
-        count_stored(image, mask)
-        .levels(1.0 if stored.dtype == np.float16 else 255.0)
-        .sums()
+        count_stored(image, mask).levels(scale).sums()
         for image, mask in zip(stored, target, strict=True)
     ]
 
@@ -159,7 +157,7 @@ def from_disk(
     """Seconds of whole commands that read ``.npy`` files, start-up included."""
     script = (
         "import numpy as np, torch; from torch.nn import functional as F;"
-        "p = torch.from_numpy(np.load('p.npy')); y = torch.from_numpy(np.load('t.npy'));"
+        "p, y = (torch.from_numpy(np.load(name)) for name in ('p.npy', 't.npy'));"
         "print(F.binary_cross_entropy(p, y.float(), reduction='sum').item())"
     )
     command = [sys.executable, "-m", "cdstats", "loss", "-q", "--pred", "p.npy"]

@@ -828,9 +828,11 @@ def test_importing_the_losses_loads_torch_and_nothing_else_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_example_of_the_training_page_learns_to_find_change() -> None:
-    page = (ROOT / "docs/training.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+@pytest.mark.parametrize("page", ["docs/training.md", "README.md"])
+def test_the_training_example_of_a_page_learns_to_find_change(page: str) -> None:
+    text = (ROOT / page).read_text()
+    codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = [code for code in codes if "cdstats.losses" in code]
     names: dict[str, Any] = {}
     exec(compile(code, "training.md", "exec"), names)  # noqa: S102
     assert names["f1"] > 0.9
