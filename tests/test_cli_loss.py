@@ -1030,7 +1030,25 @@ def test_models_may_store_their_labels_differently(
         assert done.out == ""
         return
     first, second = done.rows()
-    assert first | {"model": "b"} == second
+    # The text names the two codings; every number is the same.
+    assert first | {"model": "b", "kind": second["kind"]} == second
+
+
+def test_labels_of_one_model_stay_labels_beside_scaled_bytes_of_another(
+    small: Folders, tmp_path: Path
+) -> None:
+    labels = [(p > 0.5).astype(np.uint8) for p in small.probs]
+    bytes_ = [(255 * p).astype(np.uint8) for p in small.probs]
+    ones = make(tmp_path / "ones", labels, small.labels)
+    probs = make(tmp_path / "probs", bytes_, small.labels)
+    named = ["--pred", f"a={ones.preds}", "--pred", f"b={probs.preds}"]
+    done = loss(*named, "--target", small.masks, "--format", "csv")
+    if done.code == 1:
+        assert done.out == ""
+        return
+    alone = score(ones.preds, small.masks, "--format", "csv").rows()[0]
+    for name in ("prob_sum", "tp", "fp", "fn", "tn", "bce_sum"):
+        assert done.rows()[0][name] == alone[name], name
 
 
 def test_each_model_has_its_row_and_its_part_of_the_screen(

@@ -24,8 +24,9 @@ from cdstats.score.distances import other_class_distance, position_sums
 from cdstats.score.kernel import COUNTS, SUMS, TILE, tile_sums
 from cdstats.score.kinds import Kind
 from cdstats.score.levels import StoredCounts, count_stored
+from cdstats.score.needs import Needs
 from cdstats.score.reading import Loaded
-from cdstats.score.scorer import Needs, Scored, Scorer
+from cdstats.score.scorer import Scored, Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -111,12 +111,21 @@ def show_failures(
     """
     from cdstats.report.terminal import messages_console, print_message
 
+    notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
+    errors = [m for m in messages if m.level is Level.ERROR]
+    failed = [Message(Level.ERROR, f"{name}: {why}") for name, why in failures]
     console = messages_console()
-    shown = [m for m in messages if m.level is Level.ERROR or not quiet]
-    shown += [Message(Level.ERROR, f"{n}: {why}") for n, why in failures[:MOST_LINES]]
-    if len(failures) > MOST_LINES:
-        more = len(failures) - MOST_LINES
-        text = f"{more:,} more failed files; --csv lists all of them"
-        shown.append(Message(Level.ERROR, text))
-    for message in shown:
+    for message in [
+        *notes,
+        *_first(errors, "more errors like these"),
+        *_first(failed, "more failed files; --csv lists all of them"),
+    ]:
         print_message(console, message)
+
+
+def _first(messages: Sequence[Message], rest: str) -> list[Message]:
+    """The first of like messages, and how many more there are."""
+    more = len(messages) - MOST_LINES
+    if more <= 0:
+        return list(messages)
+    return [*messages[:MOST_LINES], Message(Level.ERROR, f"{more:,} {rest}")]

@@ -27,6 +27,7 @@ from cdstats.engine.prefetch import prefetch
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, device_text
 from cdstats.score.kinds import Kind
+from cdstats.score.needs import Needs
 from cdstats.score.reading import PairReader
 from cdstats.score.results import (
     LossRun,
@@ -35,7 +36,7 @@ from cdstats.score.results import (
     choose_losses,
     one_class_bce,
 )
-from cdstats.score.scorer import Needs, Scored, Scorer
+from cdstats.score.scorer import Scored, Scorer
 from cdstats.score.targets import choose_targets
 
 if TYPE_CHECKING:
@@ -127,18 +128,18 @@ def loss(
     _read_all(reader, pairs.pairs, scorer, strict, progress)
     scored = scorer.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
-    run = _gather(scored, scorer, chosen, prior, targets, meaning)
+    run = _gather(scored, scorer, chosen, prior, targets)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
-    kind_text = scorer.kinds.text(meaning, scorer.floating)
-    said = [Message(Level.NOTE, f"predictions: {kind_text or 'none'}")]
+    kinds = dict.fromkeys(model.dataset.kind or "none" for model in run.models)
+    said = [Message(Level.NOTE, f"predictions: {text}") for text in kinds]
     return LossRun(
         device_text(where),
         run.images,
         run.models,
         (*notes, *targets.messages, *said),
-        scorer.kinds.any_hard or meaning is Kind.HARD,
+        scorer.any_hard,
     )
 
 
@@ -212,18 +213,18 @@ def _gather(
     chosen: Sequence[Loss],
     prior: float | None,
     targets: Targets,
-    kind: Kind | None,
 ) -> LossRun:
     """Rows and scores, model by model."""
     rule = ", ".join(targets.rules)
-    kind_text = scorer.kinds.text(kind, scorer.floating)
     images: list[ScoreRecord] = []
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
         rows, results, table = _model(own, scorer, chosen, prior)
         images += rows
-        dataset = dataset_score(model, rows, results, table, kind_text, rule)
+        dataset = dataset_score(
+            model, rows, results, table, scorer.kind_text(model), rule
+        )
         models.append(
             ModelScore(
                 dataset,

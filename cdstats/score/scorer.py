@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from cdstats.core.catalogue import LevelValues, Reads, level_value
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.catalogue import LevelValues, level_value
+from cdstats.core.errors import DataError
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.sums import ImageSums
 from cdstats.score.batching import TileBatches
@@ -28,55 +29,12 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.score.needs import Needs
     from cdstats.score.reading import Loaded
 
 
 _LABELS: Final = 2
 """A map of more values than this holds no labels."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What the losses of a run need beside the plain sums.
-
-    Attributes:
-        terms: Sums that follow from probability and label of each pixel.
-        positions: Sums that need whole images.
-        levels: Losses that need the sorted probabilities.
-        logit_levels: Losses that need the sorted logits.
-    """
-
-    terms: tuple[Term, ...]
-    positions: tuple[Term, ...]
-    levels: tuple[Loss, ...]
-    logit_levels: tuple[Loss, ...]
-
-    @classmethod
-    def of(cls, losses: Iterable[Loss], prior: float | None) -> Needs:
-        """What some losses need."""
-        chosen = list(losses)
-        terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
-        return cls(
-            tuple(term for term in terms if not term.needs_positions),
-            tuple(term for term in terms if term.needs_positions),
-            tuple(loss for loss in chosen if loss.reads is Reads.LEVELS),
-            tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
-        )
-
-    def refuse_without_logits(self, kind: Kind | None) -> None:
-        """Refuse losses that are defined on logits, where there are none.
-
-        Raises:
-            UsageError: If there is such a loss.
-        """
-        if self.logit_levels and kind is not Kind.LOGIT:
-            names = ", ".join(loss.name for loss in self.logit_levels)
-            raise UsageError(f"{names} is defined on logits: say --kind logit")
-
-    @property
-    def whole(self) -> bool:
-        """Whether the scores of an image must be held until it is complete."""
-        return bool(self.positions or self.levels or self.logit_levels)
 
 
 @dataclass
@@ -142,8 +100,8 @@ class Scorer:
             device, batch, threshold, kind is Kind.LOGIT, functions
         )
         self._images: dict[int, _Image] = {}
-        self.kinds = StoredKinds()
-        self.floating: set[str] = set()
+        self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
+        self._floating_of: defaultdict[str, set[str]] = defaultdict(set)
         self._pooled: dict[tuple[str, Loss], LevelCounts] = {}
 
     def add(self, loaded: Loaded) -> None:
@@ -161,7 +119,7 @@ class Scorer:
         elif is_stored(scores.dtype, self._kind) and not image.soft:
             image.ignored += int(np.count_nonzero(target == 255))
             if scores.dtype == np.float16:
-                self.floating.add("float16")
+                self._floating_of[image.place.model].add("float16")
             counted = count_stored(scores, target)
             image.stored = counted if image.stored is None else image.stored + counted
             self._hold(image, loaded)
@@ -182,7 +140,7 @@ class Scorer:
         elif self._kind is Kind.HARD and not _is_hard(scores, target):
             image.reason = "holds other values than 0 and 1; hard predictions do not"
             return
-        self.floating.add(loaded.dtype)
+        self._floating_of[image.place.model].add(loaded.dtype)
         if scores.dtype == np.float16:
             scores = scores.astype(np.float32)
         if image.soft:
@@ -202,20 +160,24 @@ class Scorer:
         image = self._images[number]
         self._batches.end(number)
         if image.stored is not None and not image.reason:
-            self.kinds.add(image.stored)
+            self._kinds[image.place.model].add(image.stored)
         if not self._needs.whole or not image.held or image.reason:
             image.held.clear()
             return
         if image.stored is None or image.stored.values.size > _LABELS or self._kind:
-            self._complete(image, self._early_scale(image.stored))
+            self._complete(image, self._early_scale(image))
 
-    def _early_scale(self, stored: StoredCounts | None) -> float:
+    def _early_scale(self, image: _Image) -> float:
         """What an image's values are divided by when it holds more than labels."""
+        stored = image.stored
         if stored is None or stored.dtype == "float16":
             return 1.0
         if self._kind is not None:
-            return self.kinds.scale(stored, self._kind)
+            return self._scale(image, stored)
         return float(SCALE.get(stored.dtype, 1))
+
+    def _scale(self, image: _Image, stored: StoredCounts) -> float:
+        return self._kinds[image.place.model].scale(stored, self._kind)
 
     def _complete(self, image: _Image, scale: float) -> None:
         """Compute what needs the whole image, and let the image go."""
@@ -253,7 +215,18 @@ class Scorer:
     @property
     def types(self) -> set[str]:
         """The types of all stored numbers."""
-        return self.floating | set(self.kinds.largest)
+        stored = (kinds.largest for kinds in self._kinds.values())
+        return set().union(*self._floating_of.values(), *stored)
+
+    @property
+    def any_hard(self) -> bool:
+        """Whether some predictions are labels."""
+        hard = any(kinds.any_hard for kinds in self._kinds.values())
+        return hard or self._kind is Kind.HARD
+
+    def kind_text(self, model: str) -> str:
+        """What the predictions of a model are, in words."""
+        return self._kinds[model].text(self._kind, self._floating_of[model])
 
     def results(self) -> list[Scored]:
         """The sums of every prediction, in the order of the rows.
@@ -264,7 +237,8 @@ class Scorer:
         """
         self._needs.refuse_without_logits(self._kind)
         self._batches.flush()
-        self.kinds.check(self._kind)
+        for kinds in self._kinds.values():
+            kinds.check(self._kind)
         self._refuse_outside()
         return [self._result(number) for number in sorted(self._images)]
 
@@ -316,7 +290,7 @@ class Scorer:
     def _sums(self, number: int, image: _Image) -> ImageSums:
         if image.stored is not None:
             if image.held:
-                self._complete(image, self.kinds.scale(image.stored, self._kind))
+                self._complete(image, self._scale(image, image.stored))
             return self._stored_sums(image, image.stored)
         found = self._batches.images[number]
         counts = dict(zip(COUNTS, found.counts.tolist(), strict=True))
@@ -341,7 +315,7 @@ class Scorer:
         )
 
     def _stored_sums(self, image: _Image, stored: StoredCounts) -> ImageSums:
-        scale = self.kinds.scale(stored, self._kind)
+        scale = self._scale(image, stored)
         values = stored.values.astype(np.float64) / scale
         pixels = stored.changed + stored.unchanged
         wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)

@@ -1,0 +1,60 @@
+"""What the losses of a run need beside the plain sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdstats.core.catalogue import Reads
+from cdstats.core.errors import UsageError
+from cdstats.score.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.pixel_terms import Term
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the losses of a run need beside the plain sums.
+
+    Attributes:
+        terms: Sums that follow from probability and label of each pixel.
+        positions: Sums that need whole images.
+        levels: Losses that need the sorted probabilities.
+        logit_levels: Losses that need the sorted logits.
+    """
+
+    terms: tuple[Term, ...]
+    positions: tuple[Term, ...]
+    levels: tuple[Loss, ...]
+    logit_levels: tuple[Loss, ...]
+
+    @classmethod
+    def of(cls, losses: Iterable[Loss], prior: float | None) -> Needs:
+        """What some losses need."""
+        chosen = list(losses)
+        terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
+        return cls(
+            tuple(term for term in terms if not term.needs_positions),
+            tuple(term for term in terms if term.needs_positions),
+            tuple(loss for loss in chosen if loss.reads is Reads.LEVELS),
+            tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
+        )
+
+    def refuse_without_logits(self, kind: Kind | None) -> None:
+        """Refuse losses that are defined on logits, where there are none.
+
+        Raises:
+            UsageError: If there is such a loss.
+        """
+        if self.logit_levels and kind is not Kind.LOGIT:
+            names = ", ".join(loss.name for loss in self.logit_levels)
+            raise UsageError(f"{names} is defined on logits: say --kind logit")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scores of an image must be held until it is complete."""
+        return bool(self.positions or self.levels or self.logit_levels)
