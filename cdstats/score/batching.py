@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -94,22 +91,20 @@ class TileBatches:
     def _compute_tiles(
         self, image: int, flat: NDArray[Any], labels: NDArray[Any]
     ) -> None:
-        """Sum tiles where they lie, one thread for each, or put them into a batch."""
-        parts = [slice(at, at + TILE) for at in range(0, flat.size, TILE)]
-        if self._device.type != "cpu":
-            for part in parts:
-                self._waiting.append((image, flat[part], labels[part]))
-                if len(self._waiting) >= self._rows:
-                    self._send()
+        """Sum tiles where they lie, or put them into a batch for a device."""
+        if self._device.type == "cpu":
+            if flat.size:
+                width = min(TILE, flat.size)
+                self._compute(
+                    [image] * (flat.size // width),
+                    _tensor(flat).view(-1, width),
+                    _tensor(labels).view(-1, width),
+                )
             return
-        scores, target = _tensor(flat), _tensor(labels)
-
-        def compute(part: slice) -> TileSums:
-            return tile_sums(scores[None, part], target[None, part], **self._options)  # type: ignore[arg-type]
-
-        run = map if len(parts) < 2 else _threads().map
-        for one in run(compute, parts):
-            self._take([image], one)
+        for at in range(0, flat.size, TILE):
+            self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
+            if len(self._waiting) >= self._rows:
+                self._send()
 
     def flush(self) -> None:
         """Compute what waits; every image is complete."""
@@ -163,24 +158,6 @@ class TileBatches:
         """Add tiles to their images, in order: the result is always the same."""
         for image, sums, counts, terms in zip(images, *_to_host(found), strict=True):
             self.images[image].add(sums, counts, terms)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """Threads that compute a tile each, every one of them alone.
-
-    torch's own threads meet at the end of every operation; tiles never need to.
-    """
-    count = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        count, "cdstats-tile", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    started = threading.Barrier(count + 1)
-    for _ in range(count):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(count)
-    return pool
 
 
 def rows_that_fit(device: torch.device) -> int:

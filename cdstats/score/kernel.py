@@ -25,6 +25,8 @@ TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
 _DEVICE_PIXELS: Final = TILE << 8
 """Pixels computed together on a device."""
+_ROWS: Final = 8
+"""Tiles computed together on a processor."""
 _RUN: Final = 256
 """Pixels that are summed in the precision of the scores."""
 _TINY: Final = 1e-43
@@ -129,7 +131,7 @@ class _Options:
 
 def _columns(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
     """Sum rows of at most a tile: one by one on a processor, together on a device."""
-    step = 1
+    step = _ROWS
     if scores.device.type != "cpu":
         step = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1)
     parts = [
@@ -144,15 +146,27 @@ def _columns(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
 
 
 def _rows(scores: Tensor, target: Tensor, options: _Options) -> TileSums:
-    """The short way for a row that holds nothing out of the ordinary."""
+    """The short way for rows that hold nothing out of the ordinary."""
     hard = not options.logits and target.dtype is torch.uint8
-    alone = len(scores) == 1 and scores.device.type == "cpu"
-    if alone and hard and scores.numel() and int(target.max()) <= CHANGED:
+    if scores.device.type != "cpu" or not scores.numel():
+        return _dense(scores, target, options)
+    # Rows of another width would meet the vector units of a processor elsewhere.
+    aligned = len(scores) == 1 or scores.shape[1] == TILE
+    if hard and aligned and int(target.max()) <= CHANGED:
         probs = scores.to(working_type(scores.dtype, scores.device))
         low, high = torch.aminmax(probs)
         if low >= 0 and high <= 1:
             return _ordinary(probs, target, options, bool(low < _TINY or high == 1))
-    return _dense(scores, target, options)
+    if len(scores) == 1:
+        return _dense(scores, target, options)
+    # One row that is out of the ordinary changes nothing for the others.
+    rows = zip(scores.unsqueeze(1), target.unsqueeze(1), strict=True)
+    parts = [_rows(p, y, options) for p, y in rows]
+    return TileSums(
+        torch.cat([part.sums for part in parts]),
+        torch.cat([part.counts for part in parts]),
+        torch.cat([part.terms for part in parts]),
+    )
 
 
 def _ordinary(
@@ -184,14 +198,14 @@ def _ordinary(
     hits = torch.ge(probs, options.threshold, out=inverse)
     totals.append(_partial(hits))
     totals.append(_partial(hits.mul_(changed)))
-    summed = torch.cat(totals).double().sum(1).tolist()
-    n1, p, ce1, ce0, lost, q, p1, q1, predicted, tp = summed
-    wrong = _saturated_wrong(probs, changed, unchanged).item() if saturated else 0
-    pixels = probs.numel()
-    rest = (predicted - tp, n1 - tp, pixels - n1 - predicted + tp, wrong, 0, 0)
+    summed = torch.stack(totals).double().sum(2)
+    n1, p, ce1, ce0, lost, q, p1, q1, predicted, tp = summed.unbind()
+    none, pixels = torch.zeros_like(n1), probs.shape[1]
+    wrong = _saturated_wrong(probs, changed, unchanged) if saturated else none
+    rest = (predicted - tp, n1 - tp, pixels - n1 - predicted + tp, wrong, none, none)
     return TileSums(
-        torch.tensor([[-ce1, -ce0 - lost, p, p1, q, q1, n1, n1]], dtype=torch.float64),
-        torch.tensor([[pixels, *(round(count) for count in (tp, *rest))]]),
+        torch.stack([-ce1, -ce0 - lost, p, p1, q, q1, n1, n1], dim=1),
+        torch.stack([none + pixels, tp, *rest], dim=1).round().long(),
         _term_sums(probs, changed, unchanged, options.terms),
     )
 
@@ -200,15 +214,13 @@ _LOCAL: Final = threading.local()
 
 
 def _scratch(probs: Tensor) -> list[Tensor]:
-    """Five rows to compute in, kept by each thread: fresh memory is slow."""
+    """Five matrices to compute in, kept by each thread: fresh memory is slow."""
     held: dict[Any, list[Tensor]] = _LOCAL.__dict__
-    rows = held.get(probs.dtype)
-    if rows is None:
-        rows = [torch.empty((1, TILE), dtype=probs.dtype) for _ in range(5)]
-        held[probs.dtype] = rows
-    if probs.shape[1] == TILE:
-        return rows
-    return [row[:, : probs.shape[1]] for row in rows]
+    key = (probs.dtype, tuple(probs.shape))
+    if key not in held:
+        held.clear()
+        held[key] = [torch.empty_like(probs) for _ in range(5)]
+    return held[key]
 
 
 def _partial(values: Tensor) -> Tensor:
