@@ -10,7 +10,7 @@ import typer
 from cdstats.cli import options
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
-from cdstats.cli.score_outputs import ScoreBy, ScoreOutputs
+from cdstats.cli.outputs import ScoreBy
 from cdstats.core.errors import UsageError
 from cdstats.report.tables import Format
 
@@ -118,6 +118,8 @@ def loss(
     comes from changed pixels, and precision, recall, F1 and IoU of the changed class.
     Masks are read as by `cdstats ratio`, with the same rules.
     """
+    from cdstats.cli.score_outputs import ScoreOutputs
+
     outputs = ScoreOutputs(output_format, by, columns, csv, summary)
     refuse_inputs([csv, summary], [*(pred or []), target, from_file])
     if from_file is not None:

@@ -54,6 +54,13 @@ class By(Enum):
     DATASET = "dataset"
 
 
+class ScoreBy(Enum):
+    """Which rows of scores to print."""
+
+    IMAGE = "image"
+    DATASET = "dataset"
+
+
 class Sort(Enum):
     """The order of image rows."""
 

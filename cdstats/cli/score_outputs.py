@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import cdstats
 from cdstats.cli.files import write_all
-from cdstats.cli.outputs import MOST_IMAGES, summary_format
+from cdstats.cli.outputs import MOST_IMAGES, ScoreBy, summary_format
 from cdstats.core.errors import UsageError
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import columns as columns_of
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
 
     from cdstats.core.records import Record
     from cdstats.score.results import LossRun, ModelScore
-
-
-class ScoreBy(Enum):
-    """Which rows to print."""
-
-    IMAGE = "image"
-    DATASET = "dataset"
 
 
 @dataclass(frozen=True)

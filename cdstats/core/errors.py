@@ -11,10 +11,6 @@ class DataError(CdstatsError):
     """A file that cannot be used as it is."""
 
 
-class RefusedEncodingError(DataError):
-    """Masks whose stored values do not tell changed from unchanged."""
-
-
 class UsageError(CdstatsError):
     """An option, rule, preset or device that does not exist or does not fit."""
 

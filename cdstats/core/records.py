@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
 
@@ -219,6 +218,9 @@ def _mean(numbers: list[float]) -> float | None:
 
 
 def _median(numbers: list[float]) -> float | None:
+    """The median; its module is loaded when it is needed, not for every help text."""
+    import statistics
+
     return statistics.median(numbers) if numbers else None
 
 
