@@ -156,7 +156,7 @@ def loaded(code: str, packages: frozenset[str] = frozenset(HEAVY)) -> set[str]:
     )
     last = done.stdout.splitlines()[-1].split()
     assert last[0] == "LOADED"
-    return packages & set(last)
+    return set(packages) & set(last)
 
 
 def command(*arguments: str) -> str:
