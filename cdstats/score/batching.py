@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cdstats.score.kernel import TermFunction
+    from cdstats.score.kernel.tile import TermFunction
 
 _BYTES_OF_PIXEL: Final = 64
 """Memory that a pixel takes on a device while it is computed, at most."""

@@ -1,0 +1,106 @@
+"""The one pass over the pixels: which way each tile takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from cdstats.score.kernel.general import any_sums
+from cdstats.score.kernel.labels import label_sums
+from cdstats.score.kernel.tile import TILE, Options, TileSums, together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.score.kernel.tile import TermFunction
+
+_DEVICE_PIXELS: Final = TILE << 8
+"""Pixels computed together on a device."""
+_ROWS: Final = 8
+"""Tiles computed together on a processor."""
+
+
+def tile_sums(
+    scores: Tensor,
+    target: Tensor,
+    *,
+    threshold: float = 0.5,
+    logits: bool = False,
+    terms: Sequence[TermFunction] = (),
+) -> TileSums:
+    """Sum tiles of scores and labels, in one pass.
+
+    Args:
+        scores: Probabilities of change, or scores before the sigmoid; floating,
+            ``(T, n)``.
+        target: 1 changed, 0 unchanged, 255 ignored, uint8; or soft targets in [0, 1],
+            floating, negative where ignored; ``(T, n)``, on the device of ``scores``.
+        threshold: A pixel is predicted changed when its probability is at least this.
+        logits: Whether ``scores`` are logits.
+        terms: Functions of probabilities and class (True for changed) whose values
+            are to be summed over each class.
+
+    Returns:
+        The sums of each tile, on the device of ``scores``.
+
+    Raises:
+        ValueError: If the shapes differ or are no matrices, or the target is neither
+            uint8 nor floating.
+
+    Example:
+        >>> scores = torch.tensor([[0.9, 0.2, 0.4, 0.1]], dtype=torch.float64)
+        >>> target = torch.tensor([[1, 0, 1, 255]], dtype=torch.uint8)
+        >>> found = tile_sums(scores, target)
+        >>> [round(x, 6) for x in found.sums[0, :2].tolist()]
+        [1.021651, 0.223144]
+
+    References:
+        The clamp at -100: ``torch.nn.BCELoss``. Weights of any kind come later: see
+        Xie and Tu, 2015, eq. 2 (https://arxiv.org/abs/1504.06375) for the two sums.
+    """
+    if scores.shape != target.shape or scores.ndim != 2:
+        raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
+    if target.dtype is not torch.uint8 and not target.is_floating_point():
+        raise ValueError(f"target is {target.dtype}; expected uint8 or floating")
+    parts = [
+        _columns(scores[:, at : at + TILE], target[:, at : at + TILE], options)
+        for options in [Options(threshold, logits, tuple(terms))]
+        for at in range(0, max(scores.shape[1], 1), TILE)
+    ]
+    return TileSums(
+        torch.stack([part.sums for part in parts]).sum(0),
+        torch.stack([part.counts for part in parts]).sum(0),
+        torch.stack([part.terms for part in parts]).sum(0),
+    )
+
+
+def _columns(scores: Tensor, target: Tensor, options: Options) -> TileSums:
+    """Sum rows of at most a tile: one by one on a processor, together on a device."""
+    step = _ROWS
+    if scores.device.type != "cpu":
+        step = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1)
+    parts = [
+        _rows(scores[at : at + step], target[at : at + step], options)
+        for at in range(0, max(len(scores), 1), step)
+    ]
+    return together(parts)
+
+
+def _rows(scores: Tensor, target: Tensor, options: Options) -> TileSums:
+    """The short way for rows that hold nothing out of the ordinary."""
+    hard = not options.logits and target.dtype is torch.uint8
+    if scores.device.type != "cpu" or not scores.numel():
+        return any_sums(scores, target, options)
+    # Rows of another width would meet the vector units of a processor elsewhere.
+    aligned = len(scores) == 1 or scores.shape[1] == TILE
+    if hard and aligned:
+        found = label_sums(scores, target, options)
+        if found is not None:
+            return found
+    if len(scores) == 1:
+        return any_sums(scores, target, options)
+    # One row that is out of the ordinary changes nothing for the others.
+    rows = zip(scores.unsqueeze(1), target.unsqueeze(1), strict=True)
+    return together([_rows(p, y, options) for p, y in rows])
