@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 _BYTES_OF_PIXEL: Final = 64
 """Memory that a pixel takes on a device while it is computed, at most."""
-_MOST_ROWS: Final = 4096
+_MOST_ROWS: Final = 256
+"""Tiles of a batch at most: small ones overlap with reading the next."""
+_IN_FLIGHT: Final = 2
+"""Batches that a device may still be working on while the next one is filled."""
 
 
 @dataclass
@@ -44,8 +48,9 @@ class TileBatches:
     """Collects pixels into batches of tiles and sums them on a device.
 
     On a processor a block is summed where it lies. For a device, tiles are gathered in
-    pinned memory and sent when the batch is full; a tile never holds two images, and
-    what fills it up is ignored.
+    pinned memory and sent when the batch is full, and their sums are fetched some
+    batches later, so that reading, copying and computing overlap; a tile never holds
+    two images, and what fills it up is ignored.
 
     Args:
         device: Where to compute.
@@ -68,6 +73,7 @@ class TileBatches:
         self._options = {"threshold": threshold, "logits": logits, "terms": terms}
         self._waiting: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self._partial: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._flying: deque[tuple[list[int], TileSums]] = deque()
         self.images: dict[int, Accumulated] = {}
 
     def add(self, image: int, scores: NDArray[Any], target: NDArray[Any]) -> None:
@@ -95,11 +101,10 @@ class TileBatches:
         if self._device.type == "cpu":
             if flat.size:
                 width = min(TILE, flat.size)
-                self._compute(
-                    [image] * (flat.size // width),
-                    _tensor(flat).view(-1, width),
-                    _tensor(labels).view(-1, width),
+                found = self._sums(
+                    _tensor(flat).view(-1, width), _tensor(labels).view(-1, width)
                 )
+                self._take([image] * (flat.size // width), found)
             return
         for at in range(0, flat.size, TILE):
             self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
@@ -111,6 +116,7 @@ class TileBatches:
         for image in list(self._partial):
             self.end(image)
         self._send()
+        self._fetch(0)
 
     def _send(self) -> None:
         """Compute the tiles that wait for a device."""
@@ -138,21 +144,30 @@ class TileBatches:
         return scores, target
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        """Compute a batch; in halves where the memory does not suffice."""
+        """Start a batch on the device; in halves where the memory does not suffice."""
         try:
             moved = scores.to(self._device, non_blocking=True)
-            self._compute(images, moved, target.to(self._device, non_blocking=True))
+            labels = target.to(self._device, non_blocking=True)
+            self._flying.append((images, self._sums(moved, labels)))
         except torch.OutOfMemoryError:
-            if len(images) == 1:
+            if len(images) == 1 and not self._flying:
                 raise
-            half = len(images) // 2
-            self._rows = max(half, 1)
+            self._fetch(0)
+            half = max(len(images) // 2, 1)
+            self._rows = half
             torch.cuda.empty_cache()
-            self._on_device(images[:half], scores[:half], target[:half])
-            self._on_device(images[half:], scores[half:], target[half:])
+            for part in (slice(0, half), slice(half, None)):
+                if images[part]:
+                    self._on_device(images[part], scores[part], target[part])
+        self._fetch(_IN_FLIGHT)
 
-    def _compute(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        self._take(images, tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
+    def _fetch(self, left: int) -> None:
+        """Take the sums of the oldest batches until some are left in flight."""
+        while len(self._flying) > left:
+            self._take(*self._flying.popleft())
+
+    def _sums(self, scores: Tensor, target: Tensor) -> TileSums:
+        return tile_sums(scores, target, **self._options)  # type: ignore[arg-type]
 
     def _take(self, images: list[int], found: TileSums) -> None:
         """Add tiles to their images, in order: the result is always the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from cdstats.score.kernel.general import any_sums
 from cdstats.score.kernel.labels import label_sums
-from cdstats.score.kernel.tile import TILE, Options, TileSums, together
+from cdstats.score.kernel.tile import FUSED_TYPES, TILE, Options, TileSums, together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cdstats.score.kernel.tile import TermFunction
+
+    Pass = Callable[[Tensor, Tensor, Options], TileSums]
 
 _DEVICE_PIXELS: Final = TILE << 8
 """Pixels computed together on a device."""
@@ -77,30 +80,62 @@ def tile_sums(
 
 
 def _columns(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """Sum rows of at most a tile: one by one on a processor, together on a device."""
-    step = _ROWS
+    """Sum rows of at most a tile: a few at once on a processor, more on a device."""
+    step, sums = _ROWS, _rows
     if scores.device.type != "cpu":
-        step = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1)
+        fused = _fused_pass(scores, target, options)
+        if fused is not None:
+            return fused(scores.contiguous(), target.contiguous(), options)
+        step, sums = max(_DEVICE_PIXELS // max(scores.shape[1], 1), 1), any_sums
     parts = [
-        _rows(scores[at : at + step], target[at : at + step], options)
+        sums(scores[at : at + step], target[at : at + step], options)
         for at in range(0, max(len(scores), 1), step)
     ]
     return together(parts)
 
 
 def _rows(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """The short way for rows that hold nothing out of the ordinary."""
-    hard = not options.logits and target.dtype is torch.uint8
-    if scores.device.type != "cpu" or not scores.numel():
-        return any_sums(scores, target, options)
+    """The short way for rows of labels beside probabilities, any other for the rest."""
     # Rows of another width would meet the vector units of a processor elsewhere.
     aligned = len(scores) == 1 or scores.shape[1] == TILE
-    if hard and aligned:
+    if _is_plain(target, options) and aligned and scores.numel():
         found = label_sums(scores, target, options)
         if found is not None:
             return found
-    if len(scores) == 1:
+    if len(scores) <= 1:
         return any_sums(scores, target, options)
     # One row that is out of the ordinary changes nothing for the others.
     rows = zip(scores.unsqueeze(1), target.unsqueeze(1), strict=True)
     return together([_rows(p, y, options) for p, y in rows])
+
+
+def _is_plain(target: Tensor, options: Options) -> bool:
+    """Whether labels lie beside probabilities."""
+    return not options.logits and target.dtype is torch.uint8
+
+
+def _fused_pass(scores: Tensor, target: Tensor, options: Options) -> Pass | None:
+    """The pass that Triton compiles, where it can and the request is plain."""
+    if scores.device.type != "cuda" or options.terms or not scores.numel():
+        return None
+    if not _is_plain(target, options) or scores.dtype not in FUSED_TYPES:
+        return None
+    return _compiled(scores.device)
+
+
+@lru_cache
+def _compiled(device: torch.device) -> Pass | None:
+    """The fused pass of a device, once it has given the sums of one pixel; or None.
+
+    Triton is not there on every platform, and needs a C compiler on first use.
+    """
+    try:
+        from cdstats.score.kernel.fused import fused_sums
+
+        pixel = torch.full((1, 1), 0.5, device=device)
+        label = torch.ones((1, 1), dtype=torch.uint8, device=device)
+        found = fused_sums(pixel, label, Options(0.5, logits=False, terms=()))
+        works = bool(found.counts[0, 1] == 1)
+    except Exception:  # noqa: BLE001 - a compiler fails with errors of any kind
+        return None
+    return fused_sums if works else None

@@ -17,6 +17,8 @@ TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
 RUN: Final = 512
 """Pixels that are summed in the precision of the scores."""
+FUSED_TYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
+"""Types of scores that a fused pass computes in float32."""
 CHANGED, UNCHANGED, IGNORED = 1, 0, 255
 LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in ``torch.nn.BCELoss``."""
