@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_kernel import random_tiles
 
-from cdstats.score.kernel import SUMS, TILE, tile_sums
+from cdstats.score.kernel import SUMS, TILE, TileSums, tile_sums
 from cdstats.score.kernel.tile import FUSED_TYPES, Options
-from tests.test_kernel import random_tiles
 
 ROOT = Path(__file__).parents[1]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *sys.path])
 HALF = Options(0.5, logits=False, terms=())
 NEEDS_TRITON = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None,
@@ -26,8 +27,8 @@ INTERPRETED = """
 import torch
 from cdstats.score.kernel import tile_sums
 from cdstats.score.kernel.fused import fused_sums
-from tests.test_fused import HALF, ODD_LABELS, ODD_SCORES, assert_alike
-from tests.test_kernel import random_tiles
+from test_fused import HALF, ODD_LABELS, ODD_SCORES, assert_alike
+from test_kernel import random_tiles
 
 for width in (1, 1000, 1 << 16, 40_000):
     scores, target = random_tiles(3, width, torch.float32)
@@ -40,7 +41,7 @@ ODD_SCORES = [float("nan"), 0.5, float("inf"), 2, -1, float("nan"), 0, 1e-20]
 ODD_LABELS = [1, 0, 0, 1, 0, 255, 1, 1]
 
 
-def assert_alike(found, expected) -> None:
+def assert_alike(found: TileSums, expected: TileSums) -> None:
     """The same counts; sums of float32 within its rounding."""
     assert found.counts.cpu().equal(expected.counts)
     assert found.sums.shape == (len(expected.sums), len(SUMS))
@@ -54,7 +55,7 @@ def test_the_interpreted_pass_gives_what_the_processor_gives() -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": f"{ROOT}"},
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": PATHS},
         check=False,
     )
     assert done.stdout.strip() == "interpreted", done.stderr
