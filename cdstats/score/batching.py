@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from cdstats.score.kernel import COUNTS, IGNORED, SUMS, TILE, TileSums, tile_sums
+from cdstats.score.kernel import IGNORED, TILE, TileSums, tile_sums
+from cdstats.score.states import Accumulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,23 +25,6 @@ _MOST_ROWS: Final = 256
 """Tiles of a batch at most: small ones overlap with reading the next."""
 _IN_FLIGHT: Final = 2
 """Batches that a device may still be working on while the next one is filled."""
-
-
-@dataclass
-class Accumulated:
-    """What the tiles of one image add up to, in float64 and exact integers."""
-
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
-    counts: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
-    )
-    terms: NDArray[np.float64] | None = None
-
-    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
-        """Add one tile."""
-        self.sums += sums
-        self.counts += counts
-        self.terms = terms if self.terms is None else self.terms + terms
 
 
 class TileBatches:
@@ -102,7 +85,7 @@ class TileBatches:
             if flat.size:
                 width = min(TILE, flat.size)
                 found = self._sums(
-                    _tensor(flat).view(-1, width), _tensor(labels).view(-1, width)
+                    as_tensor(flat).view(-1, width), as_tensor(labels).view(-1, width)
                 )
                 self._take([image] * (flat.size // width), found)
             return
@@ -132,15 +115,15 @@ class TileBatches:
         self, tiles: Sequence[tuple[int, NDArray[Any], NDArray[Any]]]
     ) -> tuple[Tensor, Tensor]:
         """Tiles as matrices in pinned memory, filled up with ignored pixels."""
-        first, labels = _tensor(tiles[0][1]), _tensor(tiles[0][2])
+        first, labels = as_tensor(tiles[0][1]), as_tensor(tiles[0][2])
         pinned = self._device.type == "cuda"
         shape = (len(tiles), TILE)
         scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
         fill = IGNORED if labels.dtype is torch.uint8 else -1
         target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
         for row, (_, part, label) in enumerate(tiles):
-            scores[row, : part.size] = _tensor(part)
-            target[row, : label.size] = _tensor(label)
+            scores[row, : part.size] = as_tensor(part)
+            target[row, : label.size] = as_tensor(label)
         return scores, target
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
@@ -183,7 +166,7 @@ def rows_that_fit(device: torch.device) -> int:
     return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
+def as_tensor(array: NDArray[Any]) -> Tensor:
     """An array as a tensor without a copy where that is possible."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     if not (native.flags.writeable and native.flags.c_contiguous):
