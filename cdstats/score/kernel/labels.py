@@ -7,7 +7,7 @@ product of matrices for each short run gives all of them.
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from cdstats.score.kernel.tile import (
     working_type,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
 
@@ -39,25 +42,27 @@ class _Scratch:
         squares: Squared probabilities.
         hits: 1 where a pixel is predicted changed, else 0.
         right: Probability of the right class, then what rounding took from it.
+
+    The last feature is 1 everywhere: its products count the pixels of each class.
     """
 
     def __init__(self, pixels: int, dtype: torch.dtype) -> None:
         self._classes = torch.zeros((2, pixels), dtype=dtype)
-        self._features = torch.zeros((5, pixels), dtype=dtype)
+        self._features = torch.ones((6, pixels), dtype=dtype)
         self.changed, self.unchanged = self._classes
-        self.probs, self.logs, self.squares, self.hits, self.right = self._features
+        self.probs, self.logs, self.squares, self.hits, self.right, _ = self._features
         self.one = torch.ones((), dtype=dtype)
-        runs = self._features.view(5, -1, RUN)
+        runs = self._features.view(6, -1, RUN)
         self._left = runs.transpose(0, 1)
         self._right = self._classes.view(2, -1, RUN).permute(1, 2, 0)
 
     def products(self, rows: int) -> Tensor:
-        """Each feature summed over each class, for each row; float64, ``(R, 5, 2)``.
+        """Each feature summed over each class, for each row; float64, ``(R, 6, 2)``.
 
         A product of matrices for each short run reads every feature once.
         """
         found = torch.bmm(self._left, self._right).double()
-        return found.view(rows, -1, 5, 2).sum(1)
+        return found.view(rows, -1, 6, 2).sum(1)
 
 
 _LOCAL: Final = threading.local()
@@ -85,17 +90,8 @@ def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | N
     rows, width = scores.shape
     dtype = working_type(scores.dtype, scores.device)
     room = _scratch(rows * -(-width // RUN) * RUN, dtype)
-    here = slice(0, rows * width)
-    probs, changed, unchanged = room.probs, room.changed, room.unchanged
-    probs[here].copy_(scores.reshape(-1))
-    changed[here].copy_(target.reshape(-1))
-    whole = int(target.max()) <= CHANGED
-    if whole:
-        torch.sub(room.one, changed, out=unchanged)
-    else:
-        _leave_out_ignored(room, target.reshape(-1), here)
-    for padded in (probs, changed, unchanged):
-        padded[rows * width :] = 0
+    _fill(room, scores.reshape(-1), target.reshape(-1))
+    probs, unchanged = room.probs, room.unchanged
     low, high = torch.aminmax(probs)
     if not (low >= 0 and high <= 1):
         return None
@@ -107,29 +103,48 @@ def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | N
     torch.mul(probs, probs, out=room.squares)
     torch.ge(probs, options.threshold, out=room.hits)
     torch.sub(room.one, room.right, out=room.right).sub_(probs)
-    found = room.products(rows)
-    valid = torch.full((rows,), width) if whole else (target <= CHANGED).sum(1)
-    n1 = (target == CHANGED).sum(1)
-    tp, fp = found[:, 3].round().long().unbind(1)
-    shape = (rows, width)
-    p, c, u = (x[here].view(shape) for x in (probs, changed, unchanged))
+    pixels = [
+        one[: rows * width].view(rows, width)
+        for one in (probs, room.changed, unchanged)
+    ]
+    return _gather(room.products(rows), pixels, options, saturated)
+
+
+def _fill(room: _Scratch, scores: Tensor, target: Tensor) -> None:
+    """Put pixels where they are computed; what pads them has no class."""
+    pixels = scores.numel()
+    room.probs[:pixels].copy_(scores)
+    room.changed[:pixels].copy_(target)
+    if int(target.max()) <= CHANGED:
+        torch.sub(room.one, room.changed, out=room.unchanged)
+    else:
+        _leave_out_ignored(room, target)
+    for padded in (room.probs, room.changed, room.unchanged):
+        padded[pixels:] = 0
+
+
+def _leave_out_ignored(room: _Scratch, target: Tensor) -> None:
+    """Give ignored pixels no class and the probability 0, whatever they hold."""
+    pixels = slice(0, target.numel())
+    room.changed[pixels].copy_(target == CHANGED)
+    room.unchanged[pixels].copy_(target == UNCHANGED)
+    # masked_fill, not a product: NaN under an ignored pixel times 0 is still NaN.
+    room.probs[pixels].masked_fill_(target > CHANGED, 0)
+
+
+def _gather(
+    products: Tensor, pixels: Sequence[Tensor], options: Options, saturated: bool
+) -> TileSums:
+    """The columns of `TileSums`, from the products of features and classes."""
+    (tp, fp), (n1, n0) = products[:, [3, 5]].round().long().permute(1, 2, 0)
     none = torch.zeros_like(n1)
-    wrong = saturated_wrong(p, c, u) if saturated else none
-    counts = (valid, tp, fp, n1 - tp, valid - n1 - fp, wrong, none, none)
-    both = found.sum(2)
+    wrong = saturated_wrong(*pixels) if saturated else none
+    counts = (n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, none, none)
+    both = products.sum(2)
     sums = (
-        *(-found[:, 1, 0], -found[:, 1, 1] - found[:, 4, 1]),
-        *(both[:, 0], found[:, 0, 0], both[:, 2], found[:, 2, 0]),
+        *(-products[:, 1, 0], -products[:, 1, 1] - products[:, 4, 1]),
+        *(both[:, 0], products[:, 0, 0], both[:, 2], products[:, 2, 0]),
         *(n1.double(), n1.double()),
     )
-    terms = term_sums(p, c, u, options.terms)
+    terms = term_sums(*pixels, options.terms)
     return TileSums(torch.stack(sums, dim=1), torch.stack(counts, dim=1), terms)
-
-
-def _leave_out_ignored(room: _Scratch, target: Tensor, here: slice) -> None:
-    """Give ignored pixels no class and the probability 0, whatever they hold."""
-    room.changed[here].copy_(target == CHANGED)
-    room.unchanged[here].copy_(target == UNCHANGED)
-    probs = room.probs[here]
-    # masked_fill, not a product: NaN under an ignored pixel times 0 is still NaN.
-    probs.masked_fill_(target > CHANGED, 0)
