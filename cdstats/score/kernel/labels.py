@@ -7,7 +7,7 @@ product of matrices for each short run gives all of them.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,9 +23,6 @@ from cdstats.score.kernel.tile import (
     term_sums,
     working_type,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
@@ -103,10 +100,12 @@ def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | N
     torch.mul(probs, probs, out=room.squares)
     torch.ge(probs, options.threshold, out=room.hits)
     torch.sub(room.one, room.right, out=room.right).sub_(probs)
-    pixels = [
-        one[: rows * width].view(rows, width)
-        for one in (probs, room.changed, unchanged)
-    ]
+    first, shape = slice(0, rows * width), (rows, width)
+    pixels = (
+        probs[first].view(shape),
+        room.changed[first].view(shape),
+        unchanged[first].view(shape),
+    )
     return _gather(room.products(rows), pixels, options, saturated)
 
 
@@ -133,7 +132,10 @@ def _leave_out_ignored(room: _Scratch, target: Tensor) -> None:
 
 
 def _gather(
-    products: Tensor, pixels: Sequence[Tensor], options: Options, saturated: bool
+    products: Tensor,
+    pixels: tuple[Tensor, Tensor, Tensor],
+    options: Options,
+    saturated: bool,
 ) -> TileSums:
     """The columns of `TileSums`, from the products of features and classes."""
     (tp, fp), (n1, n0) = products[:, [3, 5]].round().long().permute(1, 2, 0)
