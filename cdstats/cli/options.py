@@ -38,7 +38,7 @@ Unchanged = Annotated[
 Ignore = Annotated[
     str | None,
     typer.Option(
-        help="Values in no ratio. Alone, the other values are detected.",
+        help="Values to leave out. Alone, the other values are detected.",
         metavar="RULE",
         rich_help_panel=_RULE,
     ),
@@ -93,7 +93,7 @@ SummaryFile = Annotated[
     Path | None,
     typer.Option(
         "--summary",
-        help="Write the dataset and split rows: .csv, .json, .md or .tex.",
+        help="Write the rows of totals to this file: .csv, .json, .md or .tex.",
         metavar="FILE",
         rich_help_panel=_OUTPUT,
     ),
@@ -102,7 +102,7 @@ FromFile = Annotated[
     Path | None,
     typer.Option(
         "--from",
-        help="Read the image rows of an earlier --csv instead of masks.",
+        help="Read the image rows of an earlier --csv, and no pixel.",
         metavar="FILE",
         rich_help_panel=_SELECT,
     ),
