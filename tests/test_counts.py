@@ -343,3 +343,16 @@ def test_counts_that_do_not_fill_the_image_are_a_mistake(pixels: int) -> None:
 def test_masked_and_half_transparent_pixels_fill_the_image_too() -> None:
     counts = ValueCounts({0: 1}, masked=2, half_transparent=3)
     assert MaskCounts(3, 2, counts).counts.pixels == 6
+
+
+@law
+@given(
+    values=hnp.arrays(np.uint8, st.integers(1, 12)),
+    runs=st.lists(st.integers(1, 90), min_size=12, max_size=12),
+    wide=st.booleans(),
+)
+def test_long_runs_are_counted_as_plain_python_counts_them(
+    values: NDArray[np.uint8], runs: list[int], wide: bool
+) -> None:
+    image = np.repeat(values, runs[: values.size])
+    assert count_values(image.astype(np.uint16) if wide else image) == tally(image)

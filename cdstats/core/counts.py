@@ -26,6 +26,8 @@ NAN: Final = "nan"
 MAX_DISTINCT: Final = 65_536
 """More distinct values than this, and no rule given, means that it is no mask."""
 _SAMPLE: Final = 4 * MAX_DISTINCT
+_LONG_RUN: Final = 16
+"""Pixels of a mean run from which counting run by run is the faster way."""
 
 
 class TooManyValuesError(ValueError):
@@ -294,8 +296,7 @@ def _count_two(flat: NDArray[Any]) -> dict[Any, int] | None:
 
 def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
     if flat.dtype in (np.uint8, np.uint16):
-        histogram = np.bincount(flat)
-        return {value: int(histogram[value]) for value in np.flatnonzero(histogram)}
+        return _count_levels(flat)
     sample = flat[:: max(1, flat.size // _SAMPLE)]
     if np.unique(sample).size > MAX_DISTINCT:
         raise TooManyValuesError
@@ -303,6 +304,18 @@ def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
     if values.size > MAX_DISTINCT:
         raise TooManyValuesError
     return {value: int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def _count_levels(flat: NDArray[Any]) -> dict[Any, int]:
+    """Counts of small unsigned integers: run by run where the runs are long."""
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    if ends.size * _LONG_RUN > flat.size:
+        histogram = np.bincount(flat)
+    else:
+        ends = np.append(ends, flat.size - 1)
+        # Weights are float64: exact, as no run is longer than 2**53.
+        histogram = np.bincount(flat[ends], weights=np.diff(ends, prepend=-1))
+    return {value: int(histogram[value]) for value in np.flatnonzero(histogram)}
 
 
 def _plain(value: np.generic) -> Value:
