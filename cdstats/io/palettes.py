@@ -1,4 +1,8 @@
-"""Palettes: grey ones are expanded to their grey values, others keep their indices."""
+"""Palettes: grey ones are expanded to their grey values, others keep their indices.
+
+A palette is the bytes of its colours, red, green and blue in turn: slices of bytes are
+compared in no time, where a list of colours takes longer than decoding a small mask.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +13,34 @@ import numpy as np
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
+_INDICES = bytes(range(256))
 
 
-def is_grey(colours: Sequence[Colour]) -> bool:
+def is_grey(colours: bytes) -> bool:
     """Whether every colour of a palette is a grey.
 
     Example:
-        >>> is_grey([(0, 0, 0), (255, 255, 255)]), is_grey([(255, 0, 0)])
+        >>> is_grey(bytes([0, 0, 0, 255, 255, 255])), is_grey(bytes([255, 0, 0]))
         (True, False)
     """
-    return all(red == green == blue for red, green, blue in colours)
+    return colours[::3] == colours[1::3] == colours[2::3]
 
 
-def expand(indices: NDArray[Any], colours: Sequence[Colour]) -> NDArray[Any]:
+def expand(indices: NDArray[Any], colours: bytes) -> NDArray[Any]:
     """The grey value of each index of a grey palette, the index of any other.
 
     Raises:
         DataError: If an index has no colour.
     """
-    check_indices(indices, len(colours))
-    if not is_grey(colours):
+    greys = colours[::3]
+    check_indices(indices, len(greys))
+    if not is_grey(colours) or _INDICES.startswith(greys):
         return indices
-    table = np.array([red for red, _, _ in colours], dtype=np.uint8)
-    if np.array_equal(table, np.arange(len(table))):
-        return indices
-    grey: NDArray[Any] = table[indices]
+    grey: NDArray[Any] = np.frombuffer(greys, dtype=np.uint8)[indices]
     return grey
 
 
@@ -55,8 +57,11 @@ def check_indices(indices: NDArray[Any], colours: int) -> None:
         )
 
 
-def names(colours: Sequence[Colour]) -> Mapping[int, str] | None:
+def names(colours: bytes) -> Mapping[int, str] | None:
     """The ``"#rrggbb"`` of each index, or None for a grey palette."""
     if is_grey(colours):
         return None
-    return {i: f"#{r:02x}{g:02x}{b:02x}" for i, (r, g, b) in enumerate(colours)}
+    return {
+        index: f"#{colours[3 * index : 3 * index + 3].hex()}"
+        for index in range(len(colours) // 3)
+    }
