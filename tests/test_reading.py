@@ -1403,7 +1403,7 @@ def test_windows_cover_an_image_exactly_once(
 ) -> None:
     block_height, block_width = block[0], block[1] or width
     rows: dict[int, list[Any]] = {}
-    for window in windows(width, height, block_height, block_width):
+    for window in windows(width, 0, height, block_height, block_width):
         rows.setdefault(window.row_off, []).append(window)
     bottom = 0
     for row, across in rows.items():
@@ -1429,7 +1429,7 @@ def test_windows_are_whole_blocks_and_bounded(
     width: int, height: int, block_height: int, block_width: int
 ) -> None:
     most = max(BLOCK_PIXELS, block_height * block_width)
-    for window in windows(width, height, block_height, block_width):
+    for window in windows(width, 0, height, block_height, block_width):
         assert window.width * window.height <= most
         assert window.col_off % block_width == window.row_off % block_height == 0
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PROBE_SECONDS: Final = 0.4
+PROBE_SECONDS: Final = 0.2
 """Work done in this process before workers are thought of."""
 START_UP_SECONDS: Final = 0.5
 """Most that loading a decoder for the first item takes."""
-WORTH_SECONDS: Final = 1.5
-"""Work left that makes starting workers pay: they take about 0.4 s to start."""
+WORTH_SECONDS: Final = 1.0
+"""Work left that makes starting workers pay: they take about 0.2 s to start."""
 
 
 def run(

@@ -10,8 +10,9 @@ import numpy as np
 from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
+from cdstats.io.gdal import Source
 from cdstats.io.palettes import expand, names
-from cdstats.io.rasters import Source, open_raster
+from cdstats.io.rasters import open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
