@@ -12,7 +12,7 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, SummaryRecord, summaries
 from cdstats.core.rules import RuleChoice, choose_rule
 from cdstats.engine.work import run
-from cdstats.io.counting import Task, count_file
+from cdstats.io.counting import Task, count_or_divide
 from cdstats.io.discovery import find_masks
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _count(
     tasks = [Task(file.path, file.member, file.partner) for file in files]
     results: list[list[Counted]] = [[] for _ in tasks]
     pixels = 0
-    function = partial(count_file, band=band, edges=choice.edges)
+    function = partial(count_or_divide, band=band, edges=choice.edges)
     outcomes = run(function, tasks, jobs=jobs, lost=_lost)
     for done, (place, counted) in enumerate(outcomes, start=1):
         results[place] = counted
