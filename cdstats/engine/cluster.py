@@ -1,14 +1,15 @@
-"""Work on a Dask cluster: batches, merged in a tree, halved when they kill workers."""
+"""A Dask cluster to work on: its connection, its workers, and what ends a run."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import cdstats
 from cdstats.core.errors import DataError, UsageError
+from cdstats.engine.flow import Flow
 from cdstats.engine.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -20,20 +21,14 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Found = list[tuple[int, Any]]
 
 CONNECT_SECONDS: Final = 10
+POLL_SECONDS: Final = 5.0
+"""Time without a result after which the workers are counted."""
+LOST_SECONDS: Final = 0.2
+"""Time between two looks at results that died with their worker."""
 EMPTY_SECONDS: Final = 60.0
 """Time without any worker after which a cluster is given up."""
-BATCH_SECONDS: Final = 2.0
-"""Work that a batch is meant to hold: the scheduler spends about 1 ms on each."""
-MOST_ITEMS: Final = 512
-FIRST_ITEMS: Final = 8
-"""Items of a batch at most, and before it is known what an item takes."""
-FAN: Final = 8
-"""Results that are merged into one at each level of the tree, on the workers."""
-MOST_BATCHES: Final = FAN * FAN
-"""Batches whose results reach this process as one."""
 
 
 @contextmanager
@@ -82,19 +77,6 @@ def _check_workers(client: Client, address: str) -> None:
             )
 
 
-@dataclass(eq=False)
-class _Group:
-    """Batches whose results come back as one.
-
-    Attributes:
-        batches: The numbers of each batch.
-        root: What holds the results of all.
-    """
-
-    batches: dict[Future, list[int]]
-    root: Future
-
-
 @dataclass
 class Cluster:
     """Runs work on the workers of a scheduler.
@@ -123,19 +105,23 @@ class Cluster:
         Raises:
             DataError: If the cluster has no workers any more.
         """
+        from distributed import CancelledError
+
         ledger: Ledger[Item, Result] = Ledger(items)
-        flow = _Flow(self, function, ledger)
-        while ledger.left or flow.suspects:
-            for number, result in flow.results():
-                yield from ledger.enter(number, result)
-            # Alone, so that no other item can be what its workers die of.
-            suspects, flow.suspects = flow.suspects, []
-            for number in suspects:
-                found = list(flow.alone(number))
-                if not found:
-                    found = [(number, lost(ledger.item(number)))]
-                for _, result in found:
+        flow = Flow(self, function, ledger)
+        try:
+            while ledger.left or flow.suspects:
+                for number, result in flow.results():
                     yield from ledger.enter(number, result)
+                # Alone, so that no other item can be what its workers die of.
+                suspects, flow.suspects = flow.suspects, []
+                for number in suspects:
+                    alone = list(flow.alone(number))
+                    found = alone or [(number, lost(ledger.item(number)))]
+                    yield from ledger.enter(*found[0])
+        except CancelledError:
+            # The client says so of all its results when its scheduler is gone.
+            raise self._gone() from None
 
     def threads(self) -> int:
         """Batches that the cluster can work on at a time."""
@@ -152,21 +138,19 @@ class Cluster:
         while True:
             try:
                 with self.client.as_current():
-                    done = wait(futures, timeout=5, return_when="FIRST_COMPLETED").done
+                    some = wait(futures, POLL_SECONDS, return_when="FIRST_COMPLETED")
             except TimeoutError:
                 self._check_alive()
                 continue
-            except Exception as error:
-                if type(error).__name__ not in (
-                    "CancelledError",
-                    "FutureCancelledError",
-                ):
-                    raise
-                raise self._gone() from None
-            self._empty_since = None
-            if any(future.status in ("cancelled", "lost") for future in done):
+            if any(future.status == "cancelled" for future in some.done):
                 raise self._gone()
-            return list(done)
+            settled = [f for f in some.done if f.status in ("finished", "error")]
+            if settled:
+                self._empty_since = None
+                return settled
+            # Results that died with their worker are being made again.
+            time.sleep(LOST_SECONDS)
+            self._check_alive()
 
     def _gone(self) -> DataError:
         return DataError(f"the Dask scheduler at {self.address} went away")
@@ -186,117 +170,3 @@ class Cluster:
                 f"the Dask cluster at {self.address} has had no worker for "
                 f"{EMPTY_SECONDS:.0f} s"
             )
-
-
-class _Flow:
-    """Batches on their way: submitted, merged, taken in, cut when they kill workers."""
-
-    def __init__(
-        self, cluster: Cluster, function: Callable[[Any], Any], ledger: Ledger[Any, Any]
-    ) -> None:
-        self.suspects: list[int] = []
-        self._cluster = cluster
-        self._function = function
-        self._ledger = ledger
-        self._threads = cluster.threads()
-        self._out: dict[Future, _Group] = {}
-        self._seconds: float | None = None
-
-    def results(self) -> Iterator[tuple[int, Any]]:
-        """Numbers and results, until nothing is left but suspects."""
-        while self._fill():
-            for root in self._cluster.wait(list(self._out)):
-                group = self._out.pop(root)
-                if root.status == "finished":
-                    yield from self._take_in(root)
-                else:
-                    self._mend(group)
-
-    def alone(self, number: int) -> Iterator[tuple[int, Any]]:
-        """The number and result of an item, or nothing if its workers die of it."""
-        future = self._submit([number])
-        self._cluster.wait([future])
-        if future.status == "finished":
-            yield from self._take_in(future)
-        else:
-            _raise_unless_killed(future)
-
-    def _fill(self) -> int:
-        """Submit groups while there are threads for them; returns those on the way."""
-        most = max(4 * self._threads, 2 * FAN)
-        while self._ledger.left and self._batches_out() < most:
-            batches: list[list[int]] = []
-            while self._ledger.left and len(batches) < MOST_BATCHES:
-                batches.append(self._ledger.take(self._size()))
-            self._send(batches)
-        return len(self._out)
-
-    def _batches_out(self) -> int:
-        return sum(len(group.batches) for group in self._out.values())
-
-    def _size(self) -> int:
-        by_time = FIRST_ITEMS
-        if self._seconds is not None:
-            by_time = int(BATCH_SECONDS / max(self._seconds, 1e-6))
-        share = self._ledger.left // (4 * self._threads)
-        return max(1, min(by_time, share, MOST_ITEMS))
-
-    def _send(self, batches: Sequence[list[int]]) -> None:
-        """Submit batches and the tree that merges their results."""
-        futures = {self._submit(numbers): numbers for numbers in batches}
-        level = list(futures)
-        while len(level) > 1:
-            level = [
-                self._cluster.client.submit(_merge, level[at : at + FAN], pure=False)
-                for at in range(0, len(level), FAN)
-            ]
-        self._out[level[0]] = _Group(futures, level[0])
-
-    def _submit(self, numbers: list[int]) -> Future:
-        items = [self._ledger.item(number) for number in numbers]
-        submit = self._cluster.client.submit
-        return submit(_work, self._function, numbers, items, pure=False)
-
-    def _take_in(self, root: Future) -> Iterator[tuple[int, Any]]:
-        seconds, found = root.result()
-        each = seconds / len(found)
-        self._seconds = each if self._seconds is None else (self._seconds + each) / 2
-        yield from found
-
-    def _mend(self, group: _Group) -> None:
-        """Follow each batch of a failed group alone; cut the one that kills workers."""
-        if len(group.batches) > 1:
-            for future, numbers in group.batches.items():
-                self._out[future] = _Group({future: numbers}, future)
-            return
-        ((future, numbers),) = group.batches.items()
-        _raise_unless_killed(future)
-        if len(numbers) == 1:
-            self.suspects += numbers
-            return
-        size = -(-len(numbers) // FAN)
-        for at in range(0, len(numbers), size):
-            self._send([numbers[at : at + size]])
-
-
-def _raise_unless_killed(future: Future) -> None:
-    from distributed.scheduler import KilledWorker
-
-    error = future.exception()
-    if not isinstance(error, KilledWorker):
-        raise error
-
-
-def _work(
-    function: Callable[[Any], Any], numbers: Sequence[int], items: Sequence[Any]
-) -> tuple[float, Found]:
-    """Seconds, numbers and results of a batch: what a worker runs."""
-    start = time.perf_counter()
-    found = [
-        (number, function(item)) for number, item in zip(numbers, items, strict=True)
-    ]
-    return time.perf_counter() - start, found
-
-
-def _merge(parts: Sequence[tuple[float, Found]]) -> tuple[float, Found]:
-    return sum(seconds for seconds, _ in parts), [one for _, f in parts for one in f]
