@@ -47,7 +47,12 @@ class Died(Generic[Batch]):
 
 @dataclass(frozen=True, slots=True)
 class Stillborn(Generic[Batch]):
-    """A worker died before it could begin with a batch."""
+    """A worker died before it could begin with a batch, or could not be started.
+
+    Attributes:
+        batch: What it was to work on.
+        status: Its exit status, or the system's error number.
+    """
 
     batch: Batch
     status: int
@@ -124,6 +129,8 @@ class Crew(Generic[Batch]):
             try:
                 worker = worker or self._engage()
                 event = self._work(worker, order)
+            except _NoWorkerError as error:
+                event = Stillborn(order.batch, error.status)
             except BaseException as error:  # noqa: BLE001 - raised by the program
                 event = Raised(error)
             if not isinstance(event, Finished) and worker is not None:
@@ -153,8 +160,11 @@ class Crew(Generic[Batch]):
     def _engage(self) -> _Worker:
         with self._lock:
             if self._stopped:
-                raise _GoneError
-            worker = _Worker()
+                raise _NoWorkerError(0)
+            try:
+                worker = _Worker()
+            except OSError as error:
+                raise _NoWorkerError(error.errno or 1) from None
             self._processes.add(worker.process)
         return worker
 
@@ -173,6 +183,14 @@ class _Order(Generic[Batch]):
 
 class _GoneError(Exception):
     """The worker at the other end of a pipe has died."""
+
+
+class _NoWorkerError(Exception):
+    """The system starts no process, or none is wanted any more."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class _Worker:

@@ -165,7 +165,7 @@ class _Dispatch(Generic[Item, Result]):
         self._stillborn += 1
         if self._stillborn >= _STARTS:
             raise DataError(
-                f"worker processes end as they start (exit status {event.status}); "
+                f"worker processes end as they start (status {event.status}); "
                 "count in this process with --jobs 1"
             )
         self._again.append(event.batch)

@@ -17,12 +17,11 @@ from cdstats.io.counting import Task, count_or_divide
 from cdstats.io.discovery import find_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     import pandas as pd
 
-    from cdstats.engine.choice import Engine
     from cdstats.io.found import FoundSet
 
 
@@ -119,28 +118,28 @@ def ratio(
             [str(text) for text in texts], split=split, preset=choice.preset
         )
         band = band or (choice.preset.band if choice.preset else None)
-        counted = _count(found, choice, band, run, strict, progress)
+        name = str if engine == "local" else _anywhere
+        tasks = [
+            Task(name(file.path), file.member, name(file.partner))
+            for dataset in found
+            for file in dataset.files
+        ]
+        function = partial(count_or_divide, band=band, edges=choice.edges)
+        outcomes = run(function, tasks, lost=_lost)
+        counted = _count(found, outcomes, strict, progress)
     return _gather(found, counted, choice, strict)
 
 
 def _count(
     found: Sequence[FoundSet],
-    choice: RuleChoice,
-    band: int | None,
-    run: Engine,
+    outcomes: Iterator[tuple[int, list[Counted]]],
     strict: bool,
     progress: Callable[[int, int, int], None] | None,
 ) -> list[list[list[Counted]]]:
     """What became of each file of each dataset."""
     files = [file for dataset in found for file in dataset.files]
-    tasks = [
-        Task(_anywhere(file.path), file.member, _anywhere(file.partner))
-        for file in files
-    ]
-    results: list[list[Counted]] = [[] for _ in tasks]
+    results: list[list[Counted]] = [[] for _ in files]
     pixels = 0
-    function = partial(count_or_divide, band=band, edges=choice.edges)
-    outcomes = run(function, tasks, lost=_lost)
     for done, (place, counted) in enumerate(outcomes, start=1):
         results[place] = counted
         failed = next((one for one in counted if one.mask is None), None)
@@ -148,7 +147,7 @@ def _count(
             raise DataError(f"{files[place].path}{failed.member}: {failed.reason}")
         pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
         if progress:
-            progress(done, len(tasks), pixels)
+            progress(done, len(files), pixels)
     ordered = iter(results)
     return [[next(ordered) for _ in dataset.files] for dataset in found]
 
