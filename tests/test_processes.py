@@ -129,8 +129,11 @@ def test_results_larger_than_a_pipe_arrive() -> None:
     assert [found[i] == big(i) for i in range(6)] == [True] * 6
 
 
-def test_workers_that_cannot_start_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+def test_workers_that_cannot_start_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(DataError, match=r"end as they start.*--jobs 1"):
         list(run(process_of, range(9), jobs=2, lost=lambda _: (LOST, LOST)))
 

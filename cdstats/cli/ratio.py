@@ -80,8 +80,9 @@ def ratio(
     reference = known_reference(against)
     refuse_inputs([csv, summary], [*(paths or []), from_file, against])
     if from_file is not None:
-        rules = (changed, unchanged, ignore, preset, band, split, jobs, scheduler)
-        _refuse_with_from(paths, rules)
+        elsewhere = None if engine is EngineName.LOCAL else engine
+        rules = (changed, unchanged, ignore, preset, band, split)
+        _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
         result = ratio_from(from_file)
     elif paths:
         with progress_bar(quiet) as progress:
@@ -113,7 +114,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split, --jobs and --scheduler"
+            "--band, --split, --jobs, --engine and --scheduler"
         )
 
 
