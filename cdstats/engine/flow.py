@@ -67,20 +67,20 @@ class Flow:
         """Numbers and results, until nothing is left but suspects."""
         while self._fill():
             for root in self._cluster.wait(list(self._out)):
+                if root.status not in ("finished", "error"):
+                    continue  # lost in the meantime, and being made again
                 group = self._out.pop(root)
-                if root.status == "finished":
-                    yield from self._take_in(root)
-                else:
+                found = self._found(root)
+                if found is None:
                     self._mend(group)
+                else:
+                    yield from found
 
     def alone(self, number: int) -> Iterator[tuple[int, Any]]:
         """The number and result of an item, or nothing if its workers die of it."""
         future = self._submit([number])
         self._cluster.wait([future])
-        if future.status == "finished":
-            yield from self._take_in(future)
-        else:
-            _raise_unless_killed(future)
+        yield from self._found(future) or []
 
     def _fill(self) -> int:
         """Submit groups while there are threads for them; returns those on the way."""
@@ -125,11 +125,21 @@ class Flow:
         submit = self._cluster.client.submit
         return submit(_work, self._function, numbers, items, pure=False)
 
-    def _take_in(self, root: Future) -> Iterator[tuple[int, Any]]:
-        seconds, found = root.result()
+    def _found(self, root: Future) -> Found | None:
+        """Numbers and results of a group, or None if its workers died of it.
+
+        Raises:
+            Exception: What the work raised.
+        """
+        from distributed.scheduler import KilledWorker
+
+        try:
+            seconds, found = root.result()
+        except KilledWorker:
+            return None
         each = seconds / len(found)
         self._seconds = each if self._seconds is None else (self._seconds + each) / 2
-        yield from found
+        return list(found)
 
     def _mend(self, group: _Group) -> None:
         """Follow each batch of a failed group alone; cut the one that kills workers."""
@@ -137,22 +147,13 @@ class Flow:
             for future, numbers in group.batches.items():
                 self._out[future] = _Group({future: numbers}, future)
             return
-        ((future, numbers),) = group.batches.items()
-        _raise_unless_killed(future)
+        (numbers,) = group.batches.values()
         if len(numbers) == 1:
             self.suspects += numbers
             return
         size = -(-len(numbers) // FAN)
         for at in range(0, len(numbers), size):
             self._send([numbers[at : at + size]])
-
-
-def _raise_unless_killed(future: Future) -> None:
-    from distributed.scheduler import KilledWorker
-
-    error = future.exception()
-    if not isinstance(error, KilledWorker):
-        raise error
 
 
 def _work(
