@@ -308,13 +308,14 @@ def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
 
 def _count_levels(flat: NDArray[Any]) -> dict[Any, int]:
     """Counts of small unsigned integers: run by run where the runs are long."""
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    (ends,) = (flat[1:] != flat[:-1]).nonzero()
     if ends.size * _LONG_RUN > flat.size:
         histogram = np.bincount(flat)
     else:
-        ends = np.append(ends, flat.size - 1)
+        edges = np.empty(ends.size + 2, dtype=np.intp)
+        edges[0], edges[1:-1], edges[-1] = -1, ends, flat.size - 1
         # Weights are float64: exact, as no run is longer than 2**53.
-        histogram = np.bincount(flat[ends], weights=np.diff(ends, prepend=-1))
+        histogram = np.bincount(flat[edges[1:]], weights=edges[1:] - edges[:-1])
     return {value: int(histogram[value]) for value in np.flatnonzero(histogram)}
 
 
