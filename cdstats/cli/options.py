@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
 
 
@@ -113,6 +114,20 @@ Jobs = Annotated[
         help="Worker processes; by default as many as pay.",
         metavar="N",
         min=1,
+        rich_help_panel=_RUN,
+    ),
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        help="Run on this machine or on a Dask cluster.", rich_help_panel=_RUN
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Scheduler of the Dask cluster, such as tcp://HOST:8786.",
+        metavar="ADDRESS",
         rich_help_panel=_RUN,
     ),
 ]

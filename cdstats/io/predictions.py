@@ -79,7 +79,7 @@ def _pictures(path: str, member: str, channels: Channels) -> list[OpenImage]:
             values, off = _one_channel(np.stack([one.values, two.values]), channels)
             yield Block(one.row, one.column, values, one.hidden, off)
 
-    return [replace(images[0], blocks=blocks)]
+    return [replace(images[0], blocks=blocks, part=None)]
 
 
 def _array(path: Path, member: str) -> tuple[NDArray[Any], str, str] | None:
