@@ -8,12 +8,16 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from functools import cache
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.folders import mask_names, walk
-from cdstats.io.found import FoundFile, FoundSet
+from cdstats.io.found import FoundFile, FoundFiles, FoundSet
 from cdstats.io.naming import (
     dataset_name,
     natural_key,
@@ -28,7 +32,7 @@ from cdstats.io.signatures import EXPECTED, EXTENSIONS
 from cdstats.io.split_lists import split_by_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cdstats.core.presets import Preset
 
@@ -58,7 +62,7 @@ class _Found:
     name: str = ""
     home: str = ""
     roots: list[Path] = field(default_factory=list)
-    files: list[FoundFile] = field(default_factory=list)
+    files: FoundFiles = field(default_factory=FoundFiles)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -136,7 +140,7 @@ def split_name(text: str) -> tuple[str, str]:
 
 def _merge(into: _Found, found: _Found) -> None:
     into.roots += found.roots
-    into.files += found.files
+    into.files.extend(found.files)
     into.notes += found.notes
     into.problems += found.problems
 
@@ -162,7 +166,7 @@ def _look(text: str, search: _Search) -> _Found:
     if path.is_dir():
         return _folder(path, search)
     if os.path.lexists(text):
-        return _Found(roots=[_parent(path)], files=[_file(path)])
+        return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
     if _URL.match(text):
         raise UsageError(
             f"{text}: addresses are not read; copy the masks to a disk first"
@@ -173,7 +177,8 @@ def _look(text: str, search: _Search) -> _Found:
         return _glob(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
-        return _Found(roots=[_parent(Path(file))], files=[_file(Path(file), member)])
+        files = FoundFiles([_file(Path(file), member)])
+        return _Found(roots=[_parent(Path(file))], files=files)
     raise DataError(f"{text}: no such file or folder")
 
 
@@ -190,15 +195,19 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def _below(root: Path, names: Sequence[str]) -> list[FoundFile]:
+def _below(root: Path, names: Iterable[str]) -> FoundFiles:
     """The files of a folder, with the splits that folder names tell."""
     above = split_above(Path(_absolute(root)).parts)
-    return [
-        FoundFile(
-            str(root / name), name, split_in(PurePosixPath(name).parts[:-1]) or above
-        )
+    prefix = str(root / "_")[:-1]
+
+    @cache
+    def split_of(folder: str) -> str:
+        return split_in(PurePosixPath(folder).parts) or above
+
+    return FoundFiles(
+        FoundFile(f"{prefix}{name}", name, split_of(name.rpartition("/")[0]))
         for name in names
-    ]
+    )
 
 
 def _folder(path: Path, search: _Search) -> _Found:
@@ -278,7 +287,7 @@ def _add_folders(
     note = ""
     if search.masks and names:
         names, note = mask_names(root, names)
-    found.files += _below(root, names)
+    found.files.extend(_below(root, names))
     found.notes += [text for text in (left_out, note) if text]
 
 
@@ -322,7 +331,7 @@ def _listed(name: str, root: Path, text: str) -> _Found:
     if not lines:
         raise DataError(f"{name}: the list names no file")
     above = Path(_absolute(root))
-    files = []
+    files = FoundFiles()
     for line in lines:
         path = root / line
         file, hash_, member = line.rpartition("#")
@@ -345,27 +354,54 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    if not any(file.split for file in files):
+    if not any(files.splits):
         files, listed = split_by_lists(files)
         notes += listed
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    unique = {(_absolute(Path(file.path)), file.member): file for file in files}
-    ordered = sorted(unique.values(), key=lambda f: (natural_key(f.name), f.member))
-    return FoundSet(name, tuple(ordered), tuple(notes), tuple(problems))
+    ordered = _ordered(_unique(files))
+    return FoundSet(name, ordered, tuple(notes), tuple(problems))
+
+
+def _unique(files: FoundFiles) -> FoundFiles:
+    """Files without those named again: of each path and member the last stays."""
+    hashes = np.fromiter((hash(_identity(f)) for f in files), np.int64, len(files))
+    found, times = np.unique(hashes, return_counts=True)
+    if len(found) == len(files):
+        return files
+    again = set(found[times > 1].tolist())
+    last = {_identity(f): n for n, f in enumerate(files) if hashes[n].item() in again}
+    return files.placed(
+        n for n, f in enumerate(files) if last.get(_identity(f), n) == n
+    )
+
+
+def _identity(file: FoundFile) -> tuple[str, str]:
+    return os.path.abspath(file.path), file.member  # noqa: PTH100 - as _absolute
+
+
+def _ordered(files: FoundFiles) -> FoundFiles:
+    """Files in the natural order of their names."""
+    if all(one <= other for one, other in pairwise(map(_order, files))):
+        return files
+    return files.placed(sorted(range(len(files)), key=lambda n: _order(files[n])))
+
+
+def _order(file: FoundFile) -> tuple[bytes, str]:
+    return natural_key(file.name), file.member
 
 
 def _common(roots: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([_absolute(root) for root in roots]))
 
 
-def _relative(found: _Found) -> list[FoundFile]:
+def _relative(found: _Found) -> FoundFiles:
     """Files with names relative to what all paths of the dataset share."""
     if len(found.roots) < 2 and all(file.name for file in found.files):
         return found.files
     base = _common(found.roots)
-    return [_named_below(file, base) for file in found.files]
+    return FoundFiles(_named_below(file, base) for file in found.files)
 
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
@@ -376,9 +412,9 @@ def _named_below(file: FoundFile, base: Path) -> FoundFile:
     return replace(file, name=f"{path.as_posix()}{member}", split=split)
 
 
-def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:
+def _paired(files: FoundFiles) -> FoundFiles:
     """``change`` files with the ``unchanged`` file beside them."""
-    pairs = []
+    pairs = FoundFiles()
     for file in files:
         path = Path(file.path)
         partner = path.with_name(f"unchanged{path.suffix}")
@@ -389,10 +425,10 @@ def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:
 
 
 def _of_split(
-    files: Sequence[FoundFile], split: str, dataset: str, problems: list[str]
-) -> list[FoundFile]:
-    kept = [file for file in files if file.split == split]
+    files: FoundFiles, split: str, dataset: str, problems: list[str]
+) -> FoundFiles:
+    kept = files.placed(n for n, file in enumerate(files) if file.split == split)
     if not kept:
-        held = ", ".join(sorted({file.split for file in files} - {""})) or "no split"
+        held = ", ".join(sorted({*files.splits} - {""})) or "no split"
         problems.append(f"{dataset}: has no split {split!r}; it holds {held}")
     return kept
