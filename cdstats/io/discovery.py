@@ -9,18 +9,14 @@ import sys
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cache
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.folders import mask_names, walk
-from cdstats.io.found import FoundFile, FoundFiles, FoundSet
+from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.naming import (
     dataset_name,
-    natural_key,
     naturally,
     says_split_or_masks,
     split_above,
@@ -349,7 +345,7 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:
-        files = _paired(files)
+        files = paired(files)
         if not files:
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
@@ -360,36 +356,7 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    ordered = _ordered(_unique(files))
-    return FoundSet(name, ordered, tuple(notes), tuple(problems))
-
-
-def _unique(files: FoundFiles) -> FoundFiles:
-    """Files without those named again: of each path and member the last stays."""
-    hashes = np.fromiter((hash(_identity(f)) for f in files), np.int64, len(files))
-    found, times = np.unique(hashes, return_counts=True)
-    if len(found) == len(files):
-        return files
-    again = set(found[times > 1].tolist())
-    last = {_identity(f): n for n, f in enumerate(files) if hashes[n].item() in again}
-    return files.placed(
-        n for n, f in enumerate(files) if last.get(_identity(f), n) == n
-    )
-
-
-def _identity(file: FoundFile) -> tuple[str, str]:
-    return os.path.abspath(file.path), file.member  # noqa: PTH100 - as _absolute
-
-
-def _ordered(files: FoundFiles) -> FoundFiles:
-    """Files in the natural order of their names."""
-    if all(one <= other for one, other in pairwise(map(_order, files))):
-        return files
-    return files.placed(sorted(range(len(files)), key=lambda n: _order(files[n])))
-
-
-def _order(file: FoundFile) -> tuple[bytes, str]:
-    return natural_key(file.name), file.member
+    return FoundSet(name, files.unique().ordered(), tuple(notes), tuple(problems))
 
 
 def _common(roots: Sequence[Path]) -> Path:
@@ -410,18 +377,6 @@ def _named_below(file: FoundFile, base: Path) -> FoundFile:
     split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
     member = f"#{file.member}" if file.member else ""
     return replace(file, name=f"{path.as_posix()}{member}", split=split)
-
-
-def _paired(files: FoundFiles) -> FoundFiles:
-    """``change`` files with the ``unchanged`` file beside them."""
-    pairs = FoundFiles()
-    for file in files:
-        path = Path(file.path)
-        partner = path.with_name(f"unchanged{path.suffix}")
-        if path.stem == "change" and partner.exists():
-            name = f"{file.name} + {partner.name}"
-            pairs.append(replace(file, name=name, partner=str(partner)))
-    return pairs
 
 
 def _of_split(

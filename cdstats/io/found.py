@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Final, NamedTuple, overload
+
+import numpy as np
+
+from cdstats.io.naming import natural_key
 
 _ENCODING: Final = ("utf-8", "surrogatepass")
 
@@ -87,6 +94,31 @@ class FoundFiles(Sequence[FoundFile]):
         """The files at some places, in that order."""
         return FoundFiles(self[place] for place in order)
 
+    def unique(self) -> FoundFiles:
+        """The files without those named again: of each path and member the last."""
+        hashes = np.fromiter((hash(_identity(f)) for f in self), np.int64, len(self))
+        found, times = np.unique(hashes, return_counts=True)
+        if len(found) == len(self):
+            return self
+        again = set(found[times > 1].tolist())
+        last = {
+            _identity(self[place]): place
+            for place, code in enumerate(hashes.tolist())
+            if code in again
+        }
+        return self.placed(
+            place
+            for place, f in enumerate(self)
+            if last.get(_identity(f), place) == place
+        )
+
+    def ordered(self) -> FoundFiles:
+        """The files in the natural order of their names."""
+        if all(one <= other for one, other in pairwise(map(_order, self))):
+            return self
+        places = range(len(self))
+        return self.placed(sorted(places, key=lambda place: _order(self[place])))
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that files have, each once."""
@@ -114,6 +146,14 @@ class FoundFiles(Sequence[FoundFile]):
         return FoundFile(path, name, split, member, partner)
 
 
+def _identity(file: FoundFile) -> tuple[str, str]:
+    return os.path.abspath(file.path), file.member  # noqa: PTH100 - follows no link
+
+
+def _order(file: FoundFile) -> tuple[bytes, str]:
+    return natural_key(file.name), file.member
+
+
 @dataclass(frozen=True, slots=True)
 class FoundSet:
     """The masks of one dataset.
@@ -129,3 +169,15 @@ class FoundSet:
     files: Sequence[FoundFile] = ()
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
+
+
+def paired(files: FoundFiles) -> FoundFiles:
+    """``change`` files with the ``unchanged`` file beside them."""
+    pairs = FoundFiles()
+    for file in files:
+        path = Path(file.path)
+        partner = path.with_name(f"unchanged{path.suffix}")
+        if path.stem == "change" and partner.exists():
+            name = f"{file.name} + {partner.name}"
+            pairs.append(replace(file, name=name, partner=str(partner)))
+    return pairs
