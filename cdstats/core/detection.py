@@ -133,8 +133,10 @@ class Findings:
     def refused_with(self, further: int) -> bool:
         """Whether the split will be refused, whatever so many further masks hold."""
         codes = self._kinds[Kind.CODES]
+        if not codes:
+            return False
         enough = codes >= max(self._pairs.values()) + further
-        return codes > 0 and (enough or self._codes.keys() >= {0, 1, 255})
+        return enough or self._codes.keys() >= {0, 1, 255}
 
     def verdict(self) -> Verdict:
         """What is decided for the masks added so far."""

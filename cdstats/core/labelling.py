@@ -100,7 +100,7 @@ class DatasetLabels:
     """
 
     def __init__(self, dataset: str, choice: RuleChoice) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._choice = choice
         self._findings: dict[str, Findings | None] = {}
         self._pre: dict[str, _PreDisaster] = {}
@@ -178,13 +178,13 @@ class DatasetLabels:
         """What to tell about the splits, and about the rows that were given."""
         told = [one for split in self._verdicts for one in self._told(split)]
         return told + [
-            Message(Level.NOTE, f"{self._dataset}: {_binarisation_text(found)}")
+            Message(Level.NOTE, f"{self.dataset}: {_binarisation_text(found)}")
             for found in self._shown.values()
             if found.differs
         ]
 
     def _told(self, split: str) -> list[Message]:
-        verdict, where = self._verdicts[split], split_label(self._dataset, split)
+        verdict, where = self._verdicts[split], split_label(self.dataset, split)
         found = [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
         if verdict.refusal:
             text = f"{where}: {verdict.refusal}"

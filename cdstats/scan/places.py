@@ -1,0 +1,95 @@
+"""The mask files of all datasets in the order of their rows."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from cdstats.core.records import split_order
+from cdstats.io.counting import Task
+
+if TYPE_CHECKING:
+    from cdstats.io.found import FoundFile, FoundSet
+
+
+class Placed(NamedTuple):
+    """A mask file, and the number and name of its dataset."""
+
+    number: int
+    dataset: str
+    file: FoundFile
+
+
+class Places:
+    """Every file of every dataset by its place: datasets as given, splits in order.
+
+    Args:
+        found: The datasets, each with its files in natural order.
+    """
+
+    def __init__(self, found: Sequence[FoundSet]) -> None:
+        self._found = tuple(found)
+        self._orders = [_in_splits(dataset) for dataset in found]
+        sizes = (len(dataset.files) for dataset in found)
+        self._starts = list(accumulate(sizes, initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def of(self, number: int) -> range:
+        """The places of the files of one dataset."""
+        return range(self._starts[number], self._starts[number + 1])
+
+    def __getitem__(self, place: int) -> Placed:
+        number = 0
+        while place >= self._starts[number + 1]:
+            number += 1
+        dataset, order = self._found[number], self._orders[number]
+        within = place - self._starts[number]
+        file = dataset.files[order[within] if order else within]
+        return Placed(number, dataset.name, file)
+
+    def task(self, place: int) -> Task:
+        """What a worker needs to count a file."""
+        file = self[place].file
+        return Task(file.path, file.member, file.partner)
+
+
+def _in_splits(dataset: FoundSet) -> array[int] | None:
+    """The places of a dataset's files split by split; None when they lie so already."""
+    splits = {file.split for file in dataset.files}
+    if len(splits) < 2:
+        return None
+    places: dict[str, array[int]] = {
+        split: array("I") for split in sorted(splits, key=split_order)
+    }
+    for place, file in enumerate(dataset.files):
+        places[file.split].append(place)
+    joined = array("I")
+    for order in places.values():
+        joined.extend(order)
+    return joined
+
+
+class Tasks(Sequence[Task]):
+    """The tasks at some places, each built when it is asked for."""
+
+    def __init__(self, places: Places, wanted: Sequence[int]) -> None:
+        self._places = places
+        self._wanted = wanted
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    @overload
+    def __getitem__(self, number: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Tasks: ...
+
+    def __getitem__(self, number: int | slice) -> Task | Tasks:
+        if isinstance(number, slice):
+            return Tasks(self._places, self._wanted[number])
+        return self._places.task(self._wanted[number])

@@ -1,0 +1,241 @@
+"""From found files to rows on disk: states stream through, and none is held."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+from cdstats.core.labelling import CountedMask, DatasetLabels, split_label
+from cdstats.core.messages import Level, Message
+from cdstats.core.records import Summaries
+from cdstats.engine.work import run
+from cdstats.scan.places import Places, Tasks
+from cdstats.scan.rows import StoredImages, row_name
+from cdstats.scan.states import Stamp, State, lost_state, read_state, stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cdstats.core.labelling import Counted
+    from cdstats.core.records import ImageRecord
+    from cdstats.core.rules import RuleChoice
+    from cdstats.io.found import FoundSet
+    from cdstats.scan.cache import Cache
+
+_GONE: Final = "its counts are no longer in the cache; count it again"
+
+
+class Stream:
+    """One run over the masks of all datasets.
+
+    With a rule given, every file becomes rows as soon as it is counted. Where a rule is
+    to be found, states go to the cache and come back once all are known.
+
+    Args:
+        found: The datasets.
+        choice: The rule options.
+        cache: Where states are kept; None where nothing needs them.
+        strict: Whether the first failed mask ends the run.
+        announce: Called with what must be told before all is counted.
+        each: Called with every row in order, as soon as it and all before are known.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[FoundSet],
+        choice: RuleChoice,
+        cache: Cache | None,
+        *,
+        strict: bool = False,
+        announce: Callable[[Message], None] | None = None,
+        each: Callable[[ImageRecord], None] | None = None,
+    ) -> None:
+        self._places = Places(found)
+        self._cache = cache
+        self._is_late = choice.rule is None
+        self._strict = strict
+        self._labels = [DatasetLabels(dataset.name, choice) for dataset in found]
+        self._stamps = _Stamps(len(self._places) if self._is_late else 0)
+        self._watch = _Watch(self._places, announce) if announce else None
+        self._order = _InOrder(len(self._places), each) if each else None
+        self._summaries = Summaries()
+        self.images = StoredImages(self._places)
+
+    def count(
+        self,
+        choice: RuleChoice,
+        band: int | None,
+        jobs: int | None,
+        progress: Callable[[int, int, int], None] | None,
+    ) -> None:
+        """Count every file that the cache does not know, and make all rows.
+
+        Raises:
+            DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
+                go on.
+        """
+        function = partial(read_state, band=band, edges=choice.edges)
+        pixels = 0
+        for done, (place, counted) in enumerate(self._states(function, jobs), start=1):
+            self._take(place, counted)
+            pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
+            if progress:
+                progress(done, len(self._places), pixels)
+        if self._is_late:
+            for place in range(len(self._places)):
+                self._add_rows(place, self._masks(place, self._kept(place)))
+        first = next(self.images.failed(), None) if self._strict else None
+        if first:
+            raise DataError(f"{first.path}: {first.reason}")
+
+    def _states(
+        self, function: Callable[..., State], jobs: int | None
+    ) -> Iterator[tuple[int, list[Counted]]]:
+        """The masks of every file with its place, those that the cache knows first."""
+        unknown: Sequence[int] = range(len(self._places))
+        if self._cache is not None and not self._cache.is_temporary:
+            unknown = array("I")
+            for place in range(len(self._places)):
+                task = self._places.task(place)
+                stamp = stamp_of(task)
+                counted = self._cache.find(task, stamp) if stamp.is_known else None
+                if counted is None:
+                    unknown.append(place)
+                    continue
+                self._stamps.put(place, stamp)
+                yield place, counted
+        tasks = Tasks(self._places, unknown)
+        for number, state in run(function, tasks, jobs=jobs, lost=lost_state):
+            place = unknown[number]
+            self._stamps.put(place, state.stamp)
+            if self._cache is not None:
+                self._cache.put(tasks[number], state)
+            yield place, state.counted
+
+    def _masks(self, place: int, counted: Sequence[Counted]) -> list[CountedMask]:
+        _, dataset, file = self._places[place]
+        return [
+            CountedMask(
+                dataset, file.split, row_name(file.name, file.member, one.member), one
+            )
+            for one in counted
+        ]
+
+    def _take(self, place: int, counted: Sequence[Counted]) -> None:
+        """Take the masks of a file into account."""
+        number, _, file = self._places[place]
+        failed = next((one for one in counted if one.mask is None), None)
+        if self._strict and failed:
+            raise DataError(f"{file.path}{failed.member}: {failed.reason}")
+        labels, masks = self._labels[number], self._masks(place, counted)
+        for mask in masks:
+            labels.see(mask, place)
+        if self._watch:
+            self._watch.see(number, file.split, len(masks), labels)
+        if not self._is_late:
+            self._add_rows(place, masks)
+
+    def _kept(self, place: int) -> list[Counted]:
+        """What the cache holds of a file that this run has seen."""
+        if self._cache is None:
+            raise ValueError("no state is kept where a rule is given")
+        task = self._places.task(place)
+        found = self._cache.get(task, self._stamps.get(place))
+        if found is None:
+            raise DataError(f"{task.path}: {_GONE}")
+        return found
+
+    def _add_rows(self, place: int, masks: Sequence[CountedMask]) -> None:
+        labels = self._labels[self._places[place].number]
+        rows = [labels.row(mask) for mask in masks]
+        for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
+            self.images.put(place, number, mask, row)
+            self._summaries.add(row)
+        if self._order:
+            self._order.add(place, rows, self.images)
+
+    def messages(self, number: int) -> list[Message]:
+        """What to tell about the rules of a dataset."""
+        return self._labels[number].messages
+
+    @property
+    def summaries(self) -> Summaries:
+        """The rows of datasets and splits."""
+        return self._summaries
+
+
+class _Stamps:
+    """The stamp of every file, in 16 bytes; a partner's beside."""
+
+    def __init__(self, number: int) -> None:
+        self._own = array("q", bytes(16 * number))
+        self._partners: dict[int, tuple[int, int]] = {}
+
+    def put(self, place: int, stamp: Stamp) -> None:
+        """Keep the stamp of a file, where stamps are kept."""
+        if not self._own:
+            return
+        self._own[2 * place] = stamp.size
+        self._own[2 * place + 1] = stamp.time
+        if stamp.partner_size >= 0:
+            self._partners[place] = (stamp.partner_size, stamp.partner_time)
+
+    def get(self, place: int) -> Stamp:
+        """The stamp of a file."""
+        size, time = self._own[2 * place : 2 * place + 2]
+        return Stamp(size, time, *self._partners.get(place, (-1, -1)))
+
+
+class _Watch:
+    """Tells of a split as soon as it is certain to be refused."""
+
+    def __init__(self, places: Places, announce: Callable[[Message], None]) -> None:
+        self._announce = announce
+        self._done: set[tuple[int, str]] = set()
+        self._left: Counter[tuple[int, str]] = Counter()
+        for place in range(len(places)):
+            number, _, file = places[place]
+            self._left[number, file.split] += 1
+
+    def see(self, number: int, split: str, masks: int, labels: DatasetLabels) -> None:
+        """Note a file of a split, and how many masks it held."""
+        key = number, split
+        self._left[key] -= 1
+        left = self._left[key]
+        if masks != 1:
+            # Of stacks, those still to come may hold any number of masks.
+            self._done.add(key)
+        if key in self._done or not left or not labels.refused_with(split, left):
+            return
+        self._done.add(key)
+        where = split_label(labels.dataset, split)
+        text = (
+            f"{where}: the encoding is ambiguous, whatever the {left:,} files still to "
+            "count hold. Counting goes on, and the counts are kept"
+        )
+        self._announce(Message(Level.WARNING, text))
+
+
+class _InOrder:
+    """Hands rows on in the order of their files, though they come in any."""
+
+    def __init__(self, number: int, each: Callable[[ImageRecord], None]) -> None:
+        self._each = each
+        self._there = bytearray(number)
+        self._next = 0
+
+    def add(self, place: int, rows: Sequence[ImageRecord], all_: StoredImages) -> None:
+        """Take the rows of a file; hand on what has nothing before it any more."""
+        self._there[place] = 1
+        if place != self._next:
+            return
+        for row in rows:
+            self._each(row)
+        start = self._next + 1
+        stop = self._there.find(0, start)
+        self._next = len(self._there) if stop < 0 else stop
+        for row in all_.of_files(range(start, self._next)):
+            self._each(row)
