@@ -1186,7 +1186,9 @@ def test_an_ambiguous_split_is_refused_and_the_others_are_reported(
     )
     assert "--preset oscd-tif" in done.err
     assert "--changed 2 --unchanged 1" in done.err
-    assert len(done.err.splitlines()) == 1
+    first, *commands = done.err.splitlines()
+    assert first.startswith("error: ")
+    assert all(line.startswith("  ") for line in commands)
 
 
 def test_the_images_of_a_refused_split_are_failed_rows(mixed: Path) -> None:

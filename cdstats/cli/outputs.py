@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,8 @@ SUMMARY_FORMATS: Final = {
 }
 MOST_IMAGES: Final = 20
 """Image rows that a table adds by itself."""
+_FLUSH_SECONDS: Final = 0.5
+"""How long a printed row waits for others."""
 
 
 def summary_format(path: Path) -> Format:
@@ -105,12 +108,6 @@ class Outputs:
         rows = result.datasets
         return [row for row in rows if self.by is not By.DATASET or row.split == ALL]
 
-    @property
-    def can_stream(self) -> bool:
-        """Whether rows can be printed as they come: one by one, in their own order."""
-        is_lines = self.format in (Format.CSV, Format.JSONL)
-        return is_lines and self.by is By.IMAGE and self.sort is Sort.PATH
-
     def write(self, result: RatioResult) -> bool:
         """Write the files that were asked for; whether all are written."""
         texts: dict[Path, str | Iterable[str]] = {}
@@ -167,6 +164,41 @@ class Outputs:
             return self.lines(rows)
         chosen = choose_columns(self.columns, self._kind)
         return [_paper_text(self.format, list(rows), chosen, result)]
+
+
+class RowPrinter:
+    """Prints image rows as they come, for a reader that takes them one by one.
+
+    Args:
+        outputs: What was asked for.
+    """
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._flushed = time.monotonic()
+        self.has_printed = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether rows alone are printed, in their own order and not to a person.
+
+        A file that was asked for comes first: a reader that ends early must not take
+        it away.
+        """
+        wanted = self._outputs
+        is_lines = wanted.format in (Format.CSV, Format.JSONL)
+        in_order = wanted.by is By.IMAGE and wanted.sort is Sort.PATH
+        alone = wanted.csv is None and wanted.summary is None
+        return is_lines and in_order and alone and not sys.stdout.isatty()
+
+    def __call__(self, row: ImageRecord) -> None:
+        """Print a row; the names of the columns before the first."""
+        lines = list(self._outputs.lines([row]))
+        sys.stdout.writelines(lines[-1:] if self.has_printed else lines)
+        self.has_printed = True
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            sys.stdout.flush()
+            self._flushed = time.monotonic()
 
 
 def _paper_text(
