@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from cdstats.core.records import split_order
 from cdstats.io.counting import Task
+from cdstats.io.found import FoundFile, FoundFiles
 
 if TYPE_CHECKING:
-    from cdstats.io.found import FoundFile, FoundSet
+    from cdstats.io.found import FoundSet
 
 
 class Placed(NamedTuple):
@@ -20,6 +22,11 @@ class Placed(NamedTuple):
     number: int
     dataset: str
     file: FoundFile
+
+    @property
+    def task(self) -> Task:
+        """What a worker needs to count it."""
+        return Task(self.file.path, self.file.member, self.file.partner)
 
 
 class Places:
@@ -51,15 +58,26 @@ class Places:
         file = dataset.files[order[within] if order else within]
         return Placed(number, dataset.name, file)
 
-    def task(self, place: int) -> Task:
-        """What a worker needs to count a file."""
-        file = self[place].file
-        return Task(file.path, file.member, file.partner)
+    def splits(self) -> Counter[tuple[int, str]]:
+        """How many files there are of each split of each dataset."""
+        found: Counter[tuple[int, str]] = Counter()
+        for number, dataset in enumerate(self._found):
+            for split, files in _sizes(dataset.files).items():
+                found[number, split] = files
+        return found
+
+
+def _sizes(files: Sequence[FoundFile]) -> Counter[str]:
+    """How many files there are of each split."""
+    splits = files.splits if isinstance(files, FoundFiles) else ()
+    if len(splits) == 1:
+        return Counter({splits[0]: len(files)})
+    return Counter(file.split for file in files)
 
 
 def _in_splits(dataset: FoundSet) -> array[int] | None:
     """The places of a dataset's files split by split; None when they lie so already."""
-    splits = {file.split for file in dataset.files}
+    splits = _sizes(dataset.files)
     if len(splits) < 2:
         return None
     places: dict[str, array[int]] = {
@@ -92,4 +110,4 @@ class Tasks(Sequence[Task]):
     def __getitem__(self, number: int | slice) -> Task | Tasks:
         if isinstance(number, slice):
             return Tasks(self._places, self._wanted[number])
-        return self._places.task(self._wanted[number])
+        return self._places[self._wanted[number]].task

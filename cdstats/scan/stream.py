@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cdstats.core.rules import RuleChoice
     from cdstats.io.found import FoundSet
     from cdstats.scan.cache import Cache
+    from cdstats.scan.places import Placed
 
 _GONE: Final = "its counts are no longer in the cache; count it again"
 
@@ -79,77 +79,71 @@ class Stream:
         """
         function = partial(read_state, band=band, edges=choice.edges)
         pixels = 0
-        for done, (place, counted) in enumerate(self._states(function, jobs), start=1):
-            self._take(place, counted)
-            pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
+        for done, one in enumerate(self._states(function, jobs), start=1):
+            self._take(*one)
+            pixels += sum(c.mask.width * c.mask.height for c in one[2] if c.mask)
             if progress:
                 progress(done, len(self._places), pixels)
         if self._is_late:
             for place in range(len(self._places)):
-                self._add_rows(place, self._masks(place, self._kept(place)))
+                placed = self._places[place]
+                self._add_rows(place, placed, _masks(placed, self._kept(place, placed)))
         first = next(self.images.failed(), None) if self._strict else None
         if first:
             raise DataError(f"{first.path}: {first.reason}")
 
     def _states(
         self, function: Callable[..., State], jobs: int | None
-    ) -> Iterator[tuple[int, list[Counted]]]:
-        """The masks of every file with its place, those that the cache knows first."""
+    ) -> Iterator[tuple[int, Placed, list[Counted]]]:
+        """The place and the masks of every file, those that the cache knows first."""
         unknown: Sequence[int] = range(len(self._places))
         if self._cache is not None and not self._cache.is_temporary:
             unknown = array("I")
             for place in range(len(self._places)):
-                task = self._places.task(place)
-                stamp = stamp_of(task)
-                counted = self._cache.find(task, stamp) if stamp.is_known else None
-                if counted is None:
+                placed = self._places[place]
+                stamp = stamp_of(placed.task)
+                known = self._cache.find(placed.task, stamp) if stamp.is_known else None
+                if known is None:
                     unknown.append(place)
                     continue
                 self._stamps.put(place, stamp)
-                yield place, counted
+                yield place, placed, known
         tasks = Tasks(self._places, unknown)
         for number, state in run(function, tasks, jobs=jobs, lost=lost_state):
             place = unknown[number]
+            placed = self._places[place]
             self._stamps.put(place, state.stamp)
             if self._cache is not None:
-                self._cache.put(tasks[number], state)
-            yield place, state.counted
+                self._cache.put(placed.task, state)
+            yield place, placed, state.counted
 
-    def _masks(self, place: int, counted: Sequence[Counted]) -> list[CountedMask]:
-        _, dataset, file = self._places[place]
-        return [
-            CountedMask(
-                dataset, file.split, row_name(file.name, file.member, one.member), one
-            )
-            for one in counted
-        ]
-
-    def _take(self, place: int, counted: Sequence[Counted]) -> None:
+    def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
         """Take the masks of a file into account."""
-        number, _, file = self._places[place]
         failed = next((one for one in counted if one.mask is None), None)
         if self._strict and failed:
-            raise DataError(f"{file.path}{failed.member}: {failed.reason}")
-        labels, masks = self._labels[number], self._masks(place, counted)
+            path = f"{placed.file.path}{failed.member}"
+            raise DataError(f"{path}: {failed.reason}")
+        labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
             labels.see(mask, place)
         if self._watch:
-            self._watch.see(number, file.split, len(masks), labels)
+            self._watch.see(placed.number, placed.file.split, len(masks), labels)
         if not self._is_late:
-            self._add_rows(place, masks)
+            self._add_rows(place, placed, masks)
 
-    def _kept(self, place: int) -> list[Counted]:
+    def _kept(self, place: int, placed: Placed) -> list[Counted]:
         """What the cache holds of a file that this run has seen."""
         if self._cache is None:
             raise ValueError("no state is kept where a rule is given")
-        task = self._places.task(place)
-        found = self._cache.get(task, self._stamps.get(place))
+        found = self._cache.get(placed.task, self._stamps.get(place))
         if found is None:
-            raise DataError(f"{task.path}: {_GONE}")
+            raise DataError(f"{placed.file.path}: {_GONE}")
         return found
 
-    def _add_rows(self, place: int, masks: Sequence[CountedMask]) -> None:
-        labels = self._labels[self._places[place].number]
+    def _add_rows(
+        self, place: int, placed: Placed, masks: Sequence[CountedMask]
+    ) -> None:
+        labels = self._labels[placed.number]
         rows = [labels.row(mask) for mask in masks]
         for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
             self.images.put(place, number, mask, row)
@@ -165,6 +159,17 @@ class Stream:
     def summaries(self) -> Summaries:
         """The rows of datasets and splits."""
         return self._summaries
+
+
+def _masks(placed: Placed, counted: Sequence[Counted]) -> list[CountedMask]:
+    """The masks of a file, each with the path of its row."""
+    _, dataset, file = placed
+    return [
+        CountedMask(
+            dataset, file.split, row_name(file.name, file.member, one.member), one
+        )
+        for one in counted
+    ]
 
 
 class _Stamps:
@@ -195,10 +200,7 @@ class _Watch:
     def __init__(self, places: Places, announce: Callable[[Message], None]) -> None:
         self._announce = announce
         self._done: set[tuple[int, str]] = set()
-        self._left: Counter[tuple[int, str]] = Counter()
-        for place in range(len(places)):
-            number, _, file = places[place]
-            self._left[number, file.split] += 1
+        self._left = places.splits()
 
     def see(self, number: int, split: str, masks: int, labels: DatasetLabels) -> None:
         """Note a file of a split, and how many masks it held."""
