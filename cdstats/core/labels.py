@@ -230,6 +230,10 @@ class LabelRule:
         return LabelRule(self.changed, self.unchanged, self.ignored, origin)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         parts = []
         if len(self.changed) == 1 and complement(self.changed[0]) == self.unchanged:
             parts.append(str(self.changed[0]))

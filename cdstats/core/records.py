@@ -168,19 +168,23 @@ class Tally:
         if row.status != "ok":
             self.failed += 1
             return
-        counts = (row.changed, row.unchanged, row.ignored, row.width, row.height)
-        changed, unchanged, ignored, width, height = (n or 0 for n in counts)
-        if None in counts:
+        if (
+            row.changed is None
+            or row.unchanged is None
+            or row.ignored is None
+            or row.width is None
+            or row.height is None
+        ):
             raise ValueError(f"{row.path}: is ok and lacks a count")
         self.images += 1
-        self.changed += changed
-        self.unchanged += unchanged
-        self.ignored += ignored
+        self.changed += row.changed
+        self.unchanged += row.unchanged
+        self.ignored += row.ignored
         if row.change_fraction is not None:
             self._fractions.append(row.change_fraction)
         self._rules.add(row.rule)
-        _keep_two(self._widths, width)
-        _keep_two(self._heights, height)
+        _keep_two(self._widths, row.width)
+        _keep_two(self._heights, row.height)
 
     def record(self, dataset: str, split: str) -> SummaryRecord:
         """The row of the split or dataset."""

@@ -96,6 +96,7 @@ class Cache:
         self, path: Path | None, band: int | None = None, edges: Edges | None = None
     ) -> None:
         self._path = path
+        self._here = os.getcwd()  # noqa: PTH109 - joined as text
         self._band = band or 0
         self._edges = " ".join(map(repr, edges)) if edges else ""
         self._waiting: list[tuple[_Key, str, bool]] = []
@@ -216,9 +217,14 @@ class Cache:
         self._waiting.clear()
 
     def _key(self, task: Task, stamp: Stamp, edges: str) -> _Key:
-        path, partner = (_place(name) for name in (task.path, task.partner))
+        partner = self._place(task.partner) if task.partner else b""
         member = task.member.encode("utf-8", "surrogatepass")
-        return (path, member, partner, self._band, edges, *stamp, READERS)
+        place = self._place(task.path)
+        return (place, member, partner, self._band, edges, *stamp, READERS)
+
+    def _place(self, path: str) -> bytes:
+        """An absolute path; links are not followed."""
+        return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
 
     def copy_to(self, path: Path) -> None:
         """Write the finished files to a new or empty file.
@@ -242,11 +248,6 @@ class Cache:
             self.flush()
         finally:
             self._close()
-
-
-def _place(path: str) -> bytes:
-    """An absolute path as bytes; nothing for no path."""
-    return os.fsencode(os.path.abspath(path)) if path else b""  # noqa: PTH100 - no links
 
 
 def _checksum(key: _Key, text: str) -> int:
