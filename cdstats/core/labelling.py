@@ -102,6 +102,7 @@ class DatasetLabels:
     def __init__(self, dataset: str, choice: RuleChoice) -> None:
         self.dataset = dataset
         self._choice = choice
+        self._given = Verdict(choice.rule) if choice.rule is not None else None
         self._findings: dict[str, Findings | None] = {}
         self._pre: dict[str, _PreDisaster] = {}
         self._shown: dict[str, Binarisation] = {}
@@ -132,8 +133,8 @@ class DatasetLabels:
     def _verdicts(self) -> dict[str, Verdict]:
         """The decision for each split; a split of one value follows the others."""
         splits = sorted(self._findings, key=split_order)
-        if self._choice.rule is not None:
-            return dict.fromkeys(splits, Verdict(self._choice.rule))
+        if self._given is not None:
+            return dict.fromkeys(splits, self._given)
         found = {
             split: findings.verdict()
             for split in splits
@@ -155,7 +156,7 @@ class DatasetLabels:
         """The rule of a mask that was seen before, or why it has none."""
         if counted.mask is None:
             return Decision(None, counted.reason)
-        verdict = self._verdicts[split]
+        verdict = self._given or self._verdicts[split]
         if verdict.refusal:
             return Decision(None, f"{REFUSED}{verdict.refusal}")
         preset = self._choice.preset

@@ -23,7 +23,8 @@ class Refusal:
 
     Attributes:
         text: The reason, for the user; empty when the split is not refused.
-        ways: Options of the command line, any of which settles it.
+        ways: Options of the command line, any of which settles it from the counts
+            alone: a preset of a band would read it again.
     """
 
     text: str = ""
@@ -70,7 +71,7 @@ _KNOWN: Final[tuple[tuple[frozenset[Value], Refusal], ...]] = (
         Refusal(
             "In OSCD and Hi-UCD 2 is changed: --preset oscd-tif or hi-ucd, or "
             "--changed 2 --unchanged 1",
-            ("--changed 2 --unchanged 1", "--preset oscd-tif", "--preset hi-ucd"),
+            ("--changed 2 --unchanged 1",),
         ),
     ),
     (
@@ -113,7 +114,7 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
         return Refusal(
             "--preset hi-ucd (0 unlabelled, 1 unchanged, 2 changed), --preset sitscd "
             "(2 unusable), or name them with --changed and --unchanged",
-            ("--preset hi-ucd", "--preset sitscd", NAME_THEM),
+            ("--changed 2 --unchanged 1 --ignore 0", "--preset sitscd", NAME_THEM),
         )
     for codes, advice in _KNOWN:
         if values == codes or (50 in codes and {0, 255} < values <= codes):
