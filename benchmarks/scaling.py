@@ -11,12 +11,13 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -230,24 +231,25 @@ def count(data: Data, rule: Sequence[str], workers: int) -> tuple[int, Run]:
     return int(found["pixels"]), run
 
 
-def measure(data: Sequence[Data], repeat: int, ways: Sequence[bool]) -> list[Result]:
+def measure(
+    data: Sequence[Data], repeat: int, rules: Mapping[str, Sequence[str]]
+) -> list[Result]:
     """Every command on every data set, all of them in turn so often."""
     commands = [
-        (one, given, workers) for one in data for given in ways for workers in WORKERS
+        (one, rule, workers) for one in data for rule in rules for workers in WORKERS
     ]
     runs: list[list[Run]] = [[] for _ in commands]
     pixels = [0] * len(commands)
     for turn in range(repeat):
-        for place, (one, given, workers) in enumerate(commands):
+        for place, (one, rule, workers) in enumerate(commands):
             print(f"{turn + 1}/{repeat} {one.name}, {workers}", file=sys.stderr)
-            pixels[place], run = count(one, RULE if given else (), workers)
+            pixels[place], run = count(one, rules[rule], workers)
             runs[place].append(run)
     return [
-        Result(
-            *(one.name, one.kind, one.files, pixels[place]),
-            *("given" if given else "found", workers, tuple(runs[place])),
+        Result(one.name, one.kind, one.files, pixels[place], rule, workers, tuple(done))
+        for place, ((one, rule, workers), done) in enumerate(
+            zip(commands, runs, strict=True)
         )
-        for place, (one, given, workers) in enumerate(commands)
     ]
 
 
@@ -299,6 +301,9 @@ def arguments() -> argparse.Namespace:
         "--files", type=numbers, default=FILES, help="such as 1000,5000"
     )
     parser.add_argument("--sides", type=numbers, default=SIDES, help="sides of rasters")
+    parser.add_argument(
+        "--rule", type=shlex.split, default=[], help="rule options of --masks"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs of each command")
     parser.add_argument("--json", type=Path, help="write every run to this file")
     return parser.parse_args()
@@ -316,12 +321,13 @@ def main() -> int:
             for number in options.files
         ]
         data += [write_raster(folder, side // TILE * TILE) for side in options.sides]
-        # Masks of others may not follow the rule that those written here do.
-        ways = [False] if masks else [False, True]
+        rules = {"given": options.rule} if options.rule else {"found": []}
+        if not masks:
+            rules = {"found": [], "given": list(RULE)}
         one = write_files(folder, 1)
         starts = [count(one, (), 1)[1].seconds for _ in range(options.repeat)]
         start = statistics.median(starts)
-        results = measure(data, options.repeat, ways)
+        results = measure(data, options.repeat, rules)
     print("\n".join(f"{name} {value}" for name, value in machine.items()))
     print(f"one small mask takes {start:.2f} s, left out of the cost\n\n{HEADING}")
     print("\n".join(result.line(start) for result in results))
