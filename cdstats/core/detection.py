@@ -111,8 +111,12 @@ class Findings:
         if reading.takes_a_class:
             self._torn.add(nodata_text(reading))
         if kind is Kind.NO_MASK:
-            self._reasons[reading.reason] += 1
+            # They are told only where no mask holds a value; there may be many.
+            if not self._discrete and not self._level:
+                self._reasons[reading.reason] += 1
             return
+        if reading.values:
+            self._reasons.clear()
         if kind is Kind.CODES:
             self._codes.update(reading.values)
         elif kind is Kind.ONE_VALUE:

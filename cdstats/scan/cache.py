@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.signatures import EXTENSIONS
+from cdstats.scan.databases import telling
 from cdstats.scan.states import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from cdstats.core.labelling import Counted
@@ -153,18 +155,8 @@ class Cache:
             raise
         self._database.execute("COMMIT")
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Say of which file it is that the database cannot go on."""
-        where = self._path or "the temporary file of counts"
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise DataError(f"{where}: cannot be used: {error}") from None
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise DataError(
-                f"{where}: is damaged ({error}); remove it, or name another file"
-            ) from None
+    def _telling(self) -> AbstractContextManager[None]:
+        return telling(self._path or "the temporary file of counts")
 
     @property
     def is_temporary(self) -> bool:
@@ -190,7 +182,7 @@ class Cache:
             if row is None:
                 return None
             text, checksum, finished = row
-            if _checksum(key, text) != checksum:
+            if not isinstance(text, str) or _checksum(key, text, finished) != checksum:
                 raise ValueError(f"the counts of {os.fsdecode(key[0])} do not add up")
             return from_text(text), bool(finished)
 
@@ -209,7 +201,7 @@ class Cache:
         if not self._waiting:
             return
         rows = [
-            (*key, finished, text, _checksum(key, text))
+            (*key, int(finished), text, _checksum(key, text, finished))
             for key, text, finished in self._waiting
         ]
         with self._telling(), self._transaction():
@@ -250,8 +242,8 @@ class Cache:
             self._close()
 
 
-def _checksum(key: _Key, text: str) -> int:
-    return zlib.crc32(text.encode(), zlib.crc32(repr(key).encode()))
+def _checksum(key: _Key, text: str, finished: bool) -> int:
+    return zlib.crc32(text.encode(), zlib.crc32(repr((key, bool(finished))).encode()))
 
 
 def _refuse_others(path: Path) -> None:

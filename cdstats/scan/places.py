@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -50,9 +51,7 @@ class Places:
         return range(self._starts[number], self._starts[number + 1])
 
     def __getitem__(self, place: int) -> Placed:
-        number = 0
-        while place >= self._starts[number + 1]:
-            number += 1
+        number = bisect_right(self._starts, place) - 1
         dataset, order = self._found[number], self._orders[number]
         within = place - self._starts[number]
         file = dataset.files[order[within] if order else within]

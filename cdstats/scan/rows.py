@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from cdstats.core.counts import PixelCounts
 from cdstats.core.records import ImageRecord
+from cdstats.scan.databases import telling
 
 if TYPE_CHECKING:
     from cdstats.core.labelling import CountedMask
@@ -33,6 +34,7 @@ CREATE TABLE rows (
 _PUT: Final = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ALL: Final = "SELECT * FROM rows "
 _IN_ORDER: Final = " ORDER BY file, number "
+_WHERE: Final = "the temporary file of rows"
 _FAILED: Final = -1
 """The number of the rule of a failed row."""
 _ENCODING: Final = ("utf-8", "surrogatepass")
@@ -96,7 +98,8 @@ class StoredImages(Sequence[ImageRecord]):
         )
         counts = (row.width, row.height, row.changed, row.unchanged, row.ignored)
         values = (place, number, member, *counts, row.change_ratio, rule, reason)
-        self._database.execute(_PUT, values)
+        with telling(_WHERE):
+            self._database.execute(_PUT, values)
         self._number += 1
         self._is_plain &= number == 0
 
@@ -112,7 +115,9 @@ class StoredImages(Sequence[ImageRecord]):
         return ImageRecord.counted(name, (width, height), counts, self._names[rule])
 
     def _records(self, rest: str, *values: object) -> Iterator[ImageRecord]:
-        return map(self._record, self._database.execute(_ALL + rest, values))
+        with telling(_WHERE):
+            for row in self._database.execute(_ALL + rest, values):
+                yield self._record(row)
 
     def of_files(self, files: range) -> Iterator[ImageRecord]:
         """The rows of the files at consecutive places."""

@@ -113,7 +113,7 @@ class Stream:
             place = unknown[number]
             placed = self._places[place]
             self._stamps.put(place, state.stamp)
-            if self._cache is not None:
+            if self._cache is not None and (state.finished or self._is_late):
                 self._cache.put(placed.task, state)
             yield place, placed, state.counted
 
