@@ -477,6 +477,7 @@ def test_counts_that_cannot_be_kept_leave_the_refusal(
     done = ratio(tmp_path / "m")
     assert done.code == 1
     assert "holds 1 (60 pixels, 60 %), 2" in done.err
+    assert "the counts cannot be kept for another rule" in done.err
     assert commands(done.err) == []
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import Level, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdstats.core.messages import Message
     from cdstats.scan.ratio import RatioResult
 
 
@@ -34,8 +34,9 @@ def with_commands(
     if cache is None and result.counts is not None:
         try:
             cache = _kept(result)
-        except DataError:
-            return list(result.messages)
+        except DataError as error:
+            text = f"the counts cannot be kept for another rule: {error}"
+            return [*result.messages, Message(Level.WARNING, text)]
         options = ("--cache", str(cache))
     return [
         replace(
@@ -56,7 +57,8 @@ def _kept(result: RatioResult) -> Path:
     try:
         handle, name = tempfile.mkstemp(prefix="cdstats-", suffix=".sqlite")
     except OSError as error:
-        raise DataError(str(error)) from None
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{tempfile.gettempdir()}: {reason}") from None
     os.close(handle)
     kept = Path(name)
     try:
