@@ -108,6 +108,15 @@ FromFile = Annotated[
         rich_help_panel=_SELECT,
     ),
 ]
+CacheFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Keep the counts of every file in this one; read what is new or changed.",
+        metavar="FILE",
+        rich_help_panel=_RUN,
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
