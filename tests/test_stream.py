@@ -19,6 +19,7 @@ from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order, summaries
 from cdstats.core.rules import RuleChoice, choose_rule
+from cdstats.engine.choice import Engine
 from cdstats.io.counting import Task
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet
 from cdstats.scan.cache import Cache
