@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
 
+from cdstats.engine.work import announce
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
@@ -105,6 +107,7 @@ def _ignore_interrupt() -> None:
 
 
 def _batch(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    announce(function, items)
     return [function(item) for item in items]
 
 

@@ -31,7 +31,8 @@ def run(
     """Apply a function to every item.
 
     Args:
-        function: What to do; must be importable by a worker.
+        function: What to do; must be importable by a worker. Its method ``expect``,
+            if it has one, is told the items that follow in its process.
         items: What to do it with.
         jobs: Worker processes; 1 works in this process, None decides by the time that
             the first items take.
@@ -43,6 +44,7 @@ def run(
     if jobs is not None and jobs > 1 and len(items) > 1:
         yield from _in_workers(function, items, 0, jobs, lost)
         return
+    announce(function, items)
     start = time.perf_counter()
     for place, item in enumerate(items):
         yield place, function(item)
@@ -52,8 +54,16 @@ def run(
             workers = os.cpu_count() or 1
             left = spent / done * (len(items) - done)
             if workers > 1 and left > WORTH_SECONDS:
+                announce(function, ())
                 yield from _in_workers(function, items, done, workers, lost)
                 return
+
+
+def announce(function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+    """Tell a function that wants to know it what it is applied to next, in order."""
+    expect = getattr(function, "expect", None)
+    if expect is not None:
+        expect(items)
 
 
 def _in_workers(

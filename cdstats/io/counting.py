@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,9 +20,12 @@ from cdstats.core.counts import (
 )
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
+from cdstats.io.addresses import is_address
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
@@ -31,6 +35,10 @@ Edges = tuple[float, ...]
 TOO_MANY: Final = (
     f"looks like an image, not a mask: it holds more than {MAX_DISTINCT:,} values"
 )
+
+
+_LOOKED_AT: Final = 1000
+"""Paths among which an address must be, for copies to be made ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,43 @@ class Task:
     path: str
     member: str = ""
     partner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CountFile:
+    """`count_file` with its options, for many files one after the other.
+
+    Attributes:
+        band: As for `count_file`.
+        edges: As for `count_file`.
+    """
+
+    band: int | None = None
+    edges: Edges | None = None
+
+    def __call__(self, task: Task) -> list[Counted]:
+        """Count every mask of a file."""
+        return count_file(task, band=self.band, edges=self.edges)
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """Tell what is counted next in this thread, in order."""
+        expect_tasks(tasks)
+
+
+def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) -> None:
+    """Have the files of a store copied while earlier ones are counted.
+
+    Args:
+        tasks: What this thread counts next, in order.
+        versions: See `cdstats.io.copies.expect`.
+    """
+    places = (place for task in tasks for place in (task.path, task.partner))
+    first = list(islice(places, _LOOKED_AT))
+    if versions is None and not any(map(is_address, first)):
+        return
+    from cdstats.io.copies import expect
+
+    expect(filter(is_address, chain(first, places)), versions)
 
 
 def count_file(

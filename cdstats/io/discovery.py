@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.io.addresses import is_address, looks_like_address, shown
 from cdstats.io.folders import mask_names, walk
-from cdstats.io.found import FoundFile, FoundSet
+from cdstats.io.found import FoundFile, FoundSet, pair_partial
+from cdstats.io.lists import list_text, listed_file
 from cdstats.io.naming import (
     dataset_name,
     natural_key,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from cdstats.core.presets import Preset
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -148,7 +149,7 @@ def _find(name: str, text: str, search: _Search) -> _Found:
     except UsageError:
         raise
     except CdstatsError as error:
-        return _Found(name or text, problems=[str(error)])
+        return _Found(name or shown(text), problems=[str(error)])
     found.name = name or found.name
     return found
 
@@ -158,15 +159,13 @@ def _look(text: str, search: _Search) -> _Found:
         return _listed("stdin", Path(), sys.stdin.read())
     path = Path(text)
     if text.startswith("@") and not os.path.lexists(text):
-        return _read_list(Path(text[1:]))
+        return _read_list(text[1:])
     if path.is_dir():
         return _folder(path, search)
     if os.path.lexists(text):
         return _Found(roots=[_parent(path)], files=[_file(path)])
-    if _URL.match(text):
-        raise UsageError(
-            f"{text}: addresses are not read; copy the masks to a disk first"
-        )
+    if looks_like_address(text):
+        return _remote(text, search)
     if is_pattern(text):
         return _pattern(Pattern(text), search)
     if _MAGIC.search(text):
@@ -175,6 +174,18 @@ def _look(text: str, search: _Search) -> _Found:
     if hash_ and member and Path(file).is_file():
         return _Found(roots=[_parent(Path(file))], files=[_file(Path(file), member)])
     raise DataError(f"{text}: no such file or folder")
+
+
+def _remote(text: str, search: _Search) -> _Found:
+    from cdstats.io.found_remote import find_remote
+
+    found = find_remote(
+        text,
+        search.extensions,
+        masks=search.masks,
+        leave_out=lambda names: _leave_out(names, search.preset),
+    )
+    return _Found(found.name, found.home, [found.root], found.files, found.notes)
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
@@ -305,15 +316,10 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
     return found
 
 
-def _read_list(path: Path) -> _Found:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{path}: the list cannot be read: {reason}") from None
-    return _listed(
-        dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent, text
-    )
+def _read_list(place: str) -> _Found:
+    path = Path(shown(place))
+    name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
+    return _listed(name, path.parent, list_text(place))
 
 
 def _listed(name: str, root: Path, text: str) -> _Found:
@@ -324,6 +330,9 @@ def _listed(name: str, root: Path, text: str) -> _Found:
     above = Path(_absolute(root))
     files = []
     for line in lines:
+        if is_address(line):
+            files.append(listed_file(line))
+            continue
         path = root / line
         file, hash_, member = line.rpartition("#")
         if hash_ and not path.exists() and (root / file).is_file():
@@ -340,7 +349,7 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:
-        files = _paired(files)
+        files = pair_partial(files)
         if not files:
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
@@ -351,9 +360,14 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    unique = {(_absolute(Path(file.path)), file.member): file for file in files}
+    unique = {(_spelled(file.path), file.member): file for file in files}
     ordered = sorted(unique.values(), key=lambda f: (natural_key(f.name), f.member))
     return FoundSet(name, tuple(ordered), tuple(notes), tuple(problems))
+
+
+def _spelled(path: str) -> str:
+    """A path in one spelling; the spelling of an address is part of it."""
+    return path if is_address(path) else _absolute(Path(path))
 
 
 def _common(roots: Sequence[Path]) -> Path:
@@ -370,22 +384,10 @@ def _relative(found: _Found) -> list[FoundFile]:
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
     """A file by its path below a folder, with the split that its folders tell."""
-    path = Path(_absolute(Path(file.path))).relative_to(base)
+    path = Path(_absolute(Path(shown(file.path)))).relative_to(base)
     split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
     member = f"#{file.member}" if file.member else ""
     return replace(file, name=f"{path.as_posix()}{member}", split=split)
-
-
-def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:
-    """``change`` files with the ``unchanged`` file beside them."""
-    pairs = []
-    for file in files:
-        path = Path(file.path)
-        partner = path.with_name(f"unchanged{path.suffix}")
-        if path.stem == "change" and partner.exists():
-            name = f"{file.name} + {partner.name}"
-            pairs.append(replace(file, name=name, partner=str(partner)))
-    return pairs
 
 
 def _of_split(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,15 @@ class FoundSet:
     files: tuple[FoundFile, ...] = ()
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
+
+
+def pair_partial(files: Sequence[FoundFile]) -> list[FoundFile]:
+    """``change`` files with the ``unchanged`` file beside them."""
+    pairs, held = [], {file.path for file in files}
+    for file in files:
+        path = Path(file.path)
+        partner = f"{file.path.removesuffix(path.name)}unchanged{path.suffix}"
+        if path.stem == "change" and (partner in held or Path(partner).exists()):
+            name = f"{file.name} + {Path(partner).name}"
+            pairs.append(replace(file, name=name, partner=partner))
+    return pairs

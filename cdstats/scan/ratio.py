@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
@@ -12,7 +11,8 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, SummaryRecord, summaries
 from cdstats.core.rules import RuleChoice, choose_rule
 from cdstats.engine.work import run
-from cdstats.io.counting import Task, count_file
+from cdstats.io.addresses import shown
+from cdstats.io.counting import CountFile, Task
 from cdstats.io.discovery import find_masks
 
 if TYPE_CHECKING:
@@ -126,13 +126,15 @@ def _count(
     tasks = [Task(file.path, file.member, file.partner) for file in files]
     results: list[list[Counted]] = [[] for _ in tasks]
     pixels = 0
-    function = partial(count_file, band=band, edges=choice.edges)
+    function = CountFile(band, choice.edges)
     outcomes = run(function, tasks, jobs=jobs, lost=_lost)
     for done, (place, counted) in enumerate(outcomes, start=1):
         results[place] = counted
         failed = next((one for one in counted if one.mask is None), None)
         if strict and failed:
-            raise DataError(f"{files[place].path}{failed.member}: {failed.reason}")
+            raise DataError(
+                f"{shown(files[place].path)}{failed.member}: {failed.reason}"
+            )
         pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
         if progress:
             progress(done, len(tasks), pixels)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import CountedMask, Decision, decide
-from cdstats.io.counting import Task, count_file
+from cdstats.io.addresses import shown
+from cdstats.io.counting import Task, count_file, expect_tasks
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
@@ -70,6 +71,7 @@ class Targets:
         band: The band of each mask, counted from 1; None where there is one choice.
         soft: Whether a file holds soft targets.
         ignore: The values that are ignored in soft targets.
+        versions: The version of each mask of a store that was counted.
     """
 
     decisions: dict[tuple[str, str, str], Decision]
@@ -78,6 +80,7 @@ class Targets:
     band: int | None = None
     soft: bool = False
     ignore: LabelRule | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
     def open(self, file: FoundFile) -> list[Target]:
         """Open the masks of a file.
@@ -115,8 +118,10 @@ def choose_targets(
     hard = [f for f in files if choice.rule is not None or not _is_soft(f)]
     masks: list[CountedMask] = []
     owners: list[FoundFile] = []
-    for file in hard:
-        task = Task(file.path, file.member, file.partner)
+    tasks = [Task(file.path, file.member, file.partner) for file in hard]
+    versions: dict[str, str] = {}
+    expect_tasks(tasks, versions)
+    for file, task in zip(hard, tasks, strict=True):
         for one in count_file(task, band=band, edges=choice.edges):
             masks.append(CountedMask("targets", file.split, file.name, one))
             owners.append(file)
@@ -127,11 +132,13 @@ def choose_targets(
     }
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
     soft = len(hard) < len(files)
-    return Targets(by_place, tuple(rules), tuple(messages), band, soft, choice.ignore)
+    return Targets(
+        by_place, tuple(rules), tuple(messages), band, soft, choice.ignore, versions
+    )
 
 
 def _is_soft(file: FoundFile) -> bool:
-    if not file.path.lower().endswith((".npy", ".npz")):
+    if not shown(file.path).lower().endswith((".npy", ".npz")):
         return False
     try:
         return is_soft(file.path, file.member)
