@@ -67,10 +67,10 @@ async def is_object(address: Address) -> bool:
     Raises:
         DataError: If the store cannot be asked.
     """
+    place = store(address)
     import obstore
     from obstore.exceptions import PermissionDeniedError
 
-    place = store(address)
     try:
         await obstore.head_async(place, address.key)
     except (FileNotFoundError, PermissionDeniedError):
@@ -132,9 +132,9 @@ async def get(address: Address) -> Answer:
     Raises:
         DataError: If the store does not give it.
     """
+    place = store(address)
     import obstore
 
-    place = store(address)
     try:
         result = await obstore.get_async(place, address.key)
     except Exception as error:  # noqa: BLE001 - the library's errors share no base

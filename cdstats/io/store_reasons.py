@@ -36,22 +36,22 @@ def reason(error: Exception) -> str:
     from obstore import exceptions
 
     text = str(error)
-    code = _CODE.search(text)
-    because = f": {code[1]}" if code and code[1] not in ("AccessDenied",) else ""
-    if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in text:
-        return "is not there"
-    if isinstance(error, exceptions.PermissionDeniedError):
+    code, status = _CODE.search(text), _STATUS.search(text)
+    because = f": {code[1]}" if code and code[1] != "AccessDenied" else ""
+    answer = status[1] if status else ""
+    if isinstance(error, exceptions.PermissionDeniedError) or answer[:3] == "403":
         return f"may not be read: access denied{because}"
-    if isinstance(error, exceptions.UnauthenticatedError):
+    if isinstance(error, exceptions.UnauthenticatedError) or answer[:3] == "401":
         return f"may not be read: the store asks for credentials{because}"
     if isinstance(error, exceptions.PreconditionError):
         return "has changed while it was read"
     known = next((said for words, said in _PHRASES if words in text), None)
     if known is not None:
         return known
-    status = _STATUS.search(text)
-    if status is not None:
-        return f"cannot be read: the server answered {status[1]}{because}"
+    if isinstance(error, FileNotFoundError):
+        return "is not there"
+    if answer:
+        return f"cannot be read: the server answered {answer}{because}"
     return f"cannot be read: the store's library gave a {type(error).__name__}"
 
 
