@@ -386,6 +386,13 @@ def test_a_pattern_that_cannot_be_read_is_wrong_usage(place: str) -> None:
     assert "name parts with {}, * or ?" in done.err
 
 
+def test_a_file_that_is_denied_is_no_empty_folder(web: StoreServer) -> None:
+    with as_s3(web):
+        done = ratio("s3://denied/masks/a.png")
+    reason = "may not be read: access denied: Because"
+    assert (done.code, done.column("reason")) == (1, [reason])
+
+
 @pytest.mark.parametrize(
     ("bucket", "said"),
     [
@@ -570,7 +577,7 @@ def test_the_folder_of_copies_goes_with_the_program(
 ) -> None:
     web.files = {f"m/{number}.png": png(number) for number in range(40)}
     (tmp_path / "list.txt").write_text("\n".join(f"{web.url}/{n}" for n in web.files))
-    web.wait = 0.5 if stopped else 0
+    web.wait = 0.1 if stopped else 0
     (tmp_path / "copies").mkdir()
     running = subprocess.Popen(
         [
@@ -584,7 +591,7 @@ def test_the_folder_of_copies_goes_with_the_program(
     )
     try:
         limit = time.monotonic() + 20
-        while stopped and not web.asked and time.monotonic() < limit:
+        while stopped and len(web.asked) < 20 and time.monotonic() < limit:
             time.sleep(0.02)
         if stopped:
             os.killpg(running.pid, signal.SIGINT)
@@ -654,6 +661,23 @@ def test_a_bucket_of_google_is_read(web: StoreServer) -> None:
         one = ratio("gs://b/val/2.png")
     assert (done.code, done.column("changed")) == (0, ["0", "1", "2"])
     assert one.column("changed") == ["2"]
+
+
+def test_what_was_read_once_is_read_again_by_the_next_run(
+    web: StoreServer, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", np.full((64, 64), 0.5))
+    for changed in (3, 4):
+        web.files = {"m/a.png": png(changed), "m/list.txt": b"a.png"}
+        places = f"{web.url}/m/a.png", f"@{web.url}/m/list.txt"
+        assert loss(tmp_path / "a.npy", places[0]).column("changed") == [str(changed)]
+        for place in places:
+            assert ratio(place).column("changed") == [str(changed)]
+
+
+@pytest.mark.parametrize("text", ["http://[x/a.png", "https:///a.png", "gs:///a"])
+def test_an_address_without_a_server_is_wrong_usage(text: str) -> None:
+    assert ratio(text).code == 2
 
 
 def test_a_server_that_is_not_there_is_told() -> None:

@@ -96,7 +96,10 @@ class Address:
             host, _, key = rest.partition("/")
             user = query = ""
         else:
-            parts = urlsplit(text)
+            try:
+                parts = urlsplit(text)
+            except ValueError as error:
+                raise UsageError(f"{shown(text)}: is no address: {error}") from None
             user, _, host = parts.netloc.rpartition("@")
             key, query = unquote(parts.path), parts.query
         if not host:

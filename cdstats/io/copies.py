@@ -10,8 +10,6 @@ from __future__ import annotations
 import atexit
 import math
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections import deque
@@ -23,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import Address, shown
-from cdstats.io.remote import get, parts, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +33,7 @@ IN_FLIGHT: Final = 16
 AHEAD_BYTES: Final = 1 << 25
 """Larger objects are not copied ahead of their turn."""
 _KEPT: Final = 2
-"""Copies kept after their turn: a prediction and its mask may be opened again."""
+"""Copies kept where an object may be opened again: a prediction and its mask."""
 _FOLDER: Final = "CDSTATS_COPIES"
 
 
@@ -69,8 +66,11 @@ class _Ahead(threading.local):
 
     def take(self, address: str) -> Copy:
         """The copy of an object, which may have begun already."""
+        if not self.waiting:
+            self.fill()
         copy = self._kept(address) or self._due(address)
-        self.kept.append((address, copy))
+        if self.versions is not None:
+            self.kept.append((address, copy))
         self.fill()
         return copy
 
@@ -91,7 +91,7 @@ class _Ahead(threading.local):
             self.fill()
             with suppress(_LargeError):
                 return future.result()
-        return start(_copy(address)).result()
+        return _start(address).result()
 
     def fill(self) -> None:
         """Begin the copies that come next."""
@@ -99,7 +99,7 @@ class _Ahead(threading.local):
             address = next(self.addresses, None)
             if address is None:
                 return
-            self.waiting.append((address, start(_copy(address, most=AHEAD_BYTES))))
+            self.waiting.append((address, _start(address, most=AHEAD_BYTES)))
 
     def drop(self) -> None:
         """Give up what was begun."""
@@ -115,17 +115,21 @@ _ahead = _Ahead()
 def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> None:
     """Tell what this thread opens next, in order, so that it is copied meanwhile.
 
+    Nothing that was copied before is used any more.
+
     Args:
-        addresses: The addresses; asked for one by one as their turn comes near.
+        addresses: The addresses; asked for one by one as their turn comes near, and not
+            before the first of them is opened.
         versions: The version of each object that was read before; those read now are
-            added. An object that has changed is an error.
+            added, and an object that has changed is an error. None where each object is
+            opened once.
     """
     _ahead.drop()
-    _ahead.addresses, _ahead.versions = _without_repeats(addresses), versions
-    _ahead.fill()
+    _ahead.versions = versions
+    _ahead.addresses = iter(addresses if versions is None else _once(addresses))
 
 
-def _without_repeats(addresses: Iterable[str]) -> Iterator[str]:
+def _once(addresses: Iterable[str]) -> Iterator[str]:
     """Addresses, leaving out those that a kept copy will serve."""
     last: deque[str] = deque(maxlen=_KEPT)
     for address in addresses:
@@ -181,15 +185,25 @@ class _LargeError(Exception):
     """An object is too large to be copied ahead of its turn."""
 
 
-async def _copy(text: str, most: float = math.inf) -> Copy:
+def _start(address: str, most: float = math.inf) -> Future[Copy]:
+    from cdstats.io.remote import start
+
+    return start(_copy(address, most))
+
+
+async def _copy(text: str, most: float) -> Copy:
     """Copy an object to a temporary file.
 
     Raises:
         DataError: If it does not come to its end, or the file cannot be written.
     """
+    from cdstats.io.remote import get, parts
+
     answer = await get(Address.parse(text))
     if answer.size > most:
         raise _LargeError
+    import tempfile
+
     try:
         number, name = tempfile.mkstemp(_suffix(text), dir=folder())
         copy = Copy(Path(name), answer.version)
@@ -220,6 +234,9 @@ def folder() -> Path:
     given = os.environ.get(_FOLDER)
     if given and Path(given).is_dir():
         return Path(given)
+    import shutil
+    import tempfile
+
     made = tempfile.mkdtemp(prefix="cdstats-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     os.environ[_FOLDER] = made

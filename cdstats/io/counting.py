@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from cdstats.core.counts import (
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
 from cdstats.io.addresses import is_address
+from cdstats.io.copies import expect
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ Edges = tuple[float, ...]
 TOO_MANY: Final = (
     f"looks like an image, not a mask: it holds more than {MAX_DISTINCT:,} values"
 )
-
-
-_LOOKED_AT: Final = 1000
-"""Paths among which an address must be, for copies to be made ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +81,7 @@ def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) 
         versions: See `cdstats.io.copies.expect`.
     """
     places = (place for task in tasks for place in (task.path, task.partner))
-    first = list(islice(places, _LOOKED_AT))
-    if versions is None and not any(map(is_address, first)):
-        return
-    from cdstats.io.copies import expect
-
-    expect(filter(is_address, chain(first, places)), versions)
+    expect(filter(is_address, places), versions)
 
 
 def count_file(

@@ -13,7 +13,7 @@ from cdstats.io.addresses import Address, shown, two_slashes
 from cdstats.io.copies import folder
 from cdstats.io.folders import mask_names
 from cdstats.io.found import FoundFile
-from cdstats.io.lists import named_file
+from cdstats.io.lists import named_file, names_file
 from cdstats.io.naming import (
     dataset_name,
     naturally,
@@ -84,7 +84,8 @@ def _is_folder(address: Address, text: str) -> bool:
     """Whether an address is that of a folder; a server's says so by its last slash."""
     if address.is_folder or address.scheme not in ("s3", "gs"):
         return address.is_folder
-    return not _told(text, remote.start(remote.is_object(address)).result)
+    found = _told(text, remote.start(remote.is_object(address)).result)
+    return not (names_file(address.key) if found is None else found)
 
 
 def _told(text: str, ask: Callable[[], Result]) -> Result:

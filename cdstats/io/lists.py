@@ -8,6 +8,7 @@ from typing import Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import Address, is_address, shown
+from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile
 from cdstats.io.naming import split_in
 from cdstats.io.signatures import EXTENSIONS
@@ -30,7 +31,7 @@ def list_text(place: str) -> str:
         return _text(Path(place))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{place}: the list cannot be read: {reason}") from None
+        raise DataError(f"@{shown(place)}: the list cannot be read: {reason}") from None
 
 
 def _text(path: Path) -> str:
@@ -38,15 +39,13 @@ def _text(path: Path) -> str:
 
 
 def _remote_text(place: str) -> str:
-    from cdstats.io.copies import fetch
-
     address = Address.parse(place)
     try:
-        text = _text(fetch(place).path)
+        copy = fetch(place)  # named, as its file goes when nobody holds it
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in _text(copy.path).splitlines())
     return "\n".join(
         line if is_address(line) else address.with_key(str(above / line))
         for line in lines
@@ -56,6 +55,7 @@ def _remote_text(place: str) -> str:
 
 def listed_file(text: str) -> FoundFile:
     """A file by its address in a list, with the split that its folders tell."""
+    folder()
     file = named_file(text)
     place = shown(file.path)
     member = f"#{file.member}" if file.member else ""
@@ -66,6 +66,11 @@ def listed_file(text: str) -> FoundFile:
 def named_file(text: str) -> FoundFile:
     """A file by its address, or the member of it that follows ``#``."""
     path, hash_, member = text.rpartition("#")
-    if hash_ and PurePosixPath(shown(path)).suffix.lower() in _FILES:
+    if hash_ and names_file(shown(path)):
         return FoundFile(path, "", "", member)
     return FoundFile(text, "")
+
+
+def names_file(place: str) -> bool:
+    """Whether a name ends as those of files that are read."""
+    return PurePosixPath(place).suffix.lower() in _FILES

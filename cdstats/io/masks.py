@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
+from cdstats.io.copies import open_copy
 from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
     """
     try:
         if is_address(path):
-            from cdstats.io.copies import open_copy
-
             return open_copy(path, lambda copy: _open(copy, member, band))
         return list(_open(Path(path), member, band))
     except OSError as error:

@@ -17,6 +17,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.copies import open_copy
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.signatures import EXTENSIONS, file_format
 
@@ -57,8 +58,6 @@ def open_predictions(
         DataError: If the file is damaged, holds no numbers or has an unknown shape.
     """
     if is_address(path):
-        from cdstats.io.copies import open_copy
-
         return open_copy(
             path, lambda copy: open_predictions(str(copy), member, targets, channels)
         )

@@ -59,10 +59,10 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     loop.call_soon(loop.stop)
 
 
-async def is_object(address: Address) -> bool:
-    """Whether an object lies at an address.
+async def is_object(address: Address) -> bool | None:
+    """Whether an object lies at an address; None where the store does not tell.
 
-    A store may answer "denied" for what is not there, so that is no proof of an object.
+    A store may answer "denied" for what is not there.
 
     Raises:
         DataError: If the store cannot be asked.
@@ -73,8 +73,10 @@ async def is_object(address: Address) -> bool:
 
     try:
         await obstore.head_async(place, address.key)
-    except (FileNotFoundError, PermissionDeniedError):
+    except FileNotFoundError:
         return False
+    except PermissionDeniedError:
+        return None
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(reason(error)) from None
     return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from cdstats.io.addresses import Address
 
+_REGION: Final = "cannot be read: its bucket is in another region; set AWS_REGION"
 _PHRASES: Final = (
     ("NoSuchBucket", "is not there: the store has no such bucket"),
     ("RangeNotSupported", "cannot be read: the connection was cut before the end"),
@@ -21,7 +22,8 @@ _PHRASES: Final = (
     ("kind: Connect", "cannot be read: the server cannot be reached"),
     ("kind: Interrupted", "cannot be read: the connection was cut before the end"),
     ("kind: Decode", "cannot be read: the connection was cut before the end"),
-    ("region", "cannot be read: its bucket is in another region; set AWS_REGION"),
+    ("incorrectly configured region", _REGION),
+    ("AuthorizationHeaderMalformed", _REGION),
     (
         "empty path segment",
         "has a folder without a name in its key, and cannot be read",

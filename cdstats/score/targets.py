@@ -115,7 +115,10 @@ def choose_targets(
         choice: The rule options.
         band: The band to read.
     """
-    hard = [f for f in files if choice.rule is not None or not _is_soft(f)]
+    arrays = [file for file in files if choice.rule is None and _is_array(file)]
+    expect_tasks(Task(file.path) for file in arrays)
+    fractions = {file for file in arrays if _is_soft(file)}
+    hard = [file for file in files if file not in fractions]
     masks: list[CountedMask] = []
     owners: list[FoundFile] = []
     tasks = [Task(file.path, file.member, file.partner) for file in hard]
@@ -125,6 +128,7 @@ def choose_targets(
         for one in count_file(task, band=band, edges=choice.edges):
             masks.append(CountedMask("targets", file.split, file.name, one))
             owners.append(file)
+    expect_tasks(())
     decisions, messages = decide(masks, choice) if masks else ([], [])
     by_place = {
         (file.path, file.member, one.counted.member): decision
@@ -137,9 +141,11 @@ def choose_targets(
     )
 
 
+def _is_array(file: FoundFile) -> bool:
+    return shown(file.path).lower().endswith((".npy", ".npz"))
+
+
 def _is_soft(file: FoundFile) -> bool:
-    if not shown(file.path).lower().endswith((".npy", ".npz")):
-        return False
     try:
         return is_soft(file.path, file.member)
     except CdstatsError:
