@@ -52,8 +52,7 @@ class StoreServer:
         self.at_once = 0
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"store": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.thread.start()
         return self
@@ -73,6 +72,13 @@ class StoreServer:
 
     def of(self, method: str) -> list[Request]:
         return [request for request in self.asked if request.method == method]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a client that has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

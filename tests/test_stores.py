@@ -278,6 +278,19 @@ def test_a_list_holds_addresses_and_paths(
     )
 
 
+def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None:
+    for changed, name in enumerate(("a", "b", "c"), start=1):
+        s3.put(f"lists/label/{name}.png", png(changed))
+    s3.put("lists/list/train.txt", b"a.png\n")
+    s3.put("lists/list/test.txt", b"c\nd\n")
+    for place in ("s3://masks/lists", "s3://masks/lists/label"):
+        done = ratio(place)
+        assert done.column("split") == ["train", "test", "unlisted"]
+        assert done.column("changed") == ["1", "3", "2"]
+        assert "lists: splits from list/train.txt, list/test.txt" in done.err
+        assert "1 names of list/test.txt have no mask" in done.err
+
+
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
     file = io.BytesIO()
     one, two = np.zeros((4, 4), np.uint8), np.eye(4, dtype=np.uint8)

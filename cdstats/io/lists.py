@@ -53,6 +53,23 @@ def _remote_text(place: str) -> str:
     )
 
 
+def text_if_there(place: str) -> str | None:
+    """The text of a list in a store, or None where there is none to be read.
+
+    Raises:
+        DataError: If the store does not tell.
+    """
+    from cdstats.io.remote import NotGivenError
+
+    try:
+        copy = fetch(place)
+    except NotGivenError:
+        return None
+    except DataError as error:
+        raise DataError(f"{place}: the list {error}") from None
+    return copy.path.read_text(encoding="utf-8-sig", errors="replace")
+
+
 def listed_file(text: str) -> FoundFile:
     """A file by its address in a list, with the split that its folders tell."""
     folder()

@@ -113,6 +113,10 @@ async def _keys(place: Store, prefix: str, levels: int) -> list[str]:
     return [meta["path"] async for page in pages for meta in page]
 
 
+class NotGivenError(DataError):
+    """There is no such object, or not for those who ask; a store may not tell which."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An object that a store has begun to send.
@@ -132,13 +136,17 @@ async def get(address: Address) -> Answer:
     """Ask for an object.
 
     Raises:
-        DataError: If the store does not give it.
+        NotGivenError: If there is no such object, or it may not be read.
+        DataError: If the store does not give it for another reason.
     """
     place = store(address)
     import obstore
+    from obstore.exceptions import PermissionDeniedError
 
     try:
         result = await obstore.get_async(place, address.key)
+    except (FileNotFoundError, PermissionDeniedError) as error:
+        raise NotGivenError(reason(error)) from None
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(reason(error)) from None
     meta = result.meta
