@@ -564,6 +564,17 @@ def test_copies_overlap_and_rows_keep_their_order(
     assert 2 < web.most <= 17 * int(jobs)
 
 
+def test_predictions_and_masks_are_copied_ahead(web: StoreServer) -> None:
+    for number in range(12):
+        web.files[f"dav/m/{number}.png"] = png(number)
+        web.files[f"dav/p/{number}.npy"] = npy(np.full((64, 64), 0.5, np.float32))
+    web.wait = 0.02
+    done = loss(f"{web.url}/dav/p/", f"{web.url}/dav/m/")
+    assert done.column("changed") == [str(number) for number in range(12)]
+    assert len(web.of("GET")) == 36  # a mask is counted, then read with its prediction
+    assert 2 < web.most <= 17
+
+
 def test_large_objects_wait_for_their_turn(
     web: StoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

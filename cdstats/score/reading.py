@@ -74,6 +74,7 @@ class PairReader:
                 yield self._unpaired(pair)
             else:
                 yield from self._read_pair(pair)
+        expect_tasks(())
 
     def _unpaired(self, pair: FilePair) -> Loaded:
         self._number += 1
