@@ -104,6 +104,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = timedelta(milliseconds=1)
     waits = {"init_backoff": at_once, "max_backoff": at_once, "base": 2}
     monkeypatch.setitem(_RETRY, "backoff", waits)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def environment(**variables: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith(("AWS_", "GOOGLE_"))]:
             patch.delenv(name)
-        for name, value in variables.items():
+        for name, value in {"NO_PROXY": "127.0.0.1", **variables}.items():
             patch.setenv(name, value)
         _store.cache_clear()
         yield
@@ -656,6 +657,13 @@ def test_addresses_that_differ_in_their_query_are_two_files(web: StoreServer) ->
     web.files = {"get": png(4)}
     done = ratio(f"{web.url}/get?id=1", f"{web.url}/get?id=2")
     assert (done.code, done.column("changed")) == (0, ["4", "4"])
+
+
+def test_addresses_that_differ_in_their_slashes_are_two_files(web: StoreServer) -> None:
+    web.files = {"m/a.png": png(4)}
+    done = ratio(f"{web.url}/m/a.png", f"{web.url}/m//a.png")
+    assert (done.code, sorted(done.column("changed"))) == (1, ["", "4"])
+    assert "has a folder without a name in its key" in done.err
 
 
 @pytest.mark.parametrize("place", ["m/", "", "m/*.png", "m/{}.png"])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CHUNK: Final = 1 << 20
+_PAGE: Final = 1000
 _BRANCHES: Final = 64
 """Folders of one folder that are listed side by side; more are listed in one go."""
 
@@ -109,7 +110,7 @@ async def _keys(place: Store, prefix: str, levels: int) -> list[str]:
             below = await asyncio.gather(*branches)
             own = [meta["path"] for meta in found["objects"]]
             return own + [key for keys in below for key in keys]
-    pages = obstore.list(place, prefix or None)
+    pages = obstore.list(place, prefix or None, chunk_size=_PAGE)
     return [meta["path"] async for page in pages for meta in page]
 
 
