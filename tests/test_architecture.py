@@ -23,7 +23,7 @@ FLOORS = {
 }
 THIRD_PARTY = {
     "core": {"numpy"},
-    "io": {"numpy", "rasterio", "kornia_rs", "torch"},
+    "io": {"numpy", "rasterio", "kornia_rs", "torch", "obstore", "boto3"},
     "engine": {"distributed"},
     "report": {"pandas", "rich", "matplotlib", "jinja2"},
     "scan": {"numpy", "scipy"},
@@ -33,7 +33,7 @@ THIRD_PARTY = {
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}
 HEAVY = {
     *("torch", "pandas", "matplotlib", "dask", "distributed", "rasterio", "numba"),
-    "scipy",
+    *("scipy", "obstore", "asyncio"),
 }
 OUTSIDE = ("__init__.py", "__main__.py")
 LOSSES = "losses"

@@ -33,14 +33,16 @@ def loss(
     pred: Annotated[
         list[str] | None,
         typer.Option(
-            help="Predictions: a file, folder, glob or pattern; NAME= names a model.",
+            help="Predictions: a file, folder, glob, pattern or address; NAME= names a "
+            "model.",
             metavar="[NAME=]PATH",
         ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            help="Masks: a file, folder, glob or pattern, or .npy.", metavar="PATH"
+            help="Masks: a file, folder, glob, pattern or address, or .npy.",
+            metavar="PATH",
         ),
     ] = None,
     kind: Annotated[

@@ -24,7 +24,7 @@ def ratio(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Masks: files, folders, globs, patterns, @list.txt or -; "
+            help="Masks: files, folders, globs, patterns, @list.txt, addresses or -; "
             "NAME=PATH names the dataset.",
             metavar="[NAME=]PATH",
             show_default=False,

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.engine.work import tell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -161,6 +163,7 @@ def _work(
 ) -> tuple[float, Found]:
     """Seconds, numbers and results of a batch: what a worker runs."""
     start = time.perf_counter()
+    tell(function, items)
     found = [
         (number, function(item)) for number, item in zip(numbers, items, strict=True)
     ]

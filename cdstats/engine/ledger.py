@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from cdstats.core.division import Divided
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,6 +45,10 @@ class Ledger(Generic[Item, Result]):
         numbers += range(self._next, stop)
         self._next = stop
         return numbers
+
+    def ahead(self) -> Iterator[Item]:
+        """Items that nobody has taken yet, in order; each read when it is asked for."""
+        return (self._items[number] for number in range(self._next, self._count))
 
     def item(self, number: int) -> Item:
         """The item or part of a number."""

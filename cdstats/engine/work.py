@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdstats.engine.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from cdstats.core.division import Divided
 
@@ -38,7 +38,8 @@ def run(
 
     Args:
         function: What to do; must be importable by a worker. It may divide an item
-            into parts, which are then worked on like items.
+            into parts, which are then worked on like items. Its method ``expect``, if
+            it has one, is told the items that follow in its thread.
         items: What to do it with.
         jobs: Worker processes; 1 works in this process, None decides by the time that
             the first items take.
@@ -69,19 +70,35 @@ def _run_here(
         Seconds that an item takes.
     """
     spent, start_up, done, each = 0.0, 0.0, 0, 0.0
-    while numbers := ledger.take(1):
-        number = numbers[0]
-        start = time.perf_counter()
-        result = function(ledger.item(number))
-        spent += time.perf_counter() - start
-        done += 1
-        yield from ledger.enter(number, result)
-        # The first item may have loaded a decoder, which the others do not.
-        start_up = start_up or min(spent, START_UP_SECONDS)
-        each = (spent - start_up) / done
-        if _workers_pay(jobs, spent, each * ledger.left, ledger.left):
-            break
+    tell(function, ledger.ahead())
+    try:
+        while numbers := ledger.take(1):
+            number = numbers[0]
+            start = time.perf_counter()
+            result = function(ledger.item(number))
+            spent += time.perf_counter() - start
+            done += 1
+            yield from ledger.enter(number, result)
+            # The first item may have loaded a decoder, which the others do not.
+            start_up = start_up or min(spent, START_UP_SECONDS)
+            each = (spent - start_up) / done
+            if _workers_pay(jobs, spent, each * ledger.left, ledger.left):
+                break
+    finally:
+        tell(function, ())
     return each
+
+
+def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
+    """Tell a function that wants to know it what it is applied to next, in order.
+
+    Args:
+        function: What is applied to the items, in this thread.
+        items: The items; read as far as the function looks ahead.
+    """
+    expect = getattr(function, "expect", None)
+    if expect is not None:
+        expect(items)
 
 
 def _workers_pay(jobs: int | None, spent: float, work: float, left: int) -> bool:

@@ -13,6 +13,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from cdstats.engine.work import tell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -52,6 +54,7 @@ def _work(
     """Answer with the results of a batch, in few pieces or, if careful, one by one."""
     found: list[Any] = []
     start = time.perf_counter()
+    tell(function, items)
     for item in items:
         found.append(function(item))
         spent = time.perf_counter() - start

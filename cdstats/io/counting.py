@@ -21,10 +21,12 @@ from cdstats.core.counts import (
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
+from cdstats.io.addresses import is_address
+from cdstats.io.copies import expect
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,6 +60,17 @@ class Task:
     member: str = ""
     partner: str = ""
     rows: tuple[int, int] | None = None
+
+
+def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) -> None:
+    """Have the files of a store copied while earlier ones are counted.
+
+    Args:
+        tasks: What this thread counts next, in order.
+        versions: See `cdstats.io.copies.expect`.
+    """
+    places = (place for task in tasks for place in (task.path, task.partner))
+    expect(filter(is_address, places), versions)
 
 
 def count_file(

@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.io.addresses import is_address, looks_like_address, shown
 from cdstats.io.folders import mask_names, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
+from cdstats.io.lists import list_text, listed_file
 from cdstats.io.naming import (
     dataset_name,
     naturally,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from cdstats.core.presets import Preset
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -148,7 +149,7 @@ def _find(name: str, text: str, search: _Search) -> _Found:
     except UsageError:
         raise
     except CdstatsError as error:
-        return _Found(name or text, problems=[str(error)])
+        return _Found(name or shown(text), problems=[str(error)])
     found.name = name or found.name
     return found
 
@@ -158,15 +159,13 @@ def _look(text: str, search: _Search) -> _Found:
         return _listed("stdin", Path(), sys.stdin.read())
     path = Path(text)
     if text.startswith("@") and not os.path.lexists(text):
-        return _read_list(Path(text[1:]))
+        return _read_list(text[1:])
     if path.is_dir():
         return _folder(path, search)
     if os.path.lexists(text):
         return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
-    if _URL.match(text):
-        raise UsageError(
-            f"{text}: addresses are not read; copy the masks to a disk first"
-        )
+    if looks_like_address(text):
+        return _remote(text, search)
     if is_pattern(text):
         return _pattern(Pattern(text), search)
     if _MAGIC.search(text):
@@ -176,6 +175,18 @@ def _look(text: str, search: _Search) -> _Found:
         files = FoundFiles([_file(Path(file), member)])
         return _Found(roots=[_parent(Path(file))], files=files)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _remote(text: str, search: _Search) -> _Found:
+    from cdstats.io.found_remote import find_remote
+
+    found = find_remote(
+        text,
+        search.extensions,
+        masks=search.masks,
+        leave_out=lambda names: _leave_out(names, search.preset),
+    )
+    return _Found(found.name, found.home, [found.root], found.files, found.notes)
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
@@ -310,15 +321,10 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
     return found
 
 
-def _read_list(path: Path) -> _Found:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{path}: the list cannot be read: {reason}") from None
-    return _listed(
-        dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent, text
-    )
+def _read_list(place: str) -> _Found:
+    path = Path(shown(place))
+    name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
+    return _listed(name, path.parent, list_text(place))
 
 
 def _listed(name: str, root: Path, text: str) -> _Found:
@@ -329,6 +335,9 @@ def _listed(name: str, root: Path, text: str) -> _Found:
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
+        if is_address(line):
+            files.append(listed_file(line))
+            continue
         path = root / line
         file, hash_, member = line.rpartition("#")
         if hash_ and not path.exists() and (root / file).is_file():
@@ -373,7 +382,7 @@ def _relative(found: _Found) -> FoundFiles:
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
     """A file by its path below a folder, with the split that its folders tell."""
-    path = Path(_absolute(Path(file.path))).relative_to(base)
+    path = Path(_absolute(Path(shown(file.path)))).relative_to(base)
     split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
     member = f"#{file.member}" if file.member else ""
     return replace(file, name=f"{path.as_posix()}{member}", split=split)

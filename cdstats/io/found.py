@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, overload
 
 import numpy as np
 
+from cdstats.io.addresses import is_address
 from cdstats.io.naming import natural_key
 
 _ENCODING: Final = ("utf-8", "surrogatepass")
@@ -147,6 +148,9 @@ class FoundFiles(Sequence[FoundFile]):
 
 
 def _identity(file: FoundFile) -> tuple[str, str]:
+    """What tells a file from others; the spelling of an address is part of it."""
+    if is_address(file.path):
+        return file.path, file.member
     return os.path.abspath(file.path), file.member  # noqa: PTH100 - follows no link
 
 
@@ -174,10 +178,11 @@ class FoundSet:
 def paired(files: FoundFiles) -> FoundFiles:
     """``change`` files with the ``unchanged`` file beside them."""
     pairs = FoundFiles()
+    remote = {file.path for file in files if is_address(file.path)}
     for file in files:
         path = Path(file.path)
-        partner = path.with_name(f"unchanged{path.suffix}")
-        if path.stem == "change" and partner.exists():
-            name = f"{file.name} + {partner.name}"
-            pairs.append(replace(file, name=name, partner=str(partner)))
+        partner = f"{file.path.removesuffix(path.name)}unchanged{path.suffix}"
+        if path.stem == "change" and (partner in remote or Path(partner).exists()):
+            name = f"{file.name} + {Path(partner).name}"
+            pairs.append(replace(file, name=name, partner=partner))
     return pairs

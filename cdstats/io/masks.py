@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.addresses import is_address
+from cdstats.io.copies import open_copy
 from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
     """Open the masks of a file: one, or each of a stack.
 
     Args:
-        path: The file.
+        path: The file, or its address.
         member: The array of a ``.npz`` or the number of an image of a stack; empty for
             all that the file holds.
         band: The band to read, counted from 1; None where there is one choice.
@@ -31,6 +33,8 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
         DataError: If the file is no mask file or is damaged.
     """
     try:
+        if is_address(path):
+            return open_copy(path, lambda copy: _open(copy, member, band))
         return list(_open(Path(path), member, band))
     except OSError as error:
         raise DataError(access_text(error)) from None

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.addresses import is_address, shown
 from cdstats.io.discovery import find_files, find_masks, split_name
 from cdstats.io.naming import is_mask_folder, natural_key
 from cdstats.io.patterns import Pattern, is_pattern
@@ -109,9 +110,11 @@ def find_pairs(
     return Pairs(tuple(pairs), tuple(dict.fromkeys(notes)))
 
 
-def _is_file(text: str) -> bool:
+def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
     file, _, member = text.rpartition("#")
+    if is_address(text):
+        return [one.path for one in found.files] in ([text], [file])
     return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
@@ -119,7 +122,7 @@ def _one(found: list[FoundSet], text: str) -> FoundSet:
     masks = found[0]
     _refuse_problems(masks)
     if not masks.files:
-        raise DataError(f"{text}: holds no mask")
+        raise DataError(f"{shown(text)}: holds no mask")
     return masks
 
 
@@ -132,13 +135,17 @@ def _pair(
     model: str, sides: list[tuple[FoundSet, str]], masks: FoundSet, target: str
 ) -> list[FilePair]:
     """The pairs of one name; its pattern may name several models."""
-    if len(sides) == 1 and _is_file(sides[0][1]) and _is_file(target):
+    if (
+        len(sides) == 1
+        and _is_file(sides[0][1], sides[0][0])
+        and _is_file(target, masks)
+    ):
         return [FilePair(model, sides[0][0].files[0], masks.files[0])]
     crops = any("{y}" in text for _, text in sides) and "{y}" not in target
-    left = _Side(", ".join(text for _, text in sides))
+    left = _Side(", ".join(shown(text) for _, text in sides))
     for found, text in sides:
         _add_keys(left, found, text, crops)
-    right = _Side(target)
+    right = _Side(shown(target))
     _add_keys(right, masks, target, crops=False)
     _refuse_doubles(right, crops=False)
     _refuse_doubles(left, crops=crops)

@@ -8,6 +8,7 @@ import numpy as np
 
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
+from cdstats.io.addresses import shown
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def open_pair(
     first, second = _open(changed, band), _open(unchanged, band)
     size, other = (first.width, first.height), (second.width, second.height)
     if size != other:
-        raise DataError(f"is {size} but its partner {unchanged} is {other} pixels")
+        partner = shown(unchanged)
+        raise DataError(f"is {size} but its partner {partner} is {other} pixels")
     return first, second
 
 
@@ -77,7 +79,7 @@ def pair_blocks(
     for one, two in zip(_marks(first), _marks(second), strict=True):
         both = int((one & two).sum())
         if both:
-            raise DataError(f"{both:,} pixels are marked here and in {partner}")
+            raise DataError(f"{both:,} pixels are marked here and in {shown(partner)}")
         yield one, two
 
 

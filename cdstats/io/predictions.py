@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.copies import open_copy
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.signatures import EXTENSIONS, file_format
 
@@ -41,7 +43,7 @@ def open_predictions(
     """Open the predictions of a file.
 
     Args:
-        path: An image, ``.npy``, ``.npz`` or ``.pt`` file.
+        path: An image, ``.npy``, ``.npz`` or ``.pt`` file, or its address.
         member: The array or key to read, or the number of an image of a stack; empty
             for all.
         targets: Number of masks that stand beside the file: with one, an array of two
@@ -55,6 +57,10 @@ def open_predictions(
     Raises:
         DataError: If the file is damaged, holds no numbers or has an unknown shape.
     """
+    if is_address(path):
+        return open_copy(
+            path, lambda copy: open_predictions(str(copy), member, targets, channels)
+        )
     try:
         opened = _array(Path(path), member)
     except OSError as error:

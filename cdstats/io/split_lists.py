@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
+from cdstats.io.addresses import is_address, two_slashes
 from cdstats.io.found import FoundFiles
+from cdstats.io.lists import text_if_there
 from cdstats.io.naming import is_image_folder, is_mask_folder
 from cdstats.io.signatures import EXTENSIONS
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 UNLISTED: Final = "unlisted"
 _LISTS: Final = ("train", "val", "test")
+_MOST_ASKED: Final = 16
+"""Mask folders of a store beside which lists are looked for: each costs requests."""
 _KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
 
 
@@ -58,7 +62,10 @@ def split_by_lists(
         The masks with their splits, and notes: which lists were used, names without a
         mask, and masks in two lists.
     """
-    listed = {folder: _read_lists(folder) for folder in sorted(_mask_folders(files))}
+    folders = sorted(_mask_folders(files))
+    if len(folders) > _MOST_ASKED and is_address(files[0].path):
+        return files, []
+    listed = {folder: _read_lists(folder) for folder in folders}
     if not any(one.lists for one in listed.values()):
         return files, []
     placed = FoundFiles()
@@ -128,8 +135,8 @@ def _read_lists(folder: PurePath) -> _Listed:
     lists = []
     for split in _LISTS:
         path = Path(folder.parent, "list", f"{split}.txt")
-        if path.is_file():
-            text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = _text(path)
+        if text is not None:
             lines = (_columns(line) for line in text.splitlines() if line.strip())
             lists.append(_SplitList(split, path, tuple(lines)))
     splits: dict[str, list[str]] = {}
@@ -137,6 +144,16 @@ def _read_lists(folder: PurePath) -> _Listed:
         for name in frozenset[str]().union(*entry.lines):
             splits.setdefault(name, []).append(entry.split)
     return _Listed(tuple(lists), splits)
+
+
+def _text(path: Path) -> str | None:
+    """The text of a list; None where there is none. Web servers are not asked."""
+    place = two_slashes(path.as_posix())
+    if is_address(place):
+        return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
+    if not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _columns(line: str) -> frozenset[str]:

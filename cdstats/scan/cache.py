@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.io.addresses import is_address
 from cdstats.io.signatures import EXTENSIONS
+from cdstats.io.stores import kept_name
 from cdstats.scan.databases import telling
 from cdstats.scan.states import from_text, to_text
 
@@ -215,7 +217,9 @@ class Cache:
         return (place, member, partner, self._band, edges, *stamp, READERS)
 
     def _place(self, path: str) -> bytes:
-        """An absolute path; links are not followed."""
+        """An absolute path, links not followed; an address without its secrets."""
+        if is_address(path):
+            return kept_name(path).encode("utf-8", "surrogatepass")
         return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
 
     def copy_to(self, path: Path) -> None:

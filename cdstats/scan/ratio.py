@@ -115,7 +115,8 @@ def ratio(
     counts: by the rule given, or found for each split from all its masks.
 
     Args:
-        paths: A file, folder, glob or pattern, or several, each may be ``NAME=PATH``.
+        paths: A file, folder, glob, pattern or address, or several, each may be
+            ``NAME=PATH``.
         changed: Values that are changed, as a rule such as ``"2"`` or ``">=128"``.
         unchanged: Values that are unchanged; goes with ``changed``.
         ignore: Values that are in no ratio.

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.division import Divided
 from cdstats.core.labelling import Counted
-from cdstats.io.counting import count_or_divide
+from cdstats.io.addresses import Address, is_address
+from cdstats.io.copies import noting
+from cdstats.io.counting import count_or_divide, expect_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cdstats.io.counting import Edges, Task
+    from cdstats.io.remote import Mark
 
 _CHANGED: Final = "changed while it was read"
 
 
 class Stamp(NamedTuple):
     """What tells a file from what it was before.
+
+    Of an object of a store the times are numbers that stand for its version; both
+    fields are -1 where the store does not tell it.
 
     Attributes:
         size: Bytes of the file; -1 when it is not there.
@@ -63,8 +70,26 @@ class State(NamedTuple):
 
 def stamp_of(task: Task) -> Stamp:
     """The stamp of a file as it is now."""
-    own = _stat(task.path)
-    return Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
+    return ask_stamp(task)()
+
+
+def ask_stamp(task: Task) -> Callable[[], Stamp]:
+    """Ask for the stamp of a file; a store answers while others are asked."""
+    if not is_address(task.path):
+        own = _stat(task.path)
+        stamp = Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
+        return lambda: stamp
+    from cdstats.io.remote import mark_of, start
+
+    paths = [path for path in (task.path, task.partner) if path]
+    asked = [start(mark_of(Address.parse(path))) for path in paths]
+    return lambda: _marked([answer.result() for answer in asked])
+
+
+def _marked(marks: Sequence[Mark | None]) -> Stamp:
+    """The stamp of an object, and of its partner where there is one."""
+    known = [number for mark in marks if mark is not None for number in mark]
+    return Stamp(*known) if len(known) == 2 * len(marks) else Stamp()
 
 
 def _stat(path: str) -> tuple[int, int]:
@@ -79,12 +104,39 @@ def read_state(
     task: Task, *, band: int | None = None, edges: Edges | None = None
 ) -> State | Divided[Task, State]:
     """Count every mask of a file; the arguments are those of `count_or_divide`."""
-    stamp = stamp_of(task)
-    counted = count_or_divide(task, band=band, edges=edges)
+    remote = is_address(task.path)
+    stamp = Stamp() if remote else stamp_of(task)
+    with noting() as marks:
+        counted = count_or_divide(task, band=band, edges=edges)
     if isinstance(counted, Divided):
         return Divided(counted.parts, partial(_join_states, join=counted.join))
+    if remote:
+        paths = [path for path in (task.path, task.partner) if path]
+        stamp = _marked([marks.get(path) for path in paths])
     whole = stamp.is_known and all(one.mask is not None for one in counted)
-    return State(stamp, counted, whole and stamp_of(task) == stamp)
+    # A copy is of one version of its object, whatever becomes of that meanwhile.
+    return State(stamp, counted, whole and (remote or stamp_of(task) == stamp))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """`read_state` with its options, for many files one after the other.
+
+    Attributes:
+        band: The band to read, counted from 1; None where there is one choice.
+        edges: The numbers of a given rule; None when no rule was given.
+    """
+
+    band: int | None = None
+    edges: Edges | None = None
+
+    def __call__(self, task: Task) -> State | Divided[Task, State]:
+        """Count every mask of a file."""
+        return read_state(task, band=self.band, edges=self.edges)
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """Tell what is counted next in this thread, in order."""
+        expect_tasks(tasks)
 
 
 def _join_states(

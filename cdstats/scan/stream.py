@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from functools import partial
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import CountedMask, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import Summaries
+from cdstats.io.addresses import shown
 from cdstats.scan.places import Places, Tasks
 from cdstats.scan.rows import StoredImages, row_name
-from cdstats.scan.states import Stamp, State, lost_state, read_state, stamp_of
+from cdstats.scan.states import ReadState, Stamp, State, ask_stamp, lost_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cdstats.scan.cache import Cache
     from cdstats.scan.places import Placed
 
+_ASKED: Final = 64
+"""Files whose stamps are asked for ahead: a store takes a while to answer."""
 _GONE: Final = "its counts are no longer in the cache; count it again"
 
 
@@ -88,7 +91,7 @@ class Stream:
             DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
                 go on.
         """
-        function = partial(read_state, band=band, edges=choice.edges)
+        function = ReadState(band, choice.edges)
         pixels = 0
         states = self._states(function, run, anywhere)
         for done, one in enumerate(states, start=1):
@@ -114,9 +117,7 @@ class Stream:
         unknown: Sequence[int] = range(len(self._places))
         if self._cache is not None and not self._cache.is_temporary:
             unknown = array("I")
-            for place in range(len(self._places)):
-                placed = self._places[place]
-                stamp = stamp_of(placed.task)
+            for place, (placed, stamp) in enumerate(self._stamped()):
                 known = self._cache.find(placed.task, stamp) if stamp.is_known else None
                 if known is None:
                     unknown.append(place)
@@ -132,11 +133,23 @@ class Stream:
                 self._cache.put(placed.task, state)
             yield place, placed, state.counted
 
+    def _stamped(self) -> Iterator[tuple[Placed, Stamp]]:
+        """Every file with its stamp, those of a store asked for side by side."""
+        waiting: deque[tuple[Placed, Callable[[], Stamp]]] = deque()
+        for place in range(len(self._places)):
+            placed = self._places[place]
+            waiting.append((placed, ask_stamp(placed.task)))
+            if len(waiting) > _ASKED:
+                first, stamp = waiting.popleft()
+                yield first, stamp()
+        for last, stamp in waiting:
+            yield last, stamp()
+
     def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
         """Take the masks of a file into account."""
         failed = next((one for one in counted if one.mask is None), None)
         if self._strict and failed:
-            path = f"{placed.file.path}{failed.member}"
+            path = f"{shown(placed.file.path)}{failed.member}"
             raise DataError(f"{path}: {failed.reason}")
         labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
@@ -152,7 +165,7 @@ class Stream:
             raise ValueError("no state is kept where a rule is given")
         found = self._cache.get(placed.task, self._stamps.get(place))
         if found is None:
-            raise DataError(f"{placed.file.path}: {_GONE}")
+            raise DataError(f"{shown(placed.file.path)}: {_GONE}")
         return found
 
     def _add_rows(

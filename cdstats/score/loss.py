@@ -71,9 +71,9 @@ def loss(
     Every pixel of a prediction is read once; all losses follow from the sums.
 
     Args:
-        pred: A file, folder, glob or pattern of predictions, or several, each may be
-            ``NAME=PATH``.
-        target: The masks: a file, folder, glob or pattern.
+        pred: A file, folder, glob, pattern or address of predictions, or several, each
+            may be ``NAME=PATH``.
+        target: The masks: a file, folder, glob, pattern or address.
         kind: ``prob``, ``logit`` or ``hard``; None to find out from all predictions.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: Tiles of 65,536 pixels in a batch on a device; None for what its

@@ -10,6 +10,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.core.score_records import Place
+from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
 from cdstats.score.targets import Target, window
 
@@ -68,11 +69,13 @@ class PairReader:
 
     def read(self, pairs: Sequence[FilePair]) -> Iterator[Loaded]:
         """Every block of every pair; a pair that fails is one item with its reason."""
+        expect_tasks(_tasks(pairs), self._targets.versions)
         for pair in pairs:
             if pair.prediction is None or pair.target is None:
                 yield self._unpaired(pair)
             else:
                 yield from self._read_pair(pair)
+        expect_tasks(())
 
     def _unpaired(self, pair: FilePair) -> Loaded:
         self._number += 1
@@ -171,6 +174,14 @@ class PairReader:
                     f"{left}: its pixels would count twice"
                 )
         earlier.append(new)
+
+
+def _tasks(pairs: Sequence[FilePair]) -> Iterator[Task]:
+    """The files of pairs in the order in which they are opened."""
+    for pair in pairs:
+        if pair.prediction is not None and pair.target is not None:
+            yield Task(pair.target.path)
+            yield Task(pair.prediction.path, partner=pair.target.partner)
 
 
 def _one_channel(block: Block) -> NDArray[Any]:

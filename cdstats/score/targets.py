@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import CountedMask, Decision, decide
-from cdstats.io.counting import Task, count_file
+from cdstats.io.addresses import shown
+from cdstats.io.counting import Task, count_file, expect_tasks
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
@@ -70,6 +71,7 @@ class Targets:
         band: The band of each mask, counted from 1; None where there is one choice.
         soft: Whether a file holds soft targets.
         ignore: The values that are ignored in soft targets.
+        versions: The version of each mask of a store that was counted.
     """
 
     decisions: dict[tuple[str, str, str], Decision]
@@ -78,6 +80,7 @@ class Targets:
     band: int | None = None
     soft: bool = False
     ignore: LabelRule | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
     def of(self, files: Collection[FoundFile]) -> Targets:
         """How some masks are labelled, without what the others need."""
@@ -87,7 +90,9 @@ class Targets:
             for key, decision in self.decisions.items()
             if key[:2] in wanted
         }
-        return replace(self, decisions=decisions, messages=())
+        paths = {path for file in files for path in (file.path, file.partner)}
+        versions = {path: one for path, one in self.versions.items() if path in paths}
+        return replace(self, decisions=decisions, messages=(), versions=versions)
 
     def open(self, file: FoundFile) -> list[Target]:
         """Open the masks of a file.
@@ -122,14 +127,20 @@ def choose_targets(
         choice: The rule options.
         band: The band to read.
     """
-    hard = [f for f in files if choice.rule is not None or not _is_soft(f)]
+    arrays = [file for file in files if choice.rule is None and _is_array(file)]
+    expect_tasks(Task(file.path) for file in arrays)
+    fractions = {file for file in arrays if _is_soft(file)}
+    hard = [file for file in files if file not in fractions]
     masks: list[CountedMask] = []
     owners: list[FoundFile] = []
-    for file in hard:
-        task = Task(file.path, file.member, file.partner)
+    tasks = [Task(file.path, file.member, file.partner) for file in hard]
+    versions: dict[str, str] = {}
+    expect_tasks(tasks, versions)
+    for file, task in zip(hard, tasks, strict=True):
         for one in count_file(task, band=band, edges=choice.edges):
             masks.append(CountedMask("targets", file.split, file.name, one))
             owners.append(file)
+    expect_tasks(())
     decisions, messages = decide(masks, choice) if masks else ([], [])
     by_place = {
         (file.path, file.member, one.counted.member): decision
@@ -137,12 +148,16 @@ def choose_targets(
     }
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
     soft = len(hard) < len(files)
-    return Targets(by_place, tuple(rules), tuple(messages), band, soft, choice.ignore)
+    return Targets(
+        by_place, tuple(rules), tuple(messages), band, soft, choice.ignore, versions
+    )
+
+
+def _is_array(file: FoundFile) -> bool:
+    return shown(file.path).lower().endswith((".npy", ".npz"))
 
 
 def _is_soft(file: FoundFile) -> bool:
-    if not file.path.lower().endswith((".npy", ".npz")):
-        return False
     try:
         return is_soft(file.path, file.member)
     except CdstatsError:

@@ -1,0 +1,197 @@
+"""From an address to the files that it names: one file, or those of a folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+from cdstats.core.errors import DataError, UsageError
+from cdstats.io import remote
+from cdstats.io.addresses import Address, shown, two_slashes
+from cdstats.io.copies import folder
+from cdstats.io.folders import mask_names
+from cdstats.io.found import FoundFile, FoundFiles
+from cdstats.io.lists import named_file, names_file
+from cdstats.io.naming import (
+    dataset_name,
+    naturally,
+    says_split_or_masks,
+    split_above,
+    split_in,
+    usual_split,
+)
+from cdstats.io.patterns import Pattern, is_pattern
+from cdstats.io.signatures import EXPECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    LeaveOut = Callable[[list[str]], tuple[list[str], str]]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """The files that an address names.
+
+    Attributes:
+        name: The dataset that its folders name; empty for a single file.
+        home: The folder of the dataset; empty where none was named.
+        root: What the names of the files are relative to.
+        files: The files.
+        notes: What was decided on the way.
+    """
+
+    name: str
+    home: str
+    root: Path
+    files: FoundFiles = field(default_factory=FoundFiles)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_remote(
+    text: str, extensions: frozenset[str], *, masks: bool, leave_out: LeaveOut
+) -> RemoteFiles:
+    """Find what an address names.
+
+    Args:
+        text: An address of a file, folder, pattern or glob; ``FILE#member`` too.
+        extensions: Names of files that a folder or glob reads, in lower case.
+        masks: Whether folders of images beside masks are left out.
+        leave_out: Names without those that a preset leaves out, and a note.
+
+    Raises:
+        DataError: If nothing is there, or a list of files cannot be read to its end.
+        UsageError: If the address or pattern is not understood.
+    """
+    folder()
+    file = named_file(text)
+    address = Address.parse(file.path)
+    varies = is_pattern(text) or "*" in text
+    if address.scheme in ("s3", "gs"):
+        varies = varies or bool(re.search(r"[?\[]", text))
+    if not varies and not file.member and _is_folder(address, text):
+        return _folder(address, extensions, masks, leave_out)
+    if not varies:
+        files = FoundFiles([file])
+        return RemoteFiles("", "", Path(shown(file.path)).parent, files)
+    return _matching(text, extensions, masks, leave_out)
+
+
+def _is_folder(address: Address, text: str) -> bool:
+    """Whether an address is that of a folder; a server's says so by its last slash."""
+    if address.is_folder or address.scheme not in ("s3", "gs"):
+        return address.is_folder
+    found = _told(text, remote.start(remote.is_object(address)).result)
+    return not (names_file(address.key) if found is None else found)
+
+
+def _told(text: str, ask: Callable[[], Result]) -> Result:
+    """An answer of a store; what fails is told with its address."""
+    try:
+        return ask()
+    except DataError as error:
+        raise DataError(f"{shown(text)}: {error}") from None
+
+
+def _folder(
+    address: Address, extensions: frozenset[str], masks: bool, leave_out: LeaveOut
+) -> RemoteFiles:
+    names, left_out = leave_out(_names(address, extensions))
+    names, note = _masks(address, names) if masks else (naturally(names), "")
+    if not names:
+        raise DataError(
+            f"{_plain(address)}: is not there, or holds no mask files; expected "
+            f"{EXPECTED}"
+        )
+    folders = _folders(address)
+    while folders and says_split_or_masks(folders[-1]):
+        folders = folders[:-1]
+    return RemoteFiles(
+        dataset_name(_folders(address)),
+        f"{address.scheme}://{'/'.join(folders)}",
+        _path(address),
+        FoundFiles(_files(address, names)),
+        [text for text in (left_out, note) if text],
+    )
+
+
+def _folders(address: Address) -> tuple[str, ...]:
+    return (address.host, *PurePosixPath(address.key).parts)
+
+
+def _path(address: Address) -> Path:
+    """An address as a path, for names alone; it has one slash after the scheme."""
+    return Path(f"{address.scheme}:", *_folders(address))
+
+
+def _plain(address: Address) -> str:
+    """An address as it may be shown."""
+    return f"{address.scheme}://{address.host}/{address.key}"
+
+
+def _names(address: Address, extensions: frozenset[str]) -> list[str]:
+    """Names of the files below a folder that have one of some extensions."""
+    keys = _told(_plain(address), remote.start(remote.keys_below(address)).result)
+    start = len(address.key) + 1 if address.key else 0
+    names = [key[start:] for key in keys]
+    return [
+        name
+        for name in names
+        if PurePosixPath(name).suffix.lower() in extensions
+        and not any(part.startswith(".") for part in name.split("/"))
+    ]
+
+
+def _masks(address: Address, names: Iterable[str]) -> tuple[list[str], str]:
+    try:
+        return mask_names(_path(address), names)
+    except DataError as error:
+        raise DataError(two_slashes(str(error))) from None
+
+
+def _files(address: Address, names: Iterable[str]) -> Iterator[FoundFile]:
+    """The files of a folder, with the splits that folder names tell."""
+    above = split_above(_folders(address))
+    start = f"{address.key}/" if address.key else ""
+    for name in names:
+        split = split_in(PurePosixPath(name).parts[:-1]) or above
+        yield FoundFile(address.with_key(start + name), name, split)
+
+
+def _matching(
+    text: str, extensions: frozenset[str], masks: bool, leave_out: LeaveOut
+) -> RemoteFiles:
+    """The files that a pattern or a glob matches, and those in folders it matches."""
+    address = Address.parse(text)
+    pattern = Pattern(_plain(address))
+    start = f"{address.scheme}:/{address.host}"
+    if "[" in text or not pattern.folder.startswith(start):
+        raise UsageError(
+            f"{shown(text)}: the bucket or server of a pattern does not vary, and [] "
+            "is not read in an address; name parts with {}, * or ?"
+        )
+    root = replace(address, key=pattern.folder[len(start) :].strip("/"))
+    names, left_out = leave_out(naturally(_names(root, extensions)))
+    below = Pattern(f"{pattern.text}/**")
+    files = FoundFiles()
+    deeper: list[str] = []
+    for name in names:
+        place = f"{pattern.folder}/{name}"
+        found = pattern.match(place)
+        if found is not None:
+            (file,) = _files(root, [name])
+            split = found.get("split")
+            files.append(replace(file, split=usual_split(split)) if split else file)
+        elif not is_pattern(text) and below.match(place) is not None:
+            deeper.append(name)
+    deeper, note = _masks(root, deeper) if masks and deeper else (deeper, "")
+    files.extend(_files(root, deeper))
+    if not files:
+        first = f"; the folder holds {names[0]}, ..." if names else ""
+        raise DataError(f"{shown(text)}: matches no mask file{first}")
+    notes = [said for said in (left_out, note) if said]
+    return RemoteFiles(dataset_name(_folders(root)), "", _path(root), files, notes)
