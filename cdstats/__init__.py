@@ -1,7 +1,8 @@
 """Pixel statistics of change-detection masks, and losses of saved predictions.
 
-`cdstats.ratio` counts changed and unchanged pixels, `cdstats.loss` scores saved
-predictions, and `cdstats.losses` holds the losses for training. Names are loaded when
+`cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
+weights from them, `cdstats.loss` scores saved predictions, and `cdstats.losses` holds
+the losses for training. Names are loaded when
 they are first used, so that importing the package costs nothing.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cdstats.core.errors import CdstatsError, DataError, UsageError
     from cdstats.scan.ratio import RatioResult, ratio
+    from cdstats.scan.weights import WeightsResult, weights
     from cdstats.score.loss import loss
     from cdstats.score.results import LossRun
 
@@ -23,9 +25,11 @@ __all__ = [
     "LossRun",
     "RatioResult",
     "UsageError",
+    "WeightsResult",
     "__version__",
     "loss",
     "ratio",
+    "weights",
 ]
 _HOMES = {
     "CdstatsError": "cdstats.core.errors",
@@ -33,8 +37,10 @@ _HOMES = {
     "UsageError": "cdstats.core.errors",
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
+    "WeightsResult": "cdstats.scan.weights",
     "loss": "cdstats.score.loss",
     "ratio": "cdstats.scan.ratio",
+    "weights": "cdstats.scan.weights",
 }
 
 
