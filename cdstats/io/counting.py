@@ -67,10 +67,11 @@ def count_file(
         images = open_masks(task.path, task.member, band)
     except DataError as error:
         return [Counted("", None, str(error))]
-    return [_count_image(image, edges) for image in images]
+    return [count_image(image, edges) for image in images]
 
 
-def _count_image(image: OpenImage, edges: Edges | None) -> Counted:
+def count_image(image: OpenImage, edges: Edges | None) -> Counted:
+    """Count an opened mask; what fails becomes a reason."""
     size = (image.width, image.height)
     if edges is not None and isinstance(image.nodata, (int, float)):
         edges = tuple(sorted({*edges, image.nodata}))

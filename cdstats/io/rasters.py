@@ -102,6 +102,16 @@ def open_tiff(path: Path, band: int | None) -> list[OpenImage]:
     return [_open_page(page, number, band) for number, page in enumerate(pages)]
 
 
+def tiff_size(path: Path) -> tuple[int, int]:
+    """Width and height of a TIFF file, whatever its bands hold.
+
+    Raises:
+        DataError: If the file cannot be opened.
+    """
+    with _opened(Source(str(path), "GTiff")) as dataset:
+        return dataset.width, dataset.height
+
+
 def _open_page(page: str, number: int, band: int | None) -> OpenImage:
     source = Source(page, "GTiff", is_page=True)
     with _opened(source) as dataset:
