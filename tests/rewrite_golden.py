@@ -64,11 +64,16 @@ def weights_screen() -> str:
     return screen("weights", "CDD")
 
 
+def audit_screen() -> str:
+    return screen("audit", "CDD")
+
+
 def main() -> None:
     os.environ["COLUMNS"] = "80"
     for ending in FORMATS:
         golden_file(ending).write_bytes(output(ending).encode())
     (GOLDEN / "weights.txt").write_bytes(weights_screen().encode())
+    (GOLDEN / "audit.txt").write_bytes(audit_screen().encode())
 
 
 if __name__ == "__main__":

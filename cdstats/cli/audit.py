@@ -87,8 +87,18 @@ def audit(
     from cdstats.scan.audit import audit as look
     from cdstats.scan.regions import CONNECTIVITY
 
-    rules = (changed, unchanged, ignore, preset, band, split, speck, connectivity, jobs)
-    check_source(paths, from_file, rules)
+    for_masks = {
+        "--changed": changed,
+        "--unchanged": unchanged,
+        "--ignore": ignore,
+        "--preset": preset,
+        "--band": band,
+        "--split": split,
+        "--speck": speck,
+        "--connectivity": connectivity,
+        "--jobs": jobs,
+    }
+    check_source(paths, from_file, for_masks)
     if from_file is not None:
         result = audit_from(from_file)
     else:

@@ -68,8 +68,16 @@ def ratio(
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
     reference = known_reference(against)
     refuse_inputs([csv, summary], [*(paths or []), from_file, against])
-    rules = (changed, unchanged, ignore, preset, band, split, jobs)
-    check_source(paths, from_file, rules)
+    for_masks = {
+        "--changed": changed,
+        "--unchanged": unchanged,
+        "--ignore": ignore,
+        "--preset": preset,
+        "--band": band,
+        "--split": split,
+        "--jobs": jobs,
+    }
+    check_source(paths, from_file, for_masks)
     if from_file is not None:
         result = ratio_from(from_file)
     else:

@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
 def check_source(
-    paths: Sequence[str] | None, from_file: Path | None, rules: Sequence[object]
+    paths: Sequence[str] | None, from_file: Path | None, options: Mapping[str, object]
 ) -> None:
-    """Refuse a run without a source, or with rules for rows that are counted.
+    """Refuse a run without a source, or with options for masks beside counted rows.
 
     Args:
         paths: The masks named.
         from_file: The file of ``--from``.
-        rules: The values of the options that go with masks alone.
+        options: The options that go with masks alone, and their values.
 
     Raises:
         UsageError: If there is no source, or too much of it.
     """
     if from_file is None and not paths:
         raise UsageError("no masks named: give a PATH, or --from FILE.csv")
-    if from_file and (paths or any(rule is not None for rule in rules)):
+    given = [name for name, value in options.items() if value is not None]
+    if from_file and (paths or given):
+        left_out = ", ".join([*(["PATH"] if paths else []), *given])
         raise UsageError(
-            "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split and --jobs"
+            f"--from reads rows that are counted already; leave out {left_out}"
         )

@@ -64,8 +64,15 @@ def weights(
 
     if scheme is not None:
         check_scheme(scheme, pasted=output_format.is_pasted)
-    rules = (changed, unchanged, ignore, preset, band, jobs)
-    check_source(paths, from_file, rules)
+    for_masks = {
+        "--changed": changed,
+        "--unchanged": unchanged,
+        "--ignore": ignore,
+        "--preset": preset,
+        "--band": band,
+        "--jobs": jobs,
+    }
+    check_source(paths, from_file, for_masks)
     if from_file is not None:
         result = weigh(from_file=from_file, split=split)
     else:
