@@ -56,6 +56,8 @@ def _print_dataset(console: Console, one: DatasetWeights, version: str) -> None:
     width = min(console.width, _WIDTH)
     console.print(first, width=width)
     console.print(f"counts: {counts_text(one)}", style="dim", markup=False, width=width)
+    if not one.images:
+        return
     console.print()
     console.print(_table(one.schemes), crop=False)
     console.print()

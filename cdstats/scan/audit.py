@@ -79,7 +79,7 @@ def audit(
     Example:
         >>> found = audit("sample_masks/CDD")
         >>> [(row.split, row.images, row.bins) for row in found.splits][1]
-        ('train', 10, (0, 1, 3, 4, 2))
+        ('train', 10, (0, 0, 1, 7, 2))
     """
     if connectivity not in (4, 8):
         raise ValueError(f"connectivity is {connectivity}; expected 4 or 8")
