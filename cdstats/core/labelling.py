@@ -63,10 +63,9 @@ class CountedMask:
 
 @dataclass
 class Labelled:
-    """Image rows of a dataset, the rule of each, and what to tell about them."""
+    """Image rows of a dataset, and what to tell about them."""
 
     images: list[ImageRecord] = field(default_factory=list)
-    rules: list[LabelRule | None] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
 
 
@@ -87,7 +86,6 @@ def label_dataset(masks: Sequence[CountedMask], choice: RuleChoice) -> Labelled:
     for one, decision in zip(ordered, decisions, strict=True):
         row = _label(one, decision)
         done.images.append(row)
-        done.rules.append(decision.rule)
         if row.status == "ok" and one.counted.mask and decision.rule:
             found = binarisation(one.counted.mask, decision.rule)
             shown[row.rule] = shown.get(row.rule, Binarisation()) + found

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.labelling import Counted, CountedMask, label_dataset
+from cdstats.core.labelling import Counted, CountedMask, decide, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import split_order
 from cdstats.core.rules import choose_rule
@@ -178,10 +178,11 @@ def _seen(
         for file, one in pairs
     ]
     labelled = label_dataset(masks, choice)
-    rows = zip(pairs, labelled.images, labelled.rules, strict=True)
+    decisions, _ = decide(masks, choice)
+    rows = zip(pairs, labelled.images, decisions, strict=True)
     seen = [
-        Seen(row, rule, one, _view(row, rule, one, file, look), file)
-        for (file, one), row, rule in rows
+        Seen(row, decision.rule, one, _view(row, decision.rule, one, file, look), file)
+        for (file, one), row, decision in rows
     ]
     # Its notes and errors are findings here.
     return seen, [m for m in labelled.messages if m.level is Level.WARNING]
