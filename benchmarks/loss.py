@@ -17,14 +17,17 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 import cdstats
+from cdstats.score import joint
 from cdstats.score.batching import TileBatches
 from cdstats.score.devices import choose_device, device_text
+from cdstats.score.kernel import TILE, tile_sums
 from cdstats.score.levels import count_stored
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOOP_PIXELS = 20_000
+READ = "for name in ('p.npy', 't.npy'):\n with open(name, 'rb') as file: file.read()"
 Times = dict[str, list[float]]
 
 
@@ -94,10 +98,32 @@ def contenders(
         ),
         "snippet, one expression per image": lambda: snippet_vectorised(p, y).item(),
         "cdstats, all sums, float32": lambda: ours(probs, target, device),
-        "cdstats, all sums, uint8": lambda: counted(byte_map, target),
-        "cdstats, all sums, float16": lambda: counted(half_map, target),
+        "cdstats, all sums, uint8": lambda: counted(byte_map, target, False),
+        "cdstats, all sums, float16": lambda: counted(half_map, target, False),
+        "cdstats[fast], all sums, uint8": lambda: counted(byte_map, target, True),
+        "cdstats[fast], all sums, float16": lambda: counted(half_map, target, True),
         "floor: log and sum alone": lambda: p.log().sum().item(),
         "floor: reading both arrays": lambda: (p.sum().item(), y.sum().item()),
+        **(on_card(probs, target, device) if device.type == "cuda" else {}),
+    }
+
+
+def on_card(
+    probs: NDArray[np.float32], target: NDArray[np.uint8], device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """What is timed on a card alone: sums of resident arrays, and what bounds them."""
+    p = torch.from_numpy(probs).to(device).view(-1, TILE)
+    y = torch.from_numpy(target).to(device).view(-1, TILE)
+    # A copy of half as many bytes as the sums read: it reads and writes each.
+    source = torch.empty(5 * probs.size // 2, dtype=torch.uint8, device=device)
+    there = torch.empty_like(source)
+    pinned = torch.from_numpy(probs).pin_memory(), torch.from_numpy(target).pin_memory()
+    return {
+        "cdstats, all sums, float32, resident": lambda: tile_sums(p, y),
+        "floor: the card copies as many bytes": lambda: there.copy_(source),
+        "floor: copying both arrays to the card": lambda: [
+            one.to(device, non_blocking=True) for one in pinned
+        ],
     }
 
 
@@ -112,13 +138,16 @@ def ours(
     return [found.sums for found in batches.images.values()]
 
 
-def counted(stored: NDArray[np.generic], target: NDArray[np.uint8]) -> object:
-    """The sums of maps of few levels, from joint counts."""
+def counted(
+    stored: NDArray[np.generic], target: NDArray[np.uint8], compiled: bool
+) -> object:
+    """The sums of maps of few levels, from joint counts, with or without Numba."""
     scale = 1.0 if stored.dtype == np.float16 else 255.0
-    return [
-        count_stored(image, mask).levels(scale).sums()
-        for image, mask in zip(stored, target, strict=True)
-    ]
+    with mock.patch.object(joint, "is_compiled", return_value=compiled):
+        return [
+            count_stored(image, mask).levels(scale).sums()
+            for image, mask in zip(stored, target, strict=True)
+        ]
 
 
 def take_turns(
@@ -166,6 +195,7 @@ def from_disk(
         "script: numpy.load and F.binary_cross_entropy": [sys.executable, "-c", script],
         "cdstats loss": command,
         "python -c 'import torch'": [sys.executable, "-c", "import torch"],
+        "floor: reading both files": [sys.executable, "-c", READ],
     }
     times: Times = {name: [] for name in programs}
     with tempfile.TemporaryDirectory() as folder:

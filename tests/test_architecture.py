@@ -27,7 +27,7 @@ THIRD_PARTY = {
     "engine": {"dask"},
     "report": {"pandas", "rich", "matplotlib", "jinja2", "yaml"},
     "scan": {"numpy", "scipy"},
-    "score": {"torch", "numpy", "scipy", "numba"},
+    "score": {"torch", "numpy", "scipy", "numba", "triton"},
     "cli": {"typer", "rich"},
 }
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}

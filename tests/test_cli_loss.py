@@ -1259,6 +1259,26 @@ def test_a_saved_run_needs_no_predictions(small: Folders, saved: Path) -> None:
     assert loss("--from", "nowhere.csv").code == 1
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param(["--threshold", "0.5"], id="threshold"),
+        pytest.param(["--kind", "prob"], id="kind"),
+        pytest.param(["--device", "cpu"], id="device"),
+        pytest.param(["--batch-size", "auto"], id="batch size"),
+        pytest.param(["--changed", "1"], id="rule"),
+        pytest.param(["--split", "val"], id="split"),
+    ],
+)
+def test_what_an_earlier_run_decided_cannot_be_asked_for_again(
+    saved: Path, option: list[str]
+) -> None:
+    done = loss("--from", saved, *option)
+    assert done.code == 2
+    assert "--from reads sums" in done.err
+    assert option[0] in done.err or "rules" in done.err
+
+
 # Exit codes
 
 

@@ -140,7 +140,9 @@ def test_the_kernel_loads_no_other_module_of_the_package() -> None:
     code = "import sys, torch; before = set(sys.modules); import cdstats.score.kernel"
     done = run_alone(f"{code}; print(*sorted(set(sys.modules) - before))")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["cdstats", "cdstats.score", "cdstats.score.kernel"]
+    found = done.stdout.split()
+    assert found[:3] == ["cdstats", "cdstats.score", "cdstats.score.kernel"]
+    assert all(name.startswith("cdstats.score.kernel.") for name in found[3:])
 
 
 def test_the_golden_sums_come_out_with_nothing_but_torch_installed() -> None:
@@ -470,8 +472,27 @@ def test_labels_are_the_same_as_whole_soft_targets() -> None:
     p, labels = random_tiles(3, 400, torch.float64)
     soft = torch.where(labels == 255, -1.0, labels.double())
     found, expected = tile_sums(p, soft), tile_sums(p, labels)
-    assert torch.equal(found.sums, expected.sums)
+    torch.testing.assert_close(found.sums, expected.sums, rtol=1e-12, atol=0)
     assert torch.equal(found.counts, expected.counts)
+
+
+def test_a_tile_is_summed_the_same_alone_and_among_others() -> None:
+    p, labels = random_tiles(9, TILE, torch.float32)
+    together = tile_sums(p, labels)
+    for row in range(9):
+        alone = tile_sums(p[row : row + 1], labels[row : row + 1])
+        assert torch.equal(alone.sums[0], together.sums[row])
+        assert torch.equal(alone.counts[0], together.counts[row])
+
+
+def test_the_number_of_threads_changes_no_digit() -> None:
+    p, labels = random_tiles(5, TILE, torch.float32)
+    expected, threads = tile_sums(p, labels), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert torch.equal(tile_sums(p, labels).sums, expected.sums)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

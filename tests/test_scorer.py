@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import cdstats
 from cdstats.core.catalogue import choose, parse_loss
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.histogram import LevelCounts
 from cdstats.core.pixel_terms import Term
 from cdstats.core.score_records import Place
 from cdstats.score import batching
@@ -26,7 +28,9 @@ from cdstats.score.kinds import Kind
 from cdstats.score.levels import StoredCounts, count_stored
 from cdstats.score.needs import Needs
 from cdstats.score.reading import Loaded
-from cdstats.score.scorer import Scored, Scorer
+from cdstats.score.scorer import Scorer
+from cdstats.score.states import Accumulated, LevelPool, Outcome
+from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -493,14 +497,15 @@ def scored(
     *names: str,
     kind: Kind | None = None,
     cut: int | None = None,
-) -> tuple[Scorer, list[Scored]]:
+) -> tuple[Verdict, list[Scored]]:
     needs = Needs.of(map(parse_loss, names), None)
     scorer = Scorer(needs, CPU, kind, 0.5, None)
     for number, (scores, labels) in enumerate(pairs):
         for block in blocks(number, scores, labels, cut):
             scorer.add(block)
         scorer.finish(number)
-    return scorer, scorer.results()
+    verdict = Verdict(scorer.outcome(), needs, kind, 0.5)
+    return verdict, verdict.results()
 
 
 def random_pair(dtype: str, seed: int) -> tuple[Array, Array]:
@@ -580,12 +585,12 @@ def test_logits_are_sorted_as_they_are() -> None:
     case = next(case for case in CASES if case["id"] == "mixed-decimals")
     logits, labels = np.array(case["logits"]), np.array(case["y"], dtype=np.uint8)
     pairs = list(zip(logits, labels, strict=True))
-    scorer, found = scored(pairs, LOGIT_LEVELS, kind=Kind.LOGIT)
+    verdict, found = scored(pairs, LOGIT_LEVELS, kind=Kind.LOGIT)
     (expected,) = [e for e in case["expected"] if e["loss"] == LOGIT_LEVELS]
     hinge = choose(LOGIT_LEVELS)
     values = [one.values[hinge] for one in found]
     assert values == pytest.approx(expected["per_image"], rel=1e-12)
-    assert scorer.pooled_value(hinge) == pytest.approx(expected["pooled"], rel=1e-12)
+    assert verdict.pooled_value(hinge) == pytest.approx(expected["pooled"], rel=1e-12)
 
 
 def test_losses_of_logits_need_logits() -> None:
@@ -599,10 +604,10 @@ def test_what_fails_late_adds_nothing_to_pooled_values(later: int) -> None:
     bad[0][5, 5], bad[1][5, 5] = 1.5, 0
     pairs = [bad, good] if later else [good, bad]
     loss = choose("lovasz_softmax")
-    scorer, found = scored(pairs, "lovasz_softmax", kind=Kind.PROB)
+    verdict, found = scored(pairs, "lovasz_softmax", kind=Kind.PROB)
     alone, _ = scored([good], "lovasz_softmax", kind=Kind.PROB)
     assert [one.sums is None for one in found].count(True) == 1
-    assert scorer.pooled_value(loss) == alone.pooled_value(loss)
+    assert verdict.pooled_value(loss) == alone.pooled_value(loss)
 
 
 # Distances
@@ -707,7 +712,7 @@ def test_the_size_of_a_batch_changes_nothing(dtype: str, logits: bool) -> None:
     for rows in (1, 3, 64):
         one = batches(rows, logits=logits)
         for image, (scores, labels) in enumerate(pairs):
-            one.images[image] = batching.Accumulated()
+            one.images[image] = Accumulated()
             send(one, image, scores, labels)
         one.flush()
         found.append(one.images)
@@ -723,7 +728,7 @@ def test_gathered_tiles_give_what_blocks_in_place_give(dtype: str) -> None:
     here, there = batches(None), batches(3)
     for image, (scores, labels) in enumerate(many(dtype)):
         here.add(image, scores, labels)
-        there.images[image] = batching.Accumulated()
+        there.images[image] = Accumulated()
         send(there, image, scores, labels)
     here.flush()
     there.flush()
@@ -736,7 +741,7 @@ def test_gathered_tiles_give_what_blocks_in_place_give(dtype: str) -> None:
 
 def test_what_fills_up_a_tile_enters_no_sum() -> None:
     one = batches(4)
-    one.images = {0: batching.Accumulated(), 1: batching.Accumulated()}
+    one.images = {0: Accumulated(), 1: Accumulated()}
     scores = np.array([0.25, 0.5, 1.0])
     send(one, 0, scores, np.array([1, 0, 255], dtype=np.uint8))
     send(one, 1, scores, np.array([1.0, 0.5, 0.0]))
@@ -751,7 +756,7 @@ def test_types_that_differ_share_no_batch() -> None:
     one = batches(64)
     labels = np.array([1, 0], dtype=np.uint8)
     for image, dtype in enumerate(["float32", "float64", "float32"]):
-        one.images[image] = batching.Accumulated()
+        one.images[image] = Accumulated()
         send(one, image, np.array([0.1, 0.7], dtype), labels)
     one.flush()
     total = SUMS.index("prob_sum")
@@ -776,7 +781,7 @@ def test_a_batch_is_halved_where_memory_does_not_suffice(
     for one, kernel in ((plenty, tile_sums), (little, narrow)):
         monkeypatch.setattr(batching, "tile_sums", kernel)
         for image, (scores, labels) in enumerate(pairs):
-            one.images[image] = batching.Accumulated()
+            one.images[image] = Accumulated()
             send(one, image, scores, labels)
         one.flush()
     assert max(sent) > 2
@@ -794,7 +799,7 @@ def test_a_single_tile_that_does_not_fit_is_not_hidden(
 
     monkeypatch.setattr(batching, "tile_sums", full)
     one = batches(8)
-    one.images[0] = batching.Accumulated()
+    one.images[0] = Accumulated()
     send(one, 0, np.zeros(5), np.zeros(5, dtype=np.uint8))
     with pytest.raises(torch.OutOfMemoryError):
         one.flush()
@@ -834,3 +839,76 @@ def test_the_device_gives_what_the_processor_gives(rows: int | None) -> None:
     for image, sums in here.images.items():
         assert there.images[image].counts.tolist() == sums.counts.tolist()
         assert there.images[image].sums == pytest.approx(sums.sums, rel=1e-12)
+
+
+# Histograms
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("threshold", [0.25, 0.5, 0.75])
+def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
+    dtype: str, threshold: float
+) -> None:
+    stored, labels = random_pair(dtype, 5)
+    needs = Needs.of((), None, bins=True)
+    scorer = Scorer(needs, CPU, None, threshold, None)
+    for block in blocks(0, stored, labels, 20):
+        scorer.add(block)
+    scorer.finish(0)
+    (one,) = Verdict(scorer.outcome(), needs, None, threshold).results()
+    assert one.histogram is not None
+    sweep = one.histogram.sweep()
+    last = int((sweep.thresholds >= threshold).sum()) - 1
+    counts = sums_of(one)
+    assert (sweep.tp[last], sweep.fp[last]) == (counts.tp, counts.fp)
+    assert one.histogram.valid == counts.valid
+
+
+def test_histograms_are_kept_only_when_asked_for(tmp_path: Path) -> None:
+    prediction = spread([0.25, 0.5], "float32")
+    assert run(tmp_path, prediction).histograms == ()
+    found = run(tmp_path, prediction, prediction, histograms=True).histograms
+    assert [one.valid for one in found if one is not None] == [6, 6]
+
+
+def test_the_histogram_of_logits_is_of_their_probabilities(tmp_path: Path) -> None:
+    prediction = spread([-1.0, 0.0, 3.0], "float64")
+    (one,) = run(tmp_path, prediction, kind="logit", histograms=True).histograms
+    assert one is not None
+    expected = 1 / (1 + np.exp(-np.array([-1.0, 0.0, 3.0])))
+    assert one.values.tolist() == (np.floor(expected * 1024) / 1024).tolist()
+
+
+def test_pools_of_many_images_are_those_of_all_at_once() -> None:
+    random = np.random.default_rng(0)
+    pool, parts = LevelPool(), []
+    for size in random.integers(1, 60, 40):
+        values = random.integers(0, 500, size) / 500
+        labels = random.integers(0, 2, size)
+        parts.append((values, labels))
+        pool.add(LevelCounts.of(values[labels == 1], values[labels == 0]))
+    values, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    whole = LevelCounts.of(values[labels == 1], values[labels == 0])
+    for name in ("values", "changed", "unchanged"):
+        assert np.array_equal(getattr(pool.total, name), getattr(whole, name))
+
+
+def test_outcomes_travel_and_join() -> None:
+    pairs = [random_pair("uint8", 0), random_pair("uint8", 1), random_pair("uint8", 2)]
+    needs = Needs.of(map(parse_loss, EVERY_WAY), None)
+    whole, joined = Scorer(needs, CPU, None, 0.5, None), Outcome()
+    for number, (scores, labels) in enumerate(pairs):
+        alone = Scorer(needs, CPU, None, 0.5, None)
+        for scorer, place in ((whole, number), (alone, 0)):
+            for block in blocks(place, scores, labels, None):
+                scorer.add(block)
+            scorer.finish(place)
+        joined.extend(pickle.loads(pickle.dumps(alone.outcome())))  # noqa: S301
+    first = Verdict(whole.outcome(), needs, None, 0.5)
+    second = Verdict(joined, needs, None, 0.5)
+    for one, two in zip(first.results(), second.results(), strict=True):
+        assert one.sums == two.sums
+        assert one.values == two.values
+    loss = choose("lovasz_softmax")
+    name = first.results()[0].place.model
+    assert first.pooled_value(loss, name) == second.pooled_value(loss, name)

@@ -68,31 +68,34 @@ def loss(
         ),
     ] = None,
     threshold: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="A pixel is predicted changed when p is at least this.",
             min=0,
             max=1,
             metavar="P",
+            show_default="0.5",
             rich_help_panel=_SCORE,
         ),
-    ] = 0.5,
+    ] = None,
     device: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="auto, cpu, cuda, cuda:N or mps.",
             metavar="NAME",
+            show_default="auto",
             rich_help_panel="Run",
         ),
-    ] = "auto",
+    ] = None,
     batch_size: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Tiles of 65,536 pixels computed together on a device.",
             metavar="auto|N",
+            show_default="auto",
             rich_help_panel="Run",
         ),
-    ] = "auto",
+    ] = None,
     changed: options.Changed = None,
     unchanged: options.Unchanged = None,
     ignore: options.Ignore = None,
@@ -123,8 +126,8 @@ def loss(
     outputs = ScoreOutputs(output_format, by, columns, csv, summary)
     refuse_inputs([csv, summary], [*(pred or []), target, from_file])
     if from_file is not None:
-        if pred or target:
-            raise UsageError("--from reads sums; leave out --pred and --target")
+        pixels = (pred, target, kind, threshold, device, batch_size)
+        _refuse_with_from(*pixels, changed, unchanged, ignore, preset, band, split)
         from cdstats.score.saved import loss_from
 
         run = loss_from(from_file, further or (), beta)
@@ -139,11 +142,11 @@ def loss(
                 pred,
                 target,
                 kind=kind.value if kind else None,
-                device=device,
+                device=device or "auto",
                 batch_size=_batch(batch_size),
                 beta=beta,
                 losses=further or (),
-                threshold=threshold,
+                threshold=0.5 if threshold is None else threshold,
                 changed=changed,
                 unchanged=unchanged,
                 ignore=ignore,
@@ -159,8 +162,17 @@ def loss(
     raise typer.Exit(int(not written or _has_failed(run, max_failed)))
 
 
-def _batch(text: str) -> int | None:
-    if text == "auto":
+def _refuse_with_from(*of_pixels: object) -> None:
+    if any(option is not None for option in of_pixels):
+        raise UsageError(
+            "--from reads sums and counts that an earlier run made, at its threshold "
+            "and by its rule; leave out --pred, --target, --kind, --threshold, "
+            "--device, --batch-size, --band, --split and rules"
+        )
+
+
+def _batch(text: str | None) -> int | None:
+    if text is None or text == "auto":
         return None
     if not text.isdigit() or int(text) == 0:
         raise UsageError(f"--batch-size {text}: expected auto or a number from 1")

@@ -9,7 +9,7 @@ same form.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
 
 Counts = NDArray[np.int64]
+BINS: Final = 1024
+"""Equal bins of a histogram of probabilities: a power of two, so that none rounds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +70,34 @@ class LevelCounts:
             (positive[0], positive[1], np.zeros_like(positive[1])),
             (negative[0], np.zeros_like(negative[1]), negative[1]),
         )
+
+    @classmethod
+    def of_bins(cls, unchanged: Counts, changed: Counts) -> LevelCounts:
+        """Counts of `BINS` equal bins and of p = 1, each at its lower edge.
+
+        A threshold that is a whole number of bins gives the confusion counts that the
+        probabilities themselves give.
+
+        Args:
+            unchanged: Unchanged pixels of each bin; int64, ``(BINS + 1,)``.
+            changed: Changed pixels of each bin.
+        """
+        held = np.flatnonzero(unchanged + changed)
+        return cls(held / BINS, changed[held], unchanged[held])
+
+    def binned(self) -> LevelCounts:
+        """The same pixels, those of a bin together: see `of_bins`.
+
+        Example:
+            >>> levels = LevelCounts.of(np.array([0.5, 0.5004]), np.array([0.1]))
+            >>> levels.binned().values
+            array([0.09960938, 0.5       ])
+        """
+        place = np.floor(self.values * BINS).astype(np.int64)
+        counts = np.zeros((2, BINS + 1), dtype=np.int64)
+        np.add.at(counts[0], place, self.unchanged)
+        np.add.at(counts[1], place, self.changed)
+        return LevelCounts.of_bins(*counts)
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
         if np.array_equal(self.values, other.values):

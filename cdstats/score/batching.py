@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from cdstats.score.kernel import COUNTS, IGNORED, SUMS, TILE, TileSums, tile_sums
+from cdstats.score.kernel import IGNORED, TILE, TileSums, tile_sums
+from cdstats.score.states import Accumulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,36 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cdstats.score.kernel import TermFunction
+    from cdstats.score.kernel.tile import TermFunction
 
 _BYTES_OF_PIXEL: Final = 64
 """Memory that a pixel takes on a device while it is computed, at most."""
-_MOST_ROWS: Final = 4096
-
-
-@dataclass
-class Accumulated:
-    """What the tiles of one image add up to, in float64 and exact integers."""
-
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
-    counts: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
-    )
-    terms: NDArray[np.float64] | None = None
-
-    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
-        """Add one tile."""
-        self.sums += sums
-        self.counts += counts
-        self.terms = terms if self.terms is None else self.terms + terms
+_MOST_ROWS: Final = 256
+"""Tiles of a batch at most: small ones overlap with reading the next."""
+_IN_FLIGHT: Final = 2
+"""Batches that a device may still be working on while the next one is filled."""
 
 
 class TileBatches:
     """Collects pixels into batches of tiles and sums them on a device.
 
     On a processor a block is summed where it lies. For a device, tiles are gathered in
-    pinned memory and sent when the batch is full; a tile never holds two images, and
-    what fills it up is ignored.
+    pinned memory and sent when the batch is full, and their sums are fetched some
+    batches later, so that reading, copying and computing overlap; a tile never holds
+    two images, and what fills it up is ignored.
 
     Args:
         device: Where to compute.
@@ -68,6 +56,7 @@ class TileBatches:
         self._options = {"threshold": threshold, "logits": logits, "terms": terms}
         self._waiting: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self._partial: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._flying: deque[tuple[list[int], TileSums]] = deque()
         self.images: dict[int, Accumulated] = {}
 
     def add(self, image: int, scores: NDArray[Any], target: NDArray[Any]) -> None:
@@ -95,11 +84,10 @@ class TileBatches:
         if self._device.type == "cpu":
             if flat.size:
                 width = min(TILE, flat.size)
-                self._compute(
-                    [image] * (flat.size // width),
-                    _tensor(flat).view(-1, width),
-                    _tensor(labels).view(-1, width),
+                found = self._sums(
+                    as_tensor(flat).view(-1, width), as_tensor(labels).view(-1, width)
                 )
+                self._take([image] * (flat.size // width), found)
             return
         for at in range(0, flat.size, TILE):
             self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
@@ -111,6 +99,7 @@ class TileBatches:
         for image in list(self._partial):
             self.end(image)
         self._send()
+        self._fetch(0)
 
     def _send(self) -> None:
         """Compute the tiles that wait for a device."""
@@ -126,33 +115,42 @@ class TileBatches:
         self, tiles: Sequence[tuple[int, NDArray[Any], NDArray[Any]]]
     ) -> tuple[Tensor, Tensor]:
         """Tiles as matrices in pinned memory, filled up with ignored pixels."""
-        first, labels = _tensor(tiles[0][1]), _tensor(tiles[0][2])
+        first, labels = as_tensor(tiles[0][1]), as_tensor(tiles[0][2])
         pinned = self._device.type == "cuda"
         shape = (len(tiles), TILE)
         scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
         fill = IGNORED if labels.dtype is torch.uint8 else -1
         target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
         for row, (_, part, label) in enumerate(tiles):
-            scores[row, : part.size] = _tensor(part)
-            target[row, : label.size] = _tensor(label)
+            scores[row, : part.size] = as_tensor(part)
+            target[row, : label.size] = as_tensor(label)
         return scores, target
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        """Compute a batch; in halves where the memory does not suffice."""
+        """Start a batch on the device; in halves where the memory does not suffice."""
         try:
             moved = scores.to(self._device, non_blocking=True)
-            self._compute(images, moved, target.to(self._device, non_blocking=True))
+            labels = target.to(self._device, non_blocking=True)
+            self._flying.append((images, self._sums(moved, labels)))
         except torch.OutOfMemoryError:
-            if len(images) == 1:
+            if len(images) == 1 and not self._flying:
                 raise
-            half = len(images) // 2
-            self._rows = max(half, 1)
+            self._fetch(0)
+            half = max(len(images) // 2, 1)
+            self._rows = half
             torch.cuda.empty_cache()
-            self._on_device(images[:half], scores[:half], target[:half])
-            self._on_device(images[half:], scores[half:], target[half:])
+            for part in (slice(0, half), slice(half, None)):
+                if images[part]:
+                    self._on_device(images[part], scores[part], target[part])
+        self._fetch(_IN_FLIGHT)
 
-    def _compute(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        self._take(images, tile_sums(scores, target, **self._options))  # type: ignore[arg-type]
+    def _fetch(self, left: int) -> None:
+        """Take the sums of the oldest batches until some are left in flight."""
+        while len(self._flying) > left:
+            self._take(*self._flying.popleft())
+
+    def _sums(self, scores: Tensor, target: Tensor) -> TileSums:
+        return tile_sums(scores, target, **self._options)  # type: ignore[arg-type]
 
     def _take(self, images: list[int], found: TileSums) -> None:
         """Add tiles to their images, in order: the result is always the same."""
@@ -168,7 +166,7 @@ def rows_that_fit(device: torch.device) -> int:
     return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
+def as_tensor(array: NDArray[Any]) -> Tensor:
     """An array as a tensor without a copy where that is possible."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     if not (native.flags.writeable and native.flags.c_contiguous):

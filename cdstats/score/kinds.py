@@ -62,7 +62,7 @@ class StoredKinds:
         """
         if stored.dtype in ("float16", "bool") or stored.dtype not in self.largest:
             return 1.0
-        if kind is not Kind.PROB and stored.dtype not in self.scaled:
+        if self.reads_labels(stored.dtype, kind):
             return label_scale(stored) or 1.0
         return self._common_scale(stored.dtype, kind)
 
@@ -106,20 +106,22 @@ class StoredKinds:
             )
             parts.append(f"{name} ({', '.join(sorted(floating))})")
         for dtype in sorted(self.largest):
-            if self._is_hard(dtype, kind):
+            if self.reads_labels(dtype, kind):
                 full = 1 if self.largest[dtype] <= 1 else 255
                 parts.append(f"hard labels (0 and {full})")
             else:
                 parts.append(f"probabilities ({dtype} / {SCALE.get(dtype, 1)})")
         return "; ".join(parts)
 
-    def _is_hard(self, dtype: str, kind: Kind | None) -> bool:
-        return kind is not Kind.PROB and dtype not in self.scaled
+    def reads_labels(self, dtype: str, kind: Kind | None) -> bool:
+        """Whether the integers of a type are labels, so far as they are read."""
+        labels = kind is not Kind.PROB and dtype not in self.scaled
+        return labels and dtype in self.largest
 
     @property
     def any_hard(self) -> bool:
         """Whether some integer predictions are labels."""
-        return any(self._is_hard(dtype, None) for dtype in self.largest)
+        return any(self.reads_labels(dtype, None) for dtype in self.largest)
 
 
 def label_scale(stored: StoredCounts) -> float | None:
@@ -131,6 +133,33 @@ def label_scale(stored: StoredCounts) -> float | None:
     if held <= {0, 1}:
         return 1.0
     return 255.0 if held <= {0, 255} else None
+
+
+def scales_of(stored: StoredCounts | None, kind: Kind | None) -> dict[bool, float]:
+    """What the numbers of a prediction may be divided by, until all are known.
+
+    Args:
+        stored: Its stored values; None for floating numbers that are summed.
+        kind: What the user says; None to find out.
+
+    Returns:
+        The divisor if they are labels (True), and if they are not (False); without
+        those that cannot be.
+
+    Example:
+        >>> from cdstats.score.levels import count_stored
+        >>> labels = np.array([0, 1], dtype=np.uint8)
+        >>> scales_of(count_stored(labels, labels), None)
+        {True: 1.0, False: 255.0}
+    """
+    if stored is None or stored.dtype == "float16":
+        return {False: 1.0}
+    if stored.dtype == "bool":
+        return {True: 1.0, False: 1.0}
+    scales = {True: label_scale(stored), False: SCALE.get(stored.dtype)}
+    if kind is not None:
+        scales.pop(kind is not Kind.HARD)
+    return {labels: float(scale) for labels, scale in scales.items() if scale}
 
 
 def wrong_values_text(not_finite: int, outside: int) -> str:

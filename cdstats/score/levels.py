@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.histogram import LevelCounts
+from cdstats.score.joint import joint_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK: Final = 1 << 18
 SCALE: Final = {"uint8": 255, "uint16": 65535}
 """What an integer map is divided by when it holds scaled probabilities."""
 
@@ -84,6 +84,8 @@ def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCount
         return replace(_stored_bytes(flat.view(np.uint8), label), dtype="bool")
     if flat.dtype == np.uint8:
         return _stored_bytes(flat, label)
+    if flat.dtype == np.uint16:
+        return _stored_words(flat, label)
     if flat.dtype == np.float16:
         return _stored_halves(flat, label)
     positive = np.unique(flat[label == 1], return_counts=True)
@@ -95,31 +97,31 @@ def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCount
 
 
 def _stored_bytes(values: NDArray[np.uint8], labels: NDArray[np.uint8]) -> StoredCounts:
-    """Joint counts of bytes: value and label together are one 16-bit number."""
-    total = np.zeros(1 << 16, dtype=np.int64)
-    for start in range(0, values.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        joint = labels[part].astype(np.uint16) << 8 | values[part]
-        total += np.bincount(joint, minlength=1 << 16)
-    unchanged, changed = total[:256], total[256:512]
+    unchanged, changed = joint_counts(values, labels, 1 << 8)
     held = np.flatnonzero(changed + unchanged)
     return StoredCounts("uint8", held.astype(np.uint8), changed[held], unchanged[held])
+
+
+def _stored_words(
+    values: NDArray[np.uint16], labels: NDArray[np.uint8]
+) -> StoredCounts:
+    unchanged, changed = joint_counts(values, labels, 1 << 16)
+    held = np.flatnonzero(changed + unchanged)
+    stored = held.astype(np.uint16)
+    return StoredCounts("uint16", stored, changed[held], unchanged[held])
 
 
 def _stored_halves(
     values: NDArray[np.float16], labels: NDArray[np.uint8]
 ) -> StoredCounts:
     """Joint counts of 16-bit floats, by their bit patterns."""
-    bits = values.view(np.uint16)
-    changed = np.bincount(bits[labels == 1], minlength=1 << 16)
-    unchanged = np.bincount(bits[labels == 0], minlength=1 << 16)
-    held = np.flatnonzero(changed + unchanged)
+    words = _stored_words(values.view(np.uint16), labels)
     # Adding 0 makes -0 and 0 one value; unique sorts them and joins NaNs.
-    found = held.astype(np.uint16).view(np.float16) + np.float16(0)
+    found = words.values.view(np.float16) + np.float16(0)
     stored, place = np.unique(found, return_inverse=True)
     return StoredCounts(
         "float16",
         stored,
-        _grouped(changed[held], place, len(stored)),
-        _grouped(unchanged[held], place, len(stored)),
+        _grouped(words.changed, place, len(stored)),
+        _grouped(words.unchanged, place, len(stored)),
     )

@@ -36,8 +36,9 @@ from cdstats.score.results import (
     choose_losses,
     one_class_bce,
 )
-from cdstats.score.scorer import Scored, Scorer
+from cdstats.score.scorer import Scorer
 from cdstats.score.targets import choose_targets
+from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ def loss(
     band: int | None = None,
     split: str | None = None,
     strict: bool = False,
+    histograms: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
@@ -92,6 +94,8 @@ def loss(
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
         strict: Raise at the first pair that cannot be scored.
+        histograms: Keep the probabilities of each prediction in equal bins, for
+            curves; see `LossRun.histograms`.
         progress: Called with images done and pixels so far.
 
     Returns:
@@ -123,12 +127,14 @@ def loss(
     prior = None
     if any(one.needs_prior for one in chosen):
         prior = _prior(targets, pairs.pairs, meaning)
-    scorer = Scorer(Needs.of(chosen, prior), where, meaning, threshold, batch_size)
+    needs = Needs.of(chosen, prior, bins=histograms)
+    scorer = Scorer(needs, where, meaning, threshold, batch_size)
     reader = PairReader(targets, _channels(meaning))
     _read_all(reader, pairs.pairs, scorer, strict, progress)
-    scored = scorer.results()
+    verdict = Verdict(scorer.outcome(), needs, meaning, threshold)
+    scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
-    run = _gather(scored, scorer, chosen, prior, targets)
+    run = _gather(scored, verdict, chosen, prior, targets)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
@@ -139,7 +145,8 @@ def loss(
         run.images,
         run.models,
         (*notes, *targets.messages, *said),
-        scorer.any_hard,
+        verdict.any_hard,
+        tuple(one.histogram for one in scored) if histograms else (),
     )
 
 
@@ -209,7 +216,7 @@ def _read_all(
 
 def _gather(
     scored: Sequence[Scored],
-    scorer: Scorer,
+    verdict: Verdict,
     chosen: Sequence[Loss],
     prior: float | None,
     targets: Targets,
@@ -220,17 +227,17 @@ def _gather(
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
-        rows, results, table = _model(own, scorer, chosen, prior)
+        rows, results, table = _model(own, verdict, chosen, prior)
         images += rows
         dataset = dataset_score(
-            model, rows, results, table, scorer.kind_text(model), rule
+            model, rows, results, table, verdict.kind_text(model), rule
         )
         models.append(
             ModelScore(
                 dataset,
                 tuple(results),
                 tuple(changed_shares(one, table, prior=prior) for one in chosen),
-                _trivial(table, chosen[:3], scorer.types),
+                _trivial(table, chosen[:3], verdict.types),
                 one_class_bce(table),
             )
         )
@@ -238,14 +245,14 @@ def _gather(
 
 
 def _model(
-    own: Sequence[Scored], scorer: Scorer, chosen: Sequence[Loss], prior: float | None
+    own: Sequence[Scored], verdict: Verdict, chosen: Sequence[Loss], prior: float | None
 ) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
     """The rows of one model in their order, its losses and its sums."""
     good = [one for one in own if one.sums is not None and one.size is not None]
     sums = [one.sums for one in good if one.sums is not None]
     table = SumsTable.of(sums)
     results = [
-        evaluate(one, table, levels=scorer.level_values(one, good), prior=prior)
+        evaluate(one, table, levels=verdict.level_values(one, good), prior=prior)
         for one in chosen
     ]
     done = iter(

@@ -25,15 +25,19 @@ class Needs:
         positions: Sums that need whole images.
         levels: Losses that need the sorted probabilities.
         logit_levels: Losses that need the sorted logits.
+        bins: Whether the probabilities of each image are counted in equal bins.
     """
 
     terms: tuple[Term, ...]
     positions: tuple[Term, ...]
     levels: tuple[Loss, ...]
     logit_levels: tuple[Loss, ...]
+    bins: bool = False
 
     @classmethod
-    def of(cls, losses: Iterable[Loss], prior: float | None) -> Needs:
+    def of(
+        cls, losses: Iterable[Loss], prior: float | None, *, bins: bool = False
+    ) -> Needs:
         """What some losses need."""
         chosen = list(losses)
         terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
@@ -42,6 +46,7 @@ class Needs:
             tuple(term for term in terms if term.needs_positions),
             tuple(loss for loss in chosen if loss.reads is Reads.LEVELS),
             tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
+            bins,
         )
 
     def refuse_without_logits(self, kind: Kind | None) -> None:

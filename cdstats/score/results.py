@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss, Shares
+    from cdstats.core.histogram import LevelCounts
     from cdstats.core.messages import Message
     from cdstats.core.sums import SumsTable
 
@@ -69,6 +70,9 @@ class LossRun:
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
         any_hard: Whether predictions are labels, so that BCE is no likelihood.
+        histograms: For each row the pixels of each class in equal bins of probability
+            (``cdstats.core.histogram.BINS``), None where it has none; empty unless
+            they were asked for.
     """
 
     device: str
@@ -76,6 +80,7 @@ class LossRun:
     models: tuple[ModelScore, ...]
     messages: tuple[Message, ...] = ()
     any_hard: bool = False
+    histograms: tuple[LevelCounts | None, ...] = ()
 
     @property
     def failed(self) -> int:

@@ -1,0 +1,152 @@
+"""The short way on a processor: labels beside probabilities, one logarithm a pixel.
+
+What a pixel adds to the sums are products of two classes and five features, so one
+product of matrices for each short run gives all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from cdstats.score.kernel.tile import (
+    CHANGED,
+    LOG_FLOOR,
+    RUN,
+    UNCHANGED,
+    Options,
+    TileSums,
+    saturated_wrong,
+    term_sums,
+    working_type,
+)
+
+_TINY: Final = 1e-43
+"""Below this a logarithm may pass the floor."""
+
+
+class _Scratch:
+    """Matrices to compute in, kept by each thread: fresh memory is slow.
+
+    Attributes:
+        changed: 1 on changed pixels, else 0.
+        unchanged: 1 on unchanged pixels, else 0.
+        probs: Probabilities, 0 on ignored pixels.
+        logs: Logarithms of the probability of the right class.
+        squares: Squared probabilities.
+        hits: 1 where a pixel is predicted changed, else 0.
+        right: Probability of the right class, then what rounding took from it.
+
+    The last feature is 1 everywhere: its products count the pixels of each class.
+    """
+
+    def __init__(self, pixels: int, dtype: torch.dtype) -> None:
+        self._classes = torch.zeros((2, pixels), dtype=dtype)
+        self._features = torch.ones((6, pixels), dtype=dtype)
+        self.changed, self.unchanged = self._classes
+        self.probs, self.logs, self.squares, self.hits, self.right, _ = self._features
+        self.one = torch.ones((), dtype=dtype)
+        runs = self._features.view(6, -1, RUN)
+        self._left = runs.transpose(0, 1)
+        self._right = self._classes.view(2, -1, RUN).permute(1, 2, 0)
+
+    def products(self, rows: int) -> Tensor:
+        """Each feature summed over each class, for each row; float64, ``(R, 6, 2)``.
+
+        A product of matrices for each short run reads every feature once.
+        """
+        found = torch.bmm(self._left, self._right).double()
+        return found.view(rows, -1, 6, 2).sum(1)
+
+
+_LOCAL: Final = threading.local()
+
+
+def _scratch(pixels: int, dtype: torch.dtype) -> _Scratch:
+    held: dict[Any, _Scratch] = _LOCAL.__dict__
+    key = (pixels, dtype)
+    if key not in held:
+        held.clear()
+        held[key] = _Scratch(pixels, dtype)
+    return held[key]
+
+
+def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | None:
+    """The sums of probabilities and labels, with one logarithm for a pixel.
+
+    The logarithm is of p or of ``1 - p``. What rounding ``1 - p`` loses is summed and
+    added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
+    ``ln q + d`` as far as a d of one rounding matters.
+
+    Returns:
+        None where a valid score is no probability.
+    """
+    rows, width = scores.shape
+    dtype = working_type(scores.dtype, scores.device)
+    room = _scratch(rows * -(-width // RUN) * RUN, dtype)
+    _fill(room, scores.reshape(-1), target.reshape(-1))
+    probs, unchanged = room.probs, room.unchanged
+    low, high = torch.aminmax(probs)
+    if not (low >= 0 and high <= 1):
+        return None
+    torch.sub(unchanged, probs, out=room.right).abs_()
+    torch.log(room.right, out=room.logs)
+    saturated = bool(low < _TINY or high == 1)
+    if saturated:
+        room.logs.clamp_(min=LOG_FLOOR)
+    torch.mul(probs, probs, out=room.squares)
+    torch.ge(probs, options.threshold, out=room.hits)
+    torch.sub(room.one, room.right, out=room.right).sub_(probs)
+    first, shape = slice(0, rows * width), (rows, width)
+    pixels = (
+        probs[first].view(shape),
+        room.changed[first].view(shape),
+        unchanged[first].view(shape),
+    )
+    return _gather(room.products(rows), pixels, options, saturated)
+
+
+def _fill(room: _Scratch, scores: Tensor, target: Tensor) -> None:
+    """Put pixels where they are computed; what pads them has no class."""
+    pixels = scores.numel()
+    room.probs[:pixels].copy_(scores)
+    room.changed[:pixels].copy_(target)
+    if int(target.max()) <= CHANGED:
+        torch.sub(room.one, room.changed, out=room.unchanged)
+    else:
+        _leave_out_ignored(room, target)
+    for padded in (room.probs, room.changed, room.unchanged):
+        padded[pixels:] = 0
+
+
+def _leave_out_ignored(room: _Scratch, target: Tensor) -> None:
+    """Give ignored pixels no class and the probability 0, whatever they hold."""
+    pixels = slice(0, target.numel())
+    room.changed[pixels].copy_(target == CHANGED)
+    room.unchanged[pixels].copy_(target == UNCHANGED)
+    # masked_fill, not a product: NaN under an ignored pixel times 0 is still NaN.
+    room.probs[pixels].masked_fill_(target > CHANGED, 0)
+
+
+def _gather(
+    products: Tensor,
+    pixels: tuple[Tensor, Tensor, Tensor],
+    options: Options,
+    saturated: bool,
+) -> TileSums:
+    """The columns of `TileSums`, from the products of features and classes."""
+    (tp, fp), (n1, n0) = products[:, [3, 5]].round().long().permute(1, 2, 0)
+    none = torch.zeros_like(n1)
+    wrong = saturated_wrong(*pixels) if saturated else none
+    counts = (n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, none, none)
+    both = products.sum(2)
+    sums = (
+        *(-products[:, 1, 0], -products[:, 1, 1] - products[:, 4, 1]),
+        *(both[:, 0], products[:, 0, 0], both[:, 2], products[:, 2, 0]),
+        *(n1.double(), n1.double()),
+    )
+    terms = term_sums(*pixels, options.terms)
+    return TileSums(torch.stack(sums, dim=1), torch.stack(counts, dim=1), terms)

@@ -1,0 +1,130 @@
+"""What the passes share: tiles, their sums, and how rows are summed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    TermFunction = Callable[[Tensor, bool], Tensor]
+
+TILE: Final = 1 << 16
+"""Pixels of a tile: few enough for a processor's cache."""
+RUN: Final = 512
+"""Pixels that are summed in the precision of the scores."""
+FUSED_TYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
+"""Types of scores that a fused pass computes in float32."""
+CHANGED, UNCHANGED, IGNORED = 1, 0, 255
+LOG_FLOOR: Final = -100.0
+"""The least value of a logarithm, as in ``torch.nn.BCELoss``."""
+
+SUMS: Final = (
+    *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
+    *("prob_sq_sum", "prob_sq_changed_sum", "target_sq_sum", "changed"),
+)
+"""The columns of `TileSums.sums`."""
+COUNTS: Final = (
+    *("valid", "tp", "fp", "fn", "tn", "saturated_wrong"),
+    *("not_finite", "outside"),
+)
+"""The columns of `TileSums.counts`."""
+
+
+@dataclass(frozen=True)
+class TileSums:
+    """The sums of tiles; rows of one image add up to the image's.
+
+    Attributes:
+        sums: The columns named in `SUMS`; float64, ``(T, 8)``. ``changed`` is the sum
+            of the targets: whole for labels.
+        counts: The columns named in `COUNTS`; int64, ``(T, 8)``. ``not_finite`` and
+            ``outside`` count valid scores that are no numbers or outside [0, 1];
+            where there are any, the sums mean nothing.
+        terms: Sums over changed and over unchanged pixels of each term; float64,
+            ``(T, K, 2)``.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    terms: Tensor
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `tile_sums` was asked for."""
+
+    threshold: float
+    logits: bool
+    terms: tuple[TermFunction, ...]
+
+
+def together(parts: Sequence[TileSums]) -> TileSums:
+    """Rows of several calls as rows of one."""
+    return TileSums(
+        torch.cat([part.sums for part in parts]),
+        torch.cat([part.counts for part in parts]),
+        torch.cat([part.terms for part in parts]),
+    )
+
+
+def working_type(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The type in which a tile is computed: float64 scores keep theirs."""
+    wide = dtype is torch.float64 and device.type != "mps"
+    return torch.float64 if wide else torch.float32
+
+
+def wide(values: Tensor) -> torch.dtype:
+    """The type in which sums are carried on, where the device has it."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of each tile, carried on in float64 where the device has it.
+
+    Short runs are summed first, so that neither the number of threads nor the length
+    of a row changes how a number is rounded.
+    """
+    return _short_runs(values).to(wide(values)).sum(1)
+
+
+def _short_runs(values: Tensor) -> Tensor:
+    """The sums of short runs of each row; what is left over is a run of its own."""
+    runs = values.shape[1] // RUN * RUN
+    parts = values[:, :runs].reshape(len(values), runs // RUN, RUN).sum(2)
+    if runs == values.shape[1]:
+        return parts
+    return torch.cat([parts, values[:, runs:].sum(1, keepdim=True)], dim=1)
+
+
+def term_sums(
+    probs: Tensor, positive: Tensor, negative: Tensor, terms: Sequence[TermFunction]
+) -> Tensor:
+    """The sums of each term over changed and over unchanged pixels."""
+    if not terms:
+        return probs.new_zeros((len(probs), 0, 2), dtype=wide(probs))
+    pairs = [
+        torch.stack(
+            [
+                total(_weighed(term(probs, True), positive)),
+                total(_weighed(term(probs, False), negative)),
+            ]
+        )
+        for term in terms
+    ]
+    return torch.stack(pairs).permute(2, 0, 1)
+
+
+def _weighed(values: Tensor, weights: Tensor) -> Tensor:
+    """Values times weights; nothing where the weight is 0, whatever the value."""
+    return torch.where(weights > 0, values * weights, 0)
+
+
+def saturated_wrong(probs: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
+    """Pixels whose probability is exactly 0 or 1, and wrong."""
+    wrong = ((probs == 0) & (changed == 1)) | ((probs == 1) & (unchanged == 1))
+    return wrong.sum(1)

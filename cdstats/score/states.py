@@ -1,0 +1,186 @@
+"""What scoring keeps of each prediction, before it is decided what its numbers mean.
+
+States are small, add up and travel between processes: which pixels were scored where
+and in which order does not change a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.score.kernel import COUNTS, SUMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.pixel_terms import Term
+    from cdstats.core.score_records import Place
+    from cdstats.score.levels import StoredCounts
+
+PROBS, LOGITS = "probs", "logits"
+_OUTSIDE: Final = COUNTS.index("outside")
+
+
+@dataclass
+class Accumulated:
+    """What the tiles of one image add up to, in float64 and exact integers."""
+
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
+    counts: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
+    )
+    terms: NDArray[np.float64] | None = None
+
+    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
+        """Add one tile."""
+        self.sums += sums
+        self.counts += counts
+        self.terms = terms if self.terms is None else self.terms + terms
+
+
+@dataclass(slots=True)
+class Whole:
+    """What needed the whole image, its numbers taken in one way.
+
+    Attributes:
+        values: The values of losses that need sorted scores.
+        terms: The sums that need positions.
+    """
+
+    values: dict[Loss, float | None] = field(default_factory=dict)
+    terms: dict[Term, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PredictionState:
+    """One prediction, its pixels read.
+
+    Attributes:
+        place: Where it comes from.
+        size: Width and height, when they are known.
+        reason: Why it failed; empty when it did not.
+        dtype: The type of its stored numbers.
+        soft: Whether its targets are soft.
+        ignored: Pixels left out.
+        stored: Counts of each stored value, for integers and float16.
+        tiles: The sums of its tiles, for other floating numbers.
+        whole: What needed the whole image, by whether integers are taken as labels.
+        bins: Unchanged and changed pixels in equal bins of probability, when asked
+            for; int64, ``(2, BINS + 1)``.
+    """
+
+    place: Place
+    size: tuple[int, int] | None
+    reason: str = ""
+    dtype: str = ""
+    soft: bool = False
+    ignored: int = 0
+    stored: StoredCounts | None = None
+    tiles: Accumulated | None = None
+    whole: dict[bool, Whole] = field(default_factory=dict)
+    bins: NDArray[np.int64] | None = None
+
+    @property
+    def exceeds(self) -> bool | None:
+        """Whether a floating score is outside [0, 1]; None for integers."""
+        if self.tiles is not None:
+            return bool(self.tiles.counts[_OUTSIDE])
+        if self.stored is None or self.stored.dtype != "float16":
+            return None
+        values = self.stored.values
+        return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """Which scores are pooled.
+
+    Attributes:
+        model: The model.
+        dtype: The type of the stored numbers.
+        as_labels: Whether integers are taken as labels.
+        scores: `PROBS` or `LOGITS`.
+    """
+
+    model: str
+    dtype: str
+    as_labels: bool
+    scores: str
+
+
+class LevelPool:
+    """The added levels of many images.
+
+    Pools of like size are merged first, so that no level is sorted again for every
+    image that follows.
+
+    Example:
+        >>> from cdstats.core.histogram import LevelCounts
+        >>> pool = LevelPool()
+        >>> pool.add(LevelCounts.of(np.array([0.5]), np.array([0.5, 0.25])))
+        >>> pool.total.valid
+        3
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[LevelCounts] = []
+
+    def add(self, levels: LevelCounts) -> None:
+        """Add the levels of one image, or of another pool."""
+        self._parts.append(levels)
+        while len(self._parts) > 1 and (
+            self._parts[-2].values.size <= 2 * self._parts[-1].values.size
+        ):
+            self._merge_last()
+
+    def _merge_last(self) -> None:
+        last = self._parts.pop()
+        self._parts[-1] = self._parts[-1] + last
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._parts
+
+    @property
+    def total(self) -> LevelCounts:
+        """The levels of all; there must be some."""
+        while len(self._parts) > 1:
+            self._merge_last()
+        return self._parts[0]
+
+
+@dataclass
+class Outcome:
+    """The states of some predictions in their order, and their pooled levels.
+
+    Attributes:
+        states: A state for each prediction.
+        pools: The levels that losses of sorted scores need.
+    """
+
+    states: list[PredictionState] = field(default_factory=list)
+    pools: dict[PoolKey, LevelPool] = field(default_factory=dict)
+
+    def pool(self, key: PoolKey, levels: LevelCounts) -> None:
+        """Add levels to a pool."""
+        self.pools.setdefault(key, LevelPool()).add(levels)
+
+    def extend(self, other: Outcome) -> None:
+        """Add the predictions that follow."""
+        self.states += other.states
+        for key, pool in other.pools.items():
+            self.pool(key, pool.total)
+
+    def pooled(self, model: str, scores: str) -> Iterator[tuple[PoolKey, LevelPool]]:
+        """The pools of a model."""
+        for key, pool in self.pools.items():
+            if (key.model, key.scores) == (model, scores):
+                yield key, pool

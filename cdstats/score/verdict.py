@@ -1,0 +1,207 @@
+"""From the states of all predictions to what they are and the sums of each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdstats.core.catalogue import LevelValues, Reads, level_value
+from cdstats.core.errors import DataError
+from cdstats.core.histogram import LevelCounts
+from cdstats.core.sums import ImageSums
+from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.score.kinds import Kind, StoredKinds, wrong_values_text
+from cdstats.score.states import LOGITS, PROBS, LevelPool, Whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.pixel_terms import Term
+    from cdstats.core.score_records import Place
+    from cdstats.score.levels import StoredCounts
+    from cdstats.score.needs import Needs
+    from cdstats.score.states import Accumulated, Outcome, PredictionState
+
+_LABEL_COUNTS = ("tp", "fp", "fn", "tn", "saturated_wrong")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One prediction: its sums, or why it has none.
+
+    Attributes:
+        place: Where it comes from.
+        size: Width and height, when they are known.
+        sums: Its sums; None when it failed.
+        values: The values of losses that need levels.
+        reason: Why it failed.
+        histogram: Its pixels in equal bins of probability, if that was asked for.
+    """
+
+    place: Place
+    size: tuple[int, int] | None
+    sums: ImageSums | None
+    values: Mapping[Loss, float | None]
+    reason: str = ""
+    histogram: LevelCounts | None = None
+
+
+class Verdict:
+    """Decides what the predictions of a run are, and evaluates each.
+
+    Args:
+        outcome: The states of all predictions.
+        needs: What the losses of the run need.
+        kind: What the user says that the predictions are; None to find out.
+        threshold: A pixel is predicted changed when p is at least this.
+    """
+
+    def __init__(
+        self, outcome: Outcome, needs: Needs, kind: Kind | None, threshold: float
+    ) -> None:
+        self._outcome, self._needs = outcome, needs
+        self._kind, self._threshold = kind, threshold
+        self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
+        self._floating: defaultdict[str, set[str]] = defaultdict(set)
+        for state in outcome.states:
+            model = state.place.model
+            if state.tiles is not None or state.dtype == "float16":
+                self._floating[model].add(state.dtype)
+            if state.stored is not None and not state.reason:
+                self._kinds[model].add(state.stored)
+
+    @property
+    def types(self) -> set[str]:
+        """The types of all stored numbers."""
+        stored = (kinds.largest for kinds in self._kinds.values())
+        return set().union(*self._floating.values(), *stored)
+
+    @property
+    def any_hard(self) -> bool:
+        """Whether some predictions are labels."""
+        hard = any(kinds.any_hard for kinds in self._kinds.values())
+        return hard or self._kind is Kind.HARD
+
+    def kind_text(self, model: str) -> str:
+        """What the predictions of a model are, in words."""
+        return self._kinds[model].text(self._kind, self._floating[model])
+
+    def results(self) -> list[Scored]:
+        """The sums of every prediction, in the order of the rows.
+
+        Raises:
+            DataError: If what the predictions are is refused.
+            UsageError: If a loss needs logits and they are none.
+        """
+        self._needs.refuse_without_logits(self._kind)
+        for kinds in self._kinds.values():
+            kinds.check(self._kind)
+        self._refuse_outside()
+        return [self._result(state) for state in self._outcome.states]
+
+    def _refuse_outside(self) -> None:
+        """Refuse a run whose floating predictions are no probabilities.
+
+        Raises:
+            DataError: If the user did not say what they are.
+        """
+        found = [state.exceeds for state in self._outcome.states]
+        floating = [exceeds for exceeds in found if exceeds is not None]
+        if self._kind is None and any(floating):
+            raise DataError(
+                f"{sum(floating):,} of {len(floating):,} predictions exceed [0, 1]: "
+                "--kind logit? Nothing was scored"
+            )
+
+    def pooled_value(self, loss: Loss, model: str = "") -> float | None:
+        """The value of a loss of levels over all predictions of a model together."""
+        scores = LOGITS if loss.reads is Reads.LOGITS else PROBS
+        total = LevelPool()
+        for key, pool in self._outcome.pooled(model, scores):
+            if key.as_labels is self._reads_labels(model, key.dtype):
+                total.add(pool.total)
+        return None if total.is_empty else level_value(loss, total.total)
+
+    def _reads_labels(self, model: str, dtype: str) -> bool:
+        return self._kinds[model].reads_labels(dtype, self._kind)
+
+    def level_values(self, loss: Loss, scored: Iterable[Scored]) -> LevelValues | None:
+        """The values of a loss of levels for `evaluate`; None for other losses."""
+        if loss.entry.from_levels is None:
+            return None
+        rows = list(scored)
+        pooled = self.pooled_value(loss, rows[0].place.model) if rows else None
+        return LevelValues([one.values.get(loss) for one in rows], pooled)
+
+    def _result(self, state: PredictionState) -> Scored:
+        as_labels = self._reads_labels(state.place.model, state.dtype)
+        whole = state.whole.get(as_labels) or Whole()
+        sums, levels, reason = None, None, state.reason
+        if not reason:
+            try:
+                sums, levels = self._evaluate(state, whole.terms)
+            except DataError as error:
+                reason = str(error)
+        return Scored(state.place, state.size, sums, whole.values, reason, levels)
+
+    def _evaluate(
+        self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
+    ) -> tuple[ImageSums, LevelCounts | None]:
+        """The sums of a prediction, and its histogram if that was asked for."""
+        if state.stored is None:
+            tiles = self._tile_sums(state, state.tiles, extra)
+            bins = state.bins
+            return tiles, None if bins is None else LevelCounts.of_bins(*bins)
+        levels = self._levels(state.stored, state.place.model)
+        sums = levels.sums(
+            threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
+        )
+        binned = levels.binned() if self._needs.bins else None
+        return sums.with_terms(extra) if extra else sums, binned
+
+    def _tile_sums(
+        self,
+        state: PredictionState,
+        tiles: Accumulated | None,
+        extra: Mapping[Term, tuple[float, float]],
+    ) -> ImageSums:
+        if tiles is None:
+            raise DataError("holds no pixels")
+        counts = dict(zip(COUNTS, tiles.counts.tolist(), strict=True))
+        if counts["not_finite"] or counts["outside"]:
+            raise DataError(wrong_values_text(counts["not_finite"], counts["outside"]))
+        sums = dict(zip(SUMS, tiles.sums.tolist(), strict=True))
+        changed = sums.pop("changed")
+        found = [] if tiles.terms is None else tiles.terms.tolist()
+        terms = dict(zip(self._needs.terms, map(tuple, found), strict=bool(found)))
+        plain = {name: counts[name] for name in COUNTS[:6]}
+        if state.soft:
+            plain |= dict.fromkeys(_LABEL_COUNTS, 0)
+        return ImageSums(
+            changed=changed if state.soft else round(changed),
+            ignored=state.ignored,
+            terms={**terms, **extra},
+            **plain,
+            **sums,
+        )
+
+    def _levels(self, stored: StoredCounts, model: str) -> LevelCounts:
+        """The probabilities of stored values.
+
+        Raises:
+            DataError: If a value cannot be one.
+        """
+        scale = self._kinds[model].scale(stored, self._kind)
+        values = stored.values.astype(np.float64) / scale
+        pixels = stored.changed + stored.unchanged
+        wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)
+        if wrong.any() or outside.any():
+            bad = int(pixels[wrong].sum()), int(pixels[outside].sum())
+            raise DataError(wrong_values_text(*bad))
+        if self._kind is Kind.HARD and not np.isin(values, (0, 1)).all():
+            raise DataError("holds other values than 0 and 1; hard predictions do not")
+        return stored.levels(scale)
