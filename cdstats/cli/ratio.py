@@ -10,7 +10,7 @@ from cdstats.cli import options
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
 from cdstats.cli.outputs import By, Outputs, Sort
-from cdstats.cli.sources import check_source
+from cdstats.core.errors import UsageError
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 @app.command()
 def ratio(
-    paths: options.Paths = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Masks: files, folders, globs, patterns, @list.txt or -; "
+            "NAME=PATH names the dataset.",
+            metavar="[NAME=]PATH",
+            show_default=False,
+        ),
+    ] = None,
     changed: options.Changed = None,
     unchanged: options.Unchanged = None,
     ignore: options.Ignore = None,
@@ -68,22 +76,14 @@ def ratio(
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
     reference = known_reference(against)
     refuse_inputs([csv, summary], [*(paths or []), from_file, against])
-    for_masks = {
-        "--changed": changed,
-        "--unchanged": unchanged,
-        "--ignore": ignore,
-        "--preset": preset,
-        "--band": band,
-        "--split": split,
-        "--jobs": jobs,
-    }
-    check_source(paths, from_file, for_masks)
     if from_file is not None:
+        rules = (changed, unchanged, ignore, preset, band, split, jobs)
+        _refuse_with_from(paths, rules)
         result = ratio_from(from_file)
-    else:
+    elif paths:
         with progress_bar(quiet) as progress:
             result = count(
-                paths or [],
+                paths,
                 changed=changed,
                 unchanged=unchanged,
                 ignore=ignore,
@@ -94,12 +94,22 @@ def ratio(
                 strict=strict,
                 progress=progress,
             )
+    else:
+        raise UsageError("no masks named: give a PATH, or --from FILE.csv")
     show_messages(result.messages, result.images, quiet)
     written = outputs.write(result)
     outputs.print(result)
     differs = compare(result, reference, output_format) if reference else False
     done = written and not differs and not _has_failed(result, max_failed)
     raise typer.Exit(int(not done))
+
+
+def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> None:
+    if paths or any(rule is not None for rule in rules):
+        raise UsageError(
+            "--from reads rows that are counted already; leave out PATH, rules, "
+            "--band, --split and --jobs"
+        )
 
 
 def _has_failed(result: RatioResult, max_failed: int) -> bool:

@@ -115,7 +115,8 @@ def _other_size(path: Path, kind: str | None, head: bytes) -> tuple[int, int] | 
         width, height = (int.from_bytes(p, "little", signed=True) for p in parts)
         return abs(width), abs(height)
     if kind == "TIFF":
-        from cdstats.io.rasters import tiff_size
+        from cdstats.io.masks import open_masks
 
-        return tiff_size(path)
+        image = open_masks(str(path), "", 1)[0]
+        return image.width, image.height
     return None
