@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -71,7 +72,7 @@ def _text(
     version: str,
 ) -> str:
     if output is Format.JSON:
-        data = tables.plain_lists(lists)
+        data = {name: [asdict(row) for row in rows] for name, rows in lists.items()}
         return tables.json_text({**data, "not_checked": list(not_checked)})
     found = lists["findings"]
     every = _finding_columns()

@@ -52,12 +52,9 @@ def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
 
 def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
     """Lists of records as one JSON object in full precision; undefined is ``null``."""
-    return json_text(plain_lists(lists))
-
-
-def plain_lists(lists: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
-    """Lists of records as plain data."""
-    return {name: [asdict(record) for record in rows] for name, rows in lists.items()}
+    return json_text(
+        {name: [asdict(record) for record in rows] for name, rows in lists.items()}
+    )
 
 
 def json_text(data: Mapping[str, Any]) -> str:
