@@ -343,3 +343,25 @@ def test_counts_that_do_not_fill_the_image_are_a_mistake(pixels: int) -> None:
 def test_masked_and_half_transparent_pixels_fill_the_image_too() -> None:
     counts = ValueCounts({0: 1}, masked=2, half_transparent=3)
     assert MaskCounts(3, 2, counts).counts.pixels == 6
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint16", "float32"])
+@pytest.mark.parametrize("longest", [1, 2, 40, 400], ids=lambda n: f"runs to {n}")
+def test_runs_of_any_length_are_counted_as_numpy_counts(
+    dtype: str, longest: int
+) -> None:
+    random = np.random.default_rng(longest)
+    values = random.integers(0, 2 if dtype == "bool" else 250, 300)
+    pixels = np.repeat(values, random.integers(1, longest + 1, 300)).astype(dtype)
+    found, counts = np.unique(pixels, return_counts=True)
+    expected = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    assert count_values(pixels) == {int(v): n for v, n in expected.items()}
+
+
+@pytest.mark.parametrize("size", [1 << 19, (1 << 19) + 1], ids=["even", "odd"])
+def test_noise_of_many_bytes_is_counted_exactly(size: int) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, size).astype(np.uint8)
+    expected = np.bincount(pixels, minlength=256)
+    assert count_values(pixels) == dict(enumerate(expected.tolist()))
+    strided = count_values(np.repeat(pixels, 2)[::2])
+    assert strided == dict(enumerate(expected.tolist()))

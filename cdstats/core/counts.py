@@ -26,6 +26,8 @@ NAN: Final = "nan"
 MAX_DISTINCT: Final = 65_536
 """More distinct values than this, and no rule given, means that it is no mask."""
 _SAMPLE: Final = 4 * MAX_DISTINCT
+_SHORT_RUN: Final = 16
+"""Pixels of a run on average below which counting runs does not pay."""
 
 
 class TooManyValuesError(ValueError):
@@ -147,8 +149,9 @@ def add_values(
 def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
     """Count how often each value occurs in an array.
 
-    Two comparisons settle a mask of two values; only what holds more is counted value
-    by value.
+    A mask is made of long runs of one value, so counting its runs settles it, whatever
+    it holds; two comparisons settle noise of two values, and only what holds more is
+    counted value by value.
 
     Args:
         pixels: Boolean, integer or floating values of any shape. Floating values that
@@ -172,9 +175,7 @@ def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
     flat = pixels.reshape(-1)
     if flat.size == 0:
         return {}
-    found = _count_two(flat)
-    if found is None:
-        found = _count_all(flat)
+    found = _count_runs(flat) or _count_two(flat) or _count_all(flat)
     named = {_plain(value): count for value, count in found.items()}
     return {value: named[value] for value in sorted(named, key=value_order)}
 
@@ -278,6 +279,28 @@ def colour_value(colour: str) -> Value:
     return int(red, 16) if red == green == blue else colour
 
 
+def _count_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
+    """Counts of an array that is made of runs, or None where they are too short."""
+    breaks = flat[1:] != flat[:-1]
+    if int(np.count_nonzero(breaks)) > flat.size // _SHORT_RUN:
+        return None
+    inner = breaks.nonzero()[0]
+    ends = np.empty(inner.size + 1, np.int64)
+    ends[:-1], ends[-1] = inner, flat.size - 1
+    lengths = ends.copy()
+    lengths[1:] -= ends[:-1]
+    lengths[0] += 1
+    values = place = flat[ends]
+    if flat.dtype != np.uint8:
+        values, place = np.unique(values, return_inverse=True)
+    # As weights, lengths are floats: exact, for an array holds fewer than 2^53 pixels.
+    pixels = np.bincount(place, weights=lengths).astype(np.int64)
+    if flat.dtype == np.uint8:
+        values = np.flatnonzero(pixels).astype(np.uint8)
+        pixels = pixels[values]
+    return dict(zip(values, pixels.tolist(), strict=True))
+
+
 def _count_two(flat: NDArray[Any]) -> dict[Any, int] | None:
     """Counts of an array of at most two values, or None if it holds more."""
     first = flat[0]
@@ -293,6 +316,8 @@ def _count_two(flat: NDArray[Any]) -> dict[Any, int] | None:
 
 
 def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
+    if flat.dtype == np.uint8 and flat.size > _SAMPLE:
+        return _count_pairs(flat)
     if flat.dtype in (np.uint8, np.uint16):
         histogram = np.bincount(flat)
         return {value: int(histogram[value]) for value in np.flatnonzero(histogram)}
@@ -303,6 +328,17 @@ def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
     if values.size > MAX_DISTINCT:
         raise TooManyValuesError
     return {value: int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def _count_pairs(flat: NDArray[np.uint8]) -> dict[Any, int]:
+    """Counts of bytes, two at a time: counting converts each number it counts."""
+    even = np.ascontiguousarray(flat[: flat.size // 2 * 2])
+    pairs = np.bincount(even.view(np.uint16), minlength=1 << 16).reshape(256, 256)
+    histogram = pairs.sum(0) + pairs.sum(1)
+    if flat.size % 2:
+        histogram[flat[-1]] += 1
+    held = np.flatnonzero(histogram).astype(np.uint8)
+    return dict(zip(held, histogram[held].tolist(), strict=True))
 
 
 def _plain(value: np.generic) -> Value:

@@ -1,45 +1,47 @@
-"""Palettes: grey ones are expanded to their grey values, others keep their indices."""
+"""Palettes: grey ones are expanded to their grey values, others keep their indices.
+
+A palette is the bytes of its colours: red, green and blue of each index.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
+_EVERY_GREY: Final = bytes(range(256))
 
 
-def is_grey(colours: Sequence[Colour]) -> bool:
-    """Whether every colour of a palette is a grey.
+def greys(palette: bytes) -> bytes | None:
+    """The grey of each index, or None where a colour is no grey.
 
     Example:
-        >>> is_grey([(0, 0, 0), (255, 255, 255)]), is_grey([(255, 0, 0)])
-        (True, False)
+        >>> greys(bytes([7, 7, 7, 65, 65, 65])) == bytes([7, 65])
+        True
     """
-    return all(red == green == blue for red, green, blue in colours)
+    red, green, blue = palette[::3], palette[1::3], palette[2::3]
+    return red if red == green == blue else None
 
 
-def expand(indices: NDArray[Any], colours: Sequence[Colour]) -> NDArray[Any]:
+def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
     """The grey value of each index of a grey palette, the index of any other.
 
     Raises:
         DataError: If an index has no colour.
     """
-    check_indices(indices, len(colours))
-    if not is_grey(colours):
+    check_indices(indices, len(palette) // 3)
+    grey = greys(palette)
+    if grey is None or _EVERY_GREY.startswith(grey):
         return indices
-    table = np.array([red for red, _, _ in colours], dtype=np.uint8)
-    if np.array_equal(table, np.arange(len(table))):
-        return indices
-    grey: NDArray[Any] = table[indices]
-    return grey
+    expanded: NDArray[Any] = np.frombuffer(grey, np.uint8)[indices]
+    return expanded
 
 
 def check_indices(indices: NDArray[Any], colours: int) -> None:
@@ -55,8 +57,9 @@ def check_indices(indices: NDArray[Any], colours: int) -> None:
         )
 
 
-def names(colours: Sequence[Colour]) -> Mapping[int, str] | None:
+def names(palette: bytes) -> Mapping[int, str] | None:
     """The ``"#rrggbb"`` of each index, or None for a grey palette."""
-    if is_grey(colours):
+    if greys(palette) is not None:
         return None
-    return {i: f"#{r:02x}{g:02x}{b:02x}" for i, (r, g, b) in enumerate(colours)}
+    colours = (palette[at : at + 3] for at in range(0, len(palette) - 2, 3))
+    return {index: f"#{colour.hex()}" for index, colour in enumerate(colours)}

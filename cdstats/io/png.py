@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
@@ -24,7 +24,7 @@ class PngHeader:
         height: Rows.
         depth: Bits of a sample.
         colour: Colour type of the PNG specification.
-        palette: Red, green and blue of each index.
+        palette: Red, green and blue of each index, one after the other.
         transparency: The ``tRNS`` chunk: alpha of each index, or the transparent grey
             or colour as 16-bit numbers.
     """
@@ -33,7 +33,7 @@ class PngHeader:
     height: int
     depth: int
     colour: int
-    palette: list[tuple[int, int, int]] = field(default_factory=list)
+    palette: bytes = b""
     transparency: bytes = b""
 
     @property
@@ -123,6 +123,6 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
         height=int.from_bytes(data[4:8]),
         depth=data[8],
         colour=data[9],
-        palette=[(*table[at : at + 3],) for at in range(0, len(table) - 2, 3)],
+        palette=table[: len(table) // 3 * 3],
         transparency=found.get(b"tRNS", b""),
     )

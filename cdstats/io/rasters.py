@@ -19,7 +19,7 @@ import numpy as np
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.palettes import Colour, expand, is_grey, names
+from cdstats.io.palettes import expand, greys, names
 from cdstats.io.tiff import check_tiff
 
 if TYPE_CHECKING:
@@ -217,17 +217,17 @@ class _Layout:
         self.colours = _palette(dataset, self.bands[0])
 
 
-def _palette(dataset: DatasetReader, band: int) -> list[Colour]:
+def _palette(dataset: DatasetReader, band: int) -> bytes:
     """The colours of a band; none for a 1-bit TIFF, whose palette a reader adds."""
     one_bit = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
     white = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     if dataset.driver == "PNG" or (dataset.driver == "GTiff" and (one_bit or white)):
-        return []
+        return b""
     try:
         table = dataset.colormap(band)
     except ValueError:
-        return []
-    return [tuple(table[i][:3]) for i in sorted(table)]
+        return b""
+    return b"".join(bytes(table[index][:3]) for index in sorted(table))
 
 
 def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
@@ -238,9 +238,10 @@ def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
     if math.isnan(nodata):
         return NAN
     value = int(nodata) if float(nodata).is_integer() else float(nodata)
-    if is_grey(layout.colours) and value in range(len(layout.colours)):
+    grey = greys(layout.colours)
+    if grey is not None and value in range(len(grey)):
         # The values are expanded to greys, so this one is too.
-        return layout.colours[int(value)][0]
+        return grey[int(value)]
     return value
 
 
