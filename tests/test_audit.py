@@ -455,6 +455,16 @@ def test_the_screen_is_the_golden_one_and_fits_80_columns(
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_screen_of_the_readme_is_part_of_the_golden_one() -> None:
+    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    _, _, after = readme.partition("`cdstats audit sample_masks/CDD` prints")
+    shown = after.split("```")[1].splitlines()[1:]
+    golden = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
+    printed = {line.rstrip() for line in golden.splitlines()}
+    assert len(shown) > 20
+    assert [line for line in shown if line not in printed] == []
+
+
 @pytest.mark.parametrize(
     ("fail_on", "checks", "code"),
     [

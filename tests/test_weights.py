@@ -21,12 +21,12 @@ from typer.testing import CliRunner, Result
 import cdstats
 from cdstats.cli import app
 from cdstats.core.counts import PixelCounts
+from cdstats.core.recommendation import recommend
 from cdstats.core.records import ImageRecord, columns
 from cdstats.core.weights import (
     PIXEL_SCHEMES,
     Scheme,
     Tally,
-    recommend,
     sampling_weights,
     schemes,
     tally,
@@ -393,3 +393,11 @@ def test_the_library_and_the_command_agree() -> None:
 def test_the_library_refuses_two_sources(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="from_file"):
         cdstats.weights(**arguments)
+
+
+def test_the_lines_of_the_readme_are_those_of_the_sample_masks() -> None:
+    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    printed = weights(SAMPLES / "CDD", "--format", "torch").stdout.splitlines()
+    losses = [line for line in printed if line.startswith(("bce =", "ce ="))]
+    assert len(losses) == 2
+    assert [line for line in losses if line not in readme.splitlines()] == []

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdstats.core.weights import Recommendation, Scheme
+    from cdstats.core.recommendation import Recommendation
+    from cdstats.core.weights import Scheme
 
 
 @dataclass(frozen=True, slots=True)

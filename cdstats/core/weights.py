@@ -1,4 +1,4 @@
-"""Class weights that follow from pixel counts: named schemes, and one to start with.
+"""Class weights that follow from pixel counts: the named schemes.
 
 Every scheme gives two numbers, for unchanged and changed pixels. A weight that is not
 defined, because a class is absent, is None.
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 EFFECTIVE_BASE: Final = 0.9999
 """The base b of the effective number; the largest that its paper tries."""
-NEARLY_EVEN: Final = 2.0
-"""Imbalance ratio up to which no weight is recommended."""
 _SAME: Final = 0.01
 """Two weights that differ by less than this share weigh nothing."""
 _Pair = tuple[float | None, float | None]
@@ -79,21 +77,6 @@ class Scheme:
     formula: str
     source: str
     remark: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """The weights to start with.
-
-    Attributes:
-        pos_weight: For one channel; None when no weight is defined.
-        weight: For two channels, unchanged first.
-        text: The recommendation and its reason in a sentence.
-    """
-
-    pos_weight: float | None
-    weight: tuple[float, float] | None
-    text: str
 
 
 def tally(rows: Iterable[ImageRecord]) -> Tally:
@@ -303,33 +286,3 @@ def check_scheme(name: str, *, pasted: bool = True) -> str:
             f"no scheme {name!r} weighs pixels; there are {', '.join(PIXEL_SCHEMES)}"
         )
     return name
-
-
-def recommend(counts: Tally) -> Recommendation:
-    """The weights to start with: none for nearly even classes, else the square root.
-
-    A weight w on changed pixels moves the point from which a pixel is called changed
-    to a true probability of 1 / (1 + w). The full ratio n0 / n1 moves it to the share
-    of changed pixels itself; its square root lies half way on the scale of log odds.
-
-    Example:
-        >>> recommend(Tally(1, 0, changed=10, unchanged=90)).pos_weight
-        3.0
-    """
-    ratio = imbalance.pos_weight(counts.changed, counts.unchanged)
-    if not ratio:
-        absent = "changed" if counts.unchanged else "unchanged"
-        reason = f"no pixel is {absent}" if counts.valid else "no pixel is valid"
-        return Recommendation(None, None, f"none: {reason}, so no weight is defined")
-    share = 100 * counts.changed / counts.valid
-    if 1 / NEARLY_EVEN <= ratio <= NEARLY_EVEN:
-        text = f"no weights: {share:.3g} % of the valid pixels are changed, nearly even"
-        return Recommendation(1.0, (1.0, 1.0), text)
-    root = math.sqrt(ratio)
-    text = (
-        f"pos_weight {root:.4g}, or weight=[1, {root:.4g}] for two channels: the "
-        f"square root of unchanged / changed = {ratio:.4g}; the full ratio would call "
-        f"a pixel changed from a probability of {100 / (1 + ratio):.3g} % on, the "
-        f"root does from {100 / (1 + root):.3g} % on"
-    )
-    return Recommendation(root, (1.0, root), text)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from cdstats.core import imbalance
 from cdstats.core.errors import DataError
+from cdstats.core.recommendation import recommend
 from cdstats.core.records import ALL
 from cdstats.core.weight_records import DatasetWeights, SamplingWeight
-from cdstats.core.weights import Tally, recommend, sampling_weights, schemes, tally
+from cdstats.core.weights import Tally, sampling_weights, schemes, tally
 from cdstats.io.naming import usual_split
 from cdstats.scan.ratio import ratio
 from cdstats.scan.saved import ratio_from
