@@ -101,4 +101,4 @@ def _bar(ratio: float | None, most: float) -> str:
     """The ratio on a scale of logarithms, the longest bar for the largest."""
     if ratio is None or ratio <= 1 or most <= 1:
         return ""
-    return "█" * max(1, round(_BAR * math.log(ratio) / math.log(most)))
+    return "█" * round(_BAR * math.log(ratio) / math.log(most))
