@@ -182,7 +182,7 @@ def test_a_failed_file_is_read_again(
         return count_file(task, **options)  # type: ignore[arg-type]
 
     ratio(masks, "--cache", cache)
-    monkeypatch.setattr("cdstats.scan.states.count_file", watched)
+    monkeypatch.setattr("cdstats.scan.states.count_or_divide", watched)
     ratio(masks, "--cache", cache, "--jobs", "1")
     assert read == ["bad.png"]
 
@@ -314,7 +314,7 @@ def test_an_interrupted_run_keeps_what_it_counted(
         return count_file(task, **options)  # type: ignore[arg-type]
 
     folder = write_masks(tmp_path / "m", 20)
-    monkeypatch.setattr("cdstats.scan.states.count_file", ended)
+    monkeypatch.setattr("cdstats.scan.states.count_or_divide", ended)
     assert ratio(folder, "--cache", cache, "--jobs", "1").code == 130
     assert finished(cache) == 7
 

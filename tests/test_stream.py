@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -19,12 +19,14 @@ from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order, summaries
 from cdstats.core.rules import RuleChoice, choose_rule
-from cdstats.engine.choice import Engine
 from cdstats.io.counting import Task
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet
 from cdstats.scan.cache import Cache
 from cdstats.scan.states import Stamp, State
 from cdstats.scan.stream import Stream
+
+if TYPE_CHECKING:
+    from cdstats.engine.choice import Engine
 
 GIVEN = choose_rule(changed="255", unchanged="0")
 FOUND = choose_rule()
