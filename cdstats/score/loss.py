@@ -132,7 +132,7 @@ def loss(
     reader = PairReader(targets, _channels(meaning))
     _read_all(reader, pairs.pairs, scorer, strict, progress)
     verdict = Verdict(scorer.outcome(), needs, meaning, threshold)
-    scored = verdict.results()
+    scored = reader.in_order(verdict.results())
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
     run = _gather(scored, verdict, chosen, prior, targets)
     if strict and run.failed:
