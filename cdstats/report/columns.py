@@ -102,9 +102,12 @@ def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a recor
 
 
 def column_value(record: Record, name: str) -> Any:  # noqa: ANN401 - any column
-    """The value of a column: what a record knows, or one of its further losses."""
-    losses: Mapping[str, float | None] = getattr(record, "losses", {})
-    return losses[name] if name in losses else getattr(record, name, None)
+    """The value of a column: what a record knows, or one of its further columns."""
+    for further in ("losses", "further"):
+        values: Mapping[str, Any] = getattr(record, further, {})
+        if name in values:
+            return values[name]
+    return getattr(record, name, None)
 
 
 def printable(text: str) -> str:

@@ -36,6 +36,7 @@ from cdstats.score.results import (
     choose_losses,
     one_class_bce,
 )
+from cdstats.score.same_images import refuse_different_masks
 from cdstats.score.scorer import Scorer
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
@@ -70,6 +71,7 @@ def loss(
     split: str | None = None,
     strict: bool = False,
     histograms: bool = False,
+    paired: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
@@ -96,6 +98,8 @@ def loss(
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
+        paired: Refuse models that lack a mask which another has, before a pixel is
+            read.
         progress: Called with images done and pixels so far.
 
     Returns:
@@ -119,6 +123,8 @@ def loss(
     pairs = find_pairs(
         [str(text) for text in texts], str(target), split=split, preset=choice.preset
     )
+    if paired:
+        refuse_different_masks(pairs.pairs)
     band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
     targets = choose_targets(list(files), choice, band)
