@@ -22,6 +22,7 @@ from cdstats.score.compare import compare_from
 from cdstats.score.measures import choose_measures, measure_model
 from cdstats.score.results import choose_losses
 from cdstats.score.saved import result_of_rows
+from cdstats.score.ties import precision_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,35 @@ def test_curves_of_bytes_in_bins_are_those_of_sorted_pixels(
     expected, threshold = brute_f1(p, y)
     assert float(f1) == pytest.approx(expected, abs=1e-15)
     assert levels.values[int(place)] == math.floor(threshold * BINS) / BINS
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40).filter(
+        lambda found: any(changed for _, changed in found)
+    ),
+    st.sampled_from([1, 4, BINS]),
+)
+def test_average_precision_without_bins_is_as_near_as_it_says(
+    found: list[tuple[float, bool]], bins: int
+) -> None:
+    p = np.array([value for value, _ in found])
+    y = np.array([changed for _, changed in found]).astype(int)
+    place = np.floor(p * bins).astype(int)
+    changed, unchanged = (
+        np.bincount(place[y == label], minlength=bins + 1).astype(float)
+        for label in (1, 0)
+    )
+    tied = float(average_precision(changed, unchanged))
+    within = precision_within(changed, unchanged)
+    assert abs(tied - sorted_average_precision(p, y)) <= within + 1e-12
+    # The two ends: every pixel apart, changed pixels first or last in their bin.
+    ends = [
+        sorted_average_precision(np.argsort(np.argsort(place * 4 + sign * y)), y)
+        for sign in (1, -1)
+    ]
+    reach = max(abs(end - tied) for end in ends)
+    assert within == pytest.approx(reach, abs=1e-9)
 
 
 def test_every_byte_has_a_bin_of_its_own() -> None:
@@ -431,7 +461,7 @@ def test_a_mask_that_no_model_predicted_is_no_difference(few: Path) -> None:
     for model in ("a", "b"):
         (few / f"runs/{model}/3.npy").unlink()
     run = of_few(few, resamples=20)
-    assert (run.models[0].images, run.models[0].left_out, run.failed) == (5, 0, 1)
+    assert (run.models[0].images, run.models[0].left_out, run.failed) == (5, 0, 2)
 
 
 def test_one_model_is_not_compared(few: Path) -> None:
@@ -518,7 +548,7 @@ def test_frames_have_a_column_for_each_measure(few: Path) -> None:
     table = run.frame()
     assert list(table["model"]) == ["a", "b"]
     assert table["f1_pooled_low"].isna().tolist() == [True, False]
-    assert list(run.differing_frame().columns[-2:]) == ["a", "b"]
+    assert list(run.differing_frame().columns[-2:]) == ["value[a]", "value[b]"]
     assert len(run.image_frame()) == 12
 
 

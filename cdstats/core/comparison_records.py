@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
+"""What a measure has beside its value, as columns ``NAME_PART``."""
+
+
+class ImageMeasure(Enum):
+    """Measures of one image, by which the images where models differ are found."""
+
+    F1 = "f1"
+    IOU = "iou"
+    BCE = "bce_mean"
+    CLASS_MEAN = "class_mean_bce"
+    BALANCED = "balanced_ce_mean"
+
+
+BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
+"""What images are ordered by when nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,8 @@ class ComparedModel:
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
         best_threshold_in_sample: The threshold of the highest F1 on these images.
+        average_precision_within: How far average precision may be from its value
+            without bins of 1/1024; maps of at most 8 bits lose nothing.
         kind: What its predictions are.
         rule: The rule that labelled the masks.
         resamples: Resamples of the images.
@@ -75,6 +96,7 @@ class ComparedModel:
     unchanged: float
     ignored: int
     best_threshold_in_sample: float | None
+    average_precision_within: float | None
     kind: str
     rule: str
     resamples: int
@@ -121,5 +143,5 @@ class DifferingImage:
 
     @property
     def further(self) -> dict[str, Any]:
-        """The columns of the models."""
-        return dict(self.values)
+        """The columns of the models, ``value[MODEL]``."""
+        return {f"value[{model}]": value for model, value in self.values.items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from cdstats.core.comparison_records import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
 from cdstats.score.bootstrap import Resampling
-from cdstats.score.comparison import BY_DEFAULT, ImageMeasure, compare_run
+from cdstats.score.comparison import compare_run
 from cdstats.score.loss import loss
 from cdstats.score.results import choose_losses
+from cdstats.score.same_images import check_pairs
 from cdstats.score.saved import loss_from
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ def compare(
         band=band,
         split=split,
         histograms=True,
-        paired=not common,
+        check=partial(check_pairs, baseline=baseline, common=common),
         progress=progress,
     )
     further = choose_losses(losses, beta, logits=kind == "logit")

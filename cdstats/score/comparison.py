@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import Level, Message
 from cdstats.core.sums import SumsTable
-from cdstats.score.bootstrap import FEW_IMAGES, Resampling, resampled
-from cdstats.score.measures import AP, choose_measures, measure_model
-from cdstats.score.same_images import shared_images
+from cdstats.score.bootstrap import Resampling, resampled
+from cdstats.score.cautions import cautions
+from cdstats.score.measures import choose_measures, measure_model
+from cdstats.score.results import choose_losses
+from cdstats.score.same_images import order_models, shared_images
 from cdstats.score.saved import result_of_rows
 
 if TYPE_CHECKING:
@@ -21,25 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss
+    from cdstats.core.comparison_records import ImageMeasure
+    from cdstats.core.messages import Message
     from cdstats.core.score_records import ScoreRecord
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
     from cdstats.score.same_images import ImageKey, SharedImages
 
 _BASIC: Final = 3
-
-
-class ImageMeasure(Enum):
-    """Measures of one image, by which the images where models differ are found."""
-
-    F1 = "f1"
-    IOU = "iou"
-    BCE = "bce_mean"
-    CLASS_MEAN = "class_mean_bce"
-    BALANCED = "balanced_ce_mean"
-
-
-BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
 
 
 @dataclass(frozen=True)
@@ -51,18 +39,21 @@ class Comparison:
             first.
         measures: The names of the measures.
         losses: Those of them that are losses, of which less is better.
+        asked: The first measure of each loss that was asked for.
         differing: For each measure of images every image compared, those on which
             models differ most first.
         images: The rows of `cdstats.loss`, failed ones included.
         resampling: How the intervals were made.
         device: The device that computed.
         messages: Notes, warnings and errors.
-        failed: Images that no model scored.
+        failed: Predictions that failed, masks without one included; of images that are
+            compared in common, those alone that have a prediction.
     """
 
     models: tuple[ComparedModel, ...]
     measures: tuple[str, ...]
     losses: frozenset[str]
+    asked: tuple[str, ...]
     differing: tuple[DifferingImage, ...]
     images: tuple[ScoreRecord, ...]
     resampling: Resampling
@@ -117,42 +108,58 @@ def compare_run(
         DataError: If models differ in the images or pixels that they score.
     """
     shared = shared_images(run.images, common=common)
-    order = _order(list(shared.rows), baseline)
-    named = _named(losses, run.images)
+    order = order_models(list(shared.rows), baseline)
+    named = _names(_held(losses, run.images))
     models = [_measure(model, run, shared, named) for model in order]
     soft = any(isinstance(row.changed, float) for row in run.images)
     measures = choose_measures(named, soft=soft, curves=any(m.bins for m in models))
-    messages = (*run.messages, *_messages(run, shared, models, soft))
+    messages = (*run.messages, *cautions(run, shared.left_out, models, soft))
     return Comparison(
         tuple(_records(run, shared, models, measures, how)),
         tuple(measure.name for measure in measures),
         frozenset(one.name for one in measures if not one.higher_is_better),
+        _asked(measures, losses),
         tuple(one for measure in by for one in _differing(run, shared, order, measure)),
         run.images,
         how,
         run.device,
         messages,
-        shared.failed,
+        sum(
+            row.status == "failed" and not (common and not row.pred)
+            for row in run.images
+        ),
     )
 
 
-def _order(models: list[str], baseline: str | None) -> list[str]:
-    """The models, the one that the others are compared with first."""
-    if baseline is None:
-        return models
-    if baseline not in models:
-        raise UsageError(
-            f"--baseline {baseline}: is no model; there are {', '.join(models)}"
-        )
-    return [baseline, *(model for model in models if model != baseline)]
+def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
+    """The names of all measures that a comparison may have.
+
+    Raises:
+        UsageError: If a loss or β is not understood.
+    """
+    chosen = choose_losses(losses, beta, logits=True)
+    measures = choose_measures(_names(chosen), soft=False, curves=True)
+    return tuple(measure.name for measure in measures)
 
 
-def _named(losses: Sequence[Loss], rows: Sequence[ScoreRecord]) -> dict[str, Loss]:
-    """The losses that the rows hold, by the names that begin their columns."""
+def _asked(measures: Sequence[Measure], losses: Sequence[Loss]) -> tuple[str, ...]:
+    first: dict[Loss, str] = {}
+    for measure in measures:
+        if measure.loss is not None and measure.loss not in losses[:_BASIC]:
+            first.setdefault(measure.loss, measure.name)
+    return tuple(first.values())
+
+
+def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
+    """Losses by the names that begin their columns."""
     basic = {one.name: one for one in losses[:_BASIC]}
-    held = dict.fromkeys(name for row in rows for name in row.losses)
-    further = {one.label: one for one in losses[_BASIC:] if one.column in held}
-    return {**basic, **further}
+    return {**basic, **{one.label: one for one in losses[_BASIC:]}}
+
+
+def _held(losses: Sequence[Loss], rows: Sequence[ScoreRecord]) -> list[Loss]:
+    """The losses that the rows hold: soft targets do not have all of them."""
+    columns = {name for row in rows for name in row.losses}
+    return [*losses[:_BASIC], *(o for o in losses[_BASIC:] if o.column in columns)]
 
 
 def _measure(
@@ -213,6 +220,7 @@ def _records(
                 unchanged=sum(row.unchanged or 0 for row in rows),
                 ignored=sum(row.ignored or 0 for row in rows),
                 best_threshold_in_sample=model.best_threshold,
+                average_precision_within=model.precision_within,
                 kind=datasets[model.model].kind,
                 rule=datasets[model.model].rule,
                 resamples=how.resamples,
@@ -255,39 +263,3 @@ def _image(
     spread = known[high] - known[low] if len(known) > 1 else None
     split = rows[models[0]].split
     return DifferingImage(key[0], key[1], split, measure, spread, low, high, values)
-
-
-def _messages(
-    run: LossRun, shared: SharedImages, models: Sequence[Measured], soft: bool
-) -> list[Message]:
-    """What makes the numbers misleading."""
-    images = models[0].images
-    found = []
-    if shared.left_out:
-        text = f"{shared.left_out:,} images that some model lacks are left out"
-        found.append(Message(Level.WARNING, text))
-    if not images:
-        text = "no image has a valid pixel: nothing is defined"
-        found.append(Message(Level.ERROR, text))
-    elif images < FEW_IMAGES:
-        text = "intervals of so few images are unreliable, and too narrow"
-        if images == 1:
-            text = "one image has no interval"
-        found.append(Message(Level.WARNING, f"{images:,} images compared: {text}"))
-    lacking = _without_curves(run, models, soft)
-    if images and lacking:
-        found.append(Message(Level.NOTE, lacking))
-    return found
-
-
-def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str:
-    """Why average precision and best thresholds are not defined; empty if they are."""
-    what = "average precision and best threshold"
-    if soft:
-        return f"soft targets: {what} need labels, as do all metrics"
-    if not run.histograms:
-        return f"{what} need probabilities: compare with --pred and --target"
-    labels = ", ".join(one.model for one in models if AP not in one.values)
-    if not labels:
-        return ""
-    return f"{labels}: labels have one threshold, so {what} are not defined"

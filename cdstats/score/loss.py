@@ -36,7 +36,6 @@ from cdstats.score.results import (
     choose_losses,
     one_class_bce,
 )
-from cdstats.score.same_images import refuse_different_masks
 from cdstats.score.scorer import Scorer
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
@@ -71,7 +70,7 @@ def loss(
     split: str | None = None,
     strict: bool = False,
     histograms: bool = False,
-    paired: bool = False,
+    check: Callable[[Sequence[FilePair]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
@@ -98,8 +97,8 @@ def loss(
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
-        paired: Refuse models that lack a mask which another has, before a pixel is
-            read.
+        check: Called with the pairs that were found, before a pixel is read; what it
+            raises ends the run.
         progress: Called with images done and pixels so far.
 
     Returns:
@@ -123,8 +122,8 @@ def loss(
     pairs = find_pairs(
         [str(text) for text in texts], str(target), split=split, preset=choice.preset
     )
-    if paired:
-        refuse_different_masks(pairs.pairs)
+    if check:
+        check(pairs.pairs)
     band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
     targets = choose_targets(list(files), choice, band)

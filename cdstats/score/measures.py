@@ -18,6 +18,7 @@ from cdstats.core.curves import average_precision, best_f1
 from cdstats.core.histogram import BINS
 from cdstats.core.metrics import ChangeMetrics
 from cdstats.core.sums import PLAIN, SumsTable, quotient
+from cdstats.score.ties import precision_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,8 @@ class Measured:
         bins: Pixels of each class of each image in equal bins of probability; empty
             where there are none.
         best_threshold: The threshold of the highest F1.
+        precision_within: How far average precision may be from what it is without
+            bins.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Measured:
     columns: Mapping[str, Floats]
     bins: Mapping[str, Floats]
     best_threshold: float | None
+    precision_within: float | None
 
     @property
     def images(self) -> int:
@@ -214,13 +218,15 @@ def measure_model(
         values |= {f"{name}_{field}": getattr(result, field) for field in _means(loss)}
         if _is_pooled(loss):
             values[_pooled_name(name)] = result.pooled
-    bins, threshold = _bins(levels), None
+    bins, threshold, within = _bins(levels), None, None
     if bins:
         whole = {name: counts.sum(0) for name, counts in bins.items()}
         values |= {name: _number(of(whole)) for name, of in _CURVES.items()}
         _, place = best_f1(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
-        threshold = None if values[BEST_F1] is None else float(place) / BINS
-    return Measured(model, values, columns, bins, threshold)
+        if values[AP] is not None:
+            threshold = float(place) / BINS
+            within = precision_within(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
+    return Measured(model, values, columns, bins, threshold, within)
 
 
 def _metric_values(rows: Sequence[ScoreRecord]) -> dict[str, float | None]:

@@ -32,32 +32,53 @@ class SharedImages:
         keys: The images, in the order of the first model.
         rows: For each model the place of the row of each image in the run.
         left_out: Images that some model scored and another did not.
-        failed: Images that no model scored.
     """
 
     keys: tuple[ImageKey, ...]
     rows: Mapping[str, tuple[int, ...]]
     left_out: int
-    failed: int
 
 
-def refuse_different_masks(pairs: Sequence[FilePair]) -> None:
-    """Refuse models that lack a prediction for a mask which another has.
+def check_pairs(
+    pairs: Sequence[FilePair], *, baseline: str | None, common: bool
+) -> None:
+    """Refuse what cannot be compared, as far as the names of files tell.
+
+    Args:
+        pairs: The pairs of all models.
+        baseline: The model that the others are compared with; None for the first.
+        common: Whether masks that a model lacks are left out, instead of refused.
 
     Raises:
-        UsageError: If there is one model alone.
-        DataError: If a model lacks a mask.
+        UsageError: If there is one model alone, or the baseline is none of them.
+        DataError: If a model lacks a mask that another has.
     """
     models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
-    _refuse_one_model(list(models))
+    order_models(list(models), baseline)
     for pair in pairs:
         if pair.prediction is not None and pair.target is not None:
+            target, member = pair.target.name, pair.target.member
+            place = target if member in target else f"{target}#{member}"
             at = f"row {pair.crop.row}, column {pair.crop.column}" if pair.crop else ""
-            place = (
-                f"{pair.target.name}{pair.target.member and '#'}{pair.target.member}"
-            )
             models[pair.model][place, at] = ""
-    _refuse_lacking(models, {})
+    if not common:
+        _refuse_lacking(models, {})
+
+
+def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
+    """The models, the one that the others are compared with first.
+
+    Raises:
+        UsageError: If there is one model alone, or the baseline is none of them.
+    """
+    _refuse_one_model(models)
+    if baseline is None:
+        return list(models)
+    if baseline not in models:
+        raise UsageError(
+            f"--baseline {baseline}: is no model; there are {', '.join(models)}"
+        )
+    return [baseline, *(model for model in models if model != baseline)]
 
 
 def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
@@ -97,7 +118,6 @@ def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
         keys,
         {model: tuple(own[key] for key in keys) for model, own in scored.items()},
         len(every) - len(keys),
-        len({key for _, key in reasons} - set(every)),
     )
 
 
