@@ -181,6 +181,17 @@ def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
         assert row.keys() > saved.keys()
 
 
+def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
+    with_curves = rows_of(of(runs, "--format", "csv").stdout)
+    done = of(runs, "--no-curves", "--format", "csv")
+    assert "need probabilities" in done.stderr
+    for row, other in zip(rows_of(done.stdout), with_curves, strict=True):
+        assert "average_precision" not in row
+        assert row["best_threshold_in_sample"] == ""
+        shared = row.keys() - {"best_threshold_in_sample", "average_precision_within"}
+        assert {n: row[n] for n in shared} == {n: other[n] for n in shared}
+
+
 @pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex"])
 def test_a_summary_has_a_row_for_each_model(own: Path, suffix: str) -> None:
     path = own / f"summary.{suffix}"

@@ -44,6 +44,14 @@ def compare(
             rich_help_panel=_COMPARE,
         ),
     ] = False,
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves/--no-curves",
+            help="Average precision and best threshold: 100 kB for each prediction.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = True,
     resamples: Annotated[
         int,
         typer.Option(
@@ -146,6 +154,7 @@ def compare(
                 target,
                 baseline=baseline,
                 common=common,
+                curves=curves,
                 measures=measure or BY_DEFAULT,
                 resamples=resamples,
                 confidence=confidence,

@@ -69,7 +69,10 @@ def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str
     if soft:
         return f"soft targets: {what} need labels, as do all metrics"
     if not run.histograms:
-        return f"{what} need probabilities: compare with --pred and --target"
+        return (
+            f"{what} need probabilities: compare with --pred and --target, without "
+            "--no-curves"
+        )
     labels = [one.model for one in models if AP not in one.values]
     if not labels:
         return ""

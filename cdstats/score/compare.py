@@ -30,6 +30,7 @@ def compare(
     *,
     baseline: str | None = None,
     common: bool = False,
+    curves: bool = True,
     measures: Sequence[ImageMeasure | str] = BY_DEFAULT,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -62,6 +63,8 @@ def compare(
         baseline: The model that the others are compared with; by default the first.
         common: Compare the images that all models scored, instead of refusing models
             that differ in their images.
+        curves: Whether to keep the probabilities of each prediction in bins, about
+            100 kB for each, for average precision and the best threshold.
         measures: The measures of an image by which `Comparison.differing` is ordered.
         resamples: How many times images are drawn.
         confidence: The share of the resamples inside an interval.
@@ -106,7 +109,7 @@ def compare(
         preset=preset,
         band=band,
         split=split,
-        histograms=True,
+        histograms=curves,
         check=partial(check_pairs, baseline=baseline, common=common),
         progress=progress,
     )
