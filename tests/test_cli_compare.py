@@ -169,7 +169,7 @@ def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
     assert (own / "rows.csv").read_text() == (own / "loss.csv").read_text()
     again = compare("--from", own / "rows.csv", "--resamples", "200", "--format", "csv")
     assert again.exit_code == 0
-    assert "average precision and best threshold need probabilities" in again.stderr
+    assert "average precision and best threshold need the probabilities" in again.stderr
     for row, saved in zip(rows_of(first.stdout), rows_of(again.stdout), strict=True):
         shared = saved.keys() - {
             "kind",
@@ -184,7 +184,7 @@ def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
 def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
     with_curves = rows_of(of(runs, "--format", "csv").stdout)
     done = of(runs, "--no-curves", "--format", "csv")
-    assert "need probabilities" in done.stderr
+    assert "need the probabilities" in done.stderr
     for row, other in zip(rows_of(done.stdout), with_curves, strict=True):
         assert "average_precision" not in row
         assert row["best_threshold_in_sample"] == ""
@@ -201,7 +201,7 @@ def test_a_summary_has_a_row_for_each_model(own: Path, suffix: str) -> None:
         assert words in text
 
 
-def test_results_are_the_same_for_every_order_of_runs(runs: Path) -> None:
+def test_two_runs_print_the_same_bytes(runs: Path) -> None:
     first, second = (of(runs, "--format", "json").stdout for _ in range(2))
     assert first == second
 
@@ -374,6 +374,18 @@ def test_a_small_difference_keeps_its_digits() -> None:
     (line,) = drawn(Difference(0.000123, 0.000101, 0.000145, 1.0, 0))
     assert "+0.00012" in line
     assert "+0.00010 to +0.00015" in line
+
+
+def test_intervals_are_not_drawn_where_their_signs_cannot_be_printed() -> None:
+    from rich.console import Console
+
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    models = [model("first", None), model("m", Difference(0.5, 0.25, 0.75, 1.0, 0))]
+    print_models(Console(file=file, width=80), models, (), frozenset())
+    file.seek(0)
+    text = file.read()
+    assert "+0.250 to +0.750" in text
+    assert "\\u" not in text
 
 
 def test_an_undefined_interval_is_no_number() -> None:

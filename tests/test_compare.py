@@ -457,6 +457,37 @@ def test_common_compares_the_images_that_all_models_scored(few: Path) -> None:
     }
 
 
+def test_a_stack_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
+    random = np.random.default_rng(SEED)
+    for name, images in (("masks", 4), ("a", 4), ("b", 3)):
+        (tmp_path / name).mkdir()
+        values = random.random((images, 5, 5))
+        stack = (values < 0.3).astype(np.uint8) if name == "masks" else values
+        np.save(tmp_path / f"{name}/all.npy", stack)
+    named = [f"a={tmp_path}/a", f"b={tmp_path}/b"]
+    with pytest.raises(DataError, match=r"b lacks 4 of 4.*holds 3 images but"):
+        cdstats.compare(named, f"{tmp_path}/masks")
+
+
+def test_models_that_share_no_image_are_not_compared(few: Path) -> None:
+    for model, numbers in (("a", range(3)), ("b", range(3, 6))):
+        for number in numbers:
+            (few / f"runs/{model}/{number}.npy").unlink()
+    with pytest.raises(DataError, match="a, b: share no image to compare"):
+        of_few(few, common=True)
+
+
+@pytest.mark.parametrize("kind", [None, "logit"])
+def test_every_loss_of_the_catalogue_is_compared(few: Path, kind: str | None) -> None:
+    run = of_few(few, losses=["all"], resamples=20, kind=kind)
+    alone = cdstats.loss(f"{few}/runs/a", f"{few}/masks", losses=["all"], kind=kind)
+    names = {one.loss for one in alone.models[0].losses}
+    assert len(names) > 20
+    labels = {name.partition("[")[0] for name in run.asked}
+    basic = ("bce", "balanced_ce", "class_mean_bce")
+    assert all(any(label.startswith(n) for label in labels) for n in names - {*basic})
+
+
 def test_a_mask_that_no_model_predicted_is_no_difference(few: Path) -> None:
     for model in ("a", "b"):
         (few / f"runs/{model}/3.npy").unlink()
@@ -512,7 +543,7 @@ def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
     for one, other in zip(run.models, again.models, strict=True):
         kept = {n: c for n, c in one.compared.items() if n not in curves}
         assert other.compared == kept
-    assert any("need probabilities" in message.text for message in again.messages)
+    assert any("need the probabilities" in message.text for message in again.messages)
 
 
 def test_rows_of_other_pixels_are_refused(few: Path) -> None:

@@ -162,12 +162,12 @@ def print_models(
         better = "lower" if name in losses else "higher"
         title = f"{_TITLES.get(name, name)} ({better} is better)"
         console.print(Text(printable(title), style="bold"))
-        table = _difference_table(models, found)
+        table = _difference_table(models, found, console.encoding)
         console.print(table, width=width, crop=False)
 
 
 def _difference_table(
-    models: Sequence[ComparedModel], found: Sequence[Compared]
+    models: Sequence[ComparedModel], found: Sequence[Compared], encoding: str
 ) -> Table:
     table = _table()
     table.add_column("Model", overflow="fold", min_width=8)
@@ -184,7 +184,7 @@ def _difference_table(
             scale.number(one.value),
             scale.number(gap.difference, "+") if gap else "",
             _interval(one, scale),
-            scale.drawing(one),
+            scale.drawing(one) if encoding.startswith("utf") else "",
             _share(gap.same_sign) if gap else "",
         )
     return table

@@ -70,8 +70,8 @@ def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str
         return f"soft targets: {what} need labels, as do all metrics"
     if not run.histograms:
         return (
-            f"{what} need probabilities: compare with --pred and --target, without "
-            "--no-curves"
+            f"{what} need the probabilities of pixels: compare with --pred, --target "
+            "and --curves"
         )
     labels = [one.model for one in models if AP not in one.values]
     if not labels:

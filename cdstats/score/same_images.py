@@ -112,6 +112,8 @@ def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
         _refuse_lacking(scored, reasons)
     every = _every(scored.values())
     keys = tuple(key for key in every if all(key in own for own in scored.values()))
+    if every and not keys:
+        raise DataError(f"{', '.join(map(_name, models))}: share no image to compare")
     for key in keys:
         _refuse_other_pixels(key, [rows[own[key]] for own in scored.values()])
     return SharedImages(
@@ -174,10 +176,14 @@ def _refuse_lacking(
             names = [_with_reason(key, reasons.get((model, key))) for key in lacking]
             more = len(names) - _SHOWN
             rest = f" and {more:,} more" if more > 0 else ""
-            texts.append(
-                f"{_name(model)} lacks {len(lacking):,} of {len(every):,} images "
-                f"({', '.join(names[:_SHOWN])}{rest})"
-            )
+            text = f"{_name(model)} lacks {len(lacking):,} of {len(every):,} images "
+            text += f"({', '.join(names[:_SHOWN])}{rest})"
+            others = [
+                _with_reason(key, reason)
+                for (failed, key), reason in reasons.items()
+                if failed == model and key not in lacking
+            ]
+            texts.append(f"{text}, as {others[0]}" if others else text)
     if texts:
         shown = "; ".join(texts[:_SHOWN])
         more = len(texts) - _SHOWN
@@ -196,7 +202,7 @@ def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
     first = rows[0]
     for row in rows[1:]:
         for name in _PIXELS:
-            one, other = getattr(first, name), getattr(row, name)
+            one, other = getattr(first, name) or 0, getattr(row, name) or 0
             if not math.isclose(one, other, rel_tol=1e-9):
                 raise DataError(
                     f"{_image(key)}: models do not score the same pixels: {name} is "
