@@ -22,6 +22,15 @@ _SELECT = "Selection"
 _OUTPUT = "Output"
 _RUN = "Run"
 
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Masks: files, folders, globs, patterns, @list.txt or -; "
+        "NAME=PATH names the dataset.",
+        metavar="[NAME=]PATH",
+        show_default=False,
+    ),
+]
 Changed = Annotated[
     str | None,
     typer.Option(

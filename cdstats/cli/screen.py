@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
@@ -14,7 +14,7 @@ from cdstats.core.messages import Level, Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cdstats.scan.ratio import RatioResult
+    from cdstats.core.records import ImageRecord
 
 MOST_LINES: Final = 10
 """Failures of one kind that are shown; all of them are in the rows."""
@@ -110,9 +110,18 @@ def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield show
 
 
-def show_messages(
-    result: RatioResult, messages: Sequence[Message], quiet: bool
-) -> None:
+class Reported(Protocol):
+    """A result whose failed masks can be told."""
+
+    @property
+    def datasets(self) -> Sequence[Any]:
+        """Rows with the name of their ``dataset``."""
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted."""
+
+
+def show_messages(result: Reported, messages: Sequence[Message], quiet: bool) -> None:
     """Print messages, then the first failures and how many more there are."""
     several = len({row.dataset for row in result.datasets}) > 1
     failures = (

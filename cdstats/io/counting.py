@@ -87,7 +87,7 @@ def count_file(
     images = _open(task, band)
     if isinstance(images, Counted):
         return [images]
-    return [_count_image(image, edges, task.rows) for image in images]
+    return [count_image(image, edges, task.rows) for image in images]
 
 
 def count_or_divide(
@@ -105,7 +105,7 @@ def count_or_divide(
         parts = [replace(task, rows=rows) for rows in part_rows(images[0])]
         if parts:
             return Divided(parts, partial(join_parts, edges=edges))
-    return [_count_image(image, edges, task.rows) for image in images]
+    return [count_image(image, edges, task.rows) for image in images]
 
 
 def part_rows(image: OpenImage) -> list[tuple[int, int]]:
@@ -160,9 +160,10 @@ def _open(task: Task, band: int | None) -> list[OpenImage] | Counted:
         return Counted("", None, str(error))
 
 
-def _count_image(
-    image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None
+def count_image(
+    image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None = None
 ) -> Counted:
+    """Count an opened mask, or some of its rows; what fails becomes a reason."""
     size = (image.width, image.height)
     edges = _edges(edges, image.nodata)
     try:

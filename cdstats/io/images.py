@@ -135,7 +135,7 @@ def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
             in colour.
     """
     with io.BytesIO(data) if data is not None else path.open("rb") as file:
-        width, height, channels = _jpeg_header(file)
+        width, height, channels = jpeg_header(file)
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
@@ -171,8 +171,12 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
-    """Width, height and number of components of a JPEG file."""
+def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
+    """Width, height and number of components of a JPEG file.
+
+    Raises:
+        DataError: If it has no frame header.
+    """
     file.seek(2)
     while True:
         marker = file.read(2)
