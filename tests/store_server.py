@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+from zlib import crc32
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,12 +42,16 @@ class StoreServer:
         asked: The requests so far.
         most: The most requests that were answered at once.
         wait: Seconds before an answer.
+        tags: Whether an answer has a tag of the content.
+        time: When all files were modified; seconds.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[Request] = field(default_factory=list)
     most: int = 0
     wait: float = 0
+    tags: bool = True
+    time: float = 1_700_000_000
 
     def __enter__(self) -> Self:
         self.at_once = 0
@@ -122,8 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
         with place.lock:
             place.at_once -= 1
         bucket = path.split("/")[0]
-        if bucket in STATUS:
-            self._answer(STATUS[bucket], b"<Error><Code>Because</Code></Error>")
+        if bucket in STATUS or (bucket == "headless" and self.command == "HEAD"):
+            self._answer(
+                STATUS.get(bucket, 403), b"<Error><Code>Because</Code></Error>"
+            )
         elif "list-type=2" in self.path:
             self._list(bucket)
         elif path not in place.files:
@@ -153,17 +160,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, _page(keys, more=bucket == "half"))
 
     def _send(self, bucket: str, body: bytes) -> None:
-        start = 0
-        if "range" in {name.lower() for name in self.headers}:
-            start = int(str(self.headers["Range"]).removeprefix("bytes=").split("-")[0])
-        number = len(self.store.asked) if bucket in ("changing", "anew") else 0
-        self.send_response(206 if start else 200)
-        self.send_header("Last-Modified", formatdate(1_700_000_000, usegmt=True))
-        self.send_header("ETag", f'"{number}"')
-        if start:
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}"
-            )
+        size, wanted = len(body), self.headers.get("Range", "")
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start = int(first or 0)
+        whole = crc32(body)
+        body = body[: int(last) + 1] if last else body
+        # As from stores: equal content has an equal tag.
+        tag = len(self.store.asked) if bucket in ("changing", "anew") else whole
+        self.send_response(206 if wanted else 200)
+        self.send_header("Last-Modified", formatdate(self.store.time, usegmt=True))
+        if self.store.tags:
+            self.send_header("ETag", f'"{tag}"')
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{size}")
         if bucket == "endless":
             self.send_header("Transfer-Encoding", "chunked")
         else:

@@ -519,7 +519,7 @@ def test_saved_rows_tell_what_counts_can_and_what_needs_pixels(tmp_path: Path) -
     assert saved["regions"] == saved["heat_maps"] == []
     assert {"regions", "heat map", "duplicates"} <= set(saved["not_checked"])
     screen = audit("--from", rows).stdout
-    assert "not checked, needs the pixels: values, binarisation" in screen
+    assert "not checked, needs the files: values, binarisation" in screen
 
 
 def test_names_are_shown_harmlessly(tmp_path: Path) -> None:

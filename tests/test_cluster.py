@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from cdstats.engine import cluster as engine
 from cdstats.engine.choice import open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 dask = pytest.importorskip("dask", reason="needs the extra cdstats[dask]")
@@ -95,6 +95,18 @@ def fail_at(bad: int, number: int) -> int:
     return number
 
 
+class Told:
+    """Says of each number whether it is the one that was told to come next."""
+
+    ahead: ClassVar[Iterator[int]] = iter(())
+
+    def expect(self, items: Iterable[int]) -> None:
+        Told.ahead = iter(items)
+
+    def __call__(self, number: int) -> int:
+        return int(next(Told.ahead, None) == number)
+
+
 def lost(_: int) -> int:
     return LOST
 
@@ -122,6 +134,10 @@ def test_a_worker_killed_during_the_run_changes_no_result(
 def test_an_item_that_kills_workers_is_lost_alone(scheduler: str) -> None:
     found = run(scheduler, partial(die_at, (17,)), range(60))
     assert found == [(i, LOST if i == 17 else i * i) for i in range(60)]
+
+
+def test_work_on_a_cluster_is_told_what_comes_next(scheduler: str) -> None:
+    assert run(scheduler, Told(), range(200)) == [(place, 1) for place in range(200)]
 
 
 def test_divided_items_are_joined(scheduler: str) -> None:
@@ -234,6 +250,22 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_engine_is_refused_by_the_library() -> None:
     with pytest.raises(UsageError, match="engine spark: expected local or dask"):
         cdstats.ratio("nowhere", engine="spark")
+
+
+def test_addresses_are_read_by_the_workers(scheduler: str, masks: Path) -> None:
+    pytest.importorskip("obstore", reason="needs the extra cdstats[remote]")
+    from store_server import StoreServer
+
+    with StoreServer() as web:
+        web.files = {f"dav/m/{p.name}": p.read_bytes() for p in masks.iterdir()}
+        place = f"{web.url}/dav/m/"
+        here = cdstats.ratio(place)
+        there = cdstats.ratio(place, engine="dask", scheduler=scheduler)
+        assert len(web.of("GET")) == 2 * len(here.images)
+        score = cdstats.loss(place, place, engine="dask", scheduler=scheduler)
+        assert score.images == cdstats.loss(place, place).images
+    assert there.images == here.images
+    assert there.failed == 1
 
 
 def test_predictions_are_scored_on_the_workers_as_in_one_process(

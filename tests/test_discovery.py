@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import cdstats
 from cdstats.cli import app
-from cdstats.core.errors import UsageError
+from cdstats.core.errors import DataError, UsageError
 from cdstats.core.presets import preset
 from cdstats.io.discovery import find_masks
 from cdstats.io.found import FoundSet
@@ -803,6 +804,20 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     done = count(tmp_path)
     assert (done.code, done.rows) == (1, [])
     assert done.err.startswith(f"error: {tmp_path}: holds no mask files; expected PNG")
+
+
+@pytest.mark.parametrize("place", ["", "/*.pt", "/{}.pt"])
+def test_a_folder_without_predictions_is_told_by_what_was_looked_for(
+    place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "preds").mkdir()
+    write_masks(tmp_path / "masks", "a.png")
+    with pytest.raises(DataError, match=r"no prediction file"):
+        cdstats.loss(f"{tmp_path}/preds{place}", tmp_path / "masks")
+    with pytest.raises(DataError, match=r"holds no mask files; .* or \.npz$"):
+        cdstats.loss(tmp_path / "masks", tmp_path / "preds")
+    with pytest.raises(DataError, match=r"prediction files; .*, \.npz or \.pt$"):
+        cdstats.loss(tmp_path / "preds", tmp_path / "masks")
 
 
 @pytest.mark.parametrize(

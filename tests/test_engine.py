@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import ClassVar, overload
 
 import pytest
 
@@ -48,6 +49,18 @@ def slowly(number: int) -> int:
     return number
 
 
+class Told:
+    """Says of each number whether it is the one that was told to come next."""
+
+    ahead: ClassVar[Iterator[int]] = iter(())
+
+    def expect(self, items: Iterable[int]) -> None:
+        Told.ahead = iter(items)
+
+    def __call__(self, number: int) -> int:
+        return int(next(Told.ahead, None) == number)
+
+
 def lost(_: int) -> int:
     return LOST
 
@@ -66,6 +79,27 @@ def workers() -> list[int]:
 
 def sleep_for(seconds: float) -> None:
     time.sleep(seconds)
+
+
+class Watched(Sequence[int]):
+    """Numbers that note the last one asked for."""
+
+    last = -1
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[int]: ...
+
+    def __getitem__(self, place: int | slice) -> int | Sequence[int]:
+        if isinstance(place, slice):
+            return range(len(self))[place]
+        self.last = max(self.last, place)
+        return place
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +212,19 @@ def test_other_processes_of_the_program_are_left_alone(ending: str) -> None:
         bystander.kill()
         bystander.join()
         bystander.close()
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_work_is_told_what_comes_next(jobs: int | None) -> None:
+    found = sorted(run(Told(), range(500), jobs=jobs, lost=lost))
+    assert found == [(place, 1) for place in range(500)]
+    assert next(Told.ahead, None) is None
+
+
+def test_what_comes_next_is_built_when_it_is_looked_at() -> None:
+    items = Watched()
+    outcomes = run(Told(), items, jobs=1, lost=lost)
+    assert [next(outcomes) for _ in range(3)] == [(0, 1), (1, 1), (2, 1)]
+    assert items.last == 2
+    outcomes.close()  # type: ignore[attr-defined]
+    assert next(Told.ahead, None) is None

@@ -630,6 +630,153 @@ def test_the_folder_of_copies_goes_with_the_program(
     assert list((tmp_path / "copies").iterdir()) == []
 
 
+# Counts that are kept.
+
+
+def copied(web: StoreServer) -> list[str]:
+    """What was read as a whole, beyond the first byte that tells a version."""
+    return [r.path for r in web.of("GET") if r.headers.get("range") != "bytes=0-0"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_object_that_is_the_same_is_not_fetched_again(
+    jobs: str, web: StoreServer, tmp_path: Path
+) -> None:
+    web.files = {f"dav/m/{number}.png": png(number) for number in range(100)}
+    options = f"{web.url}/dav/m/", "--cache", tmp_path / "c.sqlite", "--jobs", jobs
+    web.wait = 0.01
+    first = ratio(*options)
+    assert first.column("changed") == [str(number) for number in range(100)]
+    assert len(copied(web)) == 100
+    web.asked.clear()
+    again = ratio(*options)
+    assert (again.code, again.out, again.err) == (0, first.out, first.err)
+    assert (copied(web), len(web.of("HEAD"))) == ([], 100)
+    assert web.most > 2
+    web.files["dav/m/3.png"] = png(4000)
+    assert ratio(*options).column("changed")[3] == "4000"
+    assert copied(web) == ["dav/m/3.png"]
+
+
+def test_an_object_of_a_bucket_is_known_by_its_tag(s3: Bucket, tmp_path: Path) -> None:
+    options = "s3://masks/kept", "--cache", tmp_path / "c.sqlite"
+    for changed in (5, 6):
+        s3.put("kept/a.png", png(changed))
+        assert ratio(*options).column("changed") == [str(changed)]
+    from cdstats.io.copies import Copy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Copy, "__init__", None)
+        assert ratio(*options).column("changed") == ["6"]
+
+
+def test_truth_in_two_objects_is_known_by_both(s3: Bucket, tmp_path: Path) -> None:
+    options = ("--preset", "partial-pair", "--cache", tmp_path / "c.sqlite")
+    for columns in (1, 2, 2):
+        for name, start in (("change", 0), ("unchanged", 2)):
+            values = np.zeros((4, 4), np.uint8)
+            values[:, start : start + (columns if start else 1)] = 255
+            file = io.BytesIO()
+            Image.fromarray(values).save(file, "BMP")
+            s3.put(f"two/{name}.bmp", file.getvalue())
+        row = ratio("s3://masks/two", *options).rows[0]
+        assert (row["changed"], row["unchanged"]) == ("4", str(4 * columns))
+
+
+def test_a_cache_holds_no_secret_and_knows_what_is_signed_anew(
+    web: StoreServer, tmp_path: Path
+) -> None:
+    web.files = {"get": png(4), "get2": png(5)}
+    start = f"http://me:{SECRET}@{web.host}"
+    cache = tmp_path / "c.sqlite"
+    for number in range(2):
+        signature = f"token={SECRET}&X-Amz-Signature={SECRET}{number}"
+        places = [f"{start}/{name}?{signature}" for name in web.files]
+        done = ratio(*places, "--cache", cache)
+        assert done.column("changed") == ["4", "5"]
+    assert len(copied(web)) == 2
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert web.host.encode() in kept
+    assert SECRET.encode() not in kept
+
+
+def test_a_query_that_signs_nothing_tells_objects_apart(
+    web: StoreServer, tmp_path: Path
+) -> None:
+    web.files = {"get": png(4)}
+    for number in (1, 2):
+        ratio(f"{web.url}/get?id={number}", "--cache", tmp_path / "c.sqlite")
+    assert len(copied(web)) == 2
+
+
+@pytest.mark.parametrize(
+    ("bucket", "age", "tags", "times"),
+    [
+        pytest.param("m", 3600, False, 1, id="an old object without a tag"),
+        pytest.param("m", 0, False, 2, id="a new object without a tag"),
+        pytest.param("headless", 0, True, 2, id="a version that is not told"),
+        pytest.param("short", 0, True, 2, id="a failed object"),
+    ],
+)
+def test_what_is_not_known_for_sure_is_fetched_again(
+    bucket: str, age: int, tags: bool, times: int, web: StoreServer, tmp_path: Path
+) -> None:
+    web.files = {f"{bucket}/a.png": png(4)}
+    web.tags, web.time = tags, time.time() - age
+    options = f"{web.url}/{bucket}/a.png", "--cache", tmp_path / "c.sqlite"
+    first = ratio(*options)
+    fetched = len(copied(web))
+    again = ratio(*options)
+    assert (again.code, again.out) == (first.code, first.out)
+    assert len(copied(web)) == times * fetched
+
+
+def test_the_command_that_finishes_shows_no_secret(
+    web: StoreServer, tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    values = np.arange(64, dtype=np.uint8).reshape(8, 8) % 4
+    Image.fromarray(values).save(file, "PNG")
+    web.files = {"a.png": file.getvalue()}
+    place = f"A=http://me:{SECRET}@{web.host}/a.png?X-Amz-Signature={SECRET}"
+    options = place, "--cache", tmp_path / "c.sqlite"
+    refused = ratio(*options)
+    assert f"A={web.url}/a.png" in refused.err
+    assert "put back the passwords" in refused.err
+    web.asked.clear()
+    done = ratio(*options, "--changed", "3", "--unchanged", "rest")
+    assert (done.column("changed"), copied(web)) == (["16"], [])
+
+
+def test_a_large_raster_of_a_store_is_copied_once(
+    web: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdstats.core.division import Divided
+    from cdstats.io.counting import Task, count_or_divide
+
+    monkeypatch.setattr("cdstats.io.counting.DIVIDED_PIXELS", 100)
+    monkeypatch.setattr("cdstats.io.counting.PART_PIXELS", 10)
+    file = io.BytesIO()
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(file, "TIFF")
+    web.files = {"a.tif": file.getvalue()}
+    found = count_or_divide(Task(f"{web.url}/a.tif"))
+    assert not isinstance(found, Divided)
+    assert found[0].mask is not None
+    assert found[0].mask.counts.values == {0: 64 * 63, 1: 64}
+    assert len(web.of("GET")) == 1
+
+
+def test_an_audit_reads_a_store_and_tells_what_it_left_out(web: StoreServer) -> None:
+    import cdstats
+
+    web.files = {f"dav/label/{number}.png": png(9) for number in range(20)}
+    web.wait = 0.01
+    found = cdstats.audit(f"{web.url}/dav/label/")
+    assert [one.images for one in found.duplicates] == [20]
+    assert "image sizes" in found.not_checked
+    assert (len(web.of("GET")), web.most > 2) == (20, True)
+
+
 # Web servers, and Google's store.
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
+from cdstats.io.addresses import shown_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,10 +74,13 @@ def _kept(result: RatioResult) -> Path:
 def _ways_text(
     ways: Sequence[str], cache: Path, options: Sequence[str], arguments: Sequence[str]
 ) -> str:
-    command, *rest = arguments
+    command, *typed = arguments
+    rest = [shown_in(argument) for argument in typed]
     told = "this finishes" if len(ways) == 1 else "each of these finishes"
     lines = [f"  the counts are kept in {cache}; {told} without reading a mask again:"]
     for way in ways:
         start = shlex.join(["cdstats", command, *options])
         lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
+    if rest != typed:
+        lines.append("  (put back the passwords and signatures of addresses)")
     return "\n".join(lines)

@@ -53,6 +53,17 @@ def shown(path: str) -> str:
     return f"{found[1]}{found[2]}" if found else path
 
 
+def shown_in(argument: str) -> str:
+    """An argument as it may be shown; the address in it may follow a name or ``@``.
+
+    Example:
+        >>> shown_in("A=https://me:secret@host/a.png"), shown_in("--changed")
+        ('A=https://host/a.png', '--changed')
+    """
+    start = argument.find("http")
+    return argument[:start] + shown(argument[start:]) if start >= 0 else argument
+
+
 def unsigned(query: str) -> str:
     """The query of an address without what signs it; it may hold other secrets.
 

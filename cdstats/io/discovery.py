@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address, looks_like_address, shown
-from cdstats.io.folders import mask_names, walk
+from cdstats.io.folders import empty_text, mask_names, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.lists import list_text, listed_file
 from cdstats.io.naming import (
@@ -26,7 +26,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.patterns import Pattern, is_pattern
-from cdstats.io.signatures import EXPECTED, EXTENSIONS
+from cdstats.io.signatures import EXTENSIONS, wanted_texts
 from cdstats.io.split_lists import split_by_lists
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _folder(path: Path, search: _Search) -> _Found:
     found.notes = [text for text in (left_out, note) if text]
     found.files = _below(path, names)
     if not names and not walked.problems:
-        found.problems = [_empty_text(path, walked.others)]
+        found.problems = [empty_text(path, walked.others, search.extensions)]
     return found
 
 
@@ -249,19 +249,6 @@ def _leave_out(names: list[str], preset: Preset | None) -> tuple[list[str], str]
     return [name for name in names if name not in gone], text
 
 
-def _empty_text(path: Path, others: set[str]) -> str:
-    text = f"{path}: holds no mask files; expected {EXPECTED}"
-    vector = {".geojson", ".json", ".shp", ".gpkg"} & others
-    arrays = {".h5", ".hdf5", ".mat"} & others
-    if vector:
-        return (
-            f"{text}. {', '.join(sorted(vector))}: vector labels; rasterise them first"
-        )
-    if arrays:
-        return f"{text}. {', '.join(sorted(arrays))}: export the masks first"
-    return text
-
-
 def _glob(text: str, search: _Search) -> _Found:
     root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
     matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
@@ -276,7 +263,8 @@ def _glob(text: str, search: _Search) -> _Found:
     folders = [match for match in matches if match.is_dir()]
     _add_folders(found, root, folders, search)
     if not found.files:
-        raise DataError(f"{text}: matches no mask file; expected {EXPECTED}")
+        kind, expected = wanted_texts(search.extensions)
+        raise DataError(f"{text}: matches no {kind}; expected {expected}")
     return found
 
 
@@ -317,7 +305,8 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
     found.notes, found.problems = [note] if note else [], walked.problems
     if not found.files:
         first = f"; the folder holds {names[0]}, ..." if names else ""
-        raise DataError(f"{pattern.text}: matches no mask file{first}")
+        kind, _ = wanted_texts(search.extensions)
+        raise DataError(f"{pattern.text}: matches no {kind}{first}")
     return found
 
 

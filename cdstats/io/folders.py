@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
+from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -153,3 +154,25 @@ def _refuse_doubles(folder: Path, names: list[str]) -> None:
             f"{folder}: holds each mask twice, as cm.png (0/255) and as *-cm.tif "
             "(1/2); read one with --preset oscd-png or --preset oscd-tif"
         )
+
+
+def empty_text(path: Path, others: set[str], extensions: frozenset[str]) -> str:
+    """What to tell of a folder without the files that are looked for.
+
+    Args:
+        path: The folder.
+        others: The extensions of the files that it holds.
+        extensions: Those that were looked for.
+    """
+    kind, expected = wanted_texts(extensions)
+    text = f"{path}: holds no {kind}s; expected {expected}"
+    vector = {".geojson", ".json", ".shp", ".gpkg"} & others
+    arrays = {".h5", ".hdf5", ".mat"} & others
+    if vector:
+        return (
+            f"{text}. {', '.join(sorted(vector))}: vector labels; rasterise them first"
+        )
+    if arrays:
+        what = kind.removesuffix(" file")
+        return f"{text}. {', '.join(sorted(arrays))}: export the {what}s first"
+    return text

@@ -23,7 +23,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.patterns import Pattern, is_pattern
-from cdstats.io.signatures import EXPECTED
+from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -103,9 +103,9 @@ def _folder(
     names, left_out = leave_out(_names(address, extensions))
     names, note = _masks(address, names) if masks else (naturally(names), "")
     if not names:
+        kind, expected = wanted_texts(extensions)
         raise DataError(
-            f"{_plain(address)}: is not there, or holds no mask files; expected "
-            f"{EXPECTED}"
+            f"{_plain(address)}: is not there, or holds no {kind}s; expected {expected}"
         )
     folders = _folders(address)
     while folders and says_split_or_masks(folders[-1]):
@@ -192,6 +192,7 @@ def _matching(
     files.extend(_files(root, deeper))
     if not files:
         first = f"; the folder holds {names[0]}, ..." if names else ""
-        raise DataError(f"{shown(text)}: matches no mask file{first}")
+        kind, _ = wanted_texts(extensions)
+        raise DataError(f"{shown(text)}: matches no {kind}{first}")
     notes = [said for said in (left_out, note) if said]
     return RemoteFiles(dataset_name(_folders(root)), "", _path(root), files, notes)

@@ -35,6 +35,18 @@ EXTENSIONS: Final = frozenset(
 EXPECTED: Final = "PNG, JPEG, BMP, TIFF, .npy or .npz"
 
 
+def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
+    """What files are called that are looked for by their names, and their kinds.
+
+    Example:
+        >>> wanted_texts(EXTENSIONS | {".pt", ".pth"})
+        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz or .pt')
+    """
+    if ".pt" not in extensions:
+        return "mask file", EXPECTED
+    return "prediction file", EXPECTED.replace(" or .npz", ", .npz or .pt")
+
+
 def file_format(head: bytes) -> str | None:
     """The format of a file that can be read, from its first bytes.
 

@@ -109,7 +109,7 @@ def _print_screen(
         _print_regions(console, own["regions"])
         _print_heat(console, own["heat_maps"])
     if not_checked:
-        text = f"not checked, needs the pixels: {', '.join(not_checked)}"
+        text = f"not checked, needs the files: {', '.join(not_checked)}"
         console.print(text, markup=False, width=_width(console))
     console.print(f"cdstats {version}", style="dim", markup=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +10,19 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.records import split_order
 from cdstats.core.rules import choose_rule
 from cdstats.engine.work import run
+from cdstats.io.addresses import is_address
 from cdstats.io.beside import forget_folders
 from cdstats.io.counting import Task
 from cdstats.io.discovery import find_masks
 from cdstats.scan.evidence import Seen
 from cdstats.scan.examination import AuditResult, examine, joined, row_parts
-from cdstats.scan.inspection import Inspected, Look, inspect_file, possible_rules
+from cdstats.scan.inspection import (
+    Inspect,
+    Inspected,
+    Look,
+    inspect_file,
+    possible_rules,
+)
 from cdstats.scan.regions import CONNECTIVITY
 from cdstats.scan.saved import ratio_from
 
@@ -41,6 +47,8 @@ NEEDS_PIXELS: Final = (
     "heat map",
 )
 """What rows that are counted already cannot tell."""
+NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
+"""What is not looked for beside masks of a store."""
 
 
 def audit(
@@ -93,7 +101,8 @@ def audit(
         _dataset(one, inspected, choice, look, speck)
         for one, inspected in zip(found, looks, strict=True)
     ]
-    return joined(parts)
+    remote = any(is_address(file.path) for one in found for file in one.files)
+    return joined(parts, NEEDS_A_DISK if remote else ())
 
 
 def audit_from(path: str | PathLike[str]) -> AuditResult:
@@ -123,7 +132,7 @@ def _look_at(
     tasks = [_task(file) for file in files]
     results: list[list[Inspected]] = [[] for _ in tasks]
     pixels = 0
-    outcomes = run(partial(inspect_file, look=look), tasks, jobs=jobs, lost=_lost)
+    outcomes = run(Inspect(look), tasks, jobs=jobs, lost=_lost)
     for done, (place, seen) in enumerate(outcomes, start=1):
         results[place] = seen
         masks = (one.counted.mask for one in seen)

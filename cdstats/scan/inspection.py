@@ -18,12 +18,14 @@ from cdstats.core.detection import pair_rule
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
 from cdstats.io.beside import Beside, images_beside
-from cdstats.io.counting import count_image
+from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import CODES, read_labels, read_pair_labels
 from cdstats.scan.regions import region_sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
@@ -117,6 +119,25 @@ def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
     except DataError as error:
         return [Inspected(Counted("", None, str(error)))]
     return [replace(_inspect_image(image, look), beside=beside) for image in images]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """`inspect_file` with its look, for many files one after the other.
+
+    Attributes:
+        look: How to look at them.
+    """
+
+    look: Look
+
+    def __call__(self, task: Task) -> list[Inspected]:
+        """Look at every mask of a file."""
+        return inspect_file(task, look=self.look)
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """Tell what is looked at next in this thread, in order."""
+        expect_tasks(tasks)
 
 
 def _inspect_image(image: OpenImage, look: Look) -> Inspected:
