@@ -281,12 +281,11 @@ def colour_value(colour: str) -> Value:
 
 def _count_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
     """Counts of an array that is made of runs, or None where they are too short."""
-    breaks = flat[1:] != flat[:-1]
-    if int(np.count_nonzero(breaks)) > flat.size // _SHORT_RUN:
+    (breaks,) = (flat[1:] != flat[:-1]).nonzero()
+    if breaks.size > flat.size // _SHORT_RUN:
         return None
-    inner = breaks.nonzero()[0]
-    ends = np.empty(inner.size + 1, np.int64)
-    ends[:-1], ends[-1] = inner, flat.size - 1
+    ends = np.empty(breaks.size + 1, np.int64)
+    ends[:-1], ends[-1] = breaks, flat.size - 1
     lengths = ends.copy()
     lengths[1:] -= ends[:-1]
     lengths[0] += 1

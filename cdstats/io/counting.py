@@ -76,13 +76,15 @@ def count_image(image: OpenImage, edges: Edges | None) -> Counted:
     if edges is not None and isinstance(image.nodata, (int, float)):
         edges = tuple(sorted({*edges, image.nodata}))
     try:
-        counts = ValueCounts()
+        counts = None
         for block in image.blocks():
-            counts = _bounded(counts + count_block(block, edges), edges)
+            found = count_block(block, edges)
+            counts = _bounded(found if counts is None else counts + found, edges)
     except DataError as error:
         return Counted(image.member, None, str(error), size)
     except MemoryError:
         return Counted(image.member, None, "does not fit into memory", size)
+    counts = counts or ValueCounts()
     mask = MaskCounts(*size, counts, image.nodata, image.palette, image.format)
     return Counted(image.member, mask, size=size)
 
