@@ -2,16 +2,20 @@
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, and `cdstats.losses` holds the losses for training. Names are
-loaded when they are first used, so that importing the package costs nothing.
+scores saved predictions, `cdstats.report` and `cdstats.plot` show all of it, and
+`cdstats.losses` holds the losses for training. Names are loaded when they are first
+used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cdstats.cli.reporting import Written, plot, report
     from cdstats.core.errors import CdstatsError, DataError, UsageError
     from cdstats.scan.audit import audit
     from cdstats.scan.examination import AuditResult
@@ -29,10 +33,13 @@ __all__ = [
     "RatioResult",
     "UsageError",
     "WeightsResult",
+    "Written",
     "__version__",
     "audit",
     "loss",
+    "plot",
     "ratio",
+    "report",
     "weights",
 ]
 _HOMES = {
@@ -43,8 +50,10 @@ _HOMES = {
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
     "WeightsResult": "cdstats.scan.weights",
+    "Written": "cdstats.cli.reporting",
     "audit": "cdstats.scan.audit",
     "loss": "cdstats.score.loss",
+    "plot": "cdstats.cli.reporting",
     "ratio": "cdstats.scan.ratio",
     "weights": "cdstats.scan.weights",
 }
@@ -58,3 +67,16 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _ReportPackage(ModuleType):
+    """The package ``cdstats.report``, which is called as the command is."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        function = import_module("cdstats.cli.reporting").report
+        return function(*arguments, **options)
+
+
+# The command `cdstats report` and the package of tables and figures share a name.
+import_module("cdstats.report")
+sys.modules["cdstats.report"].__class__ = _ReportPackage

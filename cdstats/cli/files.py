@@ -40,19 +40,19 @@ def refuse_inputs(
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
 
 
-def write_all(texts: Mapping[Path, str]) -> bool:
+def write_all(texts: Mapping[Path, str | bytes]) -> bool:
     """Write result files, and tell of each that cannot be written.
 
     Returns:
         Whether all are written.
     """
-    written = [_write(path, text) for path, text in texts.items()]
+    written = [_write(path, data) for path, data in texts.items()]
     return all(written)
 
 
-def _write(path: Path, text: str) -> bool:
+def _write(path: Path, data: str | bytes) -> bool:
     try:
-        write_whole(path, text)
+        write_whole(path, data)
     except DataError as error:
         typer.echo(f"error: {error}", err=True)
         return False

@@ -108,8 +108,10 @@ from cdstats.cli import (  # noqa: E402, F401
     audit,
     explain,
     loss,
+    plot,
     presets,
     published,
     ratio,
+    report,
     weights,
 )

@@ -9,12 +9,14 @@ from pathlib import Path
 from cdstats.core.errors import DataError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that an interrupted run leaves the old one or the new one.
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file so that an interrupted run leaves the old one or the new one.
 
     Raises:
         DataError: If the folder does not take it.
     """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent
@@ -23,10 +25,8 @@ def write_whole(path: Path, text: str) -> None:
         raise DataError(_text(path, error)) from None
     part = Path(name)
     try:
-        with os.fdopen(
-            handle, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
