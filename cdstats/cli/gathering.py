@@ -40,13 +40,11 @@ class Gathered:
     Attributes:
         material: The records.
         messages: Notes, warnings and errors.
-        failures: What failed, and why.
         unread: Inputs that could not be read at all.
     """
 
     material: Material
     messages: tuple[Message, ...]
-    failures: tuple[tuple[str, str], ...]
     unread: int
 
 
@@ -62,23 +60,17 @@ def gather(options: SourceOptions) -> Gathered:
     audit = _audit(options, saved.get("masks"))
     run = _score(options, saved.get("predictions"))
     messages: list[Message] = list(audit.messages) if audit else []
-    failures: list[tuple[str, str]] = []
     masks = scores = None
     if audit:
         masks = _mask_material(audit)
-        failures += [(r.path, r.reason) for r in audit.images if r.status == "failed"]
     if run:
         messages += run.messages
         scores, notes = _score_material(run, options)
         messages += notes
-        failures += [
-            (r.pred or r.target, r.reason) for r in run.images if r.status == "failed"
-        ]
     material = Material(provenance_of(options, masks, scores), masks, scores)
     return Gathered(
         material,
         tuple(messages),
-        tuple(failures),
         audit.unread if audit else 0,
     )
 

@@ -130,7 +130,7 @@ def _written(
         files,
         tuple(missing),
         gathered.messages,
-        gathered.failures,
+        tuple(gathered.material.failures),
         gathered.unread,
     )
 

@@ -139,6 +139,22 @@ class Material:
     masks: MaskMaterial | None = None
     scores: ScoreMaterial | None = None
 
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Masks and predictions that failed, and why."""
+        found: list[tuple[str, ImageRecord | ScoreRecord]] = []
+        if self.masks:
+            found += [(_joined(r.dataset, r.path), r) for r in self.masks.images]
+        if self.scores:
+            found += [
+                (_joined(r.model, r.pred or r.target), r) for r in self.scores.images
+            ]
+        return [(name, row.reason) for name, row in found if row.status == "failed"]
+
+
+def _joined(owner: str, name: str) -> str:
+    return f"{owner}: {name}" if owner else name
+
 
 def list_hash(rows: Iterable[Sequence[str]]) -> str:
     """SHA-256 of a list of files: a line for each, its parts separated by tabs.

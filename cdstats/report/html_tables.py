@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.records import columns
 from cdstats.report.columns import (
@@ -137,11 +137,15 @@ def loss_table(scores: ScoreMaterial) -> HtmlTable:
         ("Gradient changed", False),
         ("Sum", False),
     )
-    notes = (
+    notes = [
         "nats, logs clamped at -100; the mean of a loss of regions is its pooled value",
         "balanced_ce is not on the scale of BCE; class_mean_bce is",
-    )
-    return HtmlTable("Losses", heads, rows, notes)
+    ]
+    if any(one.is_hard for one in scores.models):
+        notes.append(
+            "predictions are labels: BCE is 100 times the error rate, not a likelihood"
+        )
+    return HtmlTable("Losses", heads, rows, tuple(notes))
 
 
 def _loss_row(
@@ -172,11 +176,6 @@ def _name(dataset: DatasetScore) -> str:
 
 def failures(material: Material) -> list[str]:
     """What could not be counted or scored, and why; the first of it."""
-    rows: list[tuple[str, Any]] = []
-    if material.masks:
-        rows += [(row.path, row) for row in material.masks.images]
-    if material.scores:
-        rows += [(row.pred or row.target, row) for row in material.scores.images]
-    failed = [f"{name}: {row.reason}" for name, row in rows if row.status == "failed"]
+    failed = [f"{name}: {reason}" for name, reason in material.failures]
     more = len(failed) - MOST_FAILURES
     return failed[:MOST_FAILURES] + ([f"and {more:,} more"] if more > 0 else [])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdstats.core.material import MaskMaterial
+    from cdstats.core.records import SummaryRecord
 
 _TWO: Final = 2
 
@@ -108,7 +109,9 @@ def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
 def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
     heat = next((one for one in held.heat_maps if one.dataset == name), None)
     if heat is None:
-        return Missing("heat-map", f"{name}: its masks differ in size")
+        counted = _whole(held, name).images
+        reason = "its masks differ in size" if counted else "no mask was counted"
+        return Missing("heat-map", f"{name}: {reason}")
     rows = mask_charts.heat_cells(heat)
     caption = (
         f"Changed pixels, per cent of valid pixels, in each cell of the frame of "
@@ -125,5 +128,9 @@ def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
 
 
 def _rule(held: MaskMaterial, name: str) -> str:
-    whole = next(r for r in held.datasets if r.dataset == name and r.split == ALL)
-    return whole.rule
+    return _whole(held, name).rule
+
+
+def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
+    """The row of a dataset as a whole."""
+    return next(r for r in held.datasets if r.dataset == name and r.split == ALL)

@@ -24,6 +24,7 @@ from cdstats.report.figures.style import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -35,8 +36,8 @@ _LOWEST: Final = 1e-4
 _CLOSE: Final = 200
 """Ends of a logarithmic axis this far apart, or less, have ticks at 2 and 5 too."""
 _IN_USE: Final = "rule in use"
-_MARKS: Final = dict(zip(LOADERS, ("^", "s", "v"), strict=True))
-"""The mark of each usual rule, in the order in which rows hold them."""
+_MARKS: Final = dict(zip(LOADERS, (("^", 7.0), ("s", 5.0), ("v", 3.5)), strict=True))
+"""Mark and size of each usual rule, in the order of the rows; none hides another."""
 _FRAME: Final = 2.2
 """Width at which a frame of pixels is drawn, in inches."""
 _COLOUR_MAP: Final = "cividis"
@@ -78,19 +79,21 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     high = max(10 * low, min(1.0, 1.3 * max(held, default=1.0)))
     axes.set_xscale("log")
     axes.set_xlim(low, high)
+    key: list[tuple[Artist, str]] = []
     for number, split in enumerate(dict.fromkeys(row.split for row in rows)):
         own = [row for row in rows if row.split == split]
         x = [low, *(max(low, row.change_fraction) for row in own), high]
         y = [0.0, *(row.share_of_images for row in own), 1.0]
         style = series_style(number)
         name = label(split or ALL)
-        axes.plot(x, y, drawstyle="steps-post", clip_on=False, label=name, **style)
+        lines = axes.plot(x, y, drawstyle="steps-post", clip_on=False, **style)
+        key += [(line, name) for line in lines]
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     _per_cent_axis(axes, low, high)
     axes.set_xlabel("change fraction of a mask (%)")
     axes.set_ylabel("masks with at most that (%)")
-    key_above(figure, axes, across=4)
+    key_above(figure, key, across=4)
     return figure
 
 
@@ -116,23 +119,24 @@ def draw_binarisation(rows: Sequence[BinarisationShare]) -> Figure:
             found.setdefault(rule, []).append((per_cent, place))
         ends = [points[-1][0] for points in found.values()]
         axes.plot([min(ends), max(ends)], [place] * 2, color=GRID, linewidth=3)
-    for number, (rule, mark) in enumerate(_MARKS.items()):
+    key: list[tuple[Artist, str]] = []
+    for number, (rule, (mark, size)) in enumerate(_MARKS.items()):
         colour = series_style(number)["color"]
         x, y = zip(*found[rule], strict=True)
-        axes.plot(x, y, mark, label=rule, color=colour, markersize=4.5)
+        key += [(line, rule) for line in axes.plot(x, y, mark, color=colour, ms=size)]
     ring: dict[str, Any] = {
         "markersize": 9,
         "markerfacecolor": "none",
         "markeredgewidth": 0.9,
     }
     x, y = zip(*found[_IN_USE], strict=True)
-    axes.plot(x, y, "o", label=_IN_USE, markeredgecolor=INK, **ring)
+    key += [(line, _IN_USE) for line in axes.plot(x, y, "o", mec=INK, **ring)]
     axes.set_yticks(range(len(splits)), [label(split, 14) for split in splits])
     axes.set_ylim(len(splits) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("changed pixels (% of valid)")
     axes.margins(x=0.08)
-    key_above(figure, axes, across=4)
+    key_above(figure, key, across=4)
     return figure
 
 

@@ -20,7 +20,10 @@ from cdstats.report.figures.style import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+    Key = list[tuple[Artist, str]]
     from matplotlib.figure import Figure
 
     from cdstats.core.chart_records import (
@@ -60,9 +63,11 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
     axes.set_xticks(*_SHARES)
     axes.set_xlabel("β, weight of a changed pixel")
     axes.set_ylabel("balanced CE (nats per weight)")
+    key: Key = []
     for mark, shape in _SHAPES.items():
-        axes.plot([], [], shape, color=MUTED, markersize=4, label=_MARKS[mark])
-    key_above(figure, axes, across=2)
+        lines = axes.plot([], [], shape, color=MUTED, markersize=4)
+        key += [(line, _MARKS[mark]) for line in lines]
+    key_above(figure, key, across=2)
     label_ends(axes, ends)
     return figure
 
@@ -80,6 +85,7 @@ def draw_thresholds(
     several = len(best) > 1
     figure, axes = new_axes(2.35 + 0.07 * len(best))
     names = ("f1",) if several else ("f1", "precision", "recall")
+    key: Key = []
     for number, (one, name) in enumerate((one, n) for one in best for n in names):
         style = series_style(number)
         own = [row for row in rows if row.model == one.model]
@@ -87,14 +93,15 @@ def draw_thresholds(
         x, y = zip(*((t, v) for t, v in held if v is not None), strict=True)
         shown = _best_text(one) if several else _NAMES[name]
         # Between two levels the counts are those of the next: p >= threshold.
-        axes.step([0.0, *x, 1.0], [y[0], *y, y[-1]], where="pre", label=shown, **style)
-    _mark_best(axes, best, several)
+        lines = axes.step([0.0, *x, 1.0], [y[0], *y, y[-1]], where="pre", **style)
+        key += [(line, shown) for line in lines]
+    key += _mark_best(axes, best, several)
     if used is not None:
         axes.axvline(used, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
     _unit_square(axes)
     axes.set_xlabel("threshold: changed when p ≥ threshold")
     axes.set_ylabel("F1 of the changed class" if several else "score")
-    key_above(figure, axes, across=2 if several else 4)
+    key_above(figure, key, across=2 if several else 4)
     return figure
 
 
@@ -106,30 +113,31 @@ def _best_text(one: CurveSummary) -> str:
     return f"{name} {one.best_f1:.3f} at {one.best_threshold:.2f}"
 
 
-def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> None:
-    """Rings at the best threshold of each model, which was chosen on these pixels."""
+def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:
+    """Rings at the best threshold of each model, which was chosen on these pixels.
+
+    Returns:
+        What the key says of them.
+    """
+    ring: dict[str, Any] = {"markersize": 6, "markerfacecolor": "none"}
+    text = "best F1, chosen in-sample"
     for number, one in enumerate(best):
         if one.best_f1 is None or one.best_threshold is None:
             continue
+        colour = series_style(number)["color"]
+        place = [one.best_threshold], [one.best_f1]
         axes.plot(
-            [one.best_threshold],
-            [one.best_f1],
+            *place,
             "o",
-            markersize=6,
-            markerfacecolor="none",
+            color=colour,
             markeredgewidth=1.2,
-            color=series_style(number)["color"],
             clip_on=False,
             zorder=5,
-            label=None if several else f"best F1 {one.best_f1:.3f}, in-sample",
+            **ring,
         )
-    if several:
-        ring: dict[str, Any] = {
-            "markersize": 6,
-            "markerfacecolor": "none",
-            "color": INK,
-        }
-        axes.plot([], [], "o", label="best F1, chosen in-sample", **ring)
+        if not several:
+            text = f"best F1 {one.best_f1:.3f}, in-sample"
+    return [(line, text) for line in axes.plot([], [], "o", color=INK, **ring)]
 
 
 def _unit_square(axes: Axes) -> None:
@@ -144,6 +152,7 @@ def draw_precision_recall(
 ) -> Figure:
     """Lines: precision over recall of each model, with its average precision."""
     figure, axes = new_axes(2.6 + 0.07 * len(best))
+    key: Key = []
     for number, one in enumerate(best):
         own = [row for row in rows if row.model == one.model]
         held = [row for row in reversed(own) if row.precision is not None]
@@ -152,11 +161,12 @@ def draw_precision_recall(
         area = "" if one.average_precision is None else f"{one.average_precision:.3f}"
         shown = f"{label(one.model or ONE_MODEL, 16)} AP {area}"
         style = series_style(number)
-        axes.step([0.0, *x], [y[0], *y], where="pre", label=shown, **style)
+        lines = axes.step([0.0, *x], [y[0], *y], where="pre", **style)
+        key += [(line, shown) for line in lines]
     _unit_square(axes)
     axes.set_xlabel("recall of the changed class")
     axes.set_ylabel("precision of the changed class")
-    key_above(figure, axes, across=2)
+    key_above(figure, key, across=2)
     return figure
 
 

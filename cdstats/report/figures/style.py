@@ -12,6 +12,7 @@ from cdstats.report.columns import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -205,9 +206,17 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def key_above(figure: Figure, axes: Axes, *, across: int) -> None:
-    """A key of the named lines above the axes, in rows from left to right."""
-    handles, names = axes.get_legend_handles_labels()
+def key_above(
+    figure: Figure, entries: Sequence[tuple[Artist, str]], *, across: int
+) -> None:
+    """A key above the axes, in rows from left to right.
+
+    Args:
+        figure: The figure.
+        entries: What is drawn, and its name.
+        across: Entries in a row.
+    """
+    handles, names = zip(*entries, strict=True)
     rows = -(-len(names) // across)
     # A key is filled column by column; people read row by row.
     order = [row * across + column for column in range(across) for row in range(rows)]
