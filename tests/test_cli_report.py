@@ -266,6 +266,12 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
         pytest.param(
             ["--from", "{rows}", "--loss", "dice"], "--loss goes with", id="loss"
         ),
+        pytest.param(
+            ["--masks", "x", "--device", "cpu"], "goes with --pred", id="device"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--jobs", "2"], "goes with --masks", id="jobs"
+        ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
         pytest.param(
             ["--masks", "x", "-o", "no/r.html"], "no such folder", id="folder"

@@ -55,11 +55,11 @@ def plot(
     max_failed: options.MaxFailed = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw figures for papers: PDF, SVG and PNG, with the data behind each as CSV.
+    """Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV.
 
-    Figures are as wide as a journal's column (3.5 inches) with text as text. Those
-    of saved epochs need models whose names differ in their last number. Needs the
-    extra cdstats[report].
+    Figures are as wide as a journal's column (3.5 inches), with text as text.
+    Those of saved epochs need models whose names differ in their last number.
+    Needs the packages of the extra "report".
     """
     from cdstats.cli.reporting import ALL_FORMATS
     from cdstats.cli.reporting import plot as draw

@@ -38,9 +38,10 @@ def report(
 ) -> None:
     """Write one HTML file about masks, predictions, or both.
 
-    Tables, figures, the worst images and where all of it comes from, in a file that
-    needs no network. Rows of earlier runs (--from) give what follows from counts and
-    sums; the page says what is left out. Needs the extra cdstats[report].
+    Tables, figures, the worst images and where all of it comes from, in a
+    file that needs no network. Rows of earlier runs (--from) give what follows
+    from counts and sums; the page says what is left out. Needs the packages
+    of the extra "report".
     """
     from cdstats.cli.reporting import report as write
 

@@ -70,7 +70,7 @@ Kind = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="A pixel is predicted changed when p is at least this. [default: 0.5]",
+        help="A pixel is predicted changed when p is at least this; 0.5 if not given.",
         metavar="FLOAT",
         min=0,
         max=1,
@@ -80,7 +80,7 @@ Threshold = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps. [default: auto]",
+        help="auto, cpu, cuda, cuda:N or mps; auto if not given.",
         metavar="DEVICE",
         rich_help_panel=_SCORE,
     ),

@@ -129,17 +129,25 @@ def check_sources(options: SourceOptions, saved: Mapping[str, StrPath]) -> None:
     ):
         if kind in saved and given:
             raise UsageError(f"{saved[kind]} holds {kind}; leave out {named}")
-    if not (masks or pred):
-        _refuse_reading(options)
-    if not (pred or "predictions" in saved) and options.get("losses"):
+    if options.get("losses") and not (pred or "predictions" in saved):
         raise UsageError("--loss goes with predictions; name them with --pred")
+    _refuse_unused(options)
 
 
-def _refuse_reading(options: SourceOptions) -> None:
-    """Refuse options that say how files are read where rows alone are."""
-    names = (*RuleOptions.__annotations__, "kind", "threshold", "device", "jobs")
-    given = [f"--{name}" for name in names if options.get(name) is not None]
-    if given:
-        raise UsageError(
-            f"--from reads rows that are counted already; leave out {', '.join(given)}"
-        )
+def _refuse_unused(options: SourceOptions) -> None:
+    """Refuse options that nothing here would follow."""
+    masks, pred = options.get("masks"), options.get("pred")
+    unused = {
+        "--masks or --pred": ()
+        if masks or pred
+        else tuple(RuleOptions.__annotations__),
+        "--masks": () if masks else ("jobs",),
+        "--pred": () if pred else ("kind", "threshold", "device"),
+    }
+    for needed, names in unused.items():
+        given = [f"--{name}" for name in names if options.get(name) is not None]
+        if given:
+            raise UsageError(
+                f"nothing is read here that {', '.join(given)} is about: it goes with "
+                f"{needed}; leave it out"
+            )
