@@ -74,6 +74,11 @@ class ModelMaterial:
         kind = self.dataset.kind
         return "hard" in kind and "probabilities" not in kind and "logits" not in kind
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether its targets are soft, so that nothing is right or wrong."""
+        return self.dataset.tp is None
+
 
 @dataclass(frozen=True)
 class Picture:

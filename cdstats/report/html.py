@@ -17,6 +17,7 @@ from cdstats.report.figures.output import FigureFormat, figure_bytes
 from cdstats.report.figures.style import OUTCOMES, styled
 from cdstats.report.html_tables import (
     HtmlTable,
+    curve_table,
     dataset_table,
     failures,
     loss_table,
@@ -105,6 +106,7 @@ def report_html(material: Material) -> str:
         mask_groups=_mask_groups(material, pairs),
         metrics=metrics_table(scores) if scores else None,
         losses=loss_table(scores) if scores else None,
+        curves=curve_table(scores) if scores else None,
         score_figures=[figure for one, figure in pairs if one.figure not in _OF_MASKS],
         galleries=_galleries(material),
         key=[(OUTCOMES[name], text) for name, text in WORDS.items()],

@@ -13,6 +13,7 @@ from cdstats.report.columns import (
     is_text,
     summary_columns,
 )
+from cdstats.report.figures.score_charts import curve_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +147,32 @@ def loss_table(scores: ScoreMaterial) -> HtmlTable:
             "predictions are labels: BCE is 100 times the error rate, not a likelihood"
         )
     return HtmlTable("Losses", heads, rows, tuple(notes))
+
+
+def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
+    """What the curves come to; None where no model has them."""
+    rows = curve_summaries(scores)
+    if not rows:
+        return None
+    heads = (
+        ("Model", True),
+        ("Average precision", False),
+        ("Best F1, in-sample", False),
+        ("at threshold", False),
+        ("Calibration error", False),
+    )
+    cells = tuple(
+        (
+            one.model or "predictions",
+            cell("ap", one.average_precision),
+            cell("f1", one.best_f1),
+            cell("threshold", one.best_threshold),
+            cell("error", one.calibration_error),
+        )
+        for one in rows
+    )
+    note = "of pixels pooled over all images; the best F1 is too good for other data"
+    return HtmlTable("What the curves come to", heads, cells, (note,))
 
 
 def _loss_row(

@@ -15,12 +15,15 @@ from cdstats.report.figures.chart import Chart, Missing, plural
 from cdstats.report.figures.names import NEEDS_MASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from cdstats.core.audit_records import SplitShift
     from cdstats.core.material import MaskMaterial
     from cdstats.core.records import SummaryRecord
 
 _TWO: Final = 2
+_SHIFTS: Final = 3
+"""Distances of splits that a caption tells, the largest of more."""
 
 
 def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
@@ -61,19 +64,24 @@ def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
     rows = mask_charts.fraction_shares(name, own)
     if len({row.split for row in rows}) < _TWO:
         return Missing("splits", f"{name}: has no splits to compare")
-    shifts = "; ".join(
-        f"{one.split} from {one.reference}: distance {one.ks_distance:.2f}, "
-        f"p = {one.p_value:.2g}"
-        for one in held.shifts
-        if one.dataset == name
-    )
     caption = "Share of the masks of a split with at most so much change, per cent."
+    shifts = [one for one in held.shifts if one.dataset == name]
     if shifts:
-        caption += (
-            f" Kolmogorov-Smirnov over masks: {shifts} (if masks were independent)."
-        )
+        caption += f" Kolmogorov-Smirnov over masks{_shifts_text(shifts)}"
     draw = partial(masks.draw_splits, rows)
     return Chart("splits", name, "Splits compared", caption, rows, FractionShare, draw)
+
+
+def _shifts_text(shifts: Sequence[SplitShift]) -> str:
+    """How far splits lie apart; of many, those that lie furthest."""
+    furthest = sorted(shifts, key=lambda one: -one.ks_distance)[:_SHIFTS]
+    parts = (
+        f"{one.split} from {one.reference}: distance {one.ks_distance:.2f}, "
+        f"p = {one.p_value:.2g}"
+        for one in furthest
+    )
+    more = ", the largest" if len(shifts) > _SHIFTS else ""
+    return f"{more}: {'; '.join(parts)} (if masks were independent)."
 
 
 def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:

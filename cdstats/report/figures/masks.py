@@ -15,6 +15,7 @@ from cdstats.report.figures.style import (
     ORANGE,
     PAPER,
     key_above,
+    key_height,
     label,
     new_axes,
     series_style,
@@ -73,19 +74,20 @@ def draw_distribution(rows: Sequence[FractionBin]) -> Figure:
 
 def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     """Steps: the share of each split's masks that hold at most so much change."""
-    figure, axes = new_axes(2.2)
+    splits = list(dict.fromkeys(row.split for row in rows))
+    figure, axes = new_axes(2.0 + key_height(len(splits), 4))
     held = [row.change_fraction for row in rows if row.change_fraction]
     low = max(_LOWEST, 10.0 ** math.floor(math.log10(min(held, default=0.01))))
     high = max(10 * low, min(1.0, 1.3 * max(held, default=1.0)))
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     key: list[tuple[Artist, str]] = []
-    for number, split in enumerate(dict.fromkeys(row.split for row in rows)):
+    for number, split in enumerate(splits):
         own = [row for row in rows if row.split == split]
         x = [low, *(max(low, row.change_fraction) for row in own), high]
         y = [0.0, *(row.share_of_images for row in own), 1.0]
         style = series_style(number)
-        name = label(split or ALL)
+        name = label(split or ALL, 10)
         lines = axes.plot(x, y, drawstyle="steps-post", clip_on=False, **style)
         key += [(line, name) for line in lines]
     axes.set_ylim(0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core import score_charts
 from cdstats.core.chart_records import (
@@ -20,6 +20,8 @@ from cdstats.report.figures.names import NEEDS_PREDICTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdstats.core.chart_records import CurveSummary
+    from cdstats.core.histogram import LevelCounts
     from cdstats.core.material import ScoreMaterial
 
 
@@ -64,38 +66,60 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
     return Chart("loss-beta", "", "Loss against β", caption, rows, BetaLoss, draw)
 
 
-def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
-    """Thresholds, precision over recall, and calibration of models that have them."""
-    names = NEEDS_PREDICTIONS[:3]
-    levels = {
+def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
+    """What the curves come to of every model that has them."""
+    return [
+        score_charts.curve_summary(name, one) for name, one in _levels(held).items()
+    ]
+
+
+def _levels(held: ScoreMaterial) -> dict[str, LevelCounts]:
+    """The histograms of models that have curves: no labels, and changed pixels."""
+    return {
         model.name: model.histogram
         for model in held.models
         if model.histogram is not None
         and not model.is_hard
         and model.histogram.changed.any()
     }
+
+
+def _few(texts: list[str], models: list[CurveSummary]) -> str:
+    """What to tell of each model, where there are few."""
+    if len(texts) > _FEW:
+        return ""
+    named = zip(models, texts, strict=True)
+    parts = (f"{one.model}: {text}" if one.model else text for one, text in named)
+    return f": {'; '.join(parts)}"
+
+
+_FEW: Final = 3
+"""Models that a caption tells of one by one."""
+
+
+def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
+    """Thresholds, precision over recall, and calibration of models that have them."""
+    names = NEEDS_PREDICTIONS[:3]
+    levels = _levels(held)
     if not levels:
-        reason = "needs probabilities and changed pixels; labels have one threshold"
-        yield from (Missing(name, reason) for name in names)
+        yield from (Missing(name, _no_curve(held)) for name in names)
         return
     swept = [
         row
         for name, one in levels.items()
         for row in score_charts.threshold_scores(name, one)
     ]
-    best = [score_charts.curve_summary(name, one) for name, one in levels.items()]
-    told = "; ".join(
-        f"{one.model + ': ' if one.model else ''}{one.best_f1:.3f} at "
-        f"{one.best_threshold:.3f}"
-        for one in best
+    best = curve_summaries(held)
+    told = _few(
+        [f"{one.best_f1:.3f} at {one.best_threshold:.3f}" for one in best], best
     )
     used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, used here."
     yield Chart(
         "thresholds",
         "",
         "F1 over the threshold",
-        f"All pixels pooled; thresholds are k / 1024. Best F1, chosen in-sample and so "
-        f"too good for other data: {told}.{used}",
+        f"All pixels pooled; thresholds are k / 1024. The best F1 was chosen in-sample "
+        f"and is too good for other data{told}.{used}",
         swept,
         ThresholdScore,
         partial(scores.draw_thresholds, swept, best, held.threshold),
@@ -115,26 +139,31 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for name, one in levels.items()
         for row in score_charts.calibration_bins(name, one)
     ]
-    distance = "; ".join(
-        f"{one.model + ': ' if one.model else ''}{one.calibration_error:.3f}"
-        for one in best
-    )
+    distance = _few([f"{one.calibration_error:.3f}" for one in best], best)
     yield Chart(
         "calibration",
         "",
         "Calibration",
         "Share of pixels that are changed over their predicted probability, in 16 "
         "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
-        f"in each bin. Expected calibration error: {distance}.",
+        f"in each bin. Expected calibration error{distance or ': see the table'}.",
         rows,
         CalibrationBin,
         partial(scores.draw_calibration, rows),
     )
 
 
+def _no_curve(held: ScoreMaterial) -> str:
+    if all(model.is_soft for model in held.models):
+        return "needs masks of changed and unchanged pixels; these are soft targets"
+    return "needs probabilities and changed pixels; labels have one threshold"
+
+
 def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     if not held.pictures:
-        yield Missing("errors", "no prediction has a wrong pixel")
+        soft = held.models and all(model.is_soft for model in held.models)
+        reason = _no_curve(held) if soft else "no prediction has a wrong pixel"
+        yield Missing("errors", reason)
     for model in dict.fromkeys(one.image.model for one in held.pictures):
         own = [one for one in held.pictures if one.image.model == model]
         rows = [one.image for one in own]

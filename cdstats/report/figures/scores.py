@@ -8,7 +8,9 @@ from cdstats.core.score_charts import CLASS_MEAN, PLAIN
 from cdstats.report.figures.style import (
     INK,
     MUTED,
+    ends_height,
     key_above,
+    key_height,
     label,
     label_ends,
     new_axes,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 ONE_MODEL: Final = "predictions"
 """What a model without a name is called."""
+_IN_KEY: Final = 12
+"""Most characters of a name in a key."""
 _SHAPES: Final = {PLAIN: "s", CLASS_MEAN: "o"}
 _MARKS: Final = {
     PLAIN: "β = ½: plain BCE",
@@ -46,9 +50,10 @@ _SHARES: Final = ([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
 def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
     """Lines: balanced cross-entropy of each model for every β."""
-    figure, axes = new_axes(2.4)
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure, axes = new_axes(max(2.4, 0.7 + ends_height(len(models))))
     ends = []
-    for number, model in enumerate(dict.fromkeys(row.model for row in rows)):
+    for number, model in enumerate(models):
         own = [row for row in rows if row.model == model]
         style = series_style(number)
         axes.plot([r.beta for r in own], [r.weighted_mean for r in own], **style)
@@ -83,7 +88,7 @@ def draw_thresholds(
         used: The threshold of the run.
     """
     several = len(best) > 1
-    figure, axes = new_axes(2.35 + 0.07 * len(best))
+    figure, axes = new_axes(2.3 + key_height(len(best), 2))
     names = ("f1",) if several else ("f1", "precision", "recall")
     key: Key = []
     for number, (one, name) in enumerate((one, n) for one in best for n in names):
@@ -109,7 +114,7 @@ _NAMES: Final = {"f1": "F1", "precision": "precision", "recall": "recall"}
 
 
 def _best_text(one: CurveSummary) -> str:
-    name = label(one.model or ONE_MODEL, 16)
+    name = label(one.model or ONE_MODEL, _IN_KEY)
     return f"{name} {one.best_f1:.3f} at {one.best_threshold:.2f}"
 
 
@@ -151,7 +156,7 @@ def draw_precision_recall(
     rows: Sequence[ThresholdScore], best: Sequence[CurveSummary]
 ) -> Figure:
     """Lines: precision over recall of each model, with its average precision."""
-    figure, axes = new_axes(2.6 + 0.07 * len(best))
+    figure, axes = new_axes(2.5 + key_height(len(best), 2))
     key: Key = []
     for number, one in enumerate(best):
         own = [row for row in rows if row.model == one.model]
@@ -159,7 +164,7 @@ def draw_precision_recall(
         x = [row.recall or 0.0 for row in held]
         y = [row.precision or 0.0 for row in held]
         area = "" if one.average_precision is None else f"{one.average_precision:.3f}"
-        shown = f"{label(one.model or ONE_MODEL, 16)} AP {area}"
+        shown = f"{label(one.model or ONE_MODEL, _IN_KEY)} AP {area}"
         style = series_style(number)
         lines = axes.step([0.0, *x], [y[0], *y], where="pre", **style)
         key += [(line, shown) for line in lines]
@@ -172,11 +177,12 @@ def draw_precision_recall(
 
 def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     """Lines: the share of changed pixels over the probability that was predicted."""
-    figure = new_figure(3.2)
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure = new_figure(max(3.2, 1.4 + ends_height(len(models))))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
     ends = []
-    for number, model in enumerate(dict.fromkeys(row.model for row in rows)):
+    for number, model in enumerate(models):
         own = [row for row in rows if row.model == model]
         style = series_style(number)
         held = [row for row in own if row.pixels]
@@ -208,9 +214,9 @@ def _per_cent_decades(axes: Axes) -> None:
 
 def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
     """Lines, one panel each: losses, and F1, over the number in the model's name."""
-    figure = new_figure(3.2)
-    losses, scores = figure.subplots(2, 1, sharex=True)
     series = list(dict.fromkeys(row.series for row in rows))
+    figure = new_figure(max(3.2, 1 + 3 * ends_height(len(series))))
+    losses, scores = figure.subplots(2, 1, sharex=True)
     ends: dict[Axes, list[tuple[float, str, str]]] = {losses: [], scores: []}
     lines = (
         (losses, "class_mean_bce", "class-mean BCE"),

@@ -206,6 +206,16 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
+def key_height(entries: int, across: int) -> float:
+    """How high a key of so many entries is, in inches."""
+    return _LINE * 1.15 * -(-entries // across)
+
+
+def ends_height(lines: int) -> float:
+    """How high axes must be for the names of so many lines at their ends, in inches."""
+    return 1.2 * _LINE * lines
+
+
 def key_above(
     figure: Figure, entries: Sequence[tuple[Artist, str]], *, across: int
 ) -> None:
