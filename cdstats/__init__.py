@@ -9,13 +9,11 @@ used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cdstats.cli.reporting import Written, plot, report
+    from cdstats.cli.reporting import Written, plot, report, write_report
     from cdstats.core.errors import CdstatsError, DataError, UsageError
     from cdstats.scan.audit import audit
     from cdstats.scan.examination import AuditResult
@@ -41,6 +39,7 @@ __all__ = [
     "ratio",
     "report",
     "weights",
+    "write_report",
 ]
 _HOMES = {
     "AuditResult": "cdstats.scan.examination",
@@ -56,10 +55,13 @@ _HOMES = {
     "plot": "cdstats.cli.reporting",
     "ratio": "cdstats.scan.ratio",
     "weights": "cdstats.scan.weights",
+    "write_report": "cdstats.cli.reporting",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
+    if name == "report":  # the package of reports, which is called as the command is
+        return import_module("cdstats.report")
     if name not in _HOMES:
         raise AttributeError(f"module 'cdstats' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -67,16 +69,3 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _ReportPackage(ModuleType):
-    """The package ``cdstats.report``, which is called as the command is."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        function = import_module("cdstats.cli.reporting").report
-        return function(*arguments, **options)
-
-
-# The command `cdstats report` and the package of tables and figures share a name.
-import_module("cdstats.report")
-sys.modules["cdstats.report"].__class__ = _ReportPackage

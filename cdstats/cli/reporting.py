@@ -71,6 +71,10 @@ def report(output: str | PathLike[str], **options: Unpack[SourceOptions]) -> Wri
     return _written((path,), missing, gathered)
 
 
+write_report = report
+"""The same by a name that no package has."""
+
+
 def plot(
     folder: str | PathLike[str],
     *,

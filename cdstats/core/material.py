@@ -166,7 +166,7 @@ def list_hash(rows: Iterable[Sequence[str]]) -> str:
 
     Example:
         >>> list_hash([("CDD", "train/0.png")])[:12]
-        'd99eb95cb9fa'
+        'd62afcd5bae6'
     """
     text = "".join("\t".join(row) + "\n" for row in rows)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

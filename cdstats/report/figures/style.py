@@ -253,8 +253,8 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     More than fit are set at equal distances.
 
     Example:
-        >>> spread([0.5, 0.5], 0.2)
-        [0.4, 0.6]
+        >>> spread([0.5, 0.5], 0.25)
+        [0.375, 0.625]
     """
     order = sorted(range(len(heights)), key=lambda place: heights[place])
     gap = min(gap, 1 / max(1, len(heights) - 1))
