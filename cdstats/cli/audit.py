@@ -81,7 +81,7 @@ def audit(
     of one class, equal masks inside and across splits, splits that differ, specks,
     and where change sits in the frame.
     """
-    from cdstats.cli.screen import progress_bar, show_failures
+    from cdstats.cli.screen import counting_screen, show_failures
     from cdstats.report.audit import print_audit
     from cdstats.scan.audit import SPECK, audit_from
     from cdstats.scan.audit import audit as look
@@ -102,7 +102,7 @@ def audit(
     if from_file is not None:
         result = audit_from(from_file)
     else:
-        with progress_bar(quiet) as progress:
+        with counting_screen(quiet) as screen:
             result = look(
                 paths or [],
                 changed=changed,
@@ -114,7 +114,7 @@ def audit(
                 speck=speck or SPECK,
                 connectivity=int(connectivity.value) if connectivity else CONNECTIVITY,
                 jobs=jobs,
-                progress=progress,
+                progress=screen.progress,
             )
     show_failures(result.messages, (), quiet)
     lists = {name: getattr(result, name) for name in _LISTS}

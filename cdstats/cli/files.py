@@ -13,7 +13,7 @@ from cdstats.io.signatures import file_format
 from cdstats.report.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 
@@ -40,19 +40,19 @@ def refuse_inputs(
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
 
 
-def write_all(texts: Mapping[Path, str | bytes]) -> bool:
+def write_all(texts: Mapping[Path, str | Iterable[str]]) -> bool:
     """Write result files, and tell of each that cannot be written.
 
     Returns:
         Whether all are written.
     """
-    written = [_write(path, data) for path, data in texts.items()]
+    written = [_write(path, text) for path, text in texts.items()]
     return all(written)
 
 
-def _write(path: Path, data: str | bytes) -> bool:
+def _write(path: Path, text: str | Iterable[str]) -> bool:
     try:
-        write_whole(path, data)
+        write_whole(path, text)
     except DataError as error:
         typer.echo(f"error: {error}", err=True)
         return False

@@ -76,7 +76,7 @@ def gather(options: SourceOptions) -> Gathered:
 
 
 def _audit(options: SourceOptions, saved: StrPath | None) -> AuditResult | None:
-    from cdstats.cli.screen import progress_bar
+    from cdstats.cli.screen import counting_screen
     from cdstats.scan.audit import audit, audit_from
 
     if saved is not None:
@@ -84,11 +84,11 @@ def _audit(options: SourceOptions, saved: StrPath | None) -> AuditResult | None:
     masks = options.get("masks")
     if not masks:
         return None
-    with progress_bar(options.get("quiet", True)) as progress:
+    with counting_screen(options.get("quiet", True)) as screen:
         found = audit(
             [str(path) for path in masks],
             jobs=options.get("jobs", 1),
-            progress=progress,
+            progress=screen.progress,
             **rule_options(options),
         )
     if not found.images:

@@ -16,12 +16,22 @@ from cdstats.core.errors import CdstatsError
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
+    from typing import TextIO
 
 INTERRUPTED = 130
 
 
+ARGUMENTS = "cdstats.arguments"
+"""Where a context's ``meta`` holds the arguments of the program as typed."""
+
+
 class Boundary(TyperGroup):
     """Turns what a user can mend into one line and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
+        """Keep the arguments, for a message that says how to go on."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as the base class
         """Run a command.
@@ -69,14 +79,20 @@ def main(
 
 def run() -> None:
     """Run the command line; names that are not valid text are printed escaped."""
-    if sys.stdout is None:  # closed by the shell: >&-
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout, sys.stderr = _opened(sys.stdout), _opened(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         _escape_errors(stream)
     try:
         _run_and_flush()
     except OSError as error:
         sys.exit(_unprinted(error))
+
+
+def _opened(stream: TextIO | None) -> TextIO:
+    """A stream, or nowhere in place of one that the shell closed: ``>&-``."""
+    if stream is not None:
+        return stream
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _run_and_flush() -> None:

@@ -8,9 +8,10 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import app
-from cdstats.cli.outputs import By, Outputs, Sort
+from cdstats.cli.main import ARGUMENTS, app
+from cdstats.cli.outputs import By, Outputs, RowPrinter, Sort
 from cdstats.core.errors import UsageError
+from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def ratio(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -57,6 +59,9 @@ def ratio(
         ),
     ] = None,
     jobs: options.Jobs = None,
+    engine: options.Engine = EngineName.LOCAL,
+    scheduler: options.Scheduler = None,
+    cache: options.CacheFile = None,
     max_failed: options.MaxFailed = 0,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
@@ -69,19 +74,22 @@ def ratio(
     --preset.
     """
     from cdstats.cli.comparison import compare, known_reference
-    from cdstats.cli.screen import progress_bar, show_messages
+    from cdstats.cli.finishing import with_commands
+    from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.scan.ratio import ratio as count
     from cdstats.scan.saved import ratio_from
 
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
+    printer = RowPrinter(outputs)
     reference = known_reference(against)
-    refuse_inputs([csv, summary], [*(paths or []), from_file, against])
+    refuse_inputs([csv, summary, cache], [*(paths or []), from_file, against])
     if from_file is not None:
-        rules = (changed, unchanged, ignore, preset, band, split, jobs)
-        _refuse_with_from(paths, rules)
+        elsewhere = None if engine is EngineName.LOCAL else engine
+        rules = (changed, unchanged, ignore, preset, band, split, cache)
+        _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
         result = ratio_from(from_file)
     elif paths:
-        with progress_bar(quiet) as progress:
+        with counting_screen(quiet) as screen:
             result = count(
                 paths,
                 changed=changed,
@@ -91,14 +99,21 @@ def ratio(
                 band=band,
                 split=split,
                 jobs=jobs,
+                engine=engine.value,
+                scheduler=scheduler,
                 strict=strict,
-                progress=progress,
+                cache=cache,
+                progress=screen.progress,
+                announce=screen.announce,
+                each=printer if printer.is_wanted and not strict else None,
             )
     else:
         raise UsageError("no masks named: give a PATH, or --from FILE.csv")
-    show_messages(result.messages, result.images, quiet)
+    messages = with_commands(result, cache, context.meta[ARGUMENTS])
+    show_messages(result, messages, quiet)
     written = outputs.write(result)
-    outputs.print(result)
+    if not printer.has_printed:
+        outputs.print(result)
     differs = compare(result, reference, output_format) if reference else False
     done = written and not differs and not _has_failed(result, max_failed)
     raise typer.Exit(int(not done))
@@ -108,7 +123,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split and --jobs"
+            "--band, --split, --jobs, --cache, --engine and --scheduler"
         )
 
 

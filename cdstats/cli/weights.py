@@ -57,7 +57,7 @@ def weights(
     with what each gives, its formula and its source. Pixels are counted in the split
     train where there is one.
     """
-    from cdstats.cli.screen import progress_bar, show_messages
+    from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme
     from cdstats.report.weights import print_weights
     from cdstats.scan.weights import weights as weigh
@@ -76,7 +76,7 @@ def weights(
     if from_file is not None:
         result = weigh(from_file=from_file, split=split)
     else:
-        with progress_bar(quiet) as progress:
+        with counting_screen(quiet) as screen:
             result = weigh(
                 paths,
                 split=split,
@@ -87,9 +87,9 @@ def weights(
                 band=band,
                 jobs=jobs,
                 strict=strict,
-                progress=progress,
+                progress=screen.progress,
             )
-    show_messages(result.messages, result.images, quiet)
+    show_messages(result, result.messages, quiet)
     print_weights(result.datasets, output_format, scheme, cdstats.__version__)
     failed = result.unread > 0 or result.failed > max_failed
     raise typer.Exit(int(failed))

@@ -21,7 +21,19 @@ class Message:
     Attributes:
         level: How much it matters.
         text: What to say; starts with the file or dataset that it is about.
+        ways: Options of the command line, any of which settles what is told.
     """
 
     level: Level
     text: str
+    ways: tuple[str, ...] = ()
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    Example:
+        >>> counted(1, "image"), counted(1200, "image")
+        ('1 image', '1,200 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

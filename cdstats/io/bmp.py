@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
-from cdstats.io.rasters import Source, open_raster
+from cdstats.io.gdal import Source
+from cdstats.io.rasters import open_raster
 
 if TYPE_CHECKING:
     from pathlib import Path

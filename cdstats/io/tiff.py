@@ -17,8 +17,6 @@ import numpy as np
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
@@ -60,24 +58,27 @@ class _Layout:
         return int.from_bytes(data, "little" if self.order == "<" else "big")
 
 
-def check_tiff(path: Path) -> None:
+def check_tiff(file: BinaryIO, size: int) -> None:
     """Check the tables of every page of a TIFF file.
+
+    Args:
+        file: The file, or its bytes in memory.
+        size: Its bytes.
 
     Raises:
         DataError: If a strip or tile is missing or lies outside the file.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(4)
-        layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:])
-        file.seek(8 if layout.big else 4)
-        width = 8 if layout.big else 4
-        place, seen = layout.number(file, width), set[int]()
-        while place and place not in seen and len(seen) < _MOST_PAGES:
-            seen.add(place)
-            file.seek(place)
-            tags, place = _directory(file, layout)
-            _check_page(tags, size)
+    file.seek(0)
+    head = file.read(4)
+    layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:])
+    file.seek(8 if layout.big else 4)
+    width = 8 if layout.big else 4
+    place, seen = layout.number(file, width), set[int]()
+    while place and place not in seen and len(seen) < _MOST_PAGES:
+        seen.add(place)
+        file.seek(place)
+        tags, place = _directory(file, layout)
+        _check_page(tags, size)
 
 
 def _directory(file: BinaryIO, layout: _Layout) -> tuple[Tags, int]:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
-def write_whole(path: Path, data: str | bytes) -> None:
+
+def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     """Write a file so that an interrupted run leaves the old one or the new one.
+
+    Args:
+        path: The file.
+        data: What to write; text whole or in parts.
 
     Raises:
         DataError: If the folder does not take it.
     """
-    if isinstance(data, str):
-        data = data.encode("utf-8", "surrogateescape")
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent
@@ -26,7 +32,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(_encoded(data))
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
@@ -35,6 +41,14 @@ def write_whole(path: Path, data: str | bytes) -> None:
         raise DataError(_text(path, error)) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _encoded(data: str | bytes | Iterable[str]) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+        return
+    for text in [data] if isinstance(data, str) else data:
+        yield text.encode("utf-8", "surrogateescape")
 
 
 def _umask() -> int:

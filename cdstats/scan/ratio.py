@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
-from cdstats.core.records import ImageRecord, SummaryRecord, summaries
-from cdstats.core.rules import RuleChoice, choose_rule
-from cdstats.engine.work import run
-from cdstats.io.counting import Task, count_file
+from cdstats.core.records import ALL, ImageRecord, SummaryRecord
+from cdstats.core.rules import choose_rule
+from cdstats.engine.choice import EngineName, open_engine
 from cdstats.io.discovery import find_masks
+from cdstats.scan.cache import Cache
+from cdstats.scan.rows import StoredImages
+from cdstats.scan.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -31,20 +32,51 @@ class RatioResult:
     Attributes:
         datasets: A row for each dataset (``split`` is ``"all"``), each followed by the
             rows of its splits.
-        images: A row for each mask, failed ones included.
+        images: A row for each mask, failed ones included. They lie on disk until the
+            result is dropped.
         messages: Notes, warnings and errors, in the order of the datasets.
         unread: Inputs that could not be read at all, such as a missing path.
+        counts: The counts themselves, where a split was refused and no cache has them.
     """
 
     datasets: tuple[SummaryRecord, ...]
-    images: tuple[ImageRecord, ...]
+    images: Sequence[ImageRecord]
     messages: tuple[Message, ...] = ()
     unread: int = 0
+    counts: Cache | None = field(default=None, repr=False, compare=False)
 
     @property
     def failed(self) -> int:
         """Masks that could not be counted."""
-        return sum(row.status == "failed" for row in self.images)
+        failed = {row.dataset: row.failed for row in self.datasets if row.split == ALL}
+        return sum(failed.values())
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted.
+
+        Args:
+            leave_out: How the reason of a row begins that is left out.
+        """
+        if isinstance(self.images, StoredImages):
+            return self.images.failed(leave_out)
+        return (
+            row
+            for row in self.images
+            if row.status == "failed"
+            and not (leave_out and row.reason.startswith(leave_out))
+        )
+
+    def sorted_images(self, column: str) -> Iterator[ImageRecord]:
+        """The rows of masks by a column, the highest first, those without it last.
+
+        Args:
+            column: ``"change_ratio"`` or ``"changed"``.
+        """
+        if isinstance(self.images, StoredImages):
+            return self.images.by_most(column)
+        there = [row for row in self.images if getattr(row, column) is not None]
+        rest = [row for row in self.images if getattr(row, column) is None]
+        return iter(sorted(there, key=lambda row: -getattr(row, column)) + rest)
 
     def frame(self) -> pd.DataFrame:
         """The rows of datasets and splits as a data frame."""
@@ -69,8 +101,13 @@ def ratio(
     band: int | None = None,
     split: str | None = None,
     jobs: int | None = 1,
+    engine: str = "local",
+    scheduler: str | None = None,
     strict: bool = False,
+    cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int, int], None] | None = None,
+    announce: Callable[[Message], None] | None = None,
+    each: Callable[[ImageRecord], None] | None = None,
 ) -> RatioResult:
     """Count the changed and unchanged pixels of every mask.
 
@@ -86,18 +123,29 @@ def ratio(
         band: Band of each mask, counted from 1; None where there is one choice.
         split: Keep this split alone.
         jobs: Worker processes; 1 counts in this process, None starts workers when
-            enough work is left. A script that asks for workers needs the usual
-            ``if __name__ == "__main__":``.
+            enough work is left.
+        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
+            must see the files under the same absolute paths.
+        scheduler: Address of the cluster's scheduler.
         strict: Raise at the first mask that cannot be counted.
+        cache: A file that keeps the counts of every file that is finished. A run that
+            finds it reads only what is new or changed, by any rule; made when it is
+            not there.
         progress: Called with files done, files in all and pixels counted so far.
+        announce: Called with what can be told before all is counted: that a split is
+            certain to be refused.
+        each: Called with every image row in order: with a rule, as soon as it and all
+            before it are counted, otherwise when the rule is found.
 
     Returns:
         Records of datasets, splits and images; a mask that cannot be counted is a
         record with ``status`` ``"failed"`` and its reason.
 
     Raises:
-        UsageError: If a rule, preset or pattern is not understood.
-        DataError: If ``strict`` and a mask cannot be counted.
+        UsageError: If a rule, preset or pattern is not understood, the cache is another
+            file, or a cluster does not answer.
+        DataError: If ``strict`` and a mask cannot be counted, or the cache cannot be
+            used.
 
     Example:
         >>> result = ratio("sample_masks/BCDD")
@@ -107,77 +155,36 @@ def ratio(
     """
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [paths] if not isinstance(paths, (list, tuple)) else paths
-    found = find_masks([str(text) for text in texts], split=split, preset=choice.preset)
     band = band or (choice.preset.band if choice.preset else None)
-    counted = _count(found, choice, band, jobs, strict, progress)
-    return _gather(found, counted, choice, strict)
-
-
-def _count(
-    found: Sequence[FoundSet],
-    choice: RuleChoice,
-    band: int | None,
-    jobs: int | None,
-    strict: bool,
-    progress: Callable[[int, int, int], None] | None,
-) -> list[list[list[Counted]]]:
-    """What became of each file of each dataset."""
-    files = [file for dataset in found for file in dataset.files]
-    tasks = [Task(file.path, file.member, file.partner) for file in files]
-    results: list[list[Counted]] = [[] for _ in tasks]
-    pixels = 0
-    function = partial(count_file, band=band, edges=choice.edges)
-    outcomes = run(function, tasks, jobs=jobs, lost=_lost)
-    for done, (place, counted) in enumerate(outcomes, start=1):
-        results[place] = counted
-        failed = next((one for one in counted if one.mask is None), None)
-        if strict and failed:
-            raise DataError(f"{files[place].path}{failed.member}: {failed.reason}")
-        pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
-        if progress:
-            progress(done, len(tasks), pixels)
-    ordered = iter(results)
-    return [[next(ordered) for _ in dataset.files] for dataset in found]
-
-
-def _lost(_: Task) -> list[Counted]:
-    return [Counted("", None, "the process that read it died (out of memory?)")]
-
-
-def _gather(
-    found: Sequence[FoundSet],
-    counted: Sequence[Sequence[Sequence[Counted]]],
-    choice: RuleChoice,
-    strict: bool,
-) -> RatioResult:
-    images: list[ImageRecord] = []
-    messages: list[Message] = []
-    names: list[str] = []
-    for dataset, results in zip(found, counted, strict=True):
-        messages += [Message(Level.ERROR, text) for text in dataset.problems]
-        messages += [
-            Message(Level.NOTE, f"{dataset.name}: {text}") for text in dataset.notes
-        ]
-        if not dataset.files:
-            continue
-        masks = [
-            CountedMask(
-                dataset.name, file.split, _row_name(file.name, file.member, one), one
-            )
-            for file, ones in zip(dataset.files, results, strict=True)
-            for one in ones
-        ]
-        labelled = label_dataset(masks, choice)
-        images += labelled.images
-        messages += labelled.messages
-        names.append(dataset.name)
-    first = next((row for row in images if row.status == "failed"), None)
-    if strict and first:
-        raise DataError(f"{first.path}: {first.reason}")
+    with open_engine(engine, scheduler, jobs) as run, ExitStack() as stack:
+        counts = None
+        if cache is not None or choice.rule is None:
+            counts = Cache(Path(cache) if cache else None, band, choice.edges)
+            stack.callback(counts.close)
+        found = find_masks(
+            [str(text) for text in texts], split=split, preset=choice.preset
+        )
+        stream = Stream(
+            found, choice, counts, strict=strict, announce=announce, each=each
+        )
+        is_local = engine == EngineName.LOCAL.value
+        stream.count(choice, band, run, progress, anywhere=not is_local)
+        messages = tuple(_messages(found, stream))
+        if counts and counts.is_temporary and any(one.ways for one in messages):
+            stack.pop_all()
+        else:
+            counts = None
+    names = [dataset.name for dataset in found if dataset.files]
     unread = sum(len(dataset.problems) for dataset in found)
-    return RatioResult(summaries(names, images), tuple(images), tuple(messages), unread)
+    rows = stream.summaries.records(names)
+    return RatioResult(rows, stream.images, messages, unread, counts)
 
 
-def _row_name(name: str, member: str, counted: Counted) -> str:
-    """The path of a row: an image of a stack carries its number."""
-    return name if member.isdigit() else f"{name}{counted.member}"
+def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
+    """What to tell, dataset by dataset: how it was found, then how it was read."""
+    for number, dataset in enumerate(found):
+        for text in dataset.problems:
+            yield Message(Level.ERROR, text)
+        for text in dataset.notes:
+            yield Message(Level.NOTE, f"{dataset.name}: {text}")
+        yield from stream.messages(number)

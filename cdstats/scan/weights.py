@@ -17,7 +17,7 @@ from cdstats.scan.ratio import ratio
 from cdstats.scan.saved import ratio_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from cdstats.core.messages import Message
@@ -40,14 +40,25 @@ class WeightsResult:
     """
 
     datasets: tuple[DatasetWeights, ...]
-    images: tuple[ImageRecord, ...]
+    images: Sequence[ImageRecord]
     messages: tuple[Message, ...] = ()
     unread: int = 0
 
     @property
     def failed(self) -> int:
         """Masks that could not be counted."""
-        return sum(row.status == "failed" for row in self.images)
+        return sum(1 for _ in self.failures())
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted.
+
+        Args:
+            leave_out: How the reason of a row begins that is left out.
+        """
+        for row in self.images:
+            refused = leave_out and row.reason.startswith(leave_out)
+            if row.status == "failed" and not refused:
+                yield row
 
 
 def weights(

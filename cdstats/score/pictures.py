@@ -135,13 +135,11 @@ def _scales(dtype: str) -> tuple[float, ...]:
 
 
 def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
-    """What scoring compares with the threshold, in the precision that it has there."""
-    counted = scores.dtype.kind in "bui" or (scores.dtype == np.float16 and not logits)
-    if counted:
-        return scores.astype(np.float64) / scale
-    exact = np.float64 if scores.dtype == np.float64 else np.float32
-    probs: NDArray[Any] = scores.astype(exact)
-    return torch.sigmoid(torch.from_numpy(probs)).numpy() if logits else probs
+    """What scoring compares with the threshold; a sigmoid in its precision there."""
+    if logits:
+        exact = np.float64 if scores.dtype == np.float64 else np.float32
+        scores = torch.sigmoid(torch.from_numpy(scores.astype(exact))).numpy()
+    return scores.astype(np.float64) / scale
 
 
 class _Canvas:
