@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 import cdstats
 from cdstats.cli.gathering import gather
+from cdstats.core.chart_records import FractionShare
 from cdstats.core.material import Material
 from cdstats.report.figures.chart import Chart
 from cdstats.report.figures.charts import charts
 from cdstats.report.figures.files import figure_files, file_stems
+from cdstats.report.figures.masks import draw_splits
 from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
+from cdstats.report.figures.output import FigureFormat, figure_bytes
 from cdstats.report.figures.style import SERIES, label, series_style, spread, styled
 
 ROOT = Path(__file__).parents[1]
@@ -229,3 +231,18 @@ def test_a_style_of_the_user_changes_nothing(
     assert again["epochs.svg"] == files["epochs.svg"]
     with styled():
         assert mpl.rcParams["svg.fonttype"] == "none"
+
+
+def test_a_line_over_very_many_masks_stays_small() -> None:
+    rows = [
+        FractionShare("D", "a", (n + 1) / 1e5, (n + 1) / 1e5) for n in range(99_999)
+    ]
+    rows.append(FractionShare("D", "b", 0.5, 1.0))
+    with styled():
+        figure = draw_splits(rows)
+        lines = figure.axes[0].get_lines()
+        data = figure_bytes(figure, "splits", FigureFormat.SVG)
+    x, y = lines[0].get_data()
+    assert (max(y), len(data) < 400_000) == (1.0, True)
+    # What is drawn lies on the line of all masks, to the height of a dot.
+    assert all(abs(b - a) < 1 / 1000 for a, b in zip(x, y, strict=True) if a < 0.99)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _LOWEST: Final = 1e-4
 """Where a logarithmic axis of change fractions begins; what is below stands there."""
+_MOST_STEPS: Final = 2000
+"""Steps of a line that are drawn: more than there are dots in a column."""
 _CLOSE: Final = 200
 """Ends of a logarithmic axis this far apart, or less, have ticks at 2 and 5 too."""
 _IN_USE: Final = "rule in use"
@@ -83,7 +85,7 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     axes.set_xlim(low, high)
     key: list[tuple[Artist, str]] = []
     for number, split in enumerate(splits):
-        own = [row for row in rows if row.split == split]
+        own = _thinned([row for row in rows if row.split == split])
         x = [low, *(max(low, row.change_fraction) for row in own), high]
         y = [0.0, *(row.share_of_images for row in own), 1.0]
         style = series_style(number)
@@ -97,6 +99,12 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     axes.set_ylabel("masks with at most that (%)")
     key_above(figure, key, across=4)
     return figure
+
+
+def _thinned(rows: Sequence[FractionShare]) -> list[FractionShare]:
+    """Rows that are as many as a column can show: others lie on the same dots."""
+    step = -(-len(rows) // _MOST_STEPS)
+    return [*rows[:-1:step], *rows[-1:]]
 
 
 def _per_cent_axis(axes: Axes, low: float, high: float) -> None:
