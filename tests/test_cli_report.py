@@ -25,6 +25,7 @@ from cdstats.cli.gathering import MOST_PICTURES
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+BOTH = ("--masks", "x", "--pred", "y", "--target", "z")
 EVIL = "<script>alert(1)</script>&\"'"
 
 
@@ -277,6 +278,12 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             ["--masks", "x", "-o", "no/r.html"], "no such folder", id="folder"
         ),
         pytest.param(["--masks", "x", "--preset", "no"], "preset", id="preset"),
+        pytest.param(["--masks", "x", "--changed", ">"], "changed", id="bad-rule"),
+        pytest.param([*BOTH, "--kind", "no"], "expected prob, logit", id="kind"),
+        pytest.param([*BOTH, "--loss", "no"], "no loss 'no'", id="unknown-loss"),
+        pytest.param([*BOTH, "--device", "no"], "device", id="unknown-device"),
+        pytest.param(["--pred", "-", "--target", "y"], "@list.txt", id="stdin"),
+        pytest.param(["--pred", "x", "--target", "m=-"], "@list.txt", id="stdin-masks"),
     ],
 )
 def test_wrong_usage_is_refused_with_a_way_out(

@@ -242,7 +242,7 @@ def test_a_line_over_very_many_masks_stays_small() -> None:
         figure = draw_splits(rows)
         lines = figure.axes[0].get_lines()
         data = figure_bytes(figure, "splits", FigureFormat.SVG)
-    x, y = lines[0].get_data()
+    x, y = (list(map(float, values)) for values in lines[0].get_data())  # type: ignore[arg-type]
     assert (max(y), len(data) < 400_000) == (1.0, True)
     # What is drawn lies on the line of all masks, to the height of a dot.
     assert all(abs(b - a) < 1 / 1000 for a, b in zip(x, y, strict=True) if a < 0.99)

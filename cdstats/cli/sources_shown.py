@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.rules import choose_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,6 +133,31 @@ def check_sources(options: SourceOptions, saved: Mapping[str, StrPath]) -> None:
     if options.get("losses") and not (pred or "predictions" in saved):
         raise UsageError("--loss goes with predictions; name them with --pred")
     _refuse_unused(options)
+    _refuse_unknown(options)
+
+
+def _refuse_unknown(options: SourceOptions) -> None:
+    """Refuse options that mean nothing, before a file is read."""
+    rule = rule_options(options)
+    choose_rule(rule["changed"], rule["unchanged"], rule["ignore"], rule["preset"])
+    pred, kind = options.get("pred") or (), options.get("kind")
+    target = options.get("target")
+    if any(str(path).rpartition("=")[2] == "-" for path in (*pred, target or "")):
+        raise UsageError(
+            "predictions and their masks are read twice, so their names cannot come "
+            "from standard input; name a list with @list.txt"
+        )
+    if not pred and not options.get("losses"):
+        return
+    from cdstats.score.devices import choose_device
+    from cdstats.score.kinds import Kind
+    from cdstats.score.results import choose_losses
+
+    if kind is not None and kind not in {one.value for one in Kind}:
+        raise UsageError(f"--kind {kind}: expected prob, logit or hard")
+    choose_losses(options.get("losses", ()), "image", logits=kind == Kind.LOGIT.value)
+    if pred:
+        choose_device(options.get("device") or "auto")
 
 
 def _refuse_unused(options: SourceOptions) -> None:
