@@ -2,9 +2,10 @@
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, `cdstats.report` and `cdstats.plot` show all of it, and
-`cdstats.losses` holds the losses for training. Names are loaded when they are first
-used, so that importing the package costs nothing.
+scores saved predictions, `cdstats.compare` sets several models side by side,
+`cdstats.report` and `cdstats.plot` show all of it, and `cdstats.losses` holds the
+losses for training. Names are loaded when they are first used, so that importing the
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
     from cdstats.scan.ratio import RatioResult, ratio
     from cdstats.scan.weights import WeightsResult, weights
+    from cdstats.score.compare import compare
+    from cdstats.score.comparison import Comparison
     from cdstats.score.loss import loss
     from cdstats.score.results import LossRun
 
@@ -26,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
     "CdstatsError",
+    "Comparison",
     "DataError",
     "LossRun",
     "RatioResult",
@@ -34,6 +38,7 @@ __all__ = [
     "Written",
     "__version__",
     "audit",
+    "compare",
     "loss",
     "plot",
     "ratio",
@@ -44,6 +49,7 @@ __all__ = [
 _HOMES = {
     "AuditResult": "cdstats.scan.examination",
     "CdstatsError": "cdstats.core.errors",
+    "Comparison": "cdstats.score.comparison",
     "DataError": "cdstats.core.errors",
     "UsageError": "cdstats.core.errors",
     "LossRun": "cdstats.score.results",
@@ -51,6 +57,7 @@ _HOMES = {
     "WeightsResult": "cdstats.scan.weights",
     "Written": "cdstats.cli.reporting",
     "audit": "cdstats.scan.audit",
+    "compare": "cdstats.score.compare",
     "loss": "cdstats.score.loss",
     "plot": "cdstats.cli.reporting",
     "ratio": "cdstats.scan.ratio",

@@ -18,6 +18,10 @@ from cdstats.io.naming import natural_key
 _ENCODING: Final = ("utf-8", "surrogatepass")
 
 
+def _anywhere(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A mask file, or one array or image of it.
@@ -35,6 +39,11 @@ class FoundFile:
     split: str = ""
     member: str = ""
     partner: str = ""
+
+    def anywhere(self) -> FoundFile:
+        """The same file by a path that means the same in another working folder."""
+        partner = self.partner and _anywhere(self.partner)
+        return replace(self, path=_anywhere(self.path), partner=partner)
 
 
 class _Shared(NamedTuple):

@@ -78,7 +78,7 @@ def error_pictures(
     wanted = {(one.model, one.pred, one.target): one for one in worst}
     logits = kind == Kind.LOGIT.value
     reader = PairReader(targets, "logit" if logits else "prob")
-    pairs = [pair for pair in found.pairs if _holds(pair, worst)]
+    pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
     drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
