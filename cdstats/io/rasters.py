@@ -19,6 +19,7 @@ import numpy as np
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
 from cdstats.io.tiff import check_tiff
 
@@ -38,6 +39,8 @@ _OPTIONS: Final = {
     "GTIFF_POINT_GEO_IGNORE": True,
     "GTIFF_REPORT_COMPD_CS": False,
 }
+_MOST_BANDS: Final = 64
+"""Bands that are read together to see whether they are the same."""
 # What GDAL warns of reaches the user as the reason of a row, or not at all.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
@@ -120,14 +123,16 @@ class _Choice:
 def _describe(
     dataset: DatasetReader, member: str, source: Source, choice: _Choice
 ) -> OpenImage:
-    layout = _Layout(dataset, choice)
+    with _quiet(source):
+        layout = _Layout(dataset, choice)
+        nodata = _nodata(dataset, layout)
     return OpenImage(
         member,
         dataset.width,
         dataset.height,
         "TIFF" if source.driver == "GTiff" else source.driver,
         lambda: _blocks(source, choice),
-        nodata=_nodata(dataset, layout),
+        nodata=nodata,
         palette=names(layout.colours) if layout.colours else None,
         bands=len(layout.bands),
     )
@@ -157,18 +162,20 @@ def _quiet(source: Source) -> Iterator[None]:
     to their opening, and two rasters may be read in turn.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             yield
-        except RasterioError as error:
+        except (DataError, MemoryError):
+            raise
+        except UnicodeEncodeError:
+            raise DataError("has a name that is no valid text; rename it") from None
+        except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
             raise DataError(
                 f"cannot be decoded: {_cause(error, source.path)}"
             ) from None
-        except UnicodeEncodeError:
-            raise DataError("has a name that is no valid text; rename it") from None
 
 
 def _cause(error: Exception, path: str) -> str:
@@ -200,6 +207,8 @@ class _Layout:
                 has = "1 band" if dataset.count == 1 else f"{dataset.count} bands"
                 raise DataError(f"has {has}; band {band} was asked for")
             bands = [band]
+        if len(bands) > _MOST_BANDS:
+            raise DataError(f"{len(bands):,} bands; choose one with --band")
         self.bands = bands or [1]
         dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
         if dtype.kind not in "biuf":
@@ -247,9 +256,10 @@ def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
 
 def _blocks(source: Source, choice: _Choice) -> Iterator[Block]:
     with _opened(source) as dataset:
-        layout = _Layout(dataset, choice)
+        with _quiet(source):
+            layout = _Layout(dataset, choice)
         for window in windows(dataset.width, dataset.height, *dataset.block_shapes[0]):
-            with _quiet(source):
+            with _quiet(source), no_warnings():
                 block = _read(dataset, layout, window)
             yield block
 
