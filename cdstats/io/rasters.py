@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
-from cdstats.io.tiff import check_tiff
+from cdstats.io.tiff import check_rows, check_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,10 +255,23 @@ def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
     return value
 
 
+def _check_sums(source: Source, height: int) -> None:
+    """Check the sums that a TIFF file keeps of its pixels."""
+    if source.driver != "GTiff":
+        return
+    place, page = source.path, 0
+    if source.is_page:
+        _, number, place = source.path.split(":", 2)
+        page = int(number) - 1
+    with Path(place).open("rb") as file:
+        check_rows(file, os.fstat(file.fileno()).st_size, page, 0, height)
+
+
 def _blocks(source: Source, choice: _Choice) -> Iterator[Block]:
     with _opened(source) as dataset:
         with _quiet(source):
             layout = _Layout(dataset, choice)
+        _check_sums(source, dataset.height)
         for window in windows(dataset.width, dataset.height, *dataset.block_shapes[0]):
             with _quiet(source), no_warnings():
                 block = _read(dataset, layout, window)

@@ -20,6 +20,7 @@ _PLAIN, _LZW, _PACKBITS, _LZMA = 1, 5, 32773, 34925
 _DEFLATE: Final = (8, 32946)
 _YCBCR: Final = 6
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_CHUNK: Final = 1 << 20
 MOST_PACKED: Final = 1 << 22
 """Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
 
@@ -42,6 +43,7 @@ class Strips:
         reversed: Whether the first bit of a byte is its lowest.
         places: First byte of each strip or tile; 0 where it is left out.
         lengths: Bytes of each.
+        is_mask: Whether it tells which pixels of another page are valid.
     """
 
     width: int
@@ -57,6 +59,7 @@ class Strips:
     reversed: bool
     places: NDArray[np.unsignedinteger]
     lengths: NDArray[np.unsignedinteger]
+    is_mask: bool
 
     @property
     def row_bytes(self) -> int:
@@ -175,13 +178,58 @@ def _unpacked_bytes(packing: int, packed: bytes, wanted: int) -> int | None:
     if packing == _PACKBITS:
         return packbits_bytes(packed, wanted + 1)
     try:
-        if packing in _DEFLATE:
-            return len(zlib.decompressobj().decompress(packed, wanted + 1))
         if packing == _LZMA:
             return len(lzma.LZMADecompressor().decompress(packed, wanted + 1))
-    except (zlib.error, lzma.LZMAError):
+    except lzma.LZMAError:
         return 0
     return None
+
+
+def check_sums(file: BinaryIO, page: Strips, start: int, stop: int) -> None:
+    """Unpack the strips or tiles of some rows if they carry a check sum.
+
+    GDAL stops when it has as many pixels as it needs, before the sum that ends a strip.
+
+    Args:
+        file: The file.
+        page: What its tables say, checked before.
+        start: First row.
+        stop: The row after the last one.
+
+    Raises:
+        DataError: If a sum is wrong or a strip is longer or shorter than its pixels.
+    """
+    if page.packing not in _DEFLATE:
+        return
+    across = math.ceil(page.width / page.block_width)
+    top, bottom = start // page.block_length, math.ceil(stop / page.block_length)
+    planes = np.arange(page.needed).reshape(-1, page.down, across)
+    wanted = page.unpacked()
+    for block in planes[:, top:bottom].ravel().tolist():
+        if page.lengths[block]:
+            file.seek(int(page.places[block]))
+            packed = file.read(int(page.lengths[block]))
+            if page.reversed:
+                packed = packed.translate(_REVERSED)
+            if not _sum_holds(packed, int(wanted[block])):
+                raise DataError(
+                    f"TIFF file is damaged: the check sum of "
+                    f"{'tile' if page.tiled else 'strip'} {block:,} does not hold"
+                )
+
+
+def _sum_holds(packed: bytes, wanted: int) -> bool:
+    """Whether bytes unpack to as many as wanted, with the check sum that ends them."""
+    unpacker, total = zlib.decompressobj(), 0
+    try:
+        while not unpacker.eof and total <= wanted:
+            part = unpacker.decompress(packed, _CHUNK)
+            packed, total = unpacker.unconsumed_tail, total + len(part)
+            if not part and not packed and not unpacker.eof:
+                return False
+    except zlib.error:
+        return False
+    return total == wanted
 
 
 def check_extents(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.strips import Strips, check_extents, check_strips
+from cdstats.io.strips import Strips, check_extents, check_strips, check_sums
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,19 +41,29 @@ _BYTES: Final = {
     18: 8,
 }
 """Bytes of a value of each type, those included that are not read here."""
-_WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL = 256, 257, 258, 259, 262, 266
+_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+)
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS = 330, 513, 514, 34665, 34853
 _WANTED: Final = frozenset(
     (
-        *(_WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL),
+        *(_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL),
         *(_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
         *(_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES),
         *(_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS),
     )
 )
 _MOST_PAGES: Final = 65_535
+_VALID: Final = 4
+"""What a page is that tells which pixels of another are valid."""
 _GHOST: Final = b"GDAL_STRUCTURAL_METADATA_SIZE="
 _GHOST_TAIL: Final = 4
 """Bytes that GDAL repeats after each tile of a file that says so in its ghost area."""
@@ -118,14 +128,64 @@ def check_tables(file: BinaryIO, size: int) -> None:
     Raises:
         DataError: As `check_tiff`.
     """
+    tables = _read_tables(file, size)
+    for page in tables.pages:
+        check_strips(file, page, size)
+    # Pillow fills up a file of several pages.
+    several = len(tables.pages) > 1 and size % _PADDING == 0
+    rest = _GHOST_TAIL if tables.ghost else several * (_PADDING - 1)
+    check_extents(tables.extents, tables.pages, size - rest, tables.ghost)
+
+
+def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> None:
+    """Check the sums of the pixels of some rows of a page, and of its mask.
+
+    Args:
+        file: The file, whose tables have been checked.
+        size: Its bytes.
+        page: The number of the page, from 0.
+        start: First row.
+        stop: The row after the last one.
+
+    Raises:
+        DataError: If a sum does not hold.
+    """
+    pages = _read_tables(file, size).pages
+    if page >= len(pages):
+        raise DataError("TIFF file has changed while it was read")
+    own = pages[page]
+    masks = [
+        other
+        for other in pages[page + 1 :]
+        if other.is_mask and (other.width, other.length) == (own.width, own.length)
+    ]
+    for one in [own, *masks]:
+        check_sums(file, one, start, stop)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What a file says of itself.
+
+    Attributes:
+        pages: The pages one after the other, and then those that pages point to.
+        extents: What the header and the tables take up.
+        ghost: Whether GDAL describes in it how it is ordered.
+    """
+
+    pages: list[Strips]
+    extents: Extents
+    ghost: bool
+
+
+def _read_tables(file: BinaryIO, size: int) -> _Tables:
     file.seek(0)
     head = file.read(4)
     layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:], size)
     file.seek(8 if layout.big else 4)
     first = layout.number(file, 8 if layout.big else 4)
     ghost = file.read(len(_GHOST)) == _GHOST
-    extents: Extents = [(0, 16 if layout.big else 8)]
-    pages: list[Strips] = []
+    tables = _Tables([], [(0, 16 if layout.big else 8)], ghost)
     waiting, seen = [(first, True)], set[int]()
     while waiting:
         place, is_page = waiting.pop()
@@ -134,16 +194,14 @@ def check_tables(file: BinaryIO, size: int) -> None:
         seen.add(place)
         file.seek(min(place, size))
         tags, following, lengths = _directory(file, layout)
-        extents += lengths
+        tables.extents.extend(lengths)
+        # The next page is taken first: pages stand in their order.
         waiting += [(int(inner), False) for inner in _inner(tags)]
         if following:
             waiting.append((following, is_page))
         if is_page or _WIDTH in tags:
-            pages.append(_strips(tags))
-            check_strips(file, pages[-1], size)
-    # Pillow fills up a file of several pages.
-    padding = _PADDING - 1 if len(pages) > 1 and size % _PADDING == 0 else 0
-    check_extents(extents, pages, size - (_GHOST_TAIL if ghost else padding), ghost)
+            tables.pages.append(_strips(tags))
+    return tables
 
 
 def _inner(tags: Tags) -> list[int]:
@@ -241,4 +299,5 @@ def _strips(tags: Tags) -> Strips:
         first(_FILL, 1) == 2,
         places,
         lengths,
+        first(_KIND, 0) & _VALID == _VALID,
     )
