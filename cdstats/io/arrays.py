@@ -112,6 +112,8 @@ def has_array(path: Path, key: str) -> bool:
 def _entries(path: Path) -> dict[str, _Entry]:
     with _damage():
         archive = zipfile.ZipFile(path)
+        if min((i.header_offset for i in archive.infolist()), default=0) > 0:
+            raise DataError("NPZ file holds another file before its arrays; split them")
         return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
+from cdstats.io.jpeg import JpegFrame, read_jpeg
 from cdstats.io.palettes import expand, names
 from cdstats.io.rasters import Source, open_raster
 
@@ -127,8 +129,8 @@ def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
     Raises:
         DataError: If the file is damaged or holds neither grey nor RGB.
     """
-    with io.BytesIO(data) if data is not None else path.open("rb") as file:
-        width, height, channels = _jpeg_header(file)
+    frame = _read_frame(path, data)
+    width, height, channels = frame.width, frame.height, len(frame.components)
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if data is None or width * height > WHOLE_PIXELS:
@@ -158,24 +160,14 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
-    """Width, height and number of components of a JPEG file."""
-    file.seek(2)
-    while True:
-        marker = file.read(2)
-        while marker[1:] == b"\xff":
-            marker = b"\xff" + file.read(1)
-        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in (0xD9, 0xDA):
-            raise DataError("JPEG file is damaged: it has no frame header")
-        if marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD7:
-            continue
-        length = int.from_bytes(file.read(2))
-        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
-            frame = file.read(6)
-            if len(frame) < 6:
-                raise DataError("JPEG file is cut short")
-            return int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3]), frame[5]
-        file.seek(max(length - 2, 0), io.SEEK_CUR)
+def _read_frame(path: Path, data: bytes | None) -> JpegFrame:
+    if data is not None:
+        return read_jpeg(data)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        return read_jpeg(mapped)
 
 
 def check_band(band: int, bands: int) -> int:

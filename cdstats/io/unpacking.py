@@ -8,6 +8,7 @@ _CLEAR: Final = 256
 _END: Final = 257
 _FIRST: Final = 258
 _WIDEST: Final = 12
+_END_OF_ROW, _END_OF_RUNS, _SKIP = 0, 1, 2
 
 
 def packbits_bytes(packed: bytes, most: int) -> int:
@@ -69,3 +70,37 @@ def lzw_bytes(packed: bytes, most: int) -> int | None:
         if len(lengths) >= (1 << bits) - 1 and bits < _WIDEST:
             bits += 1
     return min(total, most)
+
+
+def run_rows(packed: bytes, bits: int) -> tuple[list[int], int]:
+    """Pixels of each row that the runs of a BMP file give, and the bytes they take.
+
+    Args:
+        packed: The runs.
+        bits: Bits of a pixel, 4 or 8.
+
+    Returns:
+        No rows where runs skip pixels or do not come to an end.
+
+    Example:
+        >>> run_rows(bytes([3, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1]), 8)
+        ([3, 3], 12)
+    """
+    rows, at = [0], 0
+    while at + 1 < len(packed):
+        count, code = packed[at], packed[at + 1]
+        at += 2
+        if count:
+            rows[-1] += count
+        elif code == _END_OF_ROW:
+            rows.append(0)
+        elif code == _END_OF_RUNS:
+            # The last row may be ended by itself.
+            return (rows if rows[-1] else rows[:-1]), at
+        elif code == _SKIP:
+            break
+        else:
+            rows[-1] += code
+            length = (code * bits + 7) // 8
+            at += length + length % 2
+    return [], at

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from .clean import clean_files
-from .parts import is_unchecked, parts_of
+from .parts import is_recombined, is_unchecked, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +46,12 @@ def damaged_file(format_: str, seed: int, number: int) -> Damaged:
     # A file spliced near its end or start may be another whole one.
     source = next((f for f in clean_files(format_) if f.data == data), source)
     suffix = "." + source.name.rpartition(".")[2]
+    # The rest of a spliced file is of another one, its start may be harmless there.
+    sources = clean_files(format_) if kind == "spliced" else (source,)
+    unchecked = any(_is_unchecked(file, data) for file in sources)
     if random.random() < 0.05:
         kind, suffix = f"{kind}, extension", random.choice(SUFFIXES)
-    return Damaged(source, kind, data, suffix, _is_unchecked(source, data))
+    return Damaged(source, kind, data, suffix, unchecked)
 
 
 def _is_unchecked(source: Clean, data: bytes) -> bool:
@@ -56,6 +59,8 @@ def _is_unchecked(source: Clean, data: bytes) -> bool:
 
     There may be more or fewer of them where the format does not say how many there are.
     """
+    if is_recombined(source, data):
+        return True
     whole = source.data
     shared = min(len(whole), len(data))
     places = [at for at in range(shared) if whole[at] != data[at]]
@@ -64,9 +69,23 @@ def _is_unchecked(source: Clean, data: bytes) -> bool:
             return False
         first = places[0] if places else shared
         rest = zip(reversed(whole[first:]), reversed(data[first:]), strict=False)
-        same = next((at for at, (one, two) in enumerate(rest) if one != two), 0)
-        places = [*range(first, len(whole) - same), first]
+        least = min(len(whole), len(data)) - first
+        same = next((at for at, (one, two) in enumerate(rest) if one != two), least)
+        places = [*range(first, len(whole) - same), max(first - 1, 0)]
+    elif _has_whole_strips(source, data):
+        strips = [part for part in parts_of(source) if part.strip]
+        places = [
+            at for at in places if not any(p.start <= at < p.stop for p in strips)
+        ]
+        return is_unchecked(source, places)
     return bool(places) and is_unchecked(source, places)
+
+
+def _has_whole_strips(source: Clean, data: bytes) -> bool:
+    """Whether every strip of a file is a whole one, if of another place."""
+    strips = [part for part in parts_of(source) if part.strip]
+    whole = {source.data[part.start : part.stop] for part in strips}
+    return bool(strips) and all(data[p.start : p.stop] in whole for p in strips)
 
 
 def without_unchecked(source: Clean, data: bytes) -> bytes | None:

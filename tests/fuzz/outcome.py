@@ -79,13 +79,13 @@ def tally(pixels: Array) -> dict[Any, int]:
     return dict(total)
 
 
-def judge(path: Path, expected: list[Counted]) -> tuple[Outcome, str]:
-    """What cdstats makes of a damaged file, and a word about it."""
+def judge(path: Path, *expected: list[Counted]) -> tuple[Outcome, str]:
+    """What cdstats makes of a damaged file that may count in ways, and a word."""
     try:
         found = count_file(Task(str(path)))
     except Exception as error:  # noqa: BLE001 - what came through is the finding
         return Outcome.RAISED, repr(error)
-    if found == expected:
+    if found in expected:
         return Outcome.TRUE, ""
     reasons = [one.reason for one in found if one.mask is None]
     if reasons and all(reasons):

@@ -195,7 +195,10 @@ def _serve(
             path = folder / f"damaged{broken.suffix}"
             path.write_bytes(broken.data)
             if step == 0:
-                outcome, text = judge(path, counts[broken.source.name])
+                # A spliced file may be the other one but for a byte without meaning.
+                spliced = broken.kind.startswith("spliced")
+                others = counts.values() if spliced else ()
+                outcome, text = judge(path, counts[broken.source.name], *others)
                 noise = screen.taken()
                 if noise and outcome in (Outcome.TRUE, Outcome.FAILED):
                     outcome, text = Outcome.NOISY, noise
