@@ -112,6 +112,7 @@ def loss(
     csv: options.CsvFile = None,
     summary: options.SummaryFile = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -126,7 +127,7 @@ def loss(
     outputs = ScoreOutputs(output_format, by, columns, csv, summary)
     refuse_inputs([csv, summary], [*(pred or []), target, from_file])
     if from_file is not None:
-        pixels = (pred, target, kind, threshold, device, batch_size)
+        pixels = (pred, target, kind, threshold, device, batch_size, max_pixels)
         _refuse_with_from(*pixels, changed, unchanged, ignore, preset, band, split)
         from cdstats.score.saved import loss_from
 
@@ -135,6 +136,7 @@ def loss(
         raise UsageError("name predictions with --pred and their masks with --target")
     else:
         from cdstats.cli.screen import scoring_bar
+        from cdstats.io.limits import MAX_PIXELS
         from cdstats.score.loss import loss as score
 
         with scoring_bar(quiet) as progress:
@@ -153,6 +155,7 @@ def loss(
                 preset=preset,
                 band=band,
                 split=split,
+                max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=progress,
             )
@@ -167,7 +170,7 @@ def _refuse_with_from(*of_pixels: object) -> None:
         raise UsageError(
             "--from reads sums and counts that an earlier run made, at its threshold "
             "and by its rule; leave out --pred, --target, --kind, --threshold, "
-            "--device, --batch-size, --band, --split and rules"
+            "--device, --batch-size, --max-pixels, --band, --split and rules"
         )
 
 

@@ -58,6 +58,7 @@ def ratio(
     ] = None,
     jobs: options.Jobs = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -70,6 +71,7 @@ def ratio(
     """
     from cdstats.cli.comparison import compare, known_reference
     from cdstats.cli.screen import progress_bar, show_messages
+    from cdstats.io.limits import MAX_PIXELS
     from cdstats.scan.ratio import ratio as count
     from cdstats.scan.saved import ratio_from
 
@@ -77,7 +79,7 @@ def ratio(
     reference = known_reference(against)
     refuse_inputs([csv, summary], [*(paths or []), from_file, against])
     if from_file is not None:
-        rules = (changed, unchanged, ignore, preset, band, split, jobs)
+        rules = (changed, unchanged, ignore, preset, band, split, jobs, max_pixels)
         _refuse_with_from(paths, rules)
         result = ratio_from(from_file)
     elif paths:
@@ -91,6 +93,7 @@ def ratio(
                 band=band,
                 split=split,
                 jobs=jobs,
+                max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=progress,
             )
@@ -108,7 +111,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split and --jobs"
+            "--band, --split, --jobs and --max-pixels"
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 1 << 20
+_LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
@@ -60,13 +62,14 @@ def npy_array(path: Path) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def npz_array(path: Path, key: str) -> NDArray[Any]:
+def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     """One array of a ``.npz`` file, unpacked as a whole.
 
     Raises:
         DataError: As `open_npz`.
     """
-    entry = _open_entry(path, key)
+    entry = _open_entry(path, key, max_pixels)
+    check_memory(entry.size, "save it as .npy, which is read where it lies")
     with _damage(), entry.archive.open(entry.name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -78,23 +81,24 @@ def _slices(stack: NDArray[Any]) -> ReadRows:
     return rows
 
 
-def open_npz(path: Path, key: str) -> list[OpenImage]:
+def open_npz(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> list[OpenImage]:
     """Open one array of a ``.npz`` file as a mask or a stack of masks.
 
     Args:
         path: The file.
         key: The array's name; empty when the file holds a single one.
+        max_pixels: Numbers that the array may hold.
 
     Raises:
-        DataError: If the archive is damaged, the array is not there, or several are
-            and none is named.
+        DataError: If the archive is damaged, the array is too large or not there, or
+            several are and none is named.
     """
-    entry = _open_entry(path, key)
+    entry = _open_entry(path, key, max_pixels)
     count, height, width = image_shape(entry.shape)
     is_stack = len(entry.shape) > 2
     if entry.fortran:
         # Stored column by column, so its rows are spread over the file.
-        rows = _slices(npz_array(path, key).reshape(count, height, width))
+        rows = _slices(npz_array(path, key, max_pixels).reshape(count, height, width))
     else:
         rows = _streamed(entry, width, height)
     return _images((count, height, width), is_stack, "NPZ", rows)
@@ -137,20 +141,22 @@ def _verify(entry: _Entry) -> None:
     Raises:
         DataError: If it does not, or the array is longer or shorter than its header.
     """
+    if entry.archive.getinfo(entry.name).file_size != entry.start + entry.size:
+        raise DataError(_LENGTH_TEXT)
     with _damage(), entry.archive.open(entry.name) as file:
         unpacked = 0
         while part := file.read(_CHUNK):
             unpacked += len(part)
-    if unpacked != entry.start + math.prod(entry.shape) * entry.dtype.itemsize:
-        raise DataError(
-            "NPZ file is damaged: an array is not as long as its header says"
-        )
+    if unpacked != entry.start + entry.size:
+        raise DataError(_LENGTH_TEXT)
 
 
-def _open_entry(path: Path, key: str) -> _Entry:
+def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
     entry = _choose(_entries(path), key)
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
+    width = entry.shape[-1] if entry.shape else 1
+    check_pixels(width, math.prod(entry.shape[:-1]), max_pixels)
     _verify(entry)
     return entry
 
@@ -165,6 +171,11 @@ class _Entry:
     dtype: np.dtype[Any]
     fortran: bool
     start: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of its numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:

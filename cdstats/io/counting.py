@@ -19,6 +19,7 @@ from cdstats.core.counts import (
 )
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ class Task:
 
 
 def count_file(
-    task: Task, *, band: int | None = None, edges: Edges | None = None
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Counted]:
     """Count every mask of a file; what fails becomes a reason.
 
@@ -58,13 +63,15 @@ def count_file(
         band: The band to read, counted from 1; None where there is one choice.
         edges: The numbers of a given rule, so that any number of values can be
             counted; None when no rule was given.
+        max_pixels: Pixels that an image may declare.
     """
     try:
         if task.partner:
             from cdstats.io.partial import count_pair
 
-            return [Counted("", count_pair(task.path, task.partner, band))]
-        images = open_masks(task.path, task.member, band)
+            pair = count_pair(task.path, task.partner, band, max_pixels)
+            return [Counted("", pair)]
+        images = open_masks(task.path, task.member, band, max_pixels)
     except DataError as error:
         return [Counted("", None, str(error))]
     return [_count_image(image, edges) for image in images]

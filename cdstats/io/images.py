@@ -12,6 +12,7 @@ from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
 from cdstats.io.jpeg import JpegFrame, read_jpeg
+from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
 from cdstats.io.rasters import Source, open_raster
 
@@ -71,6 +72,9 @@ def _png_by_gdal(
     path: Path, data: bytes | None, header: png.PngHeader, band: int | None
 ) -> OpenImage:
     """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
+    if header.interlaced:
+        numbers = header.width * header.height * header.channels
+        check_memory(numbers * max(header.depth // 8, 1), "save it without interlacing")
     alpha = header.channels in (2, 4)
     source = Source(str(path), "PNG", data)
     deep = header.colour == png.RGB

@@ -26,6 +26,7 @@ class PngHeader:
         height: Rows.
         depth: Bits of a sample.
         colour: Colour type of the PNG specification.
+        interlaced: Whether rows lie apart, so that only the whole can be decoded.
         palette: Red, green and blue of each index, one after the other.
         transparency: The ``tRNS`` chunk: alpha of each index, or the transparent grey
             or colour as 16-bit numbers.
@@ -35,6 +36,7 @@ class PngHeader:
     height: int
     depth: int
     colour: int
+    interlaced: bool = False
     palette: bytes = b""
     transparency: bytes = b""
 
@@ -142,6 +144,7 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
         height=int.from_bytes(data[4:8]),
         depth=data[8],
         colour=data[9],
+        interlaced=data[12] != 0,
         palette=table[: len(table) // 3 * 3],
         transparency=found.get(b"tRNS", b""),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.limits import check_memory
 from cdstats.io.unpacking import lzw_bytes, packbits_bytes
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
             f"TIFF file is damaged: {int((wrong & ~left_out).sum()):,} {kind} are not "
             "as long as their pixels"
         )
+    check_memory(page.row_bytes * page.block_length, "save it in tiles")
     _check_unpacked(file, page, left_out)
 
 

@@ -14,6 +14,7 @@ from cdstats.core.rules import RuleChoice, choose_rule
 from cdstats.engine.work import run
 from cdstats.io.counting import Task, count_file
 from cdstats.io.discovery import find_masks
+from cdstats.io.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ def ratio(
     band: int | None = None,
     split: str | None = None,
     jobs: int | None = 1,
+    max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> RatioResult:
@@ -88,6 +90,7 @@ def ratio(
         jobs: Worker processes; 1 counts in this process, None starts workers when
             enough work is left. A script that asks for workers needs the usual
             ``if __name__ == "__main__":``.
+        max_pixels: Pixels that a mask may declare; a larger one is refused.
         strict: Raise at the first mask that cannot be counted.
         progress: Called with files done, files in all and pixels counted so far.
 
@@ -109,14 +112,14 @@ def ratio(
     texts = [paths] if not isinstance(paths, (list, tuple)) else paths
     found = find_masks([str(text) for text in texts], split=split, preset=choice.preset)
     band = band or (choice.preset.band if choice.preset else None)
-    counted = _count(found, choice, band, jobs, strict, progress)
+    function = partial(count_file, band=band, edges=choice.edges, max_pixels=max_pixels)
+    counted = _count(found, function, jobs, strict, progress)
     return _gather(found, counted, choice, strict)
 
 
 def _count(
     found: Sequence[FoundSet],
-    choice: RuleChoice,
-    band: int | None,
+    function: Callable[[Task], list[Counted]],
     jobs: int | None,
     strict: bool,
     progress: Callable[[int, int, int], None] | None,
@@ -126,7 +129,6 @@ def _count(
     tasks = [Task(file.path, file.member, file.partner) for file in files]
     results: list[list[Counted]] = [[] for _ in tasks]
     pixels = 0
-    function = partial(count_file, band=band, edges=choice.edges)
     outcomes = run(function, tasks, jobs=jobs, lost=_lost)
     for done, (place, counted) in enumerate(outcomes, start=1):
         results[place] = counted

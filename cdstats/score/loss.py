@@ -24,6 +24,7 @@ from cdstats.core.score_records import (
 )
 from cdstats.core.sums import SumsTable
 from cdstats.engine.prefetch import prefetch
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, device_text
 from cdstats.score.kinds import Kind
@@ -68,6 +69,7 @@ def loss(
     preset: str | None = None,
     band: int | None = None,
     split: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     histograms: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -93,6 +95,7 @@ def loss(
         preset: Name of a public dataset's encoding, instead of the three.
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
+        max_pixels: Pixels that a mask or prediction may declare.
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
@@ -121,7 +124,7 @@ def loss(
     )
     band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
-    targets = choose_targets(list(files), choice, band)
+    targets = choose_targets(list(files), choice, band, max_pixels)
     if targets.soft:
         chosen = _for_soft(chosen, "all" in losses)
     prior = None
