@@ -7,6 +7,7 @@ import io
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cdstats.core.cells import from_cell
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -105,4 +106,4 @@ def _value(annotation: str, text: str | None) -> Any:  # noqa: ANN401 - as annot
         return int(text)
     if annotation.startswith("float"):
         return int(text) if text.lstrip("-").isdigit() else float(text)
-    return text
+    return from_cell(text)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.cells import to_cell
 from cdstats.report.columns import cell, column_value, heading, is_text
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ class Format(Enum):
 
 def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
     """Records as CSV in full precision; undefined values are empty."""
+    rows = ([_plain(value) for value in row] for row in _rows(records, columns))
+    return "".join(map(_csv_line, [columns, *rows]))
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(
-        [_plain(value) for value in row] for row in _rows(records, columns)
-    )
-    return text.getvalue()
+    # Cells are quoted for the signs of the line's end, and a name may hold either.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
@@ -130,11 +133,13 @@ def _kind(records: Sequence[Record]) -> type[Record] | None:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
-    """A value as a cell of CSV: nothing for None, a comma list, ``true``."""
+    """A value as a cell of CSV: nothing for None, a comma list, no formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        value = ",".join(value)
+    if isinstance(value, str):
+        return to_cell(value)
     return "" if value is None else value
 
 
