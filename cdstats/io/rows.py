@@ -26,7 +26,9 @@ def read_text(path: Path) -> str:
         DataError: If it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        # A name may hold the end of a line, which is not to be another.
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{path}: cannot be read: {reason}") from None
