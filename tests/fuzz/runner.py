@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,6 @@ from .damage import damaged_file, without_unchecked
 from .outcome import Outcome, Screen, judge, judge_naive, learn, naive_readers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
@@ -27,6 +27,15 @@ START_SECONDS: Final = 120.0
 MEMORY_BYTES: Final = 4 << 30
 """Address space of the child: a declared size that is taken at its word fails."""
 OURS: Final = "cdstats"
+Answer = tuple[Outcome, str, bool]
+"""What became of a file, a word, and whether only unchecked bytes were damaged."""
+READY: Final[Answer] = (Outcome.TRUE, "ready", False)
+HANG: Final[Answer] = (Outcome.HUNG, "no result in time", False)
+CRASH: Final[Answer] = (Outcome.CRASHED, "the process died", False)
+Serve = Callable[["Connection", str, int, tuple[int, int], int, int], None]
+Job = tuple[Serve, str, int, tuple[int, int], int, int]
+"""What a child does: with a format and a seed, from a file and reader on, to a file,
+with so many readers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Tally:
 
     Attributes:
         format: The format.
+        seed: What its files follow from.
         files: Files in all.
         unchecked: Files damaged only where nothing in the file could tell.
         outcomes: Files by outcome.
@@ -54,6 +64,7 @@ class Tally:
     """
 
     format: str
+    seed: int = 0
     files: int = 0
     unchecked: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -77,7 +88,7 @@ class Tally:
         ]
 
     def add(
-        self, number: int, reader: str, outcome: Outcome, text: str, unchecked: bool
+        self, number: int, reader: str, outcome: Outcome, text: str, *, unchecked: bool
     ) -> None:
         """Count what a reader made of a file."""
         if reader != OURS:
@@ -89,8 +100,6 @@ class Tally:
         if outcome not in (Outcome.TRUE, Outcome.FAILED):
             self.findings.append(Finding(number, outcome, unchecked, text))
 
-    seed: int = 0
-
 
 def run_format(
     format_: str,
@@ -99,7 +108,8 @@ def run_format(
     *,
     first: int = 0,
     naive: bool = True,
-    progress: Callable[[int], None] | None = None,
+    serve: Serve | None = None,
+    limit: float = HANG_SECONDS,
 ) -> Tally:
     """Damage files of a format and count them.
 
@@ -109,50 +119,32 @@ def run_format(
         seed: What all of them follow from.
         first: The number of the first.
         naive: Whether naive readers read them too.
-        progress: Called with the number of each file that is done.
+        serve: What the child does; tests give one that dies or hangs.
+        limit: Seconds without a result that are a hang.
     """
     tally = Tally(format_, seed=seed)
     place, end = (first, 0), first + files
     steps = 1 + (len(naive_readers(format_)) if naive else 0)
     while place[0] < end:
-        place = _run_child(tally, place, end, steps, progress)
+        job = (serve or _serve, tally.format, tally.seed, place, end, steps)
+        place = _run_child(tally, job, limit)
     return tally
 
 
-def _run_child(
-    tally: Tally,
-    place: tuple[int, int],
-    end: int,
-    steps: int,
-    progress: Callable[[int], None] | None,
-) -> tuple[int, int]:
+def _run_child(tally: Tally, job: Job, limit: float) -> tuple[int, int]:
     """Read with one child until all is done, or it dies or hangs; where to go on."""
-    readers = [OURS, *naive_readers(tally.format)][:steps]
-    child, pipe = _start(tally, place, end, steps)
-    number, step = place
-    seconds = START_SECONDS
+    *_, (number, step), end, steps = job
+    readers = [OURS, *naive_readers(tally.format)]
+    child, pipe = _start(job)
     try:
+        if _answer(pipe, START_SECONDS) != READY:
+            raise RuntimeError("the child did not start")
         while number < end:
-            outcome, text = Outcome.HUNG, "10 s without a result"
-            alive = pipe.poll(seconds)
-            if alive:
-                try:
-                    message = pipe.recv()
-                except EOFError:
-                    alive, outcome, text = False, Outcome.CRASHED, "the process died"
-            if seconds == START_SECONDS:
-                if not alive:
-                    raise RuntimeError("the child did not start")
-                seconds = HANG_SECONDS
-                continue
-            unchecked = False
-            if alive:
-                outcome, text, unchecked = message
-            tally.add(number, readers[step], outcome, text, unchecked)
-            if progress and step == 0:
-                progress(number)
+            answer = _answer(pipe, limit)
+            outcome, text, unchecked = answer
+            tally.add(number, readers[step], outcome, text, unchecked=unchecked)
             number, step = (number, step + 1) if step + 1 < steps else (number + 1, 0)
-            if not alive:
+            if answer in (HANG, CRASH):
                 break
     finally:
         child.kill()
@@ -161,13 +153,21 @@ def _run_child(
     return number, step
 
 
-def _start(
-    tally: Tally, place: tuple[int, int], end: int, steps: int
-) -> tuple[SpawnProcess, Connection]:
+def _answer(pipe: Connection, seconds: float) -> Answer:
+    if not pipe.poll(seconds):
+        return HANG
+    try:
+        answer: Answer = pipe.recv()
+    except EOFError:
+        return CRASH
+    return answer
+
+
+def _start(job: Job) -> tuple[SpawnProcess, Connection]:
+    serve, *arguments = job
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, tally.format, tally.seed, place, end, steps)
-    child = context.Process(target=_serve, args=arguments, daemon=True)
+    child = context.Process(target=serve, args=(theirs, *arguments), daemon=True)
     child.start()
     theirs.close()
     return child, ours
@@ -188,7 +188,7 @@ def _serve(
         screen = Screen(folder / "screen")
         counts, naive = learn(format_, folder)
         screen.taken()
-        pipe.send("ready")
+        pipe.send(READY)
         first, step = place
         for number in range(first, end):
             broken = damaged_file(format_, seed, number)
