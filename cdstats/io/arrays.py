@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
+from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 1 << 20
+_END_MARK: Final = b"PK\5\6"
+_END_LENGTH: Final = 22
+_END_BYTES: Final = 1 << 17
+"""Last bytes of an archive among which its end is looked for."""
 _LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
@@ -116,12 +122,23 @@ def has_array(path: Path, key: str) -> bool:
 def _entries(path: Path) -> dict[str, _Entry]:
     with _damage():
         archive = zipfile.ZipFile(path)
-        if min((i.header_offset for i in archive.infolist()), default=0) > 0:
-            raise DataError("NPZ file holds another file before its arrays; split them")
+        _refuse_another(path, archive)
         return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
+
+
+def _refuse_another(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive with a file before or behind it; other bytes are no array."""
+    first = min((entry.header_offset for entry in archive.infolist()), default=0)
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(size - _END_BYTES, 0))
+        tail = file.read()
+    end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
+    if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
+        raise DataError("NPZ file holds another file beside its arrays; split them")
 
 
 @contextmanager
