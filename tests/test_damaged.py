@@ -39,7 +39,7 @@ def reason_of(path: Path, data: bytes | None = None) -> str:
     return one.reason
 
 
-def tag_of(data: bytes, tag: int) -> int:
+def tag_of(data: bytes | bytearray, tag: int) -> int:
     """Where the entry of a tag is in the first table of a little-endian TIFF."""
     (table,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, table)
@@ -329,10 +329,9 @@ def test_whole_jpegs_of_every_kind_are_read(
     rng = np.random.default_rng(3)
     shape = (37, 53) if kind == "grey" else (37, 53, 3)
     image = Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8))
-    image.save(
-        tmp_path / "a.jpg", progressive=progressive, restart_marker_blocks=restarts,
-        **({"subsampling": subsampling} if kind == "rgb" else {}),
-    )  # fmt: skip
+    options: dict[str, Any] = {"subsampling": subsampling} if kind == "rgb" else {}
+    options |= {"progressive": progressive, "restart_marker_blocks": restarts}
+    image.save(tmp_path / "a.jpg", **options)
     (one,) = count_file(Task(str(tmp_path / "a.jpg")))
     assert one.mask is not None, one.reason
     assert sum(one.mask.counts.values.values()) == 37 * 53
