@@ -24,14 +24,17 @@ FLOORS = {
 THIRD_PARTY = {
     "core": {"numpy"},
     "io": {"numpy", "rasterio", "kornia_rs", "torch"},
-    "engine": {"dask"},
+    "engine": {"distributed"},
     "report": {"pandas", "rich", "matplotlib", "jinja2"},
     "scan": {"numpy", "scipy"},
     "score": {"torch", "numpy", "scipy", "numba", "triton"},
     "cli": {"typer", "rich"},
 }
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}
-HEAVY = {"torch", "pandas", "matplotlib", "dask", "rasterio", "numba", "scipy"}
+HEAVY = {
+    *("torch", "pandas", "matplotlib", "dask", "distributed", "rasterio", "numba"),
+    "scipy",
+}
 OUTSIDE = ("__init__.py", "__main__.py")
 LOSSES = "losses"
 

@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     Case = dict[str, Any]
     Row = dict[str, str]
 
+ROOT = Path(__file__).parents[1]
 GOLDEN = json.loads((Path(__file__).parent / "golden/losses.json").read_text())
 CASES = [case for case in GOLDEN["cases"] if not case.get("stress")]
 WITH_LOGITS = [case for case in CASES if "logits" in case]
@@ -43,7 +47,7 @@ IMAGE_COLUMNS = [
     *("tp", "fp", "fn", "tn", "bce_sum", "bce_mean"),
     *("balanced_ce_sum", "balanced_ce_mean", "class_mean_bce"),
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
-    "target_sq_sum",
+    *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),
@@ -1240,7 +1244,7 @@ def test_models_of_a_saved_run_stay_apart(small: Folders, tmp_path: Path) -> Non
         pytest.param("a,b\n1,2\n", "'pred'", id="other columns"),
         pytest.param(",".join(IMAGE_COLUMNS) + "\n", "no row", id="no row"),
         pytest.param(
-            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * 32)}\n", "x", id="no numbers"
+            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * 36)}\n", "x", id="no numbers"
         ),
     ],
 )
@@ -1459,12 +1463,10 @@ def unnamed_value(folders: Folders) -> None:
 
 
 BAD = [
-    pytest.param(bad_pixel(np.nan), "1 scores on valid pixels are NaN", id="NaN"),
-    pytest.param(bad_pixel(np.inf), "1 scores on valid pixels are NaN", id="infinite"),
-    pytest.param(bad_pixel(1.5), "1 scores on valid pixels are outside", id="above 1"),
-    pytest.param(
-        bad_pixel(-1e-9), "1 scores on valid pixels are outside", id="below 0"
-    ),
+    pytest.param(bad_pixel(np.nan), "is NaN or infinite on 1 valid pixel", id="NaN"),
+    pytest.param(bad_pixel(np.inf), "is NaN or infinite on 1", id="infinite"),
+    pytest.param(bad_pixel(1.5), "is outside [0, 1] on 1 valid pixel", id="above 1"),
+    pytest.param(bad_pixel(-1e-9), "is outside [0, 1] on 1 valid pixel", id="below 0"),
     pytest.param(pickle_file, "pickle", id="pickle"),
     pytest.param(pickled_archive, "1.npz", id="pickle in an archive"),
     pytest.param(cut_short, "1.npy", id="cut short"),
@@ -1572,7 +1574,7 @@ def test_an_image_without_a_valid_pixel_is_undefined_and_counted(
         for key in entry.keys() & {"per_image", "per_image_sum", "beta_used"}:
             assert len(entry[key]) == 2
             assert entry[key][1] is None
-    assert "no valid pixel" in done.err
+    assert "without a valid pixel" in done.err
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
@@ -1735,8 +1737,8 @@ def test_notes_say_what_makes_numbers_misleading(tmp_path: Path) -> None:
     done = score(folders.preds, folders.masks)
     assert "predictions: hard labels" in done.err
     assert "BCE is 100 x the error rate, not a likelihood" in done.err
-    assert "3 pixels are exactly 0 or 1 and wrong: 100 each, 100.0 % of BCE" in done.err
-    assert "of one class add 0 to balanced CE with beta/image" in done.err
+    assert "exactly 0 or 1 and wrong on 3 pixels: 100 each, 100.0 % of BCE" in done.err
+    assert "of one class: nothing added to balanced CE with beta/image" in done.err
     assert "their mean BCE is 25.000" in done.err
     quiet = score(folders.preds, folders.masks, "--quiet")
     assert (quiet.err, quiet.out) == ("", done.out)
@@ -1929,3 +1931,132 @@ def test_help_names_every_option_of_the_contract() -> None:
     further = "changed unchanged ignore preset band split format columns by max-failed"
     for name in [*options.split(), *further.split(), "strict", "quiet"]:
         assert f"--{name}" in out, name
+
+
+# What a second look found
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "markdown", "latex"])
+def test_every_table_of_models_carries_the_losses_asked_for(
+    kind: str, small: Folders
+) -> None:
+    further = ["--loss", "dice", "--loss", "focal:gamma=1,alpha=none"]
+    data = scored(small.preds, small.masks, *further)
+    done = score(small.preds, small.masks, *further, "--format", kind)
+    assert done.code == 0
+    numbers = data.entry("dice")["pooled"], data.entry("focal")["mean"]
+    precise = kind in ("csv", "jsonl")
+    for number in numbers:
+        assert (repr(number) if precise else f"{number:.3f}") in done.out
+    assert "losses" not in done.out
+
+
+def test_columns_of_losses_are_chosen_by_name_and_checked_early(
+    small: Folders,
+) -> None:
+    asked = ["--loss", "dice:smooth=0", "--format", "csv", "--columns"]
+    done = score(
+        small.preds, small.masks, *asked, "dice[smooth=0]_pooled,model", "--quiet"
+    )
+    assert done.out.splitlines()[0] == "dice[smooth=0]_pooled,model"
+    wrong = score("nowhere", "nowhere", *asked, "dice[smooth=1]_pooled")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "no column 'dice[smooth=1]_pooled'" in wrong.err
+
+
+def test_only_a_model_whose_predictions_are_labels_is_called_so(
+    small: Folders, tmp_path: Path
+) -> None:
+    hard = make(tmp_path / "hard", [p >= 0.5 for p in small.probs], small.labels)
+    models = ["--pred", f"soft={small.preds}", "--pred", f"hard={hard.preds}"]
+    done = loss(*models, "--target", small.masks)
+    notes = [line for line in done.err.splitlines() if "error rate" in line]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: hard: every p is 0 or 1")
+    assert "note: predictions of soft: probabilities (float64)" in done.err
+
+
+def test_a_pair_that_fails_is_not_in_the_prior_of_a_loss(
+    small: Folders, tmp_path: Path
+) -> None:
+    further = ["--loss", "logit_adjusted_ce", "--kind", "prob"]
+    good = scored(small.preds, small.masks, *further).entry("logit_adjusted_ce")
+    bad = np.full((12, 10), np.nan)
+    both = make(tmp_path, [*small.probs, bad], [*small.labels, np.ones((12, 10))])
+    found = scored(both.preds, both.masks, *further).entry("logit_adjusted_ce")
+    assert found["mean"] == good["mean"]
+    assert found["per_image_sum"] == [*good["per_image_sum"], None]
+
+
+def test_strict_stops_at_a_prediction_with_nan(small: Folders) -> None:
+    spoilt = small.probs[0].copy()
+    spoilt[3, 3] = np.nan
+    save(small.preds / "0.npy", spoilt)
+    save(small.preds / "2.npy", np.zeros((2, 2)))
+    done = score(small.preds, small.masks, "--strict")
+    assert (done.code, done.out) == (1, "")
+    assert "0.npy: is NaN or infinite on 1 valid pixel" in done.err
+
+
+def test_nodata_of_a_prediction_is_no_score(tmp_path: Path) -> None:
+    probs = np.full((4, 4), 0.5, dtype=np.float32)
+    probs[0, :3] = -9999
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(
+            tmp_path / "p.tif", "w", dtype="float32", nodata=-9999, **profile
+        ) as file:
+            file.write(probs, 1)
+    labels = np.zeros((4, 4), dtype=np.uint8)
+    labels[2:] = 255
+    mask = save(tmp_path / "t.png", labels)
+    done = image_rows(tmp_path / "p.tif", mask)
+    (row,) = done.rows()
+    assert row["reason"] == "has no score at 3 valid pixels: they are nodata (-9999)"
+
+
+def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    score(small.preds, small.masks, "--loss", "lovasz_softmax", "--csv", table)
+    done = loss("--from", table, "--loss", "lovasz_softmax")
+    assert "means over images alone; pooled values need pixels" in done.err
+    assert "p = prior everywhere" in done.out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("status", "weird", "the status is 'weird'"),
+        ("changed", "-5", "changed is -5"),
+        ("ce_changed_sum", "", "has no ce_changed_sum"),
+        ("false_sum", "nan", "false_sum is nan"),
+    ],
+)
+def test_a_row_that_no_run_wrote_is_refused(
+    column: str, value: str, words: str, saved: Path
+) -> None:
+    rows = list(csv.DictReader(io.StringIO(saved.read_text())))
+    rows[0][column] = value
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    saved.write_text(text.getvalue())
+    done = loss("--from", saved)
+    assert (done.code, done.out) == (1, "")
+    assert words in done.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream by the shell")
+def test_a_closed_standard_error_costs_no_result(small: Folders) -> None:
+    command = [sys.executable, "-m", "cdstats", "loss", "--format", "json"]
+    command += ["--pred", str(small.preds), "--target", str(small.masks)]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["dataset"]["changed"] > 0

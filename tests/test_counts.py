@@ -365,3 +365,16 @@ def test_noise_of_many_bytes_is_counted_exactly(size: int) -> None:
     assert count_values(pixels) == dict(enumerate(expected.tolist()))
     strided = count_values(np.repeat(pixels, 2)[::2])
     assert strided == dict(enumerate(expected.tolist()))
+
+
+@law
+@given(
+    values=hnp.arrays(np.uint8, st.integers(1, 12)),
+    runs=st.lists(st.integers(1, 90), min_size=12, max_size=12),
+    wide=st.booleans(),
+)
+def test_long_runs_are_counted_as_plain_python_counts_them(
+    values: NDArray[np.uint8], runs: list[int], wide: bool
+) -> None:
+    image = np.repeat(values, runs[: values.size])
+    assert count_values(image.astype(np.uint16) if wide else image) == tally(image)

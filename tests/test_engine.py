@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -51,6 +52,18 @@ def lost(_: int) -> int:
     return LOST
 
 
+def workers() -> list[int]:
+    """Process ids of the workers of this process."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, command in rows if "cdstats.engine.worker" in command]
+
+
 def sleep_for(seconds: float) -> None:
     time.sleep(seconds)
 
@@ -59,9 +72,9 @@ def sleep_for(seconds: float) -> None:
 def no_worker_is_left() -> Iterator[None]:
     yield
     limit = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < limit:
+    while workers() and time.monotonic() < limit:
         time.sleep(0.02)
-    assert multiprocessing.active_children() == []
+    assert workers() == []
 
 
 @pytest.mark.parametrize("jobs", JOBS)
@@ -104,7 +117,7 @@ def test_long_work_moves_to_workers_with_nothing_done_twice(
     for place, result in run(slowly, items, jobs=None, lost=lost):
         assert place not in found
         found[place] = result
-        processes.add(len(multiprocessing.active_children()))
+        processes.add(len(workers()))
     assert found == dict(enumerate(items))
     assert max(processes) == 2
 

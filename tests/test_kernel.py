@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cdstats.score.kernel import COUNTS, SUMS, TILE, TileSums, tile_sums
+from cdstats.score.kernel import labels as label_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,10 +83,26 @@ def generated(case: Case, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def column(found: TileSums, name: str) -> list[float]:
+    if name.startswith("prob_"):
+        return follows(found, name)
     if name in SUMS:
         numbers: list[float] = found.sums[:, SUMS.index(name)].tolist()
     else:
         numbers = found.counts[:, COUNTS.index(name)].tolist()
+    return numbers
+
+
+def follows(found: TileSums, name: str) -> list[float]:
+    """The sums of p that follow from those of the errors."""
+    missed, missed_sq, false, false_sq, _, changed = found.sums[:, 2:].unbind(1)
+    overlap, overlap_sq = changed - missed, changed - 2 * missed + missed_sq
+    sums = {
+        "prob_sum": overlap + false,
+        "prob_changed_sum": overlap,
+        "prob_sq_sum": overlap_sq + false_sq,
+        "prob_sq_changed_sum": overlap_sq,
+    }
+    numbers: list[float] = sums[name].tolist()
     return numbers
 
 
@@ -456,6 +473,10 @@ def test_soft_targets_weigh_both_logarithms() -> None:
     total = found.sums[:, 0] + found.sums[:, 1]
     assert total.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
     direct = {
+        "missed_sum": y * (1 - p),
+        "missed_sq_sum": y * (1 - p) ** 2,
+        "false_sum": (1 - y) * p,
+        "false_sq_sum": (1 - y) * p * p,
         "prob_sum": p,
         "prob_changed_sum": p * y,
         "prob_sq_sum": p * p,
@@ -610,3 +631,71 @@ def test_golden_sums_on_a_device(case: Case) -> None:
     scores, target = tiles(case)
     found = tile_sums(scores.cuda(), target.cuda())
     assert_stats(found, case["stats"], rel=1e-12)
+
+
+# What the caller's state must not change
+
+
+def test_sums_made_in_inference_mode_leave_nothing_behind() -> None:
+    p, labels = random_tiles(2, 777, torch.float32)
+    expected = tile_sums(p, labels)
+    label_pass._LOCAL.__dict__.clear()
+    with torch.inference_mode():
+        tile_sums(p, labels)
+    assert torch.equal(tile_sums(p, labels).sums, expected.sums)
+    label_pass._LOCAL.__dict__.clear()
+    with torch.device("meta"):
+        tile_sums(p, labels)
+    assert torch.equal(tile_sums(p, labels).sums, expected.sums)
+
+
+def test_autocast_and_fast_products_change_no_digit() -> None:
+    p, labels = random_tiles(3, 5001, torch.float32)
+    expected = tile_sums(p, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = tile_sums(p, labels)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        fast = tile_sums(p, labels)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    for other in (found, fast):
+        assert torch.equal(other.sums, expected.sums)
+        assert torch.equal(other.counts, expected.counts)
+
+
+@pytest.mark.parametrize("prob", [0.42409143, 0.57564497, 0.7437708, 0.999, 1e-3])
+def test_a_map_of_one_value_keeps_its_sums(prob: float) -> None:
+    p = torch.full((1, TILE), prob, dtype=torch.float32)
+    labels = torch.zeros((1, TILE), dtype=torch.uint8)
+    labels[0, 0] = 1
+    found, expected = tile_sums(p, labels), tile_sums(p.double(), labels)
+    torch.testing.assert_close(found.sums, expected.sums, rtol=6e-7, atol=0)
+
+
+@pytest.mark.parametrize("miss", [1e-3, 1e-4, 1e-5])
+def test_the_errors_of_good_predictions_keep_their_digits(miss: float) -> None:
+    labels = (
+        torch.rand(1, TILE, generator=torch.Generator().manual_seed(1)) < 0.05
+    ).to(torch.uint8)
+    p = torch.where(labels == 1, 1 - miss, miss).float()
+    found = tile_sums(p, labels)
+    exact = (p.double() - labels).square().sum(1)
+    got = found.sums[:, SUMS.index("missed_sq_sum")]
+    got = got + found.sums[:, SUMS.index("false_sq_sum")]
+    torch.testing.assert_close(got, exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("threshold", [0.9, 0.1, 1 / 3, 0.5])
+def test_a_threshold_is_compared_as_it_is_and_not_as_it_rounds(
+    dtype: torch.dtype, threshold: float
+) -> None:
+    near = torch.tensor([threshold], dtype=dtype)
+    steps = [near.nextafter(torch.full_like(near, x)) for x in (0.0, 1.0)]
+    p = torch.cat([near, *steps])[None]
+    found = tile_sums(p, torch.ones((1, 3), dtype=torch.uint8), threshold=threshold)
+    expected = int((p.double() >= threshold).sum())
+    assert column(found, "tp") == [expected]

@@ -24,6 +24,7 @@ from PIL import Image
 from cdstats.core.counts import MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.rules import choose_rule
+from cdstats.io import images, masks
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
@@ -1403,7 +1404,7 @@ def test_windows_cover_an_image_exactly_once(
 ) -> None:
     block_height, block_width = block[0], block[1] or width
     rows: dict[int, list[Any]] = {}
-    for window in windows(width, height, block_height, block_width):
+    for window in windows(width, 0, height, block_height, block_width):
         rows.setdefault(window.row_off, []).append(window)
     bottom = 0
     for row, across in rows.items():
@@ -1429,7 +1430,7 @@ def test_windows_are_whole_blocks_and_bounded(
     width: int, height: int, block_height: int, block_width: int
 ) -> None:
     most = max(BLOCK_PIXELS, block_height * block_width)
-    for window in windows(width, height, block_height, block_width):
+    for window in windows(width, 0, height, block_height, block_width):
         assert window.width * window.height <= most
         assert window.col_off % block_width == window.row_off % block_height == 0
 
@@ -1555,3 +1556,18 @@ def test_values_that_are_too_many_in_all_windows_together(tmp_path: Path) -> Non
         int(((pixels >= 1) & (pixels < 50_000)).sum()),
         int((pixels == 0).sum()),
     )
+
+
+def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[10:31, 7:40] = (255, 0, 0)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path, subsampling="4:2:0")
+    small = values_of(path)
+    monkeypatch.setattr(images, "WHOLE_PIXELS", 64)
+    monkeypatch.setattr(masks, "_HELD_BYTES", {})
+    assert values_of(path) == small
+    monkeypatch.setattr(images, "MOST_COLOUR_PIXELS", 64)
+    assert "colour JPEG of 64 x 64 pixels; expected at most 64" in reason_of(path)

@@ -14,10 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cdstats.cli import app
+from cdstats.io import images, masks
+from cdstats.io.counting import Task, count_file
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 COUNTS = ("width", "height", "changed", "unchanged", "ignored")
 PAIR = " + unchanged.bmp"
+EVERY_HALF = tuple(level + 0.5 for level in range(256))
 
 pytestmark = pytest.mark.skipif(
     not REAL.is_dir(), reason=f"the real masks are not at {REAL}"
@@ -210,3 +213,23 @@ def test_a_photograph_is_refused_as_no_mask(path: str) -> None:
     assert done.exit_code == 1
     assert "looks like an image, not a mask" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_decoder_gives_the_same_counts_of_every_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suffixes = (".png", ".jpg", ".bmp", ".tif", ".tiff")
+    files = [p for p in sorted(REAL.rglob("*")) if p.suffix.lower() in suffixes]
+    tasks = [Task(str(path)) for path in files]
+    chosen = [count_file(task, edges=EVERY_HALF) for task in tasks]
+    # No image is small enough for another decoder than GDAL, and no file for memory.
+    monkeypatch.setattr(images, "WHOLE_PIXELS", -1)
+    monkeypatch.setattr(masks, "_HELD_BYTES", {})
+    by_gdal = [count_file(task, edges=EVERY_HALF) for task in tasks]
+    differing = [
+        path.name
+        for path, one, other in zip(files, chosen, by_gdal, strict=True)
+        if one != other
+    ]
+    assert differing == []
+    assert sum(one.mask is not None for ones in chosen for one in ones) > 650

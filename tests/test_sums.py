@@ -27,7 +27,7 @@ images = st.builds(
     **dict.fromkeys(("valid", "changed", "ignored", "tp", "fp", "fn", "tn"), counts),
     ce_changed_sum=sums,
     ce_unchanged_sum=sums,
-    prob_sum=sums,
+    false_sum=sums,
     terms=st.fixed_dictionaries({FOCAL: st.tuples(sums, sums)}),
 )
 ALL_TERMS = [
@@ -99,10 +99,10 @@ def test_an_image_without_valid_pixels_needs_no_terms() -> None:
 
 
 def test_soft_confusion_counts_follow_from_the_sums() -> None:
-    image = ImageSums(valid=10, changed=4, prob_sum=5.0, prob_changed_sum=3.5)
+    image = ImageSums(valid=10, changed=4, missed_sum=0.5, false_sum=1.5)
     table = SumsTable.of([image])
-    assert table.missed_prob[0] == 0.5
-    assert table.false_prob[0] == 1.5
+    assert table.prob_changed_sum[0] == image.prob_changed_sum == 3.5
+    assert table.prob_sum[0] == image.prob_sum == 5.0
     assert table.rejected_prob[0] == 4.5
     assert table.prior == 0.4
     assert math.isnan(SumsTable.of([]).prior)

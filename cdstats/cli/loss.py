@@ -123,8 +123,11 @@ def loss(
     Masks are read as by `cdstats ratio`, with the same rules.
     """
     from cdstats.cli.score_outputs import ScoreOutputs
+    from cdstats.score.results import choose_losses
 
-    outputs = ScoreOutputs(output_format, by, columns, csv, summary)
+    logits = kind is KindName.LOGIT
+    chosen = choose_losses(further or (), beta, logits=logits)
+    outputs = ScoreOutputs(output_format, by, columns, csv, summary, chosen[3:])
     refuse_inputs([csv, summary], [*(pred or []), target, from_file])
     if from_file is not None:
         pixels = (pred, target, kind, threshold, device, batch_size, max_pixels)
@@ -177,7 +180,7 @@ def _refuse_with_from(*of_pixels: object) -> None:
 def _batch(text: str | None) -> int | None:
     if text is None or text == "auto":
         return None
-    if not text.isdigit() or int(text) == 0:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
         raise UsageError(f"--batch-size {text}: expected auto or a number from 1")
     return int(text)
 

@@ -16,6 +16,7 @@ from cdstats.core.errors import CdstatsError
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
+    from typing import TextIO
 
 INTERRUPTED = 130
 
@@ -76,14 +77,20 @@ def main(
 
 def run() -> None:
     """Run the command line; names that are not valid text are printed escaped."""
-    if sys.stdout is None:  # closed by the shell: >&-
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout, sys.stderr = _opened(sys.stdout), _opened(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         _escape_errors(stream)
     try:
         _run_and_flush()
     except OSError as error:
         sys.exit(_unprinted(error))
+
+
+def _opened(stream: TextIO | None) -> TextIO:
+    """A stream, or nowhere in place of one that the shell closed: ``>&-``."""
+    if stream is not None:
+        return stream
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _run_and_flush() -> None:

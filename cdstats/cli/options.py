@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
 
 
@@ -38,7 +39,7 @@ Unchanged = Annotated[
 Ignore = Annotated[
     str | None,
     typer.Option(
-        help="Values in no ratio. Alone, the other values are detected.",
+        help="Values to leave out. Alone, the other values are detected.",
         metavar="RULE",
         rich_help_panel=_RULE,
     ),
@@ -93,7 +94,7 @@ SummaryFile = Annotated[
     Path | None,
     typer.Option(
         "--summary",
-        help="Write the dataset and split rows: .csv, .json, .md or .tex.",
+        help="Write the rows of totals to this file: .csv, .json, .md or .tex.",
         metavar="FILE",
         rich_help_panel=_OUTPUT,
     ),
@@ -102,7 +103,7 @@ FromFile = Annotated[
     Path | None,
     typer.Option(
         "--from",
-        help="Read the image rows of an earlier --csv instead of masks.",
+        help="Read the image rows of an earlier --csv, and no pixel.",
         metavar="FILE",
         rich_help_panel=_SELECT,
     ),
@@ -113,6 +114,20 @@ Jobs = Annotated[
         help="Worker processes; by default as many as pay.",
         metavar="N",
         min=1,
+        rich_help_panel=_RUN,
+    ),
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        help="Run on this machine or on a Dask cluster.", rich_help_panel=_RUN
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Scheduler of the Dask cluster, such as tcp://HOST:8786.",
+        metavar="ADDRESS",
         rich_help_panel=_RUN,
     ),
 ]

@@ -11,6 +11,7 @@ from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
 from cdstats.cli.outputs import By, Outputs, Sort
 from cdstats.core.errors import UsageError
+from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def ratio(
         ),
     ] = None,
     jobs: options.Jobs = None,
+    engine: options.Engine = EngineName.LOCAL,
+    scheduler: options.Scheduler = None,
     max_failed: options.MaxFailed = 0,
     max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
@@ -79,8 +82,9 @@ def ratio(
     reference = known_reference(against)
     refuse_inputs([csv, summary], [*(paths or []), from_file, against])
     if from_file is not None:
-        rules = (changed, unchanged, ignore, preset, band, split, jobs, max_pixels)
-        _refuse_with_from(paths, rules)
+        elsewhere = None if engine is EngineName.LOCAL else engine
+        rules = (changed, unchanged, ignore, preset, band, split, max_pixels)
+        _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
         result = ratio_from(from_file)
     elif paths:
         with progress_bar(quiet) as progress:
@@ -93,6 +97,8 @@ def ratio(
                 band=band,
                 split=split,
                 jobs=jobs,
+                engine=engine.value,
+                scheduler=scheduler,
                 max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=progress,
@@ -111,7 +117,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split, --jobs and --max-pixels"
+            "--band, --split, --jobs, --engine, --scheduler and --max-pixels"
         )
 
 

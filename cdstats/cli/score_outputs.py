@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cdstats.core.catalogue import Loss
     from cdstats.core.records import Record
     from cdstats.score.results import LossRun, ModelScore
 
 
 @dataclass(frozen=True)
 class ScoreOutputs:
-    """Formats, rows, columns and files of one run.
+    """Formats, rows, columns and files of one run, and its further losses.
 
     Raises:
-        UsageError: If the name of the summary names no format.
+        UsageError: If the name of the summary names no format, or a column does not
+            exist.
     """
 
     format: Format
@@ -37,20 +39,23 @@ class ScoreOutputs:
     columns: str | None
     csv: Path | None
     summary: Path | None
+    losses: tuple[Loss, ...] = ()
 
     def __post_init__(self) -> None:
         if self.summary:
             summary_format(self.summary)
-        if (
-            self.columns
-            and "[" not in self.columns
-            and not self.columns.endswith("_sum")
-        ):
-            choose_columns(self.columns, self._kind)
+        choose_columns(self.columns, self._kind, self._further)
 
     @property
     def _kind(self) -> type[Record]:
         return ScoreRecord if self.by is ScoreBy.IMAGE else DatasetScore
+
+    @property
+    def _further(self) -> tuple[str, ...]:
+        """The columns of further losses."""
+        if self.by is ScoreBy.IMAGE:
+            return tuple(loss.column for loss in self.losses)
+        return tuple(name for loss in self.losses for name in loss.dataset_columns)
 
     def show_messages(self, run: LossRun, beta: str | float, quiet: bool) -> None:
         """Print notes, warnings and the first failures to standard error."""
@@ -63,7 +68,7 @@ class ScoreOutputs:
             messages.append(Message(Level.ERROR, text))
         for model in run.models:
             messages += score_notes(
-                model.dataset, run.any_hard, model.one_class_bce, beta
+                model.dataset, model.hard, model.one_class_bce, beta
             )
         failures = [
             (row.pred or row.target, row.reason)
@@ -99,20 +104,19 @@ class ScoreOutputs:
             datasets = [model.dataset for model in run.models]
             by_image = self.by is ScoreBy.IMAGE
             rows: Sequence[Record] = run.images if by_image else datasets
-            text = self._table_text(self.format, rows, self._chosen(run))
+            text = self._table_text(self.format, rows, self._chosen)
         print(text, end="")  # noqa: T201 - the result itself
 
-    def _chosen(self, run: LossRun) -> tuple[str, ...] | None:
-        further = _image_columns(run.images)[len(SCORE_COLUMNS) :]
-        by_image = self.by is ScoreBy.IMAGE
-        return choose_columns(self.columns, self._kind, further if by_image else ())
+    @property
+    def _chosen(self) -> tuple[str, ...] | None:
+        return choose_columns(self.columns, self._kind, self._further)
 
     def _table_text(
         self, kind: Format, rows: Sequence[Record], chosen: tuple[str, ...] | None
     ) -> str:
         images = [row for row in rows if isinstance(row, ScoreRecord)]
         models = [row for row in rows if isinstance(row, DatasetScore)]
-        every = _image_columns(images) if images else columns_of(DatasetScore)
+        every = _image_columns(images) if images else _model_columns(models)
         if kind is Format.CSV:
             return tables.to_csv(rows, chosen or every)
         if kind is Format.JSONL:
@@ -127,7 +131,7 @@ class ScoreOutputs:
         from cdstats.report.terminal import print_records, results_console
 
         console = results_console()
-        chosen = self._chosen(run)
+        chosen = self._chosen
         if self.by is not ScoreBy.IMAGE:
             for model in run.models:
                 print_scores(console, model.dataset, _lines(model), _trivial(model))
@@ -135,7 +139,8 @@ class ScoreOutputs:
         few = self.by is None and len(run.images) <= MOST_IMAGES
         if (self.by is ScoreBy.IMAGE or few) and run.images:
             shown = chosen if self.by is ScoreBy.IMAGE else None
-            print_records(console, run.images, shown or score_columns(run.images))
+            narrow = score_columns(run.images, losses=False)
+            print_records(console, run.images, shown or narrow)
             console.print()
         rules = dict.fromkeys(m.dataset.rule for m in run.models if m.dataset.rule)
         for rule in rules:
@@ -152,6 +157,13 @@ def _image_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
     return (*SCORE_COLUMNS, *further)
 
 
+def _model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
+    """The columns of the rows of models, those of further losses at the end."""
+    plain = (name for name in columns_of(DatasetScore) if name != "losses")
+    further = dict.fromkeys(name for row in rows for name in row.losses)
+    return (*plain, *further)
+
+
 def _lines(model: ModelScore) -> list[Any]:
     from cdstats.report.scores import LossLine
 
@@ -159,12 +171,13 @@ def _lines(model: ModelScore) -> list[Any]:
     lines = []
     for place in order:
         result, share = model.losses[place], model.shares[place]
-        params = ",".join(f"{name}={value}" for name, value in result.params.items())
+        params = ", ".join(f"{name}={value}" for name, value in result.params.items())
         lines.append(
             LossLine(
                 result.loss,
-                f"{result.loss}[{params}]" if params else result.loss,
+                result.loss,
                 result.mean if result.mean is not None else result.pooled,
+                params,
                 share.loss,
                 share.gradient,
                 _beta(result.params.get("beta")),
@@ -190,9 +203,16 @@ def _model(model: ModelScore, images: Sequence[ScoreRecord]) -> dict[str, Any]:
     own = [row.status == "ok" for row in images if row.model == model.dataset.model]
     return {
         "model": model.dataset.model,
-        "dataset": asdict(model.dataset),
+        "dataset": _without_losses(model.dataset),
         "losses": [_with_failed(one.as_record(), own) for one in model.losses],
     }
+
+
+def _without_losses(dataset: DatasetScore) -> dict[str, Any]:
+    """The numbers of a model; its losses are a list of their own."""
+    record = asdict(dataset)
+    del record["losses"]
+    return record
 
 
 def _with_failed(record: dict[str, Any], scored: Sequence[bool]) -> dict[str, Any]:

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from cdstats.core.catalogue import Loss
 
-_SAME: Final = (
-    *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
-    *("prob_sq_sum", "prob_sq_changed_sum", "saturated_wrong", "tp", "fp", "fn", "tn"),
+_FIELDS: Final = (
+    *("ce_changed_sum", "ce_unchanged_sum", "saturated_wrong", "tp", "fp", "fn", "tn"),
+    *("missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum", "target_sq_sum"),
 )
 """Columns that are fields of `ImageSums` under the same name."""
+_SAME: Final = (
+    *_FIELDS,
+    *("prob_sum", "prob_changed_sum", "prob_sq_sum", "prob_sq_changed_sum"),
+)
+"""Columns that `ImageSums` has under the same name."""
 
 
 _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
@@ -78,6 +83,10 @@ class ScoreRecord:
     model: str
     split: str
     target_sq_sum: float | None
+    missed_sum: float | None
+    missed_sq_sum: float | None
+    false_sum: float | None
+    false_sq_sum: float | None
     losses: Mapping[str, float | None] = field(default_factory=dict)
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
@@ -85,15 +94,21 @@ class ScoreRecord:
         return replace(self, losses=losses)
 
     @property
+    def kept_sums(self) -> tuple[str, ...]:
+        """The columns from which everything else follows."""
+        labels = () if isinstance(self.changed, float) else _LABEL_COUNTS
+        sums = (name for name in _FIELDS if name not in _LABEL_COUNTS)
+        return ("changed", "unchanged", "ignored", *sums, *labels)
+
+    @property
     def sums(self) -> ImageSums:
         """The sums of the row, for losses that follow from them."""
-        found = ((name, getattr(self, name)) for name in _SAME)
+        found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
         return ImageSums(
             valid=int((self.changed or 0) + (self.unchanged or 0)),
             changed=self.changed or 0,
             ignored=self.ignored or 0,
-            target_sq_sum=self.target_sq_sum or 0.0,
             **same,
         )
 
@@ -177,7 +192,6 @@ def scored_records(
                 reason="",
                 model=place.model,
                 split=place.split,
-                target_sq_sum=one.target_sq_sum,
                 losses={
                     name: result.image_values[number]
                     for name, result in zip(columns, results[3:], strict=True)
@@ -205,6 +219,8 @@ class DatasetScore:
 
     ``beta`` is the share of unchanged pixels of the dataset; which β balanced
     cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
+    ``losses`` holds two values of each further loss by column: its sum and mean, or its
+    pooled value and mean over images.
     """
 
     model: str
@@ -244,6 +260,11 @@ class DatasetScore:
     beta: float | None
     kind: str
     rule: str
+    missed_sum: float
+    missed_sq_sum: float
+    false_sum: float
+    false_sq_sum: float
+    losses: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def dataset_score(
@@ -253,16 +274,19 @@ def dataset_score(
     table: SumsTable,
     kind: str,
     rule: str,
+    further: Sequence[Loss] = (),
 ) -> DatasetScore:
     """The row of a model.
 
     Args:
         model: Its name; empty when there is one without a name.
         images: Its image rows, failed ones included.
-        results: BCE, balanced and class-mean BCE over its scored images.
+        results: BCE, balanced and class-mean BCE over its scored images, then those
+            of further losses.
         table: The sums of its scored images.
         kind: What the predictions are.
         rule: The rule that labelled the masks.
+        further: The further losses.
     """
     ok = [row for row in images if row.status == "ok"]
     bce, balanced, class_mean = results[:3]
@@ -270,7 +294,7 @@ def dataset_score(
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
     metrics = ChangeMetrics.of(row.confusion for row in ok)
-    same = (*_SAME, "target_sq_sum", "ignored")
+    same = (*_SAME, "ignored")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
         totals |= dict.fromkeys(_LABEL_COUNTS)
@@ -290,6 +314,13 @@ def dataset_score(
         beta=(valid - changed) / valid if valid else None,
         kind=kind,
         rule=rule,
+        losses={
+            name: value
+            for loss, result in zip(further, results[3:], strict=True)
+            for name, value in zip(
+                loss.dataset_columns, result.dataset_values, strict=True
+            )
+        },
         **totals,
         **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
     )

@@ -41,10 +41,10 @@ class ImageSums:
         ignored: Pixels left out of every other field.
         ce_changed_sum: -S1 = -Σ y max(ln p, -100); nats.
         ce_unchanged_sum: -S0 = -Σ (1-y) max(ln(1-p), -100); nats.
-        prob_sum: P = Σ p.
-        prob_changed_sum: I = Σ p y.
-        prob_sq_sum: Q = Σ p².
-        prob_sq_changed_sum: Q1 = Σ y p².
+        missed_sum: Σ y (1-p), the probability missing on changed pixels.
+        missed_sq_sum: Σ y (1-p)².
+        false_sum: Σ (1-y) p, the probability given to unchanged pixels.
+        false_sq_sum: Σ (1-y) p².
         target_sq_sum: Y2 = Σ y²; equal to ``changed`` for hard labels.
         saturated_wrong: Pixels whose p is exactly 0 or 1, and wrong.
         tp: Changed pixels predicted changed, at the threshold of the run.
@@ -55,7 +55,7 @@ class ImageSums:
             losses of the run need.
 
     Example:
-        >>> window = ImageSums(valid=4, changed=1, prob_sum=1.5)
+        >>> window = ImageSums(valid=4, changed=1, missed_sum=0.5, false_sum=1)
         >>> (window + window).prob_sum
         3.0
     """
@@ -65,10 +65,10 @@ class ImageSums:
     ignored: int = 0
     ce_changed_sum: float = 0.0
     ce_unchanged_sum: float = 0.0
-    prob_sum: float = 0.0
-    prob_changed_sum: float = 0.0
-    prob_sq_sum: float = 0.0
-    prob_sq_changed_sum: float = 0.0
+    missed_sum: float = 0.0
+    missed_sq_sum: float = 0.0
+    false_sum: float = 0.0
+    false_sq_sum: float = 0.0
     target_sq_sum: float = 0.0
     saturated_wrong: int = 0
     tp: int = 0
@@ -80,6 +80,26 @@ class ImageSums:
     def __add__(self, other: ImageSums) -> ImageSums:
         plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
         return ImageSums(**plain, terms=_add_terms(self, other))
+
+    @property
+    def prob_changed_sum(self) -> float:
+        """I = Σ p y."""
+        return max(self.changed - self.missed_sum, 0.0)
+
+    @property
+    def prob_sum(self) -> float:
+        """P = Σ p."""
+        return self.prob_changed_sum + self.false_sum
+
+    @property
+    def prob_sq_changed_sum(self) -> float:
+        """Q1 = Σ y p²."""
+        return max(self.changed - 2 * self.missed_sum + self.missed_sq_sum, 0.0)
+
+    @property
+    def prob_sq_sum(self) -> float:
+        """Q = Σ p²."""
+        return self.prob_sq_changed_sum + self.false_sq_sum
 
     def term(self, term: Term) -> tuple[float, float]:
         """The two sums of a term; 0 where there is no valid pixel.
@@ -126,10 +146,10 @@ class SumsTable:
     ignored: Column
     ce_changed_sum: Floats
     ce_unchanged_sum: Floats
-    prob_sum: Floats
-    prob_changed_sum: Floats
-    prob_sq_sum: Floats
-    prob_sq_changed_sum: Floats
+    missed_sum: Floats
+    missed_sq_sum: Floats
+    false_sum: Floats
+    false_sq_sum: Floats
     target_sq_sum: Floats
     saturated_wrong: Column
     tp: Column
@@ -163,24 +183,51 @@ class SumsTable:
         return self.changed.dtype.kind == "f"
 
     @property
+    def hard(self) -> bool:
+        """Whether every p is 0 or 1: then cross-entropy only counts errors."""
+        exact = (self.missed_sum == self.missed_sq_sum).all()
+        exact &= (self.false_sum == self.false_sq_sum).all()
+        return bool(exact and self.valid.any() and not self.soft)
+
+    @property
     def prior(self) -> float:
         """Share of changed pixels over all images; NaN without a valid pixel."""
         return float(quotient(self.total.changed, self.total.valid)[0])
 
     @property
-    def missed_prob(self) -> Floats:
-        """n1 - I, the probability missing on changed pixels: soft false negatives."""
-        return np.maximum(self.changed - self.prob_changed_sum, 0.0)
+    def prob_changed_sum(self) -> Floats:
+        """I = Σ p y."""
+        return np.maximum(self.changed - self.missed_sum, 0.0)
 
     @property
-    def false_prob(self) -> Floats:
-        """P - I, the probability given to unchanged pixels: soft false positives."""
-        return np.maximum(self.prob_sum - self.prob_changed_sum, 0.0)
+    def prob_sum(self) -> Floats:
+        """P = Σ p."""
+        return self.prob_changed_sum + self.false_sum
+
+    @property
+    def prob_sq_changed_sum(self) -> Floats:
+        """Q1 = Σ y p²."""
+        return np.maximum(self.changed - 2 * self.missed_sum + self.missed_sq_sum, 0.0)
+
+    @property
+    def prob_sq_sum(self) -> Floats:
+        """Q = Σ p²."""
+        return self.prob_sq_changed_sum + self.false_sq_sum
+
+    @property
+    def error_sq_sum(self) -> Floats:
+        """Σ (p-y)²."""
+        return np.maximum(self.missed_error_sq_sum + self.false_sq_sum, 0.0)
+
+    @property
+    def missed_error_sq_sum(self) -> Floats:
+        """What changed pixels add to Σ (p-y)²: Σ y (1-p)² for labels."""
+        return self.missed_sq_sum - (self.changed - self.target_sq_sum)
 
     @property
     def rejected_prob(self) -> Floats:
         """n0 - (P - I), the soft true negatives."""
-        return np.maximum(self.unchanged - self.false_prob, 0.0)
+        return np.maximum(self.unchanged - self.false_sum, 0.0)
 
     def term(self, term: Term) -> Pair:
         """The two columns of a term.

@@ -1,116 +1,171 @@
-"""Worker processes: spawned, fed with batches, replaced when one dies."""
+"""Worker processes: fed with batches, each replaced alone when it dies."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import queue
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from cdstats.core.errors import DataError
+from cdstats.engine.crew import Crew, Died, Raised, Results, Stillborn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+
+    from cdstats.core.division import Divided
+    from cdstats.engine.ledger import Ledger
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+BATCH_SECONDS: Final = 0.25
+"""Work that a batch is meant to hold: long against the way of a message, short against
+the wait for the last worker."""
+MOST_ITEMS: Final = 1024
+"""Items of a batch at most."""
+_STARTS: Final = 3
+"""Workers that may die one after another before they can do anything."""
 
-def run_batches(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    batches: Sequence[range],
+
+def run_in_workers(
+    function: Callable[[Item], Result | Divided[Item, Result]],
+    ledger: Ledger[Item, Result],
     jobs: int,
     lost: Callable[[Item], Result],
+    seconds: float | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Run batches of items in workers.
+    """Work on what is left in a ledger, in worker processes.
 
-    A worker that dies costs its batch a new try in a fresh worker, in halves, until
-    the item that does it is found: that one is lost, and nothing else.
+    A worker that dies costs its batch a new try in a fresh worker, which then tells of
+    every item: so the one that it dies of is known, and it alone is lost.
 
     Args:
         function: What to do with an item.
-        items: All items.
-        batches: Places in `items` that travel together.
+        ledger: Items that nobody has taken yet.
         jobs: Worker processes.
         lost: The result of an item whose worker died of it.
+        seconds: What an item takes, as far as known.
 
     Yields:
         The place of an item and its result, in any order.
+
+    Raises:
+        DataError: If no worker can be started.
     """
-    waiting = deque(batches)
-    while waiting:
-        unfinished = yield from _run_pool(function, items, waiting, jobs)
-        for batch in unfinished:
-            yield from _run_apart(function, items, batch, lost)
+    crew: Crew[Batch] = Crew(function, jobs)
+    with crew:
+        yield from _Dispatch(crew, ledger, jobs, lost, seconds).run()
 
 
-def _run_pool(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    waiting: deque[range],
-    jobs: int,
-) -> Generator[tuple[int, Result], None, list[range]]:
-    """Feed one pool until all is done or it breaks; returns what broke with it."""
-    running: dict[Future[list[Result]], range] = {}
-    with _pool(jobs) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * jobs:
-                    # Taken off only once it is submitted: a broken pool refuses it.
-                    batch = [items[i] for i in waiting[0]]
-                    future = pool.submit(_batch, function, batch)
-                    running[future] = waiting.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    results = future.result()
-                    yield from zip(running.pop(future), results, strict=True)
-        except BrokenProcessPool:
-            return list(running.values())
-        except BaseException:
-            _stop(pool)
-            raise
-    return []
+@dataclass(eq=False)
+class Batch:
+    """Items that travel together.
+
+    Attributes:
+        numbers: Their numbers, without those whose results are here already.
+        careful: Whether each result is sent at once, in a fresh worker.
+        blamed: The item that a careful worker died of last.
+    """
+
+    numbers: list[int]
+    careful: bool = False
+    blamed: int | None = None
 
 
-def _run_apart(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    batch: range,
-    lost: Callable[[Item], Result],
-) -> Iterator[tuple[int, Result]]:
-    """Run a batch whose worker may have died of it, alone and then in halves."""
-    try:
-        with _pool(1) as pool:
-            results = pool.submit(_batch, function, [items[i] for i in batch]).result()
-    except BrokenProcessPool:
-        if len(batch) == 1:
-            yield batch[0], lost(items[batch[0]])
+class _Dispatch(Generic[Item, Result]):
+    """Keeps workers busy and takes in what they give."""
+
+    def __init__(
+        self,
+        crew: Crew[Batch],
+        ledger: Ledger[Item, Result],
+        jobs: int,
+        lost: Callable[[Item], Result],
+        seconds: float | None,
+    ) -> None:
+        self._crew = crew
+        self._ledger = ledger
+        self._jobs = jobs
+        self._lost = lost
+        self._seconds = seconds
+        self._again: deque[Batch] = deque()
+        self._running = 0
+        self._stillborn = 0
+
+    def run(self) -> Iterator[tuple[int, Result]]:
+        while self._fill():
+            event = self._next_event()
+            if isinstance(event, Results):
+                yield from self._take_in(event)
+            elif isinstance(event, Raised):
+                raise event.error
+            else:
+                self._running -= 1
+                if isinstance(event, Died):
+                    yield from self._bury(event.batch)
+                elif isinstance(event, Stillborn):
+                    self._start_again(event)
+
+    def _fill(self) -> int:
+        """Hand out batches, one to each worker and one in wait; returns those out."""
+        while self._running < 2 * self._jobs:
+            if self._again:
+                batch = self._again.popleft()
+            elif self._ledger.left:
+                batch = Batch(self._ledger.take(self._size()))
+            else:
+                break
+            items = [self._ledger.item(number) for number in batch.numbers]
+            self._crew.give(batch, items, careful=batch.careful)
+            self._running += 1
+        return self._running
+
+    def _size(self) -> int:
+        if not self._seconds:
+            return 1
+        by_time = int(BATCH_SECONDS / self._seconds)
+        share = self._ledger.left // (3 * self._jobs)
+        return max(1, min(by_time, share, MOST_ITEMS))
+
+    def _next_event(self) -> Any:  # noqa: ANN401 - one of the crew's
+        while True:
+            try:
+                # With a limit, so that Ctrl-C is seen on every system.
+                return self._crew.events.get(timeout=1)
+            except queue.Empty:
+                continue
+
+    def _take_in(self, event: Results[Batch]) -> Iterator[tuple[int, Result]]:
+        self._stillborn = 0
+        numbers = event.batch.numbers
+        done, event.batch.numbers = (
+            numbers[: len(event.results)],
+            numbers[len(event.results) :],
+        )
+        each = event.seconds / len(done)
+        self._seconds = each if self._seconds is None else (self._seconds + each) / 2
+        for number, result in zip(done, event.results, strict=True):
+            yield from self._ledger.enter(number, result)
+
+    def _bury(self, batch: Batch) -> Iterator[tuple[int, Result]]:
+        """Try what a dead worker has left undone, until the item to blame is known."""
+        if not batch.numbers:
             return
-        half = len(batch) // 2
-        yield from _run_apart(function, items, batch[:half], lost)
-        yield from _run_apart(function, items, batch[half:], lost)
-        return
-    yield from zip(batch, results, strict=True)
+        first = batch.numbers[0]
+        known = batch.careful or len(batch.numbers) == 1
+        if known and batch.blamed == first:
+            yield from self._ledger.enter(first, self._lost(self._ledger.item(first)))
+            if batch.numbers[1:]:
+                self._again.append(Batch(batch.numbers[1:], careful=True))
+            return
+        self._again.append(Batch(batch.numbers, True, first if known else None))
 
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # Spawned, never forked: GDAL and thread pools do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupt)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the main process, which stops the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _batch(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
-    return [function(item) for item in items]
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """End the pool's workers at once: what they hold is no longer wanted."""
-    workers = list((pool._processes or {}).values())  # noqa: SLF001 - public from 3.14
-    pool.shutdown(wait=False, cancel_futures=True)
-    for worker in workers:
-        worker.terminate()
+    def _start_again(self, event: Stillborn[Batch]) -> None:
+        self._stillborn += 1
+        if self._stillborn >= _STARTS:
+            raise DataError(
+                f"worker processes end as they start (status {event.status}); "
+                "count in this process with --jobs 1"
+            )
+        self._again.append(event.batch)

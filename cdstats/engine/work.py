@@ -9,20 +9,26 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from cdstats.engine.ledger import Ledger
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from cdstats.core.division import Divided
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PROBE_SECONDS: Final = 0.4
+PROBE_SECONDS: Final = 0.2
 """Work done in this process before workers are thought of."""
-WORTH_SECONDS: Final = 2.0
-"""Work left that makes starting workers pay."""
+START_UP_SECONDS: Final = 0.5
+"""Most that loading a decoder for the first item takes."""
+WORTH_SECONDS: Final = 1.0
+"""Work left that makes starting workers pay: they take about 0.2 s to start."""
 
 
 def run(
-    function: Callable[[Item], Result],
+    function: Callable[[Item], Result | Divided[Item, Result]],
     items: Sequence[Item],
     *,
     jobs: int | None = 1,
@@ -31,7 +37,8 @@ def run(
     """Apply a function to every item.
 
     Args:
-        function: What to do; must be importable by a worker.
+        function: What to do; must be importable by a worker. It may divide an item
+            into parts, which are then worked on like items.
         items: What to do it with.
         jobs: Worker processes; 1 works in this process, None decides by the time that
             the first items take.
@@ -40,32 +47,44 @@ def run(
     Yields:
         The place of an item and its result, in any order.
     """
-    if jobs is not None and jobs > 1 and len(items) > 1:
-        yield from _in_workers(function, items, 0, jobs, lost)
-        return
-    start = time.perf_counter()
-    for place, item in enumerate(items):
-        yield place, function(item)
-        done = place + 1
-        spent = time.perf_counter() - start
-        if jobs is None and spent > PROBE_SECONDS and done < len(items) - 1:
-            workers = os.cpu_count() or 1
-            left = spent / done * (len(items) - done)
-            if workers > 1 and left > WORTH_SECONDS:
-                yield from _in_workers(function, items, done, workers, lost)
-                return
+    ledger: Ledger[Item, Result] = Ledger(items)
+    seconds = None
+    if jobs is None or jobs == 1 or len(items) < 2:
+        seconds = yield from _run_here(function, ledger, jobs)
+    if ledger.left:
+        from cdstats.engine.processes import run_in_workers
+
+        workers = jobs or os.cpu_count() or 1
+        yield from run_in_workers(function, ledger, workers, lost, seconds)
 
 
-def _in_workers(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    start: int,
-    jobs: int,
-    lost: Callable[[Item], Result],
-) -> Iterator[tuple[int, Result]]:
-    from cdstats.engine.processes import run_batches
+def _run_here(
+    function: Callable[[Item], Result | Divided[Item, Result]],
+    ledger: Ledger[Item, Result],
+    jobs: int | None,
+) -> Generator[tuple[int, Result], None, float]:
+    """Work in this process, until nothing is left or workers pay.
 
-    size = max(1, min(64, (len(items) - start) // (jobs * 8)))
-    places = range(start, len(items))
-    batches = [places[at : at + size] for at in range(0, len(places), size)]
-    yield from run_batches(function, items, batches, jobs, lost)
+    Returns:
+        Seconds that an item takes.
+    """
+    spent, start_up, done, each = 0.0, 0.0, 0, 0.0
+    while numbers := ledger.take(1):
+        number = numbers[0]
+        start = time.perf_counter()
+        result = function(ledger.item(number))
+        spent += time.perf_counter() - start
+        done += 1
+        yield from ledger.enter(number, result)
+        # The first item may have loaded a decoder, which the others do not.
+        start_up = start_up or min(spent, START_UP_SECONDS)
+        each = (spent - start_up) / done
+        if _workers_pay(jobs, spent, each * ledger.left, ledger.left):
+            break
+    return each
+
+
+def _workers_pay(jobs: int | None, spent: float, work: float, left: int) -> bool:
+    if jobs == 1 or left < 2 or spent < PROBE_SECONDS or work < WORTH_SECONDS:
+        return False
+    return jobs is not None or (os.cpu_count() or 1) > 1

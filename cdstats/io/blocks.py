@@ -58,6 +58,9 @@ class OpenImage:
         nodata: The value that the file declares as nodata, if any.
         palette: Colour of each index, if the values are indices of a colour palette.
         bands: Bands that hold values, opacity aside.
+        part: Reads the rows from one to before another alone, both at edges of
+            blocks; None when only the whole can be read.
+        block_rows: Rows of a block of the file.
     """
 
     member: str
@@ -68,3 +71,5 @@ class OpenImage:
     nodata: Value | None = None
     palette: Mapping[int, str] | None = None
     bands: int = 1
+    part: Callable[[int, int], Iterator[Block]] | None = None
+    block_rows: int = 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
-from cdstats.io.rasters import Source, open_raster
+from cdstats.io.gdal import Source
+from cdstats.io.rasters import open_raster
 from cdstats.io.unpacking import run_rows
 
 if TYPE_CHECKING:

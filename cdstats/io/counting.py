@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,12 +18,15 @@ from cdstats.core.counts import (
     count_values,
     fold_values,
 )
+from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
@@ -32,6 +36,12 @@ Edges = tuple[float, ...]
 TOO_MANY: Final = (
     f"looks like an image, not a mask: it holds more than {MAX_DISTINCT:,} values"
 )
+_CHANGED: Final = "was changed while it was read"
+DIVIDED_PIXELS: Final = 1 << 27
+"""Pixels above which an image is counted in parts, by all workers."""
+PART_PIXELS: Final = 1 << 26
+"""Pixels of a part, about: it takes some 0.1 s, as a batch of small files does, against
+which opening the file once more for each part is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +52,13 @@ class Task:
         path: The file.
         member: The array or image of it to read; empty for all.
         partner: The file of the unchanged pixels, when two make one mask.
+        rows: First row and the row after the last, to count a part of a large image.
     """
 
     path: str
     member: str = ""
     partner: str = ""
+    rows: tuple[int, int] | None = None
 
 
 def count_file(
@@ -65,25 +77,95 @@ def count_file(
             counted; None when no rule was given.
         max_pixels: Pixels that an image may declare.
     """
+    images = _open(task, band, max_pixels)
+    if isinstance(images, Counted):
+        return [images]
+    return [_count_image(image, edges, task.rows) for image in images]
+
+
+def count_or_divide(
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Counted] | Divided[Task, list[Counted]]:
+    """Count every mask of a file, as `count_file`, but leave a large raster to parts.
+
+    Where a part begins depends on the raster alone, so the counts do too, whoever
+    works on the parts.
+    """
+    images = _open(task, band, max_pixels)
+    if isinstance(images, Counted):
+        return [images]
+    if task.rows is None and len(images) == 1:
+        parts = [replace(task, rows=rows) for rows in part_rows(images[0])]
+        if parts:
+            return Divided(parts, partial(join_parts, edges=edges))
+    return [_count_image(image, edges, task.rows) for image in images]
+
+
+def part_rows(image: OpenImage) -> list[tuple[int, int]]:
+    """The rows of each part of a large image; none when it is to be read as a whole.
+
+    A part is made of whole rows of blocks, so that no block is decoded twice.
+    """
+    if image.part is None or image.width * image.height <= DIVIDED_PIXELS:
+        return []
+    row_pixels = image.width * image.block_rows
+    rows = image.block_rows * max(PART_PIXELS // row_pixels, 1)
+    if rows >= image.height:
+        return []
+    starts = range(0, image.height, rows)
+    return [(start, min(start + rows, image.height)) for start in starts]
+
+
+def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Counted]:
+    """What became of an image, from its parts in their order; one fails the whole.
+
+    Raises:
+        ValueError: If the parts are of several images.
+    """
+    ones = [one for (one,) in parts]
+    failed = next((one for one in ones if one.mask is None), None)
+    if failed is not None:
+        return [failed]
+    first, size = ones[0], ones[0].size
+    masks = [one.mask for one in ones if one.mask is not None]
+    rows = sum(mask.height for mask in masks)
+    if {one.size for one in ones} != {(masks[0].width, rows)}:
+        return [Counted(first.member, None, _CHANGED, size)]
+    edges = _edges(edges, masks[0].nodata)
+    try:
+        counts = ValueCounts()
+        for mask in masks:
+            counts = _bounded(counts + mask.counts, edges)
+    except DataError as error:
+        return [Counted(first.member, None, str(error), size)]
+    return [replace(first, mask=replace(masks[0], height=rows, counts=counts))]
+
+
+def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Counted:
+    """The images of a file, or what became of it when they cannot or need not be."""
     try:
         if task.partner:
             from cdstats.io.partial import count_pair
 
             pair = count_pair(task.path, task.partner, band, max_pixels)
-            return [Counted("", pair)]
-        images = open_masks(task.path, task.member, band, max_pixels)
+            return Counted("", pair)
+        return open_masks(task.path, task.member, band, max_pixels)
     except DataError as error:
-        return [Counted("", None, str(error))]
-    return [_count_image(image, edges) for image in images]
+        return Counted("", None, str(error))
 
 
-def _count_image(image: OpenImage, edges: Edges | None) -> Counted:
+def _count_image(
+    image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None
+) -> Counted:
     size = (image.width, image.height)
-    if edges is not None and isinstance(image.nodata, (int, float)):
-        edges = tuple(sorted({*edges, image.nodata}))
+    edges = _edges(edges, image.nodata)
     try:
         counts = None
-        for block in image.blocks():
+        for block in _blocks(image, rows):
             found = count_block(block, edges)
             counts = _bounded(found if counts is None else counts + found, edges)
     except DataError as error:
@@ -91,8 +173,30 @@ def _count_image(image: OpenImage, edges: Edges | None) -> Counted:
     except MemoryError:
         return Counted(image.member, None, "does not fit into memory", size)
     counts = counts or ValueCounts()
-    mask = MaskCounts(*size, counts, image.nodata, image.palette, image.format)
+    start, stop = rows or (0, image.height)
+    facts = (image.nodata, image.palette, image.format)
+    mask = MaskCounts(image.width, stop - start, counts, *facts)
     return Counted(image.member, mask, size=size)
+
+
+def _blocks(image: OpenImage, rows: tuple[int, int] | None) -> Iterator[Block]:
+    """The pixels of an image, or of some of its rows.
+
+    Raises:
+        DataError: If the image is no longer one that has parts, or so many rows.
+    """
+    if rows is None:
+        return image.blocks()
+    if image.part is None or rows[1] > image.height:
+        raise DataError(_CHANGED)
+    return image.part(*rows)
+
+
+def _edges(edges: Edges | None, nodata: Value | None) -> Edges | None:
+    """The numbers of a rule and the nodata value, which are counted apart."""
+    if edges is None or not isinstance(nodata, (int, float)):
+        return edges
+    return tuple(sorted({*edges, nodata}))
 
 
 def _bounded(counts: ValueCounts, edges: Edges | None) -> ValueCounts:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import mmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
+from cdstats.io.gdal import Source
 from cdstats.io.jpeg import JpegFrame, read_jpeg
 from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
-from cdstats.io.rasters import Source, open_raster
+from cdstats.io.rasters import open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+MOST_COLOUR_PIXELS: Final = 1 << 28
+"""Pixels of a JPEG in colour at most: decoding holds three bytes of each."""
 
 
 def open_png(path: Path, data: bytes | None, band: int | None) -> OpenImage:
@@ -128,21 +131,31 @@ def _transparency(
 
 
 def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
-    """Open a JPEG file, decoded by libjpeg-turbo in either way.
+    """Open a JPEG file: by GDAL, window by window, if it is large and grey.
+
+    GDAL widens the colours of subsampled pixels otherwise than all other readers, so
+    a large image in colour is decoded as a whole, or refused.
 
     Raises:
-        DataError: If the file is damaged or holds neither grey nor RGB.
+        DataError: If the file is damaged, holds neither grey nor RGB, or is too large
+            in colour.
     """
     frame = _read_frame(path, data)
     width, height, channels = frame.width, frame.height, len(frame.components)
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
-    if data is None or width * height > WHOLE_PIXELS:
+    if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
         raster = open_raster(Source(str(path), "JPEG", data), band)
         return OpenImage("", width, height, "JPEG", raster.blocks)
+    if width * height > MOST_COLOUR_PIXELS:
+        raise DataError(
+            f"colour JPEG of {width:,} x {height:,} pixels; expected at most "
+            f"{MOST_COLOUR_PIXELS:,}. Save it as PNG or TIFF"
+        )
+    held = path.read_bytes() if data is None else data
 
     def blocks() -> Iterator[Block]:
-        pixels = _decode_jpeg(data, channels)
+        pixels = _decode_jpeg(held, channels)
         if band is not None:
             pixels = pixels[..., check_band(band, channels) - 1]
         elif channels == 1:

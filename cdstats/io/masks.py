@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,8 +14,9 @@ from cdstats.io.signatures import file_format, foreign_text
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
 
-_HELD_BYTES: Final = 1 << 27
-"""Files up to this size are read at once; larger ones are left to a windowed reader."""
+_HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 22}
+"""Files up to this size are read at once; larger ones are left to a windowed reader,
+which a TIFF file is made for."""
 
 
 def open_masks(
@@ -50,8 +52,12 @@ def _open(
         head = file.read(16)
         kind = file_format(head)
         data = None
-        if kind in ("PNG", "JPEG", "BMP") and size <= _HELD_BYTES:
+        if size <= _HELD_BYTES.get(kind or "", -1):
             data = head + file.read()
+        if kind == "TIFF":
+            from cdstats.io.tiff import check_tiff
+
+            check_tiff(io.BytesIO(data) if data is not None else file, size)
     if kind is None:
         raise DataError(foreign_text(head))
     if kind in ("NPY", "NPZ"):
@@ -65,7 +71,7 @@ def _rasters(
     if kind == "TIFF":
         from cdstats.io.rasters import open_tiff
 
-        return open_tiff(path, band)
+        return open_tiff(path, data, band)
     if kind == "BMP":
         from cdstats.io.bmp import open_bmp
 

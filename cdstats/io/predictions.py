@@ -89,7 +89,7 @@ def _pictures(
             values, off = _one_channel(np.stack([one.values, two.values]), channels)
             yield Block(one.row, one.column, values, one.hidden, off)
 
-    return [replace(images[0], blocks=blocks)]
+    return [replace(images[0], blocks=blocks, part=None)]
 
 
 def _array(
@@ -119,8 +119,10 @@ def _tensor(path: Path, key: str) -> tuple[NDArray[Any], str]:
     except Exception as error:  # noqa: BLE001 - torch raises many kinds
         raise DataError(_torch_text(error)) from None
     tensor = _choose_tensor(data, key)
-    if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
-        raise DataError(f"holds a tensor of {tensor.dtype}; expected plain numbers")
+    dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
+    if not dense or tensor.is_complex() or tensor.is_quantized:
+        what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
+        raise DataError(f"holds a tensor of {what}; expected plain numbers")
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_floating_point() and name not in ("float16", "float32", "float64"):
         tensor = tensor.float()
@@ -147,6 +149,8 @@ def _choose_tensor(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file 
     listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
     if key and key in tensors:
         return tensors[key]
+    if not tensors:
+        raise DataError("holds a dict without a tensor; expected a tensor, or several")
     if key or len(tensors) != 1:
         asked = f"no tensor {key!r}" if key else f"{len(tensors)} tensors"
         raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")

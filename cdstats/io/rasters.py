@@ -1,28 +1,22 @@
-"""Rasters read by GDAL, window by window: TIFF, BMP, and PNG of unusual depth.
-
-GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
-network and no virtual raster is followed.
-"""
+"""Rasters read by GDAL, window by window: TIFF, BMP, and PNG of unusual depth."""
 
 from __future__ import annotations
 
-import logging
+import io
 import math
-import os
-import warnings
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.gdal import OpenRaster, Source, quiet
 from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
-from cdstats.io.tiff import check_rows, check_tiff
+from cdstats.io.tiff import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,39 +27,10 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
 
-_OPTIONS: Final = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PAM_ENABLED": False,
-    "GDAL_CACHEMAX": 64,
-    "GTIFF_POINT_GEO_IGNORE": True,
-    "GTIFF_REPORT_COMPD_CS": False,
-}
 _MOST_BANDS: Final = 64
 """Bands that are read together to see whether they are the same."""
-# What GDAL warns of reaches the user as the reason of a row, or not at all.
-logging.getLogger("rasterio").addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What GDAL is to open.
-
-    Attributes:
-        path: The file, or a page of it in GDAL's notation.
-        driver: The one driver that may read it.
-        data: The file's bytes, if they have been read.
-        is_page: Whether the path is that of a page.
-    """
-
-    path: str
-    driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
-    data: bytes | None = None
-    is_page: bool = False
-
-    @property
-    def place(self) -> Path | str:
-        """What GDAL is given: a file's name is never taken for an address."""
-        return self.path if self.is_page else Path(self.path).absolute()
+_MOST_OPEN: Final = 32
+"""Pages of a file that are kept open at a time; further ones are opened again."""
 
 
 def open_raster(
@@ -86,30 +51,38 @@ def open_raster(
     Raises:
         DataError: If the file cannot be opened or its bands need a choice.
     """
-    with _opened(source) as dataset:
-        choice = _Choice(band, alpha_band, hidden_colour)
-        return _describe(dataset, "", source, choice)
+    choice = _Choice(band, alpha_band, hidden_colour)
+    return _describe(OpenRaster(source), "", choice)
 
 
-def open_tiff(path: Path, band: int | None) -> list[OpenImage]:
+def open_tiff(path: Path, data: bytes | None, band: int | None) -> list[OpenImage]:
     """Open every page of a TIFF file; overviews and masks are no pages.
+
+    Args:
+        path: The file.
+        data: Its bytes, or None when it is too large to hold.
+        band: The band to read, counted from 1; None where there is one choice.
 
     Raises:
         DataError: If the file cannot be opened or its bands need a choice.
     """
-    check_tiff(path)
-    source = Source(str(path), "GTiff")
-    with _opened(source) as dataset:
-        pages = list(dataset.subdatasets)
-        if len(pages) < 2:
-            return [_describe(dataset, "", source, _Choice(band))]
-    return [_open_page(page, number, band) for number, page in enumerate(pages)]
+    raster = OpenRaster(Source(str(path), "GTiff", data))
+    pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
+    if len(pages) < 2:
+        return [_describe(raster, "", _Choice(band))]
+    raster.close()
+    return [
+        _open_page(replace(raster.source, page=page), number, band)
+        for number, page in enumerate(pages)
+    ]
 
 
-def _open_page(page: str, number: int, band: int | None) -> OpenImage:
-    source = Source(page, "GTiff", is_page=True)
-    with _opened(source) as dataset:
-        return _describe(dataset, f"#{number}", source, _Choice(band))
+def _open_page(source: Source, number: int, band: int | None) -> OpenImage:
+    page = OpenRaster(source)
+    image = _describe(page, f"#{number}", _Choice(band))
+    if number >= _MOST_OPEN:
+        page.close()
+    return replace(image, part=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,71 +94,24 @@ class _Choice:
     hidden_colour: tuple[int, ...] | None = None
 
 
-def _describe(
-    dataset: DatasetReader, member: str, source: Source, choice: _Choice
-) -> OpenImage:
-    with _quiet(source):
+def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
+    dataset, driver = raster.dataset, raster.source.driver
+    with quiet(raster.source):
         layout = _Layout(dataset, choice)
         nodata = _nodata(dataset, layout)
+    height = dataset.height
     return OpenImage(
         member,
         dataset.width,
-        dataset.height,
-        "TIFF" if source.driver == "GTiff" else source.driver,
-        lambda: _blocks(source, choice),
+        height,
+        "TIFF" if driver == "GTiff" else driver,
+        lambda: _blocks(raster, layout, 0, height),
         nodata=nodata,
         palette=names(layout.colours) if layout.colours else None,
         bands=len(layout.bands),
+        part=lambda start, stop: _blocks(raster, layout, start, stop),
+        block_rows=dataset.block_shapes[0][0],
     )
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[DatasetReader]:
-    """An open dataset; what GDAL refuses is a `DataError`."""
-    import rasterio
-    from rasterio.io import MemoryFile
-
-    with ExitStack() as stack:
-        with _quiet(source):
-            if source.data is None:
-                dataset = rasterio.open(source.place, driver=source.driver)
-            else:
-                memory = stack.enter_context(MemoryFile(source.data))
-                dataset = memory.open(driver=source.driver)
-        yield stack.enter_context(dataset)
-
-
-@contextmanager
-def _quiet(source: Source) -> Iterator[None]:
-    """GDAL's options for one call, its warnings unseen, its errors ours.
-
-    It is never held while a generator waits: environments close in the order opposite
-    to their opening, and two rasters may be read in turn.
-    """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            yield
-        except (DataError, MemoryError):
-            raise
-        except UnicodeEncodeError:
-            raise DataError("has a name that is no valid text; rename it") from None
-        except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
-            raise DataError(
-                f"cannot be decoded: {_cause(error, source.path)}"
-            ) from None
-
-
-def _cause(error: Exception, path: str) -> str:
-    """What GDAL says, in one line without its own names for the file."""
-    deepest: BaseException = error
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
-    text = " ".join(str(deepest).split()).replace(path, "the file")
-    return text or "damaged or cut short"
 
 
 class _Layout:
@@ -255,36 +181,44 @@ def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
     return value
 
 
-def _check_sums(source: Source, height: int) -> None:
-    """Check the sums that a TIFF file keeps of its pixels."""
+def _check_sums(source: Source, start: int, stop: int) -> None:
+    """Check the sums that a TIFF file keeps of the pixels of some rows."""
     if source.driver != "GTiff":
         return
-    place, page = source.path, 0
-    if source.is_page:
-        _, number, place = source.path.split(":", 2)
-        page = int(number) - 1
-    with Path(place).open("rb") as file:
-        check_rows(file, os.fstat(file.fileno()).st_size, page, 0, height)
+    held = None if source.data is None else io.BytesIO(source.data)
+    with held or Path(source.path).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        check_rows(file, size, max(source.page - 1, 0), start, stop)
 
 
-def _blocks(source: Source, choice: _Choice) -> Iterator[Block]:
-    with _opened(source) as dataset:
-        with _quiet(source):
-            layout = _Layout(dataset, choice)
-        _check_sums(source, dataset.height)
-        for window in windows(dataset.width, dataset.height, *dataset.block_shapes[0]):
-            with _quiet(source), no_warnings():
+def _blocks(
+    raster: OpenRaster, layout: _Layout, start: int, stop: int
+) -> Iterator[Block]:
+    dataset = raster.dataset
+    try:
+        _check_sums(raster.source, start, stop)
+        for window in windows(dataset.width, start, stop, *dataset.block_shapes[0]):
+            with quiet(raster.source), no_warnings():
                 block = _read(dataset, layout, window)
             yield block
+    finally:
+        raster.close()
 
 
 def windows(
-    width: int, height: int, block_height: int, block_width: int
+    width: int, start: int, stop: int, block_height: int, block_width: int
 ) -> Iterator[Window]:
-    """Windows that cover an image, made of whole blocks of its file.
+    """Windows that cover rows of an image, made of whole blocks of its file.
+
+    Args:
+        width: Pixels in a row.
+        start: First row, at the edge of a block.
+        stop: The row after the last one.
+        block_height: Rows of a block.
+        block_width: Columns of a block.
 
     Example:
-        >>> [(w.row_off, w.height) for w in windows(100, 70, 32, 100)]
+        >>> [(w.row_off, w.height) for w in windows(100, 0, 70, 32, 100)]
         [(0, 70)]
     """
     from rasterio.windows import Window
@@ -292,10 +226,10 @@ def windows(
     across = max(BLOCK_PIXELS // (block_height * block_width), 1) * block_width
     columns = min(across, width)
     down = max(BLOCK_PIXELS // (block_height * columns), 1) * block_height
-    for row in range(0, height, down):
+    for row in range(start, stop, down):
         for column in range(0, width, columns):
             yield Window(
-                column, row, min(columns, width - column), min(down, height - row)
+                column, row, min(columns, width - column), min(down, stop - row)
             )
 
 

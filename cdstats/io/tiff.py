@@ -17,8 +17,6 @@ from cdstats.core.errors import DataError
 from cdstats.io.strips import Strips, check_extents, check_strips, check_sums
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
@@ -110,23 +108,16 @@ class _Layout:
         return data
 
 
-def check_tiff(path: Path) -> None:
+def check_tiff(file: BinaryIO, size: int) -> None:
     """Check the tables of every page of a TIFF file.
+
+    Args:
+        file: The file, or its bytes in memory.
+        size: Its bytes.
 
     Raises:
         DataError: If a strip or tile is missing, lies outside the file, overlaps
             another or does not hold its pixels, or bytes follow the last of them.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        check_tables(file, size)
-
-
-def check_tables(file: BinaryIO, size: int) -> None:
-    """Check the tables of every page of an open TIFF file of a number of bytes.
-
-    Raises:
-        DataError: As `check_tiff`.
     """
     tables = _read_tables(file, size)
     for page in tables.pages:

@@ -179,11 +179,19 @@ def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
         "model": any(row.model for row in rows),
         "failed": any(row.failed for row in rows),
     }
-    return tuple(name for name in wanted if optional.get(name, True))
+    further = dict.fromkeys(
+        name
+        for row in rows
+        for name in row.losses
+        if name.endswith(("_mean", "_pooled")) and not name.endswith("_image_mean")
+    )
+    return (*(name for name in wanted if optional.get(name, True)), *further)
 
 
-def score_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
-    """The columns of the table of predictions."""
+def score_columns(
+    rows: Sequence[ScoreRecord], *, losses: bool = True
+) -> tuple[str, ...]:
+    """The columns of the table of predictions, with those of further losses or not."""
     optional = {
         "model": len({row.model for row in rows}) > 1,
         "status": any(row.status != "ok" for row in rows),
@@ -192,4 +200,5 @@ def score_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
         *("model", "pred", "status", "bce_mean", "class_mean_bce"),
         *("balanced_ce_mean", "f1", "iou"),
     )
-    return tuple(name for name in wanted if optional.get(name, True))
+    further = dict.fromkeys(name for row in rows for name in row.losses if losses)
+    return (*(name for name in wanted if optional.get(name, True)), *further)

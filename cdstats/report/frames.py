@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cdstats.core.records import Record, columns
-from cdstats.core.score_records import ScoreRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 
 def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
@@ -39,9 +40,12 @@ def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
     )
 
 
-def score_frame(rows: Sequence[ScoreRecord]) -> pd.DataFrame:
-    """The image rows of `cdstats.loss`, with a column for each further loss."""
-    table = frame(rows, ScoreRecord).drop(columns="losses")
+def score_frame(
+    rows: Sequence[ScoreRecord] | Sequence[DatasetScore],
+    kind: type[ScoreRecord | DatasetScore],
+) -> pd.DataFrame:
+    """The rows of `cdstats.loss`, with a column for each number of a further loss."""
+    table = frame(rows, kind).drop(columns="losses")
     losses = pd.DataFrame([dict(row.losses) for row in rows], index=table.index)
     return pd.concat([table, losses.astype("float64")], axis=1)
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.report.columns import UNDEFINED, printable
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from cdstats.core.score_records import DatasetScore
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
-_ROOMY = 90
 _SCREEN: Final = 80
 """The width that the table of losses keeps to."""
-"""Signs of a line from which columns stand apart."""
+_NAME: Final = 29
+"""Signs of the longest name of a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class LossLine:
 
     Attributes:
         name: The name of the loss in the catalogue.
-        label: Its name with parameters.
+        label: Its name.
+        params: Its parameters, as typed.
         mean: Its mean over pixels, or its pooled value.
         of_loss: Share of the loss that comes from changed pixels.
         of_gradient: Share of the gradient that comes from changed pixels.
@@ -43,6 +44,7 @@ class LossLine:
     name: str
     label: str
     mean: float | None
+    params: str = ""
     of_loss: float | None = None
     of_gradient: float | None = None
     beta: str | float | None = None
@@ -69,7 +71,7 @@ def print_scores(
         console.print(Text(printable(dataset.model), style="bold"))
     console.print(Text(metrics_text(dataset), style="bold"))
     width = min(console.width, _SCREEN)
-    table = _losses_table(dataset, lines, width)
+    table = _losses_table(dataset, lines)
     console.print(table, width=width, crop=False)
     if trivial:
         head = "for reference, mean BCE and class-mean BCE of"
@@ -79,18 +81,15 @@ def print_scores(
         console.print(Text(text, style="dim"))
 
 
-def _losses_table(
-    dataset: DatasetScore, lines: Sequence[LossLine], width: int
-) -> Table:
-    narrow = width < _ROOMY
+def _losses_table(dataset: DatasetScore, lines: Sequence[LossLine]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         show_edge=False,
         collapse_padding=True,
-        padding=(0, 0 if narrow else 1),
+        padding=0,
     )
-    table.add_column("", overflow="fold", max_width=24 if narrow else None)
+    table.add_column("", overflow="fold", max_width=_NAME)
     for head in ("Mean", "From\nchanged", "Gradient\nchanged"):
         table.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -129,7 +128,7 @@ def _remark(line: LossLine, dataset: DatasetScore) -> str:
         return f"changed {changed:.3f}, unchanged {unchanged:.3f}"
     if line.name == "balanced_ce" and line.total is not None:
         return f"sum {_total(line.total)}; not on BCE's scale"
-    return ""
+    return line.params
 
 
 def _total(value: float) -> str:
@@ -148,33 +147,32 @@ def _share(value: float | None) -> str:
 
 def score_notes(
     dataset: DatasetScore,
-    any_hard: bool,
+    hard: bool,
     one_class_bce: float | None,
     beta: str | float,
 ) -> list[Message]:
     """What makes the numbers of a model misleading."""
     where = f"{dataset.model}: " if dataset.model else ""
     texts = []
-    if any_hard:
+    if hard:
         texts.append(
-            "hard labels: BCE is 100 x the error rate, not a likelihood; compare F1"
+            "every p is 0 or 1: BCE is 100 x the error rate, not a likelihood; "
+            "compare F1"
         )
     if dataset.saturated_wrong and dataset.bce_sum:
         share = 100 * 100 * dataset.saturated_wrong / dataset.bce_sum
         texts.append(
-            f"{dataset.saturated_wrong:,} pixels are exactly 0 or 1 and wrong: 100 "
-            f"each, {share:.1f} % of BCE"
+            f"exactly 0 or 1 and wrong on {counted(dataset.saturated_wrong, 'pixel')}: "
+            f"100 each, {share:.1f} % of BCE"
         )
     if dataset.images_one_class:
-        text = f"{dataset.images_one_class:,} images of one class"
+        text = f"{counted(dataset.images_one_class, 'image')} of one class"
         if beta == "image":
-            text += " add 0 to balanced CE with beta/image"
+            text += ": nothing added to balanced CE with beta/image"
         if one_class_bce is not None:
             text += f"; their mean BCE is {_number(one_class_bce)}"
         texts.append(text)
     if dataset.images_without_valid:
-        count = dataset.images_without_valid
-        texts.append(
-            f"{count:,} images have no valid pixel: undefined, left out of means"
-        )
+        count = counted(dataset.images_without_valid, "image")
+        texts.append(f"{count} without a valid pixel: undefined, left out of means")
     return [Message(Level.NOTE, where + text) for text in texts]

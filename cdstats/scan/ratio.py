@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,13 +12,13 @@ from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, SummaryRecord, summaries
 from cdstats.core.rules import RuleChoice, choose_rule
-from cdstats.engine.work import run
-from cdstats.io.counting import Task, count_file
+from cdstats.engine.choice import open_engine
+from cdstats.io.counting import Task, count_or_divide
 from cdstats.io.discovery import find_masks
 from cdstats.io.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -70,6 +71,8 @@ def ratio(
     band: int | None = None,
     split: str | None = None,
     jobs: int | None = 1,
+    engine: str = "local",
+    scheduler: str | None = None,
     max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     progress: Callable[[int, int, int], None] | None = None,
@@ -88,8 +91,10 @@ def ratio(
         band: Band of each mask, counted from 1; None where there is one choice.
         split: Keep this split alone.
         jobs: Worker processes; 1 counts in this process, None starts workers when
-            enough work is left. A script that asks for workers needs the usual
-            ``if __name__ == "__main__":``.
+            enough work is left.
+        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
+            must see the files under the same absolute paths.
+        scheduler: Address of the cluster's scheduler.
         max_pixels: Pixels that a mask may declare; a larger one is refused.
         strict: Raise at the first mask that cannot be counted.
         progress: Called with files done, files in all and pixels counted so far.
@@ -99,7 +104,8 @@ def ratio(
         record with ``status`` ``"failed"`` and its reason.
 
     Raises:
-        UsageError: If a rule, preset or pattern is not understood.
+        UsageError: If a rule, preset or pattern is not understood, or a cluster does
+            not answer.
         DataError: If ``strict`` and a mask cannot be counted.
 
     Example:
@@ -110,26 +116,35 @@ def ratio(
     """
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [paths] if not isinstance(paths, (list, tuple)) else paths
-    found = find_masks([str(text) for text in texts], split=split, preset=choice.preset)
-    band = band or (choice.preset.band if choice.preset else None)
-    function = partial(count_file, band=band, edges=choice.edges, max_pixels=max_pixels)
-    counted = _count(found, function, jobs, strict, progress)
+    with open_engine(engine, scheduler, jobs) as run:
+        found = find_masks(
+            [str(text) for text in texts], split=split, preset=choice.preset
+        )
+        band = band or (choice.preset.band if choice.preset else None)
+        name = str if engine == "local" else _anywhere
+        tasks = [
+            Task(name(file.path), file.member, name(file.partner))
+            for dataset in found
+            for file in dataset.files
+        ]
+        function = partial(
+            count_or_divide, band=band, edges=choice.edges, max_pixels=max_pixels
+        )
+        outcomes = run(function, tasks, lost=_lost)
+        counted = _count(found, outcomes, strict, progress)
     return _gather(found, counted, choice, strict)
 
 
 def _count(
     found: Sequence[FoundSet],
-    function: Callable[[Task], list[Counted]],
-    jobs: int | None,
+    outcomes: Iterator[tuple[int, list[Counted]]],
     strict: bool,
     progress: Callable[[int, int, int], None] | None,
 ) -> list[list[list[Counted]]]:
     """What became of each file of each dataset."""
     files = [file for dataset in found for file in dataset.files]
-    tasks = [Task(file.path, file.member, file.partner) for file in files]
-    results: list[list[Counted]] = [[] for _ in tasks]
+    results: list[list[Counted]] = [[] for _ in files]
     pixels = 0
-    outcomes = run(function, tasks, jobs=jobs, lost=_lost)
     for done, (place, counted) in enumerate(outcomes, start=1):
         results[place] = counted
         failed = next((one for one in counted if one.mask is None), None)
@@ -137,9 +152,14 @@ def _count(
             raise DataError(f"{files[place].path}{failed.member}: {failed.reason}")
         pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
         if progress:
-            progress(done, len(tasks), pixels)
+            progress(done, len(files), pixels)
     ordered = iter(results)
     return [[next(ordered) for _ in dataset.files] for dataset in found]
+
+
+def _anywhere(path: str) -> str:
+    """A path that means the same to a worker with another working folder."""
+    return os.path.abspath(path) if path and "://" not in path else path  # noqa: PTH100
 
 
 def _lost(_: Task) -> list[Counted]:

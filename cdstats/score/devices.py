@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from cdstats.core.errors import UsageError
+from cdstats.core.messages import counted
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,7 +35,9 @@ def choose_device(name: str) -> torch.device:
         "mps": int(mps),
     }
     if int(number or 0) >= there[kind]:
-        have = f"{there['cuda']} CUDA devices" if cuda else "no CUDA device"
+        have = "no MPS device"
+        if kind == "cuda":
+            have = counted(there["cuda"], "CUDA device") if cuda else "no CUDA device"
         raise UsageError(f"--device {name} is not there: this machine has {have}")
     return torch.device(name)
 

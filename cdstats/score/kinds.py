@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.score.levels import SCALE
 
 if TYPE_CHECKING:
     from cdstats.score.levels import StoredCounts
 
+_BYTE: Final = 255
 PER_CENT: Final = 100
 """A set of bytes that stays at or below this may hold per cent."""
 
@@ -111,17 +113,14 @@ class StoredKinds:
                 parts.append(f"hard labels (0 and {full})")
             else:
                 parts.append(f"probabilities ({dtype} / {SCALE.get(dtype, 1)})")
+                if dtype == "uint16" and self.largest[dtype] <= _BYTE:
+                    parts[-1] += f", none above {self.largest[dtype]}: bytes?"
         return "; ".join(parts)
 
     def reads_labels(self, dtype: str, kind: Kind | None) -> bool:
         """Whether the integers of a type are labels, so far as they are read."""
         labels = kind is not Kind.PROB and dtype not in self.scaled
         return labels and dtype in self.largest
-
-    @property
-    def any_hard(self) -> bool:
-        """Whether some integer predictions are labels."""
-        return any(self.reads_labels(dtype, None) for dtype in self.largest)
 
 
 def label_scale(stored: StoredCounts) -> float | None:
@@ -165,8 +164,8 @@ def scales_of(stored: StoredCounts | None, kind: Kind | None) -> dict[bool, floa
 def wrong_values_text(not_finite: int, outside: int) -> str:
     """Why floating scores cannot be probabilities."""
     if not_finite:
-        return f"{not_finite:,} scores on valid pixels are NaN or infinite"
-    return f"{outside:,} scores on valid pixels are outside [0, 1]; --kind logit?"
+        return f"is NaN or infinite on {counted(not_finite, 'valid pixel')}"
+    return f"is outside [0, 1] on {counted(outside, 'valid pixel')}; --kind logit?"
 
 
 def is_stored(dtype: np.dtype[np.generic], kind: Kind | None) -> bool:

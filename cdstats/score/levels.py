@@ -50,6 +50,11 @@ class StoredCounts:
             _grouped(unchanged, place, len(values)),
         )
 
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """Valid pixels of each value."""
+        return self.changed + self.unchanged
+
     def levels(self, scale: float) -> LevelCounts:
         """The counts at each probability: the stored value over a scale."""
         values = self.values.astype(np.float64) / scale

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cdstats.core.catalogue import (
-    FILE_EPS,
     LossResult,
     changed_shares,
-    constant_prediction,
     evaluate,
 )
 from cdstats.core.errors import DataError, UsageError
@@ -23,21 +21,19 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
-from cdstats.engine.prefetch import prefetch
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
-from cdstats.score.devices import choose_device, device_text
+from cdstats.score.devices import choose_device
 from cdstats.score.kinds import Kind
 from cdstats.score.needs import Needs
-from cdstats.score.reading import PairReader
 from cdstats.score.results import (
     LossRun,
     ModelScore,
-    Trivial,
     choose_losses,
     one_class_bce,
+    trivial_scores,
 )
-from cdstats.score.scorer import Scorer
+from cdstats.score.scoring import Scoring, Share
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
 
@@ -46,8 +42,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from cdstats.core.catalogue import Loss
-    from cdstats.io.pairing import FilePair
-    from cdstats.io.predictions import Channels
     from cdstats.score.targets import Targets
 
     StrPath = str | PathLike[str]
@@ -115,7 +109,7 @@ def loss(
     """
     meaning = _kind(kind)
     chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
-    where = choose_device(device)
+    choose_device(device)
     Needs.of(chosen, 0.5).refuse_without_logits(meaning)
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [pred] if not isinstance(pred, (list, tuple)) else pred
@@ -127,30 +121,34 @@ def loss(
     targets = choose_targets(list(files), choice, band, max_pixels)
     if targets.soft:
         chosen = _for_soft(chosen, "all" in losses)
-    prior = None
-    if any(one.needs_prior for one in chosen):
-        prior = _prior(targets, pairs.pairs, meaning)
-    needs = Needs.of(chosen, prior, bins=histograms)
-    scorer = Scorer(needs, where, meaning, threshold, batch_size)
-    reader = PairReader(targets, _channels(meaning))
-    _read_all(reader, pairs.pairs, scorer, strict, progress)
-    verdict = Verdict(scorer.outcome(), needs, meaning, threshold)
+    whole = Share(tuple(pairs.pairs), targets)
+    how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size)
+    prior = _prior(how, whole) if any(one.needs_prior for one in chosen) else None
+    how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
+    outcome = how.run(whole, strict=strict, progress=progress)
+    verdict = Verdict(outcome, how.needs, meaning, threshold)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
     run = _gather(scored, verdict, chosen, prior, targets)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
-    kinds = dict.fromkeys(model.dataset.kind or "none" for model in run.models)
-    said = [Message(Level.NOTE, f"predictions: {text}") for text in kinds]
+    said = [Message(Level.NOTE, text) for text in _kind_texts(run.models)]
     return LossRun(
-        device_text(where),
+        ", ".join(dict.fromkeys(outcome.devices)),
         run.images,
         run.models,
         (*notes, *targets.messages, *said),
-        verdict.any_hard,
         tuple(one.histogram for one in scored) if histograms else (),
     )
+
+
+def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
+    """What the predictions are; of each model where they differ."""
+    kinds = {one.dataset.model: one.dataset.kind for one in models if one.dataset.kind}
+    if len(set(kinds.values())) == 1:
+        return [f"predictions: {next(iter(kinds.values()))}"]
+    return [f"predictions of {model}: {text}" for model, text in kinds.items()]
 
 
 def _kind(kind: str | None) -> Kind | None:
@@ -175,46 +173,12 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
     return tuple(chosen)
 
 
-def _prior(
-    targets: Targets, pairs: Sequence[FilePair], kind: Kind | None
-) -> float | None:
-    """The share of changed pixels where there are predictions, by a pass of its own."""
-    changed, valid = 0.0, 0
-    for loaded in PairReader(targets, _channels(kind)).read(pairs):
-        if loaded.target is not None:
-            soft = loaded.target.dtype != np.uint8
-            counts = loaded.target >= 0 if soft else loaded.target != 255
-            changed += float(loaded.target[counts].sum(dtype=np.float64))
-            valid += int(np.count_nonzero(counts))
-    return changed / valid if valid else None
-
-
-def _channels(kind: Kind | None) -> Channels:
-    return "logit" if kind is Kind.LOGIT else "prob"
-
-
-def _read_all(
-    reader: PairReader,
-    pairs: Sequence[FilePair],
-    scorer: Scorer,
-    strict: bool,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Feed every block to the scorer, read ahead in a thread."""
-    current, pixels = -1, 0
-    for loaded in prefetch(reader.read(pairs)):
-        if strict and loaded.reason:
-            place = loaded.place
-            raise DataError(f"{place.pred or place.target}: {loaded.reason}")
-        if loaded.number != current and current >= 0:
-            scorer.finish(current)
-        current = loaded.number
-        scorer.add(loaded)
-        pixels += loaded.scores.size if loaded.scores is not None else 0
-        if progress:
-            progress(current, pixels)
-    if current >= 0:
-        scorer.finish(current)
+def _prior(how: Scoring, share: Share) -> float | None:
+    """The share of changed pixels of what can be scored, by a pass of its own."""
+    verdict = Verdict(how.run(share), how.needs, how.kind, how.threshold)
+    good = [one.sums for one in verdict.results() if one.sums is not None]
+    prior = SumsTable.of(good).prior
+    return None if math.isnan(prior) else prior
 
 
 def _gather(
@@ -233,15 +197,22 @@ def _gather(
         rows, results, table = _model(own, verdict, chosen, prior)
         images += rows
         dataset = dataset_score(
-            model, rows, results, table, verdict.kind_text(model), rule
+            model,
+            rows,
+            results,
+            table,
+            verdict.kind_text(model),
+            rule,
+            chosen[3:],
         )
         models.append(
             ModelScore(
                 dataset,
                 tuple(results),
                 tuple(changed_shares(one, table, prior=prior) for one in chosen),
-                _trivial(table, chosen[:3], verdict.types),
+                trivial_scores(table, chosen[:3], verdict.types),
                 one_class_bce(table),
+                table.hard,
             )
         )
     return LossRun("", tuple(images), tuple(models))
@@ -274,23 +245,3 @@ def _model(
         for one in own
     ]
     return rows, results, table
-
-
-def _trivial(
-    table: SumsTable, basic: Sequence[Loss], types: set[str]
-) -> tuple[Trivial, ...]:
-    """Two predictors that know nothing of the images: the prior, and no change."""
-    if table.soft or not table.valid.any():
-        return ()
-    known = [name for name in sorted(types) if name in FILE_EPS]
-    eps_of = min(known, key=lambda name: FILE_EPS[name], default="uint8")
-    guesses = {
-        "p = prior everywhere": table.prior,
-        f"no change, p = eps of {eps_of}": FILE_EPS[eps_of],
-    }
-    found = []
-    for name, prob in guesses.items():
-        constant = constant_prediction(table, prob)
-        bce, balanced, class_mean = (evaluate(one, constant) for one in basic)
-        found.append(Trivial(name, prob, bce.mean, balanced.mean, class_mean.pooled))
-    return tuple(found)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.counts import Value
     from cdstats.io.blocks import Block, OpenImage
     from cdstats.io.found import FoundFile
     from cdstats.io.pairing import Crop, FilePair
@@ -149,10 +150,11 @@ class PairReader:
                 rows = slice(block.row, block.row + block.values.shape[0])
                 columns = slice(block.column, block.column + block.values.shape[1])
                 part = np.ascontiguousarray(labels[rows, columns])
-                _refuse_marked(block, part)
+                _refuse_marked(block, part, image.nodata)
                 values = np.ascontiguousarray(_one_channel(block))
                 corner = (block.row, block.column)
-                name = "bfloat16" if image.format == "bfloat16" else values.dtype.name
+                stored = image.format.startswith(("bfloat", "float8"))
+                name = image.format if stored else values.dtype.name
                 yield Loaded(number, place, size, values, part, corner, name)
         except DataError as error:
             yield Loaded(number, place, size, reason=str(error))
@@ -194,8 +196,8 @@ def _one_channel(block: Block) -> NDArray[Any]:
     return first
 
 
-def _refuse_marked(block: Block, labels: NDArray[Any]) -> None:
-    """Refuse pixels that count and have no score: transparent, or no probabilities.
+def _refuse_marked(block: Block, labels: NDArray[Any], nodata: Value | None) -> None:
+    """Refuse pixels that count and have no score: transparent, nodata, or ambiguous.
 
     Raises:
         DataError: If there are any.
@@ -206,6 +208,13 @@ def _refuse_marked(block: Block, labels: NDArray[Any]) -> None:
         raise DataError(
             f"has no score at {pixels:,} valid pixels: they are transparent"
         )
+    if isinstance(nodata, (int, float)) and not block.is_colour:
+        empty = (block.values == nodata) & counts
+        if empty.any():
+            raise DataError(
+                f"has no score at {int(empty.sum()):,} valid pixels: they are nodata "
+                f"({nodata})"
+            )
     if block.half is not None and (block.half & counts).any():
         raise DataError(
             f"has two channels that do not add up to 1, or half transparent pixels, at "

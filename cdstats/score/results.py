@@ -6,7 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdstats.core.catalogue import LossResult, Reads, all_losses, parse_loss
+from cdstats.core.catalogue import (
+    FILE_EPS,
+    LossResult,
+    Reads,
+    all_losses,
+    constant_prediction,
+    evaluate,
+    parse_loss,
+)
 from cdstats.core.errors import UsageError
 from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
 
@@ -51,6 +59,7 @@ class ModelScore:
         trivial: Losses of trivial predictors on the same masks, as reference.
         one_class_bce: Mean BCE of the images of one class, which add 0 to balanced
             cross-entropy with β of the image; None without such images.
+        hard: Whether every p is 0 or 1, so that BCE is no likelihood.
     """
 
     dataset: DatasetScore
@@ -58,6 +67,7 @@ class ModelScore:
     shares: tuple[Shares, ...]
     trivial: tuple[Trivial, ...] = ()
     one_class_bce: float | None = None
+    hard: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,6 @@ class LossRun:
         images: A row for each prediction, failed ones included.
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
-        any_hard: Whether predictions are labels, so that BCE is no likelihood.
         histograms: For each row the pixels of each class in equal bins of probability
             (``cdstats.core.histogram.BINS``), None where it has none; empty unless
             they were asked for.
@@ -79,8 +88,12 @@ class LossRun:
     images: tuple[ScoreRecord, ...]
     models: tuple[ModelScore, ...]
     messages: tuple[Message, ...] = ()
-    any_hard: bool = False
     histograms: tuple[LevelCounts | None, ...] = ()
+
+    @property
+    def any_hard(self) -> bool:
+        """Whether the predictions of a model are labels."""
+        return any(model.hard for model in self.models)
 
     @property
     def failed(self) -> int:
@@ -93,16 +106,16 @@ class LossRun:
         return any(row.changed or row.unchanged for row in self.images)
 
     def frame(self) -> pd.DataFrame:
-        """The rows of the models as a data frame."""
-        from cdstats.report.frames import frame
+        """The rows of the models as a data frame, with columns for each loss."""
+        from cdstats.report.frames import score_frame
 
-        return frame([model.dataset for model in self.models], DatasetScore)
+        return score_frame([model.dataset for model in self.models], DatasetScore)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images as a data frame, with a column for each loss."""
         from cdstats.report.frames import score_frame
 
-        return score_frame(self.images)
+        return score_frame(self.images, ScoreRecord)
 
 
 def choose_losses(
@@ -140,6 +153,32 @@ def _beta(beta: str | float) -> str | float:
             )
         return number
     return beta
+
+
+def trivial_scores(
+    table: SumsTable, basic: Sequence[Loss], types: set[str] | None
+) -> tuple[Trivial, ...]:
+    """The losses of predictors that know nothing of the images.
+
+    Args:
+        table: The sums of the images.
+        basic: BCE, balanced and class-mean BCE.
+        types: The types of the stored numbers, whose smallest step stands for "no
+            change"; None where they are not known.
+    """
+    if table.soft or not table.valid.any():
+        return ()
+    guesses = {"p = prior everywhere": table.prior}
+    if types is not None:
+        known = [name for name in sorted(types) if name in FILE_EPS]
+        eps_of = min(known, key=lambda name: FILE_EPS[name], default="uint8")
+        guesses[f"no change, p = eps of {eps_of}"] = FILE_EPS[eps_of]
+    found = []
+    for name, prob in guesses.items():
+        constant = constant_prediction(table, prob)
+        bce, balanced, class_mean = (evaluate(one, constant) for one in basic)
+        found.append(Trivial(name, prob, bce.mean, balanced.mean, class_mean.pooled))
+    return tuple(found)
 
 
 def one_class_bce(table: SumsTable) -> float | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import (
+    BY_PIXEL,
     Loss,
     LossResult,
     Reads,
@@ -22,7 +24,13 @@ from cdstats.core.score_records import (
 )
 from cdstats.core.sums import SumsTable
 from cdstats.io.rows import csv_rows, parse_record, read_text
-from cdstats.score.results import LossRun, ModelScore, choose_losses, one_class_bce
+from cdstats.score.results import (
+    LossRun,
+    ModelScore,
+    choose_losses,
+    one_class_bce,
+    trivial_scores,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +74,21 @@ def loss_from(
         again, score = _model(model, own, chosen)
         images += again
         scores.append(score)
-    note = Message(Level.NOTE, _SAVED.format(path=path))
-    return LossRun("none", tuple(images), tuple(scores), (note,))
+    texts = [_SAVED.format(path=path), *_not_kept(chosen)]
+    notes = tuple(Message(Level.NOTE, text) for text in texts)
+    return LossRun("none", tuple(images), tuple(scores), notes)
+
+
+def _not_kept(chosen: Sequence[Loss]) -> list[str]:
+    """What does not follow from the rows of an earlier run, in words."""
+    pooled = [
+        one.label
+        for one in chosen
+        if one.reads is not Reads.SUMS and one.entry.reduction not in BY_PIXEL
+    ]
+    if not pooled:
+        return []
+    return [f"{', '.join(pooled)}: means over images alone; pooled values need pixels"]
 
 
 def _read(path: Path) -> list[ScoreRecord]:
@@ -87,7 +108,27 @@ def _record(row: Mapping[str, str]) -> ScoreRecord:
         for name, text in row.items()
         if name not in known
     }
+    _check(plain)
     return plain.with_losses(further)
+
+
+def _check(row: ScoreRecord) -> None:
+    """Refuse a row that no run wrote.
+
+    Raises:
+        ValueError: If its status is none, or a sum is missing or cannot be true.
+    """
+    name = row.pred or row.target
+    if row.status not in ("ok", "failed"):
+        raise ValueError(f"{name}: the status is {row.status!r}")
+    if row.status == "failed":
+        return
+    for column in row.kept_sums:
+        value = getattr(row, column)
+        if value is None:
+            raise ValueError(f"{name}: has no {column}")
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name}: {column} is {value}")
 
 
 def _model(
@@ -111,9 +152,14 @@ def _model(
         changed_shares(one, table) if one.reads is Reads.SUMS else Shares(None, None)
         for one in chosen
     ]
-    dataset = dataset_score(model, again, results, table, "", "")
+    dataset = dataset_score(model, again, results, table, "", "", chosen[3:])
     return again, ModelScore(
-        dataset, tuple(results), tuple(shares), (), one_class_bce(table)
+        dataset,
+        tuple(results),
+        tuple(shares),
+        trivial_scores(table, chosen[:3], None),
+        one_class_bce(table),
+        table.hard,
     )
 
 

@@ -13,7 +13,8 @@ from cdstats.core.histogram import LevelCounts
 from cdstats.score.batching import TileBatches, as_tensor
 from cdstats.score.distances import position_sums
 from cdstats.score.joint import binned_counts
-from cdstats.score.kinds import Kind, is_stored, scales_of
+from cdstats.score.kernel import COUNTS
+from cdstats.score.kinds import Kind, is_stored, scales_of, wrong_values_text
 from cdstats.score.levels import SCALE, count_stored
 from cdstats.score.states import (
     LOGITS,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
     from cdstats.score.needs import Needs
     from cdstats.score.reading import Loaded
+    from cdstats.score.states import Accumulated
 
 
 class Scorer:
@@ -180,6 +182,29 @@ class Scorer:
         self._outcome.pool(key, levels)
         for loss in losses:
             whole.values[loss] = level_value(loss, levels)
+
+    def failure(self, number: int) -> str:
+        """Why a finished prediction fails, whatever the others are; else empty."""
+        state = self._states[number]
+        reason = state.reason
+        if not reason:
+            self._batches.flush()
+            reason = self._bad_numbers(state, self._batches.images.get(number))
+        name = state.place.pred or state.place.target
+        return f"{name}: {reason}" if reason else ""
+
+    def _bad_numbers(self, state: PredictionState, tiles: Accumulated | None) -> str:
+        """What is wrong with floating scores whatever they are; empty for nothing."""
+        not_finite = outside = 0
+        if tiles is not None:
+            counts = dict(zip(COUNTS, tiles.counts.tolist(), strict=True))
+            not_finite, outside = counts["not_finite"], counts["outside"]
+        elif state.stored is not None and state.stored.dtype == "float16":
+            wrong = ~np.isfinite(state.stored.values)
+            not_finite = int(state.stored.pixels[wrong].sum())
+        if not_finite or (outside and self._kind is Kind.PROB):
+            return wrong_values_text(not_finite, outside)
+        return ""
 
     def outcome(self) -> Outcome:
         """The states of all predictions, in the order of the rows."""

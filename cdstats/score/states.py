@@ -164,10 +164,12 @@ class Outcome:
     Attributes:
         states: A state for each prediction.
         pools: The levels that losses of sorted scores need.
+        devices: What computed.
     """
 
     states: list[PredictionState] = field(default_factory=list)
     pools: dict[PoolKey, LevelPool] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
 
     def pool(self, key: PoolKey, levels: LevelCounts) -> None:
         """Add levels to a pool."""
@@ -176,6 +178,7 @@ class Outcome:
     def extend(self, other: Outcome) -> None:
         """Add the predictions that follow."""
         self.states += other.states
+        self.devices += other.devices
         for key, pool in other.pools.items():
             self.pool(key, pool.total)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -84,6 +84,16 @@ class Targets:
     soft: bool = False
     ignore: LabelRule | None = None
     max_pixels: int = MAX_PIXELS
+
+    def of(self, files: Collection[FoundFile]) -> Targets:
+        """How some masks are labelled, without what the others need."""
+        wanted = {(file.path, file.member) for file in files}
+        decisions = {
+            key: decision
+            for key, decision in self.decisions.items()
+            if key[:2] in wanted
+        }
+        return replace(self, decisions=decisions, messages=())
 
     def open(self, file: FoundFile) -> list[Target]:
         """Open the masks of a file.

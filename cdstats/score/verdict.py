@@ -80,12 +80,6 @@ class Verdict:
         stored = (kinds.largest for kinds in self._kinds.values())
         return set().union(*self._floating.values(), *stored)
 
-    @property
-    def any_hard(self) -> bool:
-        """Whether some predictions are labels."""
-        hard = any(kinds.any_hard for kinds in self._kinds.values())
-        return hard or self._kind is Kind.HARD
-
     def kind_text(self, model: str) -> str:
         """What the predictions of a model are, in words."""
         return self._kinds[model].text(self._kind, self._floating[model])
@@ -197,10 +191,9 @@ class Verdict:
         """
         scale = self._kinds[model].scale(stored, self._kind)
         values = stored.values.astype(np.float64) / scale
-        pixels = stored.changed + stored.unchanged
         wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)
         if wrong.any() or outside.any():
-            bad = int(pixels[wrong].sum()), int(pixels[outside].sum())
+            bad = int(stored.pixels[wrong].sum()), int(stored.pixels[outside].sum())
             raise DataError(wrong_values_text(*bad))
         if self._kind is Kind.HARD and not np.isin(values, (0, 1)).all():
             raise DataError("holds other values than 0 and 1; hard predictions do not")

@@ -3,6 +3,7 @@
 from cdstats.core.catalogue.baselines import FILE_EPS, constant_prediction
 from cdstats.core.catalogue.entry import Entry, Parameter, Reads, Reduction, Value
 from cdstats.core.catalogue.evaluation import (
+    BY_PIXEL,
     LevelValues,
     LossResult,
     evaluate,
@@ -19,6 +20,7 @@ from cdstats.core.catalogue.lookup import (
 from cdstats.core.catalogue.shares import Shares, changed_shares
 
 __all__ = [
+    "BY_PIXEL",
     "CATALOGUE",
     "FILE_EPS",
     "NOT_SCORES",

@@ -53,15 +53,15 @@ def constant_prediction(
         array([1.])
     """
     p, none = np.float64(prob), np.zeros_like(table.tp)
-    valid, changed, unchanged = table.valid, table.changed, table.unchanged
+    changed, unchanged = table.changed, table.unchanged
     return replace(
         table,
         ce_changed_sum=changed * cross_entropy(p, changed=True),
         ce_unchanged_sum=unchanged * cross_entropy(p, changed=False),
-        prob_sum=valid * p,
-        prob_changed_sum=changed * p,
-        prob_sq_sum=valid * p**2,
-        prob_sq_changed_sum=changed * p**2,
+        missed_sum=changed * (1 - p),
+        missed_sq_sum=changed * (1 - p) ** 2,
+        false_sum=unchanged * p,
+        false_sq_sum=unchanged * p**2,
         saturated_wrong=none,
         tp=none,
         fp=none,

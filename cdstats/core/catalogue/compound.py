@@ -52,8 +52,8 @@ def _unified_focal(
 ) -> Floats:
     easy = s.term(Term("focal", (gamma,)))[1]
     ce = quotient(delta * s.ce_changed_sum + (1 - delta) * easy, s.valid)
-    foreground = _missing(s.prob_changed_sum, s.missed_prob, s.false_prob, delta)
-    background = _missing(s.rejected_prob, s.false_prob, s.missed_prob, delta)
+    foreground = _missing(s.prob_changed_sum, s.missed_sum, s.false_sum, delta)
+    background = _missing(s.rejected_prob, s.false_sum, s.missed_sum, delta)
     return lambda_ * ce + (1 - lambda_) * (background + foreground ** (1 - gamma))
 
 

@@ -112,6 +112,13 @@ class LossResult:
         """The number of each image: its sum, or its value."""
         return self.per_image_sum or self.per_image or []
 
+    @property
+    def dataset_values(self) -> tuple[float | None, float | None]:
+        """The numbers of all images together, as `Loss.dataset_columns` names them."""
+        if self.reduction in BY_PIXEL:
+            return self.sum, self.mean
+        return self.pooled, self.image_mean
+
     def as_record(self) -> dict[str, Any]:
         """The entry of the loss in a JSON report: the keys that it defines."""
         numbers = {key: getattr(self, key) for key in self.reduction.value}

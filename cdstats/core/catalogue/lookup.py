@@ -78,6 +78,13 @@ class Loss:
         return f"{self.label}_sum" if total else self.label
 
     @property
+    def dataset_columns(self) -> tuple[str, str]:
+        """The names of the columns of its values of all images together."""
+        total = self.entry.reduction in (Reduction.PIXEL, Reduction.BALANCED)
+        first, second = ("sum", "mean") if total else ("pooled", "image_mean")
+        return f"{self.label}_{first}", f"{self.label}_{second}"
+
+    @property
     def reads(self) -> Reads:
         """What must be kept of the pixels to compute it."""
         if self.entry.from_levels:

@@ -22,29 +22,26 @@ def _focal(s: SumsTable, *, alpha: float | None, gamma: float) -> Pair:
 
 def _poly1(s: SumsTable, *, epsilon: float) -> Pair:
     return (
-        s.ce_changed_sum + epsilon * s.missed_prob,
-        s.ce_unchanged_sum + epsilon * s.false_prob,
+        s.ce_changed_sum + epsilon * s.missed_sum,
+        s.ce_unchanged_sum + epsilon * s.false_sum,
     )
 
 
 def _poly1_gradient(s: SumsTable, *, epsilon: float) -> Pair:
     # d/dz of CE + epsilon (1-p_t) is (1-p_t)(1 + epsilon p_t) in size.
     changed, unchanged = slopes(s)
-    return s.missed_prob + epsilon * changed, s.false_prob + epsilon * unchanged
+    return s.missed_sum + epsilon * changed, s.false_sum + epsilon * unchanged
 
 
 def _brier(s: SumsTable) -> Pair:
-    changed = s.target_sq_sum - 2 * s.prob_changed_sum + s.prob_sq_changed_sum
-    unchanged = s.prob_sq_sum - s.prob_sq_changed_sum
-    return np.maximum(changed, 0.0), np.maximum(unchanged, 0.0)
+    return np.maximum(s.missed_error_sq_sum, 0.0), s.false_sq_sum
 
 
 def slopes(s: SumsTable) -> Pair:
     """Sums of p(1-p), the slope of the sigmoid, over changed and unchanged pixels."""
-    unchanged_sq = s.prob_sq_sum - s.prob_sq_changed_sum
     return (
-        np.maximum(s.prob_changed_sum - s.prob_sq_changed_sum, 0.0),
-        np.maximum(s.false_prob - unchanged_sq, 0.0),
+        np.maximum(s.missed_sum - s.missed_sq_sum, 0.0),
+        np.maximum(s.false_sum - s.false_sq_sum, 0.0),
     )
 
 

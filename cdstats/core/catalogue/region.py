@@ -20,28 +20,25 @@ def _one_minus(index: Floats) -> Floats:
 
 
 def dice(s: SumsTable, *, smooth: float) -> Floats:
-    """1 - (2I+s) / (P+n1+s)."""
-    overlap = 2 * s.prob_changed_sum + smooth
-    return _one_minus(quotient(overlap, s.prob_sum + s.changed + smooth))
+    """1 - (2I+s) / (P+n1+s), from the errors, which keeps the digits of small ones."""
+    errors = s.missed_sum + s.false_sum
+    return quotient(errors, 2 * s.prob_changed_sum + errors + smooth)
 
 
 def _dice_squared(s: SumsTable, *, smooth: float) -> Floats:
-    overlap = 2 * s.prob_changed_sum + smooth
-    return _one_minus(quotient(overlap, s.prob_sq_sum + s.target_sq_sum + smooth))
+    return quotient(s.error_sq_sum, s.prob_sq_sum + s.target_sq_sum + smooth)
 
 
 def _jaccard(s: SumsTable, *, smooth: float) -> Floats:
-    union = s.prob_sum + s.changed - s.prob_changed_sum
-    return _one_minus(quotient(s.prob_changed_sum + smooth, union + smooth))
+    return tversky(s, fp_weight=1, fn_weight=1, smooth=smooth)
 
 
 def tversky(
     s: SumsTable, *, fp_weight: float, fn_weight: float, smooth: float
 ) -> Floats:
     """1 - (I+s) / (I + fp_weight FP + fn_weight FN + s), with soft FP and FN."""
-    errors = fp_weight * s.false_prob + fn_weight * s.missed_prob
-    overlap = s.prob_changed_sum + smooth
-    return _one_minus(quotient(overlap, overlap + errors))
+    errors = fp_weight * s.false_sum + fn_weight * s.missed_sum
+    return quotient(errors, s.prob_changed_sum + errors + smooth)
 
 
 def _focal_tversky(s: SumsTable, *, exponent: float, **tversky_params: float) -> Floats:
@@ -67,30 +64,27 @@ def _generalised_dice(s: SumsTable) -> Floats:
     changed, unchanged = s.changed * 1.0, s.unchanged * 1.0
     # Both weights times n1² n0²; undefined when a class is absent.
     w1, w0 = unchanged**2, changed**2
-    overlap = w1 * s.prob_changed_sum + w0 * s.rejected_prob
+    errors = (w1 + w0) * (s.missed_sum + s.false_sum)
     sizes = w1 * (s.prob_sum + changed) + w0 * (2 * s.valid - s.prob_sum - changed)
     present = (changed > 0) & (unchanged > 0)
-    return _one_minus(quotient(2 * overlap, np.where(present, sizes, 0.0)))
+    return quotient(errors, np.where(present, sizes, 0.0))
 
 
 def _generalised_wasserstein_dice(s: SumsTable) -> Floats:
-    errors = s.missed_prob + s.false_prob
-    overlap = 2 * s.prob_changed_sum
-    return _one_minus(quotient(overlap, overlap + errors))
+    errors = s.missed_sum + s.false_sum
+    return quotient(errors, 2 * s.prob_changed_sum + errors)
 
 
 def _sensitivity_specificity(s: SumsTable, *, r: float) -> Pair:
-    missed = s.changed - 2 * s.prob_changed_sum + s.prob_sq_changed_sum
-    false = s.prob_sq_sum - s.prob_sq_changed_sum
     return (
-        r * quotient(np.maximum(missed, 0.0), s.changed),
-        (1 - r) * quotient(np.maximum(false, 0.0), s.unchanged),
+        r * quotient(s.missed_sq_sum, s.changed),
+        (1 - r) * quotient(s.false_sq_sum, s.unchanged),
     )
 
 
 def _soft_mcc(s: SumsTable, *, epsilon: float) -> Floats:
     tp, tn = s.prob_changed_sum + epsilon, s.rejected_prob + epsilon
-    fp, fn = s.false_prob + epsilon, s.missed_prob + epsilon
+    fp, fn = s.false_sum + epsilon, s.missed_sum + epsilon
     # The roots first: the product of four counts may overflow.
     size = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     return _one_minus(quotient(tp * tn - fp * fn, size))
@@ -101,7 +95,7 @@ def _tversky_gradient(
 ) -> Pair:
     # With T = N/D: |dT/dp| D² is D - N(1-b) on changed, N a on unchanged pixels.
     overlap = s.prob_changed_sum + smooth
-    errors = fp_weight * s.false_prob + fn_weight * s.missed_prob
+    errors = fp_weight * s.false_sum + fn_weight * s.missed_sum
     changed, unchanged = slopes(s)
     return changed * (errors + fn_weight * overlap), unchanged * fp_weight * overlap
 

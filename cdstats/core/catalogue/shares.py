@@ -48,7 +48,7 @@ def changed_shares(
         >>> from cdstats.core.sums import ImageSums, SumsTable
         >>> image = ImageSums(
         ...     valid=10, changed=2, ce_changed_sum=3, ce_unchanged_sum=1,
-        ...     prob_sum=2.5, prob_changed_sum=0.5,
+        ...     missed_sum=1.5, false_sum=2,
         ... )
         >>> changed_shares(choose("bce"), SumsTable.of([image]))
         Shares(loss=0.75, gradient=0.428...)
@@ -60,7 +60,7 @@ def changed_shares(
     gradient: Pair | None = None
     if entry.weights:
         weights = entry.weights(state, **arguments)
-        gradient = weights[0] * state.missed_prob, weights[1] * state.false_prob
+        gradient = weights[0] * state.missed_sum, weights[1] * state.false_sum
     elif entry.gradient:
         gradient = entry.gradient(state, **arguments)
     return Shares(_share(class_parts(loss, state, arguments)), _share(gradient))

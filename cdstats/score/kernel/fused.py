@@ -45,7 +45,7 @@ def _sum_span(
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     none = tl.zeros([BLOCK], tl.float32)
     nothing = tl.zeros([BLOCK], tl.int32)
-    ce1, ce0, p1, p0, q1, q0 = none, none, none, none, none, none
+    ce1, ce0, missed, missed_sq, false, false_sq = none, none, none, none, none, none
     n1, n0, tp, fp = nothing, nothing, nothing, nothing
     wrong, endless, outside = nothing, nothing, nothing
     for at in range(part * SPAN, part * SPAN + SPAN, BLOCK):
@@ -68,10 +68,10 @@ def _sum_span(
         lost = (1.0 - rest) - p
         ce1 -= tl.where(changed, log, 0.0)
         ce0 -= tl.where(unchanged, log + lost, 0.0)
-        p1 += tl.where(changed, p, 0.0)
-        p0 += tl.where(unchanged, p, 0.0)
-        q1 += tl.where(changed, p * p, 0.0)
-        q0 += tl.where(unchanged, p * p, 0.0)
+        missed += tl.where(changed, rest, 0.0)
+        missed_sq += tl.where(changed, rest * rest, 0.0)
+        false += tl.where(unchanged, p, 0.0)
+        false_sq += tl.where(unchanged, p * p, 0.0)
         n1 += changed.to(tl.int32)
         n0 += unchanged.to(tl.int32)
         hit = p >= threshold
@@ -79,17 +79,15 @@ def _sum_span(
         fp += (hit & unchanged).to(tl.int32)
         wrong += (valid & (right == 0.0)).to(tl.int32)
     # The lanes of a program are added in float64, and programs after it.
-    total1 = tl.sum(p1.to(tl.float64), 0)
-    square1 = tl.sum(q1.to(tl.float64), 0)
     changes, others = tl.sum(n1, 0), tl.sum(n0, 0)
     hits, alarms = tl.sum(tp, 0), tl.sum(fp, 0)
     place = (row * tl.num_programs(1) + part) * 8
     tl.store(sums + place, tl.sum(ce1.to(tl.float64), 0))
     tl.store(sums + place + 1, tl.sum(ce0.to(tl.float64), 0))
-    tl.store(sums + place + 2, total1 + tl.sum(p0.to(tl.float64), 0))
-    tl.store(sums + place + 3, total1)
-    tl.store(sums + place + 4, square1 + tl.sum(q0.to(tl.float64), 0))
-    tl.store(sums + place + 5, square1)
+    tl.store(sums + place + 2, tl.sum(missed.to(tl.float64), 0))
+    tl.store(sums + place + 3, tl.sum(missed_sq.to(tl.float64), 0))
+    tl.store(sums + place + 4, tl.sum(false.to(tl.float64), 0))
+    tl.store(sums + place + 5, tl.sum(false_sq.to(tl.float64), 0))
     tl.store(sums + place + 6, changes.to(tl.float64))
     tl.store(sums + place + 7, changes.to(tl.float64))
     tl.store(counts + place, (changes + others).to(tl.int64))
@@ -117,7 +115,14 @@ def fused_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     counts = scores.new_empty((rows, parts, len(COUNTS)), dtype=torch.int64)
     with torch.cuda.device_of(scores):
         _sum_span[(rows, parts)](
-            scores, target, sums, counts, width, options.threshold, _SPAN, BLOCK=_BLOCK
+            scores,
+            target,
+            sums,
+            counts,
+            width,
+            options.cut(torch.float32),
+            _SPAN,
+            BLOCK=_BLOCK,
         )
     terms = scores.new_zeros((rows, 0, 2), dtype=torch.float64)
     return TileSums(sums.sum(1), counts.sum(1), terms)

@@ -29,9 +29,10 @@ def any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     # where, not a product: NaN under an ignored pixel times 0 is still NaN.
     values = torch.where(valid & finite, values, 0)
     probs = values.sigmoid() if options.logits else values
+    rest = (-values).sigmoid() if options.logits else 1 - values
     outside = ((probs < 0) | (probs > 1)) & valid
     logs = _logs(values, options.logits)
-    hit = probs >= options.threshold
+    hit = probs >= options.cut(work)
     changed, unchanged = positive == 1, negative == 1
     if options.logits:
         floored = (logs[0] <= LOG_FLOOR) & changed | (logs[1] <= LOG_FLOOR) & unchanged
@@ -44,7 +45,7 @@ def any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
         *((valid & ~finite).sum(1), outside.sum(1)),
     )
     return TileSums(
-        _sums(probs, positive, negative, logs),
+        _sums((probs, rest), positive, negative, logs),
         torch.stack(counts, dim=1),
         term_sums(probs, positive, negative, options.terms),
     )
@@ -74,17 +75,17 @@ def _logs(values: Tensor, logits: bool) -> tuple[Tensor, Tensor]:
 
 
 def _sums(
-    probs: Tensor, positive: Tensor, negative: Tensor, logs: tuple[Tensor, Tensor]
+    scores: tuple[Tensor, Tensor],
+    positive: Tensor,
+    negative: Tensor,
+    logs: tuple[Tensor, Tensor],
 ) -> Tensor:
-    changed_probs = probs * positive
+    probs, rest = scores
+    missed, false = rest * positive, probs * negative
     columns = (
-        -total(logs[0] * positive),
-        -total(logs[1] * negative),
-        total(changed_probs) + total(probs * negative),
-        total(changed_probs),
-        total(probs * changed_probs) + total(probs * probs * negative),
-        total(probs * changed_probs),
-        total(positive * positive),
-        total(positive),
+        *(-total(logs[0] * positive), -total(logs[1] * negative)),
+        *(total(missed), total(rest * missed)),
+        *(total(false), total(probs * false)),
+        *(total(positive * positive), total(positive)),
     )
     return torch.stack(columns, dim=1)

@@ -35,8 +35,9 @@ class _Scratch:
         changed: 1 on changed pixels, else 0.
         unchanged: 1 on unchanged pixels, else 0.
         probs: Probabilities, 0 on ignored pixels.
+        misses: Probability less label: what the wrong class was given, with a sign.
         logs: Logarithms of the probability of the right class.
-        squares: Squared probabilities.
+        squares: Squared misses.
         hits: 1 where a pixel is predicted changed, else 0.
         right: Probability of the right class, then what rounding took from it.
 
@@ -44,11 +45,14 @@ class _Scratch:
     """
 
     def __init__(self, pixels: int, dtype: torch.dtype) -> None:
-        self._classes = torch.zeros((2, pixels), dtype=dtype)
-        self._features = torch.ones((6, pixels), dtype=dtype)
+        # Whatever mode or default device the caller is in, this outlives it.
+        with torch.inference_mode(mode=False), torch.device("cpu"):
+            self._classes = torch.zeros((2, pixels), dtype=dtype)
+            self._features = torch.ones((6, pixels), dtype=dtype)
+            self.probs = torch.zeros(pixels, dtype=dtype)
+            self.one = torch.ones((), dtype=dtype)
         self.changed, self.unchanged = self._classes
-        self.probs, self.logs, self.squares, self.hits, self.right, _ = self._features
-        self.one = torch.ones((), dtype=dtype)
+        self.misses, self.logs, self.squares, self.hits, self.right, _ = self._features
         runs = self._features.view(6, -1, RUN)
         self._left = runs.transpose(0, 1)
         self._right = self._classes.view(2, -1, RUN).permute(1, 2, 0)
@@ -97,8 +101,9 @@ def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | N
     saturated = bool(low < _TINY or high == 1)
     if saturated:
         room.logs.clamp_(min=LOG_FLOOR)
-    torch.mul(probs, probs, out=room.squares)
-    torch.ge(probs, options.threshold, out=room.hits)
+    torch.sub(probs, room.changed, out=room.misses)
+    torch.mul(room.misses, room.misses, out=room.squares)
+    torch.ge(probs, options.cut(dtype), out=room.hits)
     torch.sub(room.one, room.right, out=room.right).sub_(probs)
     first, shape = slice(0, rows * width), (rows, width)
     pixels = (
@@ -142,10 +147,9 @@ def _gather(
     none = torch.zeros_like(n1)
     wrong = saturated_wrong(*pixels) if saturated else none
     counts = (n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, none, none)
-    both = products.sum(2)
     sums = (
         *(-products[:, 1, 0], -products[:, 1, 1] - products[:, 4, 1]),
-        *(both[:, 0], products[:, 0, 0], both[:, 2], products[:, 2, 0]),
+        *(-products[:, 0, 0], products[:, 2, 0], products[:, 0, 1], products[:, 2, 1]),
         *(n1.double(), n1.double()),
     )
     terms = term_sums(*pixels, options.terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from cdstats.score.kernel.labels import label_sums
 from cdstats.score.kernel.tile import FUSED_TYPES, TILE, Options, TileSums, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cdstats.score.kernel.tile import TermFunction
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEVICE_PIXELS: Final = TILE << 8
 """Pixels computed together on a device."""
+_EXACT: Final = "highest"
 _ROWS: Final = 8
 """Tiles computed together on a processor."""
 
@@ -67,16 +69,31 @@ def tile_sums(
         raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
     if target.dtype is not torch.uint8 and not target.is_floating_point():
         raise ValueError(f"target is {target.dtype}; expected uint8 or floating")
-    parts = [
-        _columns(scores[:, at : at + TILE], target[:, at : at + TILE], options)
-        for options in [Options(threshold, logits, tuple(terms))]
-        for at in range(0, max(scores.shape[1], 1), TILE)
-    ]
+    options = Options(threshold, logits, tuple(terms))
+    with _in_full_precision(scores.device):
+        parts = [
+            _columns(scores[:, at : at + TILE], target[:, at : at + TILE], options)
+            for at in range(0, max(scores.shape[1], 1), TILE)
+        ]
     return TileSums(
         torch.stack([part.sums for part in parts]).sum(0),
         torch.stack([part.counts for part in parts]).sum(0),
         torch.stack([part.terms for part in parts]).sum(0),
     )
+
+
+@contextmanager
+def _in_full_precision(device: torch.device) -> Iterator[None]:
+    """Keep the caller's autocast and fast products of matrices out of the sums."""
+    precision = torch.get_float32_matmul_precision()
+    try:
+        if precision != _EXACT:
+            torch.set_float32_matmul_precision(_EXACT)
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if precision != _EXACT:
+            torch.set_float32_matmul_precision(precision)
 
 
 def _columns(scores: Tensor, target: Tensor, options: Options) -> TileSums:

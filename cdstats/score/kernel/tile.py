@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
-RUN: Final = 512
+RUN: Final = 256
 """Pixels that are summed in the precision of the scores."""
 FUSED_TYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 """Types of scores that a fused pass computes in float32."""
@@ -24,8 +24,8 @@ LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in ``torch.nn.BCELoss``."""
 
 SUMS: Final = (
-    *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
-    *("prob_sq_sum", "prob_sq_changed_sum", "target_sq_sum", "changed"),
+    *("ce_changed_sum", "ce_unchanged_sum", "missed_sum", "missed_sq_sum"),
+    *("false_sum", "false_sq_sum", "target_sq_sum", "changed"),
 )
 """The columns of `TileSums.sums`."""
 COUNTS: Final = (
@@ -61,6 +61,17 @@ class Options:
     threshold: float
     logits: bool
     terms: tuple[TermFunction, ...]
+
+    def cut(self, dtype: torch.dtype) -> float:
+        """The least number of a type that is at least the threshold.
+
+        A number compared with the rounded threshold would be called changed below it.
+        """
+        exact = torch.tensor(self.threshold, dtype=torch.float64, device="cpu")
+        rounded = exact.to(dtype)
+        if rounded.double() < exact:
+            rounded = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
+        return float(rounded)
 
 
 def together(parts: Sequence[TileSums]) -> TileSums:

@@ -1,0 +1,134 @@
+"""Opening a file with GDAL, once, for as long as its pixels are read.
+
+GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
+network and no virtual raster is followed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+import weakref
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from cdstats.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rasterio.io import DatasetReader
+
+_OPTIONS: Final = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": False,
+    "GDAL_CACHEMAX": 64,
+    "GTIFF_POINT_GEO_IGNORE": True,
+    "GTIFF_REPORT_COMPD_CS": False,
+}
+# What GDAL warns of reaches the user as the reason of a row, or not at all.
+logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What GDAL is to open.
+
+    Attributes:
+        path: The file.
+        driver: The one driver that may read it.
+        data: The file's bytes, if they have been read.
+        page: The directory of a TIFF file, counted from 1; 0 for the first image.
+    """
+
+    path: str
+    driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
+    data: bytes | None = None
+    page: int = 0
+
+    def place(self, name: str) -> Path | str:
+        """What GDAL is given: a file's name is never taken for an address."""
+        return f"GTIFF_DIR:{self.page}:{name}" if self.page else Path(name)
+
+
+class OpenRaster:
+    """A dataset that stays open until its pixels are read, or nobody wants them.
+
+    Args:
+        source: The file.
+
+    Raises:
+        DataError: If GDAL does not open it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._stack = ExitStack()
+        self._dataset: DatasetReader | None = self._open()
+        weakref.finalize(self, self._stack.close)
+
+    @property
+    def dataset(self) -> DatasetReader:
+        """The dataset, opened again if it was closed."""
+        if self._dataset is None:
+            self._dataset = self._open()
+        return self._dataset
+
+    def close(self) -> None:
+        """Close the dataset until it is asked for again."""
+        self._dataset = None
+        self._stack.close()
+
+    def _open(self) -> DatasetReader:
+        import rasterio
+        from rasterio.io import MemoryFile
+
+        source = self.source
+        name = str(Path(source.path).absolute())
+        with ExitStack() as stack, quiet(source):
+            if source.data is not None:
+                memory = stack.enter_context(MemoryFile(source.data))
+                name = memory.name
+            if source.data is None or source.page:
+                dataset = rasterio.open(source.place(name), driver=source.driver)
+            else:
+                dataset = memory.open(driver=source.driver)
+            stack.enter_context(dataset)
+            self._stack.push(stack.pop_all())
+        return dataset
+
+
+@contextmanager
+def quiet(source: Source) -> Iterator[None]:
+    """GDAL's options for one call, its warnings unseen, its errors ours.
+
+    It is never held while a generator waits: environments close in the order opposite
+    to their opening, and two rasters may be read in turn.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            yield
+        except (DataError, MemoryError):
+            raise
+        except UnicodeEncodeError:
+            raise DataError("has a name that is no valid text; rename it") from None
+        except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
+            raise DataError(
+                f"cannot be decoded: {_cause(error, source.path)}"
+            ) from None
+
+
+def _cause(error: Exception, path: str) -> str:
+    """What GDAL says, in one line without its own names for the file."""
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = " ".join(str(deepest).split()).replace(path, "the file")
+    return re.sub(r"/vsimem/[\w./-]*\w", "the file", text) or "damaged or cut short"

@@ -1,0 +1,236 @@
+"""Work on a Dask cluster of two worker processes: the same counts, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.division import Divided
+from cdstats.core.errors import DataError, UsageError
+from cdstats.engine import cluster as engine
+from cdstats.engine.choice import open_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+dask = pytest.importorskip("dask", reason="needs the extra cdstats[dask]")
+distributed = pytest.importorskip("distributed", reason="needs the extra cdstats[dask]")
+
+LOST = -1
+
+
+def local_cluster() -> Any:
+    return distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    # One death more than this and a task is given up: fewer workers to start again.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        local_cluster() as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    for number in range(40):
+        values = rng.choice([0, 0, 255], (20, 30)).astype(np.uint8)
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return tmp_path
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def slowly(number: int) -> int:
+    time.sleep(0.03)
+    return number * number
+
+
+def die_at(deadly: Sequence[int], number: int) -> int:
+    if number in deadly:
+        os._exit(1)
+    return number * number
+
+
+def die_once(folder: Path, number: int) -> int:
+    """Kill the worker at one item, but only the first time."""
+    mark = folder / "died"
+    if number == 30 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return slowly(number)
+
+
+def halves(number: int) -> Any:
+    if number < 0:
+        return -number
+    parts = [-(number // 2), -(number - number // 2)] if number > 1 else [-number]
+    return Divided(parts, sum)
+
+
+def fail_at(bad: int, number: int) -> int:
+    if number == bad:
+        raise KeyError(f"item {number}")
+    return number
+
+
+def lost(_: int) -> int:
+    return LOST
+
+
+def run(scheduler: str, function: Any, items: Sequence[int]) -> list[tuple[int, int]]:
+    with open_engine("dask", scheduler, None) as dask_engine:
+        return sorted(dask_engine(function, items, lost=lost))
+
+
+@pytest.mark.parametrize("items", [[], [7], list(range(700))], ids=len)
+def test_a_cluster_gives_what_this_process_gives(
+    scheduler: str, items: list[int]
+) -> None:
+    assert run(scheduler, square, items) == [(i, n * n) for i, n in enumerate(items)]
+
+
+def test_a_worker_killed_during_the_run_changes_no_result(
+    scheduler: str, tmp_path: Path
+) -> None:
+    found = run(scheduler, partial(die_once, tmp_path), range(80))
+    assert (tmp_path / "died").exists()
+    assert found == [(i, i * i) for i in range(80)]
+
+
+def test_an_item_that_kills_workers_is_lost_alone(scheduler: str) -> None:
+    found = run(scheduler, partial(die_at, (17,)), range(60))
+    assert found == [(i, LOST if i == 17 else i * i) for i in range(60)]
+
+
+def test_divided_items_are_joined(scheduler: str) -> None:
+    assert run(scheduler, halves, range(1, 50)) == [(i, i + 1) for i in range(49)]
+
+
+def test_an_exception_reaches_the_caller(scheduler: str) -> None:
+    with pytest.raises(KeyError, match="item 5"):
+        run(scheduler, partial(fail_at, 5), range(20))
+
+
+def test_a_caller_may_have_enough(scheduler: str) -> None:
+    with open_engine("dask", scheduler, None) as dask_engine:
+        found = dask_engine(slowly, range(500), lost=lost)
+        next(iter(found))
+        start = time.monotonic()
+    assert time.monotonic() - start < 10
+
+
+def test_masks_are_counted_as_here(
+    scheduler: str, masks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(masks.parent)
+    here = cdstats.ratio(masks.name)
+    there = cdstats.ratio(masks.name, engine="dask", scheduler=scheduler)
+    assert there == here
+    assert (here.failed, len(here.images)) == (1, 41)
+
+
+def test_the_command_prints_the_same_rows(scheduler: str, masks: Path) -> None:
+    arguments = ["ratio", str(masks), "--format", "json", "--max-failed", "1"]
+    here = CliRunner().invoke(app, arguments)
+    there = CliRunner().invoke(
+        app, [*arguments, "--engine", "dask", "--scheduler", scheduler]
+    )
+    assert (there.exit_code, there.stdout) == (0, here.stdout)
+
+
+def test_workers_of_another_version_are_refused(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdstats, "__version__", "0.0.1")
+    with pytest.raises(UsageError, match=r"has cdstats .*; this is cdstats 0\.0\.1"):
+        run(scheduler, square, [1])
+
+
+def test_a_scheduler_that_goes_away_ends_the_run() -> None:
+    with local_cluster() as cluster:
+        threading.Timer(1.5, cluster.close).start()
+        with pytest.raises(DataError, match=r"the Dask scheduler at .* went away"):
+            run(cluster.scheduler_address, slowly, range(2_000))
+
+
+def test_a_cluster_without_workers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.2)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        pytest.raises(DataError, match="has had no worker"),
+    ):
+        run(cluster.scheduler_address, square, [1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["--engine", "dask"], "--scheduler tcp://HOST", id="no address"),
+        pytest.param(["--scheduler", "a:1"], "needs --engine dask", id="no engine"),
+        pytest.param(
+            ["--engine", "dask", "--scheduler", "a:1", "--jobs", "2"],
+            "--jobs is for --engine local",
+            id="jobs",
+        ),
+        pytest.param(
+            ["--engine", "dask", "--scheduler", "nonsense"],
+            "no Dask scheduler answers at nonsense: missing port",
+            id="no port",
+        ),
+        pytest.param(
+            ["--engine", "dask", "--scheduler", "foo://a:1"],
+            "no Dask scheduler answers at foo://a:1: unknown address",
+            id="unknown scheme",
+        ),
+        pytest.param(["--engine", "spark"], "spark", id="unknown engine"),
+    ],
+)
+def test_wrong_engines_are_refused_before_a_file_is_read(
+    arguments: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(app, ["ratio", "nowhere", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in " ".join(result.stderr.split())
+    assert "nowhere" not in result.stderr
+
+
+def test_a_silent_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://"):
+        run("tcp://127.0.0.1:1", square, [1])
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r'pip install "cdstats\[dask\]"'):
+        run("tcp://127.0.0.1:1", square, [1])
+
+
+def test_an_unknown_engine_is_refused_by_the_library() -> None:
+    with pytest.raises(UsageError, match="engine spark: expected local or dask"):
+        cdstats.ratio("nowhere", engine="spark")
