@@ -168,6 +168,13 @@ def test_an_archive_is_not_unpacked_further_than_its_header_says(
     assert sum(read) < 10_000
 
 
+def test_a_header_of_an_array_is_not_unpacked_to_any_length(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        length = (40_000_000).to_bytes(4, "little")
+        archive.writestr("mask.npy", b"\x93NUMPY\2\0" + length + bytes(40_000_000))
+    assert "header of an array is too long" in reason_of(tmp_path / "a.npz")
+
+
 def test_what_is_unpacked_at_once_and_fills_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

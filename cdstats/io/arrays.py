@@ -201,8 +201,17 @@ def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
         if version == (1, 0):
             header = np.lib.format.read_array_header_1_0(file)
         else:
+            _refuse_long_header(file)
             header = np.lib.format.read_array_header_2_0(file)
         return _Entry(archive, name, *_header_parts(header), file.tell())
+
+
+def _refuse_long_header(file: IO[bytes]) -> None:
+    """Refuse a header that would be unpacked to any length before it is read."""
+    place = file.tell()
+    if int.from_bytes(file.read(4), "little") > _CHUNK:
+        raise DataError("NPZ file is damaged: the header of an array is too long")
+    file.seek(place)
 
 
 def _header_parts(
