@@ -67,6 +67,8 @@ WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
         ("strips.tif", WIDTH, 56, "not as long as their pixels"),
         ("strips.tif", BITS, 4, "not as long as their pixels"),
         ("strips.tif", LENGTH, 44, "not as long as their pixels"),
+        ("zstd-strips.tif", WIDTH, 56, "more than its pixels"),
+        ("zstd-tiles.tif", BITS, 4, "more than its pixels"),
         ("strips.tif", ROWS, 6, "holds 7 of 8 strips"),
         ("lzw-strips.tif", WIDTH, 56, "more than its pixels"),
         ("lzw-tiles.tif", BITS, 4, "more than its pixels"),
@@ -126,11 +128,16 @@ def lose_place(data: bytearray) -> None:
     data[place : place + 4] = bytes(4)
 
 
-def swap_tags(data: bytearray) -> None:
+def repeat_tag(data: bytearray) -> None:
     at = tag_of(data, WIDTH)
-    data[at : at + 12], data[at + 12 : at + 24] = (
-        data[at + 12 : at + 24],
-        data[at : at + 12],
+    data[at + 12 : at + 14] = data[at : at + 2]
+
+
+def swap_sizes(data: bytearray) -> None:
+    at = tag_of(data, WIDTH)
+    data[at : at + 8], data[at + 12 : at + 20] = (
+        data[at + 12 : at + 20],
+        data[at : at + 8],
     )
 
 
@@ -147,7 +154,8 @@ def turn_pages_in_a_circle(data: bytearray) -> None:
         (share_strip, "1 shared, while 412 bytes belong to none"),
         (leave_out_strip, "1 strips or tiles are left out"),
         (lose_place, "no place or length"),
-        (swap_tags, "in disorder"),
+        (repeat_tag, "tag 256 is repeated"),
+        (swap_sizes, "tag 256 is repeated or misplaced"),
         (turn_pages_in_a_circle, "form a circle"),
         (lambda data: data.extend(b"\0"), "1 bytes follow its pixels"),
         (lambda data: data.extend(FILES["strips.tif"].data), "bytes follow"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import warnings
 import weakref
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ _OPTIONS: Final = {
     "GTIFF_POINT_GEO_IGNORE": True,
     "GTIFF_REPORT_COMPD_CS": False,
 }
+_STRIP_PLACE: Final = 128
 # What GDAL warns of reaches the user as the reason of a row, or not at all.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
@@ -99,6 +101,34 @@ class OpenRaster:
             stack.enter_context(dataset)
             self._stack.push(stack.pop_all())
         return dataset
+
+
+def holds_more(packing: int, packed: bytes, wanted: int) -> bool:
+    """Whether a packed strip of a TIFF holds more bytes than wanted.
+
+    It is tried: as the one row of a file that is longer by a byte.
+
+    Args:
+        packing: The compression, by its number in TIFF.
+        packed: The strip.
+        wanted: Bytes that it should unpack to.
+    """
+    tags = (
+        *((256, wanted + 1), (257, 1), (258, 8), (259, packing), (262, 1)),
+        *((273, _STRIP_PLACE), (277, 1), (278, 1), (279, len(packed))),
+    )
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = (head + table + bytes(4)).ljust(_STRIP_PLACE, b"\0") + packed
+    raster = OpenRaster(Source("strip", "GTiff", data))
+    try:
+        with quiet(raster.source):
+            raster.dataset.read(1)
+    except DataError:
+        return False
+    finally:
+        raster.close()
+    return True
 
 
 @contextmanager

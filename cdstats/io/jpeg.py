@@ -187,9 +187,8 @@ def _scan(frame: JpegFrame, body: bytes) -> list[int]:
     if len(body) != 4 + 2 * count:
         raise damaged("a scan header is of a wrong length")
     numbers = list(body[1 : 1 + 2 * count : 2])
-    first, last, bits = body[-3:]
-    if not frame.progressive and (first, last, bits) != (0, 63, 0):
-        raise damaged("a scan header contradicts its frame")
+    # Some programs leave these out where they say nothing new, and decoders do not ask.
+    first, last, bits = body[-3:] if frame.progressive else (0, _COEFFICIENTS - 1, 0)
     frame.take(numbers, first, last, bits)
     return numbers
 

@@ -67,7 +67,8 @@ def open_tiff(path: Path, data: bytes | None, band: int | None) -> list[OpenImag
         DataError: If the file cannot be opened or its bands need a choice.
     """
     raster = OpenRaster(Source(str(path), "GTiff", data))
-    pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
+    with quiet(raster.source):
+        pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
     if len(pages) < 2:
         return [_describe(raster, "", _Choice(band))]
     raster.close()
@@ -99,6 +100,7 @@ def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
     with quiet(raster.source):
         layout = _Layout(dataset, choice)
         nodata = _nodata(dataset, layout)
+        block_rows = dataset.block_shapes[0][0]
     height = dataset.height
     return OpenImage(
         member,
@@ -110,7 +112,7 @@ def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
         palette=names(layout.colours) if layout.colours else None,
         bands=len(layout.bands),
         part=lambda start, stop: _blocks(raster, layout, start, stop),
-        block_rows=dataset.block_shapes[0][0],
+        block_rows=block_rows,
     )
 
 

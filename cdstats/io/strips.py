@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.gdal import holds_more
 from cdstats.io.limits import check_memory
 from cdstats.io.unpacking import lzw_bytes, packbits_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PLAIN, _LZW, _PACKBITS, _LZMA = 1, 5, 32773, 34925
+_PLAIN, _LZW, _PACKBITS, _LZMA, _ZSTD = 1, 5, 32773, 34925, 50000
 _DEFLATE: Final = (8, 32946)
 _YCBCR: Final = 6
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -129,7 +130,9 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
             f"TIFF file is damaged: {int((wrong & ~left_out).sum()):,} {kind} are not "
             "as long as their pixels"
         )
-    check_memory(page.row_bytes * page.block_length, "save it in tiles")
+    # A single strip is read row by row.
+    if page.needed > 1:
+        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
     _check_unpacked(file, page, left_out)
 
 
@@ -179,6 +182,8 @@ def _unpacked_bytes(packing: int, packed: bytes, wanted: int) -> int | None:
         return lzw_bytes(packed, wanted + 1)
     if packing == _PACKBITS:
         return packbits_bytes(packed, wanted + 1)
+    if packing == _ZSTD:
+        return wanted + holds_more(packing, packed, wanted)
     try:
         if packing == _LZMA:
             return len(lzma.LZMADecompressor().decompress(packed, wanted + 1))

@@ -208,12 +208,14 @@ def _directory(file: BinaryIO, layout: _Layout) -> tuple[Tags, int, Extents]:
     following = layout.number(file, 8 if layout.big else 4)
     extents: Extents = [(start, file.tell() - start)]
     tags: Tags = {}
-    last = -1
+    seen, last = {0}, 0
     for at in range(0, len(table), layout.entry):
         tag, kind = struct.unpack_from(f"{layout.order}HH", table, at)
-        if tag <= last:
-            raise DataError("TIFF file is damaged: the tags of a table are in disorder")
-        last = tag
+        # Some programs write tags of their own in disorder, but none writes one twice.
+        if tag in seen or (tag in _WANTED and tag < last <= _TILE_BYTES):
+            raise DataError(f"TIFF file is damaged: tag {tag} is repeated or misplaced")
+        seen.add(tag)
+        last = tag if tag in _WANTED else last
         entry = table[at + 4 : at + layout.entry]
         extents += _outside(layout, kind, entry)
         if tag in _WANTED and kind in _TYPES:

@@ -130,7 +130,12 @@ def _tiff(file: Clean) -> Iterator[Part]:
         for at in range(first, first + count * entry, entry):
             tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
             meaning = tag not in _TIFF_STRUCTURE
-            yield Part(at, at + entry, unchecked=meaning)
+            if tag in (256, 257) and "tiles" in file.name:
+                # Any size that takes as many tiles is as good.
+                yield Part(at, at + entry - half)
+                yield Part(at + entry - half, at + entry, unchecked=True)
+            else:
+                yield Part(at, at + entry, unchecked=meaning)
             size, value = _TIFF_SIZES[kind] * number, at + entry - half
             if size > half:
                 (value,) = struct.unpack_from(f"{order}{word}", data, value)
