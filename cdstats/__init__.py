@@ -1,8 +1,9 @@
 """Pixel statistics of change-detection masks, and losses of saved predictions.
 
-`cdstats.ratio` counts changed and unchanged pixels, `cdstats.loss` scores saved
-predictions, and `cdstats.losses` holds the losses for training. Names are loaded when
-they are first used, so that importing the package costs nothing.
+`cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
+weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
+scores saved predictions, and `cdstats.losses` holds the losses for training. Names are
+loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -12,29 +13,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cdstats.core.errors import CdstatsError, DataError, UsageError
+    from cdstats.scan.audit import audit
+    from cdstats.scan.examination import AuditResult
     from cdstats.scan.ratio import RatioResult, ratio
+    from cdstats.scan.weights import WeightsResult, weights
     from cdstats.score.loss import loss
     from cdstats.score.results import LossRun
 
 __version__ = "0.1.0"
 __all__ = [
+    "AuditResult",
     "CdstatsError",
     "DataError",
     "LossRun",
     "RatioResult",
     "UsageError",
+    "WeightsResult",
     "__version__",
+    "audit",
     "loss",
     "ratio",
+    "weights",
 ]
 _HOMES = {
+    "AuditResult": "cdstats.scan.examination",
     "CdstatsError": "cdstats.core.errors",
     "DataError": "cdstats.core.errors",
     "UsageError": "cdstats.core.errors",
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
+    "WeightsResult": "cdstats.scan.weights",
+    "audit": "cdstats.scan.audit",
     "loss": "cdstats.score.loss",
     "ratio": "cdstats.scan.ratio",
+    "weights": "cdstats.scan.weights",
 }
 
 

@@ -25,7 +25,7 @@ THIRD_PARTY = {
     "core": {"numpy"},
     "io": {"numpy", "rasterio", "kornia_rs", "torch"},
     "engine": {"distributed"},
-    "report": {"pandas", "rich", "matplotlib", "jinja2"},
+    "report": {"pandas", "rich", "matplotlib", "jinja2", "yaml"},
     "scan": {"numpy", "scipy"},
     "score": {"torch", "numpy", "scipy", "numba", "triton"},
     "cli": {"typer", "rich"},

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import cdstats
 from cdstats.cli import app
 from cdstats.core.presets import presets
 from cdstats.core.reference import published
+from cdstats.report.tables import json_text, to_json
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 IMAGE_COLUMNS = [
@@ -641,6 +642,8 @@ WRONG_USE = [
     pytest.param(["--columns", ","], "names none", id="no column"),
     pytest.param(["--summary", "table.xlsx"], ".tex", id="an unknown file format"),
     pytest.param(["--csv", "no/such/folder.csv"], "folder", id="no folder to write to"),
+    pytest.param(["--cache", "no/such/c.sqlite"], "folder", id="no folder to keep in"),
+    pytest.param(["--cache", "c.tif"], "c.sqlite", id="a cache called like a mask"),
     pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
     pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
     pytest.param(["--unchanged", "0"], "--changed rest", id="unchanged alone"),
@@ -1186,7 +1189,19 @@ def test_an_ambiguous_split_is_refused_and_the_others_are_reported(
     )
     assert "--preset oscd-tif" in done.err
     assert "--changed 2 --unchanged 1" in done.err
-    assert len(done.err.splitlines()) == 1
+    first, *commands = done.err.splitlines()
+    assert first.startswith("error: ")
+    assert all(line.startswith("  ") for line in commands)
+
+
+def test_a_refusal_that_is_certain_is_told_before_the_end(tmp_path: Path) -> None:
+    for number in range(4):
+        write_values(tmp_path / f"X/{number}.png", {1: 50, 2: 50})
+    loud, quiet = ratio(tmp_path / "X"), ratio(tmp_path / "X", "--quiet")
+    first, second, *_ = loud.err.splitlines()
+    assert first.startswith("warning: X: the encoding is ambiguous")
+    assert second.startswith("error: X: holds 1 (200 pixels, 50 %), 2 (")
+    assert quiet.err.startswith("error: X: holds 1 (200 pixels, 50 %), 2 (")
 
 
 def test_the_images_of_a_refused_split_are_failed_rows(mixed: Path) -> None:
@@ -1572,3 +1587,20 @@ def test_published_rows_carry_their_status() -> None:
     }
     (cdd,) = [row for row in rows if row["dataset"] == "CDD"]
     assert (cdd["changed"], cdd["status"]) == ("134068750", "second-hand")
+
+
+# Formats that are written row by row.
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_json_written_row_by_row_is_json_written_at_once(
+    rows: int, tmp_path: Path
+) -> None:
+    for number in range(rows):
+        write_mask(tmp_path / f"X/a\n{number}.png", 3)
+    images = list(cdstats.ratio(tmp_path / "X").images) if rows else []
+    lists = {"none": [], "images": images}
+    plain = {name: [asdict(row) for row in some] for name, some in lists.items()}
+    assert to_json(lists) == json_text(plain)
+    assert to_json({}) == json_text({})
+    assert to_json({"images": images}) == json_text({"images": plain["images"]})

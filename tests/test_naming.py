@@ -1,5 +1,6 @@
 """What folder names say: datasets, splits, mask folders, and natural order."""
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -133,6 +134,33 @@ def test_natural_order_does_not_depend_on_the_order_found(
     shuffled = list(names)
     random.shuffle(shuffled)
     assert naturally(shuffled) == naturally(names)
+
+
+NAMES = st.text(max_size=12) | st.text("ab0019_/.²٣\0\1\2\udc80", max_size=12)
+
+
+def spelled_out(path: str) -> list[list[tuple[bool, int, str]]]:
+    """Natural order in words: folder by folder, a number by its value, then digits."""
+    return [
+        [
+            (False, int(word), word)
+            if place % 2 and word.isascii()
+            else (True, 0, word)
+            for place, word in enumerate(re.split(r"(\d+)", part))
+        ]
+        for part in path.split("/")
+    ]
+
+
+@given(NAMES, NAMES)
+def test_natural_order_is_that_of_its_words_and_numbers(one: str, other: str) -> None:
+    expected = spelled_out(one) < spelled_out(other)
+    assert (natural_key(one) < natural_key(other)) == expected
+
+
+def test_a_number_of_many_digits_is_a_number() -> None:
+    names = ["9" * 4_999, "1" + "0" * 4_999]
+    assert naturally(reversed(names)) == names
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

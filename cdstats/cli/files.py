@@ -13,7 +13,7 @@ from cdstats.io.signatures import file_format
 from cdstats.report.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 
@@ -40,7 +40,7 @@ def refuse_inputs(
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
 
 
-def write_all(texts: Mapping[Path, str]) -> bool:
+def write_all(texts: Mapping[Path, str | Iterable[str]]) -> bool:
     """Write result files, and tell of each that cannot be written.
 
     Returns:
@@ -50,7 +50,7 @@ def write_all(texts: Mapping[Path, str]) -> bool:
     return all(written)
 
 
-def _write(path: Path, text: str) -> bool:
+def _write(path: Path, text: str | Iterable[str]) -> bool:
     try:
         write_whole(path, text)
     except DataError as error:

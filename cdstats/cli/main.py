@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+ARGUMENTS = "cdstats.arguments"
+"""Where a context's ``meta`` holds the arguments of the program as typed."""
+
+
 class Boundary(TyperGroup):
     """Turns what a user can mend into one line and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
+        """Keep the arguments, for a message that says how to go on."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as the base class
         """Run a command.
@@ -118,4 +127,12 @@ def _escape_errors(stream: Any) -> None:  # noqa: ANN401 - a captured stream may
 
 
 # The commands register themselves on the app when they are imported.
-from cdstats.cli import explain, loss, presets, published, ratio  # noqa: E402, F401
+from cdstats.cli import (  # noqa: E402, F401
+    audit,
+    explain,
+    loss,
+    presets,
+    published,
+    ratio,
+    weights,
+)

@@ -22,6 +22,15 @@ _SELECT = "Selection"
 _OUTPUT = "Output"
 _RUN = "Run"
 
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Masks: files, folders, globs, patterns, @list.txt or -; "
+        "NAME=PATH names the dataset.",
+        metavar="[NAME=]PATH",
+        show_default=False,
+    ),
+]
 Changed = Annotated[
     str | None,
     typer.Option(
@@ -106,6 +115,15 @@ FromFile = Annotated[
         help="Read the image rows of an earlier --csv, and no pixel.",
         metavar="FILE",
         rich_help_panel=_SELECT,
+    ),
+]
+CacheFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Keep the counts of every file in this one; read what is new or changed.",
+        metavar="FILE",
+        rich_help_panel=_RUN,
     ),
 ]
 Jobs = Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -15,7 +17,7 @@ from cdstats.report.columns import choose_columns, image_columns, summary_column
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cdstats.core.records import Record
@@ -29,6 +31,8 @@ SUMMARY_FORMATS: Final = {
 }
 MOST_IMAGES: Final = 20
 """Image rows that a table adds by itself."""
+_FLUSH_SECONDS: Final = 0.5
+"""How long a printed row waits for others."""
 
 
 def summary_format(path: Path) -> Format:
@@ -93,15 +97,11 @@ class Outputs:
     def _kind(self) -> type[Record]:
         return ImageRecord if self.by is By.IMAGE else SummaryRecord
 
-    def images(self, result: RatioResult) -> list[ImageRecord]:
+    def images(self, result: RatioResult) -> Iterable[ImageRecord]:
         """Image rows in the order asked for: most change first, failed ones last."""
-        rows = list(result.images)
         if self.sort is Sort.PATH:
-            return rows
-        name = self.sort.value.replace("-", "_")
-        ok = [row for row in rows if getattr(row, name) is not None]
-        rest = [row for row in rows if getattr(row, name) is None]
-        return sorted(ok, key=lambda row: -getattr(row, name)) + rest
+            return result.images
+        return result.sorted_images(self.sort.value.replace("-", "_"))
 
     def datasets(self, result: RatioResult) -> list[SummaryRecord]:
         """Dataset rows, with their splits unless datasets alone were asked for."""
@@ -110,10 +110,10 @@ class Outputs:
 
     def write(self, result: RatioResult) -> bool:
         """Write the files that were asked for; whether all are written."""
-        texts: dict[Path, str] = {}
+        texts: dict[Path, str | Iterable[str]] = {}
         if self.csv:
             rows = self.images(result)
-            texts[self.csv] = tables.to_csv(rows, columns(ImageRecord))
+            texts[self.csv] = tables.csv_lines(rows, columns(ImageRecord))
         if self.summary:
             kind = summary_format(self.summary)
             texts[self.summary] = _summary_text(result, kind)
@@ -124,22 +124,30 @@ class Outputs:
         if self.format is Format.TABLE:
             self._print_tables(result)
             return
-        rows: Sequence[Record] = self.datasets(result)
+        rows: Iterable[Record] = self.datasets(result)
         if self.by is By.IMAGE:
             rows = self.images(result)
-        print(self._text(rows, result), end="")  # noqa: T201 - the result itself
+        sys.stdout.writelines(self._parts(rows, result))
+
+    def lines(self, rows: Iterable[Record]) -> Iterator[str]:
+        """Rows as the lines of CSV or JSON Lines."""
+        chosen = choose_columns(self.columns, self._kind) or columns(self._kind)
+        if self.format is Format.CSV:
+            return tables.csv_lines(rows, chosen)
+        return tables.jsonl_lines(rows, chosen)
 
     def _print_tables(self, result: RatioResult) -> None:
         from cdstats.report.terminal import print_records, results_console, rule_notes
 
         console = results_console()
         chosen = choose_columns(self.columns, self._kind)
-        datasets, images = self.datasets(result), self.images(result)
+        datasets = self.datasets(result)
         if self.by is not By.IMAGE and datasets:
             print_records(console, datasets, chosen or summary_columns(datasets))
             chosen = None
-        few = self.by is None and len(images) <= MOST_IMAGES
-        if (self.by is By.IMAGE or few) and images:
+        few = self.by is None and len(result.images) <= MOST_IMAGES
+        if (self.by is By.IMAGE or few) and len(result.images):
+            images = list(self.images(result))
             if self.by is None:
                 console.print()
             print_records(console, images, chosen or image_columns(images))
@@ -148,16 +156,49 @@ class Outputs:
             for note in rule_notes(datasets, cdstats.__version__):
                 console.print(note, style="dim", markup=False)
 
-    def _text(self, rows: Sequence[Record], result: RatioResult) -> str:
+    def _parts(self, rows: Iterable[Record], result: RatioResult) -> Iterable[str]:
         if self.format is Format.JSON:
             datasets, images = self.datasets(result), self.images(result)
-            return tables.to_json({"datasets": datasets, "images": images})
+            return tables.json_parts({"datasets": datasets, "images": images})
+        if self.format in (Format.CSV, Format.JSONL):
+            return self.lines(rows)
         chosen = choose_columns(self.columns, self._kind)
-        if self.format is Format.CSV:
-            return tables.to_csv(rows, chosen or columns(self._kind))
-        if self.format is Format.JSONL:
-            return tables.to_jsonl(rows, chosen or columns(self._kind))
-        return _paper_text(self.format, rows, chosen, result)
+        return [_paper_text(self.format, list(rows), chosen, result)]
+
+
+class RowPrinter:
+    """Prints image rows as they come, for a reader that takes them one by one.
+
+    Args:
+        outputs: What was asked for.
+    """
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._flushed = time.monotonic()
+        self.has_printed = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether rows alone are printed, in their own order and not to a person.
+
+        A file that was asked for comes first: a reader that ends early must not take
+        it away.
+        """
+        wanted = self._outputs
+        is_lines = wanted.format in (Format.CSV, Format.JSONL)
+        in_order = wanted.by is By.IMAGE and wanted.sort is Sort.PATH
+        alone = wanted.csv is None and wanted.summary is None
+        return is_lines and in_order and alone and not sys.stdout.isatty()
+
+    def __call__(self, row: ImageRecord) -> None:
+        """Print a row; the names of the columns before the first."""
+        lines = list(self._outputs.lines([row]))
+        sys.stdout.writelines(lines[-1:] if self.has_printed else lines)
+        self.has_printed = True
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            sys.stdout.flush()
+            self._flushed = time.monotonic()
 
 
 def _paper_text(

@@ -8,8 +8,8 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import app
-from cdstats.cli.outputs import By, Outputs, Sort
+from cdstats.cli.main import ARGUMENTS, app
+from cdstats.cli.outputs import By, Outputs, RowPrinter, Sort
 from cdstats.core.errors import UsageError
 from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def ratio(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -60,6 +61,7 @@ def ratio(
     jobs: options.Jobs = None,
     engine: options.Engine = EngineName.LOCAL,
     scheduler: options.Scheduler = None,
+    cache: options.CacheFile = None,
     max_failed: options.MaxFailed = 0,
     max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
@@ -73,21 +75,23 @@ def ratio(
     --preset.
     """
     from cdstats.cli.comparison import compare, known_reference
-    from cdstats.cli.screen import progress_bar, show_messages
+    from cdstats.cli.finishing import with_commands
+    from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.io.limits import MAX_PIXELS
     from cdstats.scan.ratio import ratio as count
     from cdstats.scan.saved import ratio_from
 
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
+    printer = RowPrinter(outputs)
     reference = known_reference(against)
-    refuse_inputs([csv, summary], [*(paths or []), from_file, against])
+    refuse_inputs([csv, summary, cache], [*(paths or []), from_file, against])
     if from_file is not None:
         elsewhere = None if engine is EngineName.LOCAL else engine
-        rules = (changed, unchanged, ignore, preset, band, split, max_pixels)
+        rules = (changed, unchanged, ignore, preset, band, split, cache, max_pixels)
         _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
         result = ratio_from(from_file)
     elif paths:
-        with progress_bar(quiet) as progress:
+        with counting_screen(quiet) as screen:
             result = count(
                 paths,
                 changed=changed,
@@ -101,13 +105,18 @@ def ratio(
                 scheduler=scheduler,
                 max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
-                progress=progress,
+                cache=cache,
+                progress=screen.progress,
+                announce=screen.announce,
+                each=printer if printer.is_wanted and not strict else None,
             )
     else:
         raise UsageError("no masks named: give a PATH, or --from FILE.csv")
-    show_messages(result.messages, result.images, quiet)
+    messages = with_commands(result, cache, context.meta[ARGUMENTS])
+    show_messages(result, messages, quiet)
     written = outputs.write(result)
-    outputs.print(result)
+    if not printer.has_printed:
+        outputs.print(result)
     differs = compare(result, reference, output_format) if reference else False
     done = written and not differs and not _has_failed(result, max_failed)
     raise typer.Exit(int(not done))
@@ -117,7 +126,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split, --jobs, --engine, --scheduler and --max-pixels"
+            "--band, --split, --jobs, --cache, --engine, --scheduler and --max-pixels"
         )
 
 

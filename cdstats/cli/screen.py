@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cdstats.core.records import ImageRecord
 
@@ -18,20 +20,35 @@ MOST_LINES: Final = 10
 """Failures of one kind that are shown; all of them are in the rows."""
 
 
+@dataclass(frozen=True)
+class Screen:
+    """What a run calls while it counts.
+
+    Attributes:
+        progress: Takes files done, files in all and pixels so far; None without a
+            terminal.
+        announce: Takes what must be told before the end.
+    """
+
+    progress: Callable[[int, int, int], None] | None
+    announce: Callable[[Message], None]
+
+
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, int], None] | None]:
-    """A bar on a terminal's standard error: files, pixels per second, time left.
+def counting_screen(quiet: bool) -> Iterator[Screen]:
+    """Standard error while masks are counted.
+
+    On a terminal a bar shows files, pixels per second and time left.
 
     Yields:
-        What to call with files done, files in all and pixels so far; None without a
-        terminal.
+        What to call meanwhile.
     """
     if quiet or not sys.stderr.isatty():
-        yield None
+        yield Screen(None, lambda message: _announce(message, quiet))
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cdstats.report.terminal import messages_console
+    from cdstats.report.terminal import messages_console, print_message
 
     bar = Progress(
         TextColumn("counting"),
@@ -51,7 +68,14 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, int], None] | None
             files = f"{done:,}/{total:,}"
             bar.update(task, completed=done, total=total, files=files, speed=speed)
 
-        yield show
+        yield Screen(show, lambda message: print_message(bar.console, message))
+
+
+def _announce(message: Message, quiet: bool) -> None:
+    if not quiet:
+        from cdstats.report.terminal import messages_console, print_message
+
+        print_message(messages_console(), message)
 
 
 @contextmanager
@@ -86,21 +110,29 @@ def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield show
 
 
-def show_messages(
-    messages: Sequence[Message], images: Sequence[ImageRecord], quiet: bool
-) -> None:
+class Reported(Protocol):
+    """A result whose failed masks can be told."""
+
+    @property
+    def datasets(self) -> Sequence[Any]:
+        """Rows with the name of their ``dataset``."""
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted."""
+
+
+def show_messages(result: Reported, messages: Sequence[Message], quiet: bool) -> None:
     """Print messages, then the first failures and how many more there are."""
-    several = len({row.dataset for row in images}) > 1
-    failures = [
+    several = len({row.dataset for row in result.datasets}) > 1
+    failures = (
         (f"{row.dataset}: {row.path}" if several else row.path, row.reason)
-        for row in images
-        if row.status == "failed" and not row.reason.startswith(REFUSED)
-    ]
+        for row in result.failures(leave_out=REFUSED)
+    )
     show_failures(messages, failures, quiet)
 
 
 def show_failures(
-    messages: Sequence[Message], failures: Sequence[tuple[str, str]], quiet: bool
+    messages: Sequence[Message], failures: Iterable[tuple[str, str]], quiet: bool
 ) -> None:
     """Print messages, then a line for each of the first failures and one for the rest.
 
@@ -114,9 +146,9 @@ def show_failures(
 
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
-    failed = [
+    failed = (
         Message(Level.ERROR, f"{printable(name)}: {why}") for name, why in failures
-    ]
+    )
     console = messages_console()
     for message in [
         *notes,
@@ -126,9 +158,9 @@ def show_failures(
         print_message(console, message)
 
 
-def _first(messages: Sequence[Message], rest: str) -> list[Message]:
+def _first(messages: Iterable[Message], rest: str) -> list[Message]:
     """The first of like messages, and how many more there are."""
-    more = len(messages) - MOST_LINES
-    if more <= 0:
-        return list(messages)
-    return [*messages[:MOST_LINES], Message(Level.ERROR, f"{more:,} {rest}")]
+    left = iter(messages)
+    first = list(islice(left, MOST_LINES))
+    more = sum(1 for _ in left)
+    return [*first, Message(Level.ERROR, f"{more:,} {rest}")] if more else first

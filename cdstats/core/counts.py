@@ -73,6 +73,8 @@ class ValueCounts:
         values: Pixels of each value, in the order of `value_order`.
         masked: Pixels that the file masks out or that are fully transparent.
         half_transparent: Pixels whose alpha is neither 0 nor opaque.
+        folded: Whether values stand for all between two edges of a rule, so that the
+            counts answer that rule alone.
 
     Example:
         >>> left = ValueCounts({0: 3, 255: 1})
@@ -83,6 +85,7 @@ class ValueCounts:
     values: Mapping[Value, int] = field(default_factory=dict)
     masked: int = 0
     half_transparent: int = 0
+    folded: bool = False
 
     @property
     def pixels(self) -> int:
@@ -94,6 +97,7 @@ class ValueCounts:
             add_values(self.values, other.values),
             self.masked + other.masked,
             self.half_transparent + other.half_transparent,
+            self.folded or other.folded,
         )
 
 

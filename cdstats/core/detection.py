@@ -7,10 +7,10 @@ not clear is refused with the values, their shares and the options that settle i
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.counts import add_values
+from cdstats.core.counts import value_order
 from cdstats.core.encodings import (
     GREY_CODES,
     Kind,
@@ -18,16 +18,23 @@ from cdstats.core.encodings import (
     follows_peaks,
     read_encoding,
 )
-from cdstats.core.labels import LabelRule, names_text, shares_text
+from cdstats.core.labels import LabelRule, shares_text
+from cdstats.core.refusals import (
+    Refusal,
+    codes_refusal,
+    no_masks_refusal,
+    nodata_text,
+    one_value_refusal,
+    tie_refusal,
+)
 from cdstats.core.terms import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.counts import MaskCounts, Value
 
 DETECTED: Final = "detected"
-_PAIRS: Final = {Kind.ZERO_ONE: (1, 0), Kind.ZERO_255: (255, 0), Kind.SMEARED: (255, 0)}
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,14 @@ class Verdict:
 
     Attributes:
         rule: The rule found, or None when the split is refused.
-        odd: Why a mask contradicts its split, by its place in the list.
+        odd: Why a mask contradicts its split, by its place in the list that was
+            decided on; `contradiction` tells it of any mask.
         refusal: Why the split is refused, and what settles it.
         undecided: The values of a split that another split may settle.
         notes: What to tell the user about an accepted split.
+        ways: Options of the command line, any of which settles a refused split.
+        ignore: The ignored values, when the rule was found; None when it was given.
+        smeared: Whether the masks hold grey levels near 0 and 255.
     """
 
     rule: LabelRule | None = None
@@ -47,10 +58,144 @@ class Verdict:
     refusal: str = ""
     undecided: frozenset[Value] = frozenset()
     notes: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
+    ignore: LabelRule | None = None
+    smeared: bool = False
+
+    def contradiction(self, mask: MaskCounts) -> str:
+        """Why a mask does not follow the rule found, or an empty text."""
+        if self.rule is None or self.ignore is None or self._follows(mask):
+            return ""
+        return _contradiction(read_encoding(mask, self.ignore), self.rule, self.smeared)
+
+    def _follows(self, mask: MaskCounts) -> bool:
+        """Whether a mask plainly follows: the rule names every value it holds."""
+        if self.rule is None or mask.counts.half_transparent:
+            return False
+        values = mask.counts.values
+        plain = mask.nodata not in values and not self.rule.has_thresholds
+        return plain and all(map(self.rule.label, values))
+
+
+class Findings:
+    """What the masks of one split hold: what detection needs of them, added up.
+
+    Masks may be added in any order, and none is kept.
+
+    Example:
+        >>> from cdstats.core.counts import MaskCounts, ValueCounts
+        >>> findings = Findings(LabelRule())
+        >>> findings.add(MaskCounts(2, 2, ValueCounts({0: 4})))
+        >>> findings.add(MaskCounts(2, 2, ValueCounts({0: 3, 1: 1})))
+        >>> str(findings.verdict().rule)
+        'changed 1, unchanged 0 (detected)'
+    """
+
+    def __init__(self, ignore: LabelRule) -> None:
+        self._ignore = ignore
+        self._kinds: Counter[Kind] = Counter()
+        self._codes: Counter[Value] = Counter()
+        self._discrete: Counter[Value] = Counter()
+        self._single: Counter[Value] = Counter()
+        self._level: Counter[Value] = Counter()
+        self._torn: set[str] = set()
+        self._reasons: Counter[str] = Counter()
+        self._jpeg = False
+
+    def add(self, mask: MaskCounts) -> None:
+        """Take a mask into account."""
+        reading = read_encoding(mask, self._ignore)
+        kind = reading.kind
+        self._kinds[kind] += 1
+        self._jpeg |= reading.jpeg
+        if reading.takes_a_class:
+            self._torn.add(nodata_text(reading))
+        if kind is Kind.NO_MASK:
+            # They are told only where no mask holds a value; there may be many.
+            if not self._discrete and not self._level:
+                self._reasons[reading.reason] += 1
+            return
+        if reading.values:
+            self._reasons.clear()
+        if kind is Kind.CODES:
+            self._codes.update(reading.values)
+        elif kind is Kind.ONE_VALUE:
+            self._single.update(reading.values)
+        if kind is not Kind.SMEARED:
+            self._discrete.update(reading.values)
+        if kind is Kind.ZERO_255 or _is_level(reading):
+            self._level.update(reading.values)
+
+    @property
+    def _pairs(self) -> dict[tuple[int, int], int]:
+        """Masks that hold each pair of changed and unchanged values."""
+        return {
+            (1, 0): self._kinds[Kind.ZERO_ONE],
+            (255, 0): self._kinds[Kind.ZERO_255] + self._kinds[Kind.SMEARED],
+        }
+
+    def refused_with(self, further: int) -> bool:
+        """Whether the split will be refused, whatever so many further masks hold."""
+        codes = self._kinds[Kind.CODES]
+        if not codes:
+            return False
+        enough = codes >= max(self._pairs.values()) + further
+        return enough or self._codes.keys() >= {0, 1, 255}
+
+    def verdict(self) -> Verdict:
+        """What is decided for the masks added so far."""
+        pairs = self._pairs
+        most = max(pairs.values())
+        codes = self._kinds[Kind.CODES]
+        if codes and (codes >= most or self._unsettled()):
+            values = _in_order(self._discrete)
+            return _refused(codes_refusal(values, jpeg=self._jpeg))
+        if most == 0:
+            return self._without_pairs()
+        if len(set(pairs.values())) == 1:
+            return _refused(tie_refusal(most))
+        changed, unchanged = max(pairs, key=lambda pair: pairs[pair])
+        smeared = self._kinds[Kind.SMEARED] > 0 and changed == 255
+        found = pair_rule(changed, unchanged, smeared, self._ignore)
+        notes = (_stray_note(_in_order(self._level)),) if smeared else ()
+        return Verdict(found, notes=notes, ignore=self._ignore, smeared=smeared)
+
+    def _unsettled(self) -> bool:
+        """Whether the codes of a few masks put the meaning of all in doubt.
+
+        Among 0/1/255 masks a 0/255 one may hold only ignored and unchanged pixels;
+        and 50, 85 and 170 are codes of data sets whose other masks hold 0 and 255
+        alone.
+        """
+        held = self._codes.keys()
+        both = held >= {0, 1, 255}
+        return both or (self._pairs[255, 0] > 0 and held <= GREY_CODES)
+
+    def _without_pairs(self) -> Verdict:
+        """Decide a split in which no mask holds both values of a pair."""
+        values = _in_order(self._single)
+        if self._torn and len(values) == 1:
+            return _refused(Refusal(min(self._torn)))
+        if set(values) in ({0, 1}, {0, 255}):
+            highest = int(max(values, key=float))
+            rule = pair_rule(highest, 0, smeared=False, ignore=self._ignore)
+            return Verdict(rule, ignore=self._ignore)
+        if self._reasons and not values:
+            return _refused(no_masks_refusal(self._reasons))
+        rule = _joined(LabelRule(unchanged=(_point(0),)), self._ignore)
+        found = Verdict(rule, ignore=self._ignore)
+        if not values:
+            return found
+        undecided = frozenset(values)
+        if undecided == {0}:
+            note = f"no changed pixel in {self._kinds[Kind.ONE_VALUE]:,} masks"
+            return replace(found, undecided=undecided, notes=(note,))
+        refused = _refused(one_value_refusal(values))
+        return replace(refused, undecided=undecided, ignore=self._ignore)
 
 
 def detect(masks: Sequence[MaskCounts], ignore: LabelRule) -> Verdict:
-    """Find the rule of the masks of one split.
+    """Find the rule of the masks of one split, and which of them contradict it.
 
     Args:
         masks: The counts of every readable mask of the split.
@@ -63,23 +208,12 @@ def detect(masks: Sequence[MaskCounts], ignore: LabelRule) -> Verdict:
         >>> str(detect([empty, some], LabelRule()).rule)
         'changed 1, unchanged 0 (detected)'
     """
-    readings = [read_encoding(mask, ignore) for mask in masks]
-    kinds = Counter(reading.kind for reading in readings)
-    codes = _pool(readings, lambda reading: reading.kind is Kind.CODES)
-    pairs = {
-        (1, 0): kinds[Kind.ZERO_ONE],
-        (255, 0): kinds[Kind.ZERO_255] + kinds[Kind.SMEARED],
-    }
-    most = max(pairs.values())
-    if codes and (kinds[Kind.CODES] >= most or _unsettles(codes, pairs)):
-        return Verdict(refusal=codes_text(_pool(readings, _is_discrete), readings))
-    if most == 0:
-        return _without_pairs(readings, kinds, ignore)
-    if len(set(pairs.values())) == 1:
-        return Verdict(refusal=_tie_text(most))
-    changed, unchanged = max(pairs, key=lambda pair: pairs[pair])
-    smeared = kinds[Kind.SMEARED] > 0 and changed == 255
-    return _accept(readings, pair_rule(changed, unchanged, smeared, ignore), smeared)
+    findings = Findings(ignore)
+    for mask in masks:
+        findings.add(mask)
+    verdict = findings.verdict()
+    texts = enumerate(map(verdict.contradiction, masks))
+    return replace(verdict, odd={place: text for place, text in texts if text})
 
 
 def pair_rule(
@@ -108,18 +242,8 @@ def settle(verdict: Verdict, others: Sequence[LabelRule]) -> Verdict:
     }
     if len(fitting) == 1:
         (rule,) = fitting.values()
-        return Verdict(rule, verdict.odd, notes=verdict.notes)
+        return Verdict(rule, verdict.odd, notes=verdict.notes, ignore=verdict.ignore)
     return verdict
-
-
-def _accept(readings: list[Reading], rule: LabelRule, smeared: bool) -> Verdict:
-    odd = {
-        place: text
-        for place, reading in enumerate(readings)
-        if (text := _contradiction(reading, rule, smeared))
-    }
-    notes = [_stray_note(readings, odd)] if smeared else []
-    return Verdict(rule, odd, notes=tuple(notes))
 
 
 def _contradiction(reading: Reading, rule: LabelRule, smeared: bool) -> str:
@@ -139,125 +263,18 @@ def _contradiction(reading: Reading, rule: LabelRule, smeared: bool) -> str:
     return nodata_text(reading) if reading.takes_a_class and names_declared else ""
 
 
-def _without_pairs(
-    readings: list[Reading], kinds: Counter[Kind], ignore: LabelRule
-) -> Verdict:
-    """Decide a split in which no mask holds both values of a pair."""
-    values = _pool(readings, lambda reading: reading.kind is Kind.ONE_VALUE)
-    torn = {nodata_text(reading) for reading in readings if reading.takes_a_class}
-    if torn and len(values) == 1:
-        return Verdict(refusal=min(torn))
-    if set(values) in ({0, 1}, {0, 255}):
-        rule = pair_rule(int(max(values, key=float)), 0, smeared=False, ignore=ignore)
-        return _accept(readings, rule, smeared=False)
-    if kinds[Kind.NO_MASK] and not values:
-        return _no_masks(readings, kinds[Kind.NO_MASK])
-    rule = _joined(LabelRule(unchanged=(_point(0),)), ignore)
-    if not values:
-        return _accept(readings, rule, smeared=False)
-    if set(values) == {0}:
-        found = _accept(readings, rule, smeared=False)
-        note = f"no changed pixel in {kinds[Kind.ONE_VALUE]:,} masks"
-        return Verdict(rule, found.odd, "", frozenset(values), (note,))
-    return Verdict(refusal=one_value_text(values), undecided=frozenset(values))
+def _is_level(reading: Reading) -> bool:
+    """Whether a mask would be counted if its split turned out to be smeared."""
+    plainly_not = reading.kind is Kind.ZERO_ONE or reading.takes_a_class
+    return not plainly_not and follows_peaks(reading)
 
 
-def _no_masks(readings: list[Reading], count: int) -> Verdict:
-    reasons = Counter(r.reason for r in readings if r.kind is Kind.NO_MASK)
-    most = max(reasons, key=lambda reason: (reasons[reason], reason))
-    others = f" (and {count - 1:,} more that are no masks)" if count > 1 else ""
-    return Verdict(refusal=most + others)
+def _refused(refusal: Refusal) -> Verdict:
+    return Verdict(refusal=refusal.text, ways=refusal.ways)
 
 
-def one_value_text(values: Mapping[Value, int]) -> str:
-    """Why masks that hold no pair of values are refused."""
-    if len(values) > 1:
-        return (
-            f"each mask holds one value, and together {names_text(values)}: nothing "
-            "tells changed from unchanged. Name them with --changed and --unchanged"
-        )
-    (value,) = values
-    return (
-        f"every pixel is {value}; nothing tells changed from unchanged. Name it with "
-        f"--changed {value} --unchanged rest, or --unchanged {value} --changed rest"
-    )
-
-
-def nodata_text(reading: Reading) -> str:
-    """Why a declared nodata value that is one of two classes is refused."""
-    lost = "changed" if reading.declared in (1, 255) else "unchanged"
-    return (
-        f"declares nodata {reading.declared}, which leaves no {lost} pixel; say what "
-        f"{reading.declared} is with --changed, --unchanged or --ignore"
-    )
-
-
-def codes_text(values: Mapping[Value, int], readings: Sequence[Reading]) -> str:
-    """Why a set of codes is refused: its values, their shares, what settles it."""
-    total = sum(values.values())
-    jpeg = any(reading.jpeg for reading in readings)
-    return f"holds {shares_text(values, total=total)}. {_advice(set(values), jpeg)}"
-
-
-def _advice(values: set[Value], jpeg: bool) -> str:
-    known: list[tuple[set[Value], str]] = [
-        (
-            {1, 2},
-            "In OSCD and Hi-UCD 2 is changed: --preset oscd-tif or hi-ucd, or "
-            "--changed 2 --unchanged 1",
-        ),
-        (
-            {0, 2},
-            "0 is unchanged or unlabelled? --changed 2 with --unchanged 0 or "
-            "--ignore 0",
-        ),
-        (
-            {0, 1, 255},
-            "255 ignored: --preset bandon-train or --ignore 255; 255 changed: "
-            "--changed 255 --unchanged 0,1",
-        ),
-        ({0, 170, 255}, "Grey codes of SBI2015: --preset sbi2015"),
-        ({0, 50, 85, 170, 255}, "Grey codes of CDnet 2014: --preset cdnet2014"),
-    ]
-    if jpeg and max(values, key=float) == 2:
-        return "JPEG noise? --changed '>0' --unchanged 0"
-    if values == {0, 1, 2}:
-        return (
-            "--preset hi-ucd (0 unlabelled, 1 unchanged, 2 changed), --preset sitscd "
-            "(2 unusable), or name them with --changed and --unchanged"
-        )
-    for codes, advice in known:
-        if values == codes or (50 in codes and {0, 255} < values <= codes):
-            return advice
-    return (
-        f"Class codes {names_text(sorted(values, key=float))}? Name the changed ones: "
-        "--changed VALUES --unchanged rest, or a preset (`cdstats presets`)"
-    )
-
-
-def _tie_text(count: int) -> str:
-    return (
-        f"{count:,} mask{'s' if count > 1 else ''} hold 0, 1 and as many hold 0, 255: "
-        "count them apart, or name the values with --changed 1,255 --unchanged 0"
-    )
-
-
-def _unsettles(
-    codes: Mapping[Value, int], pairs: Mapping[tuple[int, int], int]
-) -> bool:
-    """Whether the codes of a few masks put the meaning of all in doubt.
-
-    Among 0/1/255 masks a 0/255 one may hold only ignored and unchanged pixels; and
-    50, 85 and 170 are codes of data sets whose other masks hold 0 and 255 alone.
-    """
-    held = set(codes)
-    both = {0, 1, 255} <= held
-    return both or (pairs[255, 0] > 0 and held <= GREY_CODES)
-
-
-def _stray_note(readings: list[Reading], odd: Mapping[int, str]) -> str:
-    used = [r for place, r in enumerate(readings) if place not in odd]
-    values = _pool(used, lambda _: True)
+def _stray_note(values: Mapping[Value, int]) -> str:
+    """How many pixels of smeared masks lie between 0 and 255."""
     strays = {v: n for v, n in values.items() if v not in (0, 255)}
     pixels, total = sum(strays.values()), sum(values.values())
     few = len(strays) <= 8
@@ -269,18 +286,8 @@ def _stray_note(readings: list[Reading], odd: Mapping[int, str]) -> str:
     )
 
 
-def _is_discrete(reading: Reading) -> bool:
-    return reading.kind is not Kind.NO_MASK and reading.kind is not Kind.SMEARED
-
-
-def _pool(
-    readings: Sequence[Reading], choose: Callable[[Reading], bool]
-) -> dict[Value, int]:
-    total: dict[Value, int] = {}
-    for reading in readings:
-        if choose(reading):
-            total = add_values(total, reading.values)
-    return total
+def _in_order(values: Mapping[Value, int]) -> dict[Value, int]:
+    return {value: values[value] for value in sorted(values, key=value_order)}
 
 
 def _joined(rule: LabelRule, ignore: LabelRule) -> LabelRule:

@@ -88,11 +88,7 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
         >>> read_encoding(mask, LabelRule()).kind
         <Kind.ZERO_255: '0 and 255'>
     """
-    values = {
-        value: pixels
-        for value, pixels in mask.counts.values.items()
-        if ignore.label_in(mask, value) is not Label.IGNORED
-    }
+    values = _counting(mask, ignore)
     held = mask.nodata in mask.counts.values and ignore.label(mask.nodata or 0) is None
     declared = mask.nodata if held else None
     jpeg = mask.format == "JPEG"
@@ -101,6 +97,17 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
     if kind is Kind.CODES and len(values) > MANY_LEVELS:
         kind, reason = Kind.NO_MASK, image_text(values)
     return Reading(kind, values, reason, declared, jpeg)
+
+
+def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
+    """Pixels of each value that is neither nodata nor ignored by a rule."""
+    if mask.nodata is None and not ignore.ignored:
+        return mask.counts.values
+    return {
+        value: pixels
+        for value, pixels in mask.counts.values.items()
+        if ignore.label_in(mask, value) is not Label.IGNORED
+    }
 
 
 def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:

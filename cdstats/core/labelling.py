@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
-from cdstats.core.detection import Verdict, detect, settle
+from cdstats.core.detection import Findings, Verdict, settle
 from cdstats.core.encodings import follows_peaks, read_encoding
 from cdstats.core.errors import DataError
 from cdstats.core.labels import LabelRule, shares_text
@@ -14,7 +16,7 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from cdstats.core.counts import MaskCounts
     from cdstats.core.rules import RuleChoice
@@ -55,11 +57,6 @@ class CountedMask:
         """Dataset, split and path: the first columns of its row."""
         return self.dataset, self.split, self.path
 
-    @property
-    def label(self) -> str:
-        """The split in words, for messages."""
-        return f"{self.dataset}/{self.split}" if self.split else self.dataset
-
 
 @dataclass
 class Labelled:
@@ -77,24 +74,148 @@ class Decision:
     reason: str = ""
 
 
+@dataclass
+class _PreDisaster:
+    """Masks from before a disaster: how many, and which comes first."""
+
+    count: int = 0
+    first: tuple[int, str] | None = None
+
+    def see(self, place: int, path: str) -> None:
+        """Note a mask that is one."""
+        if "_pre_disaster" in path:
+            self.count += 1
+            self.first = min(self.first or (place, path), (place, path))
+
+
+class DatasetLabels:
+    """The rules of one dataset: given, or found for each split while masks come.
+
+    Every mask is shown once to `see`, in any order; then `row` gives the row of each.
+    No mask is kept. With a rule given, the row of a mask can be had at once.
+
+    Args:
+        dataset: The dataset's name.
+        choice: The rule options.
+    """
+
+    def __init__(self, dataset: str, choice: RuleChoice) -> None:
+        self.dataset = dataset
+        self._choice = choice
+        self._given = Verdict(choice.rule) if choice.rule is not None else None
+        self._findings: dict[str, Findings | None] = {}
+        self._pre: dict[str, _PreDisaster] = {}
+        self._shown: dict[str, Binarisation] = {}
+
+    def see(self, mask: CountedMask, place: int = 0) -> None:
+        """Take a mask into account.
+
+        Args:
+            mask: The mask.
+            place: Its place among the rows, which tells the first of several.
+        """
+        split, counted = mask.split, mask.counted
+        if split not in self._findings:
+            is_open = self._choice.rule is None
+            self._findings[split] = Findings(self._choice.ignore) if is_open else None
+            self._pre[split] = _PreDisaster()
+        self._pre[split].see(place, mask.path)
+        findings = self._findings[split]
+        if findings is not None and counted.mask is not None:
+            findings.add(counted.mask)
+
+    def refused_with(self, split: str, further: int) -> bool:
+        """Whether a split will be refused, whatever so many further masks hold."""
+        findings = self._findings.get(split)
+        return findings is not None and findings.refused_with(further)
+
+    @cached_property
+    def _verdicts(self) -> dict[str, Verdict]:
+        """The decision for each split; a split of one value follows the others."""
+        splits = sorted(self._findings, key=split_order)
+        if self._given is not None:
+            return dict.fromkeys(splits, self._given)
+        found = {
+            split: findings.verdict()
+            for split in splits
+            if (findings := self._findings[split]) is not None
+        }
+        return {
+            split: settle(
+                verdict,
+                [
+                    other.rule
+                    for name, other in found.items()
+                    if name != split and other.rule and other.rule.changed
+                ],
+            )
+            for split, verdict in found.items()
+        }
+
+    def decision(self, split: str, counted: Counted) -> Decision:
+        """The rule of a mask that was seen before, or why it has none."""
+        if counted.mask is None:
+            return Decision(None, counted.reason)
+        verdict = self._given or self._verdicts[split]
+        if verdict.refusal:
+            return Decision(None, f"{REFUSED}{verdict.refusal}")
+        preset = self._choice.preset
+        peaks = preset is not None and preset.two_peaks
+        reason = verdict.contradiction(counted.mask)
+        reason = reason or (_peaks_reason(counted.mask) if peaks else "")
+        return Decision(None, reason) if reason else Decision(verdict.rule)
+
+    def row(self, mask: CountedMask) -> ImageRecord:
+        """The row of a mask that was seen before."""
+        decision = self.decision(mask.split, mask.counted)
+        row = _label(mask, decision)
+        if row.status == "ok" and mask.counted.mask and decision.rule:
+            found = binarisation(mask.counted.mask, decision.rule)
+            self._shown[row.rule] = self._shown.get(row.rule, Binarisation()) + found
+        return row
+
+    @property
+    def messages(self) -> list[Message]:
+        """What to tell about the splits, and about the rows that were given."""
+        told = [one for split in self._verdicts for one in self._told(split)]
+        return told + [
+            Message(Level.NOTE, f"{self.dataset}: {_binarisation_text(found)}")
+            for found in self._shown.values()
+            if found.differs
+        ]
+
+    def _told(self, split: str) -> list[Message]:
+        verdict, where = self._verdicts[split], split_label(self.dataset, split)
+        found = [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
+        if verdict.refusal:
+            text = f"{where}: {verdict.refusal}"
+            found.append(Message(Level.ERROR, text, self._ways(split)))
+        pre = self._pre[split]
+        if pre.first and not self._choice.preset:
+            what = f"building presence, not change ({pre.count:,} such files)"
+            found.append(Message(Level.WARNING, f"{pre.first[1]}: {what}"))
+        return found
+
+    def _ways(self, split: str) -> tuple[str, ...]:
+        """The options that settle a split, for it alone where others are clear."""
+        clear = any(not verdict.refusal for verdict in self._verdicts.values())
+        ways = self._verdicts[split].ways
+        if not clear or not split:
+            return ways
+        return tuple(f"--split {shlex.quote(split)} {way}" for way in ways)
+
+
+def split_label(dataset: str, split: str) -> str:
+    """A split of a dataset in words, for messages."""
+    return f"{dataset}/{split}" if split else dataset
+
+
 def label_dataset(masks: Sequence[CountedMask], choice: RuleChoice) -> Labelled:
     """Turn the masks of one dataset into rows, each split by its own rule."""
     ordered = sorted(masks, key=lambda one: split_order(one.split))
-    decisions, messages = decide(ordered, choice)
-    done = Labelled(messages=messages)
-    shown: dict[str, Binarisation] = {}
-    for one, decision in zip(ordered, decisions, strict=True):
-        row = _label(one, decision)
-        done.images.append(row)
-        if row.status == "ok" and one.counted.mask and decision.rule:
-            found = binarisation(one.counted.mask, decision.rule)
-            shown[row.rule] = shown.get(row.rule, Binarisation()) + found
-    done.messages += [
-        Message(Level.NOTE, f"{masks[0].dataset}: {_binarisation_text(found)}")
-        for found in shown.values()
-        if found.differs
-    ]
-    return done
+    labels = _seen(ordered, choice)
+    images = [labels.row(one) for one in ordered]
+    return Labelled(images, labels.messages)
 
 
 def decide(
@@ -109,74 +230,16 @@ def decide(
     Returns:
         A decision for each mask, and what to tell about the splits.
     """
-    splits: dict[str, list[CountedMask]] = {}
-    for mask in masks:
-        splits.setdefault(mask.split, []).append(mask)
-    verdicts = _verdicts(splits, choice)
-    decisions: dict[int, Decision] = {}
-    messages: list[Message] = []
-    for split, members in splits.items():
-        verdict = verdicts[split]
-        readable = [one for one in members if one.counted.mask is not None]
-        place = {id(one): number for number, one in enumerate(readable)}
-        for one in members:
-            odd = verdict.odd.get(place.get(id(one), -1), "")
-            decisions[id(one)] = _decide(one, verdict, odd, choice)
-        messages += _split_messages(members, verdict, choice)
-    return [decisions[id(one)] for one in masks], messages
+    labels = _seen(masks, choice)
+    decisions = [labels.decision(one.split, one.counted) for one in masks]
+    return decisions, labels.messages
 
 
-def _decide(
-    one: CountedMask, verdict: Verdict, odd: str, choice: RuleChoice
-) -> Decision:
-    if one.counted.mask is None:
-        return Decision(None, one.counted.reason)
-    if verdict.refusal:
-        return Decision(None, f"{REFUSED}{verdict.refusal}")
-    peaks = choice.preset is not None and choice.preset.two_peaks
-    reason = odd or (_peaks_reason(one.counted.mask) if peaks else "")
-    return Decision(None, reason) if reason else Decision(verdict.rule)
-
-
-def _split_messages(
-    masks: Sequence[CountedMask], verdict: Verdict, choice: RuleChoice
-) -> list[Message]:
-    where = masks[0].label
-    found = [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
-    if verdict.refusal:
-        found.append(Message(Level.ERROR, f"{where}: {verdict.refusal}"))
-    pre = [one for one in masks if "_pre_disaster" in one.path]
-    if pre and not choice.preset:
-        text = f"{pre[0].path}: building presence, not change ({len(pre):,} such files)"
-        found.append(Message(Level.WARNING, text))
-    return found
-
-
-def _verdicts(
-    splits: Mapping[str, Sequence[CountedMask]], choice: RuleChoice
-) -> dict[str, Verdict]:
-    """The decision for each split; a split of one value follows the others."""
-    if choice.rule is not None:
-        return dict.fromkeys(splits, Verdict(choice.rule))
-    found = {
-        split: detect(_readable(masks), choice.ignore)
-        for split, masks in splits.items()
-    }
-    return {
-        split: settle(
-            verdict,
-            [
-                other.rule
-                for name, other in found.items()
-                if name != split and other.rule and other.rule.changed
-            ],
-        )
-        for split, verdict in found.items()
-    }
-
-
-def _readable(masks: Sequence[CountedMask]) -> list[MaskCounts]:
-    return [one.counted.mask for one in masks if one.counted.mask is not None]
+def _seen(masks: Sequence[CountedMask], choice: RuleChoice) -> DatasetLabels:
+    labels = DatasetLabels(masks[0].dataset, choice)
+    for place, one in enumerate(masks):
+        labels.see(one, place)
+    return labels
 
 
 def _label(one: CountedMask, decision: Decision) -> ImageRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Protocol
 
@@ -103,13 +104,11 @@ class LabelRule:
 
     def terms(self, label: Label) -> tuple[Term, ...]:
         """The terms that name a label's values."""
-        return {
-            Label.CHANGED: self.changed,
-            Label.UNCHANGED: self.unchanged,
-            Label.IGNORED: self.ignored,
-        }[label]
+        if label is Label.CHANGED:
+            return self.changed
+        return self.unchanged if label is Label.UNCHANGED else self.ignored
 
-    @property
+    @cached_property
     def edges(self) -> tuple[float, ...]:
         """The finite numbers that the rule names, in rising order."""
         ranges = [
@@ -118,7 +117,7 @@ class LabelRule:
         numbers = {end for r in ranges for end in (r.low, r.high)}
         return tuple(sorted(n for n in numbers if not math.isinf(n)))
 
-    @property
+    @cached_property
     def names_colours(self) -> bool:
         """Whether a term is a colour."""
         return any(
@@ -127,7 +126,7 @@ class LabelRule:
             for term in self.terms(label)
         )
 
-    @property
+    @cached_property
     def has_thresholds(self) -> bool:
         """Whether a term names more than one number."""
         return any(
@@ -231,6 +230,10 @@ class LabelRule:
         return LabelRule(self.changed, self.unchanged, self.ignored, origin)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         parts = []
         if len(self.changed) == 1 and complement(self.changed[0]) == self.unchanged:
             parts.append(str(self.changed[0]))

@@ -21,10 +21,12 @@ class Message:
     Attributes:
         level: How much it matters.
         text: What to say; starts with the file or dataset that it is about.
+        ways: Options of the command line, any of which settles what is told.
     """
 
     level: Level
     text: str
+    ways: tuple[str, ...] = ()
 
 
 def counted(number: int, noun: str) -> str:

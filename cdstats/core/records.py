@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
 
@@ -141,6 +142,76 @@ class SummaryRecord:
     height: int | None
 
 
+class Tally:
+    """Image rows added up to the row of a split or dataset; keeps no row.
+
+    Each counted image takes the 8 bytes of its change fraction, for the median.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.failed = 0
+        self.changed = 0
+        self.unchanged = 0
+        self.ignored = 0
+        self._fractions = array("d")
+        self._rules: set[str] = set()
+        self._widths: set[int] = set()
+        self._heights: set[int] = set()
+
+    def add(self, row: ImageRecord) -> None:
+        """Take a row into account.
+
+        Raises:
+            ValueError: If a row that is ``ok`` lacks a count.
+        """
+        if row.status != "ok":
+            self.failed += 1
+            return
+        if (
+            row.changed is None
+            or row.unchanged is None
+            or row.ignored is None
+            or row.width is None
+            or row.height is None
+        ):
+            raise ValueError(f"{row.path}: is ok and lacks a count")
+        self.images += 1
+        self.changed += row.changed
+        self.unchanged += row.unchanged
+        self.ignored += row.ignored
+        if row.change_fraction is not None:
+            self._fractions.append(row.change_fraction)
+        self._rules.add(row.rule)
+        _keep_two(self._widths, row.width)
+        _keep_two(self._heights, row.height)
+
+    def record(self, dataset: str, split: str) -> SummaryRecord:
+        """The row of the split or dataset."""
+        changed, unchanged = self.changed, self.unchanged
+        return SummaryRecord(
+            dataset=dataset,
+            split=split,
+            images=self.images,
+            failed=self.failed,
+            without_change=sum(fraction == 0 for fraction in self._fractions),
+            pixels=changed + unchanged + self.ignored,
+            changed=changed,
+            unchanged=unchanged,
+            ignored=self.ignored,
+            change_ratio=imbalance.change_ratio(changed, unchanged),
+            change_fraction=imbalance.change_fraction(changed, unchanged),
+            imbalance_ratio=imbalance.imbalance_ratio(changed, unchanged),
+            beta=imbalance.beta(changed, unchanged),
+            pos_weight=imbalance.pos_weight(changed, unchanged),
+            mean_image_change_fraction=_mean(self._fractions),
+            median_image_change_fraction=_median(self._fractions),
+            rule=_common(self._rules, MIXED) or "",
+            width=_common(self._widths, None),
+            height=_common(self._heights, None),
+        )
+
+
 def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> SummaryRecord:
     """Add up image rows to the row of a split or dataset.
 
@@ -151,49 +222,46 @@ def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> Summar
         >>> summarise("CDD", "all", []).change_ratio is None
         True
     """
-    rows = list(images)
-    ok = [row for row in rows if row.status == "ok"]
-    pixels, changed, unchanged, ignored = (
-        sum(getattr(row, name) for row in ok)
-        for name in ("pixels", "changed", "unchanged", "ignored")
-    )
-    fractions = [row.change_fraction for row in ok if row.change_fraction is not None]
-    return SummaryRecord(
-        dataset=dataset,
-        split=split,
-        images=len(ok),
-        failed=len(rows) - len(ok),
-        without_change=sum(fraction == 0 for fraction in fractions),
-        pixels=pixels,
-        changed=changed,
-        unchanged=unchanged,
-        ignored=ignored,
-        change_ratio=imbalance.change_ratio(changed, unchanged),
-        change_fraction=imbalance.change_fraction(changed, unchanged),
-        imbalance_ratio=imbalance.imbalance_ratio(changed, unchanged),
-        beta=imbalance.beta(changed, unchanged),
-        pos_weight=imbalance.pos_weight(changed, unchanged),
-        mean_image_change_fraction=_mean(fractions),
-        median_image_change_fraction=_median(fractions),
-        rule=_common([row.rule for row in ok], MIXED) or "",
-        width=_common([row.width for row in ok], None),
-        height=_common([row.height for row in ok], None),
-    )
+    tally = Tally()
+    for row in images:
+        tally.add(row)
+    return tally.record(dataset, split)
+
+
+class Summaries:
+    """The rows of datasets and splits, from image rows in any order."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, dict[str | None, Tally]] = {}
+
+    def add(self, row: ImageRecord) -> None:
+        """Take an image row into account."""
+        tallies = self._tallies.setdefault(row.dataset, {})
+        # A split may itself be called "all"; the key of the whole is no name.
+        for split in {None, row.split or None}:
+            tallies.setdefault(split, Tally()).add(row)
+
+    def records(self, datasets: Sequence[str]) -> tuple[SummaryRecord, ...]:
+        """The rows of every dataset, each followed by the rows of its named splits."""
+        rows: list[SummaryRecord] = []
+        for dataset in datasets:
+            tallies = self._tallies.get(dataset, {})
+            rows.append(tallies.get(None, Tally()).record(dataset, ALL))
+            rows.extend(
+                tallies[split].record(dataset, split)
+                for split in sorted(filter(None, tallies), key=split_order)
+            )
+        return tuple(rows)
 
 
 def summaries(
-    datasets: Sequence[str], images: Sequence[ImageRecord]
+    datasets: Sequence[str], images: Iterable[ImageRecord]
 ) -> tuple[SummaryRecord, ...]:
     """The rows of every dataset, each followed by the rows of its named splits."""
-    rows: list[SummaryRecord] = []
-    for dataset in datasets:
-        own = [row for row in images if row.dataset == dataset]
-        rows.append(summarise(dataset, ALL, own))
-        rows.extend(
-            summarise(dataset, split, (row for row in own if row.split == split))
-            for split in sorted({row.split for row in own} - {""}, key=split_order)
-        )
-    return tuple(rows)
+    found = Summaries()
+    for row in images:
+        found.add(row)
+    return found.records(datasets)
 
 
 def split_order(split: str) -> tuple[int, str]:
@@ -212,20 +280,26 @@ def columns(record: type[Record]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(record))
 
 
-def _mean(numbers: list[float]) -> float | None:
+def _mean(numbers: array[float]) -> float | None:
     """The mean; ``fsum`` makes it independent of the order."""
     return math.fsum(numbers) / len(numbers) if numbers else None
 
 
-def _median(numbers: list[float]) -> float | None:
+def _median(numbers: array[float]) -> float | None:
     """The median; its module is loaded when it is needed, not for every help text."""
     import statistics
 
     return statistics.median(numbers) if numbers else None
 
 
-def _common(values: list[T], otherwise: T | None) -> T | None:
+def _keep_two(values: set[int], value: int) -> None:
+    """Add a value; whether values differ is told by two of them."""
+    if len(values) < 2:
+        values.add(value)
+
+
+def _common(values: set[T], otherwise: T | None) -> T | None:
     """The value that all share, ``otherwise`` when they differ, None for no value."""
     if not values:
         return None
-    return values[0] if len(set(values)) == 1 else otherwise
+    return next(iter(values)) if len(values) == 1 else otherwise

@@ -80,7 +80,7 @@ def count_file(
     images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
         return [images]
-    return [_count_image(image, edges, task.rows) for image in images]
+    return [count_image(image, edges, task.rows) for image in images]
 
 
 def count_or_divide(
@@ -102,7 +102,7 @@ def count_or_divide(
         parts = [replace(task, rows=rows) for rows in part_rows(images[0])]
         if parts:
             return Divided(parts, partial(join_parts, edges=edges))
-    return [_count_image(image, edges, task.rows) for image in images]
+    return [count_image(image, edges, task.rows) for image in images]
 
 
 def part_rows(image: OpenImage) -> list[tuple[int, int]]:
@@ -158,9 +158,10 @@ def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Co
         return Counted("", None, str(error))
 
 
-def _count_image(
-    image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None
+def count_image(
+    image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None = None
 ) -> Counted:
+    """Count an opened mask, or some of its rows; what fails becomes a reason."""
     size = (image.width, image.height)
     edges = _edges(edges, image.nodata)
     try:
@@ -206,7 +207,7 @@ def _bounded(counts: ValueCounts, edges: Edges | None) -> ValueCounts:
     if edges is None or any(str(value).startswith("#") for value in counts.values):
         raise DataError(TOO_MANY)
     folded = fold_values(counts.values, edges)
-    return ValueCounts(folded, counts.masked, counts.half_transparent)
+    return ValueCounts(folded, counts.masked, counts.half_transparent, folded=True)
 
 
 def count_block(block: Block, edges: Edges | None = None) -> ValueCounts:
@@ -216,22 +217,18 @@ def count_block(block: Block, edges: Edges | None = None) -> ValueCounts:
         DataError: If it holds more values than a mask can and no rule was given.
     """
     if block.hidden is None:
-        return ValueCounts(_count(block.values, block.is_colour, edges))
+        return _count(block.values, block.is_colour, edges)
     half = block.half if block.half is not None else np.zeros_like(block.hidden)
     values = block.values[~(block.hidden | half)]
-    return ValueCounts(
-        _count(values, block.is_colour, edges),
-        int(np.count_nonzero(block.hidden)),
-        int(np.count_nonzero(half)),
-    )
+    hidden = int(np.count_nonzero(block.hidden))
+    apart = ValueCounts({}, hidden, int(np.count_nonzero(half)))
+    return apart + _count(values, block.is_colour, edges)
 
 
-def _count(
-    values: NDArray[Any], is_colour: bool, edges: Edges | None
-) -> dict[Value, int]:
+def _count(values: NDArray[Any], is_colour: bool, edges: Edges | None) -> ValueCounts:
     try:
-        return count_colours(values) if is_colour else count_values(values)
+        return ValueCounts(count_colours(values) if is_colour else count_values(values))
     except TooManyValuesError:
         if edges is None or is_colour:
             raise DataError(TOO_MANY) from None
-        return count_cells(values, edges)
+        return ValueCounts(count_cells(values, edges), folded=True)

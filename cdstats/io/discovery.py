@@ -8,15 +8,15 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.folders import mask_names, walk
-from cdstats.io.found import FoundFile, FoundSet
+from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.naming import (
     dataset_name,
-    natural_key,
     naturally,
     says_split_or_masks,
     split_above,
@@ -28,7 +28,7 @@ from cdstats.io.signatures import EXPECTED, EXTENSIONS
 from cdstats.io.split_lists import split_by_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cdstats.core.presets import Preset
 
@@ -58,7 +58,7 @@ class _Found:
     name: str = ""
     home: str = ""
     roots: list[Path] = field(default_factory=list)
-    files: list[FoundFile] = field(default_factory=list)
+    files: FoundFiles = field(default_factory=FoundFiles)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -136,7 +136,7 @@ def split_name(text: str) -> tuple[str, str]:
 
 def _merge(into: _Found, found: _Found) -> None:
     into.roots += found.roots
-    into.files += found.files
+    into.files.extend(found.files)
     into.notes += found.notes
     into.problems += found.problems
 
@@ -162,7 +162,7 @@ def _look(text: str, search: _Search) -> _Found:
     if path.is_dir():
         return _folder(path, search)
     if os.path.lexists(text):
-        return _Found(roots=[_parent(path)], files=[_file(path)])
+        return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
     if _URL.match(text):
         raise UsageError(
             f"{text}: addresses are not read; copy the masks to a disk first"
@@ -173,7 +173,8 @@ def _look(text: str, search: _Search) -> _Found:
         return _glob(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
-        return _Found(roots=[_parent(Path(file))], files=[_file(Path(file), member)])
+        files = FoundFiles([_file(Path(file), member)])
+        return _Found(roots=[_parent(Path(file))], files=files)
     raise DataError(f"{text}: no such file or folder")
 
 
@@ -190,15 +191,19 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def _below(root: Path, names: Sequence[str]) -> list[FoundFile]:
+def _below(root: Path, names: Iterable[str]) -> FoundFiles:
     """The files of a folder, with the splits that folder names tell."""
     above = split_above(Path(_absolute(root)).parts)
-    return [
-        FoundFile(
-            str(root / name), name, split_in(PurePosixPath(name).parts[:-1]) or above
-        )
+    prefix = str(root / "_")[:-1]
+
+    @cache
+    def split_of(folder: str) -> str:
+        return split_in(PurePosixPath(folder).parts) or above
+
+    return FoundFiles(
+        FoundFile(f"{prefix}{name}", name, split_of(name.rpartition("/")[0]))
         for name in names
-    ]
+    )
 
 
 def _folder(path: Path, search: _Search) -> _Found:
@@ -278,7 +283,7 @@ def _add_folders(
     note = ""
     if search.masks and names:
         names, note = mask_names(root, names)
-    found.files += _below(root, names)
+    found.files.extend(_below(root, names))
     found.notes += [text for text in (left_out, note) if text]
 
 
@@ -322,7 +327,7 @@ def _listed(name: str, root: Path, text: str) -> _Found:
     if not lines:
         raise DataError(f"{name}: the list names no file")
     above = Path(_absolute(root))
-    files = []
+    files = FoundFiles()
     for line in lines:
         path = root / line
         file, hash_, member = line.rpartition("#")
@@ -340,32 +345,30 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:
-        files = _paired(files)
+        files = paired(files)
         if not files:
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    if not any(file.split for file in files):
+    if not any(files.splits):
         files, listed = split_by_lists(files)
         notes += listed
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    unique = {(_absolute(Path(file.path)), file.member): file for file in files}
-    ordered = sorted(unique.values(), key=lambda f: (natural_key(f.name), f.member))
-    return FoundSet(name, tuple(ordered), tuple(notes), tuple(problems))
+    return FoundSet(name, files.unique().ordered(), tuple(notes), tuple(problems))
 
 
 def _common(roots: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([_absolute(root) for root in roots]))
 
 
-def _relative(found: _Found) -> list[FoundFile]:
+def _relative(found: _Found) -> FoundFiles:
     """Files with names relative to what all paths of the dataset share."""
     if len(found.roots) < 2 and all(file.name for file in found.files):
         return found.files
     base = _common(found.roots)
-    return [_named_below(file, base) for file in found.files]
+    return FoundFiles(_named_below(file, base) for file in found.files)
 
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
@@ -376,23 +379,11 @@ def _named_below(file: FoundFile, base: Path) -> FoundFile:
     return replace(file, name=f"{path.as_posix()}{member}", split=split)
 
 
-def _paired(files: Sequence[FoundFile]) -> list[FoundFile]:
-    """``change`` files with the ``unchanged`` file beside them."""
-    pairs = []
-    for file in files:
-        path = Path(file.path)
-        partner = path.with_name(f"unchanged{path.suffix}")
-        if path.stem == "change" and partner.exists():
-            name = f"{file.name} + {partner.name}"
-            pairs.append(replace(file, name=name, partner=str(partner)))
-    return pairs
-
-
 def _of_split(
-    files: Sequence[FoundFile], split: str, dataset: str, problems: list[str]
-) -> list[FoundFile]:
-    kept = [file for file in files if file.split == split]
+    files: FoundFiles, split: str, dataset: str, problems: list[str]
+) -> FoundFiles:
+    kept = files.placed(n for n, file in enumerate(files) if file.split == split)
     if not kept:
-        held = ", ".join(sorted({file.split for file in files} - {""})) or "no split"
+        held = ", ".join(sorted({*files.splits} - {""})) or "no split"
         problems.append(f"{dataset}: has no split {split!r}; it holds {held}")
     return kept

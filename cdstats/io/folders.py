@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @dataclass
@@ -40,18 +41,21 @@ def walk(folder: Path, extensions: frozenset[str]) -> Walk:
     waiting: list[tuple[Path, str]] = [(folder, "")]
     while waiting:
         place, prefix = waiting.pop()
-        entries = _entries(place, found, seen)
-        for entry in entries:
+        for entry in _entries(place, found, seen):
             name = f"{prefix}{entry.name}"
             if _is_folder(entry):
                 waiting.append((Path(entry.path), f"{name}/"))
-            elif Path(entry.name).suffix.lower() in extensions:
+            elif _suffix(entry.name) in extensions:
                 found.names.append(name)
             else:
-                found.others.add(Path(entry.name).suffix.lower())
+                found.others.add(_suffix(entry.name))
         # Real folders first: a link to one of them is then the one left out.
         waiting.sort(key=lambda item: (not item[0].is_symlink(), item[1]))
     return found
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a million names
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -64,19 +68,19 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _entries(
     place: Path, found: Walk, seen: set[tuple[int, int]]
-) -> list[os.DirEntry[str]]:
+) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, one by one; nothing of one that was seen before."""
     try:
         status = place.stat()
         key = (status.st_dev, status.st_ino)
         if key in seen:
-            return []
+            return
         seen.add(key)
         with os.scandir(place) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            yield from (entry for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         found.problems.append(f"{place}: the folder cannot be read: {reason}")
-        return []
 
 
 def mask_names(folder: Path, names: Iterable[str]) -> tuple[list[str], str]:
@@ -109,13 +113,20 @@ def mask_names(folder: Path, names: Iterable[str]) -> tuple[list[str], str]:
 
 
 def _folders(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name).parts[:-1]
+    return _parts(name.rpartition("/")[0])
+
+
+@lru_cache(maxsize=1024)
+def _parts(folder: str) -> tuple[str, ...]:
+    return PurePosixPath(folder).parts
 
 
 def _top_folders(
     names: list[str], kept: list[str], choose: Callable[[str], bool]
 ) -> list[str]:
     """The folders of the names that were not kept, by their last part."""
+    if len(kept) == len(names):
+        return []
     held = set(kept)
     left = {n for n in names if n not in held}
     folders = {f for n in left for f in _folders(n)[-1:] if choose(f)}
@@ -135,9 +146,8 @@ def _refuse_doubles(folder: Path, names: list[str]) -> None:
             f"{folder}: label1 and label2 are two labels of the same images; read "
             f"one, for example '{folder}/{{split}}/label1/{{}}.png'"
         )
-    lower = [name.lower() for name in names]
-    if any(n.endswith("cm/cm.png") for n in lower) and any(
-        n.endswith("-cm.tif") for n in lower
+    if any(name.lower().endswith("cm/cm.png") for name in names) and any(
+        name.lower().endswith("-cm.tif") for name in names
     ):
         raise DataError(
             f"{folder}: holds each mask twice, as cm.png (0/255) and as *-cm.tif "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
+from cdstats.io.found import FoundFiles
 from cdstats.io.naming import is_image_folder, is_mask_folder
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from cdstats.io.found import FoundFile
 
@@ -42,8 +44,8 @@ class _Listed:
 
 
 def split_by_lists(
-    files: Sequence[FoundFile],
-) -> tuple[list[FoundFile], list[str]]:
+    files: FoundFiles,
+) -> tuple[FoundFiles, list[str]]:
     """Give files without a split the one of the list that names them.
 
     A list may have several columns; a mask belongs to it when a column names the mask
@@ -56,18 +58,49 @@ def split_by_lists(
         The masks with their splits, and notes: which lists were used, names without a
         mask, and masks in two lists.
     """
-    folders = {file: _mask_folder(PurePath(file.path)) for file in files}
-    listed = {folder: _read_lists(folder) for folder in sorted(set(folders.values()))}
+    listed = {folder: _read_lists(folder) for folder in sorted(_mask_folders(files))}
     if not any(one.lists for one in listed.values()):
-        return list(files), []
-    splits = {
-        file: listed[folder].find(_name_in(folder, file))
-        for file, folder in folders.items()
-    }
-    placed = [replace(f, split=(splits[f] or [UNLISTED])[0]) for f in files]
-    held = {name for f, folder in folders.items() for name in _names(folder, f)}
+        return files, []
+    placed = FoundFiles()
+    held: set[str] = set()
+    doubled = _Doubled()
+    for file in files:
+        folder = _mask_folder(PurePath(file.path))
+        splits = listed[folder].find(_name_in(folder, file))
+        placed.append(replace(file, split=(splits or [UNLISTED])[0]))
+        held.update(_names(folder, file))
+        doubled.see(file, splits)
     lists = [entry for one in listed.values() for entry in one.lists]
-    return placed, [_used_text(lists), *_missing(lists, held), *_twice(splits)]
+    return placed, [_used_text(lists), *_missing(lists, held), *doubled.notes]
+
+
+@dataclass
+class _Doubled:
+    """Masks that are in more than one list: how many, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+
+    def see(self, file: FoundFile, splits: Sequence[str]) -> None:
+        """Note a mask that has several splits."""
+        if len(set(splits)) > 1:
+            self.count += 1
+            self.first = self.first or f"{file.name} in {' and '.join(splits)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell about them."""
+        if not self.count:
+            return []
+        return [
+            f"{self.count:,} masks are in more than one list, first {self.first}; each "
+            "is counted in the first of its lists"
+        ]
+
+
+def _mask_folders(files: Iterable[FoundFile]) -> set[PurePath]:
+    above = {os.path.dirname(file.path) for file in files}  # noqa: PTH120 - many
+    return {_mask_folder(PurePath(folder, "_")) for folder in above}
 
 
 def _mask_folder(path: PurePath) -> PurePath:
@@ -134,14 +167,4 @@ def _missing(lists: Sequence[_SplitList], held: set[str]) -> list[str]:
         f"{count:,} names of list/{entry.path.name} have no mask"
         for entry in lists
         if (count := sum(not (line & held) for line in entry.lines))
-    ]
-
-
-def _twice(splits: Mapping[FoundFile, Sequence[str]]) -> list[str]:
-    doubled = [file for file, found in splits.items() if len(set(found)) > 1]
-    if not doubled:
-        return []
-    return [
-        f"{len(doubled):,} masks are in more than one list, first {doubled[0].name} in "
-        f"{' and '.join(splits[doubled[0]])}; each is counted in the first of its lists"
     ]

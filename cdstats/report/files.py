@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def write_whole(path: Path, text: str) -> None:
+
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """Write a text file so that an interrupted run leaves the old one or the new one.
+
+    Args:
+        path: The file.
+        text: What to write, whole or in parts.
 
     Raises:
         DataError: If the folder does not take it.
@@ -26,7 +34,7 @@ def write_whole(path: Path, text: str) -> None:
         with os.fdopen(
             handle, "w", encoding="utf-8", errors="surrogateescape", newline=""
         ) as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())

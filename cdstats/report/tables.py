@@ -14,7 +14,7 @@ from cdstats.core.cells import to_cell
 from cdstats.report.columns import cell, column_value, heading, is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cdstats.core.records import Record
 
@@ -40,10 +40,16 @@ class Format(Enum):
     LATEX = "latex"
 
 
-def to_csv(records: Sequence[Record], columns: Sequence[str]) -> str:
+def to_csv(records: Iterable[Record], columns: Sequence[str]) -> str:
     """Records as CSV in full precision; undefined values are empty."""
-    rows = ([_plain(value) for value in row] for row in _rows(records, columns))
-    return "".join(map(_csv_line, [columns, *rows]))
+    return "".join(csv_lines(records, columns))
+
+
+def csv_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str]:
+    """The text of `to_csv` line by line: the columns, then each record."""
+    yield _csv_line(columns)
+    for record in records:
+        yield _csv_line([_plain(column_value(record, name)) for name in columns])
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
@@ -55,9 +61,27 @@ def _csv_line(cells: Sequence[Any]) -> str:
 
 def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
     """Lists of records as one JSON object in full precision; undefined is ``null``."""
-    return json_text(
-        {name: [asdict(record) for record in rows] for name, rows in lists.items()}
-    )
+    return "".join(json_parts(lists))
+
+
+def json_parts(lists: Mapping[str, Iterable[Record]]) -> Iterator[str]:
+    """The text of `to_json` record by record.
+
+    Example:
+        >>> "".join(json_parts({"rows": []})) == json_text({"rows": []})
+        True
+    """
+    yield "{"
+    for place, (name, records) in enumerate(lists.items()):
+        yield f"{',' if place else ''}\n {json.dumps(name)}: ["
+        first = True
+        for record in records:
+            text = json.dumps(asdict(record), indent=1, allow_nan=False)
+            # No text holds a line break in JSON, so that each one is layout.
+            yield ("" if first else ",") + "\n  " + text.replace("\n", "\n  ")
+            first = False
+        yield "]" if first else "\n ]"
+    yield "\n}\n" if lists else "}\n"
 
 
 def json_text(data: Mapping[str, Any]) -> str:
@@ -65,10 +89,16 @@ def json_text(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def to_jsonl(records: Sequence[Record], columns: Sequence[str]) -> str:
+def to_jsonl(records: Iterable[Record], columns: Sequence[str]) -> str:
     """Records as JSON, one on each line."""
-    rows = (dict(zip(columns, row, strict=True)) for row in _rows(records, columns))
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    return "".join(jsonl_lines(records, columns))
+
+
+def jsonl_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str]:
+    """The text of `to_jsonl` line by line."""
+    for record in records:
+        row = {name: column_value(record, name) for name in columns}
+        yield json.dumps(row, allow_nan=False) + "\n"
 
 
 def to_markdown(

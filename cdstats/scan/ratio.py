@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted, CountedMask, label_dataset
 from cdstats.core.messages import Level, Message
-from cdstats.core.records import ImageRecord, SummaryRecord, summaries
-from cdstats.core.rules import RuleChoice, choose_rule
-from cdstats.engine.choice import open_engine
-from cdstats.io.counting import Task, count_or_divide
+from cdstats.core.records import ALL, ImageRecord, SummaryRecord
+from cdstats.core.rules import choose_rule
+from cdstats.engine.choice import EngineName, open_engine
 from cdstats.io.discovery import find_masks
 from cdstats.io.limits import MAX_PIXELS
+from cdstats.scan.cache import Cache
+from cdstats.scan.rows import StoredImages
+from cdstats.scan.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,20 +33,51 @@ class RatioResult:
     Attributes:
         datasets: A row for each dataset (``split`` is ``"all"``), each followed by the
             rows of its splits.
-        images: A row for each mask, failed ones included.
+        images: A row for each mask, failed ones included. They lie on disk until the
+            result is dropped.
         messages: Notes, warnings and errors, in the order of the datasets.
         unread: Inputs that could not be read at all, such as a missing path.
+        counts: The counts themselves, where a split was refused and no cache has them.
     """
 
     datasets: tuple[SummaryRecord, ...]
-    images: tuple[ImageRecord, ...]
+    images: Sequence[ImageRecord]
     messages: tuple[Message, ...] = ()
     unread: int = 0
+    counts: Cache | None = field(default=None, repr=False, compare=False)
 
     @property
     def failed(self) -> int:
         """Masks that could not be counted."""
-        return sum(row.status == "failed" for row in self.images)
+        failed = {row.dataset: row.failed for row in self.datasets if row.split == ALL}
+        return sum(failed.values())
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted.
+
+        Args:
+            leave_out: How the reason of a row begins that is left out.
+        """
+        if isinstance(self.images, StoredImages):
+            return self.images.failed(leave_out)
+        return (
+            row
+            for row in self.images
+            if row.status == "failed"
+            and not (leave_out and row.reason.startswith(leave_out))
+        )
+
+    def sorted_images(self, column: str) -> Iterator[ImageRecord]:
+        """The rows of masks by a column, the highest first, those without it last.
+
+        Args:
+            column: ``"change_ratio"`` or ``"changed"``.
+        """
+        if isinstance(self.images, StoredImages):
+            return self.images.by_most(column)
+        there = [row for row in self.images if getattr(row, column) is not None]
+        rest = [row for row in self.images if getattr(row, column) is None]
+        return iter(sorted(there, key=lambda row: -getattr(row, column)) + rest)
 
     def frame(self) -> pd.DataFrame:
         """The rows of datasets and splits as a data frame."""
@@ -75,7 +106,10 @@ def ratio(
     scheduler: str | None = None,
     max_pixels: int = MAX_PIXELS,
     strict: bool = False,
+    cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int, int], None] | None = None,
+    announce: Callable[[Message], None] | None = None,
+    each: Callable[[ImageRecord], None] | None = None,
 ) -> RatioResult:
     """Count the changed and unchanged pixels of every mask.
 
@@ -97,16 +131,24 @@ def ratio(
         scheduler: Address of the cluster's scheduler.
         max_pixels: Pixels that a mask may declare; a larger one is refused.
         strict: Raise at the first mask that cannot be counted.
+        cache: A file that keeps the counts of every file that is finished. A run that
+            finds it reads only what is new or changed, by any rule; made when it is
+            not there.
         progress: Called with files done, files in all and pixels counted so far.
+        announce: Called with what can be told before all is counted: that a split is
+            certain to be refused.
+        each: Called with every image row in order: with a rule, as soon as it and all
+            before it are counted, otherwise when the rule is found.
 
     Returns:
         Records of datasets, splits and images; a mask that cannot be counted is a
         record with ``status`` ``"failed"`` and its reason.
 
     Raises:
-        UsageError: If a rule, preset or pattern is not understood, or a cluster does
-            not answer.
-        DataError: If ``strict`` and a mask cannot be counted.
+        UsageError: If a rule, preset or pattern is not understood, the cache is another
+            file, or a cluster does not answer.
+        DataError: If ``strict`` and a mask cannot be counted, or the cache cannot be
+            used.
 
     Example:
         >>> result = ratio("sample_masks/BCDD")
@@ -116,90 +158,38 @@ def ratio(
     """
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [paths] if not isinstance(paths, (list, tuple)) else paths
-    with open_engine(engine, scheduler, jobs) as run:
+    band = band or (choice.preset.band if choice.preset else None)
+    with open_engine(engine, scheduler, jobs) as run, ExitStack() as stack:
+        counts = None
+        if cache is not None or choice.rule is None:
+            counts = Cache(Path(cache) if cache else None, band, choice.edges)
+            stack.callback(counts.close)
         found = find_masks(
             [str(text) for text in texts], split=split, preset=choice.preset
         )
-        band = band or (choice.preset.band if choice.preset else None)
-        name = str if engine == "local" else _anywhere
-        tasks = [
-            Task(name(file.path), file.member, name(file.partner))
-            for dataset in found
-            for file in dataset.files
-        ]
-        function = partial(
-            count_or_divide, band=band, edges=choice.edges, max_pixels=max_pixels
+        stream = Stream(
+            found, choice, counts, strict=strict, announce=announce, each=each
         )
-        outcomes = run(function, tasks, lost=_lost)
-        counted = _count(found, outcomes, strict, progress)
-    return _gather(found, counted, choice, strict)
-
-
-def _count(
-    found: Sequence[FoundSet],
-    outcomes: Iterator[tuple[int, list[Counted]]],
-    strict: bool,
-    progress: Callable[[int, int, int], None] | None,
-) -> list[list[list[Counted]]]:
-    """What became of each file of each dataset."""
-    files = [file for dataset in found for file in dataset.files]
-    results: list[list[Counted]] = [[] for _ in files]
-    pixels = 0
-    for done, (place, counted) in enumerate(outcomes, start=1):
-        results[place] = counted
-        failed = next((one for one in counted if one.mask is None), None)
-        if strict and failed:
-            raise DataError(f"{files[place].path}{failed.member}: {failed.reason}")
-        pixels += sum(c.mask.width * c.mask.height for c in counted if c.mask)
-        if progress:
-            progress(done, len(files), pixels)
-    ordered = iter(results)
-    return [[next(ordered) for _ in dataset.files] for dataset in found]
-
-
-def _anywhere(path: str) -> str:
-    """A path that means the same to a worker with another working folder."""
-    return os.path.abspath(path) if path and "://" not in path else path  # noqa: PTH100
-
-
-def _lost(_: Task) -> list[Counted]:
-    return [Counted("", None, "the process that read it died (out of memory?)")]
-
-
-def _gather(
-    found: Sequence[FoundSet],
-    counted: Sequence[Sequence[Sequence[Counted]]],
-    choice: RuleChoice,
-    strict: bool,
-) -> RatioResult:
-    images: list[ImageRecord] = []
-    messages: list[Message] = []
-    names: list[str] = []
-    for dataset, results in zip(found, counted, strict=True):
-        messages += [Message(Level.ERROR, text) for text in dataset.problems]
-        messages += [
-            Message(Level.NOTE, f"{dataset.name}: {text}") for text in dataset.notes
-        ]
-        if not dataset.files:
-            continue
-        masks = [
-            CountedMask(
-                dataset.name, file.split, _row_name(file.name, file.member, one), one
-            )
-            for file, ones in zip(dataset.files, results, strict=True)
-            for one in ones
-        ]
-        labelled = label_dataset(masks, choice)
-        images += labelled.images
-        messages += labelled.messages
-        names.append(dataset.name)
-    first = next((row for row in images if row.status == "failed"), None)
-    if strict and first:
-        raise DataError(f"{first.path}: {first.reason}")
+        is_local = engine == EngineName.LOCAL.value
+        stream.count(
+            choice, band, run, progress, anywhere=not is_local, max_pixels=max_pixels
+        )
+        messages = tuple(_messages(found, stream))
+        if counts and counts.is_temporary and any(one.ways for one in messages):
+            stack.pop_all()
+        else:
+            counts = None
+    names = [dataset.name for dataset in found if dataset.files]
     unread = sum(len(dataset.problems) for dataset in found)
-    return RatioResult(summaries(names, images), tuple(images), tuple(messages), unread)
+    rows = stream.summaries.records(names)
+    return RatioResult(rows, stream.images, messages, unread, counts)
 
 
-def _row_name(name: str, member: str, counted: Counted) -> str:
-    """The path of a row: an image of a stack carries its number."""
-    return name if member.isdigit() else f"{name}{counted.member}"
+def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
+    """What to tell, dataset by dataset: how it was found, then how it was read."""
+    for number, dataset in enumerate(found):
+        for text in dataset.problems:
+            yield Message(Level.ERROR, text)
+        for text in dataset.notes:
+            yield Message(Level.NOTE, f"{dataset.name}: {text}")
+        yield from stream.messages(number)

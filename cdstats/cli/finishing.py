@@ -1,0 +1,82 @@
+"""How to finish a run whose encoding was refused, without reading a mask again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import Level, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.scan.ratio import RatioResult
+
+
+def with_commands(
+    result: RatioResult, cache: Path | None, arguments: Sequence[str]
+) -> list[Message]:
+    """The messages of a run; where a split was refused, with what finishes it.
+
+    Without a cache the counts are kept in a file of the system's temporary folder.
+
+    Args:
+        result: The run.
+        cache: The cache of the run, if it had one.
+        arguments: The arguments of the program, the name of the command first.
+    """
+    options: tuple[str, ...] = ()
+    if cache is None and result.counts is not None:
+        try:
+            cache = _kept(result)
+        except DataError as error:
+            text = f"the counts cannot be kept for another rule: {error}"
+            return [*result.messages, Message(Level.WARNING, text)]
+        options = ("--cache", str(cache))
+    return [
+        replace(
+            one, text=f"{one.text}\n{_ways_text(one.ways, cache, options, arguments)}"
+        )
+        if one.ways and cache
+        else one
+        for one in result.messages
+    ]
+
+
+def _kept(result: RatioResult) -> Path:
+    """A file that holds the counts of a run.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix="cdstats-", suffix=".sqlite")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{tempfile.gettempdir()}: {reason}") from None
+    os.close(handle)
+    kept = Path(name)
+    try:
+        if result.counts is not None:
+            result.counts.copy_to(kept)
+    except DataError:
+        kept.unlink(missing_ok=True)
+        raise
+    return kept
+
+
+def _ways_text(
+    ways: Sequence[str], cache: Path, options: Sequence[str], arguments: Sequence[str]
+) -> str:
+    command, *rest = arguments
+    told = "this finishes" if len(ways) == 1 else "each of these finishes"
+    lines = [f"  the counts are kept in {cache}; {told} without reading a mask again:"]
+    for way in ways:
+        start = shlex.join(["cdstats", command, *options])
+        lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
+    return "\n".join(lines)

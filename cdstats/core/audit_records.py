@@ -1,0 +1,237 @@
+"""The records of `cdstats audit`; the order of their fields is the order of columns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core import imbalance
+from cdstats.core.messages import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdstats.core.counts import Value
+    from cdstats.core.records import ImageRecord
+
+BIN_EDGES: Final = (0, 1, 5, 20)
+"""Upper ends of the bins of an image's change fraction, in per cent."""
+SEVERITIES: Final = (Level.ERROR, Level.WARNING, Level.NOTE)
+"""Severities of findings, the worst first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about masks that a person should know before training.
+
+    Attributes:
+        severity: ``"error"``, ``"warning"`` or ``"note"``.
+        check: What was looked at, in one word.
+        dataset: The dataset.
+        split: The split; ``"all"`` for the dataset as a whole.
+        images: Masks that it concerns.
+        text: What was found, and what it means.
+        paths: The masks, in the order of the rows.
+    """
+
+    severity: str
+    check: str
+    dataset: str
+    split: str
+    images: int
+    text: str
+    paths: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """The severity."""
+        return Level(self.severity)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitAudit:
+    """The images of a split, or of a dataset (``split`` is ``"all"``), by their change.
+
+    The bins count images with a valid pixel by their change fraction: none, up to 1 %,
+    up to 5 %, up to 20 %, and more.
+    """
+
+    dataset: str
+    split: str
+    images: int
+    failed: int
+    without_change: int
+    wholly_changed: int
+    wholly_ignored: int
+    change_fraction: float | None
+    mean_image_change_fraction: float | None
+    bin_0: int
+    bin_0_1: int
+    bin_1_5: int
+    bin_5_20: int
+    bin_over_20: int
+
+    @property
+    def bins(self) -> tuple[int, ...]:
+        """Images in each bin."""
+        return (
+            self.bin_0,
+            self.bin_0_1,
+            self.bin_1_5,
+            self.bin_5_20,
+            self.bin_over_20,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ValueShare:
+    """A stored value of a split; ``is_stray`` where it leaves the split's domain."""
+
+    dataset: str
+    split: str
+    value: Value
+    label: str
+    pixels: int
+    pixel_share: float
+    images: int
+    is_stray: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BinarisationShare:
+    """The change fraction of a split as a usual rule of loaders would have it."""
+
+    dataset: str
+    split: str
+    rule: str
+    changed: int
+    change_fraction: float | None
+    loaders: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSizes:
+    """Connected regions of changed pixels of a split, by their size in pixels.
+
+    A quantile is the smallest size that its share of the regions does not exceed.
+    """
+
+    dataset: str
+    split: str
+    images: int
+    regions: int
+    size_min: int | None
+    size_q25: int | None
+    size_median: int | None
+    size_q75: int | None
+    size_max: int | None
+    specks: int
+    speck_pixels: int
+    speck_limit: int
+    connectivity: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitShift:
+    """How far two splits of a dataset lie apart; its unit is the image.
+
+    Attributes:
+        dataset: The dataset.
+        reference: The split compared with.
+        split: The split.
+        reference_images: Images of the first with a valid pixel.
+        images: Images of the second.
+        ks_distance: Largest distance of the two distributions of change fractions.
+        p_value: Probability of such a distance or more for splits drawn alike, if
+            images were independent; crops of one scene are not.
+    """
+
+    dataset: str
+    reference: str
+    split: str
+    reference_images: int
+    images: int
+    ks_distance: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Masks whose labels are equal pixel by pixel.
+
+    Attributes:
+        dataset: The dataset.
+        splits: Their splits, each once.
+        images: How many they are.
+        changed: Changed pixels of each.
+        is_byte_equal: Whether their files are equal too.
+        paths: The masks.
+    """
+
+    dataset: str
+    splits: tuple[str, ...]
+    images: int
+    changed: int
+    is_byte_equal: bool
+    paths: tuple[str, ...]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether they are in more than one split."""
+        return len(self.splits) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Where change sits in the frame of masks of one size.
+
+    Attributes:
+        dataset: The dataset.
+        width: Pixels in a row.
+        height: Rows.
+        images: Masks.
+        cells: Change fraction of each cell of a grid over the frame, row by row; None
+            for a cell without a valid pixel.
+    """
+
+    dataset: str
+    width: int
+    height: int
+    images: int
+    cells: tuple[tuple[float | None, ...], ...]
+
+
+def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitAudit:
+    """Count the images of a split by their change.
+
+    Example:
+        >>> split_audit("CDD", "train", []).bins
+        (0, 0, 0, 0, 0)
+    """
+    every = list(rows)
+    ok = [row for row in every if row.status == "ok"]
+    pairs = [(row.changed or 0, row.unchanged or 0) for row in ok]
+    valid = [(changed, changed + rest) for changed, rest in pairs if changed + rest]
+    bins = [0] * (len(BIN_EDGES) + 1)
+    for changed, pixels in valid:
+        bins[_bin(changed, pixels)] += 1
+    total, rest = sum(c for c, _ in pairs), sum(u for _, u in pairs)
+    fractions = [row.change_fraction for row in ok if row.change_fraction is not None]
+    return SplitAudit(
+        dataset,
+        split,
+        len(ok),
+        len(every) - len(ok),
+        bins[0],
+        sum(changed == pixels for changed, pixels in valid),
+        len(ok) - len(valid),
+        imbalance.change_fraction(total, rest),
+        math.fsum(fractions) / len(fractions) if fractions else None,
+        *bins,
+    )
+
+
+def _bin(changed: int, valid: int) -> int:
+    """The bin of an image, in integers so that an edge is never missed."""
+    return sum(100 * changed > edge * valid for edge in BIN_EDGES)

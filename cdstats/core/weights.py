@@ -1,0 +1,288 @@
+"""Class weights that follow from pixel counts: the named schemes.
+
+Every scheme gives two numbers, for unchanged and changed pixels. A weight that is not
+defined, because a class is absent, is None.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core import imbalance
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cdstats.core.records import ImageRecord
+
+EFFECTIVE_BASE: Final = 0.9999
+"""The base b of the effective number; the largest that its paper tries."""
+_SAME: Final = 0.01
+"""Two weights that differ by less than this share weigh nothing."""
+_Pair = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The counts that weights follow from; only images with a valid pixel count.
+
+    Attributes:
+        images: Images.
+        without_change: Images without a changed pixel.
+        changed: Changed pixels.
+        unchanged: Unchanged pixels.
+        beside_changed: Valid pixels of the images that hold a changed one.
+        beside_unchanged: Valid pixels of the images that hold an unchanged one.
+        ignored: Ignored pixels.
+    """
+
+    images: int = 0
+    without_change: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    beside_changed: int = 0
+    beside_unchanged: int = 0
+    ignored: int = 0
+
+    @property
+    def valid(self) -> int:
+        """Changed and unchanged pixels."""
+        return self.changed + self.unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A named way to weigh two classes, and what it gives.
+
+    Attributes:
+        scheme: Its name.
+        unchanged_weight: Weight of unchanged pixels; of images without change for
+            sampling; the bias of the unchanged channel for the prior bias.
+        changed_weight: The same for changed.
+        weight_ratio: Changed / unchanged weight, which is the ``pos_weight`` of one
+            channel; None where the two are no weights of pixels.
+        formula: How they follow from the counts: n1 changed, n0 unchanged, n both.
+        source: Who uses it so.
+        remark: What to know before using it; may be empty.
+    """
+
+    scheme: str
+    unchanged_weight: float | None
+    changed_weight: float | None
+    weight_ratio: float | None
+    formula: str
+    source: str
+    remark: str
+
+
+def tally(rows: Iterable[ImageRecord]) -> Tally:
+    """Add up the counted images that hold a valid pixel.
+
+    Example:
+        >>> tally([])
+        Tally(images=0, without_change=0, changed=0, unchanged=0, beside_changed=0,
+              beside_unchanged=0, ignored=0)
+    """
+    pairs = [
+        (row.changed, row.unchanged, row.ignored or 0)
+        for row in rows
+        if row.changed is not None
+        and row.unchanged is not None
+        and row.changed + row.unchanged > 0
+    ]
+    return Tally(
+        images=len(pairs),
+        without_change=sum(changed == 0 for changed, _, _ in pairs),
+        changed=sum(changed for changed, _, _ in pairs),
+        unchanged=sum(unchanged for _, unchanged, _ in pairs),
+        beside_changed=sum(c + u for c, u, _ in pairs if c),
+        beside_unchanged=sum(c + u for c, u, _ in pairs if u),
+        ignored=sum(ignored for _, _, ignored in pairs),
+    )
+
+
+def _inverse(power: float) -> Callable[[Tally], _Pair]:
+    """Weights (n / 2 nc) to a power."""
+
+    def weights(counts: Tally) -> _Pair:
+        both = (counts.unchanged, counts.changed)
+        zero, one = ((counts.valid / (2 * n)) ** power if n else None for n in both)
+        return zero, one
+
+    return weights
+
+
+def _median_frequency(counts: Tally) -> _Pair:
+    """Weights of the median of the class frequencies over each of them."""
+    if not counts.changed or not counts.unchanged:
+        return None, None
+    zero = counts.unchanged / counts.beside_unchanged
+    one = counts.changed / counts.beside_changed
+    middle = fmean((zero, one))
+    return middle / zero, middle / one
+
+
+def _enet(counts: Tally) -> _Pair:
+    if not counts.valid:
+        return None, None
+    shares = (counts.unchanged / counts.valid, counts.changed / counts.valid)
+    zero, one = (1 / math.log(1.02 + share) for share in shares)
+    return zero, one
+
+
+def _effective_number(counts: Tally) -> _Pair:
+    """Weights (1 - b) / (1 - b^n), scaled to a sum of 2 as the paper's code does."""
+    if not counts.changed or not counts.unchanged:
+        return None, None
+    # expm1 and log1p keep the digits that 1 - b^n loses for a few pixels.
+    log_base = math.log1p(EFFECTIVE_BASE - 1)
+    zero, one = (
+        1 / -math.expm1(n * log_base) for n in (counts.unchanged, counts.changed)
+    )
+    return 2 * zero / (zero + one), 2 * one / (zero + one)
+
+
+def _beta(counts: Tally) -> _Pair:
+    changed = imbalance.beta(counts.changed, counts.unchanged)
+    return (None if changed is None else 1 - changed), changed
+
+
+def _pos_weight(counts: Tally) -> _Pair:
+    return 1.0, imbalance.pos_weight(counts.changed, counts.unchanged)
+
+
+def _prior_bias(counts: Tally) -> _Pair:
+    if not counts.changed or not counts.unchanged:
+        return None, None
+    return 0.0, math.log(counts.changed) - math.log(counts.unchanged)
+
+
+def sampling_weights(counts: Tally) -> _Pair:
+    """Weight of an image without and of one with change, so that both come as often.
+
+    Example:
+        >>> sampling_weights(Tally(images=10, without_change=8))
+        (0.625, 2.5)
+    """
+    groups = (counts.without_change, counts.images - counts.without_change)
+    if 0 in groups:
+        return tuple(1.0 if group else None for group in groups)  # type: ignore[return-value]
+    return counts.images / (2 * groups[0]), counts.images / (2 * groups[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A scheme without its numbers."""
+
+    weights: Callable[[Tally], _Pair]
+    formula: str
+    source: str
+    remark: str = ""
+    is_pixel: bool = True
+
+
+_SCHEMES: Final = {
+    "inverse-frequency": _Named(
+        _inverse(1), "n / (2 nc)", "scikit-learn, class_weight='balanced'"
+    ),
+    "inverse-sqrt": _Named(
+        _inverse(0.5), "sqrt(n / (2 nc))", "Mahajan et al. 2018, arXiv:1805.00932"
+    ),
+    "inverse-square": _Named(
+        _inverse(2),
+        "(n / (2 nc))^2",
+        "generalised Dice, Sudre et al. 2017, arXiv:1707.03237",
+        "meant for class sums of a Dice loss, too steep for cross-entropy",
+    ),
+    "median-frequency": _Named(
+        _median_frequency,
+        "median(f) / fc, fc = nc / valid pixels of the images that hold c",
+        "Eigen and Fergus 2015, arXiv:1411.4734; SegNet, arXiv:1511.00561",
+    ),
+    "enet": _Named(
+        _enet, "1 / ln(1.02 + nc / n)", "ENet, Paszke et al. 2016, arXiv:1606.02147"
+    ),
+    "effective-number": _Named(
+        _effective_number,
+        f"(1 - b) / (1 - b^nc), b = {EFFECTIVE_BASE}, scaled to a sum of 2",
+        "Cui et al. 2019, arXiv:1901.05555",
+    ),
+    "hed-beta": _Named(
+        _beta,
+        "changed n0 / n, unchanged n1 / n",
+        "HED, Xie and Tu 2015, arXiv:1504.06375, eq. 2",
+        "HED takes n0 and n1 from each image, where one without change adds 0",
+    ),
+    "pos-weight": _Named(
+        _pos_weight, "changed n0 / n1, unchanged 1", "torch.nn.BCEWithLogitsLoss"
+    ),
+    "focal-alpha": _Named(
+        _beta,
+        "alpha = n0 / n, unchanged 1 - alpha",
+        "Lin et al. 2017, arXiv:1708.02002, sec. 3.1: inverse class frequency",
+        "the paper's 0.25 goes with gamma = 2 and weighs changed pixels down",
+    ),
+    "prior-bias": _Named(
+        _prior_bias,
+        "ln(n1 / n0) on the changed channel of the last layer, not a weight",
+        "RetinaNet, arXiv:1708.02002, sec. 4.1: -ln((1 - pi) / pi), there pi = 0.01",
+        is_pixel=False,
+    ),
+    "image-sampling": _Named(
+        sampling_weights,
+        "images / (2 images of the group), groups: without and with change",
+        "torch.utils.data.WeightedRandomSampler",
+        "draws images more or less often, which changes the pixel counts above",
+        is_pixel=False,
+    ),
+}
+PIXEL_SCHEMES: Final = tuple(n for n, named in _SCHEMES.items() if named.is_pixel)
+"""Names of the schemes that weigh pixels."""
+
+
+def schemes(counts: Tally) -> tuple[Scheme, ...]:
+    """Every named scheme with what it gives for some counts.
+
+    Example:
+        >>> rows = schemes(Tally(4, 1, changed=10, unchanged=90, beside_changed=80,
+        ...                      beside_unchanged=100))
+        >>> [(row.scheme, row.changed_weight) for row in rows][:2]
+        [('inverse-frequency', 5.0), ('inverse-sqrt', 2.236...)]
+    """
+    return tuple(_scheme(name, named, counts) for name, named in _SCHEMES.items())
+
+
+def _scheme(name: str, named: _Named, counts: Tally) -> Scheme:
+    zero, one = named.weights(counts)
+    both = named.is_pixel and zero and one is not None
+    ratio = one / zero if both and zero and one is not None else None
+    remark = named.remark
+    if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
+        remark = (
+            "both weights are equal at so many pixels: this is plain cross-entropy; "
+            "the scheme needs counts of images, objects or tiles"
+        )
+    return Scheme(name, zero, one, ratio, named.formula, named.source, remark)
+
+
+def check_scheme(name: str, *, pasted: bool = True) -> str:
+    """The name of a scheme that weighs pixels.
+
+    Args:
+        name: The name given.
+        pasted: Whether the output holds the weights of one scheme.
+
+    Raises:
+        UsageError: If there is none of that name, or the output holds all schemes.
+    """
+    if not pasted:
+        raise UsageError("--scheme goes with --format torch or opencd")
+    if name not in PIXEL_SCHEMES:
+        raise UsageError(
+            f"no scheme {name!r} weighs pixels; there are {', '.join(PIXEL_SCHEMES)}"
+        )
+    return name

@@ -1,0 +1,122 @@
+"""The images beside a mask, such as ``A/1.png`` and ``B/1.png`` of ``label/1.png``."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
+from cdstats.io.signatures import file_format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
+_HEAD: Final = 64
+_END: Final = b"\0\0\0\0IDAT"
+"""The start of a pixel chunk, where reading of a PNG header stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """An image folder beside a mask, and the mask's image in it.
+
+    Attributes:
+        folder: The folder's name, such as ``"A"``.
+        name: The image's name; empty when the folder holds none of the mask's name.
+        size: Its width and height; None when they cannot be read.
+    """
+
+    folder: str
+    name: str = ""
+    size: tuple[int, int] | None = None
+
+
+def images_beside(path: str) -> tuple[Beside, ...]:
+    """The image of a mask in each image folder beside the mask's folder.
+
+    Args:
+        path: The mask.
+
+    Returns:
+        An entry for each image folder; none when the mask is in no mask folder.
+    """
+    mask = Path(path)
+    for folder in mask.parents:
+        if is_mask_folder(folder.name):
+            below = mask.parent.relative_to(folder)
+            names = _image_folders(str(folder.parent))
+            return tuple(_beside(folder.parent / n / below, n, mask) for n in names)
+    return ()
+
+
+def forget_folders() -> None:
+    """Forget what folders hold: another run may find other files in them."""
+    _image_folders.cache_clear()
+    _stems.cache_clear()
+
+
+def _beside(folder: Path, name: str, mask: Path) -> Beside:
+    found = _stems(str(folder)).get(mask.stem)
+    return Beside(name, found, _size(folder / found)) if found else Beside(name)
+
+
+@lru_cache(maxsize=64)
+def _image_folders(folder: str) -> tuple[str, ...]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if is_image_folder(e.name) and e.is_dir()]
+    except OSError:
+        return ()
+    return tuple(naturally(names))
+
+
+@lru_cache(maxsize=64)
+def _stems(folder: str) -> Mapping[str, str]:
+    """The image files of a folder by their names without extension."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return {}
+    images = (name for name in names if Path(name).suffix.lower() in _EXTENSIONS)
+    return {Path(name).stem: name for name in images}
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height by the file's header alone; None for what has no such header."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            kind = file_format(head)
+            if kind == "JPEG":
+                from cdstats.io.images import jpeg_header
+
+                return jpeg_header(file)[:2]
+        return _other_size(path, kind, head)
+    except (OSError, DataError):
+        # A broken image is its reader's to tell of; here it has no size to compare.
+        return None
+
+
+def _other_size(path: Path, kind: str | None, head: bytes) -> tuple[int, int] | None:
+    if kind == "PNG":
+        from cdstats.io.png import read_png_header
+
+        header = read_png_header(io.BytesIO(head[:33] + _END), verify=False)
+        return header.width, header.height
+    if kind == "BMP":
+        parts = (head[at : at + 4] for at in (18, 22))
+        width, height = (int.from_bytes(p, "little", signed=True) for p in parts)
+        return abs(width), abs(height)
+    if kind == "TIFF":
+        from cdstats.io.masks import open_masks
+
+        image = open_masks(str(path), "", 1)[0]
+        return image.width, image.height
+    return None

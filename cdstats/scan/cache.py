@@ -1,0 +1,276 @@
+"""The store of states: a file that outlives the run, or a temporary one that does not.
+
+Both are SQLite databases of one schema. A finished file is kept by everything that
+decides its counts: its path, size and modification time, the member and the partner,
+the band, the version of the readers, and the numbers of the rule where the counts were
+folded between them. What is finished is never changed, so that runs may share a file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import weakref
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError, UsageError
+from cdstats.io.signatures import EXTENSIONS
+from cdstats.scan.databases import telling
+from cdstats.scan.states import from_text, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from cdstats.core.labelling import Counted
+    from cdstats.io.counting import Edges, Task
+    from cdstats.scan.states import Stamp, State
+
+READERS: Final = 2
+"""The version of the readers; a new one where a file is counted otherwise than before,
+so that its older counts are not used."""
+SCHEMA: Final = 1
+"""The version of the tables; a file of another one is refused."""
+_APPLICATION: Final = 0x63647374
+"""What the header of the file says it is: ``cdst``."""
+_WAIT_SECONDS: Final = 60.0
+"""How long another run may hold the file."""
+_BATCH: Final = 64
+"""States that are written together, at most."""
+_BATCH_SECONDS: Final = 0.5
+"""How long a state waits for others."""
+_TABLE: Final = """
+CREATE TABLE states (
+    path BLOB NOT NULL,
+    member BLOB NOT NULL,
+    partner BLOB NOT NULL,
+    band INTEGER NOT NULL,
+    edges TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    partner_size INTEGER NOT NULL,
+    partner_time INTEGER NOT NULL,
+    readers INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (
+        path, member, partner, band, edges,
+        size, time, partner_size, partner_time, readers
+    )
+) WITHOUT ROWID
+"""
+_FIND: Final = """
+SELECT state, checksum, finished FROM states
+WHERE path = ? AND member = ? AND partner = ? AND band = ? AND edges = ?
+    AND size = ? AND time = ? AND partner_size = ? AND partner_time = ?
+    AND readers = ?
+"""
+_PUT: Final = """
+INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    finished = excluded.finished, state = excluded.state, checksum = excluded.checksum
+WHERE excluded.finished OR NOT states.finished
+"""
+
+_Key = tuple[bytes, bytes, bytes, int, str, int, int, int, int, int]
+
+
+class Cache:
+    """States of files by path, in a database.
+
+    Args:
+        path: The file, made when it is not there; None for a temporary one that goes
+            away with the cache.
+        band: The band of the run, counted from 1; None where there is one choice.
+        edges: The numbers of the rule of the run; None when a rule is looked for.
+
+    Raises:
+        UsageError: If the file is no cache, or one of another version.
+        DataError: If it is damaged or cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path | None, band: int | None = None, edges: Edges | None = None
+    ) -> None:
+        self._path = path
+        self._here = os.getcwd()  # noqa: PTH109 - joined as text
+        self._band = band or 0
+        self._edges = " ".join(map(repr, edges)) if edges else ""
+        self._waiting: list[tuple[_Key, str, bool]] = []
+        self._written = time.monotonic()
+        if path is not None:
+            _refuse_others(path)
+        with self._telling():
+            self._database = sqlite3.connect(
+                path.absolute() if path else "",
+                timeout=_WAIT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._close = weakref.finalize(self, self._database.close)
+            try:
+                self._prepare()
+            except BaseException:
+                self._close()
+                raise
+
+    def _prepare(self) -> None:
+        """Make the table in a new file; look at the version of an old one."""
+        with self._transaction():
+            application = self._number("application_id")
+            tables = self._number("schema_version")
+            if not application and not tables:
+                self._database.execute(_TABLE)
+                self._database.execute(f"PRAGMA application_id = {_APPLICATION}")
+                self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+            elif application != _APPLICATION:
+                raise UsageError(_foreign_text(self._path))
+            elif self._number("user_version") != SCHEMA:
+                raise UsageError(
+                    f"{self._path}: is a cache of another version of cdstats; it is "
+                    "left as it is. Name another file"
+                )
+        # What was committed survives the end of the program without a write to the
+        # disk each time, and others may read meanwhile.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+
+    def _number(self, name: str) -> int:
+        (number,) = self._database.execute(f"PRAGMA {name}").fetchone()
+        return int(number)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def _telling(self) -> AbstractContextManager[None]:
+        return telling(self._path or "the temporary file of counts")
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it goes away with the run."""
+        return self._path is None
+
+    def find(self, task: Task, stamp: Stamp) -> list[Counted] | None:
+        """The masks of a file that is finished, or None."""
+        found = self._look(self._key(task, stamp, ""))
+        if found is None and self._edges:
+            found = self._look(self._key(task, stamp, self._edges))
+        return found[0] if found and found[1] else None
+
+    def get(self, task: Task, stamp: Stamp) -> list[Counted] | None:
+        """The masks of a file that this run put here, finished or not, or None."""
+        self.flush()
+        found = self._look(self._key(task, stamp, ""))
+        return found[0] if found else None
+
+    def _look(self, key: _Key) -> tuple[list[Counted], bool] | None:
+        with self._telling():
+            row = self._database.execute(_FIND, key).fetchone()
+            if row is None:
+                return None
+            text, checksum, finished = row
+            if not isinstance(text, str) or _checksum(key, text, finished) != checksum:
+                raise ValueError(f"the counts of {os.fsdecode(key[0])} do not add up")
+            return from_text(text), bool(finished)
+
+    def put(self, task: Task, state: State) -> None:
+        """Keep the state of a file; written with those of others."""
+        edges = self._edges if state.folded else ""
+        key = self._key(task, state.stamp, edges)
+        self._waiting.append((key, to_text(state.counted), state.finished))
+        late = time.monotonic() - self._written > _BATCH_SECONDS
+        if late or len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept so far."""
+        self._written = time.monotonic()
+        if not self._waiting:
+            return
+        rows = [
+            (*key, int(finished), text, _checksum(key, text, finished))
+            for key, text, finished in self._waiting
+        ]
+        with self._telling(), self._transaction():
+            self._database.executemany(_PUT, rows)
+        self._waiting.clear()
+
+    def _key(self, task: Task, stamp: Stamp, edges: str) -> _Key:
+        partner = self._place(task.partner) if task.partner else b""
+        member = task.member.encode("utf-8", "surrogatepass")
+        place = self._place(task.path)
+        return (place, member, partner, self._band, edges, *stamp, READERS)
+
+    def _place(self, path: str) -> bytes:
+        """An absolute path; links are not followed."""
+        return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
+
+    def copy_to(self, path: Path) -> None:
+        """Write the finished files to a new or empty file.
+
+        Raises:
+            DataError: If it cannot be written.
+        """
+        self.flush()
+        with self._telling():
+            self._database.execute("DELETE FROM states WHERE NOT finished")
+        try:
+            self._database.execute("VACUUM INTO ?", (str(path),))
+        except sqlite3.Error as error:
+            raise DataError(f"{path}: cannot be written: {error}") from None
+
+    def close(self) -> None:
+        """Write what was kept so far, and close the file."""
+        if not self._close.alive:
+            return
+        try:
+            self.flush()
+        finally:
+            self._close()
+
+
+def _checksum(key: _Key, text: str, finished: bool) -> int:
+    return zlib.crc32(text.encode(), zlib.crc32(repr((key, bool(finished))).encode()))
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse a file that cannot be a cache, before the database opens it.
+
+    Raises:
+        UsageError: If it has the name of a mask, or holds something else.
+        DataError: If it cannot be read.
+    """
+    if path.suffix.lower() in EXTENSIONS:
+        raise UsageError(
+            f"{path}: has the name of a mask; name the cache otherwise, for example "
+            f"{path.with_suffix('.sqlite').name}"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written: there is no such folder")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path}: cannot be read: {reason}") from None
+    if head not in (b"", b"SQLite format 3\0"):
+        raise UsageError(_foreign_text(path))
+
+
+def _foreign_text(path: Path | None) -> str:
+    return f"{path}: is no cache of cdstats; it is left as it is. Name another file"

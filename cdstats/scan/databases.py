@@ -1,0 +1,32 @@
+"""SQLite databases: what cannot go on is told as one line."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cdstats.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def telling(where: object) -> Iterator[None]:
+    """Say of which file it is that a database cannot go on.
+
+    Args:
+        where: The file, as a message names it.
+
+    Raises:
+        DataError: If SQLite fails, or what it holds cannot be true (`ValueError`).
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DataError(f"{where}: cannot be used: {error}") from None
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise DataError(
+            f"{where}: is damaged ({error}); remove it, or name another file"
+        ) from None

@@ -1,0 +1,235 @@
+"""What the looks at the masks of a dataset add up to."""
+
+from __future__ import annotations
+
+import filecmp
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdstats.core.audit_records import (
+    BinarisationShare,
+    Duplicate,
+    HeatMap,
+    RegionSizes,
+    ValueShare,
+)
+from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
+from cdstats.core.counts import value_order
+from cdstats.core.encodings import MANY_LEVELS
+from cdstats.core.imbalance import change_fraction
+from cdstats.core.records import split_order
+from cdstats.core.terms import REST, Range, names
+from cdstats.scan.regions import quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.counts import MaskCounts, Value
+    from cdstats.core.labels import LabelRule
+    from cdstats.core.records import ImageRecord
+    from cdstats.io.found import FoundFile
+    from cdstats.scan.inspection import Inspected, View
+
+IN_USE = "this run"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A mask with its row and what was seen of it.
+
+    Attributes:
+        row: Its row.
+        rule: The rule that labelled it, if any.
+        inspected: What one look at it gave.
+        view: What the labels of the rule tell; None for a failed mask.
+        file: The file that it is in.
+    """
+
+    row: ImageRecord
+    rule: LabelRule | None
+    inspected: Inspected
+    view: View | None
+    file: FoundFile
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it was counted."""
+        return self.row.status == "ok"
+
+    @property
+    def mask(self) -> MaskCounts | None:
+        """Its counts by value."""
+        return self.inspected.counted.mask
+
+
+def value_shares(dataset: str, split: str, seen: Sequence[Seen]) -> list[ValueShare]:
+    """The values of a split, with those that leave its domain marked as strays.
+
+    The domain is what the rule names one by one, the most frequent value of each
+    label, and what at least half of the masks hold; every value that has a label where
+    there are too many for codes, as JPEG makes them.
+    """
+    pixels: Counter[Value] = Counter()
+    images: Counter[Value] = Counter()
+    labels: dict[Value, str] = {}
+    named: set[Value] = set()
+    for one in seen:
+        if one.mask is None:
+            continue
+        pixels.update(one.mask.counts.values)
+        images.update(one.mask.counts.values.keys())
+        if one.is_ok and one.rule:
+            for value in one.mask.counts.values:
+                if value not in labels:
+                    label = one.rule.label_in(one.mask, value)
+                    labels[value] = label.value if label else ""
+                    if _names_alone(one.rule, one.mask, value):
+                        named.add(value)
+    total = sum(pixels.values())
+    often = {value for value in images if 2 * images[value] >= len(seen)}
+    if len(labels) > MANY_LEVELS:
+        named |= labels.keys()
+    domain = named | (often & labels.keys()) | _most_frequent(pixels, labels)
+    return [
+        ValueShare(
+            dataset,
+            split,
+            value,
+            labels.get(value, ""),
+            pixels[value],
+            pixels[value] / total,
+            images[value],
+            bool(domain) and value not in domain,
+        )
+        for value in sorted(pixels, key=value_order)
+    ]
+
+
+def _most_frequent(pixels: Counter[Value], labels: dict[Value, str]) -> set[Value]:
+    """The most frequent value of each label."""
+    return {
+        max((v for v in labels if labels[v] == label), key=lambda v: pixels[v])
+        for label in set(labels.values())
+    }
+
+
+def _names_alone(rule: LabelRule, mask: MaskCounts, value: Value) -> bool:
+    """Whether a term names this value, or its colour, and no other."""
+    terms = (*rule.changed, *rule.unchanged, *rule.ignored)
+    single = [t for t in terms if t != REST and not _is_open(t)]
+    colour = (mask.palette or {}).get(value) if isinstance(value, int) else None
+    wanted = [value, *([colour] if colour else [])]
+    return value == mask.nodata or any(names(t, v) for t in single for v in wanted)
+
+
+def _is_open(term: object) -> bool:
+    return isinstance(term, Range) and not term.is_point
+
+
+def binarisation_shares(
+    dataset: str, split: str, seen: Sequence[Seen]
+) -> list[BinarisationShare]:
+    """The change fraction of a split under its own rule and the three usual ones."""
+    ok = [one for one in seen if one.is_ok and one.mask and one.rule]
+    if not ok:
+        return []
+    total = Binarisation()
+    for one in ok:
+        if one.mask and one.rule:
+            total += binarisation(one.mask, one.rule)
+    changed = sum(one.row.changed or 0 for one in ok)
+    rules = sorted({one.row.rule for one in ok})
+    rows = [(rules[0] if len(rules) == 1 else "mixed", changed, IN_USE)]
+    rows += [(rule, total.counts[rule], LOADERS[rule]) for rule in LOADERS]
+    return [
+        BinarisationShare(
+            dataset, split, rule, n, change_fraction(n, total.valid - n), loaders
+        )
+        for rule, n, loaders in rows
+    ]
+
+
+def region_sizes_of(
+    dataset: str, split: str, seen: Sequence[Seen], speck: int, connectivity: int
+) -> RegionSizes:
+    """The sizes of changed regions of a split."""
+    views = [one.view for one in seen if one.view is not None]
+    sizes: Counter[int] = Counter()
+    for view in views:
+        pairs = zip(view.sizes.tolist(), view.counts.tolist(), strict=True)
+        sizes.update(dict(pairs))
+    specks = {size: n for size, n in sizes.items() if size < speck}
+    low, q25, median, q75, high = (
+        quantile(sizes, share) if sizes else None for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return RegionSizes(
+        dataset=dataset,
+        split=split,
+        images=len(views),
+        regions=sum(sizes.values()),
+        size_min=low,
+        size_q25=q25,
+        size_median=median,
+        size_q75=q75,
+        size_max=high,
+        specks=sum(specks.values()),
+        speck_pixels=sum(size * n for size, n in specks.items()),
+        speck_limit=speck,
+        connectivity=connectivity,
+    )
+
+
+def specks_in(one: Seen, speck: int) -> bool:
+    """Whether a mask holds a region below a number of pixels."""
+    return one.view is not None and bool((one.view.sizes < speck).any())
+
+
+def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
+    """Masks of both classes with equal labels; those of one class prove nothing."""
+    groups: dict[bytes, list[Seen]] = {}
+    for one in seen:
+        if one.view is not None and one.row.changed and one.row.unchanged:
+            groups.setdefault(one.view.digest, []).append(one)
+    return [
+        Duplicate(
+            dataset,
+            tuple(sorted({one.row.split for one in group}, key=split_order)),
+            len(group),
+            group[0].row.changed or 0,
+            _are_byte_equal([one.file for one in group]),
+            tuple(one.row.path for one in group),
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def _are_byte_equal(files: Sequence[FoundFile]) -> bool:
+    """Whether whole files are equal; several images of one file are not."""
+    paths = {file.path for file in files}
+    if len(paths) < len(files) or any(file.member or file.partner for file in files):
+        return False
+    first, *others = paths
+    there = all(Path(path).is_file() for path in paths)
+    return there and all(filecmp.cmp(first, path, shallow=False) for path in others)
+
+
+def heat_map(dataset: str, seen: Sequence[Seen]) -> HeatMap | None:
+    """Where change sits in the frame; None unless all masks are of one size."""
+    ok = [one for one in seen if one.view is not None]
+    sizes = {(one.row.width, one.row.height) for one in ok}
+    if len(sizes) != 1:
+        return None
+    ((width, height),) = sizes
+    views = [one.view for one in ok if one.view is not None]
+    changed = np.sum([view.cells for view in views], axis=0)
+    valid = np.sum([view.valid for view in views], axis=0)
+    cells = tuple(
+        tuple(change_fraction(c, v - c) for c, v in zip(cs, vs, strict=True))
+        for cs, vs in zip(changed.tolist(), valid.tolist(), strict=True)
+    )
+    return HeatMap(dataset, width or 0, height or 0, len(views), cells)

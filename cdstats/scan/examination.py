@@ -1,0 +1,161 @@
+"""Everything that is looked for in one dataset, and the result that holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from cdstats.core.audit_records import (
+    SEVERITIES,
+    BinarisationShare,
+    Duplicate,
+    Finding,
+    HeatMap,
+    RegionSizes,
+    SplitAudit,
+    SplitShift,
+    ValueShare,
+    split_audit,
+)
+from cdstats.core.records import ALL, split_order
+from cdstats.scan import evidence, findings
+from cdstats.scan.shift import split_shifts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdstats.core.messages import Level, Message
+    from cdstats.core.records import ImageRecord
+    from cdstats.scan.evidence import Seen
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What `audit` found.
+
+    Attributes:
+        findings: What a person should know, the worst first.
+        splits: Images by their change; a row for each dataset and each split.
+        values: The stored values of each split.
+        binarisations: The change fraction of each split under every usual rule.
+        regions: Sizes of the changed regions of each split.
+        shifts: How far the splits of a dataset lie apart.
+        duplicates: Masks with equal labels.
+        heat_maps: Where change sits in the frame, for datasets of one size.
+        images: The row of each mask.
+        not_checked: What was left out, because the source holds no pixels.
+        messages: What to tell of the search for masks.
+        unread: Inputs that could not be read at all.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    splits: tuple[SplitAudit, ...] = ()
+    values: tuple[ValueShare, ...] = ()
+    binarisations: tuple[BinarisationShare, ...] = ()
+    regions: tuple[RegionSizes, ...] = ()
+    shifts: tuple[SplitShift, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
+    heat_maps: tuple[HeatMap, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    unread: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Masks that could not be counted."""
+        return sum(row.status == "failed" for row in self.images)
+
+    def has(self, level: Level) -> bool:
+        """Whether a finding is of this severity or worse."""
+        worse = SEVERITIES[: SEVERITIES.index(level) + 1]
+        return any(one.level in worse for one in self.findings)
+
+
+def examine(
+    name: str, seen: Sequence[Seen], speck: int, connectivity: int
+) -> AuditResult:
+    """Everything that is looked for in one dataset."""
+    unreadable = {one.row.path for one in seen if one.mask is None}
+    rows = [one.row for one in seen]
+    found, splits, shifts = row_parts(name, rows, unreadable)
+    told = list(found)
+    values: list[ValueShare] = []
+    binarisations: list[BinarisationShare] = []
+    regions: list[RegionSizes] = []
+    for split in _splits(rows):
+        own = [one for one in seen if one.row.split == split]
+        place = (name, split or ALL)
+        held = evidence.value_shares(*place, own)
+        shares = evidence.binarisation_shares(*place, own)
+        sizes = evidence.region_sizes_of(*place, own, speck, connectivity)
+        told += findings.stray_findings(place, own, held)
+        told += findings.binarisation_findings(place, own, shares)
+        told += findings.region_findings(place, own, sizes)
+        values += held
+        binarisations += shares
+        regions.append(sizes)
+    groups = evidence.duplicates(name, seen)
+    told += findings.duplicate_findings(name, groups)
+    told += findings.image_findings(name, seen)
+    heat = evidence.heat_map(name, seen)
+    return AuditResult(
+        tuple(told),
+        splits,
+        tuple(values),
+        tuple(binarisations),
+        tuple(regions),
+        shifts,
+        tuple(groups),
+        (heat,) if heat else (),
+        tuple(rows),
+    )
+
+
+def row_parts(
+    name: str, rows: Sequence[ImageRecord], unreadable: set[str] | None
+) -> tuple[tuple[Finding, ...], tuple[SplitAudit, ...], tuple[SplitShift, ...]]:
+    """What follows from counted rows alone: findings, splits and their shifts."""
+    told: list[Finding] = []
+    splits = [split_audit(name, ALL, rows)]
+    for split in _splits(rows):
+        own = [row for row in rows if row.split == split]
+        told += findings.failure_findings((name, split), own, unreadable)
+        told += findings.row_findings((name, split), own)
+        if split:
+            splits.append(split_audit(name, split, own))
+    shifts = split_shifts(name, rows)
+    told += findings.shift_findings(shifts)
+    told += findings.size_findings(name, rows)
+    return tuple(told), tuple(splits), tuple(shifts)
+
+
+def _splits(rows: Sequence[ImageRecord]) -> list[str]:
+    return sorted({row.split for row in rows}, key=split_order)
+
+
+def joined(
+    parts: Sequence[AuditResult], not_checked: tuple[str, ...] = ()
+) -> AuditResult:
+    """The parts as one result, the worst findings first."""
+
+    def every(get: Callable[[AuditResult], tuple[Item, ...]]) -> tuple[Item, ...]:
+        return tuple(one for part in parts for one in get(part))
+
+    told = every(lambda part: part.findings)
+    return AuditResult(
+        tuple(sorted(told, key=lambda one: SEVERITIES.index(one.level))),
+        every(lambda part: part.splits),
+        every(lambda part: part.values),
+        every(lambda part: part.binarisations),
+        every(lambda part: part.regions),
+        every(lambda part: part.shifts),
+        every(lambda part: part.duplicates),
+        every(lambda part: part.heat_maps),
+        every(lambda part: part.images),
+        not_checked,
+        every(lambda part: part.messages),
+        sum(part.unread for part in parts),
+    )

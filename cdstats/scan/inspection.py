@@ -1,0 +1,204 @@
+"""One look at a mask: its counts, and what its labels tell beyond them.
+
+Which rule gives the labels is decided from the whole split, after every mask is read.
+A look therefore takes every rule that the decision can end in, and the one decided on
+is found again by the labels that it gives to the values of the mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.detection import pair_rule
+from cdstats.core.errors import DataError
+from cdstats.core.labelling import Counted
+from cdstats.io.beside import Beside, images_beside
+from cdstats.io.counting import count_image
+from cdstats.io.masks import open_masks
+from cdstats.io.targets import CODES, read_labels, read_pair_labels
+from cdstats.scan.regions import region_sizes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdstats.core.counts import Value
+    from cdstats.core.labels import LabelRule
+    from cdstats.core.rules import RuleChoice
+    from cdstats.io.blocks import OpenImage
+    from cdstats.io.counting import Task
+
+GRID: Final = 8
+"""Rows and columns of the cells in which change is counted over the frame."""
+_CHANGED, _IGNORED = 1, 255
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to look at masks.
+
+    Attributes:
+        rules: Every rule that may be decided on.
+        band: The band to read, counted from 1; None where there is one choice.
+        edges: The numbers of a given rule; None when no rule was given.
+        connectivity: Neighbours of a pixel of a region, 4 or 8.
+    """
+
+    rules: tuple[LabelRule, ...]
+    band: int | None
+    edges: tuple[float, ...] | None
+    connectivity: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the labels of one rule tell.
+
+    Attributes:
+        labels: The label that the rule gives to each counted value.
+        digest: Hash of the size and of all labels: equal for equal masks alone.
+        sizes: The sizes of changed regions, each once.
+        counts: Regions of each of them.
+        cells: Changed pixels by place in the frame; ``(rows, columns)``.
+        valid: Valid pixels by place in the frame.
+    """
+
+    labels: bytes
+    digest: bytes
+    sizes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    valid: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A mask after one look.
+
+    Attributes:
+        counted: Its counts, or the reason why it has none.
+        views: What its labels tell, for each way of labelling it.
+        beside: The images beside it.
+    """
+
+    counted: Counted
+    views: tuple[View, ...] = ()
+    beside: tuple[Beside, ...] = ()
+
+    def view(self, rule: LabelRule) -> View | None:
+        """What the labels of a rule tell, if that was looked at."""
+        mask = self.counted.mask
+        wanted = label_map(rule, mask) if mask else None
+        return next((one for one in self.views if one.labels == wanted), None)
+
+
+def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
+    """The rule given, or the rules that labels can follow when it is to be found.
+
+    White against black, with strays or without, labels as a threshold at 128 does.
+    """
+    if choice.rule is not None:
+        return (choice.rule,)
+    ignore = choice.ignore
+    return (pair_rule(1, 0, False, ignore), pair_rule(255, 0, True, ignore))
+
+
+def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
+    """Look at every mask of a file, reading it once; what fails becomes a reason."""
+    beside = images_beside(task.path)
+    if task.partner:
+        return [replace(_inspect_pair(task, look), beside=beside)]
+    try:
+        images = open_masks(task.path, task.member, look.band)
+    except DataError as error:
+        return [Inspected(Counted("", None, str(error)))]
+    return [replace(_inspect_image(image, look), beside=beside) for image in images]
+
+
+def _inspect_image(image: OpenImage, look: Look) -> Inspected:
+    size = (image.width, image.height)
+    try:
+        held = list(image.blocks())
+        image = replace(image, blocks=lambda: iter(held))
+        counted = count_image(image, look.edges)
+        if counted.mask is None or counted.mask.counts.half_transparent:
+            return Inspected(counted)
+        maps = {label_map(rule, counted.mask): rule for rule in look.rules}
+        views = [
+            _view(labels, read_labels(image, rule), look.connectivity)
+            for labels, rule in maps.items()
+            if labels is not None
+        ]
+    except DataError as error:
+        return Inspected(Counted(image.member, None, str(error), size))
+    except MemoryError:
+        reason = "does not fit into memory"
+        return Inspected(Counted(image.member, None, reason, size))
+    return Inspected(counted, tuple(views))
+
+
+def _inspect_pair(task: Task, look: Look) -> Inspected:
+    try:
+        labels = read_pair_labels(task.path, task.partner, look.band)
+    except DataError as error:
+        return Inspected(Counted("", None, str(error)))
+    marked = {255: int((labels == 1).sum()), 0: int((labels == 0).sum())}
+    values: dict[Value, int] = {v: marked[v] for v in (0, 255) if marked[v]}
+    hidden = labels.size - sum(values.values())
+    height, width = labels.shape
+    mask = MaskCounts(width, height, ValueCounts(values, masked=hidden))
+    maps = {label_map(rule, mask) for rule in look.rules} - {None}
+    views = [_view(m, labels, look.connectivity) for m in maps if m is not None]
+    return Inspected(Counted("", mask, size=(width, height)), tuple(views))
+
+
+def label_map(rule: LabelRule, mask: MaskCounts) -> bytes | None:
+    """The label of each value of a mask, or None when the rule does not fit it."""
+    codes = bytearray()
+    try:
+        for value in mask.counts.values:
+            label = rule.label_in(mask, value)
+            if label is None:
+                return None
+            codes.append(CODES[label])
+    except DataError:
+        # The row of the mask tells the reason when the rule is applied to it.
+        return None
+    return bytes(codes)
+
+
+def _view(labels: bytes, pixels: NDArray[np.uint8], connectivity: int) -> View:
+    changed = pixels == _CHANGED
+    sizes, counts = np.unique(region_sizes(changed, connectivity), return_counts=True)
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return View(
+        labels,
+        digest.digest(),
+        sizes,
+        counts,
+        count_cells(changed),
+        count_cells(pixels != _IGNORED),
+    )
+
+
+def count_cells(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """True pixels in each cell of a grid over the frame.
+
+    Example:
+        >>> count_cells(np.eye(16, dtype=bool)).diagonal().tolist()
+        [2, 2, 2, 2, 2, 2, 2, 2]
+    """
+    starts = [
+        np.arange(cells) * side // cells
+        for side in pixels.shape
+        for cells in [min(GRID, side)]
+    ]
+    if 0 in pixels.shape:
+        return np.zeros((0, 0), dtype=np.int64)
+    rows = np.add.reduceat(pixels, starts[0], axis=0, dtype=np.int64)
+    return np.add.reduceat(rows, starts[1], axis=1)

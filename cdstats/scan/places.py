@@ -1,0 +1,133 @@
+"""The mask files of all datasets in the order of their rows."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from cdstats.core.records import split_order
+from cdstats.io.counting import Task
+from cdstats.io.found import FoundFile, FoundFiles
+
+if TYPE_CHECKING:
+    from cdstats.io.found import FoundSet
+
+
+class Placed(NamedTuple):
+    """A mask file, and the number and name of its dataset."""
+
+    number: int
+    dataset: str
+    file: FoundFile
+
+    @property
+    def task(self) -> Task:
+        """What a worker needs to count it."""
+        return Task(self.file.path, self.file.member, self.file.partner)
+
+
+class Places:
+    """Every file of every dataset by its place: datasets as given, splits in order.
+
+    Args:
+        found: The datasets, each with its files in natural order.
+    """
+
+    def __init__(self, found: Sequence[FoundSet]) -> None:
+        self._found = tuple(found)
+        self._orders = [_in_splits(dataset) for dataset in found]
+        sizes = (len(dataset.files) for dataset in found)
+        self._starts = list(accumulate(sizes, initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def of(self, number: int) -> range:
+        """The places of the files of one dataset."""
+        return range(self._starts[number], self._starts[number + 1])
+
+    def __getitem__(self, place: int) -> Placed:
+        number = bisect_right(self._starts, place) - 1
+        dataset, order = self._found[number], self._orders[number]
+        within = place - self._starts[number]
+        file = dataset.files[order[within] if order else within]
+        return Placed(number, dataset.name, file)
+
+    def splits(self) -> Counter[tuple[int, str]]:
+        """How many files there are of each split of each dataset."""
+        found: Counter[tuple[int, str]] = Counter()
+        for number, dataset in enumerate(self._found):
+            for split, files in _sizes(dataset.files).items():
+                found[number, split] = files
+        return found
+
+
+def _sizes(files: Sequence[FoundFile]) -> Counter[str]:
+    """How many files there are of each split."""
+    splits = files.splits if isinstance(files, FoundFiles) else ()
+    if len(splits) == 1:
+        return Counter({splits[0]: len(files)})
+    return Counter(file.split for file in files)
+
+
+def _in_splits(dataset: FoundSet) -> array[int] | None:
+    """The places of a dataset's files split by split; None when they lie so already."""
+    splits = _sizes(dataset.files)
+    if len(splits) < 2:
+        return None
+    places: dict[str, array[int]] = {
+        split: array("I") for split in sorted(splits, key=split_order)
+    }
+    for place, file in enumerate(dataset.files):
+        places[file.split].append(place)
+    joined = array("I")
+    for order in places.values():
+        joined.extend(order)
+    return joined
+
+
+class Tasks(Sequence[Task]):
+    """The tasks at some places, each built when it is asked for.
+
+    Args:
+        places: All places.
+        wanted: Those whose tasks these are.
+        anywhere: Whether paths must mean the same in another working folder.
+    """
+
+    def __init__(
+        self, places: Places, wanted: Sequence[int], *, anywhere: bool = False
+    ) -> None:
+        self._places = places
+        self._wanted = wanted
+        self._anywhere = anywhere
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    @overload
+    def __getitem__(self, number: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Tasks: ...
+
+    def __getitem__(self, number: int | slice) -> Task | Tasks:
+        if isinstance(number, slice):
+            some = self._wanted[number]
+            return Tasks(self._places, some, anywhere=self._anywhere)
+        task = self._places[self._wanted[number]].task
+        if not self._anywhere:
+            return task
+        partner = task.partner and _anywhere(task.partner)
+        return replace(task, path=_anywhere(task.path), partner=partner)
+
+
+def _anywhere(path: str) -> str:
+    """A path that means the same to a worker with another working folder."""
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100

@@ -1,0 +1,180 @@
+"""Image rows on disk: as many as there are, in the order of their files."""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from cdstats.core.counts import PixelCounts
+from cdstats.core.records import ImageRecord
+from cdstats.scan.databases import telling
+
+if TYPE_CHECKING:
+    from cdstats.core.labelling import CountedMask
+    from cdstats.scan.places import Places
+
+_TABLE: Final = """
+CREATE TABLE rows (
+    file INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    member BLOB NOT NULL,
+    width INTEGER,
+    height INTEGER,
+    changed INTEGER,
+    unchanged INTEGER,
+    ignored INTEGER,
+    change_ratio REAL,
+    rule INTEGER NOT NULL,
+    reason BLOB NOT NULL,
+    PRIMARY KEY (file, number)
+) WITHOUT ROWID
+"""
+_PUT: Final = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ALL: Final = "SELECT * FROM rows "
+_IN_ORDER: Final = " ORDER BY file, number "
+_WHERE: Final = "the temporary file of rows"
+_FAILED: Final = -1
+"""The number of the rule of a failed row."""
+_ENCODING: Final = ("utf-8", "surrogatepass")
+
+
+def row_name(name: str, member: str, part: str) -> str:
+    """The path of a row: an image of a stack carries its number.
+
+    Args:
+        name: The name of the file.
+        member: What was asked for in it.
+        part: What tells the mask from others of its file.
+
+    Example:
+        >>> row_name("stack.npy", "", "#3"), row_name("stack.npy#3", "3", "#3")
+        ('stack.npy#3', 'stack.npy#3')
+    """
+    return name if member.isdigit() else f"{name}{part}"
+
+
+class StoredImages(Sequence[ImageRecord]):
+    """Image rows in a temporary database, each built when it is asked for.
+
+    The database goes away with the rows.
+
+    Args:
+        places: The files of the rows.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._rules: dict[str, int] = {}
+        self._names: list[str] = []
+        self._number = 0
+        self._is_plain = True
+        # Nothing is worth a journal: the rows go when the program does.
+        self._database = sqlite3.connect(
+            "", isolation_level=None, check_same_thread=False
+        )
+        weakref.finalize(self, self._database.close)
+        for line in ("journal_mode = OFF", "synchronous = OFF"):
+            self._database.execute(f"PRAGMA {line}")
+        self._database.execute(_TABLE)
+        self._database.execute("BEGIN")
+
+    def put(self, place: int, number: int, mask: CountedMask, row: ImageRecord) -> None:
+        """Keep the row of a mask.
+
+        Args:
+            place: The place of its file.
+            number: Its number among the masks of the file.
+            mask: The mask.
+            row: Its row.
+        """
+        rule = _FAILED
+        if row.status == "ok":
+            rule = self._rules.setdefault(row.rule, len(self._rules))
+            self._names = self._names if rule < len(self._names) else [*self._rules]
+        member, reason = (
+            t.encode(*_ENCODING) for t in (mask.counted.member, row.reason)
+        )
+        counts = (row.width, row.height, row.changed, row.unchanged, row.ignored)
+        values = (place, number, member, *counts, row.change_ratio, rule, reason)
+        with telling(_WHERE):
+            self._database.execute(_PUT, values)
+        self._number += 1
+        self._is_plain &= number == 0
+
+    def _record(self, values: tuple[Any, ...]) -> ImageRecord:
+        place, _, member, width, height, *labels, _, rule, reason = values
+        _, dataset, file = self._places[place]
+        path = row_name(file.name, file.member, member.decode(*_ENCODING))
+        name = (dataset, file.split, path)
+        if rule == _FAILED:
+            size = None if width is None else (width, height)
+            return ImageRecord.failed(name, reason.decode(*_ENCODING), size)
+        counts = PixelCounts(*labels)
+        return ImageRecord.counted(name, (width, height), counts, self._names[rule])
+
+    def _records(self, rest: str, *values: object) -> Iterator[ImageRecord]:
+        with telling(_WHERE):
+            for row in self._database.execute(_ALL + rest, values):
+                yield self._record(row)
+
+    def of_files(self, files: range) -> Iterator[ImageRecord]:
+        """The rows of the files at consecutive places."""
+        where = "WHERE file >= ? AND file < ?"
+        return self._records(where + _IN_ORDER, files.start, files.stop)
+
+    def failed(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The failed rows.
+
+        Args:
+            leave_out: How the reason of a row begins that is left out.
+        """
+        start = leave_out.encode(*_ENCODING)
+        where = "WHERE rule = ? AND (? = x'' OR substr(reason, 1, ?) <> ?)"
+        values = (_FAILED, start, len(start), start)
+        return self._records(where + _IN_ORDER, *values)
+
+    def by_most(self, column: str) -> Iterator[ImageRecord]:
+        """The rows by a column, the highest first; rows that lack it come last.
+
+        Args:
+            column: ``"change_ratio"`` or ``"changed"``.
+        """
+        if column not in ("change_ratio", "changed"):
+            raise ValueError(f"rows are not sorted by {column!r}")
+        return self._records(f"ORDER BY {column} IS NULL, {column} DESC, file, number")
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return self._records(_IN_ORDER)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageRecord: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[ImageRecord, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> ImageRecord | tuple[ImageRecord, ...]:
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(len(self))[place])
+        number = range(len(self))[place]
+        if self._is_plain and len(self) == len(self._places):
+            return next(self.of_files(range(number, number + 1)))
+        return next(self._records(f"{_IN_ORDER} LIMIT 1 OFFSET ?", number))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(one == another for one, another in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} image rows>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process holds its rows as a tuple."""
+        return tuple, (tuple(self),)

@@ -1,0 +1,155 @@
+"""The state of a file: what was counted in it, of which file, and that as text."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.division import Divided
+from cdstats.core.labelling import Counted
+from cdstats.io.counting import count_or_divide
+from cdstats.io.limits import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdstats.io.counting import Edges, Task
+
+_CHANGED: Final = "changed while it was read"
+
+
+class Stamp(NamedTuple):
+    """What tells a file from what it was before.
+
+    Attributes:
+        size: Bytes of the file; -1 when it is not there.
+        time: Its modification time; ns, -1 when it is not there.
+        partner_size: Bytes of its partner; -1 without one.
+        partner_time: The modification time of its partner; ns, -1 without one.
+    """
+
+    size: int = -1
+    time: int = -1
+    partner_size: int = -1
+    partner_time: int = -1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the file was there."""
+        return self.size >= 0
+
+
+class State(NamedTuple):
+    """What became of the masks of a file.
+
+    Attributes:
+        stamp: The file that was read.
+        counted: Its masks.
+        finished: Whether it holds for as long as the file is the same: every mask was
+            counted, and the file did not change meanwhile.
+    """
+
+    stamp: Stamp
+    counted: list[Counted]
+    finished: bool
+
+    @property
+    def folded(self) -> bool:
+        """Whether it answers the rule of its run alone."""
+        return any(one.mask.counts.folded for one in self.counted if one.mask)
+
+
+def stamp_of(task: Task) -> Stamp:
+    """The stamp of a file as it is now."""
+    own = _stat(task.path)
+    return Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a million files
+    except (OSError, ValueError):
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def read_state(
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> State | Divided[Task, State]:
+    """Count every mask of a file; the arguments are those of `count_or_divide`."""
+    stamp = stamp_of(task)
+    counted = count_or_divide(task, band=band, edges=edges, max_pixels=max_pixels)
+    if isinstance(counted, Divided):
+        return Divided(counted.parts, partial(_join_states, join=counted.join))
+    whole = stamp.is_known and all(one.mask is not None for one in counted)
+    return State(stamp, counted, whole and stamp_of(task) == stamp)
+
+
+def _join_states(
+    parts: Sequence[State], join: Callable[[Sequence[list[Counted]]], list[Counted]]
+) -> State:
+    """The state of a file, from those of its parts; all must be of one file."""
+    stamp = parts[0].stamp
+    counted = join([part.counted for part in parts])
+    if any(part.stamp != stamp for part in parts):
+        return State(stamp, [Counted(counted[0].member, None, _CHANGED)], False)
+    whole = all(part.finished for part in parts)
+    return State(stamp, counted, whole and all(one.mask is not None for one in counted))
+
+
+def lost_state(_: Task) -> State:
+    """The state of a file whose worker died of it."""
+    reason = "the process that read it died (out of memory?)"
+    return State(Stamp(), [Counted("", None, reason)], finished=False)
+
+
+def to_text(counted: Sequence[Counted]) -> str:
+    """The masks of a file as text that `from_text` reads back, every number exact.
+
+    Example:
+        >>> mask = MaskCounts(2, 1, ValueCounts({0: 1, "nan": 1}), format="TIFF")
+        >>> from_text(to_text([Counted("", mask, size=(2, 1))]))[0].mask == mask
+        True
+    """
+    return json.dumps([_mask_list(one) for one in counted], separators=(",", ":"))
+
+
+def _mask_list(one: Counted) -> list[Any]:
+    if one.mask is None:
+        return [one.member, one.reason, one.size]
+    mask, counts = one.mask, one.mask.counts
+    facts = [
+        *(mask.width, mask.height, list(counts.values.items())),
+        *(counts.masked, counts.half_transparent, int(counts.folded)),
+        *(mask.nodata, list(mask.palette.items()) if mask.palette else None),
+        mask.format,
+    ]
+    return [one.member, facts]
+
+
+def from_text(text: str) -> list[Counted]:
+    """The masks of a file from their text.
+
+    Raises:
+        ValueError: If it is no such text.
+    """
+    return [_counted(*one) for one in json.loads(text)]
+
+
+def _counted(
+    member: str, facts: list[Any] | str, size: list[int] | None = None
+) -> Counted:
+    if isinstance(facts, str):
+        return Counted(member, None, facts, (size[0], size[1]) if size else None)
+    width, height, values, masked, half, folded, nodata, palette, kind = facts
+    counts = ValueCounts(dict(values), masked, half, bool(folded))
+    colours = dict(palette) if palette else None
+    mask = MaskCounts(width, height, counts, nodata, colours, kind)
+    return Counted(member, mask, size=(width, height))

@@ -1,0 +1,263 @@
+"""From found files to rows on disk: states stream through, and none is held."""
+
+from __future__ import annotations
+
+from array import array
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+from cdstats.core.labelling import CountedMask, DatasetLabels, split_label
+from cdstats.core.messages import Level, Message
+from cdstats.core.records import Summaries
+from cdstats.io.limits import MAX_PIXELS
+from cdstats.scan.places import Places, Tasks
+from cdstats.scan.rows import StoredImages, row_name
+from cdstats.scan.states import Stamp, State, lost_state, read_state, stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cdstats.core.division import Divided
+    from cdstats.core.labelling import Counted
+    from cdstats.core.records import ImageRecord
+    from cdstats.core.rules import RuleChoice
+    from cdstats.engine.choice import Engine
+    from cdstats.io.counting import Task
+    from cdstats.io.found import FoundSet
+    from cdstats.scan.cache import Cache
+    from cdstats.scan.places import Placed
+
+_GONE: Final = "its counts are no longer in the cache; count it again"
+
+
+class Stream:
+    """One run over the masks of all datasets.
+
+    With a rule given, every file becomes rows as soon as it is counted. Where a rule is
+    to be found, states go to the cache and come back once all are known.
+
+    Args:
+        found: The datasets.
+        choice: The rule options.
+        cache: Where states are kept; None where nothing needs them.
+        strict: Whether the first failed mask ends the run.
+        announce: Called with what must be told before all is counted.
+        each: Called with every row in order, as soon as it and all before are known.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[FoundSet],
+        choice: RuleChoice,
+        cache: Cache | None,
+        *,
+        strict: bool = False,
+        announce: Callable[[Message], None] | None = None,
+        each: Callable[[ImageRecord], None] | None = None,
+    ) -> None:
+        self._places = Places(found)
+        self._cache = cache
+        self._is_late = choice.rule is None
+        self._strict = strict
+        self._labels = [DatasetLabels(dataset.name, choice) for dataset in found]
+        self._stamps = _Stamps(len(self._places) if self._is_late else 0)
+        self._watch = _Watch(self._places, announce) if announce else None
+        self._order = _InOrder(len(self._places), each) if each else None
+        self._summaries = Summaries()
+        self.images = StoredImages(self._places)
+
+    def count(
+        self,
+        choice: RuleChoice,
+        band: int | None,
+        run: Engine,
+        progress: Callable[[int, int, int], None] | None,
+        *,
+        anywhere: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Count every file that the cache does not know, and make all rows.
+
+        Args:
+            choice: The rule options.
+            band: The band to read.
+            run: What applies the work to every file.
+            progress: Called with files done, files in all and pixels so far.
+            anywhere: Whether others read the files, who have other working folders.
+            max_pixels: Pixels that a mask may declare.
+
+        Raises:
+            DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
+                go on.
+        """
+        function = partial(
+            read_state, band=band, edges=choice.edges, max_pixels=max_pixels
+        )
+        pixels = 0
+        states = self._states(function, run, anywhere)
+        for done, one in enumerate(states, start=1):
+            self._take(*one)
+            pixels += sum(c.mask.width * c.mask.height for c in one[2] if c.mask)
+            if progress:
+                progress(done, len(self._places), pixels)
+        if self._is_late:
+            for place in range(len(self._places)):
+                placed = self._places[place]
+                self._add_rows(place, placed, _masks(placed, self._kept(place, placed)))
+        first = next(self.images.failed(), None) if self._strict else None
+        if first:
+            raise DataError(f"{first.path}: {first.reason}")
+
+    def _states(
+        self,
+        function: Callable[..., State | Divided[Task, State]],
+        run: Engine,
+        anywhere: bool,
+    ) -> Iterator[tuple[int, Placed, list[Counted]]]:
+        """The place and the masks of every file, those that the cache knows first."""
+        unknown: Sequence[int] = range(len(self._places))
+        if self._cache is not None and not self._cache.is_temporary:
+            unknown = array("I")
+            for place in range(len(self._places)):
+                placed = self._places[place]
+                stamp = stamp_of(placed.task)
+                known = self._cache.find(placed.task, stamp) if stamp.is_known else None
+                if known is None:
+                    unknown.append(place)
+                    continue
+                self._stamps.put(place, stamp)
+                yield place, placed, known
+        tasks = Tasks(self._places, unknown, anywhere=anywhere)
+        for number, state in run(function, tasks, lost=lost_state):
+            place = unknown[number]
+            placed = self._places[place]
+            self._stamps.put(place, state.stamp)
+            if self._cache is not None and (state.finished or self._is_late):
+                self._cache.put(placed.task, state)
+            yield place, placed, state.counted
+
+    def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
+        """Take the masks of a file into account."""
+        failed = next((one for one in counted if one.mask is None), None)
+        if self._strict and failed:
+            path = f"{placed.file.path}{failed.member}"
+            raise DataError(f"{path}: {failed.reason}")
+        labels, masks = self._labels[placed.number], _masks(placed, counted)
+        for mask in masks:
+            labels.see(mask, place)
+        if self._watch:
+            self._watch.see(placed.number, placed.file.split, len(masks), labels)
+        if not self._is_late:
+            self._add_rows(place, placed, masks)
+
+    def _kept(self, place: int, placed: Placed) -> list[Counted]:
+        """What the cache holds of a file that this run has seen."""
+        if self._cache is None:
+            raise ValueError("no state is kept where a rule is given")
+        found = self._cache.get(placed.task, self._stamps.get(place))
+        if found is None:
+            raise DataError(f"{placed.file.path}: {_GONE}")
+        return found
+
+    def _add_rows(
+        self, place: int, placed: Placed, masks: Sequence[CountedMask]
+    ) -> None:
+        labels = self._labels[placed.number]
+        rows = [labels.row(mask) for mask in masks]
+        for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
+            self.images.put(place, number, mask, row)
+            self._summaries.add(row)
+        if self._order:
+            self._order.add(place, rows, self.images)
+
+    def messages(self, number: int) -> list[Message]:
+        """What to tell about the rules of a dataset."""
+        return self._labels[number].messages
+
+    @property
+    def summaries(self) -> Summaries:
+        """The rows of datasets and splits."""
+        return self._summaries
+
+
+def _masks(placed: Placed, counted: Sequence[Counted]) -> list[CountedMask]:
+    """The masks of a file, each with the path of its row."""
+    _, dataset, file = placed
+    return [
+        CountedMask(
+            dataset, file.split, row_name(file.name, file.member, one.member), one
+        )
+        for one in counted
+    ]
+
+
+class _Stamps:
+    """The stamp of every file, in 16 bytes; a partner's beside."""
+
+    def __init__(self, number: int) -> None:
+        self._own = array("q", bytes(16 * number))
+        self._partners: dict[int, tuple[int, int]] = {}
+
+    def put(self, place: int, stamp: Stamp) -> None:
+        """Keep the stamp of a file, where stamps are kept."""
+        if not self._own:
+            return
+        self._own[2 * place] = stamp.size
+        self._own[2 * place + 1] = stamp.time
+        if stamp.partner_size >= 0:
+            self._partners[place] = (stamp.partner_size, stamp.partner_time)
+
+    def get(self, place: int) -> Stamp:
+        """The stamp of a file."""
+        size, time = self._own[2 * place : 2 * place + 2]
+        return Stamp(size, time, *self._partners.get(place, (-1, -1)))
+
+
+class _Watch:
+    """Tells of a split as soon as it is certain to be refused."""
+
+    def __init__(self, places: Places, announce: Callable[[Message], None]) -> None:
+        self._announce = announce
+        self._done: set[tuple[int, str]] = set()
+        self._left = places.splits()
+
+    def see(self, number: int, split: str, masks: int, labels: DatasetLabels) -> None:
+        """Note a file of a split, and how many masks it held."""
+        key = number, split
+        self._left[key] -= 1
+        left = self._left[key]
+        if masks != 1:
+            # Of stacks, those still to come may hold any number of masks.
+            self._done.add(key)
+        if key in self._done or not left or not labels.refused_with(split, left):
+            return
+        self._done.add(key)
+        where = split_label(labels.dataset, split)
+        text = (
+            f"{where}: the encoding is ambiguous, whatever the {left:,} files still to "
+            "count hold. Counting goes on, and the counts are kept"
+        )
+        self._announce(Message(Level.WARNING, text))
+
+
+class _InOrder:
+    """Hands rows on in the order of their files, though they come in any."""
+
+    def __init__(self, number: int, each: Callable[[ImageRecord], None]) -> None:
+        self._each = each
+        self._there = bytearray(number)
+        self._next = 0
+
+    def add(self, place: int, rows: Sequence[ImageRecord], all_: StoredImages) -> None:
+        """Take the rows of a file; hand on what has nothing before it any more."""
+        self._there[place] = 1
+        if place != self._next:
+            return
+        for row in rows:
+            self._each(row)
+        start = self._next + 1
+        stop = self._there.find(0, start)
+        self._next = len(self._there) if stop < 0 else stop
+        for row in all_.of_files(range(start, self._next)):
+            self._each(row)

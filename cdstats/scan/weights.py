@@ -1,0 +1,161 @@
+"""`cdstats.weights`: from masks, or counted rows, to the class weights of a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Unpack
+
+from cdstats.core import imbalance
+from cdstats.core.errors import DataError
+from cdstats.core.recommendation import recommend
+from cdstats.core.records import ALL
+from cdstats.core.weight_records import DatasetWeights, SamplingWeight
+from cdstats.core.weights import Tally, sampling_weights, schemes, tally
+from cdstats.io.naming import usual_split
+from cdstats.scan.ratio import ratio
+from cdstats.scan.saved import ratio_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+
+    from cdstats.core.messages import Message
+    from cdstats.core.records import ImageRecord
+    from cdstats.scan.options import CountOptions
+    from cdstats.scan.ratio import RatioResult
+
+TRAIN: Final = "train"
+
+
+@dataclass(frozen=True)
+class WeightsResult:
+    """What `weights` found.
+
+    Attributes:
+        datasets: The weights of each dataset.
+        images: The image rows that they follow from.
+        messages: Notes, warnings and errors.
+        unread: Inputs that could not be read at all.
+    """
+
+    datasets: tuple[DatasetWeights, ...]
+    images: Sequence[ImageRecord]
+    messages: tuple[Message, ...] = ()
+    unread: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Masks that could not be counted."""
+        return sum(1 for _ in self.failures())
+
+    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
+        """The rows of masks that could not be counted.
+
+        Args:
+            leave_out: How the reason of a row begins that is left out.
+        """
+        for row in self.images:
+            refused = leave_out and row.reason.startswith(leave_out)
+            if row.status == "failed" and not refused:
+                yield row
+
+
+def weights(
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
+    *,
+    from_file: str | PathLike[str] | None = None,
+    split: str | None = None,
+    **options: Unpack[CountOptions],
+) -> WeightsResult:
+    """Class weights for training, from the counts of masks.
+
+    Counts come from the split ``train`` where there is one; weights that have seen the
+    test masks would leak them.
+
+    Args:
+        paths: Masks, as for `cdstats.ratio`.
+        from_file: The image rows of an earlier ``--csv`` instead.
+        split: The split to count instead of ``train``.
+        **options: Those of `cdstats.ratio`; for `paths` alone.
+
+    Raises:
+        ValueError: If both or none of `paths` and `from_file` are given, or options
+            beside `from_file`.
+        UsageError: If a rule, preset or pattern is not understood.
+        DataError: If `from_file` holds no image rows, or none of the split.
+
+    Example:
+        >>> found = weights("sample_masks/CDD").datasets[0]
+        >>> found.basis, round(found.scheme("pos-weight").changed_weight, 3)
+        ('train split', 6.559)
+    """
+    if (paths is None) == (from_file is None):
+        raise ValueError("give either paths or from_file")
+    if from_file is not None and options:
+        raise ValueError(f"from_file is counted already; leave out {min(options)}")
+    wanted = None if split is None else usual_split(split)
+    if from_file is None:
+        result = ratio(paths or [], split=split, **options)
+    else:
+        result = ratio_from(Path(from_file))
+        _check_split(result, wanted, str(from_file))
+    return _weigh(result, wanted)
+
+
+def _check_split(result: RatioResult, wanted: str | None, source: str) -> None:
+    held = {row.split for row in result.images}
+    if wanted is not None and wanted not in held:
+        names = ", ".join(sorted(held - {""})) or "no split"
+        raise DataError(f"{source}: has no split {wanted!r}; it holds {names}")
+
+
+def _weigh(result: RatioResult, split: str | None) -> WeightsResult:
+    names = dict.fromkeys(row.dataset for row in result.images)
+    own = {name: [r for r in result.images if r.dataset == name] for name in names}
+    found = [_dataset(name, rows, split) for name, rows in own.items()]
+    return WeightsResult(tuple(found), result.images, result.messages, result.unread)
+
+
+def _dataset(
+    name: str, images: Sequence[ImageRecord], split: str | None
+) -> DatasetWeights:
+    chosen, basis = _basis({row.split for row in images}, split)
+    rows = [row for row in images if chosen in (ALL, row.split)]
+    counts = tally(rows)
+    rules = {row.rule for row in rows if row.status == "ok"}
+    return DatasetWeights(
+        dataset=name,
+        split=chosen,
+        basis=basis,
+        images=counts.images,
+        without_change=counts.without_change,
+        failed=sum(row.status == "failed" for row in rows),
+        changed=counts.changed,
+        unchanged=counts.unchanged,
+        ignored=counts.ignored,
+        change_fraction=imbalance.change_fraction(counts.changed, counts.unchanged),
+        imbalance_ratio=imbalance.imbalance_ratio(counts.changed, counts.unchanged),
+        rule=min(rules) if len(rules) == 1 else "",
+        recommendation=recommend(counts),
+        schemes=schemes(counts),
+        sampling=tuple(_sampling(row, counts) for row in rows),
+    )
+
+
+def _basis(splits: set[str], wanted: str | None) -> tuple[str, str]:
+    """The split whose counts are used, and what to say of it."""
+    if wanted is not None:
+        return wanted, f"{wanted} split"
+    if TRAIN in splits:
+        return TRAIN, "train split"
+    if splits <= {""}:
+        return ALL, "all images, no split is named"
+    return ALL, "all splits, test included" if "test" in splits else "all splits"
+
+
+def _sampling(row: ImageRecord, counts: Tally) -> SamplingWeight:
+    zero, one = sampling_weights(counts)
+    if row.change_fraction is None:
+        return SamplingWeight(row.split, row.path, None)
+    return SamplingWeight(row.split, row.path, one if row.changed else zero)

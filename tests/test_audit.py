@@ -1,0 +1,586 @@
+"""What `cdstats.audit` finds, against independent computations."""
+
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+from rewrite_golden import audit_screen
+from typer.testing import CliRunner, Result
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.audit_records import Finding, split_audit
+from cdstats.core.counts import PixelCounts
+from cdstats.core.records import ImageRecord
+from cdstats.core.rules import choose_rule
+from cdstats.io.beside import forget_folders, images_beside
+from cdstats.io.counting import Task, count_file
+from cdstats.scan.inspection import (
+    Look,
+    count_cells,
+    inspect_file,
+    label_map,
+    possible_rules,
+)
+from cdstats.scan.regions import quantile, region_sizes
+from cdstats.scan.shift import split_shifts
+
+SAMPLES = Path(__file__).parents[1] / "sample_masks"
+REAL = Path(__file__).parents[2] / "shared" / "real_masks"
+MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
+Pixels = NDArray[Any]
+
+
+def save(path: Path, pixels: Pixels | Sequence[Sequence[int]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(path)
+    return path
+
+
+def noise(seed: int, share: float = 0.3, side: int = 16) -> Pixels:
+    """A random mask of 0 and 255."""
+    drawn = np.random.default_rng(seed).random((side, side)) < share
+    return np.where(drawn, 255, 0).astype(np.uint8)
+
+
+def audit(*arguments: str | Path) -> Result:
+    done = CliRunner().invoke(app, ["audit", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def found(folder: Path, check: str, **options: Any) -> list[Finding]:
+    return [f for f in cdstats.audit(folder, **options).findings if f.check == check]
+
+
+def row(changed: int, unchanged: int, split: str = "") -> ImageRecord:
+    counts = PixelCounts(changed, unchanged)
+    return ImageRecord.counted(("d", split, "a.png"), (counts.pixels, 1), counts, "r")
+
+
+def flood(mask: Pixels, steps: list[tuple[int, int]]) -> list[int]:
+    """Sizes of regions, by walking from pixel to pixel."""
+    left = {(int(r), int(c)) for r, c in zip(*np.nonzero(mask), strict=True)}
+    sizes = []
+    while left:
+        waiting, size = [left.pop()], 0
+        while waiting:
+            r, c = waiting.pop()
+            size += 1
+            near = {(r + dr, c + dc) for dr, dc in steps} & left
+            left -= near
+            waiting += near
+        sizes.append(size)
+    return sorted(sizes)
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@settings(deadline=None)
+@given(mask=MASKS, strip=st.integers(1, 60))
+def test_regions_are_those_of_a_walk_however_they_are_cut(
+    connectivity: int, mask: Pixels, strip: int
+) -> None:
+    steps = [
+        (r, c)
+        for r, c in itertools.product((-1, 0, 1), repeat=2)
+        if (r or c) and (connectivity == 8 or not (r and c))
+    ]
+    sizes = region_sizes(mask, connectivity, strip_pixels=strip)
+    assert sorted(sizes.tolist()) == flood(mask, steps)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=40),
+    st.sampled_from([0, 0.25, 0.5, 0.75, 1]),
+)
+def test_quantiles_are_those_of_numpy(sizes: list[int], share: float) -> None:
+    expected = np.quantile(sizes, share, method="inverted_cdf")
+    assert quantile(Counter(sizes), share) == expected
+
+
+@given(MASKS)
+def test_cells_add_up_to_the_mask(mask: Pixels) -> None:
+    cells = count_cells(mask)
+    assert cells.sum() == mask.sum()
+    assert cells.shape == tuple(min(8, side) for side in mask.shape)
+    assert count_cells(np.ones_like(mask)).min() > 0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 8), min_size=1, max_size=7),
+    st.lists(st.integers(0, 8), min_size=1, max_size=7),
+)
+def test_the_shift_is_the_largest_distance_of_two_distributions(
+    first: list[int], other: list[int]
+) -> None:
+    rows = [row(n, 8 - n, "train") for n in first]
+    rows += [row(n, 8 - n, "test") for n in other]
+    (shift,) = split_shifts("d", rows)
+    assert shift.reference == "train"
+    assert shift.ks_distance == pytest.approx(distance(first, other))
+
+
+def distance(first: Sequence[int], other: Sequence[int]) -> float:
+    def below(values: Sequence[int], limit: int) -> float:
+        return sum(value <= limit for value in values) / len(values)
+
+    return max(abs(below(first, n) - below(other, n)) for n in range(9))
+
+
+def test_the_probability_of_a_shift_is_that_of_all_permutations() -> None:
+    first, other = [0, 1, 2, 3], [4, 5, 6, 7, 8]
+    rows = [row(n, 8 - n, "train") for n in first]
+    rows += [row(n, 8 - n, "val") for n in other]
+    (shift,) = split_shifts("d", rows)
+    every = set(range(9))
+    draws = [set(some) for some in itertools.combinations(range(9), len(first))]
+    as_far = [
+        distance(sorted(some), sorted(every - some)) >= shift.ks_distance - 1e-12
+        for some in draws
+    ]
+    assert shift.p_value == pytest.approx(sum(as_far) / len(draws))
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [(0, 0), (1, 1), (100, 1), (101, 2), (500, 2), (501, 3), (2000, 3), (2001, 4)],
+)
+def test_an_image_on_the_edge_of_a_bin_is_in_the_lower_one(
+    changed: int, place: int
+) -> None:
+    bins = split_audit("d", "", [row(changed, 10_000 - changed)]).bins
+    assert bins.index(1) == place
+    assert sum(bins) == 1
+
+
+def test_images_without_a_valid_pixel_are_in_no_bin() -> None:
+    ignored = ImageRecord.counted(("d", "", "a"), (2, 1), PixelCounts(0, 0, 2), "r")
+    counted = split_audit("d", "", [ignored, row(5, 0)])
+    assert counted.bins == (0, 0, 0, 0, 1)
+    assert (counted.wholly_ignored, counted.wholly_changed) == (1, 1)
+
+
+CASES: dict[str, Callable[[], Pixels]] = {
+    "0/255": lambda: noise(1),
+    "0/1": lambda: noise(1) // 255,
+    "0 alone": lambda: np.zeros((5, 5), np.uint8),
+    "255 alone": lambda: np.full((5, 5), 255, np.uint8),
+    "smeared": lambda: np.clip(noise(1).astype(int) - 5, 0, 255).astype(np.uint8),
+    "0/1/255": lambda: np.arange(9).reshape(3, 3) % 3 * 127 // 1,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("beside", ["0/255", "0/1", "smeared"])
+def test_every_rule_that_a_split_can_end_in_was_looked_at(
+    case: str, beside: str, tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", CASES[case]())
+    for number in range(3):
+        save(tmp_path / f"b{number}.png", CASES[beside]())
+    choice = choose_rule()
+    look = Look(possible_rules(choice), None, None, 8)
+    counted = cdstats.ratio(tmp_path)
+    for one in counted.images:
+        if one.status != "ok":
+            continue
+        (seen,) = inspect_file(Task(str(tmp_path / one.path)), look=look)
+        changed = [int((view.cells).sum()) for view in seen.views]
+        assert one.changed in changed
+
+
+def test_a_look_counts_as_a_count_does() -> None:
+    paths = sorted(SAMPLES.rglob("*.jpg")) + sorted(SAMPLES.rglob("*.tif"))
+    look = Look(possible_rules(choose_rule()), None, None, 8)
+    for path in paths:
+        task = Task(str(path))
+        assert [one.counted for one in inspect_file(task, look=look)] == count_file(
+            task
+        )
+
+
+def test_the_audit_and_the_ratio_have_the_same_rows() -> None:
+    for name in ("CDD", "BCDD"):
+        images = cdstats.audit(SAMPLES / name).images
+        assert images == cdstats.ratio(SAMPLES / name).images
+
+
+def test_a_rule_that_was_not_foreseen_takes_another_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = noise(3)
+    save(tmp_path / "a.png", pixels)
+    expected = cdstats.audit(tmp_path).regions
+    monkeypatch.setattr("cdstats.scan.audit.possible_rules", lambda _: ())
+    assert cdstats.audit(tmp_path).regions == expected
+    assert expected[0].regions == len(region_sizes(pixels > 0))
+
+
+def test_workers_find_the_same(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / f"train/label/{number}.png", noise(number % 2))
+        save(tmp_path / f"train/A/{number}.png", noise(0, side=8 + 8 * (number < 3)))
+    alone = cdstats.audit(tmp_path, jobs=1)
+    assert cdstats.audit(tmp_path, jobs=2) == alone
+    assert {one.check for one in alone.findings} >= {"size", "duplicate"}
+
+
+def test_unreadable_files_are_errors_with_their_reason(tmp_path: Path) -> None:
+    save(tmp_path / "good.png", noise(1))
+    (tmp_path / "bad.png").write_bytes(b"hello")
+    (one,) = found(tmp_path, "unreadable")
+    assert (one.severity, one.paths) == ("error", ("bad.png",))
+    assert "is no image" in one.text
+
+
+def test_a_mask_that_contradicts_its_split_leaves_the_domain(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", noise(number))
+    save(tmp_path / "odd.png", noise(9) // 255)
+    (one,) = found(tmp_path, "values")
+    assert (one.severity, one.paths) == ("error", ("odd.png",))
+    values = cdstats.audit(tmp_path).values
+    assert {v.value: v.is_stray for v in values} == {0: False, 1: True, 255: False}
+    assert sum(v.pixels for v in values) == 4 * 256
+
+
+def test_stray_greys_are_a_warning_that_names_their_masks(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", noise(number, side=64))
+    pixels = noise(7, side=64)
+    pixels[0, 0] = 156
+    save(tmp_path / "stray.png", pixels)
+    (one,) = found(tmp_path, "values")
+    assert (one.severity, one.paths) == ("warning", ("stray.png",))
+    assert "156 (1 pixel)" in one.text
+
+
+def test_codes_that_a_rule_names_are_in_the_domain(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", [[0, 255, 50, 85]])
+    for number in range(3):
+        save(tmp_path / f"{number}.png", [[0, 255, 0, 0]])
+    result = cdstats.audit(tmp_path, preset="cdnet2014")
+    assert not any(value.is_stray for value in result.values)
+
+
+def test_a_refused_split_is_an_error_and_nothing_in_it_a_stray(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", [[1, 2, 2, 1]])
+    result = cdstats.audit(tmp_path)
+    assert [(f.severity, f.check) for f in result.findings] == [("error", "encoding")]
+    assert not any(value.is_stray for value in result.values)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "severity"),
+    [
+        pytest.param(lambda n: noise(n) // 255, "warning", id="0/1"),
+        pytest.param(lambda n: noise(n), None, id="0/255"),
+    ],
+)
+def test_loaders_that_lose_the_change_are_a_warning(
+    pixels: Callable[[int], Pixels], severity: str | None, tmp_path: Path
+) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", pixels(number))
+    told = found(tmp_path, "binarisation")
+    assert [one.severity for one in told] == ([severity] if severity else [])
+    shares = {b.rule: b.changed for b in cdstats.audit(tmp_path).binarisations}
+    white = sum(int((pixels(n) >= 128).sum()) for n in range(3))
+    assert shares[">=128"] == white
+
+
+def test_masks_of_one_class_are_told_apart(tmp_path: Path) -> None:
+    save(tmp_path / "none.png", np.zeros((4, 4)))
+    save(tmp_path / "all.png", np.full((4, 4), 255))
+    save(tmp_path / "some.png", noise(1, side=4))
+    save(tmp_path / "ignored.png", np.full((4, 4), 7))
+    result = cdstats.audit(tmp_path, changed="255", unchanged="0", ignore="7")
+    told = {one.check: one.paths for one in result.findings}
+    assert told["without-change"] == ("none.png",)
+    assert told["wholly-changed"] == ("all.png",)
+    assert told["wholly-ignored"] == ("ignored.png",)
+
+
+def test_equal_masks_across_splits_are_a_leak(tmp_path: Path) -> None:
+    save(tmp_path / "train/1.png", noise(1))
+    save(tmp_path / "train/2.png", noise(2))
+    save(tmp_path / "test/9.bmp", noise(1))
+    shutil.copy(tmp_path / "train/2.png", tmp_path / "train/3.png")
+    (leak,) = found(tmp_path, "leakage")
+    assert (leak.severity, leak.paths) == ("error", ("train/1.png", "test/9.bmp"))
+    (repeated,) = found(tmp_path, "duplicate")
+    assert (repeated.severity, repeated.images) == ("warning", 2)
+    groups = {g.paths[0]: g for g in cdstats.audit(tmp_path).duplicates}
+    assert groups["train/1.png"].splits == ("train", "test")
+    assert [g.is_byte_equal for g in groups.values()] == [False, True]
+
+
+def test_masks_of_one_class_or_another_shape_are_no_duplicates(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path / f"none{number}.png", np.zeros((4, 4)))
+        save(tmp_path / f"all{number}.png", np.full((4, 4), 255))
+    save(tmp_path / "wide.png", [[0, 255, 0, 255]])
+    save(tmp_path / "high.png", [[0, 255], [0, 255]])
+    assert cdstats.audit(tmp_path).duplicates == ()
+
+
+def test_equal_labels_of_other_values_are_duplicates(tmp_path: Path) -> None:
+    pixels = noise(4, side=64)
+    save(tmp_path / "a.png", pixels)
+    pixels = pixels.copy()
+    pixels[pixels == 255] = np.where(np.arange((pixels == 255).sum()) == 0, 254, 255)
+    save(tmp_path / "b.png", pixels)
+    (group,) = cdstats.audit(tmp_path).duplicates
+    assert not group.is_byte_equal
+
+
+def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
+    for number, side in enumerate((16, 16, 8)):
+        save(tmp_path / f"label/{number}.png", noise(number))
+        save(tmp_path / f"A/{number}.jpg", noise(0, side=side))
+    (one,) = found(tmp_path, "size")
+    assert (one.severity, one.paths) == ("error", ("label/2.png",))
+    assert "label/2.png is 16 x 16, A/2.jpg is 8 x 8" in one.text
+
+
+def test_a_mask_without_its_image_is_a_warning(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"label/{number}.png", noise(number))
+    save(tmp_path / "A/0.png", noise(0))
+    (one,) = found(tmp_path, "image")
+    assert (one.severity, one.images) == ("warning", 2)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "tif"])
+def test_the_size_of_an_image_is_read_from_its_header(
+    ending: str, tmp_path: Path
+) -> None:
+    forget_folders()
+    mask = save(tmp_path / "label/deep/1.png", noise(1))
+    colours = np.zeros((5, 7, 3))
+    save(tmp_path / f"B/deep/1.{ending}", colours)
+    (beside,) = images_beside(str(mask))
+    assert (beside.folder, beside.size) == ("B", (7, 5))
+
+
+def test_a_broken_image_has_no_size_to_compare(tmp_path: Path) -> None:
+    forget_folders()
+    mask = save(tmp_path / "label/1.png", noise(1))
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A/1.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (beside,) = images_beside(str(mask))
+    assert (beside.name, beside.size) == ("1.png", None)
+
+
+def test_specks_are_counted_and_their_limit_can_be_chosen(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 20), np.uint8)
+    pixels[0, 0] = pixels[5:9, 5:9] = 255
+    pixels[1, 1] = 255
+    save(tmp_path / "a.png", pixels)
+    (one,) = found(tmp_path, "specks")
+    assert one.text.startswith("1 of 2 changed regions (50 %) are specks")
+    assert one.severity == "warning"
+    (sizes,) = cdstats.audit(tmp_path, connectivity=4, speck=17).regions
+    assert (sizes.regions, sizes.specks, sizes.speck_pixels) == (3, 3, 18)
+    assert (sizes.size_min, sizes.size_median, sizes.size_max) == (1, 1, 16)
+
+
+def test_the_heat_map_is_the_mean_of_the_masks(tmp_path: Path) -> None:
+    masks = [noise(n, side=16) for n in range(5)]
+    for number, pixels in enumerate(masks):
+        save(tmp_path / f"{number}.png", pixels)
+    (heat,) = cdstats.audit(tmp_path).heat_maps
+    mean = np.mean([pixels == 255 for pixels in masks], axis=0)
+    expected = mean.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(np.array(heat.cells, dtype=float), expected)
+    save(tmp_path / "wide.png", noise(9, side=8))
+    result = cdstats.audit(tmp_path)
+    assert result.heat_maps == ()
+    assert [f.check for f in result.findings if f.check == "sizes"] == ["sizes"]
+
+
+def test_splits_that_differ_are_a_warning(tmp_path: Path) -> None:
+    for number in range(12):
+        save(tmp_path / f"train/{number}.png", noise(number, 0.05))
+        save(tmp_path / f"val/{number}.png", noise(100 + number, 0.05))
+        save(tmp_path / f"test/{number}.png", noise(200 + number, 0.6))
+    (one,) = found(tmp_path, "shift")
+    assert (one.severity, one.split) == ("warning", "test")
+    assert "distance 1.00" in one.text
+
+
+@settings(max_examples=20, deadline=None)
+@given(hnp.arrays(np.uint8, (6, 6), elements=st.sampled_from([0, 1, 255])))
+def test_a_label_map_fits_where_the_rule_counts(pixels: Pixels) -> None:
+    from cdstats.core.counts import MaskCounts, ValueCounts, count_values
+    from cdstats.core.errors import DataError
+
+    mask = MaskCounts(6, 6, ValueCounts(count_values(pixels)))
+    for rule in possible_rules(choose_rule()):
+        try:
+            counted = rule.apply(mask)
+        except DataError:
+            assert label_map(rule, mask) is None
+        else:
+            labels = label_map(rule, mask)
+            assert labels is not None
+            values = zip(labels, mask.counts.values.values(), strict=True)
+            assert sum(n for label, n in values if label == 1) == counted.changed
+
+
+def test_an_unknown_connectivity_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 4 or 8"):
+        cdstats.audit(SAMPLES / "CDD", connectivity=6)
+
+
+def test_the_screen_is_the_golden_one_and_fits_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
+    assert audit_screen() == text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_screen_of_the_readme_is_part_of_the_golden_one() -> None:
+    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    _, _, after = readme.partition("`cdstats audit sample_masks/CDD` prints")
+    shown = after.split("```")[1].splitlines()[1:]
+    golden = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
+    printed = {line.rstrip() for line in golden.splitlines()}
+    assert len(shown) > 20
+    assert [line for line in shown if line not in printed] == []
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "checks", "code"),
+    [
+        pytest.param(None, "warning", 0, id="no-limit"),
+        pytest.param("error", "warning", 0, id="milder"),
+        pytest.param("warning", "warning", 1, id="warning"),
+        pytest.param("warning", "error", 1, id="worse"),
+        pytest.param("error", "error", 1, id="error"),
+        pytest.param(None, "error", 0, id="error-without-limit"),
+    ],
+)
+def test_the_exit_code_follows_fail_on(
+    fail_on: str | None, checks: str, code: int, tmp_path: Path
+) -> None:
+    save(tmp_path / "train/1.png", noise(1))
+    save(tmp_path / ("test/2.png" if checks == "error" else "train/2.png"), noise(1))
+    options = ["--fail-on", fail_on] if fail_on else []
+    assert audit(tmp_path, *options).exit_code == code
+
+
+def test_failed_masks_always_exit_with_1(tmp_path: Path) -> None:
+    save(tmp_path / "good.png", noise(1))
+    (tmp_path / "bad.png").write_bytes(b"")
+    done = audit(tmp_path)
+    assert done.exit_code == 1
+    assert "error unreadable" in done.stdout
+
+
+def test_json_holds_every_list(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", noise(1))
+    data = json.loads(audit(tmp_path, "--format", "json").stdout)
+    lists = ["findings", "splits", "values", "binarisations", "regions"]
+    assert list(data) == [*lists, "shifts", "duplicates", "heat_maps", "not_checked"]
+    assert data["splits"][0]["bin_over_20"] == 1
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl", "markdown", "latex"])
+def test_other_formats_hold_the_findings(output: str, tmp_path: Path) -> None:
+    save(tmp_path / "label/a.png", np.zeros((4, 4)))
+    done = audit(tmp_path, "--format", output)
+    assert done.exit_code == 0
+    assert "without-change" in done.stdout
+
+
+def test_saved_rows_tell_what_counts_can_and_what_needs_pixels(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    CliRunner().invoke(app, ["ratio", str(SAMPLES / "CDD"), "--csv", str(rows)])
+    saved = json.loads(audit("--from", rows, "--format", "json").stdout)
+    masks = json.loads(audit(SAMPLES / "CDD", "--format", "json").stdout)
+    assert saved["splits"] == masks["splits"]
+    assert saved["shifts"] == masks["shifts"]
+    assert saved["regions"] == saved["heat_maps"] == []
+    assert {"regions", "heat map", "duplicates"} <= set(saved["not_checked"])
+    screen = audit("--from", rows).stdout
+    assert "not checked, needs the pixels: values, binarisation" in screen
+
+
+def test_names_are_shown_harmlessly(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\n.png").write_bytes(b"")
+    save(tmp_path / "b.png", noise(1))
+    done = audit(tmp_path)
+    assert "\x1b" not in done.stdout
+    assert r"a\x1b[31m\n.png" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param([], "no masks named", id="nothing"),
+        pytest.param(["--from", "x.csv", "--speck", "3"], "out --speck", id="speck"),
+        pytest.param(["x", "--connectivity", "6"], "'6' is not one of", id="six"),
+        pytest.param(["x", "--speck", "0"], "greater than or equal to 1", id="zero"),
+        pytest.param(["x", "--fail-on", "note"], "'note' is not one of", id="note"),
+        pytest.param(["x", "--changed", "1"], "add --unchanged", id="rule"),
+    ],
+)
+def test_wrong_use_is_told_before_a_file_is_read(
+    arguments: list[str], says: str
+) -> None:
+    done = audit(*arguments)
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.split())
+
+
+def test_a_missing_folder_is_told_and_exits_with_1(tmp_path: Path) -> None:
+    done = audit(tmp_path / "nowhere")
+    assert done.exit_code == 1
+    assert "no such file or folder" in done.stderr
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
+@pytest.mark.parametrize(
+    ("place", "preset"),
+    [
+        ("ucsd_bgs", None),
+        ("oscd", "oscd-tif"),
+        ("oscd", "oscd-png"),
+        ("landsat_partial/Taizhou", "partial-pair"),
+        ("xview2_damage/output/dmg", "xbd-post"),
+        ("s2_mine_geotiff/data", None),
+    ],
+)
+def test_real_masks_are_seen_as_they_are_counted(
+    place: str, preset: str | None
+) -> None:
+    result = cdstats.audit(REAL / place, preset=preset)
+    assert result.images == cdstats.ratio(REAL / place, preset=preset).images
+    assert result.failed == 0
+    regions = sum(one.images for one in result.regions)
+    assert regions == len(result.images)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
+def test_the_two_codings_of_oscd_have_the_same_regions() -> None:
+    tif, png = (
+        cdstats.audit(REAL / "oscd", preset=name).regions
+        for name in ("oscd-tif", "oscd-png")
+    )
+    assert tif == png

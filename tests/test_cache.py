@@ -1,0 +1,542 @@
+"""Counts that outlive a run: what is kept is never read again, and never wrong."""
+
+import csv
+import io
+import json
+import math
+import os
+import random
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.counts import NAN, MaskCounts, ValueCounts
+from cdstats.core.labelling import Counted
+from cdstats.io.counting import Task
+from cdstats.scan.cache import Cache
+from cdstats.scan.states import Stamp, State, from_text, to_text
+
+RULE = ("--changed", "255", "--unchanged", "0")
+OTHER = ("--changed", "0", "--unchanged", "rest")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ratio(*arguments: str | Path) -> Done:
+    done = CliRunner().invoke(app, ["ratio", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def everything(*arguments: str | Path) -> Done:
+    return ratio(*arguments, "--format", "json")
+
+
+def start(*arguments: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "cdstats", "ratio", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def write(path: Path, values: dict[int, int]) -> Path:
+    """A mask of 10 x 10 pixels that holds so many pixels of each value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.repeat(list(values), list(values.values())).astype(np.uint8)
+    Image.fromarray(pixels.reshape(10, 10)).save(path)
+    return path
+
+
+def write_masks(folder: Path, number: int) -> Path:
+    """Masks 0.png, 1.png, ... with 1, 2, ... changed pixels, of 99 at most."""
+    for place in range(number):
+        changed = place % 99 + 1
+        write(folder / f"{place}.png", {0: 100 - changed, 255: changed})
+    return folder
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """Masks in two splits, a stack among them, a damaged file, and an odd one."""
+    root = tmp_path / "masks"
+    write_masks(root / "train", 12)
+    write_masks(root / "val", 3)
+    np.save(root / "train/stack.npy", np.eye(8, dtype=np.uint8).reshape(2, 4, 8) * 255)
+    (root / "train/bad.png").write_bytes(b"no image at all")
+    write(root / "train/odd.png", {0: 50, 7: 50})
+    return root
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "counts.sqlite"
+
+
+def spoil(folder: Path) -> None:
+    """Make every mask unreadable, though it looks as it did: size and time."""
+    for path in folder.rglob("*.*"):
+        status = path.stat()
+        path.write_bytes(b"x" * status.st_size)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+# The same results.
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("rule", [(), RULE, OTHER], ids=["found", "given", "other"])
+def test_a_cache_changes_no_result(
+    rule: tuple[str, ...], jobs: str, masks: Path, cache: Path
+) -> None:
+    plain = everything(masks, *rule)
+    options: tuple[str | Path, ...] = (*rule, "--cache", cache, "--jobs", jobs)
+    assert everything(masks, *options) == plain
+    assert everything(masks, *options) == plain
+    assert len(json.loads(plain.out)["images"]) == 19
+
+
+@pytest.mark.parametrize("first", [(), RULE], ids=["found", "given"])
+def test_another_rule_needs_no_pixel(
+    first: tuple[str, ...], masks: Path, cache: Path
+) -> None:
+    (masks / "train/bad.png").unlink()
+    other = [everything(masks, *rule) for rule in ((), RULE, OTHER)]
+    ratio(masks, *first, "--cache", cache)
+    spoil(masks)
+    again = [everything(masks, *rule, "--cache", cache) for rule in ((), RULE, OTHER)]
+    assert again == other
+    assert everything(masks) != other[0]
+
+
+def test_the_library_takes_a_cache(masks: Path, cache: Path) -> None:
+    first = cdstats.ratio(masks, cache=cache)
+    (masks / "train/bad.png").unlink()
+    spoil(masks)
+    again = cdstats.ratio(str(masks), cache=str(cache))
+    assert [r for r in again.images if r.status == "ok"] == [
+        r for r in first.images if r.status == "ok"
+    ]
+    assert again.images[0].status == "ok"
+
+
+def test_new_changed_and_removed_files_are_noticed(masks: Path, cache: Path) -> None:
+    ratio(masks, "--cache", cache)
+    (masks / "train/3.png").unlink()
+    write(masks / "train/4.png", {0: 1, 255: 99})
+    write(masks / "val/new.png", {0: 30, 255: 70})
+    (masks / "train/bad.png").unlink()
+    write(masks / "train/bad.png", {0: 10, 255: 90})
+    expected = everything(masks)
+    assert everything(masks, "--cache", cache) == expected
+    assert everything(masks, "--cache", cache) == expected
+
+
+def test_a_file_of_the_same_size_and_another_time_is_read_again(
+    tmp_path: Path, cache: Path
+) -> None:
+    path = tmp_path / "m/a.npy"
+    path.parent.mkdir()
+    for changed in (3, 5):
+        values = np.zeros((4, 4), np.uint8)
+        values.flat[:changed] = 255
+        np.save(path, values)
+        os.utime(path, ns=(0, changed))
+        (row,) = cdstats.ratio(path.parent, cache=cache).images
+        assert row.changed == changed
+
+
+def test_a_failed_file_is_read_again(
+    masks: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdstats.io.counting import count_file
+
+    read: list[str] = []
+
+    def watched(task: Task, **options: object) -> list[Counted]:
+        read.append(Path(task.path).name)
+        return count_file(task, **options)  # type: ignore[arg-type]
+
+    ratio(masks, "--cache", cache)
+    monkeypatch.setattr("cdstats.scan.states.count_or_divide", watched)
+    ratio(masks, "--cache", cache, "--jobs", "1")
+    assert read == ["bad.png"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdstats.io.counting import count_file
+    from cdstats.scan.states import State, read_state
+
+    path = write(tmp_path / "a.png", {0: 50, 255: 50})
+
+    def slow(task: Task, **options: object) -> list[Counted]:
+        found = count_file(task, **options)  # type: ignore[arg-type]
+        os.utime(path, ns=(1, 1))
+        return found
+
+    def finished() -> bool:
+        state = read_state(Task(str(path)))
+        return isinstance(state, State) and state.finished
+
+    assert finished()
+    monkeypatch.setattr("cdstats.scan.states.count_or_divide", slow)
+    assert not finished()
+
+
+def test_bands_are_kept_apart(tmp_path: Path, cache: Path) -> None:
+    values = np.zeros((6, 6, 3), np.uint8)
+    values[:2, :, 0], values[:3, :, 1] = 255, 255
+    (tmp_path / "m").mkdir()
+    Image.fromarray(values).save(tmp_path / "m/a.png")
+    for _ in range(2):
+        for band, changed in ((1, 12), (2, 18)):
+            (row,) = cdstats.ratio(tmp_path / "m", band=band, cache=cache).images
+            assert row.changed == changed
+
+
+def test_counts_folded_for_one_rule_do_not_answer_another(
+    tmp_path: Path, cache: Path
+) -> None:
+    values = np.linspace(0, 1, 100_000, dtype=np.float32).reshape(200, 500)
+    (tmp_path / "m").mkdir()
+    np.save(tmp_path / "m/a.npy", values)
+    for _ in range(2):
+        for level in (0.5, 0.9):
+            (row,) = cdstats.ratio(
+                tmp_path / "m", changed=f">={level}", unchanged="rest", cache=cache
+            ).images
+            assert row.changed == np.count_nonzero(values >= np.float64(level))
+    with sqlite3.connect(cache) as database:
+        edges = database.execute("SELECT edges FROM states ORDER BY edges").fetchall()
+    database.close()
+    assert edges == [("0 0.5 128 255",), ("0 0.9 128 255",)]
+
+
+def test_truth_in_two_files_is_kept_by_both(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "m"
+    write(folder / "change.bmp", {0: 60, 255: 40})
+    write(folder / "unchanged.bmp", {255: 60, 0: 40})
+    options = ("--preset", "partial-pair", "--cache", cache)
+    first = everything(folder, *options)
+    assert everything(folder, *options) == first
+    write(folder / "unchanged.bmp", {255: 20, 0: 80})
+    assert everything(folder, *options) == everything(folder, *options[:2]) != first
+
+
+def test_a_name_that_is_no_text_is_kept(tmp_path: Path, cache: Path) -> None:
+    folder = write_masks(tmp_path / "m", 1)
+    try:
+        (folder / "0.png").rename(folder / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    first = cdstats.ratio(folder, cache=cache)
+    assert cdstats.ratio(folder, cache=cache).images == first.images
+    assert first.images[0].status == "ok"
+
+
+# Broken off.
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_killed_run_goes_on_where_it_was(
+    jobs: str, tmp_path: Path, cache: Path
+) -> None:
+    """Killed whenever some more files are finished, until a run comes through."""
+    folder = write_masks(tmp_path / "m", 1_500)
+    moments = random.Random(7)  # noqa: S311
+    options = ("--cache", cache, "--jobs", jobs, "--format", "json")
+    wanted, kills = 0, 0
+    while wanted < 900:
+        running = start(folder, *options)
+        wanted = finished(cache) + moments.randint(1, 400)
+        limit = time.monotonic() + 60
+        while running.poll() is None and finished(cache) < wanted:
+            assert time.monotonic() < limit
+        if running.poll() is None:
+            kills += 1
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+        before = finished(cache)
+    assert kills >= 2
+    assert before > 0
+    assert everything(folder, "--cache", cache) == everything(folder)
+
+
+def finished(cache: Path) -> int:
+    """The files that a cache holds, while a run may write it."""
+    if not cache.exists():
+        return 0
+    database = sqlite3.connect(cache, timeout=20)
+    try:
+        (number,) = database.execute("SELECT count(*) FROM states").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        database.close()
+    return int(number)
+
+
+def test_an_interrupted_run_keeps_what_it_counted(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdstats.io.counting import count_file
+
+    def ended(task: Task, **options: object) -> list[Counted]:
+        if task.path.endswith("/7.png"):
+            raise KeyboardInterrupt
+        return count_file(task, **options)  # type: ignore[arg-type]
+
+    folder = write_masks(tmp_path / "m", 20)
+    monkeypatch.setattr("cdstats.scan.states.count_or_divide", ended)
+    assert ratio(folder, "--cache", cache, "--jobs", "1").code == 130
+    assert finished(cache) == 7
+
+
+def test_two_runs_share_a_cache(tmp_path: Path, cache: Path) -> None:
+    folder = write_masks(tmp_path / "m", 300)
+    options = ("--cache", cache, "--format", "json")
+    runs = [start(folder, *options), start(folder, *options, *RULE)]
+    outs = [run.communicate(timeout=120)[0] for run in runs]
+    assert outs == [everything(folder).out, everything(folder, *RULE).out]
+    assert finished(cache) == 300
+
+
+# What is no cache.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        pytest.param("notes.txt", b"dear diary", "no cache of cdstats", id="a text"),
+        pytest.param("c.png", b"", "has the name of a mask", id="the name of a mask"),
+        pytest.param("no/c.sqlite", None, "no such folder", id="no folder"),
+        pytest.param("masks", None, "is a folder", id="a folder"),
+    ],
+)
+def test_what_is_no_cache_is_refused_and_left_alone(
+    name: str, content: bytes | None, said: str, masks: Path
+) -> None:
+    path = masks.parent / name
+    if content is not None:
+        path.write_bytes(content)
+    done = ratio(masks, "--cache", path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert said in done.err
+    assert content is None or path.read_bytes() == content
+
+
+def test_another_database_is_refused_and_left_alone(masks: Path, cache: Path) -> None:
+    database = sqlite3.connect(cache)
+    database.execute("CREATE TABLE mine (a)")
+    database.close()
+    before = cache.read_bytes()
+    done = ratio(masks, "--cache", cache)
+    assert (done.code, cache.read_bytes()) == (2, before)
+    assert "no cache of cdstats" in done.err
+
+
+def test_a_cache_of_another_version_is_refused(masks: Path, cache: Path) -> None:
+    ratio(masks, "--cache", cache)
+    database = sqlite3.connect(cache)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    done = ratio(masks, "--cache", cache)
+    assert done.code == 2
+    assert "another version of cdstats" in done.err
+    assert finished(cache) > 0
+
+
+def test_an_empty_file_becomes_a_cache(masks: Path, cache: Path) -> None:
+    cache.touch()
+    assert everything(masks, "--cache", cache) == everything(masks)
+
+
+def test_a_cache_cut_short_is_refused(tmp_path: Path, cache: Path) -> None:
+    folder = write_masks(tmp_path / "m", 300)
+    ratio(folder, "--cache", cache)
+    cache.write_bytes(cache.read_bytes()[: cache.stat().st_size // 2])
+    before = cache.read_bytes()
+    done = ratio(folder, "--cache", cache)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "is damaged" in done.err
+    assert cache.read_bytes() == before
+
+
+def test_a_number_changed_in_a_cache_is_noticed(masks: Path, cache: Path) -> None:
+    ratio(masks, "--cache", cache)
+    database = sqlite3.connect(cache)
+    database.execute("UPDATE states SET state = replace(state, '[255,9]', '[255,8]')")
+    database.commit()
+    database.close()
+    done = ratio(masks, "--cache", cache)
+    assert (done.code, done.out) == (1, "")
+    assert "is damaged" in done.err
+
+
+def test_every_flipped_bit_is_refused_or_harmless(tmp_path: Path, cache: Path) -> None:
+    folder = write_masks(tmp_path / "m", 40)
+    expected = everything(folder)
+    ratio(folder, "--cache", cache)
+    whole = cache.read_bytes()
+    moments = random.Random(3)  # noqa: S311
+    for _ in range(60):
+        place = moments.randrange(len(whole))
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << moments.randrange(8)
+        cache.write_bytes(flipped)
+        done = everything(folder, "--cache", cache)
+        assert done == expected or (done.code in (1, 2) and done.out == ""), place
+
+
+def test_a_cache_is_no_other_output(masks: Path, tmp_path: Path) -> None:
+    done = ratio(masks, "--cache", tmp_path / "x", "--csv", tmp_path / "x")
+    assert done.code == 2
+    assert "two outputs" in done.err
+
+
+def test_saved_rows_take_no_cache(masks: Path, cache: Path, tmp_path: Path) -> None:
+    ratio(masks, "--csv", tmp_path / "i.csv")
+    done = ratio("--from", tmp_path / "i.csv", "--cache", cache)
+    assert done.code == 2
+    assert "--from" in done.err
+    assert not cache.exists()
+
+
+# Refused splits.
+
+
+def commands(err: str) -> list[list[str]]:
+    """The commands that a message prints, without the program's name."""
+    lines = re.findall(r"^ +cdstats (.*)$", err, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_a_refused_run_is_finished_without_a_pixel(
+    with_cache: bool, tmp_path: Path, cache: Path
+) -> None:
+    folder = tmp_path / "my masks"
+    for place in range(3):
+        write(folder / f"{place}.png", {1: 60 + place, 2: 40 - place})
+    options = ("--cache", cache) if with_cache else ()
+    done = ratio(folder, *options, "--by", "image", "--format", "csv")
+    assert done.code == 1
+    assert "without reading a mask again" in done.err
+    found = commands(done.err)
+    assert ["--changed", "2", "--unchanged", "1"] in [
+        line[place : place + 4] for line in found for place in range(len(line))
+    ]
+    spoil(folder)
+    for line in found:
+        again = CliRunner().invoke(app, line)
+        assert again.exit_code == 0, again.stderr
+        rows = list(csv.DictReader(io.StringIO(again.stdout)))
+        assert [row["changed"] for row in rows] == ["40", "39", "38"]
+
+
+def test_only_the_refused_split_is_finished(tmp_path: Path) -> None:
+    write_masks(tmp_path / "m/train", 3)
+    write(tmp_path / "m/val/0.png", {0: 50, 1: 30, 255: 20})
+    done = ratio(tmp_path / "m")
+    spoil(tmp_path / "m")
+    for line in commands(done.err):
+        again = CliRunner().invoke(app, [*line, "--format", "csv"])
+        assert again.exit_code == 0, again.stderr
+        whole, val = csv.DictReader(io.StringIO(again.stdout))
+        assert (val["split"], val["pixels"], whole["pixels"]) == ("val", "100", "100")
+
+
+def test_counts_that_cannot_be_kept_leave_the_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "m/0.png", {1: 60, 2: 40})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    done = ratio(tmp_path / "m")
+    assert done.code == 1
+    assert "holds 1 (60 pixels, 60 %), 2" in done.err
+    assert "the counts cannot be kept for another rule" in done.err
+    assert commands(done.err) == []
+
+
+# The store itself.
+
+
+VALUES = st.dictionaries(
+    st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False).filter(lambda v: not v.is_integer())
+    | st.sampled_from(["#ff0000", NAN]),
+    st.integers(1, 2**60),
+    max_size=4,
+)
+
+
+@st.composite
+def counted(draw: st.DrawFn) -> Counted:
+    """Whatever may become of a mask."""
+    member = draw(st.text(st.characters(exclude_categories=()), max_size=4))
+    if draw(st.booleans()):
+        return Counted(member, None, draw(st.text()), draw(st.none() | st.just((4, 5))))
+    hidden = (draw(st.integers(0, 9)), draw(st.integers(0, 9)), draw(st.booleans()))
+    counts = ValueCounts(draw(VALUES), *hidden)
+    nodata = draw(st.sampled_from([None, 0, -(2**70), NAN, 0.5, -math.inf, "#ff0000"]))
+    palette = draw(st.none() | st.just({0: "#000000", 7: "#ff0000"}))
+    mask = MaskCounts(counts.pixels, 1, counts, nodata, palette, draw(st.text()))
+    return Counted(member, mask, size=(counts.pixels, 1))
+
+
+@given(st.lists(counted(), max_size=3))
+def test_a_state_comes_back_exactly(found: list[Counted]) -> None:
+    assert from_text(to_text(found)) == found
+    assert repr(from_text(to_text(found))) == repr(found)
+
+
+@given(found=st.lists(counted(), max_size=2), finished=st.booleans())
+def test_only_what_is_finished_is_found(found: list[Counted], finished: bool) -> None:
+    task, stamp = Task("a\udcff/b.png", "#1"), Stamp(5, 7)
+    store = Cache(None)
+    store.put(task, State(stamp, found, finished))
+    assert store.get(task, stamp) == found
+    assert store.find(task, stamp) == (found if finished else None)
+    for other in (Stamp(6, 7), Stamp(5, 8), Stamp(5, 7, 1, 1)):
+        assert store.find(task, other) is None
+    assert store.find(Task("b.png", "#1"), stamp) is None
+    store.close()
+
+
+def test_what_is_finished_is_not_lost_to_a_failure() -> None:
+    task, stamp = Task("a.png"), Stamp(5, 7)
+    good = [Counted("", MaskCounts(1, 1, ValueCounts({0: 1})), size=(1, 1))]
+    bad = [Counted("", None, "is damaged")]
+    store = Cache(None)
+    for found in (bad, good, bad):
+        store.put(task, State(stamp, found, found is good))
+        store.flush()
+    assert store.find(task, stamp) == good
+    store.close()
