@@ -222,6 +222,45 @@ def test_a_tiff_that_was_changed_in_place_is_no_damage(
     assert one.mask.counts.values == {0: 15_000 - mask.sum(), 1: mask.sum()}
 
 
+def test_a_tiff_with_notes_of_a_camera_is_no_damage(tmp_path: Path) -> None:
+    notes = Image.Exif()
+    notes[0x8825] = {0: b"\2\3\0\0", 1: "N", 2: (1.0, 2.0, 3.0)}
+    notes[0x8769] = {0x9003: "2020:01:01 00:00:00", 0x927C: b"made by nobody" * 9}
+    pixels = np.zeros((9, 9), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", exif=notes)
+    data = (tmp_path / "a.tif").read_bytes()
+    assert tag_of(data, 0x8825)
+    (one,) = count_file(Task(str(tmp_path / "a.tif")))
+    assert one.reason == ""
+
+
+def test_a_tiff_that_declares_more_bytes_than_there_can_be_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = bytearray(FILES["big.tif"].data)
+    (table,) = struct.unpack_from("<Q", data, 8)
+    for tag, at in ((256, table + 8), (257, table + 28)):
+        struct.pack_into("<HHQQ", data, at, tag, 16, 1, (1 << 63) + 7)
+    assert "declares more bytes" in reason_of(tmp_path / "a.tif", bytes(data))
+
+
+def test_a_deflated_strip_of_any_length_is_summed_in_parts(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 99, (1500, 2000)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=2000, height=1500, count=1, dtype="uint8",
+        blockysize=1500, compress="deflate", zlevel=1,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(pixels, 1)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    data = bytearray(path.read_bytes())
+    assert len(data) > 1 << 20
+    data[-2] ^= 1
+    assert "check sum of strip 0" in reason_of(path, bytes(data))
+
+
 @law
 @given(
     st.integers(0, 2**32), st.integers(1, 90), st.integers(1, 300), st.integers(2, 9)

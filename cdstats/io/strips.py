@@ -16,6 +16,8 @@ from cdstats.io.limits import check_memory
 from cdstats.io.unpacking import lzw_bytes, packbits_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _PLAIN, _LZW, _PACKBITS, _LZMA, _ZSTD = 1, 5, 32773, 34925, 50000
@@ -23,6 +25,7 @@ _DEFLATE: Final = (8, 32946)
 _YCBCR: Final = 6
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CHUNK: Final = 1 << 20
+_MOST_BYTES: Final = 1 << 62
 MOST_PACKED: Final = 1 << 22
 """Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
 
@@ -105,6 +108,10 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
         raise DataError("TIFF file is damaged: a page has no pixels")
     if not page.samples or page.bits[0] == 0:
         raise DataError("TIFF file is damaged: its pixels hold nothing")
+    if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
+        raise DataError(
+            "TIFF file is damaged: it declares more bytes than there can be"
+        )
     kind = "tiles" if page.tiled else "strips"
     if page.places.size != page.needed:
         raise DataError(
@@ -208,32 +215,41 @@ def check_sums(file: BinaryIO, page: Strips, start: int, stop: int) -> None:
     """
     if page.packing not in _DEFLATE:
         return
+    if not page.places.size == page.lengths.size == page.needed:
+        raise DataError("TIFF file has changed while it was read")
     across = math.ceil(page.width / page.block_width)
     top, bottom = start // page.block_length, math.ceil(stop / page.block_length)
     planes = np.arange(page.needed).reshape(-1, page.down, across)
     wanted = page.unpacked()
     for block in planes[:, top:bottom].ravel().tolist():
-        if page.lengths[block]:
-            file.seek(int(page.places[block]))
-            packed = file.read(int(page.lengths[block]))
-            if page.reversed:
-                packed = packed.translate(_REVERSED)
-            if not _sum_holds(packed, int(wanted[block])):
-                raise DataError(
-                    f"TIFF file is damaged: the check sum of "
-                    f"{'tile' if page.tiled else 'strip'} {block:,} does not hold"
-                )
+        if not page.lengths[block]:
+            continue
+        file.seek(int(page.places[block]))
+        packed = _read_packed(file, int(page.lengths[block]), page.reversed)
+        if not _sum_holds(packed, int(wanted[block])):
+            kind = "tile" if page.tiled else "strip"
+            raise DataError(
+                f"TIFF file is damaged: the check sum of {kind} {block:,} does not hold"
+            )
 
 
-def _sum_holds(packed: bytes, wanted: int) -> bool:
+def _read_packed(file: BinaryIO, length: int, is_reversed: bool) -> Iterator[bytes]:
+    """The bytes of a strip, part by part."""
+    while part := file.read(min(length, _CHUNK)):
+        length -= len(part)
+        yield part.translate(_REVERSED) if is_reversed else part
+
+
+def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
     """Whether bytes unpack to as many as wanted, with the check sum that ends them."""
-    unpacker, total = zlib.decompressobj(), 0
+    unpacker, total, waiting = zlib.decompressobj(), 0, b""
     try:
         while not unpacker.eof and total <= wanted:
-            part = unpacker.decompress(packed, _CHUNK)
-            packed, total = unpacker.unconsumed_tail, total + len(part)
-            if not part and not packed and not unpacker.eof:
+            waiting = waiting or next(packed, b"")
+            part = unpacker.decompress(waiting, _CHUNK)
+            if not (part or waiting):
                 return False
+            waiting, total = unpacker.unconsumed_tail, total + len(part)
     except zlib.error:
         return False
     return total == wanted

@@ -20,43 +20,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
-_BYTES: Final = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-"""Bytes of a value of each type, those included that are not read here."""
-_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL = (
-    254,
-    256,
-    257,
-    258,
-    259,
-    262,
-    266,
+_BYTES: Final = dict(
+    enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
 )
+"""Bytes of a value of each type, those included that are not read here."""
+_KIND, _WIDTH, _LENGTH, _BITS = 254, 256, 257, 258
+_PACKING, _MEANING, _FILL = 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS = 330, 513, 514, 34665, 34853
+_INTEROPERABILITY = 40965
 _WANTED: Final = frozenset(
     (
         *(_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL),
         *(_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
         *(_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES),
-        *(_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS),
+        *(_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY),
     )
 )
 _MOST_PAGES: Final = 65_535
@@ -184,7 +163,7 @@ def _read_tables(file: BinaryIO, size: int) -> _Tables:
             raise DataError("TIFF file is damaged: its pages form a circle")
         seen.add(place)
         file.seek(min(place, size))
-        tags, following, lengths = _directory(file, layout)
+        tags, following, lengths = _directory(file, layout, is_page)
         tables.extents.extend(lengths)
         # The next page is taken first: pages stand in their order.
         waiting += [(int(inner), False) for inner in _inner(tags)]
@@ -197,10 +176,13 @@ def _read_tables(file: BinaryIO, size: int) -> _Tables:
 
 def _inner(tags: Tags) -> list[int]:
     """Where the directories are that a page points to."""
-    return [int(place) for tag in (_INNER, _EXIF, _GPS) for place in tags.get(tag, ())]
+    kinds = (_INNER, _EXIF, _GPS, _INTEROPERABILITY)
+    return [int(place) for tag in kinds for place in tags.get(tag, ())]
 
 
-def _directory(file: BinaryIO, layout: _Layout) -> tuple[Tags, int, Extents]:
+def _directory(
+    file: BinaryIO, layout: _Layout, is_page: bool
+) -> tuple[Tags, int, Extents]:
     """The tags of a page, the place of the next one, and what the tables take up."""
     start = file.tell()
     count = layout.number(file, 8 if layout.big else 2)
@@ -208,12 +190,15 @@ def _directory(file: BinaryIO, layout: _Layout) -> tuple[Tags, int, Extents]:
     following = layout.number(file, 8 if layout.big else 4)
     extents: Extents = [(start, file.tell() - start)]
     tags: Tags = {}
-    seen, last = {0}, 0
+    seen, last = set[int](), 0
     for at in range(0, len(table), layout.entry):
         tag, kind = struct.unpack_from(f"{layout.order}HH", table, at)
         # Some programs write tags of their own in disorder, but none writes one twice.
         if tag in seen or (tag in _WANTED and tag < last <= _TILE_BYTES):
             raise DataError(f"TIFF file is damaged: tag {tag} is repeated or misplaced")
+        # Only positions of a place on the globe have a tag 0.
+        if tag == 0 and is_page:
+            raise DataError("TIFF file is damaged: a tag of a page has no number")
         seen.add(tag)
         last = tag if tag in _WANTED else last
         entry = table[at + 4 : at + layout.entry]

@@ -24,7 +24,8 @@ class Damaged:
 
     Attributes:
         source: The whole file that it was.
-        kind: What was done to it, a key of `DAMAGES` or ``"extension"``.
+        kind: What was done to it, a key of `DAMAGES`; ``", extension"`` after it where
+            its name has a wrong one too.
         data: Its bytes.
         suffix: The extension of its name.
         unchecked: Whether only bytes changed that nothing in the file checks.
