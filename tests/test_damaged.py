@@ -14,6 +14,7 @@ from fuzz.parts import parts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from cdstats.io.counting import Task, count_file
 from cdstats.io.unpacking import lzw_bytes, packbits_bytes
@@ -223,11 +224,11 @@ def test_a_tiff_that_was_changed_in_place_is_no_damage(
 
 
 def test_a_tiff_with_notes_of_a_camera_is_no_damage(tmp_path: Path) -> None:
-    notes = Image.Exif()
+    notes = ImageFileDirectory_v2()
     notes[0x8825] = {0: b"\2\3\0\0", 1: "N", 2: (1.0, 2.0, 3.0)}
     notes[0x8769] = {0x9003: "2020:01:01 00:00:00", 0x927C: b"made by nobody" * 9}
-    pixels = np.zeros((9, 9), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.tif", exif=notes)
+    pixels = Image.fromarray(np.zeros((9, 9), np.uint8))
+    pixels.save(tmp_path / "a.tif", tiffinfo=notes)
     data = (tmp_path / "a.tif").read_bytes()
     assert tag_of(data, 0x8825)
     (one,) = count_file(Task(str(tmp_path / "a.tif")))
