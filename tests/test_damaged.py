@@ -81,7 +81,7 @@ WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
         ("lzma.tif", WIDTH, 56, "more than its pixels"),
         ("ccittfax3.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittfax4.tif", WIDTH, 61, "cannot be decoded: "),
-        ("ccittrle.tif", SAMPLES, 43_521, "43,521 bands; choose one"),
+        ("ccittrle.tif", SAMPLES, 43_521, "declares 43,521 bands"),
         ("jpeg.tif", 322, 32, "holds 12 of 6 tiles"),
     ],
 )
@@ -221,6 +221,19 @@ def test_a_tiff_that_was_changed_in_place_is_no_damage(
     (one,) = count_file(Task(str(path)))
     assert one.mask is not None, one.reason
     assert one.mask.counts.values == {0: 15_000 - mask.sum(), 1: mask.sum()}
+
+
+def test_a_tiff_of_many_bands_needs_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=9, height=9, count=65, dtype="uint8",
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(np.full((65, 9, 9), 7, np.uint8))
+    assert reason_of(path) == "65 bands; choose one with --band"
+    (one,) = count_file(Task(str(path)), band=65)
+    assert one.mask is not None
+    assert one.mask.counts.values == {7: 81}
 
 
 def test_a_tiff_with_notes_of_a_camera_is_no_damage(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _DEFLATE: Final = (8, 32946)
 _YCBCR: Final = 6
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CHUNK: Final = 1 << 20
+_MOST_SAMPLES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 62
 MOST_PACKED: Final = 1 << 22
 """Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
@@ -108,6 +109,9 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
         raise DataError("TIFF file is damaged: a page has no pixels")
     if not page.samples or page.bits[0] == 0:
         raise DataError("TIFF file is damaged: its pixels hold nothing")
+    if page.samples > _MOST_SAMPLES:
+        # GDAL takes seconds to open a file of as many bands as a number can tell.
+        raise DataError(f"TIFF file is damaged: it declares {page.samples:,} bands")
     if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
         raise DataError(
             "TIFF file is damaged: it declares more bytes than there can be"
