@@ -2,8 +2,9 @@
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, and `cdstats.losses` holds the losses for training. Names are
-loaded when they are first used, so that importing the package costs nothing.
+scores saved predictions, `cdstats.compare` sets several models side by side, and
+`cdstats.losses` holds the losses for training. Names are loaded when they are first
+used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
     from cdstats.scan.ratio import RatioResult, ratio
     from cdstats.scan.weights import WeightsResult, weights
+    from cdstats.score.compare import compare
+    from cdstats.score.comparison import Comparison
     from cdstats.score.loss import loss
     from cdstats.score.results import LossRun
 
@@ -24,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
     "CdstatsError",
+    "Comparison",
     "DataError",
     "LossRun",
     "RatioResult",
@@ -31,6 +35,7 @@ __all__ = [
     "WeightsResult",
     "__version__",
     "audit",
+    "compare",
     "loss",
     "ratio",
     "weights",
@@ -38,12 +43,14 @@ __all__ = [
 _HOMES = {
     "AuditResult": "cdstats.scan.examination",
     "CdstatsError": "cdstats.core.errors",
+    "Comparison": "cdstats.score.comparison",
     "DataError": "cdstats.core.errors",
     "UsageError": "cdstats.core.errors",
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
     "WeightsResult": "cdstats.scan.weights",
     "audit": "cdstats.scan.audit",
+    "compare": "cdstats.score.compare",
     "loss": "cdstats.score.loss",
     "ratio": "cdstats.scan.ratio",
     "weights": "cdstats.scan.weights",

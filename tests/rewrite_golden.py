@@ -1,15 +1,18 @@
 """Rewrites the golden outputs: `python tests/rewrite_golden.py`.
 
 One file for each format of `cdstats ratio`, and the screens of other commands at 80
-columns, all of the sample masks; read the difference before committing.
+columns, all of the sample masks or of models made here; read the difference before
+committing.
 """
 
 import io
 import os
 import sys
+import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 from rich.text import Text
 from typer.testing import CliRunner
 
@@ -68,12 +71,46 @@ def audit_screen() -> str:
     return screen("audit", "CDD")
 
 
+def write_models(root: Path) -> None:
+    """Masks and three models: one, one that shifts its probabilities, a better one."""
+    random = np.random.default_rng(0)
+    (root / "masks").mkdir()
+    for number in range(24):
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        if number % 4:
+            row, column = random.integers(0, 20, 2)
+            mask[row : row + 12, column : column + 10] = 1
+        np.save(root / f"masks/{number}.npy", mask)
+        logit = 5.0 * mask - 3.5 + random.normal(0, 1.4, mask.shape)
+        better = logit + 0.5 * mask + random.normal(0, 0.3, mask.shape)
+        models = {"plain": logit, "balanced": logit + 2, "longer": better}
+        for name, scores in models.items():
+            (root / "runs" / name).mkdir(parents=True, exist_ok=True)
+            probs = (1 / (1 + np.exp(-scores))).astype(np.float32)
+            np.save(root / f"runs/{name}/{number}.npy", probs)
+
+
+def compare_output() -> str:
+    """The screen of `cdstats compare`."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_models(root)
+        named = ["--pred", f"{root}/runs/{{model}}/{{}}.npy", "--target"]
+        options = ["--baseline", "plain", "--loss", "dice"]
+        arguments = ["compare", *named, f"{root}/masks", *options]
+        done = CliRunner().invoke(app, arguments)
+    if done.exit_code != 0:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
 def main() -> None:
     os.environ["COLUMNS"] = "80"
     for ending in FORMATS:
         golden_file(ending).write_bytes(output(ending).encode())
     (GOLDEN / "weights.txt").write_bytes(weights_screen().encode())
     (GOLDEN / "audit.txt").write_bytes(audit_screen().encode())
+    (GOLDEN / "compare.txt").write_bytes(compare_output().encode())
 
 
 if __name__ == "__main__":

@@ -234,3 +234,27 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_engine_is_refused_by_the_library() -> None:
     with pytest.raises(UsageError, match="engine spark: expected local or dask"):
         cdstats.ratio("nowhere", engine="spark")
+
+
+def test_predictions_are_scored_on_the_workers_as_in_one_process(
+    scheduler: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    for folder in ("preds", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(12):
+        mask = (rng.random((30, 20)) < 0.3).astype(np.uint8)
+        np.save(tmp_path / f"masks/{number}.npy", mask)
+        probs = rng.random(mask.shape).astype(np.float32)
+        np.save(tmp_path / f"preds/{number}.npy", probs)
+    (tmp_path / "preds/7.npy").write_bytes(b"no array")
+    places = str(tmp_path / "preds"), str(tmp_path / "masks")
+    losses = ["lovasz_softmax", "logit_adjusted_ce"]
+    here = cdstats.loss(*places, losses=losses, histograms=True)
+    there = cdstats.loss(
+        *places, losses=losses, histograms=True, engine="dask", scheduler=scheduler
+    )
+    assert there.images == here.images
+    assert [one.losses for one in there.models] == [one.losses for one in here.models]
+    assert [one.dataset for one in there.models] == [one.dataset for one in here.models]
+    assert there.failed == 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -46,14 +47,14 @@ def options() -> list[Any]:
     ]
 
 
-def run(*arguments: str) -> str:
+def run(*arguments: str, folder: Path = ROOT) -> str:
     """What a fresh process prints, without a terminal."""
     environment = {k: v for k, v in os.environ.items() if k not in COLOUR_SWITCHES}
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         check=True,
-        cwd=ROOT,
+        cwd=folder,
         env={**environment, "PYTHONIOENCODING": "utf-8"},
         encoding="utf-8",
     )
@@ -104,6 +105,21 @@ def test_the_table_of_the_readme_is_what_its_command_prints() -> None:
     printed = run("-m", "cdstats", *command.split()[2:])
     shown = [line.rstrip() for line in table.splitlines()]
     assert [line.rstrip() for line in printed.splitlines()] == shown
+
+
+def test_the_comparison_of_the_readme_is_what_its_command_prints(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sample_masks").symlink_to(ROOT / "sample_masks")
+    script = next(b for b in blocks(README, "sh") if "cdstats compare --pred" in b)
+    code, _, command = script.partition("<<'END'\n")[2].partition("\nEND\n")
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:2] == ["cdstats", "compare"]
+    run("-c", code, folder=tmp_path)
+    printed = run("-m", *words, folder=tmp_path)
+    shown = next(b for b in blocks(README, "text") if "AP, average precision" in b)
+    found = [line.rstrip() for line in printed.splitlines()]
+    assert found[: len(shown.splitlines())] == shown.splitlines()
 
 
 def test_the_python_example_of_the_readme_prints_what_it_says() -> None:

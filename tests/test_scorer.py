@@ -481,6 +481,7 @@ def blocks(
     return [
         Loaded(
             number,
+            number,
             place,
             size,
             scores[rows],

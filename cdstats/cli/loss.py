@@ -2,100 +2,32 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdstats.cli import options
+from cdstats.cli import options, score_options
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
 from cdstats.cli.outputs import ScoreBy
 from cdstats.core.errors import UsageError
+from cdstats.engine.choice import EngineName
 from cdstats.report.tables import Format
 
 if TYPE_CHECKING:
     from cdstats.score.results import LossRun
 
-_SCORE = "Scoring"
-
-
-class KindName(Enum):
-    """What stored numbers mean."""
-
-    PROB = "prob"
-    LOGIT = "logit"
-    HARD = "hard"
-
 
 @app.command()
 def loss(
-    pred: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Predictions: a file, folder, glob or pattern; NAME= names a model.",
-            metavar="[NAME=]PATH",
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Masks: a file, folder, glob or pattern, or .npy.", metavar="PATH"
-        ),
-    ] = None,
-    kind: Annotated[
-        KindName | None,
-        typer.Option(
-            help="What the predictions are; found out if not given, logits never.",
-            rich_help_panel=_SCORE,
-        ),
-    ] = None,
-    beta: Annotated[
-        str,
-        typer.Option(
-            help="Beta of balanced cross-entropy: image, dataset or a number.",
-            metavar="image|dataset|FLOAT",
-            rich_help_panel=_SCORE,
-        ),
-    ] = "image",
-    further: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--loss",
-            help="A further loss, or all; `cdstats explain` lists them. Repeatable.",
-            metavar="NAME[:param=value,...]",
-            rich_help_panel=_SCORE,
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="A pixel is predicted changed when p is at least this.",
-            min=0,
-            max=1,
-            metavar="P",
-            show_default="0.5",
-            rich_help_panel=_SCORE,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, cpu, cuda, cuda:N or mps.",
-            metavar="NAME",
-            show_default="auto",
-            rich_help_panel="Run",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        str | None,
-        typer.Option(
-            help="Tiles of 65,536 pixels computed together on a device.",
-            metavar="auto|N",
-            show_default="auto",
-            rich_help_panel="Run",
-        ),
-    ] = None,
+    pred: score_options.Pred = None,
+    target: score_options.TargetPath = None,
+    kind: score_options.KindOption = None,
+    beta: score_options.Beta = "image",
+    further: score_options.FurtherLosses = None,
+    threshold: score_options.Threshold = None,
+    device: score_options.Device = None,
+    batch_size: score_options.BatchSize = None,
     changed: options.Changed = None,
     unchanged: options.Unchanged = None,
     ignore: options.Ignore = None,
@@ -111,6 +43,8 @@ def loss(
     output_format: options.OutputFormat = Format.TABLE,
     csv: options.CsvFile = None,
     summary: options.SummaryFile = None,
+    engine: options.Engine = EngineName.LOCAL,
+    scheduler: options.Scheduler = None,
     max_failed: options.MaxFailed = 0,
     max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
@@ -125,13 +59,17 @@ def loss(
     from cdstats.cli.score_outputs import ScoreOutputs
     from cdstats.score.results import choose_losses
 
-    logits = kind is KindName.LOGIT
+    logits = kind is score_options.KindName.LOGIT
     chosen = choose_losses(further or (), beta, logits=logits)
     outputs = ScoreOutputs(output_format, by, columns, csv, summary, chosen[3:])
     refuse_inputs([csv, summary], [*(pred or []), target, from_file])
     if from_file is not None:
-        pixels = (pred, target, kind, threshold, device, batch_size, max_pixels)
-        _refuse_with_from(*pixels, changed, unchanged, ignore, preset, band, split)
+        pixels = (pred, target, kind, threshold, device, batch_size)
+        elsewhere = None if engine is EngineName.LOCAL else engine
+        score_options.refuse_with_from(
+            *(*pixels, changed, unchanged, ignore, preset, band, split),
+            *(elsewhere, scheduler, max_pixels),
+        )
         from cdstats.score.saved import loss_from
 
         run = loss_from(from_file, further or (), beta)
@@ -148,7 +86,7 @@ def loss(
                 target,
                 kind=kind.value if kind else None,
                 device=device or "auto",
-                batch_size=_batch(batch_size),
+                batch_size=score_options.batch_tiles(batch_size),
                 beta=beta,
                 losses=further or (),
                 threshold=0.5 if threshold is None else threshold,
@@ -158,6 +96,8 @@ def loss(
                 preset=preset,
                 band=band,
                 split=split,
+                engine=engine.value,
+                scheduler=scheduler,
                 max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=progress,
@@ -166,23 +106,6 @@ def loss(
     written = outputs.write(run)
     outputs.print(run)
     raise typer.Exit(int(not written or _has_failed(run, max_failed)))
-
-
-def _refuse_with_from(*of_pixels: object) -> None:
-    if any(option is not None for option in of_pixels):
-        raise UsageError(
-            "--from reads sums and counts that an earlier run made, at its threshold "
-            "and by its rule; leave out --pred, --target, --kind, --threshold, "
-            "--device, --batch-size, --max-pixels, --band, --split and rules"
-        )
-
-
-def _batch(text: str | None) -> int | None:
-    if text is None or text == "auto":
-        return None
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise UsageError(f"--batch-size {text}: expected auto or a number from 1")
-    return int(text)
 
 
 def _has_failed(run: LossRun, max_failed: int) -> bool:

@@ -129,6 +129,7 @@ def _escape_errors(stream: Any) -> None:  # noqa: ANN401 - a captured stream may
 # The commands register themselves on the app when they are imported.
 from cdstats.cli import (  # noqa: E402, F401
     audit,
+    compare,
     explain,
     loss,
     presets,

@@ -81,7 +81,7 @@ class ScoreOutputs:
         """Write the files that were asked for; whether all are written."""
         texts: dict[Path, str] = {}
         if self.csv:
-            texts[self.csv] = tables.to_csv(run.images, _image_columns(run.images))
+            texts[self.csv] = tables.to_csv(run.images, image_row_columns(run.images))
         if self.summary:
             texts[self.summary] = self._summary_text(run, summary_format(self.summary))
         return write_all(texts)
@@ -116,7 +116,7 @@ class ScoreOutputs:
     ) -> str:
         images = [row for row in rows if isinstance(row, ScoreRecord)]
         models = [row for row in rows if isinstance(row, DatasetScore)]
-        every = _image_columns(images) if images else _model_columns(models)
+        every = image_row_columns(images) if images else _model_columns(models)
         if kind is Format.CSV:
             return tables.to_csv(rows, chosen or every)
         if kind is Format.JSONL:
@@ -151,7 +151,7 @@ class ScoreOutputs:
         )
 
 
-def _image_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
+def image_row_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
     """The columns of image rows, those of further losses at the end."""
     further = dict.fromkeys(name for row in rows for name in row.losses)
     return (*SCORE_COLUMNS, *further)

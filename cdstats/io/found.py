@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,10 @@ import numpy as np
 from cdstats.io.naming import natural_key
 
 _ENCODING: Final = ("utf-8", "surrogatepass")
+
+
+def _anywhere(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class FoundFile:
     split: str = ""
     member: str = ""
     partner: str = ""
+
+    def anywhere(self) -> FoundFile:
+        """The same file by a path that means the same in another working folder."""
+        partner = self.partner and _anywhere(self.partner)
+        return replace(self, path=_anywhere(self.path), partner=partner)
 
 
 class _Shared(NamedTuple):
@@ -137,7 +146,16 @@ class FoundFiles(Sequence[FoundFile]):
         if isinstance(place, slice):
             return self.placed(range(len(self))[place])
         place = range(len(self))[place]
-        start = self._ends[place - 1] if place else 0
+        return self._built(self._ends[place - 1] if place else 0, place)
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        start = 0
+        for place, end in enumerate(self._ends):
+            yield self._built(start, place)
+            start = end
+
+    def _built(self, start: int, place: int) -> FoundFile:
+        """The file at a place, whose text starts there."""
         text = self._texts[start : self._ends[place]].decode(*_ENCODING)
         folder, split = self._shared[self._kinds[place]]
         if folder is not None:

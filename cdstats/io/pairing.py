@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +46,14 @@ class FilePair:
     prediction: FoundFile | None
     target: FoundFile | None
     crop: Crop | None = None
+
+    def anywhere(self) -> FilePair:
+        """The same pair by paths that mean the same in another working folder."""
+        return replace(
+            self,
+            prediction=self.prediction and self.prediction.anywhere(),
+            target=self.target and self.target.anywhere(),
+        )
 
 
 @dataclass(frozen=True)

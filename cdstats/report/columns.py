@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.comparison_records import PARTS
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL, columns
 
@@ -40,7 +42,16 @@ _SCORE_HEADINGS: Final = {
     "bce_mean": "BCE",
     "class_mean_bce": "Class-mean\nBCE",
     "balanced_ce_mean": "Balanced\nCE",
+    "average_precision": "AP",
+    "best_f1_in_sample": "Best F1\nin-sample",
+    "best_threshold_in_sample": "Threshold\nin-sample",
 }
+_EXACT: Final = ("best_threshold_in_sample",)
+"""Columns that are typed again, so that no digit may be missing."""
+_MOST_NAMED: Final = 60
+"""Columns that a message lists."""
+_MAPPINGS: Final = ("losses", "compared", "values")
+"""Fields that are not columns but hold some."""
 _FRACTIONS: Final = (
     "change_fraction",
     "mean_image_change_fraction",
@@ -53,6 +64,7 @@ _LEFT: Final = frozenset(
         *("name", "dataset", "split", "path", "rule", "status", "reason", "source"),
         *("masks", "size", "quirks", "published_dataset"),
         *("pred", "target", "model", "kind", "loss", "remark"),
+        *("part", "measure", "lowest", "highest"),
     )
 )
 
@@ -70,8 +82,19 @@ def heading(column: str, kind: type[Record] | None = None) -> str:
     """
     if _holds_rule(column, kind):
         return column.capitalize()
+    if column.startswith("value["):
+        return printable(column[len("value[") : -1])
     known = _HEADINGS.get(column) or _SCORE_HEADINGS.get(column)
-    return known or column.replace("_", " ").capitalize()
+    return known or _part_heading(column) or column.replace("_", " ").capitalize()
+
+
+def _part_heading(column: str) -> str:
+    """The heading of the difference or interval of a measure; empty for others."""
+    for part in PARTS:
+        measure = column.removesuffix(f"_{part}")
+        if measure != column and measure in _SCORE_HEADINGS:
+            return f"{_SCORE_HEADINGS[measure]} {part.replace('_', ' ')}"
+    return ""
 
 
 def is_text(column: str, kind: type[Record] | None = None) -> bool:
@@ -94,6 +117,8 @@ def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a recor
     """
     if value is None:
         return UNDEFINED
+    if column in _EXACT:
+        return repr(value)
     if isinstance(value, float):
         return f"{100 * value:.3f} %" if column in _FRACTIONS else f"{value:.3f}"
     if isinstance(value, int):
@@ -102,9 +127,12 @@ def cell(column: str, value: Any) -> str:  # noqa: ANN401 - any value of a recor
 
 
 def column_value(record: Record, name: str) -> Any:  # noqa: ANN401 - any column
-    """The value of a column: what a record knows, or one of its further losses."""
-    losses: Mapping[str, float | None] = getattr(record, "losses", {})
-    return losses[name] if name in losses else getattr(record, name, None)
+    """The value of a column: what a record knows, or one of its further columns."""
+    for further in ("losses", "further"):
+        values: Mapping[str, Any] = getattr(record, further, {})
+        if name in values:
+            return values[name]
+    return getattr(record, name, None)
 
 
 def printable(text: str) -> str:
@@ -134,15 +162,24 @@ def choose_columns(
     """
     if text is None:
         return None
-    known = (*(n for n in columns(kind) if n != "losses"), *further)
+    known = (*(n for n in columns(kind) if n not in _MAPPINGS), *further)
     # A comma within brackets belongs to the parameters of a loss.
     names = re.split(r",(?![^\[]*\])", text)
     chosen = tuple(name.strip() for name in names if name.strip())
     unknown = [name for name in chosen if name not in known]
     if unknown or not chosen:
         what = f"no column {unknown[0]!r}" if unknown else "--columns names none"
-        raise UsageError(f"{what}; there are {', '.join(known)}")
+        raise UsageError(f"{what}; {_columns_text(unknown, known)}")
     return chosen
+
+
+def _columns_text(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """The columns that there are; where they are many, those of a like name."""
+    if len(known) <= _MOST_NAMED:
+        return f"there are {', '.join(known)}"
+    near = difflib.get_close_matches(unknown[0] if unknown else "", known, n=5)
+    like = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{like}--format csv without --columns prints all {len(known)}"
 
 
 def summary_columns(rows: Sequence[SummaryRecord]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -48,6 +48,18 @@ def score_frame(
     table = frame(rows, kind).drop(columns="losses")
     losses = pd.DataFrame([dict(row.losses) for row in rows], index=table.index)
     return pd.concat([table, losses.astype("float64")], axis=1)
+
+
+def further_frame(rows: Sequence[Any], leave_out: str) -> pd.DataFrame:
+    """Rows with a column for each of their further columns, at the end.
+
+    Args:
+        rows: Records of one kind that have a ``further``.
+        leave_out: The field that the further columns are made of.
+    """
+    table = frame(rows, type(rows[0])).drop(columns=leave_out)
+    further = pd.DataFrame([row.further for row in rows], index=table.index)
+    return pd.concat([table, further.astype("float64")], axis=1)
 
 
 def _types(kind: type[Record]) -> dict[str, str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, overload
 
@@ -121,13 +119,7 @@ class Tasks(Sequence[Task]):
         if isinstance(number, slice):
             some = self._wanted[number]
             return Tasks(self._places, some, anywhere=self._anywhere)
-        task = self._places[self._wanted[number]].task
-        if not self._anywhere:
-            return task
-        partner = task.partner and _anywhere(task.partner)
-        return replace(task, path=_anywhere(task.path), partner=partner)
-
-
-def _anywhere(path: str) -> str:
-    """A path that means the same to a worker with another working folder."""
-    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
+        placed = self._places[self._wanted[number]]
+        if self._anywhere:
+            placed = placed._replace(file=placed.file.anywhere())
+        return placed.task

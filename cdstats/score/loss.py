@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import (
@@ -21,6 +22,7 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
+from cdstats.engine.choice import open_engine
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device
@@ -33,7 +35,7 @@ from cdstats.score.results import (
     one_class_bce,
     trivial_scores,
 )
-from cdstats.score.scoring import Scoring, Share
+from cdstats.score.scoring import Scoring, Share, run_on
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from cdstats.core.catalogue import Loss
+    from cdstats.io.pairing import FilePair
+    from cdstats.score.states import Outcome
     from cdstats.score.targets import Targets
 
     StrPath = str | PathLike[str]
@@ -66,6 +70,9 @@ def loss(
     max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     histograms: bool = False,
+    engine: str = "local",
+    scheduler: str | None = None,
+    check: Callable[[Sequence[FilePair]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
@@ -93,6 +100,11 @@ def loss(
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
+        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
+            must see the files under the same paths; start one worker for each GPU.
+        scheduler: Address of the cluster's scheduler.
+        check: Called with the pairs that were found, before a pixel is read; what it
+            raises ends the run.
         progress: Called with images done and pixels so far.
 
     Returns:
@@ -109,23 +121,34 @@ def loss(
     """
     meaning = _kind(kind)
     chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
-    choose_device(device)
+    if scheduler is None:
+        choose_device(device)
     Needs.of(chosen, 0.5).refuse_without_logits(meaning)
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [pred] if not isinstance(pred, (list, tuple)) else pred
-    pairs = find_pairs(
-        [str(text) for text in texts], str(target), split=split, preset=choice.preset
-    )
-    band = band or (choice.preset.band if choice.preset else None)
-    files = dict.fromkeys(p.target for p in pairs.pairs if p.target is not None)
-    targets = choose_targets(list(files), choice, band, max_pixels)
-    if targets.soft:
-        chosen = _for_soft(chosen, "all" in losses)
-    whole = Share(tuple(pairs.pairs), targets)
-    how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size)
-    prior = _prior(how, whole) if any(one.needs_prior for one in chosen) else None
-    how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
-    outcome = how.run(whole, strict=strict, progress=progress)
+    with open_engine(engine, scheduler, None) as apply:
+        pairs = find_pairs(
+            [str(text) for text in texts],
+            str(target),
+            split=split,
+            preset=choice.preset,
+        )
+        if check:
+            check(pairs.pairs)
+        band = band or (choice.preset.band if choice.preset else None)
+        found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
+        files = dict.fromkeys(p.target for p in found if p.target is not None)
+        targets = choose_targets(list(files), choice, band, max_pixels)
+        if targets.soft:
+            chosen = _for_soft(chosen, "all" in losses)
+        whole = Share.of(found, targets)
+        how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size)
+        score = partial(run_on, apply) if scheduler else Scoring.run
+        prior = None
+        if any(one.needs_prior for one in chosen):
+            prior = _prior(how, score(how, whole))
+        how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
+        outcome = score(how, whole, strict=strict, progress=progress)
     verdict = Verdict(outcome, how.needs, meaning, threshold)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
@@ -173,9 +196,9 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
     return tuple(chosen)
 
 
-def _prior(how: Scoring, share: Share) -> float | None:
-    """The share of changed pixels of what can be scored, by a pass of its own."""
-    verdict = Verdict(how.run(share), how.needs, how.kind, how.threshold)
+def _prior(how: Scoring, outcome: Outcome) -> float | None:
+    """The share of changed pixels of what could be scored, in a pass of its own."""
+    verdict = Verdict(outcome, how.needs, how.kind, how.threshold)
     good = [one.sums for one in verdict.results() if one.sums is not None]
     prior = SumsTable.of(good).prior
     return None if math.isnan(prior) else prior

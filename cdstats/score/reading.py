@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -25,13 +24,19 @@ if TYPE_CHECKING:
     from cdstats.io.predictions import Channels
     from cdstats.score.targets import Targets
 
+RankedPair: TypeAlias = "tuple[int, FilePair]"
+"""A pair with its place in the order of the rows."""
+_HELD_BYTES: Final = 1 << 28
+"""Labels of one file of masks that are held while several models are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A block of a prediction with its labels, or the reason why there is none.
 
     Attributes:
-        number: The number of the prediction, from 0, in the order of the rows.
+        number: The number of the prediction, from 0, in the order of reading.
+        rank: The place of its pair in the order of the rows.
         place: Where it comes from.
         size: Width and height, when they are known.
         scores: The stored numbers; ``(h, w)``.
@@ -42,6 +47,7 @@ class Loaded:
     """
 
     number: int
+    rank: int
     place: Place
     size: tuple[int, int] | None
     scores: NDArray[Any] | None = None
@@ -52,7 +58,7 @@ class Loaded:
 
 
 class PairReader:
-    """Reads the pairs of a run one after the other.
+    """Reads the pairs of a run, those of one mask file together: it is decoded once.
 
     Args:
         targets: How masks are labelled.
@@ -63,17 +69,23 @@ class PairReader:
         self._targets = targets
         self._channels = channels
         self._number = -1
+        self._rank = 0
         self._crops: dict[tuple[str, str], list[tuple[int, int, int, int]]] = {}
-        self._labels = lru_cache(maxsize=2)(self._read_labels)
-        self._open: dict[tuple[str, str, str], Target] = {}
+        self._labels = _HeldLabels(0)
 
-    def read(self, pairs: Sequence[FilePair]) -> Iterator[Loaded]:
-        """Every block of every pair; a pair that fails is one item with its reason."""
-        for pair in pairs:
-            if pair.prediction is None or pair.target is None:
-                yield self._unpaired(pair)
-            else:
-                yield from self._read_pair(pair)
+    def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
+        """Every block of every pair; a pair that fails is one item with its reason.
+
+        Args:
+            pairs: Pairs with their places in the order of the rows.
+        """
+        for group in by_target(pairs):
+            self._labels = _HeldLabels(_HELD_BYTES if len(group) > 1 else 0)
+            for self._rank, pair in group:
+                if pair.prediction is None or pair.target is None:
+                    yield self._unpaired(pair)
+                else:
+                    yield from self._read_pair(pair)
 
     def _unpaired(self, pair: FilePair) -> Loaded:
         self._number += 1
@@ -85,7 +97,7 @@ class PairReader:
             two.split if two else "",
         )
         reason = "has no mask" if one else "mask without a prediction"
-        return Loaded(self._number, place, None, reason=reason)
+        return Loaded(self._number, self._rank, place, None, reason=reason)
 
     def _read_pair(self, pair: FilePair) -> Iterator[Loaded]:
         """The images of two files, one by one."""
@@ -106,7 +118,7 @@ class PairReader:
                 )
         except DataError as error:
             self._number += 1
-            yield Loaded(self._number, place, None, reason=str(error))
+            yield Loaded(self._number, self._rank, place, None, reason=str(error))
             return
         for image, target in zip(images, targets, strict=True):
             self._number += 1
@@ -117,10 +129,7 @@ class PairReader:
                 pair.model,
                 two.split,
             )
-            self._open[two.path, two.member, member] = target
-            yield from self._read_image(
-                image, (two.path, two.member, member), where, pair.crop
-            )
+            yield from self._read_image(image, target, where, pair.crop)
 
     def _open_targets(self, file: FoundFile) -> list[Target]:
         try:
@@ -131,15 +140,15 @@ class PairReader:
     def _read_image(
         self,
         image: OpenImage,
-        key: tuple[str, str, str],
+        target: Target,
         place: Place,
         crop: Crop | None,
     ) -> Iterator[Loaded]:
         size, number = (image.width, image.height), self._number
         try:
-            labels = self._labels(key)
+            labels = self._labels.of(target)
             if crop is not None:
-                self._refuse_overlap(key, place, crop, size)
+                self._refuse_overlap(target, place, crop, size)
                 labels = window(labels, crop.row, crop.column, size)
             if labels.shape != (image.height, image.width):
                 shape = (image.height, image.width)
@@ -155,24 +164,19 @@ class PairReader:
                 corner = (block.row, block.column)
                 stored = image.format.startswith(("bfloat", "float8"))
                 name = image.format if stored else values.dtype.name
-                yield Loaded(number, place, size, values, part, corner, name)
+                yield Loaded(
+                    number, self._rank, place, size, values, part, corner, name
+                )
         except DataError as error:
-            yield Loaded(number, place, size, reason=str(error))
-
-    def _read_labels(self, key: tuple[str, str, str]) -> NDArray[Any]:
-        target = self._open.pop(key)
-        try:
-            return target.read()
-        except DataError as error:
-            raise DataError(f"mask {target.file.name}: {error}") from None
+            yield Loaded(number, self._rank, place, size, reason=str(error))
 
     def _refuse_overlap(
-        self, key: tuple[str, str, str], place: Place, crop: Crop, size: tuple[int, int]
+        self, target: Target, place: Place, crop: Crop, size: tuple[int, int]
     ) -> None:
         """Refuse a crop over pixels of an earlier one: they would count twice."""
         width, height = size
         new = (crop.row, crop.row + height, crop.column, crop.column + width)
-        earlier = self._crops.setdefault((place.model, "#".join(key)), [])
+        earlier = self._crops.setdefault((place.model, "#".join(target.key)), [])
         for top, bottom, left, right in earlier:
             if new[0] < bottom and top < new[1] and new[2] < right and left < new[3]:
                 raise DataError(
@@ -180,6 +184,47 @@ class PairReader:
                     f"{left}: its pixels would count twice"
                 )
         earlier.append(new)
+
+
+class _HeldLabels:
+    """The labels of one file of masks, held while its predictions are read.
+
+    Args:
+        most: Bytes to hold beside the labels in use; the oldest go first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[tuple[str, str, str], NDArray[Any]] = {}
+
+    def of(self, target: Target) -> NDArray[Any]:
+        """The labels of a mask.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        if target.key not in self._held:
+            try:
+                self._held[target.key] = target.read()
+            except DataError as error:
+                raise DataError(f"mask {target.file.name}: {error}") from None
+            while len(self._held) > 1 and self._bytes > self._most:
+                self._held.pop(next(iter(self._held)))
+        return self._held[target.key]
+
+    @property
+    def _bytes(self) -> int:
+        return sum(labels.nbytes for labels in self._held.values())
+
+
+def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
+    """Pairs with their place, those of one mask file together, the first one first."""
+    groups: dict[object, list[RankedPair]] = {}
+    for rank, pair in pairs:
+        target = pair.target if pair.prediction is not None else None
+        key = rank if target is None else (target.path, target.member)
+        groups.setdefault(key, []).append((rank, pair))
+    return list(groups.values())
 
 
 def _one_channel(block: Block) -> NDArray[Any]:

@@ -137,7 +137,7 @@ def _model(
     ok = [row for row in rows if row.status == "ok"]
     sums = [row.sums for row in ok]
     table = SumsTable.of(sums)
-    results = [_result(one, table, ok) for one in chosen]
+    results = [result_of_rows(one, table, ok) for one in chosen]
     done = iter(
         scored_records(
             [Place(row.pred, row.target, row.model, row.split) for row in ok],
@@ -163,7 +163,9 @@ def _model(
     )
 
 
-def _result(loss: Loss, table: SumsTable, rows: Sequence[ScoreRecord]) -> LossResult:
+def result_of_rows(
+    loss: Loss, table: SumsTable, rows: Sequence[ScoreRecord]
+) -> LossResult:
     """A loss from the sums, or what its column tells: the value of each image."""
     if loss.reads is Reads.SUMS:
         return evaluate(loss, table)

@@ -72,7 +72,8 @@ class Scorer:
     def add(self, loaded: Loaded) -> None:
         """Take one block."""
         state = self._states.setdefault(
-            loaded.number, PredictionState(loaded.place, loaded.size)
+            loaded.number,
+            PredictionState(loaded.place, loaded.size, rank=loaded.rank),
         )
         state.reason = state.reason or loaded.reason
         if state.reason or loaded.scores is None or loaded.target is None:
@@ -211,7 +212,9 @@ class Scorer:
         self._batches.flush()
         for number, sums in self._batches.images.items():
             self._states[number].tiles = sums
-        self._outcome.states = [self._states[number] for number in sorted(self._states)]
+        self._outcome.states = sorted(
+            self._states.values(), key=lambda state: state.rank
+        )
         return self._outcome
 
 

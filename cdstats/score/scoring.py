@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
@@ -11,15 +10,17 @@ from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
 from cdstats.score.devices import choose_device, device_text
 from cdstats.score.kinds import Kind
-from cdstats.score.reading import PairReader
+from cdstats.score.reading import PairReader, by_target
 from cdstats.score.scorer import Scorer
 from cdstats.score.states import Outcome, PredictionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cdstats.engine.choice import Engine
     from cdstats.io.pairing import FilePair
     from cdstats.score.needs import Needs
+    from cdstats.score.reading import RankedPair
     from cdstats.score.targets import Targets
 
 _MOST_PAIRS = 64
@@ -30,29 +31,31 @@ _MOST_PAIRS = 64
 class Share:
     """Pairs that one process reads, with how their masks are labelled."""
 
-    pairs: tuple[FilePair, ...]
+    pairs: tuple[RankedPair, ...]
     targets: Targets
 
+    @classmethod
+    def of(cls, pairs: Iterable[FilePair], targets: Targets) -> Share:
+        """All pairs of a run."""
+        return cls(tuple(enumerate(pairs)), targets)
 
-def shares(pairs: Sequence[FilePair], targets: Targets) -> Iterator[Share]:
-    """Cut the pairs of a run into shares, in their order.
+    def cut(self) -> Iterator[Share]:
+        """Smaller shares; pairs of one mask stay together.
 
-    Crops of one mask stay together, so that those that overlap are seen.
-    """
-    held: list[FilePair] = []
-    for _, crops in groupby(pairs, lambda pair: (pair.model, pair.target)):
-        together = list(crops)
-        if held and len(held) + len(together) > _MOST_PAIRS:
-            yield _share(held, targets)
-            held = []
-        held += together
-    if held:
-        yield _share(held, targets)
+        So a mask is decoded once, and crops of it that overlap are seen.
+        """
+        held: list[RankedPair] = []
+        for group in by_target(self.pairs):
+            if held and len(held) + len(group) > _MOST_PAIRS:
+                yield self._part(held)
+                held = []
+            held += group
+        if held:
+            yield self._part(held)
 
-
-def _share(pairs: Sequence[FilePair], targets: Targets) -> Share:
-    files = {pair.target for pair in pairs if pair.target is not None}
-    return Share(tuple(pairs), targets.of(files))
+    def _part(self, pairs: Sequence[RankedPair]) -> Share:
+        files = {pair.target for _, pair in pairs if pair.target is not None}
+        return Share(tuple(pairs), self.targets.of(files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +124,38 @@ def _finish(scorer: Scorer, number: int, strict: bool) -> None:
         raise DataError(reason)
 
 
+def run_on(
+    engine: Engine,
+    how: Scoring,
+    whole: Share,
+    *,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Score the pairs of a run on the workers of an engine, and put them together.
+
+    Raises:
+        DataError: If ``strict`` and a pair fails.
+    """
+    parts = list(whole.cut())
+    outcome, pixels = Outcome(), 0
+    for _, found in engine(how, parts, lost=lost):
+        failed = next((state for state in found.states if state.reason), None)
+        if strict and failed is not None:
+            name = failed.place.pred or failed.place.target
+            raise DataError(f"{name}: {failed.reason}")
+        outcome.extend(found)
+        pixels += sum(width * height for width, height in found.sizes)
+        if progress:
+            progress(len(outcome.states) - 1, pixels)
+    return outcome
+
+
 def lost(share: Share) -> Outcome:
     """The outcome of a share whose process died of it."""
     reason = "the process that read it died (out of memory?)"
     found = Outcome()
-    for pair in share.pairs:
+    for rank, pair in share.pairs:
         one, two = pair.prediction, pair.target
         place = Place(
             one.name if one else "",
@@ -133,5 +163,5 @@ def lost(share: Share) -> Outcome:
             pair.model,
             two.split if two else "",
         )
-        found.states.append(PredictionState(place, None, reason))
+        found.states.append(PredictionState(place, None, reason, rank=rank))
     return found

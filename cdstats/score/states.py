@@ -74,6 +74,7 @@ class PredictionState:
         whole: What needed the whole image, by whether integers are taken as labels.
         bins: Unchanged and changed pixels in equal bins of probability, when asked
             for; int64, ``(2, BINS + 1)``.
+        rank: The place of its pair in the order of the rows.
     """
 
     place: Place
@@ -86,6 +87,7 @@ class PredictionState:
     tiles: Accumulated | None = None
     whole: dict[bool, Whole] = field(default_factory=dict)
     bins: NDArray[np.int64] | None = None
+    rank: int = 0
 
     @property
     def exceeds(self) -> bool | None:
@@ -179,8 +181,15 @@ class Outcome:
         """Add the predictions that follow."""
         self.states += other.states
         self.devices += other.devices
+        # Stable: the images of one pair keep their order.
+        self.states.sort(key=lambda state: state.rank)
         for key, pool in other.pools.items():
             self.pool(key, pool.total)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each prediction whose size is known."""
+        return [state.size for state in self.states if state.size is not None]
 
     def pooled(self, model: str, scores: str) -> Iterator[tuple[PoolKey, LevelPool]]:
         """The pools of a model."""

@@ -45,6 +45,12 @@ class Target:
     ignore: LabelRule | None = None
     max_pixels: int = MAX_PIXELS
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from every other mask of the run."""
+        member = self.image.member if self.image else ""
+        return self.file.path, self.file.member, member
+
     def read(self) -> NDArray[Any]:
         """Read the labels (uint8), or soft targets (float64).
 

@@ -1,0 +1,147 @@
+"""The rows of `cdstats compare`; the order of their fields is the order of columns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
+"""What a measure has beside its value, as columns ``NAME_PART``."""
+
+
+class ImageMeasure(Enum):
+    """Measures of one image, by which the images where models differ are found."""
+
+    F1 = "f1"
+    IOU = "iou"
+    BCE = "bce_mean"
+    CLASS_MEAN = "class_mean_bce"
+    BALANCED = "balanced_ce_mean"
+
+
+BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
+"""What images are ordered by when nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far a measure of a model is from that of the first model.
+
+    Attributes:
+        difference: The measure minus that of the first model, over all images.
+        low: The lower end of the interval; None where it is not defined.
+        high: The upper end.
+        same_sign: Share of the resamples whose difference has the same sign.
+        undefined: Resamples in which the measure is not defined; the interval is that
+            of the others, and there is none where they are too few.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    same_sign: float | None
+    undefined: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One measure of one model.
+
+    Attributes:
+        value: Over all images.
+        to_first: The difference to the first model; None for the first itself.
+    """
+
+    value: float | None
+    to_first: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedModel:
+    """The measures of one model beside the first.
+
+    ``compared`` holds each measure by name; its numbers stand after the other columns,
+    as ``NAME``, ``NAME_difference``, ``NAME_low``, ``NAME_high``, ``NAME_same_sign``
+    and ``NAME_undefined``.
+
+    Attributes:
+        model: Its name.
+        images: Images compared; the same for every model.
+        images_without_valid: Those without a valid pixel; they are in no measure.
+        left_out: Images that some model did not score.
+        changed: Changed pixels.
+        unchanged: Unchanged pixels.
+        ignored: Ignored pixels.
+        best_threshold_in_sample: The threshold of the highest F1 on these images.
+        average_precision_within: How far average precision may be from its value
+            without bins of 1/1024; maps of at most 8 bits lose nothing.
+        kind: What its predictions are.
+        rule: The rule that labelled the masks.
+        resamples: Resamples of the images.
+        confidence: Share of resamples inside an interval.
+        seed: Where the random numbers start.
+        compared: Its measures by name.
+    """
+
+    model: str
+    images: int
+    images_without_valid: int
+    left_out: int
+    changed: float
+    unchanged: float
+    ignored: int
+    best_threshold_in_sample: float | None
+    average_precision_within: float | None
+    kind: str
+    rule: str
+    resamples: int
+    confidence: float
+    seed: int
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The columns that its measures make."""
+        columns: dict[str, Any] = {}
+        for name, one in self.compared.items():
+            columns[name] = one.value
+            found = one.to_first or Difference(None, None, None, None, 0)
+            parts = asdict(found)
+            columns |= {f"{name}_{part}": value for part, value in parts.items()}
+        return columns
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingImage:
+    """How far models are apart on one image.
+
+    Attributes:
+        target: The mask.
+        part: What tells the crops of a mask apart; empty for a whole one.
+        split: Its split.
+        measure: The measure of an image that is compared.
+        spread: The largest value minus the smallest, over the models where it is
+            defined; None where there are not two.
+        lowest: The first model of the smallest value.
+        highest: The first model of the largest value.
+        values: The value of each model; each has a column of its own.
+    """
+
+    target: str
+    part: str
+    split: str
+    measure: str
+    spread: float | None
+    lowest: str
+    highest: str
+    values: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The columns of the models, ``value[MODEL]``."""
+        return {f"value[{model}]": value for model, value in self.values.items()}

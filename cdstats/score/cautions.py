@@ -1,0 +1,80 @@
+"""What makes the numbers of a comparison misleading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdstats.core.messages import Level, Message
+from cdstats.score.bootstrap import FEW_IMAGES
+from cdstats.score.measures import AP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.score.measures import Measured
+    from cdstats.score.results import LossRun
+
+
+def cautions(
+    run: LossRun, left_out: int, models: Sequence[Measured], soft: bool
+) -> list[Message]:
+    """What to tell beside a comparison.
+
+    Args:
+        run: The scores of all models.
+        left_out: Images that some model lacks.
+        models: The models as they are compared.
+        soft: Whether targets are soft.
+    """
+    images = models[0].images
+    found = []
+    if left_out:
+        text = f"images left out, because a model lacks them: {left_out:,}"
+        found.append(Message(Level.WARNING, text))
+    if not images:
+        text = "no image has a valid pixel: nothing is defined"
+        found.append(Message(Level.ERROR, text))
+    elif images < FEW_IMAGES:
+        text = "intervals of so few images are unreliable, and too narrow"
+        if images == 1:
+            text = "one image has no interval"
+        found.append(Message(Level.WARNING, f"{images:,} images compared: {text}"))
+    found += _of_loss(run, images)
+    lacking = _without_curves(run, models, soft)
+    if images and lacking:
+        found.append(Message(Level.NOTE, lacking))
+    return found
+
+
+def _of_loss(run: LossRun, images: int) -> list[Message]:
+    """What makes BCE misleading."""
+    found = []
+    if run.any_hard and images:
+        text = "hard labels: BCE is 100 x the error rate, not a likelihood; compare F1"
+        found.append(Message(Level.NOTE, text))
+    for one in (model.dataset for model in run.models):
+        share = 100 * (one.saturated_wrong or 0) / one.bce_sum if one.bce_sum else 0.0
+        if 0 < share < 1:
+            text = (
+                f"{one.model}: {one.saturated_wrong:,} pixels are exactly 0 or 1 and "
+                f"wrong: 100 each, {100 * share:.1f} % of BCE"
+            )
+            found.append(Message(Level.NOTE, text))
+    return found
+
+
+def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str:
+    """Why average precision and best thresholds are not defined; empty if they are."""
+    what = "average precision and best threshold"
+    if soft:
+        return f"soft targets: {what} need labels, as do all metrics"
+    if not run.histograms:
+        return (
+            f"{what} need the probabilities of pixels: compare with --pred, --target "
+            "and --curves"
+        )
+    labels = [one.model for one in models if AP not in one.values]
+    if not labels:
+        return ""
+    names = "" if len(labels) == len(models) else f"{', '.join(labels)}: "
+    return f"{names}labels have one threshold, so {what} are not defined"

@@ -1,0 +1,265 @@
+"""From the rows of several models to their measures, differences and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
+from cdstats.core.score_records import ScoreRecord
+from cdstats.core.sums import SumsTable
+from cdstats.score.bootstrap import Resampling, resampled
+from cdstats.score.cautions import cautions
+from cdstats.score.measures import choose_measures, measure_model
+from cdstats.score.results import choose_losses
+from cdstats.score.same_images import order_models, shared_images
+from cdstats.score.saved import result_of_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.comparison_records import ImageMeasure
+    from cdstats.core.messages import Message
+    from cdstats.score.measures import Measure, Measured
+    from cdstats.score.results import LossRun
+    from cdstats.score.same_images import ImageKey, SharedImages
+
+_BASIC: Final = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        models: The measures of each model, the one that the others are compared with
+            first.
+        measures: The names of the measures.
+        losses: Those of them that are losses, of which less is better.
+        asked: The first measure of each loss that was asked for.
+        differing: For each measure of images every image compared, those on which
+            models differ most first.
+        images: The rows of `cdstats.loss`, failed ones included.
+        resampling: How the intervals were made.
+        device: The device that computed.
+        messages: Notes, warnings and errors.
+        failed: Predictions that failed, masks without one included; of images that are
+            compared in common, those alone that have a prediction.
+    """
+
+    models: tuple[ComparedModel, ...]
+    measures: tuple[str, ...]
+    losses: frozenset[str]
+    asked: tuple[str, ...]
+    differing: tuple[DifferingImage, ...]
+    images: tuple[ScoreRecord, ...]
+    resampling: Resampling
+    device: str
+    messages: tuple[Message, ...] = ()
+    failed: int = 0
+
+    @property
+    def drawn_from(self) -> int:
+        """Images that are resampled: those with a valid pixel."""
+        return self.models[0].images - self.models[0].images_without_valid
+
+    def frame(self) -> pd.DataFrame:
+        """The rows of the models as a data frame, with columns for each measure."""
+        from cdstats.report.frames import further_frame
+
+        return further_frame(self.models, "compared")
+
+    def differing_frame(self) -> pd.DataFrame:
+        """The images by how far models differ, with a column for each model."""
+        from cdstats.report.frames import further_frame
+
+        return further_frame(self.differing, "values")
+
+    def image_frame(self) -> pd.DataFrame:
+        """The rows of the images of each model, as `cdstats.loss` gives them."""
+        from cdstats.report.frames import score_frame
+
+        return score_frame(self.images, ScoreRecord)
+
+
+def compare_run(
+    run: LossRun,
+    losses: Sequence[Loss],
+    how: Resampling,
+    by: Sequence[ImageMeasure],
+    baseline: str | None,
+    common: bool,
+) -> Comparison:
+    """Compare the models of a run.
+
+    Args:
+        run: The scores of two or more models.
+        losses: BCE, balanced and class-mean BCE, then the further losses of its rows.
+        how: How intervals are made.
+        by: The measures of an image by which images are ordered.
+        baseline: The model that the others are compared with; None for the first.
+        common: Whether images that a model lacks are left out, instead of refused.
+
+    Raises:
+        UsageError: If the baseline is no model, or there is one model alone.
+        DataError: If models differ in the images or pixels that they score.
+    """
+    shared = shared_images(run.images, common=common)
+    order = order_models(list(shared.rows), baseline)
+    named = _names(_held(losses, run.images))
+    models = [_measure(model, run, shared, named) for model in order]
+    soft = any(isinstance(row.changed, float) for row in run.images)
+    measures = choose_measures(named, soft=soft, curves=any(m.bins for m in models))
+    messages = (*run.messages, *cautions(run, shared.left_out, models, soft))
+    return Comparison(
+        tuple(_records(run, shared, models, measures, how)),
+        tuple(measure.name for measure in measures),
+        frozenset(one.name for one in measures if not one.higher_is_better),
+        _asked(measures, losses),
+        tuple(one for measure in by for one in _differing(run, shared, order, measure)),
+        run.images,
+        how,
+        run.device,
+        messages,
+        sum(
+            row.status == "failed" and not (common and not row.pred)
+            for row in run.images
+        ),
+    )
+
+
+def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
+    """The names of all measures that a comparison may have.
+
+    Raises:
+        UsageError: If a loss or β is not understood.
+    """
+    chosen = choose_losses(losses, beta, logits=True)
+    measures = choose_measures(_names(chosen), soft=False, curves=True)
+    return tuple(measure.name for measure in measures)
+
+
+def _asked(measures: Sequence[Measure], losses: Sequence[Loss]) -> tuple[str, ...]:
+    first: dict[Loss, str] = {}
+    for measure in measures:
+        if measure.loss is not None and measure.loss not in losses[:_BASIC]:
+            first.setdefault(measure.loss, measure.name)
+    return tuple(first.values())
+
+
+def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
+    """Losses by the names that begin their columns."""
+    basic = {one.name: one for one in losses[:_BASIC]}
+    return {**basic, **{one.label: one for one in losses[_BASIC:]}}
+
+
+def _held(losses: Sequence[Loss], rows: Sequence[ScoreRecord]) -> list[Loss]:
+    """The losses that the rows hold: soft targets do not have all of them."""
+    columns = {name for row in rows for name in row.losses}
+    return [*losses[:_BASIC], *(o for o in losses[_BASIC:] if o.column in columns)]
+
+
+def _measure(
+    model: str, run: LossRun, shared: SharedImages, losses: Mapping[str, Loss]
+) -> Measured:
+    """Measure one model on the shared images that have a valid pixel."""
+    places = [
+        place
+        for place in shared.rows[model]
+        if run.images[place].changed or run.images[place].unchanged
+    ]
+    rows = [run.images[place] for place in places]
+    table = SumsTable.of([row.sums for row in rows])
+    results = {
+        name: (one, result_of_rows(one, table, rows)) for name, one in losses.items()
+    }
+    levels = [run.histograms[place] for place in places] if run.histograms else []
+    known = [one for one in levels if one is not None]
+    return measure_model(
+        model, rows, results, known if len(known) == len(rows) else None
+    )
+
+
+def _records(
+    run: LossRun,
+    shared: SharedImages,
+    models: Sequence[Measured],
+    measures: Sequence[Measure],
+    how: Resampling,
+) -> list[ComparedModel]:
+    """The row of each model."""
+    datasets = {one.dataset.model: one.dataset for one in run.models}
+    drawn = resampled(models, measures, how)
+    records = []
+    for model, own in zip(models, drawn, strict=True):
+        rows = [run.images[place] for place in shared.rows[model.model]]
+        compared = {
+            one.name: Compared(
+                model.values.get(one.name),
+                None
+                if model is models[0]
+                else how.difference(
+                    model.values.get(one.name),
+                    models[0].values.get(one.name),
+                    own[one.name],
+                    drawn[0][one.name],
+                ),
+            )
+            for one in measures
+        }
+        records.append(
+            ComparedModel(
+                model=model.model,
+                images=len(rows),
+                images_without_valid=len(rows) - model.images,
+                left_out=shared.left_out,
+                changed=sum(row.changed or 0 for row in rows),
+                unchanged=sum(row.unchanged or 0 for row in rows),
+                ignored=sum(row.ignored or 0 for row in rows),
+                best_threshold_in_sample=model.best_threshold,
+                average_precision_within=model.precision_within,
+                kind=datasets[model.model].kind,
+                rule=datasets[model.model].rule,
+                resamples=how.resamples,
+                confidence=how.confidence,
+                seed=how.seed,
+                compared=compared,
+            )
+        )
+    return records
+
+
+def _differing(
+    run: LossRun, shared: SharedImages, models: Sequence[str], measure: ImageMeasure
+) -> list[DifferingImage]:
+    """Every image, those on which models differ most first."""
+    images = [
+        _image(key, number, run, shared, models, measure.value)
+        for number, key in enumerate(shared.keys)
+    ]
+    return sorted(
+        images, key=lambda one: -1.0 if one.spread is None else one.spread, reverse=True
+    )
+
+
+def _image(
+    key: ImageKey,
+    number: int,
+    run: LossRun,
+    shared: SharedImages,
+    models: Sequence[str],
+    measure: str,
+) -> DifferingImage:
+    rows = {model: run.images[shared.rows[model][number]] for model in models}
+    values: dict[str, float | None] = {
+        model: getattr(row, measure) for model, row in rows.items()
+    }
+    known = {model: value for model, value in values.items() if value is not None}
+    low = min(known, key=known.__getitem__, default="")
+    high = max(known, key=known.__getitem__, default="")
+    spread = known[high] - known[low] if len(known) > 1 else None
+    split = rows[models[0]].split
+    return DifferingImage(key[0], key[1], split, measure, spread, low, high, values)

@@ -1,0 +1,281 @@
+"""The measures that models are compared by: exact, and again for every resample.
+
+Each follows from columns that add over images, so that a resample needs no image again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from cdstats.core.catalogue import Reads, evaluate
+from cdstats.core.catalogue.evaluation import BY_PIXEL
+from cdstats.core.curves import average_precision, best_f1
+from cdstats.core.histogram import BINS
+from cdstats.core.metrics import ChangeMetrics
+from cdstats.core.sums import PLAIN, SumsTable, quotient
+from cdstats.score.ties import precision_within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.catalogue import Loss, LossResult
+    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.score_records import ScoreRecord
+    from cdstats.core.sums import Floats
+
+    Totals: TypeAlias = Mapping[str, NDArray[Any]]
+
+AP: Final = "average_precision"
+BEST_F1: Final = "best_f1_in_sample"
+_CONFUSION: Final = ("tp", "fp", "fn", "tn")
+_IMAGE_MEANS: Final = ("f1_image_mean", "f1_image_mean_nonempty", "iou_image_mean")
+_COUNTS: Final = ("valid", "changed", "ignored", "saturated_wrong", *_CONFUSION)
+_CHANGED_BINS, _UNCHANGED_BINS = "changed bins", "unchanged bins"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number by which models are compared.
+
+    Attributes:
+        name: Its column.
+        of: Its values from the columns of some resamples, added up; NaN where it is
+            not defined.
+        loss: The loss that it belongs to; None for a metric, of which more is better.
+    """
+
+    name: str
+    of: Callable[[Totals], Floats]
+    loss: Loss | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        return self.loss is None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One model over the images that are compared.
+
+    Attributes:
+        model: Its name.
+        values: Each measure over all images; None where undefined.
+        columns: What adds over the images with a valid pixel, one number for each.
+        bins: Pixels of each class of each image in equal bins of probability; empty
+            where there are none.
+        best_threshold: The threshold of the highest F1.
+        precision_within: How far average precision may be from what it is without
+            bins.
+    """
+
+    model: str
+    values: Mapping[str, float | None]
+    columns: Mapping[str, Floats]
+    bins: Mapping[str, Floats]
+    best_threshold: float | None
+    precision_within: float | None
+
+    @property
+    def images(self) -> int:
+        """Images to draw from."""
+        return len(self.columns["valid"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the order of `stacked`."""
+        return tuple(self.columns)
+
+    @cached_property
+    def stacked(self) -> Floats:
+        """The columns side by side; ``(images, columns)``."""
+        return np.stack(list(self.columns.values()), axis=1)
+
+
+def _f1(t: Totals) -> Floats:
+    return quotient(2 * t["tp"], 2 * t["tp"] + t["fp"] + t["fn"])
+
+
+def _mf1(t: Totals) -> Floats:
+    other = quotient(2 * t["tn"], 2 * t["tn"] + t["fp"] + t["fn"])
+    return np.asarray((_f1(t) + other) / 2)
+
+
+def _kappa(t: Totals) -> Floats:
+    tp, fp, fn, tn = (t[name] for name in _CONFUSION)
+    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    return quotient(2 * (tp * tn - fp * fn), chance)
+
+
+def _mean(name: str, t: Totals) -> Floats:
+    """A mean over what is defined: sums over how many there are."""
+    return quotient(t[name], t[f"{name} weight"])
+
+
+def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
+    """A loss of the sums of all images together, for each resample."""
+    whole = {n: np.rint(t[n]).astype(np.int64) for n in _COUNTS}
+    plain: dict[str, Any] = {name: whole.get(name, t[name]) for name in PLAIN}
+    if soft:
+        plain["changed"] = t["changed"]
+    values = evaluate(loss, SumsTable(**plain)).per_image or []
+    return np.array([math.nan if value is None else value for value in values])
+
+
+_METRICS: Final[dict[str, Callable[[Totals], Floats]]] = {
+    "precision_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fp"]),
+    "recall_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fn"]),
+    "f1_pooled": _f1,
+    "mf1_pooled": _mf1,
+    "iou_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fp"] + t["fn"]),
+    "oa": lambda t: quotient(t["tp"] + t["tn"], t["valid"]),
+    "kappa": _kappa,
+    **{name: partial(_mean, name) for name in _IMAGE_MEANS},
+}
+_CURVES: Final[dict[str, Callable[[Totals], Floats]]] = {
+    AP: lambda t: average_precision(t[_CHANGED_BINS], t[_UNCHANGED_BINS]),
+    BEST_F1: lambda t: best_f1(t[_CHANGED_BINS], t[_UNCHANGED_BINS])[0],
+}
+
+
+def choose_measures(
+    losses: Mapping[str, Loss], *, soft: bool, curves: bool
+) -> tuple[Measure, ...]:
+    """The measures of a comparison, in the order of their columns.
+
+    Args:
+        losses: The losses by the names that begin their columns.
+        soft: Whether targets are soft: metrics need labels.
+        curves: Whether there are histograms of probabilities.
+    """
+    metrics = [] if soft else [Measure(name, of) for name, of in _METRICS.items()]
+    drawn = [Measure(name, of) for name, of in _CURVES.items() if curves]
+    found = [one for name, loss in losses.items() for one in _of_loss(name, loss, soft)]
+    return (*metrics, *found, *drawn)
+
+
+def _of_loss(name: str, loss: Loss, soft: bool) -> list[Measure]:
+    """The measures that a loss has: pooled, and as mean over images."""
+    means = [
+        Measure(f"{name}_{field}", partial(_mean, f"{name}_{field}"), loss)
+        for field in _means(loss)
+    ]
+    if not _is_pooled(loss):
+        return means
+    return [Measure(_pooled_name(name), partial(_pooled, loss, soft), loss), *means]
+
+
+def _means(loss: Loss) -> tuple[str, ...]:
+    """The means that a loss has: over pixels, and over images."""
+    known = loss.entry.reduction.value
+    means = tuple(field for field in ("mean", "image_mean") if field in known)
+    return means or (() if _is_pooled(loss) else ("image_mean",))
+
+
+def _is_pooled(loss: Loss) -> bool:
+    """Whether its value of all images together follows from the sums."""
+    return loss.entry.reduction not in BY_PIXEL and loss.reads is Reads.SUMS
+
+
+def _pooled_name(name: str) -> str:
+    return name if name == "class_mean_bce" else f"{name}_pooled"
+
+
+def measure_model(
+    model: str,
+    rows: Sequence[ScoreRecord],
+    results: Mapping[str, tuple[Loss, LossResult]],
+    levels: Sequence[LevelCounts] | None,
+) -> Measured:
+    """Measure one model.
+
+    Args:
+        model: Its name.
+        rows: Its scored images with a valid pixel, in the order of every model.
+        results: Each loss over these images, by the name that begins its columns.
+        levels: The histogram of each image; None where there are none.
+    """
+    table = SumsTable.of([row.sums for row in rows])
+    columns: dict[str, Floats] = {
+        name: getattr(table, name).astype(np.float64) for name in PLAIN
+    }
+    values: dict[str, float | None] = {}
+    if not table.soft:
+        values |= _metric_values(rows)
+        f1, iou = ([getattr(row, name) for row in rows] for name in ("f1", "iou"))
+        nonempty = [v if row.changed else None for v, row in zip(f1, rows, strict=True)]
+        for name, found in zip(_IMAGE_MEANS, (f1, nonempty, iou), strict=True):
+            columns |= _defined(name, found)
+    for name, (loss, result) in results.items():
+        columns |= _loss_columns(name, loss, result, table)
+        values |= {f"{name}_{field}": getattr(result, field) for field in _means(loss)}
+        if _is_pooled(loss):
+            values[_pooled_name(name)] = result.pooled
+    bins, threshold, within = _bins(levels), None, None
+    if bins:
+        whole = {name: counts.sum(0) for name, counts in bins.items()}
+        values |= {name: _number(of(whole)) for name, of in _CURVES.items()}
+        _, place = best_f1(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
+        if values[AP] is not None:
+            threshold = float(place) / BINS
+            within = precision_within(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
+    return Measured(model, values, columns, bins, threshold, within)
+
+
+def _metric_values(rows: Sequence[ScoreRecord]) -> dict[str, float | None]:
+    metrics = ChangeMetrics.of(row.confusion for row in rows)
+    known = [name for name in _METRICS if hasattr(metrics, name)]
+    iou = [row.iou for row in rows if row.iou is not None]
+    mean = math.fsum(iou) / len(iou) if iou else None
+    return {**{name: getattr(metrics, name) for name in known}, "iou_image_mean": mean}
+
+
+def _loss_columns(
+    name: str, loss: Loss, result: LossResult, table: SumsTable
+) -> dict[str, Floats]:
+    """What the means of a loss add up from."""
+    values = result.image_values
+    columns: dict[str, Floats] = {}
+    for field in _means(loss):
+        column = f"{name}_{field}"
+        if field == "mean":
+            columns |= _defined(column, values, table.valid.astype(np.float64))
+        elif loss.entry.reduction in BY_PIXEL:
+            pairs = zip(values, table.valid.tolist(), strict=True)
+            columns |= _defined(column, [v if v is None else v / n for v, n in pairs])
+        else:
+            columns |= _defined(column, values)
+    return columns
+
+
+def _defined(
+    name: str, values: Sequence[float | None], weight: Floats | None = None
+) -> dict[str, Floats]:
+    """Two columns: the values that are defined, and how much each of them weighs."""
+    known = np.array([value is not None for value in values], dtype=np.float64)
+    filled = np.array([value or 0.0 for value in values], dtype=np.float64)
+    return {name: filled, f"{name} weight": known * (1.0 if weight is None else weight)}
+
+
+def _bins(levels: Sequence[LevelCounts] | None) -> dict[str, Floats]:
+    """The bins of each image; nothing for labels, which have one threshold only."""
+    if levels is None or not levels:
+        return {}
+    held = np.zeros((2, len(levels), BINS + 1))
+    for number, one in enumerate(levels):
+        place = np.rint(one.values * BINS).astype(np.int64)
+        held[0, number, place], held[1, number, place] = one.changed, one.unchanged
+    if not held[..., 1:BINS].any():
+        return {}
+    return {_CHANGED_BINS: held[0], _UNCHANGED_BINS: held[1]}
+
+
+def _number(value: Floats) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,223 @@
+"""Whether models score the same images, and the same pixels of each."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from cdstats.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cdstats.core.score_records import ScoreRecord
+    from cdstats.io.pairing import FilePair
+
+ImageKey: TypeAlias = tuple[str, str]
+"""A mask, and what tells its crops apart; the second is empty for a whole mask."""
+_SHOWN: Final = 3
+_WAY_OUT: Final = (
+    "Give every model the same images, or compare what they share: --common"
+)
+_PIXELS: Final = ("width", "height", "changed", "unchanged", "ignored")
+
+
+@dataclass(frozen=True)
+class SharedImages:
+    """The images that are compared.
+
+    Attributes:
+        keys: The images, in the order of the first model.
+        rows: For each model the place of the row of each image in the run.
+        left_out: Images that some model scored and another did not.
+    """
+
+    keys: tuple[ImageKey, ...]
+    rows: Mapping[str, tuple[int, ...]]
+    left_out: int
+
+
+def check_pairs(
+    pairs: Sequence[FilePair], *, baseline: str | None, common: bool
+) -> None:
+    """Refuse what cannot be compared, as far as the names of files tell.
+
+    Args:
+        pairs: The pairs of all models.
+        baseline: The model that the others are compared with; None for the first.
+        common: Whether masks that a model lacks are left out, instead of refused.
+
+    Raises:
+        UsageError: If there is one model alone, or the baseline is none of them.
+        DataError: If a model lacks a mask that another has.
+    """
+    models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
+    order_models(list(models), baseline)
+    for pair in pairs:
+        if pair.prediction is not None and pair.target is not None:
+            target, member = pair.target.name, pair.target.member
+            place = target if member in target else f"{target}#{member}"
+            at = f"row {pair.crop.row}, column {pair.crop.column}" if pair.crop else ""
+            models[pair.model][place, at] = ""
+    if not common:
+        _refuse_lacking(models, {})
+
+
+def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
+    """The models, the one that the others are compared with first.
+
+    Raises:
+        UsageError: If there is one model alone, or the baseline is none of them.
+    """
+    _refuse_one_model(models)
+    if baseline is None:
+        return list(models)
+    if baseline not in models:
+        raise UsageError(
+            f"--baseline {baseline}: is no model; there are {', '.join(models)}"
+        )
+    return [baseline, *(model for model in models if model != baseline)]
+
+
+def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
+    """Find the images that every model scored.
+
+    Args:
+        rows: The rows of all models.
+        common: Whether images that a model lacks are left out, instead of refused.
+
+    Raises:
+        UsageError: If there is one model alone.
+        DataError: If models differ in their images, or in the pixels of one.
+    """
+    models = list(dict.fromkeys(row.model for row in rows))
+    _refuse_one_model(models)
+    parts = _parts(rows, models)
+    scored: dict[str, dict[ImageKey, int]] = {model: {} for model in models}
+    reasons: dict[tuple[str, ImageKey], str] = {}
+    for number, (row, part) in enumerate(zip(rows, parts, strict=True)):
+        key = (row.target or row.pred, part)
+        if row.status != "ok":
+            reasons[row.model, key] = row.reason
+        elif key in scored[row.model]:
+            raise DataError(
+                f"{_name(row.model)} has two predictions of {_image(key)}, "
+                f"{rows[scored[row.model][key]].pred} and {row.pred}; expected one"
+            )
+        else:
+            scored[row.model][key] = number
+    if not common:
+        _refuse_lacking(scored, reasons)
+    every = _every(scored.values())
+    keys = tuple(key for key in every if all(key in own for own in scored.values()))
+    if every and not keys:
+        raise DataError(f"{', '.join(map(_name, models))}: share no image to compare")
+    for key in keys:
+        _refuse_other_pixels(key, [rows[own[key]] for own in scored.values()])
+    return SharedImages(
+        keys,
+        {model: tuple(own[key] for key in keys) for model, own in scored.items()},
+        len(every) - len(keys),
+    )
+
+
+def _refuse_one_model(models: Sequence[str]) -> None:
+    if len(models) < 2:
+        names = f": {_name(models[0])}" if models else ""
+        raise UsageError(
+            f"one model to compare{names}; expected two or more, each as --pred "
+            "NAME=PATH, or one pattern with {model}"
+        )
+
+
+def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:
+    """What tells the predictions of one mask apart: their names, where models agree.
+
+    A pattern with ``{model}`` has the model in the name of every prediction, so names
+    are compared without it where they differ otherwise.
+    """
+    count = Counter((row.model, row.target) for row in rows if row.target)
+    several = {target for (_, target), number in count.items() if number > 1}
+    plain = [row.pred if row.target in several else "" for row in rows]
+    without = [
+        part.replace(row.model, "{model}") if row.model else part
+        for part, row in zip(plain, rows, strict=True)
+    ]
+    for parts in (plain, without):
+        of_models = [
+            {p for p, row in zip(parts, rows, strict=True) if row.model == model}
+            for model in models
+        ]
+        if all(found == of_models[0] for found in of_models):
+            return parts
+    return without
+
+
+def _every(models: Iterable[Mapping[ImageKey, object]]) -> list[ImageKey]:
+    return list(dict.fromkeys(key for own in models for key in own))
+
+
+def _refuse_lacking(
+    models: Mapping[str, Mapping[ImageKey, object]],
+    reasons: Mapping[tuple[str, ImageKey], str],
+) -> None:
+    """Refuse models that lack an image, naming the first of them.
+
+    Raises:
+        DataError: If one does.
+    """
+    every = _every(models.values())
+    texts = []
+    for model, own in models.items():
+        lacking = [key for key in every if key not in own]
+        if lacking:
+            names = [_with_reason(key, reasons.get((model, key))) for key in lacking]
+            more = len(names) - _SHOWN
+            rest = f" and {more:,} more" if more > 0 else ""
+            text = f"{_name(model)} lacks {len(lacking):,} of {len(every):,} images "
+            text += f"({', '.join(names[:_SHOWN])}{rest})"
+            others = [
+                _with_reason(key, reason)
+                for (failed, key), reason in reasons.items()
+                if failed == model and key not in lacking
+            ]
+            texts.append(f"{text}, as {others[0]}" if others else text)
+    if texts:
+        shown = "; ".join(texts[:_SHOWN])
+        more = len(texts) - _SHOWN
+        rest = f"; and {more:,} more models lack some" if more > 0 else ""
+        raise DataError(
+            f"models do not score the same images: {shown}{rest}. {_WAY_OUT}"
+        )
+
+
+def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
+    """Refuse an image of which models score other pixels.
+
+    Raises:
+        DataError: If they do.
+    """
+    first = rows[0]
+    for row in rows[1:]:
+        for name in _PIXELS:
+            one, other = getattr(first, name) or 0, getattr(row, name) or 0
+            if not math.isclose(one, other, rel_tol=1e-9):
+                raise DataError(
+                    f"{_image(key)}: models do not score the same pixels: {name} is "
+                    f"{one:,} for {_name(first.model)} and {other:,} for "
+                    f"{_name(row.model)}"
+                )
+
+
+def _with_reason(key: ImageKey, reason: str | None) -> str:
+    return f"{_image(key)}: {reason}" if reason else _image(key)
+
+
+def _image(key: ImageKey) -> str:
+    return f"{key[0]} at {key[1]}" if key[1] else key[0]
+
+
+def _name(model: str) -> str:
+    return model or "the model without a name"

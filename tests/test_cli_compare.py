@@ -1,0 +1,454 @@
+"""`cdstats compare` as a contract: screens, formats, files, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rewrite_golden
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.comparison_records import (
+    Compared,
+    ComparedModel,
+    Difference,
+    DifferingImage,
+)
+from cdstats.report.comparison import print_differing, print_models
+
+REAL = Path(__file__).parents[2] / "shared" / "real_masks"
+FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
+
+
+def compare(*arguments: str | Path) -> Any:
+    done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks and three models that are only read."""
+    root = tmp_path_factory.mktemp("runs")
+    rewrite_golden.write_models(root)
+    return root
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Masks and three models that a test may change."""
+    rewrite_golden.write_models(tmp_path)
+    return tmp_path
+
+
+def named(root: Path) -> list[str]:
+    pattern = f"{root}/runs/{{model}}/{{}}.npy"
+    return ["--pred", pattern, "--target", f"{root}/masks"]
+
+
+def of(root: Path, *options: str | Path) -> Any:
+    return compare(*named(root), "--resamples", "200", *options)
+
+
+# What is printed
+
+
+def test_the_screen_is_the_golden_one() -> None:
+    golden = rewrite_golden.GOLDEN / "compare.txt"
+    assert rewrite_golden.compare_output().encode() == golden.read_bytes()
+
+
+def test_the_screen_fits_80_columns(runs: Path) -> None:
+    done = of(runs, "--loss", "dice", "--loss", "focal:gamma=1")
+    assert done.exit_code == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for words in (
+        "dice[smooth=1]_pooled (lower is better)",
+        "focal[alpha=0.25,gamma=1]_mean",
+    ):
+        assert words in done.stdout
+
+
+def test_shifted_probabilities_keep_average_precision_and_lose_f1(runs: Path) -> None:
+    done = of(runs, "--baseline", "plain", "--format", "json")
+    models = {one["model"]: one["measures"] for one in done_json(done)["models"]}
+    plain, shifted = models["plain"], models["balanced"]
+    precision = [one["average_precision"]["value"] for one in (plain, shifted)]
+    assert precision[0] == pytest.approx(precision[1], abs=0.01)
+    best = [one["best_f1_in_sample"]["value"] for one in (plain, shifted)]
+    assert best[0] == pytest.approx(best[1], abs=0.01)
+    assert shifted["f1_pooled"]["high"] < -0.1
+    assert plain["f1_pooled"]["difference"] is None
+
+
+def done_json(done: Any) -> dict[str, Any]:
+    assert done.exit_code == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("by", ["image", "dataset"])
+def test_every_format_prints_every_model(runs: Path, kind: str, by: str) -> None:
+    done = of(runs, "--format", kind, "--by", by)
+    assert done.exit_code == 0, done.stderr
+    for model in ("plain", "balanced", "longer"):
+        assert model in done.stdout
+
+
+def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
+    options = ["--format", "csv", "--seed", "4", "--confidence", "0.9"]
+    rows = rows_of(of(runs, *options).stdout)
+    assert [row["model"] for row in rows] == ["balanced", "longer", "plain"]
+    run = cdstats.compare(
+        f"{runs}/runs/{{model}}/{{}}.npy",
+        f"{runs}/masks",
+        resamples=200,
+        seed=4,
+        confidence=0.9,
+    )
+    for row, model in zip(rows, run.models, strict=True):
+        assert (row["resamples"], row["confidence"], row["seed"]) == ("200", "0.9", "4")
+        for name, value in model.further.items():
+            assert row[name] == ("" if value is None else str(value)), name
+
+
+def test_json_holds_every_list(runs: Path) -> None:
+    data = done_json(of(runs, "--format", "json", "--loss", "dice"))
+    assert list(data) == ["device", "models", "differing", "images"]
+    assert len(data["images"]) == 3 * 24
+    assert len(data["differing"]) == 2 * 24
+    measure = data["models"][1]["measures"]["dice[smooth=1]_pooled"]
+    assert list(measure) == [
+        "value",
+        "difference",
+        "low",
+        "high",
+        "same_sign",
+        "undefined",
+    ]
+    assert set(data["differing"][0]["values"]) == {"balanced", "longer", "plain"}
+    assert "dice[smooth=1]" in data["images"][0]
+
+
+def test_image_rows_say_how_far_models_differ(runs: Path) -> None:
+    options = ["--by", "image", "--format", "csv", "--measure", "iou"]
+    rows = rows_of(of(runs, *options).stdout)
+    assert {row["measure"] for row in rows} == {"iou"}
+    spreads = [float(row["spread"]) for row in rows if row["spread"]]
+    assert spreads == sorted(spreads, reverse=True)
+    values = [float(rows[0][f"value[{m}]"]) for m in ("plain", "balanced", "longer")]
+    assert max(values) - min(values) == spreads[0]
+
+
+def test_columns_are_chosen_and_checked_before_a_file_is_read(runs: Path) -> None:
+    done = of(runs, "--columns", "model,kappa_low", "--format", "csv")
+    assert done.stdout.splitlines()[0] == "model,kappa_low"
+    done = compare("--pred=a", "--pred=b", "--target=c", "--columns", "kapa")
+    assert done.exit_code == 2
+    assert "no column 'kapa'; did you mean kappa" in done.stderr
+
+
+def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
+    first = of(own, "--csv", own / "rows.csv", "--format", "csv")
+    CliRunner().invoke(app, ["loss", *named(own), "--csv", str(own / "loss.csv")])
+    assert (own / "rows.csv").read_text() == (own / "loss.csv").read_text()
+    again = compare("--from", own / "rows.csv", "--resamples", "200", "--format", "csv")
+    assert again.exit_code == 0
+    assert "average precision and best threshold need the probabilities" in again.stderr
+    for row, saved in zip(rows_of(first.stdout), rows_of(again.stdout), strict=True):
+        shared = saved.keys() - {
+            "kind",
+            "rule",
+            "best_threshold_in_sample",
+            "average_precision_within",
+        }
+        assert {n: saved[n] for n in shared} == {n: row[n] for n in shared}
+        assert row.keys() > saved.keys()
+
+
+def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
+    with_curves = rows_of(of(runs, "--format", "csv").stdout)
+    done = of(runs, "--no-curves", "--format", "csv")
+    assert "need the probabilities" in done.stderr
+    for row, other in zip(rows_of(done.stdout), with_curves, strict=True):
+        assert "average_precision" not in row
+        assert row["best_threshold_in_sample"] == ""
+        shared = row.keys() - {"best_threshold_in_sample", "average_precision_within"}
+        assert {n: row[n] for n in shared} == {n: other[n] for n in shared}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex"])
+def test_a_summary_has_a_row_for_each_model(own: Path, suffix: str) -> None:
+    path = own / f"summary.{suffix}"
+    assert of(own, "--summary", path, "--quiet").exit_code == 0
+    text = path.read_text(encoding="utf-8")
+    for words in ("plain", "balanced", "longer", "difference"):
+        assert words in text
+
+
+def test_two_runs_print_the_same_bytes(runs: Path) -> None:
+    first, second = (of(runs, "--format", "json").stdout for _ in range(2))
+    assert first == second
+
+
+# What is refused, and how a run ends
+
+
+def test_a_missing_image_is_named_and_common_leaves_it_out(own: Path) -> None:
+    (own / "runs/longer/3.npy").unlink()
+    done = of(own)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert (
+        "error: models do not score the same images: longer lacks 1 of 24"
+        in done.stderr
+    )
+    assert "(3.npy)" in done.stderr
+    done = of(own, "--common")
+    assert done.exit_code == 0
+    assert "images left out, because a model lacks them: 1" in done.stderr
+    assert "200 resamples of 23 images" in done.stdout
+
+
+def test_a_broken_prediction_is_a_difference_and_fails_in_common(own: Path) -> None:
+    (own / "runs/longer/3.npy").write_bytes(b"no array")
+    done = of(own)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "longer lacks 1 of 24 images (3.npy: " in done.stderr
+    done = of(own, "--common")
+    assert done.exit_code == 1
+    assert "error: longer: 3.npy: " in done.stderr
+    assert "200 resamples of 23 images" in done.stdout
+    assert of(own, "--common", "--max-failed", "1").exit_code == 0
+
+
+def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
+    for model in ("plain", "balanced", "longer"):
+        (own / f"runs/{model}/3.npy").unlink()
+    done = of(own)
+    assert done.exit_code == 1
+    assert done.stderr.count("mask without a prediction") == 1
+    assert "error: every model: 3.npy: mask without a prediction" in done.stderr
+    assert "200 resamples of 23 images" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resamples", "0"], "--resamples 0: expected 1 to 1,000,000"),
+        (["--confidence", "95"], "--confidence 95.0: expected a number between"),
+        (["--confidence", "nan"], "--confidence nan: expected a number between"),
+        (["--baseline", "other"], "--baseline other: is no model; there are balanced"),
+        (["--loss", "nothing"], "there is no loss 'nothing'"),
+        (["--summary", "x.txt"], "--summary x.txt: expected a name that ends in"),
+        (["--measure", "f2"], "'f2' is not one of"),
+        (["--from", "rows.csv"], "leave out --pred"),
+    ],
+)
+def test_wrong_use_is_refused(runs: Path, options: list[str], message: str) -> None:
+    done = compare(*named(runs), *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "name predictions with --pred and their masks with --target"),
+        (["--from", "nowhere.csv"], 1, "nowhere.csv: cannot be read"),
+        (["--pred=a", "--target=b"], 1, "no such file or folder"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    arguments: list[str], code: int, message: str
+) -> None:
+    done = compare(*arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert message in done.stderr
+
+
+def test_one_model_alone_is_wrong_use(runs: Path) -> None:
+    done = compare(f"--pred={runs}/runs/plain", "--target", runs / "masks")
+    assert done.exit_code == 2
+    assert "error: one model to compare" in done.stderr
+    assert "expected two or more" in done.stderr
+
+
+def test_an_output_is_never_an_input(own: Path) -> None:
+    of(own, "--csv", own / "rows.csv")
+    before = (own / "rows.csv").read_bytes()
+    done = compare("--from", own / "rows.csv", "--csv", own / "rows.csv")
+    assert done.exit_code == 2
+    assert (own / "rows.csv").read_bytes() == before
+
+
+def test_masks_without_a_valid_pixel_are_an_error(tmp_path: Path) -> None:
+    for folder in ("masks", "a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "0.npy", np.full((4, 4), 9, dtype=np.uint8) // 9)
+    options = ["--changed", "7", "--unchanged", "8", "--ignore", "1", "--kind", "hard"]
+    models = [f"--pred={m}={tmp_path / m}" for m in ("a", "b")]
+    done = compare(*models, "--target", tmp_path / "masks", *options)
+    assert done.exit_code == 1
+    assert "error: no image has a valid pixel" in done.stderr
+
+
+def test_few_images_are_warned_of(own: Path) -> None:
+    for number in range(19, 24):
+        (own / f"masks/{number}.npy").unlink()
+        for model in ("plain", "balanced", "longer"):
+            (own / f"runs/{model}/{number}.npy").unlink()
+    assert "warning: 19 images compared: intervals" in of(own).stderr
+
+
+def test_labels_have_no_curve(own: Path) -> None:
+    for path in (own / "runs").rglob("*.npy"):
+        np.save(path, (np.load(path) >= 0.5).astype(np.uint8))
+    done = of(own)
+    assert done.exit_code == 0
+    assert "labels have one threshold" in done.stderr
+    assert "AP" not in done.stdout
+    assert "hard labels: BCE is 100 x the error rate" in done.stderr
+
+
+def test_names_from_files_cannot_steer_the_terminal(own: Path) -> None:
+    (own / "runs/plain").rename(own / "runs/pl\x1b[31main")
+    done = of(own)
+    assert done.exit_code == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "pl\\x1b[31main" in done.stdout
+
+
+def test_help_loads_no_numpy() -> None:
+    code = (
+        "import sys\nfrom cdstats.cli import app\n"
+        "try:\n    app(['compare', '--help'])\n"
+        "except SystemExit:\n    assert 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# The drawing of an interval
+
+
+def model(name: str, difference: Difference | None) -> ComparedModel:
+    compared = {"f1_pooled": Compared(0.5, difference)}
+    none = (None, None, "", "", 100, 0.95, 0)
+    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, compared)
+
+
+def drawn(*differences: Difference) -> list[str]:
+    from rich.console import Console
+
+    models = [model("first", None), *(model("m", one) for one in differences)]
+    console = Console(file=io.StringIO(), width=80)
+    print_models(console, models, (), frozenset())
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return [line for line in lines if line.startswith("m ") and "%" in line]
+
+
+def test_an_interval_that_ends_beside_zero_is_drawn_without_it() -> None:
+    wide = Difference(1.0, -1.0, 2.0, 0.9, 0)
+    beside, across = (Difference(1.5, low, 1.8, 0.99, 0) for low in (0.001, -0.001))
+    lines = drawn(wide, beside, across)
+    assert ["┼" in line for line in lines] == [True, False, True]
+    assert ["│" in line for line in lines] == [False, True, False]
+
+
+def test_a_small_difference_keeps_its_digits() -> None:
+    (line,) = drawn(Difference(0.000123, 0.000101, 0.000145, 1.0, 0))
+    assert "+0.00012" in line
+    assert "+0.00010 to +0.00015" in line
+
+
+def test_intervals_are_not_drawn_where_their_signs_cannot_be_printed() -> None:
+    from rich.console import Console
+
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    models = [model("first", None), model("m", Difference(0.5, 0.25, 0.75, 1.0, 0))]
+    print_models(Console(file=file, width=80), models, (), frozenset())
+    file.seek(0)
+    text = file.read()
+    assert "+0.250 to +0.750" in text
+    assert "\\u" not in text
+
+
+def test_an_undefined_interval_is_no_number() -> None:
+    (line,) = drawn(Difference(0.25, None, None, 0.75, 60))
+    assert "+0.250" in line
+    assert "–" in line
+
+
+def test_many_models_show_the_two_that_are_farthest() -> None:
+    from rich.console import Console
+
+    values = {f"epoch_{n}": n / 10 for n in range(8)}
+    ends = ("epoch_0", "epoch_7")
+    image = DifferingImage("a.png", "", "", "f1", 0.7, *ends, values)
+    console = Console(file=io.StringIO(), width=80)
+    print_differing(console, [image], [model(name, None) for name in values])
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "0.700 epoch_7" in text
+    assert "0.000 epoch_0" in text
+    assert "epoch_3" not in text
+
+
+# Real predictions
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
+@pytest.mark.parametrize(
+    ("family", "models", "images", "code"),
+    [
+        pytest.param("dsifn_256", "predict_{model}", 5, 0, id="dsifn"),
+        pytest.param("levir_crops_256", "predict_CD_{model}", 3, 1, id="levir"),
+    ],
+)
+def test_six_real_models_are_compared_by_their_true_counts(
+    family: str, models: str, images: int, code: int
+) -> None:
+    folder = REAL / family
+    options = ["--pred", f"{folder}/{models}/{{}}.png", f"--target={folder}/label"]
+    done = compare(*options, "--format", "csv")
+    assert done.exit_code == code
+    assert "intervals of so few images are unreliable" in done.stderr
+    rows = rows_of(done.stdout)
+    assert len(rows) == 6
+    with (REAL / "expected_pairs.csv").open(newline="", encoding="utf-8") as file:
+        known = list(csv.DictReader(file))
+    prefix = models.partition("{")[0]
+    for row in rows:
+        assert int(row["images"]) == images
+        place = f"{family}/{prefix}{row['model']}/"
+        true = [one for one in known if one["prediction"].startswith(place)]
+        tp, fp, fn = (
+            sum(int(one[name]) for one in true) for name in ("tp", "fp", "fn")
+        )
+        assert float(row["f1_pooled"]) == 2 * tp / (2 * tp + fp + fn)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
+def test_a_real_model_that_lacks_an_image_is_refused() -> None:
+    folder = REAL / "levir_crops_256"
+    named_models = [
+        f"--pred=BIT={folder}/predict_CD_BIT",
+        f"--pred=STANet={folder}/output_STANet",
+    ]
+    done = compare(*named_models, "--target", folder / "label")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "STANet lacks 1 of 3 images (test_7_0256_0512.png)" in done.stderr
