@@ -82,7 +82,7 @@ WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
         ("ccittfax3.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittfax4.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittrle.tif", SAMPLES, 43_521, "declares 43,521 bands"),
-        ("jpeg.tif", 322, 32, "holds 12 of 6 tiles"),
+        ("jpeg-tiles.tif", 322, 32, "holds 12 of 6 tiles"),
     ],
 )
 def test_a_tiff_whose_table_does_not_fit_its_pixels_is_refused(

@@ -188,7 +188,7 @@ def _other_tiffs() -> Iterator[tuple[str, bytes, Array | None]]:
     yield "lzma.tif", _gdal(grey, compress="lzma", blockysize=16), grey
     for name in ("ccittfax3", "ccittfax4", "ccittrle"):
         yield f"{name}.tif", _gdal(on, compress=name, nbits=1, blockysize=16), on
-    yield "jpeg.tif", _gdal(grey, compress="jpeg", **TILED), None
+    yield "jpeg-tiles.tif", _gdal(grey, compress="jpeg", **TILED), None
 
 
 def _npys() -> Iterator[tuple[str, bytes, Array]]:
