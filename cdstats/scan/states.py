@@ -11,6 +11,7 @@ from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.division import Divided
 from cdstats.core.labelling import Counted
 from cdstats.io.counting import count_or_divide
+from cdstats.io.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,11 +77,15 @@ def _stat(path: str) -> tuple[int, int]:
 
 
 def read_state(
-    task: Task, *, band: int | None = None, edges: Edges | None = None
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> State | Divided[Task, State]:
     """Count every mask of a file; the arguments are those of `count_or_divide`."""
     stamp = stamp_of(task)
-    counted = count_or_divide(task, band=band, edges=edges)
+    counted = count_or_divide(task, band=band, edges=edges, max_pixels=max_pixels)
     if isinstance(counted, Divided):
         return Divided(counted.parts, partial(_join_states, join=counted.join))
     whole = stamp.is_known and all(one.mask is not None for one in counted)

@@ -10,6 +10,7 @@ import numpy as np
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import CountedMask, Decision, decide
 from cdstats.io.counting import Task, count_file
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
@@ -42,6 +43,7 @@ class Target:
     decision: Decision | None
     band: int | None = None
     ignore: LabelRule | None = None
+    max_pixels: int = MAX_PIXELS
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -60,7 +62,9 @@ class Target:
         if self.decision is None or self.decision.rule is None:
             raise DataError(self.decision.reason if self.decision else "has no rule")
         if self.image is None:
-            return read_pair_labels(self.file.path, self.file.partner, self.band)
+            return read_pair_labels(
+                self.file.path, self.file.partner, self.band, self.max_pixels
+            )
         return read_labels(self.image, self.decision.rule)
 
 
@@ -76,6 +80,7 @@ class Targets:
         band: The band of each mask, counted from 1; None where there is one choice.
         soft: Whether a file holds soft targets.
         ignore: The values that are ignored in soft targets.
+        max_pixels: Pixels that a mask may declare.
     """
 
     decisions: dict[tuple[str, str, str], Decision]
@@ -84,6 +89,7 @@ class Targets:
     band: int | None = None
     soft: bool = False
     ignore: LabelRule | None = None
+    max_pixels: int = MAX_PIXELS
 
     def of(self, files: Collection[FoundFile]) -> Targets:
         """How some masks are labelled, without what the others need."""
@@ -103,9 +109,18 @@ class Targets:
         """
         if file.partner:
             decision = self.decisions[file.path, "", ""]
-            image = open_masks(file.path, "", self.band)[0]
+            image = open_masks(file.path, "", self.band, self.max_pixels)[0]
             size = (image.width, image.height)
-            return [Target(file, None, size, decision, self.band)]
+            return [
+                Target(
+                    file,
+                    None,
+                    size,
+                    decision,
+                    self.band,
+                    max_pixels=self.max_pixels,
+                )
+            ]
         return [
             Target(
                 file,
@@ -114,12 +129,15 @@ class Targets:
                 self.decisions.get((file.path, file.member, image.member)),
                 ignore=self.ignore,
             )
-            for image in open_masks(file.path, file.member, self.band)
+            for image in open_masks(file.path, file.member, self.band, self.max_pixels)
         ]
 
 
 def choose_targets(
-    files: Sequence[FoundFile], choice: RuleChoice, band: int | None
+    files: Sequence[FoundFile],
+    choice: RuleChoice,
+    band: int | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Targets:
     """Decide how every mask is labelled; masks are counted where a rule is to be found.
 
@@ -127,13 +145,16 @@ def choose_targets(
         files: The mask files.
         choice: The rule options.
         band: The band to read.
+        max_pixels: Pixels that a mask may declare.
     """
     hard = [f for f in files if choice.rule is not None or not _is_soft(f)]
     masks: list[CountedMask] = []
     owners: list[FoundFile] = []
     for file in hard:
         task = Task(file.path, file.member, file.partner)
-        for one in count_file(task, band=band, edges=choice.edges):
+        for one in count_file(
+            task, band=band, edges=choice.edges, max_pixels=max_pixels
+        ):
             masks.append(CountedMask("targets", file.split, file.name, one))
             owners.append(file)
     decisions, messages = decide(masks, choice) if masks else ([], [])
@@ -143,7 +164,15 @@ def choose_targets(
     }
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
     soft = len(hard) < len(files)
-    return Targets(by_place, tuple(rules), tuple(messages), band, soft, choice.ignore)
+    return Targets(
+        by_place,
+        tuple(rules),
+        tuple(messages),
+        band,
+        soft,
+        choice.ignore,
+        max_pixels,
+    )
 
 
 def _is_soft(file: FoundFile) -> bool:
