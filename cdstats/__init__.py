@@ -2,9 +2,10 @@
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, `cdstats.compare` sets several models side by side, and
-`cdstats.losses` holds the losses for training. Names are loaded when they are first
-used, so that importing the package costs nothing.
+scores saved predictions, `cdstats.compare` sets several models side by side,
+`cdstats.report` and `cdstats.plot` show all of it, and `cdstats.losses` holds the
+losses for training. Names are loaded when they are first used, so that importing the
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cdstats.cli.reporting import Written, plot, report, write_report
     from cdstats.core.errors import CdstatsError, DataError, UsageError
     from cdstats.scan.audit import audit
     from cdstats.scan.examination import AuditResult
@@ -33,12 +35,16 @@ __all__ = [
     "RatioResult",
     "UsageError",
     "WeightsResult",
+    "Written",
     "__version__",
     "audit",
     "compare",
     "loss",
+    "plot",
     "ratio",
+    "report",
     "weights",
+    "write_report",
 ]
 _HOMES = {
     "AuditResult": "cdstats.scan.examination",
@@ -49,15 +55,20 @@ _HOMES = {
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
     "WeightsResult": "cdstats.scan.weights",
+    "Written": "cdstats.cli.reporting",
     "audit": "cdstats.scan.audit",
     "compare": "cdstats.score.compare",
     "loss": "cdstats.score.loss",
+    "plot": "cdstats.cli.reporting",
     "ratio": "cdstats.scan.ratio",
     "weights": "cdstats.scan.weights",
+    "write_report": "cdstats.cli.reporting",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
+    if name == "report":  # the package of reports, which is called as the command is
+        return import_module("cdstats.report")
     if name not in _HOMES:
         raise AttributeError(f"module 'cdstats' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -284,7 +284,7 @@ def test_a_killed_run_goes_on_where_it_was(
             os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         before = finished(cache)
-    assert kills >= 2
+    assert kills >= 1
     assert before > 0
     assert everything(folder, "--cache", cache) == everything(folder)
 

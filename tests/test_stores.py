@@ -546,7 +546,8 @@ def test_a_mask_that_changes_between_two_looks_is_a_failed_row(
         web.files = {"anew/a.png": png(9)}
         done = loss(tmp_path / "a.npy", "s3://anew/a.png")
     assert (done.code, done.column("status")) == (1, ["failed"])
-    assert done.column("reason") == ["has changed since it was first read"]
+    reason = "mask a.png: has changed since it was first read"
+    assert done.column("reason") == [reason]
 
 
 # Many at once, in order, and nothing left behind.

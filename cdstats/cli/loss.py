@@ -46,6 +46,7 @@ def loss(
     engine: options.Engine = EngineName.LOCAL,
     scheduler: options.Scheduler = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +68,7 @@ def loss(
         elsewhere = None if engine is EngineName.LOCAL else engine
         score_options.refuse_with_from(
             *(*pixels, changed, unchanged, ignore, preset, band, split),
-            *(elsewhere, scheduler),
+            *(elsewhere, scheduler, max_pixels),
         )
         from cdstats.score.saved import loss_from
 
@@ -76,6 +77,7 @@ def loss(
         raise UsageError("name predictions with --pred and their masks with --target")
     else:
         from cdstats.cli.screen import scoring_bar
+        from cdstats.io.limits import MAX_PIXELS
         from cdstats.score.loss import loss as score
 
         with scoring_bar(quiet) as progress:
@@ -96,6 +98,7 @@ def loss(
                 split=split,
                 engine=engine.value,
                 scheduler=scheduler,
+                max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=progress,
             )

@@ -42,11 +42,18 @@ class Boundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except CdstatsError as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {_shown(error)}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _shown(error: CdstatsError) -> str:
+    """The lines of a message, whose names cannot steer a terminal."""
+    from cdstats.report.columns import printable
+
+    return "\n".join(printable(line) for line in str(error).split("\n"))
 
 
 app = typer.Typer(
@@ -125,8 +132,10 @@ from cdstats.cli import (  # noqa: E402, F401
     compare,
     explain,
     loss,
+    plot,
     presets,
     published,
     ratio,
+    report,
     weights,
 )

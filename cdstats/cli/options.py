@@ -158,6 +158,16 @@ MaxFailed = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        help="Refuse an image that declares more pixels.",
+        metavar="N",
+        min=1,
+        show_default="4,294,967,296",
+        rich_help_panel=_RUN,
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(

@@ -63,6 +63,7 @@ def ratio(
     scheduler: options.Scheduler = None,
     cache: options.CacheFile = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -76,6 +77,7 @@ def ratio(
     from cdstats.cli.comparison import compare, known_reference
     from cdstats.cli.finishing import with_commands
     from cdstats.cli.screen import counting_screen, show_messages
+    from cdstats.io.limits import MAX_PIXELS
     from cdstats.scan.ratio import ratio as count
     from cdstats.scan.saved import ratio_from
 
@@ -85,7 +87,7 @@ def ratio(
     refuse_inputs([csv, summary, cache], [*(paths or []), from_file, against])
     if from_file is not None:
         elsewhere = None if engine is EngineName.LOCAL else engine
-        rules = (changed, unchanged, ignore, preset, band, split, cache)
+        rules = (changed, unchanged, ignore, preset, band, split, cache, max_pixels)
         _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
         result = ratio_from(from_file)
     elif paths:
@@ -101,6 +103,7 @@ def ratio(
                 jobs=jobs,
                 engine=engine.value,
                 scheduler=scheduler,
+                max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 cache=cache,
                 progress=screen.progress,
@@ -123,7 +126,7 @@ def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> Non
     if paths or any(rule is not None for rule in rules):
         raise UsageError(
             "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split, --jobs, --cache, --engine and --scheduler"
+            "--band, --split, --jobs, --cache, --engine, --scheduler and --max-pixels"
         )
 
 

@@ -100,7 +100,8 @@ def refuse_with_from(*of_pixels: object) -> None:
         raise UsageError(
             "--from reads sums and counts that an earlier run made, at its threshold "
             "and by its rule; leave out --pred, --target, --kind, --threshold, "
-            "--device, --batch-size, --engine, --band, --split and rules"
+            "--device, --batch-size, --engine, --max-pixels, --band, --split and "
+            "rules"
         )
 
 

@@ -141,11 +141,14 @@ def show_failures(
         failures: What failed, and why.
         quiet: Whether errors alone are printed.
     """
+    from cdstats.report.columns import printable
     from cdstats.report.terminal import messages_console, print_message
 
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
-    failed = (Message(Level.ERROR, f"{name}: {why}") for name, why in failures)
+    failed = (
+        Message(Level.ERROR, f"{printable(name)}: {why}") for name, why in failures
+    )
     console = messages_console()
     for message in [
         *notes,

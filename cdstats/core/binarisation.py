@@ -62,15 +62,16 @@ def binarisation(mask: MaskCounts, rule: LabelRule) -> Binarisation:
 
     Colours are turned grey first, as Pillow's ``convert("L")`` does.
     """
-    total = Binarisation()
+    above = from_128 = equal = valid = 0
     for value, pixels in mask.counts.values.items():
         if rule.label_in(mask, value) is Label.IGNORED:
             continue
         grey = grey_level(value)
-        total += Binarisation(
-            pixels * (grey > 0), pixels * (grey >= 128), pixels * (grey == 255), pixels
-        )
-    return total
+        valid += pixels
+        above += pixels * (grey > 0)
+        from_128 += pixels * (grey >= 128)
+        equal += pixels * (grey == 255)
+    return Binarisation(above, from_128, equal, valid)
 
 
 def grey_level(value: Value) -> float:

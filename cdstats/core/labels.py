@@ -75,6 +75,9 @@ class LabelRule:
     _known: dict[Value, Label | None] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _labels: dict[Value, Label | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         named = [(term, label) for label in Label for term in self.terms(label)]
@@ -137,7 +140,11 @@ class LabelRule:
 
     def label(self, value: Value) -> Label | None:
         """The label of a stored value, or None when no term names it."""
-        return self._named(value) or self._rest(value)
+        try:
+            return self._labels[value]
+        except KeyError:
+            found = self._labels[value] = self._named(value) or self._rest(value)
+            return found
 
     def _named(self, value: Value) -> Label | None:
         """The label of a term other than ``rest`` that names a value."""
@@ -164,18 +171,21 @@ class LabelRule:
         if mask.counts.half_transparent:
             raise DataError(half_transparent_text(mask))
         self._refuse_thresholds_on_colours(mask)
-        pixels = dict.fromkeys(Label, 0)
-        pixels[Label.IGNORED] = mask.counts.masked
+        changed, unchanged, ignored = 0, 0, mask.counts.masked
         unnamed: dict[Value, int] = {}
         for value, count in mask.counts.values.items():
             label = self.label_in(mask, value)
-            if label is None:
-                unnamed[value] = count
+            if label is Label.CHANGED:
+                changed += count
+            elif label is Label.UNCHANGED:
+                unchanged += count
+            elif label is Label.IGNORED:
+                ignored += count
             else:
-                pixels[label] += count
+                unnamed[value] = count
         if unnamed:
             raise DataError(self._unnamed_text(unnamed))
-        return PixelCounts(*(pixels[label] for label in Label))
+        return PixelCounts(changed, unchanged, ignored)
 
     def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
         """The label of a value of one mask, with its palette and nodata value.
@@ -185,6 +195,8 @@ class LabelRule:
         """
         if mask.palette and value in mask.palette:
             named = self._palette_label(mask.palette, value)
+        elif mask.nodata is None:
+            return self.label(value)
         else:
             named = self._named(value)
         if named is None and value == mask.nodata:
@@ -207,8 +219,10 @@ class LabelRule:
         return by_colour or by_index
 
     def _refuse_thresholds_on_colours(self, mask: MaskCounts) -> None:
+        if not self.has_thresholds or self.names_colours:
+            return
         colours = [v for v in mask.counts.values if str(v).startswith("#")]
-        if colours and self.has_thresholds and not self.names_colours:
+        if colours:
             raise DataError(
                 f"its colour channels differ ({colours[0]}, ...) and {self} is a rule "
                 "for grey values. Name colours (#rrggbb) or choose one with --band"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
+from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 1 << 20
+_END_MARK: Final = b"PK\5\6"
+_END_LENGTH: Final = 22
+_END_BYTES: Final = 1 << 17
+"""Last bytes of an archive among which its end is looked for."""
+_LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
@@ -60,13 +68,14 @@ def npy_array(path: Path) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def npz_array(path: Path, key: str) -> NDArray[Any]:
+def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     """One array of a ``.npz`` file, unpacked as a whole.
 
     Raises:
         DataError: As `open_npz`.
     """
-    entry = _open_entry(path, key)
+    entry = _open_entry(path, key, max_pixels)
+    check_memory(entry.size, "save it as .npy, which is read where it lies")
     with _damage(), entry.archive.open(entry.name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -78,23 +87,24 @@ def _slices(stack: NDArray[Any]) -> ReadRows:
     return rows
 
 
-def open_npz(path: Path, key: str) -> list[OpenImage]:
+def open_npz(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> list[OpenImage]:
     """Open one array of a ``.npz`` file as a mask or a stack of masks.
 
     Args:
         path: The file.
         key: The array's name; empty when the file holds a single one.
+        max_pixels: Numbers that the array may hold.
 
     Raises:
-        DataError: If the archive is damaged, the array is not there, or several are
-            and none is named.
+        DataError: If the archive is damaged, the array is too large or not there, or
+            several are and none is named.
     """
-    entry = _open_entry(path, key)
+    entry = _open_entry(path, key, max_pixels)
     count, height, width = image_shape(entry.shape)
     is_stack = len(entry.shape) > 2
     if entry.fortran:
         # Stored column by column, so its rows are spread over the file.
-        rows = _slices(npz_array(path, key).reshape(count, height, width))
+        rows = _slices(npz_array(path, key, max_pixels).reshape(count, height, width))
     else:
         rows = _streamed(entry, width, height)
     return _images((count, height, width), is_stack, "NPZ", rows)
@@ -112,10 +122,23 @@ def has_array(path: Path, key: str) -> bool:
 def _entries(path: Path) -> dict[str, _Entry]:
     with _damage():
         archive = zipfile.ZipFile(path)
+        _refuse_another(path, archive)
         return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
+
+
+def _refuse_another(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive with a file before or behind it; other bytes are no array."""
+    first = min((entry.header_offset for entry in archive.infolist()), default=0)
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(size - _END_BYTES, 0))
+        tail = file.read()
+    end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
+    if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
+        raise DataError("NPZ file holds another file beside its arrays; split them")
 
 
 @contextmanager
@@ -135,20 +158,22 @@ def _verify(entry: _Entry) -> None:
     Raises:
         DataError: If it does not, or the array is longer or shorter than its header.
     """
+    if entry.archive.getinfo(entry.name).file_size != entry.start + entry.size:
+        raise DataError(_LENGTH_TEXT)
     with _damage(), entry.archive.open(entry.name) as file:
         unpacked = 0
         while part := file.read(_CHUNK):
             unpacked += len(part)
-    if unpacked != entry.start + math.prod(entry.shape) * entry.dtype.itemsize:
-        raise DataError(
-            "NPZ file is damaged: an array is not as long as its header says"
-        )
+    if unpacked != entry.start + entry.size:
+        raise DataError(_LENGTH_TEXT)
 
 
-def _open_entry(path: Path, key: str) -> _Entry:
+def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
     entry = _choose(_entries(path), key)
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
+    width = entry.shape[-1] if entry.shape else 1
+    check_pixels(width, math.prod(entry.shape[:-1]), max_pixels)
     _verify(entry)
     return entry
 
@@ -164,6 +189,11 @@ class _Entry:
     fortran: bool
     start: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of its numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
 
 def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
     with archive.open(name) as file:
@@ -171,8 +201,17 @@ def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
         if version == (1, 0):
             header = np.lib.format.read_array_header_1_0(file)
         else:
+            _refuse_long_header(file)
             header = np.lib.format.read_array_header_2_0(file)
         return _Entry(archive, name, *_header_parts(header), file.tell())
+
+
+def _refuse_long_header(file: IO[bytes]) -> None:
+    """Refuse a header that would be unpacked to any length before it is read."""
+    place = file.tell()
+    if int.from_bytes(file.read(4), "little") > _CHUNK:
+        raise DataError("NPZ file is damaged: the header of an array is too long")
+    file.seek(place)
 
 
 def _header_parts(

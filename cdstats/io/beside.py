@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 _HEAD: Final = 64
-_END: Final = b"\0\0\0\0IDAT"
-"""The start of a pixel chunk, where reading of a PNG header stops."""
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+"""The closing chunk of a PNG, put behind its header to read that alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,53 +1,148 @@
-"""BMP files: GDAL decodes them, and this checks that every row lies in the file."""
+"""BMP files: GDAL decodes them, and this checks that header, rows and file agree."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.gdal import Source
 from cdstats.io.rasters import open_raster
+from cdstats.io.unpacking import run_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cdstats.io.blocks import OpenImage
 
-_UNCOMPRESSED: Final = (0, 3, 6)
 _OLD_HEADER: Final = 12
+_HEADERS: Final = (_OLD_HEADER, 40, 52, 56, 64, 108, 124)
+_BITS: Final = (1, 4, 8, 16, 24, 32)
+_HEAD_BYTES: Final = 54
+_RUNS: Final = {1: 8, 2: 4}
+"""Bits of a pixel in each compression by runs."""
+_MASKS: Final = {3: 12, 6: 16}
+"""Bytes that the masks of colours take after a header of 40 bytes."""
+_UNCOMPRESSED: Final = (0, *_MASKS)
+_MOST_PADDING: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the header of a BMP file says."""
+
+    file_size: int
+    start: int
+    header: int
+    width: int
+    height: int
+    planes: int
+    bits: int
+    compression: int = 0
+    colours: int = 0
+
+    @property
+    def tables(self) -> int:
+        """Bytes before the pixels: headers, masks of colours and the palette."""
+        colours = 0
+        if self.bits <= 8:
+            colours = self.colours or 1 << self.bits
+        masks = _MASKS.get(self.compression, 0) if self.header == 40 else 0
+        size = 3 if self.header == _OLD_HEADER else 4
+        return 14 + self.header + masks + size * colours
+
+    @property
+    def rows(self) -> int:
+        """Bytes of rows that are not packed."""
+        return (self.width * self.bits + 31) // 32 * 4 * abs(self.height)
 
 
 def open_bmp(path: Path, data: bytes | None, band: int | None) -> OpenImage:
     """Open a BMP file.
 
     Raises:
-        DataError: If the file is cut short or cannot be decoded.
+        DataError: If the file is damaged, cut short or cannot be decoded.
     """
     size = path.stat().st_size if data is None else len(data)
     with path.open("rb") as file:
-        head = data[:54] if data is not None else file.read(54)
-    needed = _needed_bytes(head)
-    if size < needed:
-        raise DataError(f"BMP file is cut short: {size:,} of {needed:,} bytes")
+        head = data[:_HEAD_BYTES] if data is not None else file.read(_HEAD_BYTES)
+    header = _read_header(head)
+    _check_header(header)
+    if header.compression in _RUNS:
+        _check_runs(header, data if data is not None else path.read_bytes())
+    else:
+        _check_length(header, size)
     return open_raster(Source(str(path), "BMP", data), band)
 
 
-def _needed_bytes(head: bytes) -> int:
-    """Bytes up to the end of the pixels, or of the header when they are packed."""
+def _read_header(head: bytes) -> _Header:
     if len(head) < 26:
-        return 26
-    start = int.from_bytes(head[10:14], "little")
-    header = int.from_bytes(head[14:18], "little")
+        raise DataError("BMP file is cut short: it ends inside its header")
+
+    def number(at: int, size: int, *, signed: bool = False) -> int:
+        return int.from_bytes(head[at : at + size], "little", signed=signed)
+
+    file_size, start, header = number(2, 4), number(10, 4), number(14, 4)
     if header == _OLD_HEADER:
-        width, height = (int.from_bytes(head[i : i + 2], "little") for i in (18, 20))
-        bits, compression = int.from_bytes(head[24:26], "little"), 0
-    else:
-        width, height = (
-            int.from_bytes(head[i : i + 4], "little", signed=True) for i in (18, 22)
+        sizes = (number(18, 2), number(20, 2), number(22, 2), number(24, 2))
+        return _Header(file_size, start, header, *sizes)
+    if len(head) < _HEAD_BYTES:
+        raise DataError("BMP file is cut short: it ends inside its header")
+    sizes = (
+        number(18, 4, signed=True),
+        number(22, 4, signed=True),
+        number(26, 2),
+        number(28, 2),
+    )
+    return _Header(file_size, start, header, *sizes, number(30, 4), number(46, 4))
+
+
+def _check_header(header: _Header) -> None:
+    """Check what a header says by itself.
+
+    Raises:
+        DataError: If it contradicts itself.
+    """
+    wrong = (
+        header.header not in _HEADERS
+        or header.width <= 0
+        or header.height == 0
+        or header.planes != 1
+        or header.bits not in _BITS
+        or header.compression not in (*_UNCOMPRESSED, *_RUNS)
+        or _RUNS.get(header.compression, header.bits) != header.bits
+        or (header.compression in _MASKS and header.bits < 16)
+        or (header.bits <= 8 and header.colours > 1 << header.bits)
+        or header.start < header.tables
+    )
+    if wrong:
+        raise DataError("BMP file is damaged: its header contradicts itself")
+
+
+def _check_length(header: _Header, size: int) -> None:
+    """Check that the rows fill the file.
+
+    Raises:
+        DataError: If it is longer or shorter.
+    """
+    needed = header.start + header.rows
+    if size < needed:
+        raise DataError(f"BMP file is cut short: {size:,} of {needed:,} bytes")
+    # Some programs fill up a file, and say so in its header.
+    if size > needed + (_MOST_PADDING if header.file_size == size else 0):
+        raise DataError(
+            f"BMP file is damaged: {size - needed:,} bytes follow its pixels"
         )
-        bits = int.from_bytes(head[28:30], "little")
-        compression = int.from_bytes(head[30:34], "little")
-    if compression not in _UNCOMPRESSED:
-        return start
-    row = (abs(width) * bits + 31) // 32 * 4
-    return start + row * abs(height)
+
+
+def _check_runs(header: _Header, data: bytes) -> None:
+    """Check that runs give every pixel of every row, and end where the file does.
+
+    Raises:
+        DataError: If they do not.
+    """
+    rows, used = run_rows(data[header.start :], header.bits)
+    if rows != [header.width] * abs(header.height):
+        raise DataError("BMP file is damaged: its runs do not fill its rows")
+    if not 0 <= len(data) - header.start - used <= _MOST_PADDING:
+        raise DataError("BMP file is damaged: bytes follow its pixels")

@@ -23,6 +23,7 @@ from cdstats.core.errors import DataError
 from cdstats.core.labelling import Counted
 from cdstats.io.addresses import is_address
 from cdstats.io.copies import expect
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) 
 
 
 def count_file(
-    task: Task, *, band: int | None = None, edges: Edges | None = None
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Counted]:
     """Count every mask of a file; what fails becomes a reason.
 
@@ -83,22 +88,27 @@ def count_file(
         band: The band to read, counted from 1; None where there is one choice.
         edges: The numbers of a given rule, so that any number of values can be
             counted; None when no rule was given.
+        max_pixels: Pixels that an image may declare.
     """
-    images = _open(task, band)
+    images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
         return [images]
     return [count_image(image, edges, task.rows) for image in images]
 
 
 def count_or_divide(
-    task: Task, *, band: int | None = None, edges: Edges | None = None
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Counted] | Divided[Task, list[Counted]]:
     """Count every mask of a file, as `count_file`, but leave a large raster to parts.
 
     Where a part begins depends on the raster alone, so the counts do too, whoever
     works on the parts.
     """
-    images = _open(task, band)
+    images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
         return [images]
     if task.rows is None and len(images) == 1:
@@ -148,14 +158,15 @@ def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Coun
     return [replace(first, mask=replace(masks[0], height=rows, counts=counts))]
 
 
-def _open(task: Task, band: int | None) -> list[OpenImage] | Counted:
+def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Counted:
     """The images of a file, or what became of it when they cannot or need not be."""
     try:
         if task.partner:
             from cdstats.io.partial import count_pair
 
-            return Counted("", count_pair(task.path, task.partner, band))
-        return open_masks(task.path, task.member, band)
+            pair = count_pair(task.path, task.partner, band, max_pixels)
+            return Counted("", pair)
+        return open_masks(task.path, task.member, band, max_pixels)
     except DataError as error:
         return Counted("", None, str(error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -147,7 +147,16 @@ class FoundFiles(Sequence[FoundFile]):
         if isinstance(place, slice):
             return self.placed(range(len(self))[place])
         place = range(len(self))[place]
-        start = self._ends[place - 1] if place else 0
+        return self._built(self._ends[place - 1] if place else 0, place)
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        start = 0
+        for place, end in enumerate(self._ends):
+            yield self._built(start, place)
+            start = end
+
+    def _built(self, start: int, place: int) -> FoundFile:
+        """The file at a place, whose text starts there."""
         text = self._texts[start : self._ends[place]].decode(*_ENCODING)
         folder, split = self._shared[self._kinds[place]]
         if folder is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import warnings
 import weakref
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ _OPTIONS: Final = {
     "GTIFF_POINT_GEO_IGNORE": True,
     "GTIFF_REPORT_COMPD_CS": False,
 }
+_STRIP_PLACE: Final = 128
 # What GDAL warns of reaches the user as the reason of a row, or not at all.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
@@ -101,6 +103,34 @@ class OpenRaster:
         return dataset
 
 
+def holds_more(packing: int, packed: bytes, wanted: int) -> bool:
+    """Whether a packed strip of a TIFF holds more bytes than wanted.
+
+    It is tried: as the one row of a file that is longer by a byte.
+
+    Args:
+        packing: The compression, by its number in TIFF.
+        packed: The strip.
+        wanted: Bytes that it should unpack to.
+    """
+    tags = (
+        *((256, wanted + 1), (257, 1), (258, 8), (259, packing), (262, 1)),
+        *((273, _STRIP_PLACE), (277, 1), (278, 1), (279, len(packed))),
+    )
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = (head + table + bytes(4)).ljust(_STRIP_PLACE, b"\0") + packed
+    raster = OpenRaster(Source("strip", "GTiff", data))
+    try:
+        with quiet(raster.source):
+            raster.dataset.read(1)
+    except DataError:
+        return False
+    finally:
+        raster.close()
+    return True
+
+
 @contextmanager
 def quiet(source: Source) -> Iterator[None]:
     """GDAL's options for one call, its warnings unseen, its errors ours.
@@ -109,18 +139,20 @@ def quiet(source: Source) -> Iterator[None]:
     to their opening, and two rasters may be read in turn.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             yield
-        except RasterioError as error:
+        except (DataError, MemoryError):
+            raise
+        except UnicodeEncodeError:
+            raise DataError("has a name that is no valid text; rename it") from None
+        except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
             raise DataError(
                 f"cannot be decoded: {_cause(error, source.path)}"
             ) from None
-        except UnicodeEncodeError:
-            raise DataError("has a name that is no valid text; rename it") from None
 
 
 def _cause(error: Exception, path: str) -> str:

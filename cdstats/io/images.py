@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,6 +12,8 @@ from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
 from cdstats.io.gdal import Source
+from cdstats.io.jpeg import JpegFrame, read_jpeg
+from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
 from cdstats.io.rasters import open_raster
 
@@ -72,6 +75,9 @@ def _png_by_gdal(
     path: Path, data: bytes | None, header: png.PngHeader, band: int | None
 ) -> OpenImage:
     """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
+    if header.interlaced:
+        numbers = header.width * header.height * header.channels
+        check_memory(numbers * max(header.depth // 8, 1), "save it without interlacing")
     alpha = header.channels in (2, 4)
     source = Source(str(path), "PNG", data)
     deep = header.colour == png.RGB
@@ -134,8 +140,8 @@ def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
         DataError: If the file is damaged, holds neither grey nor RGB, or is too large
             in colour.
     """
-    with io.BytesIO(data) if data is not None else path.open("rb") as file:
-        width, height, channels = jpeg_header(file)
+    frame = _read_frame(path, data)
+    width, height, channels = frame.width, frame.height, len(frame.components)
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
@@ -169,6 +175,16 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     except Exception:  # noqa: BLE001 - the decoder raises Exception itself
         raise DataError("JPEG file is damaged or cut short") from None
     return pixels
+
+
+def _read_frame(path: Path, data: bytes | None) -> JpegFrame:
+    if data is not None:
+        return read_jpeg(data)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        return read_jpeg(mapped)
 
 
 def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
 from cdstats.io.copies import open_copy
+from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1
 which a TIFF file is made for."""
 
 
-def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
+def open_masks(
+    path: str, member: str, band: int | None, max_pixels: int = MAX_PIXELS
+) -> list[OpenImage]:
     """Open the masks of a file: one, or each of a stack.
 
     Args:
@@ -28,21 +31,34 @@ def open_masks(path: str, member: str, band: int | None) -> list[OpenImage]:
         member: The array of a ``.npz`` or the number of an image of a stack; empty for
             all that the file holds.
         band: The band to read, counted from 1; None where there is one choice.
+        max_pixels: Pixels that an image may declare.
 
     Raises:
-        DataError: If the file is no mask file or is damaged.
+        DataError: If the file is no mask file, is damaged or declares more pixels.
     """
     try:
         if is_address(path):
-            return open_copy(path, lambda copy: _open(copy, member, band))
-        return list(_open(Path(path), member, band))
+            return open_copy(
+                path, lambda copy: _checked(copy, member, band, max_pixels)
+            )
+        return _checked(Path(path), member, band, max_pixels)
     except OSError as error:
         raise DataError(access_text(error)) from None
     except MemoryError:
         raise DataError("does not fit into memory") from None
 
 
-def _open(path: Path, member: str, band: int | None) -> list[OpenImage]:
+def _checked(
+    path: Path, member: str, band: int | None, max_pixels: int
+) -> list[OpenImage]:
+    images = _open(path, member, band, max_pixels)
+    check_images(images, max_pixels)
+    return images
+
+
+def _open(
+    path: Path, member: str, band: int | None, max_pixels: int
+) -> list[OpenImage]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(16)
@@ -57,7 +73,7 @@ def _open(path: Path, member: str, band: int | None) -> list[OpenImage]:
     if kind is None:
         raise DataError(foreign_text(head))
     if kind in ("NPY", "NPZ"):
-        return _arrays(path, kind, member, band)
+        return _arrays(path, kind, member, band, max_pixels)
     return select_image(_rasters(path, kind, data, band), member)
 
 
@@ -77,7 +93,9 @@ def _rasters(
     return [(open_png if kind == "PNG" else open_jpeg)(path, data, band)]
 
 
-def _arrays(path: Path, kind: str, member: str, band: int | None) -> list[OpenImage]:
+def _arrays(
+    path: Path, kind: str, member: str, band: int | None, max_pixels: int
+) -> list[OpenImage]:
     from cdstats.io.arrays import has_array, open_npy, open_npz
 
     if band not in (None, 1):
@@ -85,8 +103,8 @@ def _arrays(path: Path, kind: str, member: str, band: int | None) -> list[OpenIm
     if kind == "NPY":
         return select_image(open_npy(path), member)
     if is_number(member) and not has_array(path, member):
-        return select_image(open_npz(path, ""), member)
-    return open_npz(path, member)
+        return select_image(open_npz(path, "", max_pixels), member)
+    return open_npz(path, member, max_pixels)
 
 
 def is_number(member: str) -> bool:

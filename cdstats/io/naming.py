@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -117,6 +118,13 @@ def natural_key(text: str) -> bytes:
         >>> sorted(["tile_10.png", "tile_9.png"], key=natural_key)
         ['tile_9.png', 'tile_10.png']
     """
+    folder, slash, name = text.rpartition("/")
+    return (_folder_key(folder) if slash else b"") + _natural_part(name)
+
+
+@lru_cache(maxsize=1024)
+def _folder_key(text: str) -> bytes:
+    """The key of a folder; the files in it ask for it one after the other."""
     return b"".join(map(_natural_part, text.split("/")))
 
 

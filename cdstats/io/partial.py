@@ -9,6 +9,7 @@ import numpy as np
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import shown
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
@@ -26,13 +27,16 @@ CHANGED, UNCHANGED = 255, 0
 MARK: Final = 255
 
 
-def count_pair(changed: str, unchanged: str, band: int | None) -> MaskCounts:
+def count_pair(
+    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
+) -> MaskCounts:
     """Count a pair of partial masks as one.
 
     Args:
         changed: The file whose 255 marks changed pixels.
         unchanged: The file whose 255 marks unchanged pixels.
         band: The band to read, counted from 1; None where there is one choice.
+        max_pixels: Pixels that an image may declare.
 
     Returns:
         Pixels marked changed as 255, marked unchanged as 0, and marked in neither as
@@ -42,7 +46,7 @@ def count_pair(changed: str, unchanged: str, band: int | None) -> MaskCounts:
         DataError: If the files differ in size, hold other values, or mark one pixel
             both changed and unchanged.
     """
-    first, second = open_pair(changed, unchanged, band)
+    first, second = open_pair(changed, unchanged, band, max_pixels)
     marked = np.array([0, 0, 0])
     for one, two in pair_blocks(first, second, unchanged):
         marked += [one.sum(), two.sum(), (~(one | two)).sum()]
@@ -53,14 +57,15 @@ def count_pair(changed: str, unchanged: str, band: int | None) -> MaskCounts:
 
 
 def open_pair(
-    changed: str, unchanged: str, band: int | None
+    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[OpenImage, OpenImage]:
     """Open both files of a pair.
 
     Raises:
         DataError: If they differ in size or hold several images.
     """
-    first, second = _open(changed, band), _open(unchanged, band)
+    first = _open(changed, band, max_pixels)
+    second = _open(unchanged, band, max_pixels)
     size, other = (first.width, first.height), (second.width, second.height)
     if size != other:
         partner = shown(unchanged)
@@ -83,8 +88,8 @@ def pair_blocks(
         yield one, two
 
 
-def _open(path: str, band: int | None) -> OpenImage:
-    images = open_masks(path, "", band)
+def _open(path: str, band: int | None, max_pixels: int) -> OpenImage:
+    images = open_masks(path, "", band, max_pixels)
     if len(images) != 1:
         raise DataError(f"holds {len(images)} images; a pair takes one of each file")
     return images[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -24,6 +26,7 @@ class PngHeader:
         height: Rows.
         depth: Bits of a sample.
         colour: Colour type of the PNG specification.
+        interlaced: Whether rows lie apart, so that only the whole can be decoded.
         palette: Red, green and blue of each index, one after the other.
         transparency: The ``tRNS`` chunk: alpha of each index, or the transparent grey
             or colour as 16-bit numbers.
@@ -33,6 +36,7 @@ class PngHeader:
     height: int
     depth: int
     colour: int
+    interlaced: bool = False
     palette: bytes = b""
     transparency: bytes = b""
 
@@ -76,13 +80,30 @@ def read_png_header(file: BinaryIO, *, verify: bool) -> PngHeader:
     while True:
         length, kind = _chunk_start(file)
         if kind == b"IDAT" and not verify:
+            _skip_pixels(file, length)
             break
         data = _chunk_data(file, length, kind)
         if kind in (b"IHDR", b"PLTE", b"tRNS"):
             found[kind] = data
         if kind == b"IEND":
             break
+    _refuse_another(file)
     return _header(found)
+
+
+def _skip_pixels(file: BinaryIO, length: int) -> None:
+    """Go to the end of the file's last chunk; a decoder checks those on the way."""
+    kind = b"IDAT"
+    while kind != b"IEND":
+        file.seek(length + 4, io.SEEK_CUR)
+        length, kind = _chunk_start(file)
+    file.seek(length + 4, io.SEEK_CUR)
+
+
+def _refuse_another(file: BinaryIO) -> None:
+    """Refuse an image behind the first; other bytes there are no pixels."""
+    if file_format(file.read(1 << 16).lstrip(b"\0")[:16]):
+        raise DataError("PNG file holds another file after its end; split them")
 
 
 def _chunk_start(file: BinaryIO) -> tuple[int, bytes]:
@@ -123,6 +144,7 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
         height=int.from_bytes(data[4:8]),
         depth=data[8],
         colour=data[9],
+        interlaced=data[12] != 0,
         palette=table[: len(table) // 3 * 3],
         transparency=found.get(b"tRNS", b""),
     )

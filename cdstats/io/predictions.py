@@ -18,6 +18,7 @@ from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.copies import open_copy
+from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.signatures import EXTENSIONS, file_format
 
@@ -38,7 +39,11 @@ Channels = Literal["prob", "logit"]
 
 
 def open_predictions(
-    path: str, member: str, targets: int, channels: Channels
+    path: str,
+    member: str,
+    targets: int,
+    channels: Channels,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[OpenImage]:
     """Open the predictions of a file.
 
@@ -50,6 +55,7 @@ def open_predictions(
             planes holds two channels.
         channels: How two channels become one: ``"prob"`` takes the second, which must
             add up to 1 with the first; ``"logit"`` takes their difference.
+        max_pixels: Pixels that an image may declare.
 
     Returns:
         An image for each prediction; its blocks hold the stored numbers.
@@ -59,26 +65,33 @@ def open_predictions(
     """
     if is_address(path):
         return open_copy(
-            path, lambda copy: open_predictions(str(copy), member, targets, channels)
+            path,
+            lambda copy: open_predictions(
+                str(copy), member, targets, channels, max_pixels
+            ),
         )
     try:
-        opened = _array(Path(path), member)
+        opened = _array(Path(path), member, max_pixels)
     except OSError as error:
         raise DataError(access_text(error)) from None
     if opened is None:
-        return _pictures(path, member, channels)
+        return _pictures(path, member, channels, max_pixels)
     array, number, kind = opened
     # A number picks from a stack, so two planes are two images and not two channels.
     beside = 0 if number else targets
-    return select_image(_images(array, beside, channels, kind), number)
+    images = _images(array, beside, channels, kind)
+    check_images(images, max_pixels)
+    return select_image(images, number)
 
 
-def _pictures(path: str, member: str, channels: Channels) -> list[OpenImage]:
+def _pictures(
+    path: str, member: str, channels: Channels, max_pixels: int
+) -> list[OpenImage]:
     """The predictions of an image file; two bands are two channels."""
-    images = open_masks(path, member, None)
+    images = open_masks(path, member, None, max_pixels)
     if len(images) != 1 or images[0].bands != 2:
         return images
-    pair = [open_masks(path, member, band)[0] for band in (1, 2)]
+    pair = [open_masks(path, member, band, max_pixels)[0] for band in (1, 2)]
 
     def blocks() -> Iterator[Block]:
         for one, two in zip(*(image.blocks() for image in pair), strict=True):
@@ -88,7 +101,9 @@ def _pictures(path: str, member: str, channels: Channels) -> list[OpenImage]:
     return [replace(images[0], blocks=blocks, part=None)]
 
 
-def _array(path: Path, member: str) -> tuple[NDArray[Any], str, str] | None:
+def _array(
+    path: Path, member: str, max_pixels: int
+) -> tuple[NDArray[Any], str, str] | None:
     """The array of a file of arrays, the number of the image asked for, its type."""
     with path.open("rb") as file:
         kind = file_format(file.read(16))
@@ -102,7 +117,7 @@ def _array(path: Path, member: str) -> tuple[NDArray[Any], str, str] | None:
     if kind != "NPZ":
         return None
     is_key = is_key or has_array(path, member)
-    array = npz_array(path, member if is_key else "")
+    array = npz_array(path, member if is_key else "", max_pixels)
     return array, "" if is_key else member, array.dtype.name
 
 

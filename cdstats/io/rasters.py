@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,11 +14,12 @@ from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.gdal import OpenRaster, Source, quiet
+from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
+from cdstats.io.tiff import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
 
+_MOST_BANDS: Final = 64
+"""Bands that are read together to see whether they are the same."""
 _MOST_OPEN: Final = 32
 """Pages of a file that are kept open at a time; further ones are opened again."""
 
@@ -62,7 +67,8 @@ def open_tiff(path: Path, data: bytes | None, band: int | None) -> list[OpenImag
         DataError: If the file cannot be opened or its bands need a choice.
     """
     raster = OpenRaster(Source(str(path), "GTiff", data))
-    pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
+    with quiet(raster.source):
+        pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
     if len(pages) < 2:
         return [_describe(raster, "", _Choice(band))]
     raster.close()
@@ -91,7 +97,10 @@ class _Choice:
 
 def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
     dataset, driver = raster.dataset, raster.source.driver
-    layout = _Layout(dataset, choice)
+    with quiet(raster.source):
+        layout = _Layout(dataset, choice)
+        nodata = _nodata(dataset, layout)
+        block_rows = dataset.block_shapes[0][0]
     height = dataset.height
     return OpenImage(
         member,
@@ -99,11 +108,11 @@ def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
         height,
         "TIFF" if driver == "GTiff" else driver,
         lambda: _blocks(raster, layout, 0, height),
-        nodata=_nodata(dataset, layout),
+        nodata=nodata,
         palette=names(layout.colours) if layout.colours else None,
         bands=len(layout.bands),
         part=lambda start, stop: _blocks(raster, layout, start, stop),
-        block_rows=dataset.block_shapes[0][0],
+        block_rows=block_rows,
     )
 
 
@@ -127,6 +136,8 @@ class _Layout:
                 has = "1 band" if dataset.count == 1 else f"{dataset.count} bands"
                 raise DataError(f"has {has}; band {band} was asked for")
             bands = [band]
+        if len(bands) > _MOST_BANDS:
+            raise DataError(f"{len(bands):,} bands; choose one with --band")
         self.bands = bands or [1]
         dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
         if dtype.kind not in "biuf":
@@ -172,13 +183,24 @@ def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
     return value
 
 
+def _check_sums(source: Source, start: int, stop: int) -> None:
+    """Check the sums that a TIFF file keeps of the pixels of some rows."""
+    if source.driver != "GTiff":
+        return
+    held = None if source.data is None else io.BytesIO(source.data)
+    with held or Path(source.path).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        check_rows(file, size, max(source.page - 1, 0), start, stop)
+
+
 def _blocks(
     raster: OpenRaster, layout: _Layout, start: int, stop: int
 ) -> Iterator[Block]:
     dataset = raster.dataset
     try:
+        _check_sums(raster.source, start, stop)
         for window in windows(dataset.width, start, stop, *dataset.block_shapes[0]):
-            with quiet(raster.source):
+            with quiet(raster.source), no_warnings():
                 block = _read(dataset, layout, window)
             yield block
     finally:

@@ -7,6 +7,7 @@ import io
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cdstats.core.cells import from_cell
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def read_text(path: Path) -> str:
         DataError: If it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        # A name may hold the end of a line, which is not to be another.
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{path}: cannot be read: {reason}") from None
@@ -105,4 +108,4 @@ def _value(annotation: str, text: str | None) -> Any:  # noqa: ANN401 - as annot
         return int(text)
     if annotation.startswith("float"):
         return int(text) if text.lstrip("-").isdigit() else float(text)
-    return text
+    return from_cell(text)

@@ -9,6 +9,7 @@ import numpy as np
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import open_pair, pair_blocks
 
@@ -89,14 +90,14 @@ def _plain(number: float) -> Value:
 
 
 def read_pair_labels(
-    changed: str, unchanged: str, band: int | None
+    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Read truth in two files as labels; what neither marks is ignored.
 
     Raises:
         DataError: As `cdstats.io.partial.count_pair`.
     """
-    first, second = open_pair(changed, unchanged, band)
+    first, second = open_pair(changed, unchanged, band, max_pixels)
     labels = np.full((first.height, first.width), 255, dtype=np.uint8)
     row = 0
     for one, two in pair_blocks(first, second, unchanged):

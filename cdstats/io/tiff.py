@@ -1,13 +1,12 @@
 """Whether the pixels that a TIFF file declares lie in it.
 
-GDAL fills what is missing from the tables of a file with zeros, without a word. This
-reads the tables alone: every strip or tile must have an entry and lie inside the file,
-or be marked as left out.
+GDAL fills what is missing from the tables of a file with zeros, and reads as many bytes
+as fit, without a word. This reads the tables: every strip or tile must have an entry,
+lie inside the file and hold as many bytes as its pixels need, or be marked as left out.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -15,31 +14,50 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.strips import Strips, check_extents, check_strips, check_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
-_WIDTH, _LENGTH, _SAMPLES, _ROWS, _PLANAR = 256, 257, 277, 278, 284
-_STRIPS, _STRIP_BYTES = 273, 279
+_BYTES: Final = dict(
+    enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
+)
+"""Bytes of a value of each type, those included that are not read here."""
+_KIND, _WIDTH, _LENGTH, _BITS = 254, 256, 257, 258
+_PACKING, _MEANING, _FILL = 259, 262, 266
+_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
+_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS = 330, 513, 514, 34665, 34853
+_INTEROPERABILITY = 40965
 _WANTED: Final = frozenset(
     (
-        *(_WIDTH, _LENGTH, _SAMPLES, _ROWS, _PLANAR, _STRIPS, _STRIP_BYTES),
+        *(_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL),
+        *(_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
         *(_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES),
+        *(_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY),
     )
 )
 _MOST_PAGES: Final = 65_535
+_VALID: Final = 4
+"""What a page is that tells which pixels of another are valid."""
+_GHOST: Final = b"GDAL_STRUCTURAL_METADATA_SIZE="
+_GHOST_TAIL: Final = 4
+"""Bytes that GDAL repeats after each tile of a file that says so in its ghost area."""
+_PADDING: Final = 16
 
 Tags = dict[int, "NDArray[np.unsignedinteger]"]
+Extents = list[tuple[int, int]]
+"""First byte and number of bytes of stretches of a file."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file stores its numbers: classic or BigTIFF, and the order of bytes."""
+    """How a file stores its numbers: order of bytes, classic or BigTIFF; its size."""
 
     order: str
     big: bool
+    size: int
 
     @property
     def entry(self) -> int:
@@ -52,10 +70,21 @@ class _Layout:
         Raises:
             DataError: If the file ends.
         """
-        data = file.read(size)
+        return int.from_bytes(
+            self.read(file, size), "little" if self.order == "<" else "big"
+        )
+
+    def read(self, file: BinaryIO, size: int) -> bytes:
+        """Read bytes of a table.
+
+        Raises:
+            DataError: If the file ends before.
+        """
+        # Asked for more than there is, a file would make room for all of it.
+        data = file.read(size) if size <= self.size else b""
         if len(data) < size:
             raise DataError("TIFF file is cut short: a table lies beyond its end")
-        return int.from_bytes(data, "little" if self.order == "<" else "big")
+        return data
 
 
 def check_tiff(file: BinaryIO, size: int) -> None:
@@ -66,35 +95,133 @@ def check_tiff(file: BinaryIO, size: int) -> None:
         size: Its bytes.
 
     Raises:
-        DataError: If a strip or tile is missing or lies outside the file.
+        DataError: If a strip or tile is missing, lies outside the file, overlaps
+            another or does not hold its pixels, or bytes follow the last of them.
     """
+    tables = _read_tables(file, size)
+    for page in tables.pages:
+        check_strips(file, page, size)
+    # Pillow fills up a file of several pages.
+    several = len(tables.pages) > 1 and size % _PADDING == 0
+    rest = _GHOST_TAIL if tables.ghost else several * (_PADDING - 1)
+    check_extents(tables.extents, tables.pages, size - rest, tables.ghost)
+
+
+def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> None:
+    """Check the sums of the pixels of some rows of a page, and of its mask.
+
+    Args:
+        file: The file, whose tables have been checked.
+        size: Its bytes.
+        page: The number of the page, from 0.
+        start: First row.
+        stop: The row after the last one.
+
+    Raises:
+        DataError: If a sum does not hold.
+    """
+    pages = _read_tables(file, size).pages
+    if page >= len(pages):
+        raise DataError("TIFF file has changed while it was read")
+    own = pages[page]
+    masks = [
+        other
+        for other in pages[page + 1 :]
+        if other.is_mask and (other.width, other.length) == (own.width, own.length)
+    ]
+    for one in [own, *masks]:
+        check_sums(file, one, start, stop)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What a file says of itself.
+
+    Attributes:
+        pages: The pages one after the other, and then those that pages point to.
+        extents: What the header and the tables take up.
+        ghost: Whether GDAL describes in it how it is ordered.
+    """
+
+    pages: list[Strips]
+    extents: Extents
+    ghost: bool
+
+
+def _read_tables(file: BinaryIO, size: int) -> _Tables:
     file.seek(0)
     head = file.read(4)
-    layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:])
+    layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:], size)
     file.seek(8 if layout.big else 4)
-    width = 8 if layout.big else 4
-    place, seen = layout.number(file, width), set[int]()
-    while place and place not in seen and len(seen) < _MOST_PAGES:
+    first = layout.number(file, 8 if layout.big else 4)
+    ghost = file.read(len(_GHOST)) == _GHOST
+    tables = _Tables([], [(0, 16 if layout.big else 8)], ghost)
+    waiting, seen = [(first, True)], set[int]()
+    while waiting:
+        place, is_page = waiting.pop()
+        if place in seen or len(seen) >= _MOST_PAGES:
+            raise DataError("TIFF file is damaged: its pages form a circle")
         seen.add(place)
-        file.seek(place)
-        tags, place = _directory(file, layout)
-        _check_page(tags, size)
+        file.seek(min(place, size))
+        tags, following, lengths = _directory(file, layout, is_page)
+        tables.extents.extend(lengths)
+        # The next page is taken first: pages stand in their order.
+        waiting += [(int(inner), False) for inner in _inner(tags)]
+        if following:
+            waiting.append((following, is_page))
+        if is_page or _WIDTH in tags:
+            tables.pages.append(_strips(tags))
+    return tables
 
 
-def _directory(file: BinaryIO, layout: _Layout) -> tuple[Tags, int]:
-    """The tags of a page that tell where its pixels are, and where the next page is."""
+def _inner(tags: Tags) -> list[int]:
+    """Where the directories are that a page points to."""
+    kinds = (_INNER, _EXIF, _GPS, _INTEROPERABILITY)
+    return [int(place) for tag in kinds for place in tags.get(tag, ())]
+
+
+def _directory(
+    file: BinaryIO, layout: _Layout, is_page: bool
+) -> tuple[Tags, int, Extents]:
+    """The tags of a page, the place of the next one, and what the tables take up."""
+    start = file.tell()
     count = layout.number(file, 8 if layout.big else 2)
-    table = file.read(count * layout.entry)
-    if len(table) < count * layout.entry:
-        raise DataError("TIFF file is cut short: a table lies beyond its end")
+    table = layout.read(file, count * layout.entry)
     following = layout.number(file, 8 if layout.big else 4)
+    extents: Extents = [(start, file.tell() - start)]
     tags: Tags = {}
-    for start in range(0, len(table), layout.entry):
-        tag, kind = struct.unpack_from(f"{layout.order}HH", table, start)
+    seen, last = set[int](), 0
+    for at in range(0, len(table), layout.entry):
+        tag, kind = struct.unpack_from(f"{layout.order}HH", table, at)
+        # Some programs write tags of their own in disorder, but none writes one twice.
+        if tag in seen or (tag in _WANTED and tag < last <= _TILE_BYTES):
+            raise DataError(f"TIFF file is damaged: tag {tag} is repeated or misplaced")
+        # Only positions of a place on the globe have a tag 0.
+        if tag == 0 and is_page:
+            raise DataError("TIFF file is damaged: a tag of a page has no number")
+        seen.add(tag)
+        last = tag if tag in _WANTED else last
+        entry = table[at + 4 : at + layout.entry]
+        extents += _outside(layout, kind, entry)
         if tag in _WANTED and kind in _TYPES:
-            entry = table[start + 4 : start + layout.entry]
             tags[tag] = _values(file, layout, kind, entry)
-    return tags, following
+    if _JPEG in tags and _JPEG_BYTES in tags:
+        place, length = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
+        extents.append((min(place, layout.size), min(length, layout.size)))
+    return tags, following, extents
+
+
+def _outside(layout: _Layout, kind: int, entry: bytes) -> Extents:
+    """Where the values of a tag lie that do not fit into its entry."""
+    half = len(entry) // 2
+    code = "Q" if layout.big else "I"
+    count, place = struct.unpack(f"{layout.order}2{code}", entry)
+    size = count * _BYTES.get(kind, 0)
+    if size <= half:
+        return []
+    if place + size > layout.size:
+        raise DataError("TIFF file is cut short: a table lies beyond its end")
+    return [(place, size)]
 
 
 def _values(
@@ -107,44 +234,48 @@ def _values(
     data = entry[half:]
     if count * dtype.itemsize > half:
         (place,) = struct.unpack(f"{layout.order}{code}", data)
-        file.seek(place)
-        data = file.read(count * dtype.itemsize)
-    if len(data) < count * dtype.itemsize:
-        raise DataError("TIFF file is cut short: a table lies beyond its end")
+        file.seek(min(place, layout.size))
+        data = layout.read(file, count * dtype.itemsize)
+    if count == 0:
+        raise DataError("TIFF file is damaged: a tag of its tables holds nothing")
     return np.frombuffer(data, dtype, count)
 
 
-def _check_page(tags: Tags, size: int) -> None:
+def _strips(tags: Tags) -> Strips:
+    """What the tables of a page say of its pixels.
+
+    Raises:
+        DataError: If they do not say where the pixels are.
+    """
     if _WIDTH not in tags or _LENGTH not in tags:
         raise DataError("TIFF file is damaged: a page has no size")
     tiled = _TILES in tags
+    if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
+        raise DataError("TIFF file is damaged: its tiles have no size")
     places = tags.get(_TILES if tiled else _STRIPS)
     lengths = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)
-    if places is None:
+    if places is None or lengths is None:
         raise DataError(
-            "TIFF file is damaged: a page does not say where its pixels are"
+            "TIFF file is damaged: a page does not say where its pixels begin and end"
         )
-    needed = _blocks(tags, tiled)
-    if places.size < needed:
-        raise DataError(
-            f"TIFF file is damaged: it holds {places.size:,} of {needed:,} "
-            f"{'tiles' if tiled else 'strips'}"
-        )
-    if lengths is None or lengths.size < places.size:
-        return
-    ends = places.astype(np.float64) + lengths[: places.size]
-    if (ends > size).any():
-        raise DataError("TIFF file is cut short: pixels lie beyond its end")
 
+    def first(tag: int, default: int) -> int:
+        return int(tags[tag][0]) if tag in tags else default
 
-def _blocks(tags: Tags, tiled: bool) -> int:
-    """Strips or tiles that a page of its size has."""
-    width, length = int(tags[_WIDTH][0]), int(tags[_LENGTH][0])
-    planes = 1
-    if int(tags.get(_PLANAR, np.ones(1, np.uint16))[0]) == 2:
-        planes = int(tags.get(_SAMPLES, np.ones(1, np.uint16))[0])
-    if tiled and _TILE_WIDTH in tags and _TILE_LENGTH in tags:
-        across = math.ceil(width / max(int(tags[_TILE_WIDTH][0]), 1))
-        return planes * across * math.ceil(length / max(int(tags[_TILE_LENGTH][0]), 1))
-    rows = int(tags[_ROWS][0]) if _ROWS in tags else length
-    return planes * math.ceil(length / max(min(rows, length), 1))
+    width, length = first(_WIDTH, 0), first(_LENGTH, 0)
+    return Strips(
+        width,
+        length,
+        first(_TILE_WIDTH, 0) if tiled else width,
+        first(_TILE_LENGTH, 0) if tiled else min(first(_ROWS, length), length),
+        tiled,
+        first(_SAMPLES, 1),
+        first(_PLANAR, 1) == 2,
+        tuple(int(bits) for bits in tags.get(_BITS, (1,))),
+        first(_PACKING, 1),
+        first(_MEANING, 0),
+        first(_FILL, 1) == 2,
+        places,
+        lengths,
+        first(_KIND, 0) & _VALID == _VALID,
+    )

@@ -1,1 +1,22 @@
-"""Floor 2: from records to text, frames and screens."""
+"""Floor 2: records as text, tables, figures and pages.
+
+The command `cdstats report` and this package share a name; called, the package does
+what the command does: `cdstats.report(...)` is `cdstats.write_report(...)`.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Package(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Write a report; see `cdstats.write_report`."""
+        import cdstats
+
+        return cdstats.write_report(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Write a text file so that an interrupted run leaves the old one or the new one.
+def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write a file so that an interrupted run leaves the old one or the new one.
 
     Args:
         path: The file.
-        text: What to write, whole or in parts.
+        data: What to write; text whole or in parts.
 
     Raises:
         DataError: If the folder does not take it.
@@ -31,10 +31,8 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
         raise DataError(_text(path, error)) from None
     part = Path(name)
     try:
-        with os.fdopen(
-            handle, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            file.writelines([text] if isinstance(text, str) else text)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(_encoded(data))
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
@@ -43,6 +41,14 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
         raise DataError(_text(path, error)) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _encoded(data: str | bytes | Iterable[str]) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+        return
+    for text in [data] if isinstance(data, str) else data:
+        yield text.encode("utf-8", "surrogateescape")
 
 
 def _umask() -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.cells import to_cell
 from cdstats.report.columns import cell, column_value, heading, is_text
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def csv_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str
 
 def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    # Cells are quoted for the signs of the line's end, and a name may hold either.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def to_json(lists: Mapping[str, Sequence[Record]]) -> str:
@@ -161,11 +163,13 @@ def _kind(records: Sequence[Record]) -> type[Record] | None:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
-    """A value as a cell of CSV: nothing for None, a comma list, ``true``."""
+    """A value as a cell of CSV: nothing for None, a comma list, no formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        value = ",".join(value)
+    if isinstance(value, str):
+        return to_cell(value)
     return "" if value is None else value
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
-READERS: Final = 1
+READERS: Final = 2
 """The version of the readers; a new one where a file is counted otherwise than before,
 so that its older counts are not used."""
 SCHEMA: Final = 1

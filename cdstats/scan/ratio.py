@@ -12,6 +12,7 @@ from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.core.rules import choose_rule
 from cdstats.engine.choice import EngineName, open_engine
 from cdstats.io.discovery import find_masks
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.scan.cache import Cache
 from cdstats.scan.rows import StoredImages
 from cdstats.scan.stream import Stream
@@ -103,6 +104,7 @@ def ratio(
     jobs: int | None = 1,
     engine: str = "local",
     scheduler: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int, int], None] | None = None,
@@ -128,6 +130,7 @@ def ratio(
         engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
             must see the files under the same absolute paths.
         scheduler: Address of the cluster's scheduler.
+        max_pixels: Pixels that a mask may declare; a larger one is refused.
         strict: Raise at the first mask that cannot be counted.
         cache: A file that keeps the counts of every file that is finished. A run that
             finds it reads only what is new or changed, by any rule; made when it is
@@ -169,7 +172,9 @@ def ratio(
             found, choice, counts, strict=strict, announce=announce, each=each
         )
         is_local = engine == EngineName.LOCAL.value
-        stream.count(choice, band, run, progress, anywhere=not is_local)
+        stream.count(
+            choice, band, run, progress, anywhere=not is_local, max_pixels=max_pixels
+        )
         messages = tuple(_messages(found, stream))
         if counts and counts.is_temporary and any(one.ways for one in messages):
             stack.pop_all()

@@ -35,6 +35,8 @@ _PUT: Final = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ALL: Final = "SELECT * FROM rows "
 _IN_ORDER: Final = " ORDER BY file, number "
 _WHERE: Final = "the temporary file of rows"
+_TOGETHER: Final = 256
+"""Rows that are written at a time."""
 _FAILED: Final = -1
 """The number of the rule of a failed row."""
 _ENCODING: Final = ("utf-8", "surrogatepass")
@@ -70,6 +72,7 @@ class StoredImages(Sequence[ImageRecord]):
         self._names: list[str] = []
         self._number = 0
         self._is_plain = True
+        self._waiting: list[tuple[Any, ...]] = []
         # Nothing is worth a journal: the rows go when the program does.
         self._database = sqlite3.connect(
             "", isolation_level=None, check_same_thread=False
@@ -98,10 +101,17 @@ class StoredImages(Sequence[ImageRecord]):
         )
         counts = (row.width, row.height, row.changed, row.unchanged, row.ignored)
         values = (place, number, member, *counts, row.change_ratio, rule, reason)
-        with telling(_WHERE):
-            self._database.execute(_PUT, values)
+        self._waiting.append(values)
+        if len(self._waiting) >= _TOGETHER:
+            self._write()
         self._number += 1
         self._is_plain &= number == 0
+
+    def _write(self) -> None:
+        """Write the rows that wait."""
+        waiting, self._waiting = self._waiting, []
+        with telling(_WHERE):
+            self._database.executemany(_PUT, waiting)
 
     def _record(self, values: tuple[Any, ...]) -> ImageRecord:
         place, _, member, width, height, *labels, _, rule, reason = values
@@ -115,6 +125,8 @@ class StoredImages(Sequence[ImageRecord]):
         return ImageRecord.counted(name, (width, height), counts, self._names[rule])
 
     def _records(self, rest: str, *values: object) -> Iterator[ImageRecord]:
+        if self._waiting:
+            self._write()
         with telling(_WHERE):
             for row in self._database.execute(_ALL + rest, values):
                 yield self._record(row)

@@ -14,6 +14,7 @@ from cdstats.core.labelling import Counted
 from cdstats.io.addresses import Address, is_address
 from cdstats.io.copies import noting
 from cdstats.io.counting import count_or_divide, expect_tasks
+from cdstats.io.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -101,13 +102,17 @@ def _stat(path: str) -> tuple[int, int]:
 
 
 def read_state(
-    task: Task, *, band: int | None = None, edges: Edges | None = None
+    task: Task,
+    *,
+    band: int | None = None,
+    edges: Edges | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> State | Divided[Task, State]:
     """Count every mask of a file; the arguments are those of `count_or_divide`."""
     remote = is_address(task.path)
     stamp = Stamp() if remote else stamp_of(task)
     with noting() as marks:
-        counted = count_or_divide(task, band=band, edges=edges)
+        counted = count_or_divide(task, band=band, edges=edges, max_pixels=max_pixels)
     if isinstance(counted, Divided):
         return Divided(counted.parts, partial(_join_states, join=counted.join))
     if remote:
@@ -125,14 +130,18 @@ class ReadState:
     Attributes:
         band: The band to read, counted from 1; None where there is one choice.
         edges: The numbers of a given rule; None when no rule was given.
+        max_pixels: Pixels that an image may declare.
     """
 
     band: int | None = None
     edges: Edges | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __call__(self, task: Task) -> State | Divided[Task, State]:
         """Count every mask of a file."""
-        return read_state(task, band=self.band, edges=self.edges)
+        return read_state(
+            task, band=self.band, edges=self.edges, max_pixels=self.max_pixels
+        )
 
     def expect(self, tasks: Iterable[Task]) -> None:
         """Tell what is counted next in this thread, in order."""

@@ -11,6 +11,7 @@ from cdstats.core.labelling import CountedMask, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import Summaries
 from cdstats.io.addresses import shown
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.scan.places import Places, Tasks
 from cdstats.scan.rows import StoredImages, row_name
 from cdstats.scan.states import ReadState, Stamp, State, ask_stamp, lost_state
@@ -77,6 +78,7 @@ class Stream:
         progress: Callable[[int, int, int], None] | None,
         *,
         anywhere: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Count every file that the cache does not know, and make all rows.
 
@@ -86,12 +88,13 @@ class Stream:
             run: What applies the work to every file.
             progress: Called with files done, files in all and pixels so far.
             anywhere: Whether others read the files, who have other working folders.
+            max_pixels: Pixels that a mask may declare.
 
         Raises:
             DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
                 go on.
         """
-        function = ReadState(band, choice.edges)
+        function = ReadState(band, choice.edges, max_pixels)
         pixels = 0
         states = self._states(function, run, anywhere)
         for done, one in enumerate(states, start=1):

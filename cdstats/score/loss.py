@@ -23,6 +23,7 @@ from cdstats.core.score_records import (
 )
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device
 from cdstats.score.kinds import Kind
@@ -66,6 +67,7 @@ def loss(
     preset: str | None = None,
     band: int | None = None,
     split: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     strict: bool = False,
     histograms: bool = False,
     engine: str = "local",
@@ -94,6 +96,7 @@ def loss(
         preset: Name of a public dataset's encoding, instead of the three.
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
+        max_pixels: Pixels that a mask or prediction may declare.
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
@@ -135,7 +138,7 @@ def loss(
         band = band or (choice.preset.band if choice.preset else None)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         files = dict.fromkeys(p.target for p in found if p.target is not None)
-        targets = choose_targets(list(files), choice, band)
+        targets = choose_targets(list(files), choice, band, max_pixels)
         if targets.soft:
             chosen = _for_soft(chosen, "all" in losses)
         whole = Share.of(found, targets)

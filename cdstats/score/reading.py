@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
     from cdstats.io.blocks import Block, OpenImage
+    from cdstats.io.found import FoundFile
     from cdstats.io.pairing import Crop, FilePair
     from cdstats.io.predictions import Channels
     from cdstats.score.targets import Targets
@@ -109,9 +110,11 @@ class PairReader:
             return
         place = Place(one.name, two.name, pair.model, two.split)
         try:
-            targets = self._targets.open(two)
+            targets = self._open_targets(two)
             beside = 1 if pair.crop else len(targets)
-            images = open_predictions(one.path, one.member, beside, self._channels)
+            images = open_predictions(
+                one.path, one.member, beside, self._channels, self._targets.max_pixels
+            )
             if len(images) != len(targets):
                 raise DataError(
                     f"holds {len(images)} images but its mask file {two.name} holds "
@@ -131,6 +134,12 @@ class PairReader:
                 two.split,
             )
             yield from self._read_image(image, target, where, pair.crop)
+
+    def _open_targets(self, file: FoundFile) -> list[Target]:
+        try:
+            return self._targets.open(file)
+        except DataError as error:
+            raise DataError(f"mask {file.name}: {error}") from None
 
     def _read_image(
         self,

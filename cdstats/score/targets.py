@@ -11,6 +11,7 @@ from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import CountedMask, Decision, decide
 from cdstats.io.addresses import shown
 from cdstats.io.counting import Task, count_file, expect_tasks
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
@@ -43,6 +44,7 @@ class Target:
     decision: Decision | None
     band: int | None = None
     ignore: LabelRule | None = None
+    max_pixels: int = MAX_PIXELS
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -61,7 +63,9 @@ class Target:
         if self.decision is None or self.decision.rule is None:
             raise DataError(self.decision.reason if self.decision else "has no rule")
         if self.image is None:
-            return read_pair_labels(self.file.path, self.file.partner, self.band)
+            return read_pair_labels(
+                self.file.path, self.file.partner, self.band, self.max_pixels
+            )
         return read_labels(self.image, self.decision.rule)
 
 
@@ -77,6 +81,7 @@ class Targets:
         band: The band of each mask, counted from 1; None where there is one choice.
         soft: Whether a file holds soft targets.
         ignore: The values that are ignored in soft targets.
+        max_pixels: Pixels that a mask may declare.
         versions: The version of each mask of a store that was counted.
     """
 
@@ -86,6 +91,7 @@ class Targets:
     band: int | None = None
     soft: bool = False
     ignore: LabelRule | None = None
+    max_pixels: int = MAX_PIXELS
     versions: dict[str, str] = field(default_factory=dict)
 
     def of(self, files: Collection[FoundFile]) -> Targets:
@@ -108,9 +114,18 @@ class Targets:
         """
         if file.partner:
             decision = self.decisions[file.path, "", ""]
-            image = open_masks(file.path, "", self.band)[0]
+            image = open_masks(file.path, "", self.band, self.max_pixels)[0]
             size = (image.width, image.height)
-            return [Target(file, None, size, decision, self.band)]
+            return [
+                Target(
+                    file,
+                    None,
+                    size,
+                    decision,
+                    self.band,
+                    max_pixels=self.max_pixels,
+                )
+            ]
         return [
             Target(
                 file,
@@ -119,12 +134,15 @@ class Targets:
                 self.decisions.get((file.path, file.member, image.member)),
                 ignore=self.ignore,
             )
-            for image in open_masks(file.path, file.member, self.band)
+            for image in open_masks(file.path, file.member, self.band, self.max_pixels)
         ]
 
 
 def choose_targets(
-    files: Sequence[FoundFile], choice: RuleChoice, band: int | None
+    files: Sequence[FoundFile],
+    choice: RuleChoice,
+    band: int | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Targets:
     """Decide how every mask is labelled; masks are counted where a rule is to be found.
 
@@ -132,6 +150,7 @@ def choose_targets(
         files: The mask files.
         choice: The rule options.
         band: The band to read.
+        max_pixels: Pixels that a mask may declare.
     """
     arrays = [file for file in files if choice.rule is None and _is_array(file)]
     expect_tasks(Task(file.path) for file in arrays)
@@ -143,7 +162,9 @@ def choose_targets(
     versions: dict[str, str] = {}
     expect_tasks(tasks, versions)
     for file, task in zip(hard, tasks, strict=True):
-        for one in count_file(task, band=band, edges=choice.edges):
+        for one in count_file(
+            task, band=band, edges=choice.edges, max_pixels=max_pixels
+        ):
             masks.append(CountedMask("targets", file.split, file.name, one))
             owners.append(file)
     expect_tasks(())
@@ -155,7 +176,14 @@ def choose_targets(
     rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
     soft = len(hard) < len(files)
     return Targets(
-        by_place, tuple(rules), tuple(messages), band, soft, choice.ignore, versions
+        by_place,
+        tuple(rules),
+        tuple(messages),
+        band,
+        soft,
+        choice.ignore,
+        max_pixels,
+        versions,
     )
 
 

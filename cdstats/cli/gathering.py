@@ -1,0 +1,190 @@
+"""What a report or a set of figures is made of, gathered from masks and predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.cli.provenance import provenance_of
+from cdstats.cli.sources_shown import check_sources, rows_of, rule_options
+from cdstats.core.errors import DataError
+from cdstats.core.material import (
+    MaskMaterial,
+    Material,
+    ModelMaterial,
+    ScoreMaterial,
+)
+from cdstats.core.records import summaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+    from cdstats.cli.sources_shown import SourceOptions
+    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.messages import Message
+    from cdstats.scan.examination import AuditResult
+    from cdstats.score.results import LossRun
+
+    StrPath = str | PathLike[str]
+
+MOST_PICTURES: Final = 24
+"""Pictures of one run."""
+_PER_MODEL: Final = 6
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The records of a run, and what to tell of it.
+
+    Attributes:
+        material: The records.
+        messages: Notes, warnings and errors.
+        unread: Inputs that could not be read at all.
+    """
+
+    material: Material
+    messages: tuple[Message, ...]
+    unread: int
+
+
+def gather(options: SourceOptions) -> Gathered:
+    """Read masks and predictions, or the rows of earlier runs.
+
+    Raises:
+        UsageError: If the sources are missing, too many, or options do not fit them.
+        DataError: If a source holds nothing that can be used.
+    """
+    saved = {rows_of(path): path for path in options.get("from_files", ())}
+    check_sources(options, saved)
+    audit = _audit(options, saved.get("masks"))
+    run = _score(options, saved.get("predictions"))
+    messages: list[Message] = list(audit.messages) if audit else []
+    masks = scores = None
+    if audit:
+        masks = _mask_material(audit)
+    if run:
+        messages += run.messages
+        scores, notes = _score_material(run, options)
+        messages += notes
+    material = Material(provenance_of(options, masks, scores), masks, scores)
+    return Gathered(
+        material,
+        tuple(messages),
+        audit.unread if audit else 0,
+    )
+
+
+def _audit(options: SourceOptions, saved: StrPath | None) -> AuditResult | None:
+    from cdstats.cli.screen import counting_screen
+    from cdstats.scan.audit import audit, audit_from
+
+    if saved is not None:
+        return audit_from(saved)
+    masks = options.get("masks")
+    if not masks:
+        return None
+    with counting_screen(options.get("quiet", True)) as screen:
+        found = audit(
+            [str(path) for path in masks],
+            jobs=options.get("jobs", 1),
+            progress=screen.progress,
+            **rule_options(options),
+        )
+    if not found.images:
+        texts = [message.text for message in found.messages]
+        raise DataError(texts[0] if texts else "no mask was found")
+    return found
+
+
+def _score(options: SourceOptions, saved: StrPath | None) -> LossRun | None:
+    from pathlib import Path
+
+    pred, target = options.get("pred"), options.get("target")
+    losses = options.get("losses", ())
+    if saved is not None:
+        from cdstats.score.saved import loss_from
+
+        return loss_from(Path(saved), losses)
+    if not pred or not target:
+        return None
+    from cdstats.cli.screen import scoring_bar
+    from cdstats.score.loss import loss
+
+    with scoring_bar(options.get("quiet", True)) as progress:
+        return loss(
+            [str(path) for path in pred],
+            target,
+            kind=options.get("kind"),
+            device=options.get("device") or "auto",
+            losses=losses,
+            threshold=_threshold(options),
+            histograms=True,
+            progress=progress,
+            **rule_options(options),
+        )
+
+
+def _mask_material(audit: AuditResult) -> MaskMaterial:
+    names = list(dict.fromkeys(row.dataset for row in audit.images))
+    return MaskMaterial(
+        summaries(names, audit.images),
+        audit.images,
+        audit.shifts,
+        audit.binarisations,
+        audit.regions,
+        audit.heat_maps,
+        has_pixels=not audit.not_checked,
+    )
+
+
+def _score_material(
+    run: LossRun, options: SourceOptions
+) -> tuple[ScoreMaterial, tuple[Message, ...]]:
+    """Scores with pooled histograms and pictures, and what to tell of pictures."""
+    models = tuple(
+        ModelMaterial(
+            one.dataset, one.losses, one.shares, _histogram(run, one.dataset.model)
+        )
+        for one in run.models
+    )
+    pred, target = options.get("pred"), options.get("target")
+    if not pred or not target:
+        scores = ScoreMaterial(models, run.images, threshold=None, has_pixels=False)
+        return scores, ()
+    from cdstats.score.pictures import error_pictures
+
+    threshold = _threshold(options)
+    pictures, notes = error_pictures(
+        list(_worst(run)),
+        pred,
+        target,
+        kind=options.get("kind"),
+        threshold=threshold,
+        **rule_options(options),
+    )
+    return ScoreMaterial(models, run.images, pictures, threshold), notes
+
+
+def _threshold(options: SourceOptions) -> float:
+    threshold = options.get("threshold")
+    return 0.5 if threshold is None else threshold
+
+
+def _histogram(run: LossRun, model: str) -> LevelCounts | None:
+    """The pixels of all predictions of a model by probability."""
+    total: LevelCounts | None = None
+    for row, one in zip(run.images, run.histograms, strict=bool(run.histograms)):
+        if row.model == model and one is not None:
+            total = one if total is None else total + one
+    return total
+
+
+def _worst(run: LossRun) -> Iterator[Any]:
+    """The images to draw: few of each model, and not too many of all."""
+    from cdstats.core.score_charts import worst_images
+
+    names = [one.dataset.model for one in run.models][:MOST_PICTURES]
+    each = min(_PER_MODEL, MOST_PICTURES // max(1, len(names)))
+    for name in names:
+        yield from worst_images(name, (r for r in run.images if r.model == name), each)

@@ -1,0 +1,44 @@
+"""Where a report comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cdstats
+from cdstats.core.material import Provenance, list_hash
+from cdstats.core.records import ALL
+
+if TYPE_CHECKING:
+    from cdstats.cli.sources_shown import SourceOptions
+    from cdstats.core.material import MaskMaterial, ScoreMaterial
+
+
+def provenance_of(
+    options: SourceOptions, masks: MaskMaterial | None, scores: ScoreMaterial | None
+) -> Provenance:
+    """The version, the command, the rules, and a hash of every list of files."""
+    sources = [f"masks {path}" for path in options.get("masks", ())]
+    sources += [f"predictions {path}" for path in options.get("pred", ())]
+    if options.get("target"):
+        sources.append(f"masks of predictions {options.get('target')}")
+    sources += [f"rows {path}" for path in options.get("from_files", ())]
+    lists: dict[str, str] = {}
+    rules: list[str] = []
+    if masks:
+        named = [(row.dataset, row.split, row.path) for row in masks.images]
+        lists[f"{len(named):,} masks"] = list_hash(named)
+        rules += [
+            f"{row.dataset}: {row.rule}" for row in masks.datasets if row.split == ALL
+        ]
+    if scores:
+        pairs = [(row.model, row.pred, row.target) for row in scores.images]
+        lists[f"{len(pairs):,} predictions"] = list_hash(pairs)
+        held = dict.fromkeys(one.dataset.rule for one in scores.models)
+        rules += [f"masks of predictions: {rule}" for rule in held if rule]
+    return Provenance(
+        cdstats.__version__,
+        options.get("command", ""),
+        tuple(sources),
+        tuple(dict.fromkeys(rules)),
+        lists,
+    )

@@ -1,0 +1,172 @@
+"""What a report or a set of figures is made of: records, wherever they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.audit_records import (
+        BinarisationShare,
+        HeatMap,
+        RegionSizes,
+        SplitShift,
+    )
+    from cdstats.core.catalogue import LossResult, Shares
+    from cdstats.core.chart_records import WorstImage
+    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.records import ImageRecord, SummaryRecord
+    from cdstats.core.score_records import DatasetScore, ScoreRecord
+
+
+@dataclass(frozen=True)
+class MaskMaterial:
+    """What is known of masks.
+
+    Attributes:
+        datasets: A row for each dataset, each followed by the rows of its splits.
+        images: A row for each mask.
+        shifts: How far the splits of a dataset lie apart.
+        binarisations: What the usual loaders would make of the masks.
+        regions: Sizes of the changed regions of each split.
+        heat_maps: Where change sits in the frame.
+        has_pixels: Whether the masks were read, so that the last three are known.
+    """
+
+    datasets: tuple[SummaryRecord, ...]
+    images: tuple[ImageRecord, ...]
+    shifts: tuple[SplitShift, ...] = ()
+    binarisations: tuple[BinarisationShare, ...] = ()
+    regions: tuple[RegionSizes, ...] = ()
+    heat_maps: tuple[HeatMap, ...] = ()
+    has_pixels: bool = True
+
+
+@dataclass(frozen=True)
+class ModelMaterial:
+    """What is known of one model.
+
+    Attributes:
+        dataset: Its sums, losses and metrics over all images.
+        losses: BCE, balanced and class-mean BCE, then further losses.
+        shares: For each loss, how much comes from changed pixels.
+        histogram: Its pixels by probability; None where predictions were not read.
+    """
+
+    dataset: DatasetScore
+    losses: tuple[LossResult, ...]
+    shares: tuple[Shares, ...]
+    histogram: LevelCounts | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the model; empty when there is one without a name."""
+        return self.dataset.model
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether its predictions are labels alone, which have one threshold."""
+        kind = self.dataset.kind
+        return "hard" in kind and "probabilities" not in kind and "logits" not in kind
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether its targets are soft, so that nothing is right or wrong."""
+        return self.dataset.tp is None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where a prediction is right and wrong, made smaller.
+
+    Attributes:
+        image: The image and its counts.
+        width: Pixels in a row of the prediction.
+        height: Rows of the prediction.
+        shares: Share of tp, fp, fn, tn and ignored pixels in each cell of the picture;
+            float64, ``(rows, columns, 5)``.
+    """
+
+    image: WorstImage
+    width: int
+    height: int
+    shares: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ScoreMaterial:
+    """What is known of saved predictions.
+
+    Attributes:
+        models: The models, in the order given.
+        images: A row for each prediction.
+        pictures: The worst images of each model.
+        threshold: The threshold of the confusion counts; None where it is not known.
+        has_pixels: Whether the predictions were read.
+    """
+
+    models: tuple[ModelMaterial, ...]
+    images: tuple[ScoreRecord, ...]
+    pictures: tuple[Picture, ...] = ()
+    threshold: float | None = 0.5
+    has_pixels: bool = True
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a report comes from.
+
+    Attributes:
+        version: The version of the program.
+        command: The command that made it; empty from Python.
+        sources: What was read, as it was named.
+        rules: The rules that labelled the masks.
+        lists: SHA-256 of each list of files, by what it lists.
+    """
+
+    version: str
+    command: str = ""
+    sources: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    lists: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report is made of."""
+
+    provenance: Provenance
+    masks: MaskMaterial | None = None
+    scores: ScoreMaterial | None = None
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Masks and predictions that failed, and why."""
+        found: list[tuple[str, ImageRecord | ScoreRecord]] = []
+        if self.masks:
+            found += [(_joined(r.dataset, r.path), r) for r in self.masks.images]
+        if self.scores:
+            found += [
+                (_joined(r.model, r.pred or r.target), r) for r in self.scores.images
+            ]
+        return [(name, row.reason) for name, row in found if row.status == "failed"]
+
+
+def _joined(owner: str, name: str) -> str:
+    return f"{owner}: {name}" if owner else name
+
+
+def list_hash(rows: Iterable[Sequence[str]]) -> str:
+    """SHA-256 of a list of files: a line for each, its parts separated by tabs.
+
+    Example:
+        >>> list_hash([("CDD", "train/0.png")])[:12]
+        'd62afcd5bae6'
+    """
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

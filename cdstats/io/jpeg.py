@@ -1,0 +1,257 @@
+"""Whether the segments of a JPEG file fit each other and the file.
+
+A decoder skips what it does not understand up to the next marker, and decodes what is
+left. Coded pixels carry no check sum; all around them is checked here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+from cdstats.io.signatures import file_format
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+_SOF: Final = frozenset((0xC0, 0xC1, 0xC2))
+"""Frames coded by Huffman's codes: baseline, extended and progressive."""
+_OTHER_SOF: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE, _HUFFMAN, _QUANTISATION, _RESTARTS, _SCAN = 0xC2, 0xC4, 0xDB, 0xDD, 0xDA
+_START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
+_FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
+"""Segments that say nothing of how pixels are coded."""
+_MARK: Final = re.compile(rb"\xff+[^\x00\xff]")
+_COEFFICIENTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A channel of a frame: its number, sampling across and down, and its table."""
+
+    number: int
+    across: int
+    down: int
+    table: int
+
+
+@dataclass
+class JpegFrame:
+    """What a JPEG file says of its pixels.
+
+    Attributes:
+        width: Pixels in a row.
+        height: Rows.
+        components: Its channels.
+        progressive: Whether it is coded in several scans of growing detail.
+    """
+
+    width: int
+    height: int
+    components: tuple[Component, ...]
+    progressive: bool
+    _bits: dict[int, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Of each coefficient, the bits that are still to come; -1 for all.
+        self._bits = {one.number: [-1] * _COEFFICIENTS for one in self.components}
+
+    def take(self, numbers: list[int], first: int, last: int, bits: int) -> None:
+        """Note that a scan gives coefficients of components.
+
+        Args:
+            numbers: The components.
+            first: The first coefficient.
+            last: The last one.
+            bits: Their bits before and after the scan, in one byte.
+
+        Raises:
+            DataError: If it gives something again, or something is missing before it.
+        """
+        before, after = bits >> 4, bits & 15
+        known = all(number in self._bits for number in numbers)
+        if not known or not first <= last < _COEFFICIENTS or len({*numbers}) == 0:
+            raise damaged("a scan of it gives what its frame does not hold")
+        for number in numbers:
+            have = self._bits[number]
+            wanted = before if before else -1
+            if any(have[at] != wanted for at in range(first, last + 1)):
+                raise damaged("its scans do not follow each other")
+            have[first : last + 1] = [after] * (last + 1 - first)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every coefficient was given to its last bit."""
+        return all(bits == [0] * _COEFFICIENTS for bits in self._bits.values())
+
+    def units(self, numbers: list[int]) -> int:
+        """Coded units of a scan of components."""
+        most_across = max(one.across for one in self.components)
+        most_down = max(one.down for one in self.components)
+        across, down = 8 * most_across, 8 * most_down
+        width, height = self.width, self.height
+        if len(numbers) == 1:
+            # Alone, a component is coded in its own blocks and not in groups.
+            (one,) = (c for c in self.components if c.number == numbers[0])
+            width = math.ceil(width * one.across / most_across)
+            height = math.ceil(height * one.down / most_down)
+            across = down = 8
+        return math.ceil(width / across) * math.ceil(height / down)
+
+
+def damaged(what: str) -> DataError:
+    """The error for a damaged JPEG file."""
+    return DataError(f"JPEG file is damaged: {what}")
+
+
+def read_jpeg(data: bytes | mmap) -> JpegFrame:
+    """Check the segments of a JPEG file, from its first to its last byte.
+
+    Raises:
+        DataError: If they contradict each other, something is missing, or another
+            image follows.
+    """
+    frame: JpegFrame | None = None
+    at, interval = 2, 0
+    while True:
+        marker, at = _marker(data, at)
+        if marker == _END:
+            break
+        body = _body(data, at)
+        at += 2 + len(body)
+        if marker in _SOF:
+            if frame is not None:
+                raise damaged("it has two frames")
+            frame = _frame(marker, body)
+        elif marker == _SCAN:
+            if frame is None:
+                raise damaged("it has no frame header")
+            numbers = _scan(frame, body)
+            at = _coded(data, at, frame, numbers, interval)
+        elif marker == _RESTARTS:
+            if len(body) != 2:
+                raise damaged("its restart interval is of a wrong length")
+            interval = int.from_bytes(body)
+        else:
+            _check_tables(marker, body)
+    if frame is None:
+        raise damaged("it has no frame header")
+    if not frame.is_complete:
+        raise damaged("a scan of it is missing")
+    _refuse_another(data, at)
+    return frame
+
+
+def _marker(data: bytes | mmap, at: int) -> tuple[int, int]:
+    """The marker at a place, and the place after it."""
+    found = _MARK.match(data, at)
+    if found is None:
+        if at >= len(data):
+            raise DataError("JPEG file is cut short: it has no end marker")
+        raise damaged("bytes lie between its segments")
+    return data[found.end() - 1], found.end()
+
+
+def _body(data: bytes | mmap, at: int) -> bytes:
+    length = int.from_bytes(data[at : at + 2])
+    if length < 2 or at + length > len(data):
+        raise DataError("JPEG file is cut short or damaged: a segment has no end")
+    return data[at + 2 : at + length]
+
+
+def _frame(marker: int, body: bytes) -> JpegFrame:
+    count = body[5] if len(body) > 5 else 0
+    if count == 0 or len(body) != 6 + 3 * count:
+        raise damaged("its frame header is of a wrong length")
+    if body[0] != 8:
+        raise DataError(f"JPEG with {body[0]} bits per sample; expected 8")
+    components = tuple(
+        Component(body[at], body[at + 1] >> 4, body[at + 1] & 15, body[at + 2])
+        for at in range(6, len(body), 3)
+    )
+    height, width = int.from_bytes(body[1:3]), int.from_bytes(body[3:5])
+    for one in components:
+        if not (1 <= one.across <= 4 and 1 <= one.down <= 4 and one.table < 4):
+            raise damaged("its frame header contradicts itself")
+    if len({one.number for one in components}) < count or not width or not height:
+        raise damaged("its frame header contradicts itself")
+    return JpegFrame(width, height, components, marker == _PROGRESSIVE)
+
+
+def _scan(frame: JpegFrame, body: bytes) -> list[int]:
+    """The components of a scan."""
+    count = body[0] if body else 0
+    if len(body) != 4 + 2 * count:
+        raise damaged("a scan header is of a wrong length")
+    numbers = list(body[1 : 1 + 2 * count : 2])
+    # Some programs leave these out where they say nothing new, and decoders do not ask.
+    first, last, bits = body[-3:] if frame.progressive else (0, _COEFFICIENTS - 1, 0)
+    frame.take(numbers, first, last, bits)
+    return numbers
+
+
+def _coded(
+    data: bytes | mmap, at: int, frame: JpegFrame, numbers: list[int], interval: int
+) -> int:
+    """The end of the coded pixels of a scan, whose restart marks are counted."""
+    for marks, found in enumerate(_MARK.finditer(data, at)):
+        marker = data[found.end() - 1]
+        if not 0xD0 <= marker <= 0xD7:
+            due = math.ceil(frame.units(numbers) / interval) - 1 if interval else 0
+            if marks != due:
+                raise damaged(f"it holds {marks:,} of {due:,} restart marks")
+            return found.start()
+        if marker - 0xD0 != marks % 8:
+            raise damaged("its restart marks are in disorder")
+    raise DataError("JPEG file is cut short: it has no end marker")
+
+
+def _check_tables(marker: int, body: bytes) -> None:
+    """Check the lengths of tables; other segments are free or unknown."""
+    if marker in _OTHER_SOF:
+        raise DataError("JPEG is coded in a way that is not read; save it as PNG")
+    if marker == _QUANTISATION:
+        _check_quantisation(body)
+    elif marker == _HUFFMAN:
+        _check_codes(body)
+    elif marker not in _FREE:
+        raise damaged(f"it holds an unknown segment, {marker:02x}")
+
+
+def _check_quantisation(body: bytes) -> None:
+    at = 0
+    while at < len(body):
+        wide, number = body[at] >> 4, body[at] & 15
+        if wide > 1 or number > 3:
+            raise damaged("a quantisation table has no number")
+        if 0 in body[at + 1 : at + 1 + _COEFFICIENTS] and not wide:
+            raise damaged("a quantisation table holds 0")
+        at += 1 + _COEFFICIENTS * (1 + wide)
+    if at != len(body) or not body:
+        raise damaged("a quantisation table is of a wrong length")
+
+
+def _check_codes(body: bytes) -> None:
+    at = 0
+    while at < len(body):
+        lengths = body[at + 1 : at + 17]
+        if body[at] >> 4 > 1 or body[at] & 15 > 3:
+            raise damaged("a table of codes has no number")
+        room = 1
+        for codes in lengths:
+            room = 2 * room - codes
+            if room < 0:
+                raise damaged("a table of codes holds too many")
+        at += 17 + sum(lengths)
+    if at != len(body) or not body:
+        raise damaged("a table of codes is of a wrong length")
+
+
+def _refuse_another(data: bytes | mmap, at: int) -> None:
+    """Refuse an image behind the first; other bytes there are no pixels."""
+    rest = data[at : at + (1 << 16)].lstrip(b"\0")
+    if file_format(rest[:16]):
+        raise DataError("JPEG file holds another file after its end; split them")

@@ -1,0 +1,316 @@
+"""Whether the strips or tiles of a TIFF page hold the pixels that it declares."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.io.gdal import holds_more
+from cdstats.io.limits import check_memory
+from cdstats.io.unpacking import lzw_bytes, packbits_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_PLAIN, _LZW, _PACKBITS, _LZMA, _ZSTD = 1, 5, 32773, 34925, 50000
+_DEFLATE: Final = (8, 32946)
+_YCBCR: Final = 6
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_CHUNK: Final = 1 << 20
+_MOST_SAMPLES: Final = 1 << 12
+_MOST_BYTES: Final = 1 << 62
+MOST_PACKED: Final = 1 << 22
+"""Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
+
+
+@dataclass(frozen=True)
+class Strips:
+    """How a page stores its pixels.
+
+    Attributes:
+        width: Pixels in a row.
+        length: Rows.
+        block_width: Columns of a strip or tile.
+        block_length: Rows of a strip or tile.
+        tiled: Whether it is stored in tiles, all of full size.
+        samples: Numbers of a pixel.
+        planar: Whether each sample has strips of its own.
+        bits: Bits of each sample.
+        packing: The compression, by its number.
+        meaning: What a sample is, by its number.
+        reversed: Whether the first bit of a byte is its lowest.
+        places: First byte of each strip or tile; 0 where it is left out.
+        lengths: Bytes of each.
+        is_mask: Whether it tells which pixels of another page are valid.
+    """
+
+    width: int
+    length: int
+    block_width: int
+    block_length: int
+    tiled: bool
+    samples: int
+    planar: bool
+    bits: tuple[int, ...]
+    packing: int
+    meaning: int
+    reversed: bool
+    places: NDArray[np.unsignedinteger]
+    lengths: NDArray[np.unsignedinteger]
+    is_mask: bool
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a strip or tile."""
+        together = 1 if self.planar else self.samples
+        bits = sum(self.bits) if len(self.bits) == together else self.bits[0] * together
+        return (self.block_width * bits + 7) // 8
+
+    @property
+    def down(self) -> int:
+        """Strips or tiles below each other."""
+        return math.ceil(self.length / self.block_length)
+
+    @property
+    def needed(self) -> int:
+        """Strips or tiles that a page of its size has."""
+        planes = self.samples if self.planar else 1
+        return planes * math.ceil(self.width / self.block_width) * self.down
+
+    def unpacked(self) -> NDArray[np.int64]:
+        """Bytes that each strip or tile unpacks to."""
+        rows = np.full(self.needed, self.block_length, dtype=np.int64)
+        if not self.tiled:
+            last = self.length - (self.down - 1) * self.block_length
+            rows[self.down - 1 :: self.down] = last
+        return rows * self.row_bytes
+
+
+def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
+    """Check that every strip or tile of a page is there and holds its pixels.
+
+    Args:
+        file: The file; strips are read from it.
+        page: What its tables say.
+        size: Its bytes.
+
+    Raises:
+        DataError: If one is missing, lies outside the file or is of a wrong length.
+    """
+    if 0 in (page.width, page.length, page.block_width, page.block_length):
+        raise DataError("TIFF file is damaged: a page has no pixels")
+    if not page.samples or page.bits[0] == 0:
+        raise DataError("TIFF file is damaged: its pixels hold nothing")
+    if page.samples > _MOST_SAMPLES:
+        # GDAL takes seconds to open a file of as many bands as a number can tell.
+        raise DataError(f"TIFF file is damaged: it declares {page.samples:,} bands")
+    if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
+        raise DataError(
+            "TIFF file is damaged: it declares more bytes than there can be"
+        )
+    kind = "tiles" if page.tiled else "strips"
+    if page.places.size != page.needed:
+        raise DataError(
+            f"TIFF file is damaged: it holds {page.places.size:,} of {page.needed:,} "
+            f"{kind}"
+        )
+    if page.lengths.size != page.needed:
+        raise DataError(
+            f"TIFF file is damaged: it tells the length of {page.lengths.size:,} of "
+            f"{page.needed:,} {kind}"
+        )
+    left_out, half = _left_out(page)
+    if half:
+        raise DataError(
+            f"TIFF file is damaged: {half:,} {kind} have no place or length"
+        )
+    ends = page.places.astype(np.float64) + page.lengths
+    if (ends > size).any():
+        raise DataError("TIFF file is cut short: pixels lie beyond its end")
+    wrong = page.lengths.astype(np.int64) != page.unpacked()
+    if _is_plain(page) and (wrong & ~left_out).any():
+        raise DataError(
+            f"TIFF file is damaged: {int((wrong & ~left_out).sum()):,} {kind} are not "
+            "as long as their pixels"
+        )
+    # A single strip is read row by row.
+    if page.needed > 1:
+        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
+    _check_unpacked(file, page, left_out)
+
+
+def _is_plain(page: Strips) -> bool:
+    # Colour differences may be stored for groups of pixels.
+    return page.packing == _PLAIN and page.meaning != _YCBCR
+
+
+def _left_out(page: Strips) -> tuple[NDArray[np.bool_], int]:
+    """Which strips are left out, and how many have a place or a length alone."""
+    no_place, no_length = page.places == 0, page.lengths == 0
+    return no_place & no_length, int((no_place ^ no_length).sum())
+
+
+def _check_unpacked(file: BinaryIO, page: Strips, left_out: NDArray[np.bool_]) -> None:
+    """Unpack the shortest strip: it must end where the size of the page says.
+
+    A wrong width or depth shows in every strip. A decoder would stop when it has enough
+    and never see that more follows.
+    """
+    if left_out.all():
+        return
+    lengths = np.where(left_out, np.iinfo(np.int64).max, page.lengths)
+    which = int(lengths.argmin())
+    if lengths[which] > MOST_PACKED:
+        return
+    file.seek(int(page.places[which]))
+    packed = file.read(int(lengths[which]))
+    if page.reversed:
+        packed = packed.translate(_REVERSED)
+    wanted = int(page.unpacked()[which])
+    found = _unpacked_bytes(page.packing, packed, wanted)
+    if found is not None and found != wanted:
+        raise DataError(
+            f"TIFF file is damaged: a {'tile' if page.tiled else 'strip'} holds "
+            f"{'more' if found > wanted else 'less'} than its pixels"
+        )
+
+
+def _unpacked_bytes(packing: int, packed: bytes, wanted: int) -> int | None:
+    """Bytes that a strip unpacks to, counted to one more than wanted.
+
+    Returns:
+        None for a compression whose end is not known here.
+    """
+    if packing == _LZW:
+        return lzw_bytes(packed, wanted + 1)
+    if packing == _PACKBITS:
+        return packbits_bytes(packed, wanted + 1)
+    if packing == _ZSTD:
+        return wanted + holds_more(packing, packed, wanted)
+    try:
+        if packing == _LZMA:
+            return len(lzma.LZMADecompressor().decompress(packed, wanted + 1))
+    except lzma.LZMAError:
+        return 0
+    return None
+
+
+def check_sums(file: BinaryIO, page: Strips, start: int, stop: int) -> None:
+    """Unpack the strips or tiles of some rows if they carry a check sum.
+
+    GDAL stops when it has as many pixels as it needs, before the sum that ends a strip.
+
+    Args:
+        file: The file.
+        page: What its tables say, checked before.
+        start: First row.
+        stop: The row after the last one.
+
+    Raises:
+        DataError: If a sum is wrong or a strip is longer or shorter than its pixels.
+    """
+    if page.packing not in _DEFLATE:
+        return
+    if not page.places.size == page.lengths.size == page.needed:
+        raise DataError("TIFF file has changed while it was read")
+    across = math.ceil(page.width / page.block_width)
+    top, bottom = start // page.block_length, math.ceil(stop / page.block_length)
+    planes = np.arange(page.needed).reshape(-1, page.down, across)
+    wanted = page.unpacked()
+    for block in planes[:, top:bottom].ravel().tolist():
+        if not page.lengths[block]:
+            continue
+        file.seek(int(page.places[block]))
+        packed = _read_packed(file, int(page.lengths[block]), page.reversed)
+        if not _sum_holds(packed, int(wanted[block])):
+            kind = "tile" if page.tiled else "strip"
+            raise DataError(
+                f"TIFF file is damaged: the check sum of {kind} {block:,} does not hold"
+            )
+
+
+def _read_packed(file: BinaryIO, length: int, is_reversed: bool) -> Iterator[bytes]:
+    """The bytes of a strip, part by part."""
+    while part := file.read(min(length, _CHUNK)):
+        length -= len(part)
+        yield part.translate(_REVERSED) if is_reversed else part
+
+
+def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
+    """Whether bytes unpack to as many as wanted, with the check sum that ends them."""
+    unpacker, total, waiting = zlib.decompressobj(), 0, b""
+    try:
+        while not unpacker.eof and total <= wanted:
+            waiting = waiting or next(packed, b"")
+            part = unpacker.decompress(waiting, _CHUNK)
+            if not (part or waiting):
+                return False
+            waiting, total = unpacker.unconsumed_tail, total + len(part)
+    except zlib.error:
+        return False
+    return total == wanted
+
+
+def check_extents(
+    tables: list[tuple[int, int]], pages: list[Strips], size: int, ghost: bool
+) -> None:
+    """Check that no stretch of a file holds two things and that nothing follows.
+
+    Args:
+        tables: First byte and number of bytes of the header and of each table.
+        pages: Its pages.
+        size: Its bytes, without those that may follow the last stretch.
+        ghost: Whether GDAL describes in it how it is ordered.
+
+    Raises:
+        DataError: If stretches overlap, bytes follow the last, or strips are left out
+            or shared while bytes of the file belong to nothing.
+    """
+    starts, lengths = _stretches(tables, pages)
+    order = np.lexsort((lengths, starts))
+    starts, lengths = starts[order], lengths[order]
+    same = (np.diff(starts) == 0) & (np.diff(lengths) == 0)
+    kept = np.concatenate([[True], ~same])
+    starts, lengths = starts[kept], lengths[kept]
+    gaps = starts[1:] - (starts[:-1] + lengths[:-1])
+    if (gaps < 0).any():
+        raise DataError("TIFF file is damaged: parts of it overlap")
+    end = int(starts[-1] + lengths[-1])
+    if size > end:
+        raise DataError(
+            f"TIFF file is damaged: {size - end:,} bytes follow its pixels and tables"
+        )
+    left_out = sum(int(_left_out(page)[0].sum()) for page in pages)
+    # Tables start at even bytes, and GDAL may put four bytes before and after a tile.
+    unused = int(np.maximum(gaps - 8, 0).sum()) - (_GHOST_BYTES if ghost else 0)
+    if (left_out or same.any()) and unused > 0:
+        raise DataError(
+            f"TIFF file is damaged, or was changed in place: {left_out:,} strips or "
+            f"tiles are left out and {int(same.sum()):,} shared, while {unused:,} "
+            "bytes belong to none; copy it with gdal_translate if it is right"
+        )
+
+
+_GHOST_BYTES: Final = 512
+"""Most bytes of the area in which GDAL describes how it has ordered a file."""
+
+
+def _stretches(
+    tables: list[tuple[int, int]], pages: list[Strips]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First byte and number of bytes of all that a file holds."""
+    table = np.array(tables, dtype=np.int64).reshape(-1, 2)
+    starts, lengths = [table[:, 0]], [table[:, 1]]
+    for page in pages:
+        there = page.lengths > 0
+        starts.append(page.places[there].astype(np.int64))
+        lengths.append(page.lengths[there].astype(np.int64))
+    return np.concatenate(starts), np.concatenate(lengths)

@@ -1,0 +1,283 @@
+"""How figures look: sizes, colours, and text that prints as it is typed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.errors import UsageError
+from cdstats.report.columns import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN: Final = 3.5
+"""Width of a journal's column, in inches."""
+INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6470", "#d5dae0", "#fefefe"
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
+    *("#0072b2", "#d55e00", "#009e73"),
+    *("#e69f00", "#56b4e9", "#cc79a7"),
+)
+SERIES: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+"""Colours of Okabe and Ito that colour-blind readers tell apart on white."""
+DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+OUTCOMES: Final = {
+    "tp": "#f5f5f5",
+    "fp": VERMILION,
+    "fn": SKY,
+    "tn": "#22272e",
+    "ignored": "#8a8f98",
+}
+"""Colours of the pixels of a picture: they differ in brightness too."""
+_LONGEST: Final = 22
+_LINE: Final = 0.125
+"""Height of a line of small text, in inches."""
+_STYLE: Final[Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "text.color": INK,
+    # A name may hold dollar signs; it is no formula.
+    "text.parse_math": False,
+    "lines.linewidth": 1.3,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+def check_installed() -> None:
+    """Refuse to start where the packages that draw are not installed.
+
+    Raises:
+        UsageError: If one is missing.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"figures need {' and '.join(missing)}: install the extra with "
+            "pip install 'cdstats[report]'"
+        )
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """A context in which figures have the style of this program, whatever a user's."""
+    from matplotlib import rc_context, rcdefaults
+
+    with rc_context():
+        rcdefaults()
+        with rc_context(_STYLE):
+            yield
+
+
+def new_figure(height: float, *, width: float = COLUMN) -> Figure:
+    """A figure of the width of a column, laid out so that nothing overlaps."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def new_axes(height: float, *, grid: str = "both") -> tuple[Figure, Axes]:
+    """A figure with one pair of axes.
+
+    Args:
+        height: In inches.
+        grid: Of which axis there are lines: ``x``, ``y``, ``both``, or empty.
+    """
+    figure = new_figure(height)
+    axes = figure.add_subplot()
+    axes.grid(visible=False)
+    if grid:
+        axes.grid(visible=True, axis=grid)  # type: ignore[arg-type]
+    return figure, axes
+
+
+def series_style(number: int) -> dict[str, Any]:
+    """Colour and dashes of a line: no two of the first eighteen are alike."""
+    return {
+        "color": SERIES[number % len(SERIES)],
+        "linestyle": DASHES[number // len(SERIES) % len(DASHES)],
+    }
+
+
+def whole_ticks(axes: Axes, name: str) -> None:
+    """Keep the ticks of an axis at whole numbers.
+
+    Args:
+        axes: The axes.
+        name: ``x`` or ``y``.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+
+
+def label(text: str, longest: int = _LONGEST) -> str:
+    """A name as a figure shows it: cut in its middle, with signs that the font has.
+
+    Example:
+        >>> label("a" * 40)
+        'aaaaaaaaaaa…aaaaaaaaaa'
+    """
+    shown = "".join(
+        c if ord(c) in _signs() else ascii(c)[1:-1] for c in printable(text)
+    )
+    if len(shown) <= longest:
+        return shown
+    tail = (longest - 1) // 2
+    return f"{shown[: longest - 1 - tail]}…{shown[-tail:]}"
+
+
+@cache
+def _signs() -> frozenset[int]:
+    """The characters of the font."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Name lines at the right end of the axes, moved apart where they are close.
+
+    Args:
+        axes: Axes with their limits set.
+        ends: Height, name and colour of each line.
+    """
+    low, high = axes.get_ylim()
+    figure = axes.get_figure(root=True)
+    share = axes.get_position().height
+    gap = _LINE / (share * figure.get_figheight()) if figure else 0.1
+    placed = spread([(height - low) / (high - low) for height, _, _ in ends], gap)
+    for (height, name, colour), place in zip(ends, placed, strict=True):
+        axes.annotate(
+            label(name),
+            xy=(1, (height - low) / (high - low)),
+            xytext=(1.035, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=INK,
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 1.1,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def key_height(entries: int, across: int) -> float:
+    """How high a key of so many entries is, in inches."""
+    return _LINE * 1.15 * -(-entries // across)
+
+
+def ends_height(lines: int) -> float:
+    """How high axes must be for the names of so many lines at their ends, in inches."""
+    return 1.2 * _LINE * lines
+
+
+def key_above(
+    figure: Figure, entries: Sequence[tuple[Artist, str]], *, across: int
+) -> None:
+    """A key above the axes, in rows from left to right.
+
+    Args:
+        figure: The figure.
+        entries: What is drawn, and its name.
+        across: Entries in a row.
+    """
+    handles, names = zip(*entries, strict=True)
+    rows = -(-len(names) // across)
+    # A key is filled column by column; people read row by row.
+    order = [row * across + column for column in range(across) for row in range(rows)]
+    order = [place for place in order if place < len(names)]
+    if len(names) % across:
+        order = list(range(len(names)))
+    figure.legend(
+        [handles[place] for place in order],
+        [names[place] for place in order],
+        loc="outside upper left",
+        ncols=across,
+        frameon=False,
+        fontsize=7,
+        handlelength=1.8,
+        handletextpad=0.5,
+        columnspacing=1.4,
+        borderpad=0.1,
+    )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights moved as little as needed for a gap between any two, within [0, 1].
+
+    More than fit are set at equal distances.
+
+    Example:
+        >>> spread([0.5, 0.5], 0.25)
+        [0.375, 0.625]
+    """
+    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    gap = min(gap, 1 / max(1, len(heights) - 1))
+    groups: list[tuple[float, int]] = []
+    for place in order:
+        groups.append((heights[place], 1))
+        while len(groups) > 1 and _touch(groups[-2], groups[-1], gap):
+            (a, n), (b, m) = groups[-2:]
+            groups[-2:] = [((a * n + b * m) / (n + m), n + m)]
+    placed = [0.0] * len(heights)
+    ordered = iter(order)
+    for middle, count in groups:
+        start = _first(middle, count, gap)
+        for number in range(count):
+            placed[next(ordered)] = start + number * gap
+    return placed
+
+
+def _first(middle: float, count: int, gap: float) -> float:
+    reach = (count - 1) * gap
+    return min(max(middle - reach / 2, 0.0), 1.0 - reach)
+
+
+def _touch(below: tuple[float, int], above: tuple[float, int], gap: float) -> bool:
+    end = _first(*below, gap) + (below[1] - 1) * gap
+    return _first(*above, gap) - end < gap * (1 - 1e-9)

@@ -1,0 +1,192 @@
+"""A report as one HTML file that needs no network and no script."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.records import ALL
+from cdstats.report.columns import cell, printable
+from cdstats.report.figures.chart import Chart, plural
+from cdstats.report.figures.charts import charts
+from cdstats.report.figures.errors import WORDS, png_bytes
+from cdstats.report.figures.files import file_stems
+from cdstats.report.figures.names import FIGURES
+from cdstats.report.figures.output import FigureFormat, figure_bytes
+from cdstats.report.figures.style import OUTCOMES, styled
+from cdstats.report.html_tables import (
+    HtmlTable,
+    curve_table,
+    dataset_table,
+    failures,
+    loss_table,
+    metrics_table,
+    record_table,
+)
+from cdstats.report.svg import inline_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdstats.core.material import Material, Picture
+
+MOST_ROWS: Final = 64
+"""Rows of a figure that the page holds as a table too."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page.
+
+    Attributes:
+        name: Its name among the elements of the page.
+        title: What it shows.
+        caption: Unit, rule and reading.
+        svg: The drawing.
+        table: Its rows; None where they are too many for a page.
+        rows: How many they are.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    table: HtmlTable | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture of the page: its data, and what it shows in words."""
+
+    data: str
+    width: int
+    height: int
+    title: str
+    counts: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The worst images of a model."""
+
+    model: str
+    thumbnails: tuple[Thumbnail, ...]
+
+
+def report_html(material: Material) -> str:
+    """The page: tables, figures, pictures and where all of it comes from.
+
+    Equal records give equal pages.
+
+    Args:
+        material: The records.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cdstats.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    found, missing = charts(material)
+    drawn = [one for one in found if one.figure != "errors"]
+    pairs = list(zip(drawn, _figures(drawn), strict=True))
+    masks, scores = material.masks, material.scores
+    return environment.get_template("report.html").render(
+        provenance=material.provenance,
+        lede=list(_lede(material)),
+        masks=masks,
+        scores=scores,
+        datasets=dataset_table(masks.datasets) if masks else None,
+        mask_groups=_mask_groups(material, pairs),
+        metrics=metrics_table(scores) if scores else None,
+        losses=loss_table(scores) if scores else None,
+        curves=curve_table(scores) if scores else None,
+        score_figures=[figure for one, figure in pairs if one.figure not in _OF_MASKS],
+        galleries=_galleries(material),
+        key=[(OUTCOMES[name], text) for name, text in WORDS.items()],
+        missing=[(FIGURES[one.figure], one.reason) for one in missing],
+        failures=failures(material),
+    )
+
+
+def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    """Texts without control characters; what is marked as safe stays as it is."""
+    return printable(value) if type(value) is str else value
+
+
+_OF_MASKS: Final = tuple(FIGURES)[:5]
+
+
+def _mask_groups(
+    material: Material, pairs: list[tuple[Chart, Figure]]
+) -> list[tuple[str, list[Figure]]]:
+    """The figures of each dataset, in the order of datasets."""
+    rows = material.masks.datasets if material.masks else ()
+    own = [(one, figure) for one, figure in pairs if one.figure in _OF_MASKS]
+    return [
+        (row.dataset, [figure for one, figure in own if one.subject == row.dataset])
+        for row in rows
+        if row.split == ALL
+    ]
+
+
+def _figures(found: list[Chart]) -> Iterator[Figure]:
+    for number, (stem, one) in enumerate(zip(file_stems(found), found, strict=True), 1):
+        name = f"figure-{number}"
+        whole = f"{one.title}: {one.subject}" if one.subject else one.title
+        with styled():
+            data = figure_bytes(one.draw(), stem, FigureFormat.SVG)
+        table = None
+        if len(one.rows) <= MOST_ROWS:
+            table = record_table(f"Rows of the figure {whole}", one.rows, one.kind)
+        svg = inline_svg(data.decode("utf-8"), name, whole, one.caption)
+        yield Figure(name, one.title, one.caption, svg, table, len(one.rows))
+
+
+def _galleries(material: Material) -> list[Gallery]:
+    pictures = material.scores.pictures if material.scores else ()
+    models = dict.fromkeys(one.image.model for one in pictures)
+    return [
+        Gallery(model, tuple(_thumbnail(p) for p in pictures if p.image.model == model))
+        for model in models
+    ]
+
+
+def _thumbnail(picture: Picture) -> Thumbnail:
+    image = picture.image
+    data = base64.b64encode(png_bytes(picture)).decode("ascii")
+    counts = ", ".join(
+        f"{name.upper()} {cell(name, getattr(image, name))}"
+        for name in ("tp", "fp", "fn", "tn")
+    )
+    height, width = picture.shares.shape[:2]
+    title = f"{image.pred}: {100 * image.wrong_share:.3g} % wrong"
+    return Thumbnail(f"data:image/png;base64,{data}", width, height, title, counts)
+
+
+def _lede(material: Material) -> Iterator[str]:
+    """What the report comes to, in a sentence for each dataset and one for models."""
+    for row in material.masks.datasets if material.masks else ():
+        if row.split == ALL:
+            ratio = cell("change_ratio", row.change_ratio)
+            fraction = cell("change_fraction", row.change_fraction)
+            yield (
+                f"{row.dataset or 'Masks'}: {plural(row.images, 'mask')}, changed / "
+                f"unchanged {ratio}, {fraction} of the valid pixels are changed"
+            )
+    models = [one.dataset for one in material.scores.models] if material.scores else []
+    known = [one for one in models if one.f1_pooled is not None]
+    if known:
+        best = max(known, key=lambda one: one.f1_pooled or 0.0)
+        name = f"{best.model}, " if best.model else ""
+        highest = "Highest F1 of the changed class" if len(known) > 1 else "F1"
+        yield (
+            f"{highest}, pooled: {name}{cell('f1_pooled', best.f1_pooled)}; class-mean "
+            f"BCE {cell('class_mean_bce', best.class_mean_bce)}"
+        )

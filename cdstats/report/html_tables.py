@@ -1,0 +1,208 @@
+"""The tables of a page, as text: what a paper needs of datasets and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.records import columns
+from cdstats.report.columns import (
+    UNDEFINED,
+    cell,
+    heading,
+    is_text,
+    summary_columns,
+)
+from cdstats.report.figures.score_charts import curve_summaries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.core.catalogue import LossResult, Shares
+    from cdstats.core.material import Material, ScoreMaterial
+    from cdstats.core.records import Record, SummaryRecord
+    from cdstats.core.score_records import DatasetScore
+
+MOST_FAILURES: Final = 20
+"""Failures that a page names; it counts the others."""
+_METRICS: Final = {
+    "images": "Images",
+    "precision_pooled": "Precision",
+    "recall_pooled": "Recall",
+    "f1_pooled": "F1",
+    "f1_image_mean": "F1, image mean",
+    "iou_pooled": "IoU",
+    "oa": "OA",
+    "kappa": "Kappa",
+}
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table of a page.
+
+    Attributes:
+        caption: What it shows.
+        heads: The heading of each column, and whether it holds text.
+        rows: The cells; the first names the row.
+        notes: What stands below.
+    """
+
+    caption: str
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def record_table(
+    caption: str,
+    rows: Sequence[Record],
+    kind: type[Record],
+    chosen: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> HtmlTable:
+    """Records as a table.
+
+    Args:
+        caption: What it shows.
+        rows: Records of one kind.
+        kind: Their class.
+        chosen: The columns; all of them by default.
+        notes: What stands below.
+    """
+    names = tuple(chosen) or columns(kind)
+    heads = tuple(
+        (
+            heading(name, kind).replace("/\n", "/").replace("\n", " "),
+            is_text(name, kind),
+        )
+        for name in names
+    )
+    cells = tuple(tuple(_cell(name, row) for name in names) for row in rows)
+    return HtmlTable(caption, heads, cells, tuple(notes))
+
+
+def _cell(name: str, row: Record) -> str:
+    value = getattr(row, name)
+    if isinstance(value, float) and 0 < abs(value) < _SMALL:
+        return f"{value:.2g}"
+    return cell(name, value)
+
+
+_SMALL: Final = 5e-4
+"""A number below this would be shown as 0.000."""
+
+
+def dataset_table(rows: Sequence[SummaryRecord]) -> HtmlTable:
+    """The table of the DASNet paper for any data, with rule and definition below."""
+    from cdstats.core.records import SummaryRecord
+
+    rules = dict.fromkeys(
+        f"rule of {row.dataset or 'masks'}: {row.rule}"
+        for row in rows
+        if row.split == "all"
+    )
+    ratio = "change ratio = changed / unchanged; change fraction = changed / valid"
+    caption = "Changed and unchanged pixels of each dataset and split"
+    shown = (*summary_columns(rows), "beta")
+    return record_table(caption, rows, SummaryRecord, shown, [*rules, ratio])
+
+
+def metrics_table(scores: ScoreMaterial) -> HtmlTable:
+    """Metrics of the changed class, a row for each model."""
+    rows = tuple(
+        (_name(one.dataset), *(cell(n, getattr(one.dataset, n)) for n in _METRICS))
+        for one in scores.models
+    )
+    heads = (("Model", True), *((text, False) for text in _METRICS.values()))
+    notes = ["pooled over all pixels unless said; an undefined number is –"]
+    if scores.threshold is not None:
+        notes.insert(0, f"changed when p >= {scores.threshold:g}")
+    kinds = dict.fromkeys(one.dataset.kind for one in scores.models if one.dataset.kind)
+    notes += [f"predictions: {kind}" for kind in kinds]
+    return HtmlTable("Metrics of the changed class", heads, rows, tuple(notes))
+
+
+def loss_table(scores: ScoreMaterial) -> HtmlTable:
+    """Every loss of every model, and how much of it comes from changed pixels."""
+    rows = tuple(
+        _loss_row(one.dataset, result, share)
+        for one in scores.models
+        for result, share in zip(one.losses, one.shares, strict=True)
+    )
+    heads = (
+        ("Model", True),
+        ("Loss", True),
+        ("Mean", False),
+        ("From changed", False),
+        ("Gradient changed", False),
+        ("Sum", False),
+    )
+    notes = [
+        "nats, logs clamped at -100; the mean of a loss of regions is its pooled value",
+        "balanced_ce is not on the scale of BCE; class_mean_bce is",
+    ]
+    if any(one.is_hard for one in scores.models):
+        notes.append(
+            "predictions are labels: BCE is 100 times the error rate, not a likelihood"
+        )
+    return HtmlTable("Losses", heads, rows, tuple(notes))
+
+
+def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
+    """What the curves come to; None where no model has them."""
+    rows = curve_summaries(scores)
+    if not rows:
+        return None
+    heads = (
+        ("Model", True),
+        ("Average precision", False),
+        ("Best F1, in-sample", False),
+        ("at threshold", False),
+        ("Calibration error", False),
+    )
+    cells = tuple(
+        (
+            one.model or "predictions",
+            cell("ap", one.average_precision),
+            cell("f1", one.best_f1),
+            cell("threshold", one.best_threshold),
+            cell("error", one.calibration_error),
+        )
+        for one in rows
+    )
+    note = "of pixels pooled over all images; the best F1 is too good for other data"
+    return HtmlTable("What the curves come to", heads, cells, (note,))
+
+
+def _loss_row(
+    dataset: DatasetScore, result: LossResult, share: Shares
+) -> tuple[str, ...]:
+    typed = ", ".join(
+        f"{name}={'none' if value is None else value}"
+        for name, value in result.params.items()
+    )
+    mean = result.mean if result.mean is not None else result.pooled
+    return (
+        _name(dataset),
+        f"{result.loss} ({typed})" if typed else result.loss,
+        cell("mean", mean),
+        _per_cent(share.loss),
+        _per_cent(share.gradient),
+        cell("sum", None if result.sum is None else round(result.sum)),
+    )
+
+
+def _per_cent(share: float | None) -> str:
+    return UNDEFINED if share is None else f"{100 * share:.1f} %"
+
+
+def _name(dataset: DatasetScore) -> str:
+    return dataset.model or "predictions"
+
+
+def failures(material: Material) -> list[str]:
+    """What could not be counted or scored, and why; the first of it."""
+    failed = [f"{name}: {reason}" for name, reason in material.failures]
+    more = len(failed) - MOST_FAILURES
+    return failed[:MOST_FAILURES] + ([f"and {more:,} more"] if more > 0 else [])

@@ -1,0 +1,188 @@
+"""Small pictures of where predictions are right and wrong, read again for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from cdstats.core.material import Picture
+from cdstats.core.messages import Level, Message
+from cdstats.core.rules import choose_rule
+from cdstats.io.pairing import find_pairs
+from cdstats.score.kinds import Kind
+from cdstats.score.reading import PairReader
+from cdstats.score.targets import choose_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.chart_records import WorstImage
+    from cdstats.io.pairing import FilePair
+    from cdstats.score.reading import Loaded
+
+    Counts = NDArray[np.int64]
+
+SIDE: Final = 192
+"""Most cells of a picture along one side."""
+_TP, _FP, _FN, _TN, _IGNORED = range(5)
+
+
+def error_pictures(
+    worst: Sequence[WorstImage],
+    pred: Sequence[str | PathLike[str]],
+    target: str | PathLike[str],
+    *,
+    kind: str | None = None,
+    threshold: float = 0.5,
+    changed: str | None = None,
+    unchanged: str | None = None,
+    ignore: str | None = None,
+    preset: str | None = None,
+    band: int | None = None,
+    split: str | None = None,
+) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
+    """Pictures of some images that were scored, which are read again.
+
+    A picture is kept only if its pixels add up to the counts of its row.
+
+    Args:
+        worst: The images.
+        pred: The predictions, as they were scored.
+        target: The masks, as they were scored; so are the other arguments.
+        kind: What the predictions are; see `cdstats.loss`.
+        threshold: A pixel is predicted changed when p is at least this.
+        changed: Values of the masks that are changed.
+        unchanged: Values that are unchanged.
+        ignore: Values that are in no count.
+        preset: Name of a public dataset's encoding.
+        band: Band of the masks, counted from 1.
+        split: Keep this split alone.
+
+    Returns:
+        The pictures in the order of the images, and what to tell of those left out.
+    """
+    if not worst:
+        return (), ()
+    choice = choose_rule(changed, unchanged, ignore, preset)
+    found = find_pairs(
+        [str(text) for text in pred], str(target), split=split, preset=choice.preset
+    )
+    band = band or (choice.preset.band if choice.preset else None)
+    files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
+    targets = choose_targets(list(files), choice, band)
+    wanted = {(one.model, one.pred, one.target): one for one in worst}
+    logits = kind == Kind.LOGIT.value
+    reader = PairReader(targets, "logit" if logits else "prob")
+    pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
+    drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
+    lost = [one for one in worst if drawn.get(one) is None]
+    notes = [
+        Message(
+            Level.WARNING,
+            f"{one.pred}: no picture: read again, its pixels differ from its counts",
+        )
+        for one in lost
+    ]
+    kept = (drawn.get(one) for one in worst)
+    return tuple(one for one in kept if one is not None), tuple(notes)
+
+
+def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
+    """Whether a pair of files holds one of the images."""
+    if pair.prediction is None or pair.target is None:
+        return False
+    names = pair.prediction.name, pair.target.name
+    return any(
+        one.model == pair.model
+        and one.pred.startswith(names[0])
+        and one.target.startswith(names[1])
+        for one in worst
+    )
+
+
+def _pictures(
+    blocks: Iterator[Loaded],
+    wanted: dict[tuple[str, str, str], WorstImage],
+    logits: bool,
+    threshold: float,
+) -> Iterator[tuple[WorstImage, Picture | None]]:
+    """The picture of each image that is wanted, when its last block has been read."""
+    image: WorstImage | None = None
+    canvas: _Canvas | None = None
+    for loaded in blocks:
+        place = loaded.place
+        one = wanted.get((place.model, place.pred, place.target))
+        if one is not image and image is not None and canvas is not None:
+            yield image, canvas.picture(image)
+            canvas = None
+        image = one
+        if image is None or loaded.size is None or loaded.scores is None:
+            continue
+        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype))
+        canvas.add(loaded, logits, threshold)
+    if image is not None and canvas is not None:
+        yield image, canvas.picture(image)
+
+
+def _scales(dtype: str) -> tuple[float, ...]:
+    """What stored numbers of a type may be divided by."""
+    return (1.0, 255.0, 65535.0) if dtype.startswith(("int", "uint")) else (1.0,)
+
+
+def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
+    """What scoring compares with the threshold; a sigmoid in its precision there."""
+    if logits:
+        exact = np.float64 if scores.dtype == np.float64 else np.float32
+        scores = torch.sigmoid(torch.from_numpy(scores.astype(exact))).numpy()
+    return scores.astype(np.float64) / scale
+
+
+class _Canvas:
+    """The pixels of one image by outcome in each cell, for each reading of its numbers.
+
+    Args:
+        size: Width and height of the image.
+        scales: What its numbers may be divided by.
+    """
+
+    def __init__(self, size: tuple[int, int], scales: Sequence[float]) -> None:
+        self._size = size
+        self._step = max(1, -(-max(size) // SIDE))
+        self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), 5)
+        self._held: dict[float, Counts] = {
+            scale: np.zeros(self._shape, dtype=np.int64) for scale in scales
+        }
+
+    def add(self, loaded: Loaded, logits: bool, threshold: float) -> None:
+        """Add a block."""
+        scores: NDArray[Any] | None = loaded.scores
+        labels: NDArray[Any] | None = loaded.target
+        if scores is None or labels is None:
+            return
+        rows = (loaded.corner[0] + np.arange(scores.shape[0])) // self._step
+        columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
+        cells = rows[:, None] * self._shape[1] + columns[None, :]
+        for scale, held in self._held.items():
+            found = _probabilities(scores, scale, logits) >= threshold
+            outcome = np.where(
+                labels == 1,
+                np.where(found, _TP, _FN),
+                np.where(found, _FP, _TN),
+            )
+            outcome[labels == 255] = _IGNORED
+            counts = np.bincount((cells * 5 + outcome).reshape(-1), minlength=held.size)
+            held += counts.reshape(self._shape)
+
+    def picture(self, image: WorstImage) -> Picture | None:
+        """The picture whose pixels add up to the counts of the row, if one does."""
+        counts = (image.tp, image.fp, image.fn, image.tn, image.ignored)
+        for held in self._held.values():
+            if tuple(held.sum(axis=(0, 1)).tolist()) == counts:
+                shares = held / held.sum(axis=2, keepdims=True)
+                return Picture(image, self._size[0], self._size[1], shares)
+        return None

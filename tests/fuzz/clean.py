@@ -1,0 +1,239 @@
+"""Whole files of every format and kind, made from arrays that are known."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import rasterio
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SHAPE: Final = (48, 60)
+PNG_PASSES: Final = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+"""First column and row, steps across and down of the passes of an interlaced PNG."""
+TILED: Final = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """A whole file.
+
+    Attributes:
+        format: The format that it is counted under, a key of `FORMATS`.
+        name: What it is, with the extension of its format.
+        data: Its bytes.
+        pixels: The numbers that it holds; None where the format changes them (JPEG).
+    """
+
+    format: str
+    name: str
+    data: bytes
+    pixels: Array | None
+
+
+def mask() -> NDArray[np.uint8]:
+    """A mask of 0 and 255: two fields of change, and single pixels."""
+    rng = np.random.default_rng(7)
+    found = (rng.random(SHAPE) < 0.03).astype(np.uint8)
+    found[5:20, 8:31] = 1
+    found[30:41, 40:55] = 1
+    return found * np.uint8(255)
+
+
+def colours() -> NDArray[np.uint8]:
+    """The mask in red on blue."""
+    on = mask() == 255
+    return np.dstack([on * np.uint8(255), np.zeros_like(mask()), ~on * np.uint8(255)])
+
+
+def _pillow(array: Array, kind: str, mode: str = "", **options: Any) -> bytes:
+    image = Image.fromarray(array)
+    stream = io.BytesIO()
+    (image.convert(mode) if mode else image).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _palette(kind: str, levels: list[int]) -> bytes:
+    image = Image.fromarray(mask() // np.uint8(255))
+    image.putpalette(levels)
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+def _interlaced(array: Array) -> bytes:
+    parts = [array[top::down, left::right] for left, top, right, down in PNG_PASSES]
+    lines = b"".join(b"\0" + row.tobytes() for part in parts for row in part)
+    height, width = array.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data
+        + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )  # fmt: skip
+
+
+def _pngs() -> Iterator[tuple[str, bytes, Array]]:
+    grey, rgb = mask(), colours()
+    on = grey // np.uint8(255)
+    alpha = np.full(SHAPE, 255, np.uint8)
+    yield "grey1.png", _pillow(grey, "PNG", "1"), on
+    yield "grey8.png", _pillow(grey, "PNG"), grey
+    yield "grey16.png", _pillow(grey.astype(np.uint16) * 3, "PNG"), grey * np.uint16(3)
+    yield "grey-alpha.png", _pillow(np.dstack([grey, alpha]), "PNG"), grey
+    yield "rgb.png", _pillow(rgb, "PNG"), rgb
+    yield "rgba.png", _pillow(np.dstack([rgb, alpha]), "PNG"), rgb
+    yield "palette1.png", _palette("PNG", [0, 0, 0, 255, 255, 255]), grey
+    yield "palette8.png", _palette("PNG", [*[0, 0, 9, 255, 0, 0] * 20]), on
+    yield "interlaced.png", _interlaced(grey), grey
+
+
+def _jpegs() -> Iterator[tuple[str, bytes, None]]:
+    grey, rgb = mask(), colours()
+    yield "grey.jpg", _pillow(grey, "JPEG", quality=95), None
+    yield "rgb.jpg", _pillow(rgb, "JPEG", quality=90), None
+    yield "rgb444.jpg", _pillow(rgb, "JPEG", quality=90, subsampling=0), None
+    yield "progressive.jpg", _pillow(grey, "JPEG", progressive=True), None
+    yield "restarts.jpg", _pillow(grey, "JPEG", restart_marker_rows=1), None
+    yield "optimised.jpg", _pillow(grey, "JPEG", optimize=True), None
+
+
+def _bmps() -> Iterator[tuple[str, bytes, Array]]:
+    grey, rgb = mask(), colours()
+    yield "grey1.bmp", _pillow(grey, "BMP", "1"), grey
+    yield "grey8.bmp", _pillow(grey, "BMP"), grey
+    yield "rgb.bmp", _pillow(rgb, "BMP"), rgb
+    yield "runs.bmp", _runs(grey), grey
+    yield "palette.bmp", _palette("BMP", [0, 0, 9, 255, 0, 0]), grey // np.uint8(255)
+
+
+def _runs(grey: Array) -> bytes:
+    """A BMP file of 8 bits packed as runs."""
+    lines = b""
+    for row in grey[::-1]:
+        edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
+        for start, stop in pairwise(edges):
+            lines += bytes([stop - start, row[start]])
+        lines += b"\0\0"
+    plain = _pillow(grey, "BMP")
+    (start,) = struct.unpack_from("<I", plain, 10)
+    head = bytearray(plain[:start])
+    lines = lines[:-2] + b"\0\1"
+    struct.pack_into("<I", head, 2, start + len(lines))
+    struct.pack_into("<II", head, 30, 1, len(lines))
+    return bytes(head) + lines
+
+
+def _gdal(array: Array, **profile: Any) -> bytes:
+    bands = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+    count, height, width = bands.shape
+    place = rasterio.Affine(2, 0, 9, 0, -2, 9)
+    with rasterio.MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", height=height, width=width, count=count,
+            dtype=bands.dtype, transform=place, **profile,
+        ) as file:  # fmt: skip
+            file.write(bands)
+        data: bytes = memory.read()
+    return data
+
+
+def _plain_tiffs() -> Iterator[tuple[str, bytes, Array]]:
+    grey, rgb = mask(), colours()
+    yield "one-strip.tif", _gdal(grey, blockysize=SHAPE[0]), grey
+    yield "strips.tif", _gdal(grey, blockysize=7), grey
+    yield "tiles.tif", _gdal(grey, **TILED), grey
+    yield "big.tif", _gdal(grey, blockysize=7, BIGTIFF="YES"), grey
+    yield "motorola.tif", _gdal(grey, blockysize=7, ENDIANNESS="BIG"), grey
+    yield "rgb.tif", _gdal(rgb, photometric="RGB", blockysize=9), rgb
+    yield "planes.tif", _gdal(rgb, photometric="RGB", interleave="band"), rgb
+    yield "wide.tif", _gdal(grey.astype(np.uint16), **TILED), grey.astype(np.uint16)
+    yield "float.tif", _gdal(grey / np.float32(255)), grey / np.float32(255)
+    yield "pillow.tif", _pillow(grey, "TIFF"), grey
+    yield "pillow1.tif", _pillow(grey, "TIFF", "1"), grey // np.uint8(255)
+
+
+def _packed_tiffs(names: tuple[str, ...]) -> Iterator[tuple[str, bytes, Array]]:
+    grey = mask()
+    for name in names:
+        yield f"{name}-strips.tif", _gdal(grey, compress=name, blockysize=7), grey
+        yield f"{name}-tiles.tif", _gdal(grey, compress=name, **TILED), grey
+        yield f"{name}-one-strip.tif", _gdal(grey, compress=name, blockysize=48), grey
+    if names[0] in ("lzw", "deflate"):
+        name, wide = names[0], grey.astype(np.uint16)
+        yield f"{name}-predictor.tif", _gdal(wide, compress=name, predictor=2), wide
+        pillow = {"lzw": "tiff_lzw", "deflate": "tiff_adobe_deflate"}[name]
+        yield f"{name}-pillow.tif", _pillow(grey, "TIFF", compression=pillow), grey
+
+
+def _other_tiffs() -> Iterator[tuple[str, bytes, Array | None]]:
+    grey = mask()
+    on = grey // np.uint8(255)
+    yield "lzma.tif", _gdal(grey, compress="lzma", blockysize=16), grey
+    for name in ("ccittfax3", "ccittfax4", "ccittrle"):
+        yield f"{name}.tif", _gdal(on, compress=name, nbits=1, blockysize=16), on
+    yield "jpeg-tiles.tif", _gdal(grey, compress="jpeg", **TILED), None
+
+
+def _npys() -> Iterator[tuple[str, bytes, Array]]:
+    grey = mask()
+    for name, array in {
+        "uint8": grey,
+        "bool": grey == 255,
+        "int64": grey.astype(np.int64),
+        "float32": grey / np.float32(255),
+        "fortran": np.asfortranarray(grey),
+    }.items():
+        stream = io.BytesIO()
+        np.save(stream, array)
+        yield f"{name}.npy", stream.getvalue(), array
+
+
+def _npzs() -> Iterator[tuple[str, bytes, Array]]:
+    grey = mask()
+    arrays: dict[str, Array] = {
+        "uint8": grey,
+        "int64": grey.astype(np.int64),
+        "fortran": np.asfortranarray(grey),
+    }
+    for name, array in arrays.items():
+        for kind, save in (("stored", np.savez), ("packed", np.savez_compressed)):
+            stream = io.BytesIO()
+            save(stream, mask=array)
+            yield f"{kind}-{name}.npz", stream.getvalue(), array
+
+
+FORMATS: Final = {
+    "png": _pngs,
+    "jpeg": _jpegs,
+    "bmp": _bmps,
+    "tiff": _plain_tiffs,
+    "tiff-lzw": lambda: _packed_tiffs(("lzw", "packbits")),
+    "tiff-deflate": lambda: _packed_tiffs(("deflate", "zstd")),
+    "tiff-other": _other_tiffs,
+    "npy": _npys,
+    "npz": _npzs,
+}
+"""What makes the files of each format."""
+
+
+@cache
+def clean_files(kind: str) -> tuple[Clean, ...]:
+    """The whole files of a format."""
+    return tuple(Clean(kind, *file) for file in FORMATS[kind]())

@@ -1,0 +1,189 @@
+"""Where a whole file holds what: parts, and the bytes that nothing in the file checks.
+
+Written from the specifications and for files of `clean` alone; it shares nothing with
+the readers that it helps to judge.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .clean import Clean
+
+_TIFF_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 11: 4, 12: 8, 16: 8}
+_TIFF_STRUCTURE: Final = frozenset(
+    (254, 256, 257, 258, 259, 273, 277, 278, 279, 284, 322, 323, 324, 325)
+)
+"""Tags that say where pixels are and how many; the others say what they mean."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a file.
+
+    Attributes:
+        start: Its first byte.
+        stop: The byte after its last.
+        unchecked: Whether another value of a byte here may give a file that is as
+            valid, of another mask: nothing in the file could tell.
+        strip: Whether it is a strip or tile: they may change places unnoticed.
+    """
+
+    start: int
+    stop: int
+    unchecked: bool = False
+    strip: bool = False
+
+
+@cache
+def parts_of(file: Clean) -> tuple[Part, ...]:
+    """The parts of a whole file, in their order."""
+    found = _PARSERS[file.format.partition("-")[0]](file)
+    return tuple(sorted(found, key=lambda part: (part.start, part.stop)))
+
+
+def is_unchecked(file: Clean, places: list[int]) -> bool:
+    """Whether nothing in a file could tell that the bytes at these places changed."""
+    open_parts = [part for part in parts_of(file) if part.unchecked]
+    return all(any(p.start <= at < p.stop for p in open_parts) for at in places)
+
+
+def is_recombined(source: Clean, data: bytes) -> bool:
+    """Whether a PNG is put together from whole chunks, each with its right sum."""
+    if source.format != "png" or data[:8] != source.data[:8]:
+        return False
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        chunk = data[at + 4 : at + 8 + length]
+        if data[at + 8 + length : at + 12 + length] != zlib.crc32(chunk).to_bytes(4):
+            return False
+        at += 12 + length
+    return at == len(data)
+
+
+def _png(file: Clean) -> Iterator[Part]:
+    yield Part(0, 8)
+    at = 8
+    while at < len(file.data):
+        (length,) = struct.unpack_from(">I", file.data, at)
+        yield Part(at, at + 12 + length)
+        at += 12 + length
+
+
+def _jpeg(file: Clean) -> Iterator[Part]:
+    """Segments. Tables, colour marks and coded pixels have no check."""
+    data, at = file.data, 2
+    yield Part(0, 2)
+    while at < len(data):
+        marker = data[at + 1]
+        stop = at + 2
+        if marker != 0xD9:
+            stop += int.from_bytes(data[at + 2 : at + 4])
+        # Of a table or mark, its kind and length are structure.
+        yield Part(at, min(at + 4, stop))
+        if stop > at + 4:
+            yield Part(at + 4, stop, unchecked=True)
+        at = stop
+        if marker == 0xDA:
+            end = next(
+                found.start()
+                for found in re.finditer(rb"\xff[^\x00\xd0-\xd7]", data[at:])
+            )
+            yield Part(at, at + end, unchecked=True)
+            at += end
+
+
+def _bmp(file: Clean) -> Iterator[Part]:
+    start = int.from_bytes(file.data[10:14], "little")
+    # Rows are filled up to four bytes: a width of as many bytes is as good.
+    yield Part(0, 18)
+    yield Part(18, 19, unchecked=True)
+    yield Part(19, 54)
+    if start > 54:
+        yield Part(54, start, unchecked=True)
+    yield Part(start, len(file.data), unchecked=True)
+
+
+def _tiff(file: Clean) -> Iterator[Part]:
+    data = file.data
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
+    head, entry, word = (16, 20, "Q") if big else (8, 12, "I")
+    count_code, half = ("Q", 8) if big else ("H", 4)
+    (place,) = struct.unpack_from(f"{order}{word}", data, head - half)
+    yield Part(0, head)
+    tables: dict[int, tuple[int, ...]] = {}
+    while place:
+        (count,) = struct.unpack_from(f"{order}{count_code}", data, place)
+        first = place + struct.calcsize(count_code)
+        yield Part(place, first)
+        for at in range(first, first + count * entry, entry):
+            tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
+            meaning = tag not in _TIFF_STRUCTURE
+            if tag in (256, 257) and "tiles" in file.name:
+                # Any size that takes as many tiles is as good.
+                yield Part(at, at + entry - half)
+                yield Part(at + entry - half, at + entry, unchecked=True)
+            else:
+                yield Part(at, at + entry, unchecked=meaning)
+            size, value = _TIFF_SIZES[kind] * number, at + entry - half
+            if size > half:
+                (value,) = struct.unpack_from(f"{order}{word}", data, value)
+                yield Part(value, value + size, unchecked=meaning)
+            code = {3: "H", 4: "I", 16: "Q"}.get(kind)
+            if code:
+                tables[tag] = struct.unpack_from(f"{order}{number}{code}", data, value)
+        last = first + count * entry
+        yield Part(last, last + half)
+        (place,) = struct.unpack_from(f"{order}{word}", data, last)
+    for offsets, lengths in ((273, 279), (324, 325)):
+        for start, length in zip(
+            tables.get(offsets, ()), tables.get(lengths, ()), strict=True
+        ):
+            checked = file.name.startswith("deflate")
+            yield Part(start, start + length, unchecked=not checked, strip=True)
+
+
+def _npy(file: Clean) -> Iterator[Part]:
+    data = file.data
+    start = 10 + int.from_bytes(data[8:10], "little")
+    kind = re.search(rb"'descr': '([^']*)', 'fortran_order': (\w+)", data)
+    if kind is None:
+        raise ValueError(f"{file.name} has no header")
+    yield Part(0, kind.start(1))
+    yield Part(kind.start(1), kind.end(2), unchecked=True)
+    yield Part(kind.end(2), start)
+    yield Part(start, len(data), unchecked=True)
+
+
+def _npz(file: Clean) -> Iterator[Part]:
+    data = file.data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for info in archive.infolist():
+            yield Part(info.header_offset, info.header_offset + 30)
+            name, extra = struct.unpack_from("<HH", data, info.header_offset + 26)
+            first = info.header_offset + 30 + name + extra
+            yield Part(info.header_offset + 30, first)
+            yield Part(first, first + info.compress_size)
+        yield Part(archive.start_dir, len(data) - 22)
+    yield Part(len(data) - 22, len(data))
+
+
+_PARSERS: Final = {
+    "png": _png,
+    "jpeg": _jpeg,
+    "bmp": _bmp,
+    "tiff": _tiff,
+    "npy": _npy,
+    "npz": _npz,
+}

@@ -1,0 +1,425 @@
+"""`cdstats report`: one page that holds everything and loads nothing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.cli.gathering import MOST_PICTURES
+
+ROOT = Path(__file__).parents[1]
+MASKS = ROOT / "sample_masks/CDD"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+BOTH = ("--masks", "x", "--pred", "y", "--target", "z")
+EVIL = "<script>alert(1)</script>&\"'"
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether every one is closed."""
+
+    VOID = ("meta", "link", "br", "img")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def report(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["report", *arguments])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks and predictions of a model, with names that are markup."""
+    folder = tmp_path_factory.mktemp("sources")
+    generator = np.random.default_rng(8)
+    for split, name in (("train", "a"), ("train", EVIL.replace("/", "")), ("val", "b")):
+        mask = (generator.random((12, 10)) < 0.3).astype(np.uint8)
+        probs = np.clip(0.6 * mask + 0.4 * generator.random(mask.shape), 0, 1)
+        for kind, data in (("masks", mask), ("preds", probs.astype(np.float32))):
+            path = folder / kind / split / f"{name}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page_file(sources: Path) -> Path:
+    path = sources / "report.html"
+    code, out, _ = report(
+        *("--masks", f"{EVIL.replace('/', '')}={sources}/masks", "-o", str(path)),
+        *("--pred", f"m{EVIL.replace('/', '')}={sources}/preds"),
+        *("--target", f"{sources}/masks"),
+    )
+    assert (code, out) == (0, f"{path}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(page_file: Path) -> Page:
+    return Page(page_file.read_text(encoding="utf-8"))
+
+
+def test_the_page_loads_nothing(page: Page) -> None:
+    assert page.named("script") == []
+    (policy,) = [m for m in page.named("meta") if "http-equiv" in m]
+    assert policy["content"] == (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    )
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+
+
+def test_names_from_the_file_system_are_text(page: Page, page_file: Path) -> None:
+    assert "<script" not in page_file.read_text(encoding="utf-8")
+    assert EVIL.replace("/", "") in page.text
+
+
+def test_names_of_elements_are_unique_and_references_lead_to_them(page: Page) -> None:
+    names = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(names) == len(set(names))
+    for _, attributes in page.elements:
+        for key in ("aria-labelledby", "aria-describedby"):
+            if key in attributes:
+                assert attributes[key] in names
+        for value in attributes.values():
+            for found in re.findall(r"url\(#([^)]*)\)|^#(.+)$", value or ""):
+                assert "".join(found) in names
+
+
+def test_figures_pictures_and_tables_are_described(page: Page) -> None:
+    drawings = [svg for svg in page.named("svg") if svg.get("aria-hidden") != "true"]
+    assert len(drawings) >= 8
+    assert all(svg["role"] == "img" and "aria-labelledby" in svg for svg in drawings)
+    assert len(page.named("title")) == len(drawings) + 1
+    assert all(" FP " in (image["alt"] or "") for image in page.named("img"))
+    assert len(page.named("caption")) == len(page.named("table"))
+    assert all("scope" in head for head in page.named("th"))
+    assert page.named("html") == [{"lang": "en"}]
+    assert page.elements[[t for t, _ in page.elements].index("body") + 1][0] == "a"
+
+
+def test_headings_leave_out_no_level(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+def test_the_page_holds_the_numbers_of_the_library(page: Page, sources: Path) -> None:
+    row = cdstats.ratio(sources / "masks").datasets[0]
+    score = cdstats.loss(sources / "preds", sources / "masks").models[0].dataset
+    for text in (
+        f"{row.changed:,}",
+        f"{row.change_ratio:.3f}",
+        f"{score.f1_pooled:.3f}",
+        f"{score.class_mean_bce:.3f}",
+    ):
+        assert text in page.text
+
+
+def test_provenance_names_command_rule_and_the_hash_of_the_list(
+    page: Page, sources: Path
+) -> None:
+    rows = cdstats.ratio(f"D={sources}/masks").images
+    name = EVIL.replace("/", "")
+    text = "".join(f"{name}\t{row.split}\t{row.path}\n" for row in rows)
+    assert hashlib.sha256(text.encode()).hexdigest() in page.text
+    assert f"cdstats {cdstats.__version__}" in page.text
+    assert "cdstats report --masks" in page.text
+    assert "changed 1, unchanged 0 (detected)" in page.text
+
+
+def test_equal_sources_give_an_equal_page(page_file: Path, sources: Path) -> None:
+    again = sources / "again.html"
+    options: dict[str, Any] = {
+        "masks": [f"{EVIL.replace('/', '')}={sources}/masks"],
+        "pred": [f"m{EVIL.replace('/', '')}={sources}/preds"],
+        "target": f"{sources}/masks",
+    }
+    cdstats.report(again, **options)
+    first, second = (
+        re.sub(r"<dt>Command</dt>.*\n", "", path.read_text(encoding="utf-8"))
+        for path in (page_file, again)
+    )
+    assert first == second
+
+
+def test_rows_of_earlier_runs_give_the_same_numbers(
+    sources: Path, tmp_path: Path
+) -> None:
+    masks, scores = tmp_path / "masks.csv", tmp_path / "scores.csv"
+    runner = CliRunner()
+    runner.invoke(app, ["ratio", f"{sources}/masks", "--csv", str(masks)])
+    loss = ["loss", "--pred", f"{sources}/preds", "--target", f"{sources}/masks"]
+    runner.invoke(app, [*loss, "--csv", str(scores)])
+    path = tmp_path / "report.html"
+    code, _, notes = report(
+        "--from", str(scores), "--from", str(masks), "-o", str(path)
+    )
+    assert code == 0
+    assert "no figure regions: needs the pixels of masks" in notes
+    found = Page(path.read_text(encoding="utf-8"))
+    numbers = re.findall(r"\d\.\d{3}\b", found.text)
+    assert len(numbers) > 10
+    assert "Not shown" in found.text
+    score = cdstats.loss(sources / "preds", sources / "masks").models[0].dataset
+    assert f"{score.class_mean_bce:.3f}" in found.text
+    assert found.named("img") == []
+
+
+def test_a_file_that_fails_is_named_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks/good.npy", np.eye(3, dtype=np.uint8))
+    (tmp_path / "masks/bad.png").write_bytes(b"no picture")
+    path = tmp_path / "report.html"
+    code, out, err = report("--masks", str(tmp_path / "masks"), "-o", str(path))
+    assert code == 1
+    assert out == f"{path}\n"
+    assert "masks: bad.png: " in err
+    assert "Failed files" in Page(path.read_text(encoding="utf-8")).text
+    code, *_ = report(
+        "--masks", str(tmp_path / "masks"), "-o", str(path), "--max-failed", "1"
+    )
+    assert code == 0
+
+
+def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks/a.npy", np.eye(3, dtype=np.uint8))
+    models = []
+    for number in range(MOST_PICTURES + 3):
+        folder = tmp_path / f"model{number}"
+        folder.mkdir()
+        np.save(folder / "a.npy", np.zeros((3, 3), dtype=np.float32))
+        models += ["--pred", str(folder)]
+    path = tmp_path / "report.html"
+    code, *_ = report(*models, "--target", f"{tmp_path}/masks", "-o", str(path))
+    assert code == 0
+    found = Page(path.read_text(encoding="utf-8"))
+    assert len(found.named("img")) == MOST_PICTURES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param([], "nothing to show", id="nothing"),
+        pytest.param(["--pred", "x"], "name predictions with --pred and", id="no-mask"),
+        pytest.param(
+            ["--target", "x"], "name predictions with --pred and", id="no-pred"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--masks", "x"], "leave out --masks", id="twice"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--from", "{rows}"], "these are alike", id="alike"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--preset", "cdnet2014"], "--preset", id="rule"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--threshold", "0.3"], "--threshold", id="threshold"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--loss", "dice"], "--loss goes with", id="loss"
+        ),
+        pytest.param(
+            ["--masks", "x", "--device", "cpu"], "goes with --pred", id="device"
+        ),
+        pytest.param(
+            ["--from", "{rows}", "--jobs", "2"], "goes with --masks", id="jobs"
+        ),
+        pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
+        pytest.param(
+            ["--masks", "x", "-o", "no/r.html"], "no such folder", id="folder"
+        ),
+        pytest.param(["--masks", "x", "--preset", "no"], "preset", id="preset"),
+        pytest.param(["--masks", "x", "--changed", ">"], "changed", id="bad-rule"),
+        pytest.param([*BOTH, "--kind", "no"], "expected prob, logit", id="kind"),
+        pytest.param([*BOTH, "--loss", "no"], "no loss 'no'", id="unknown-loss"),
+        pytest.param([*BOTH, "--device", "no"], "device", id="unknown-device"),
+        pytest.param(["--pred", "-", "--target", "y"], "@list.txt", id="stdin"),
+        pytest.param(["--pred", "x", "--target", "m=-"], "@list.txt", id="stdin-masks"),
+    ],
+)
+def test_wrong_usage_is_refused_with_a_way_out(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    CliRunner().invoke(app, ["ratio", str(MASKS), "--csv", str(rows)])
+    before = rows.read_bytes()
+    given = [text.replace("{rows}", str(rows)) for text in arguments]
+    output = [] if "-o" in given else ["-o", str(tmp_path / "r.html")]
+    code, out, err = report(*given, *output)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert rows.read_bytes() == before
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("a,b\n1,2\n", "holds no image rows", id="other-columns"),
+        pytest.param("", "holds no image rows", id="empty"),
+        pytest.param("change_ratio,path\n", "no row", id="no-row"),
+        pytest.param(None, "cannot be read", id="missing"),
+    ],
+)
+def test_a_file_of_no_rows_is_refused(
+    text: str | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    if text is not None:
+        path.write_text(text)
+    code, out, err = report("--from", str(path), "-o", str(tmp_path / "r.html"))
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_masks_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    code, _, err = report("--masks", str(tmp_path / "nothing"), "-o", str(path))
+    assert code == 1
+    assert "nothing" in err
+    assert not path.exists()
+
+
+def test_without_the_extra_the_way_out_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "jinja2" else name
+    )
+    code, _, err = report("--masks", str(MASKS), "-o", str(tmp_path / "r.html"))
+    assert code == 2
+    assert "pip install 'cdstats[report]'" in err
+
+
+def test_the_package_of_reports_is_called_like_the_command(tmp_path: Path) -> None:
+    code = (
+        "import cdstats, cdstats.report.tables\n"
+        f"written = cdstats.report({str(tmp_path / 'r.html')!r}, masks=['{MASKS}'])\n"
+        "print(*(path.name for path in written.files), written.failures)\n"
+        "from cdstats.report import tables\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "r.html ()\n"
+
+
+def visit(page: Path, folder: Path) -> tuple[str, str, list[str]]:
+    """Open a page: its elements, what the browser logged, what the page asked for."""
+    log = folder / "net.json"
+    done = subprocess.run(
+        [
+            *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu"),
+            *("--enable-logging=stderr", "--disable-background-networking"),
+            *("--disable-component-update", "--no-first-run", f"--log-net-log={log}"),
+            *(f"--user-data-dir={folder / 'profile'}", "--dump-dom"),
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    events = json.loads(log.read_text(encoding="utf-8"))["events"]
+    found = [event.get("params", {}) for event in events]
+    # What the browser asks for on its own account has no origin.
+    asked = [
+        one["url"]
+        for one in found
+        if one.get("initiator", "not an origin") != "not an origin"
+    ]
+    return done.stdout, done.stderr, asked
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_browser_reports_no_error_and_asks_for_nothing(
+    page_file: Path, tmp_path: Path
+) -> None:
+    elements, log, asked = visit(page_file, tmp_path)
+    assert "Change-detection report" in elements
+    assert "CONSOLE" not in log
+    assert asked == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_the_browser_would_tell_of_a_request_and_of_an_error(
+    page_file: Path, tmp_path: Path
+) -> None:
+    text = page_file.read_text(encoding="utf-8")
+    image = '<img alt="" src="http://127.0.0.1:9/x.png"></main>'
+    other = tmp_path / "other.html"
+    other.write_text(text.replace("</main>", image), encoding="utf-8")
+    _, log, asked = visit(other, tmp_path)
+    assert "Content Security Policy" in log  # the policy stops it
+    assert asked == []
+    open_page = re.sub(r"<meta http-equiv[^>]*>", "", other.read_text("utf-8"))
+    other.write_text(open_page, encoding="utf-8")
+    _, log, asked = visit(other, tmp_path)
+    assert "http://127.0.0.1:9/x.png" in asked
+
+
+def test_the_rows_behind_a_figure_are_a_table_of_the_page(page: Page) -> None:
+    assert "rows behind this figure" in page.text
+    assert any("Rows of the figure" in text for text in page.texts)
+
+
+def test_csv_is_read_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    CliRunner().invoke(app, ["ratio", str(MASKS), "--csv", str(rows)])
+    with rows.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    with rows.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(reversed(table[0])))
+        writer.writeheader()
+        writer.writerows(table)
+    code, *_ = report("--from", str(rows), "-o", str(tmp_path / "r.html"))
+    assert code == 0

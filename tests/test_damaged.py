@@ -1,0 +1,446 @@
+"""Damages that a decoder alone does not notice, one by one."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from fuzz.clean import clean_files
+from fuzz.parts import parts_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from cdstats.io.counting import Task, count_file
+from cdstats.io.unpacking import lzw_bytes, packbits_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+law = settings(max_examples=60, deadline=None, derandomize=True)
+FILES = {
+    file.name: file
+    for format_ in ("png", "jpeg", "bmp", "tiff", "tiff-lzw", "tiff-deflate",
+                    "tiff-other", "npy", "npz")
+    for file in clean_files(format_)
+}  # fmt: skip
+
+
+def reason_of(path: Path, data: bytes | None = None) -> str:
+    if data is not None:
+        path.write_bytes(data)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is None, one.mask
+    return one.reason
+
+
+def tag_of(data: bytes | bytearray, tag: int) -> int:
+    """Where the entry of a tag is in the first table of a little-endian TIFF."""
+    (table,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, table)
+    for at in range(table + 2, table + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, at) == (tag,):
+            return at
+    raise AssertionError(tag)
+
+
+def with_tag(name: str, tag: int, value: int) -> bytes:
+    """A whole TIFF but for the value of a tag."""
+    data = bytearray(FILES[name].data)
+    at = tag_of(data, tag)
+    (kind,) = struct.unpack_from("<H", data, at + 2)
+    struct.pack_into("<H" if kind == 3 else "<I", data, at + 8, value)
+    return bytes(data)
+
+
+WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "value", "words"),
+    [
+        ("strips.tif", WIDTH, 56, "not as long as their pixels"),
+        ("strips.tif", BITS, 4, "not as long as their pixels"),
+        ("strips.tif", LENGTH, 44, "not as long as their pixels"),
+        ("zstd-strips.tif", WIDTH, 56, "more than its pixels"),
+        ("zstd-tiles.tif", BITS, 4, "more than its pixels"),
+        ("strips.tif", ROWS, 6, "holds 7 of 8 strips"),
+        ("lzw-strips.tif", WIDTH, 56, "more than its pixels"),
+        ("lzw-tiles.tif", BITS, 4, "more than its pixels"),
+        ("packbits-strips.tif", WIDTH, 56, "more than its pixels"),
+        ("packbits-one-strip.tif", LENGTH, 47, "more than its pixels"),
+        ("packbits-one-strip.tif", WIDTH, 61, "less than its pixels"),
+        ("deflate-strips.tif", WIDTH, 56, "check sum of strip 0"),
+        ("deflate-tiles.tif", BITS, 4, "check sum of tile 0"),
+        ("lzma.tif", WIDTH, 56, "more than its pixels"),
+        ("ccittfax3.tif", WIDTH, 61, "cannot be decoded: "),
+        ("ccittfax4.tif", WIDTH, 61, "cannot be decoded: "),
+        ("ccittrle.tif", SAMPLES, 43_521, "declares 43,521 bands"),
+        ("jpeg-tiles.tif", 322, 32, "holds 12 of 6 tiles"),
+    ],
+)
+def test_a_tiff_whose_table_does_not_fit_its_pixels_is_refused(
+    tmp_path: Path, name: str, tag: int, value: int, words: str
+) -> None:
+    assert words in reason_of(tmp_path / "a.tif", with_tag(name, tag, value))
+
+
+def offsets(data: bytearray, tag: int = 273) -> tuple[int, int]:
+    """Where the table of strips is, and how many it holds."""
+    at = tag_of(data, tag)
+    count, place = struct.unpack_from("<II", data, at + 4)
+    return place, count
+
+
+def spoilt(name: str, spoil: Callable[[bytearray], object]) -> bytes:
+    data = bytearray(FILES[name].data)
+    spoil(data)
+    return bytes(data)
+
+
+def shift_strip(data: bytearray) -> None:
+    place, _ = offsets(data)
+    (first,) = struct.unpack_from("<I", data, place)
+    struct.pack_into("<I", data, place, first + 60)
+
+
+def share_strip(data: bytearray) -> None:
+    place, _ = offsets(data)
+    data[place + 4 : place + 8] = data[place : place + 4]
+
+
+def leave_out_strip(data: bytearray) -> None:
+    place, _ = offsets(data)
+    lengths, _ = offsets(data, 279)
+    kind = struct.unpack_from("<H", data, tag_of(data, 279) + 2)[0]
+    size = 2 if kind == 3 else 4
+    data[place : place + 4] = bytes(4)
+    data[lengths : lengths + size] = bytes(size)
+
+
+def lose_place(data: bytearray) -> None:
+    place, _ = offsets(data)
+    data[place : place + 4] = bytes(4)
+
+
+def repeat_tag(data: bytearray) -> None:
+    at = tag_of(data, WIDTH)
+    data[at + 12 : at + 14] = data[at : at + 2]
+
+
+def swap_sizes(data: bytearray) -> None:
+    at = tag_of(data, WIDTH)
+    data[at : at + 8], data[at + 12 : at + 20] = (
+        data[at + 12 : at + 20],
+        data[at : at + 8],
+    )
+
+
+def turn_pages_in_a_circle(data: bytearray) -> None:
+    (table,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, table)
+    struct.pack_into("<I", data, table + 2 + 12 * count, table)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (shift_strip, "overlap"),
+        (share_strip, "1 shared, while 412 bytes belong to none"),
+        (leave_out_strip, "1 strips or tiles are left out"),
+        (lose_place, "no place or length"),
+        (repeat_tag, "tag 256 is repeated"),
+        (swap_sizes, "tag 256 is repeated or misplaced"),
+        (turn_pages_in_a_circle, "form a circle"),
+        (lambda data: data.extend(b"\0"), "1 bytes follow its pixels"),
+        (lambda data: data.extend(FILES["strips.tif"].data), "bytes follow"),
+    ],
+)
+def test_a_tiff_whose_strips_are_not_where_they_can_be_is_refused(
+    tmp_path: Path, spoil: Callable[[bytearray], object], words: str
+) -> None:
+    assert words in reason_of(tmp_path / "a.tif", spoilt("strips.tif", spoil))
+
+
+def test_a_flipped_pixel_of_a_deflated_tiff_is_noticed(tmp_path: Path) -> None:
+    file = FILES["deflate-strips.tif"]
+    path, refused = tmp_path / "a.tif", 0
+    path.write_bytes(file.data)
+    whole = count_file(Task(str(path)))
+    for strip in (part for part in parts_of(file) if part.strip):
+        for at in range(strip.start, strip.stop):
+            data = bytearray(file.data)
+            data[at] ^= 0x40
+            path.write_bytes(data)
+            found = count_file(Task(str(path)))
+            assert found == whole or found[0].reason
+            refused += found != whole
+    # The last bits of a strip may be none of its data.
+    assert refused > 200
+
+
+def test_a_sparse_tiff_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=640, height=640, count=1, dtype="uint8",
+        tiled=True, blockxsize=128, blockysize=128, compress="deflate", SPARSE_OK=True,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        window = rasterio.windows.Window(128, 256, 128, 128)
+        file.write(np.full((1, 128, 128), 255, np.uint8), window=window)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    assert one.mask.counts.values == {0: 640 * 640 - 128 * 128, 255: 128 * 128}
+
+
+@pytest.mark.parametrize("compress", ["none", "lzw", "deflate", "packbits", "zstd"])
+@pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 64,
+                                         "blockysize": 64}])  # fmt: skip
+def test_a_tiff_that_was_changed_in_place_is_no_damage(
+    tmp_path: Path, compress: str, layout: dict[str, Any]
+) -> None:
+    path, rng = tmp_path / "a.tif", np.random.default_rng(2)
+    mask = (rng.random((100, 150)) < 0.2).astype(np.uint8)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=150, height=100, count=1, dtype="uint8",
+        compress=compress, transform=rasterio.Affine(2, 0, 9, 0, -2, 9), **layout,
+    ) as file:  # fmt: skip
+        file.write(1 - mask, 1)
+    with rasterio.open(path, "r+") as file:
+        file.write(mask, 1)
+        file.nodata = 9
+        file.update_tags(about="changed in place " * 9)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4])
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    assert one.mask.counts.values == {0: 15_000 - mask.sum(), 1: mask.sum()}
+
+
+def test_a_tiff_of_many_bands_needs_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=9, height=9, count=65, dtype="uint8",
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(np.full((65, 9, 9), 7, np.uint8))
+    assert reason_of(path) == "65 bands; choose one with --band"
+    (one,) = count_file(Task(str(path)), band=65)
+    assert one.mask is not None
+    assert one.mask.counts.values == {7: 81}
+
+
+def test_a_tiff_with_notes_of_a_camera_is_no_damage(tmp_path: Path) -> None:
+    notes = ImageFileDirectory_v2()
+    notes[0x8825] = {0: b"\2\3\0\0", 1: "N", 2: (1.0, 2.0, 3.0)}
+    notes[0x8769] = {0x9003: "2020:01:01 00:00:00", 0x927C: b"made by nobody" * 9}
+    pixels = Image.fromarray(np.zeros((9, 9), np.uint8))
+    pixels.save(tmp_path / "a.tif", tiffinfo=notes)
+    data = (tmp_path / "a.tif").read_bytes()
+    assert tag_of(data, 0x8825)
+    (one,) = count_file(Task(str(tmp_path / "a.tif")))
+    assert one.reason == ""
+
+
+def test_a_tiff_that_declares_more_bytes_than_there_can_be_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = bytearray(FILES["big.tif"].data)
+    (table,) = struct.unpack_from("<Q", data, 8)
+    for tag, at in ((256, table + 8), (257, table + 28)):
+        struct.pack_into("<HHQQ", data, at, tag, 16, 1, (1 << 63) + 7)
+    assert "declares more bytes" in reason_of(tmp_path / "a.tif", bytes(data))
+
+
+def test_a_deflated_strip_of_any_length_is_summed_in_parts(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 99, (1500, 2000)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=2000, height=1500, count=1, dtype="uint8",
+        blockysize=1500, compress="deflate", zlevel=1,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(pixels, 1)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    data = bytearray(path.read_bytes())
+    assert len(data) > 1 << 20
+    data[-2] ^= 1
+    assert "check sum of strip 0" in reason_of(path, bytes(data))
+
+
+@law
+@given(
+    st.integers(0, 2**32), st.integers(1, 90), st.integers(1, 300), st.integers(2, 9)
+)
+def test_packed_bytes_are_counted_without_unpacking(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    height: int,
+    width: int,
+    levels: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, levels, (height, width)).astype(np.uint8)
+    pixels[: height // 2] = 7
+    path = tmp_path_factory.mktemp("packed") / "a.tif"
+    for packing, count in (("tiff_lzw", lzw_bytes), ("packbits", packbits_bytes)):
+        Image.fromarray(pixels).save(path, compression=packing)
+        data = path.read_bytes()
+        place, length = (
+            struct.unpack_from("<I", data, tag_of(data, tag) + 8)[0]
+            for tag in (273, 279)
+        )
+        strip = data[place : place + length]
+        assert count(strip, height * width + 9) == height * width
+        assert count(strip, 5) == min(5, height * width)
+        assert count(strip[:-3], height * width) != height * width
+
+
+# What follows an image
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["grey8.png", "grey1.png", "grey.jpg", "progressive.jpg", "packed-uint8.npz"],
+)
+@pytest.mark.parametrize("other", ["grey8.png", "grey.jpg", "stored-uint8.npz"])
+def test_two_files_in_one_are_refused(tmp_path: Path, name: str, other: str) -> None:
+    for between in (b"", bytes(100)):
+        data = FILES[name].data + between + FILES[other].data
+        if name.endswith("npz") and not other.endswith("npz"):
+            assert reason_of(tmp_path / name, data)
+        else:
+            assert "another file" in reason_of(tmp_path / name, data)
+
+
+@pytest.mark.parametrize("name", ["grey8.png", "grey1.png", "grey.jpg"])
+def test_other_bytes_after_an_image_are_no_pixels(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name].data)
+    whole = count_file(Task(str(tmp_path / name)))
+    (tmp_path / name).write_bytes(FILES[name].data + b"\0\nnotes of a camera")
+    assert count_file(Task(str(tmp_path / name))) == whole
+
+
+# JPEG
+
+
+def segment(data: bytes, marker: int, number: int = 0) -> tuple[int, int]:
+    """Where the segments of a marker start and end."""
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(bytes([0xFF, marker]), at + 1)
+    return at, at + 2 + int.from_bytes(data[at + 2 : at + 4])
+
+
+def test_a_progressive_jpeg_that_lacks_a_scan_or_repeats_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = FILES["progressive.jpg"].data
+    last = data.rindex(b"\xff\xda")
+    table = data.rindex(b"\xff\xc4", 0, last)
+    assert "missing" in reason_of(tmp_path / "a.jpg", data[:table] + data[-2:])
+    repeated = data[:-2] + data[table:]
+    assert "follow each other" in reason_of(tmp_path / "a.jpg", repeated)
+
+
+def test_bytes_between_the_segments_of_a_jpeg_are_refused(tmp_path: Path) -> None:
+    data = FILES["grey.jpg"].data
+    start, _ = segment(data, 0xC0)
+    spoilt_data = data[:start] + b"\0\0" + data[start:]
+    assert "between its segments" in reason_of(tmp_path / "a.jpg", spoilt_data)
+
+
+def test_a_jpeg_with_a_restart_mark_too_few_or_in_disorder_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = FILES["restarts.jpg"].data
+    mark = data.index(b"\xff\xd2")
+    assert "disorder" in reason_of(
+        tmp_path / "a.jpg", data[:mark] + b"\xff\xd4" + data[mark + 2 :]
+    )
+    last = data.rindex(b"\xff\xd4")
+    assert "of 5 restart marks" in reason_of(
+        tmp_path / "a.jpg", data[:last] + data[-2:]
+    )
+
+
+def test_a_jpeg_of_another_size_than_its_restart_marks_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = bytearray(FILES["restarts.jpg"].data)
+    start, _ = segment(bytes(data), 0xC0)
+    data[start + 5 : start + 7] = (40).to_bytes(2)
+    assert "restart marks" in reason_of(tmp_path / "a.jpg", bytes(data))
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("restarts", [0, 1, 3])
+def test_whole_jpegs_of_every_kind_are_read(
+    tmp_path: Path, kind: str, subsampling: int, progressive: bool, restarts: int
+) -> None:
+    rng = np.random.default_rng(3)
+    shape = (37, 53) if kind == "grey" else (37, 53, 3)
+    image = Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8))
+    options: dict[str, Any] = {"subsampling": subsampling} if kind == "rgb" else {}
+    options |= {"progressive": progressive, "restart_marker_blocks": restarts}
+    image.save(tmp_path / "a.jpg", **options)
+    (one,) = count_file(Task(str(tmp_path / "a.jpg")))
+    assert one.mask is not None, one.reason
+    assert sum(one.mask.counts.values.values()) == 37 * 53
+
+
+# BMP
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("grey8.bmp", 14, 41),
+        ("grey8.bmp", 26, 2),
+        ("grey8.bmp", 28, 9),
+        ("grey8.bmp", 30, 1),
+        ("grey8.bmp", 30, 3),
+        ("grey8.bmp", 10, 54),
+        ("grey8.bmp", 46, 257),
+        ("grey8.bmp", 22, 0),
+        ("rgb.bmp", 22, 47),
+        ("rgb.bmp", 18, 64),
+        ("runs.bmp", 18, 59),
+        ("runs.bmp", 22, 47),
+    ],
+)
+def test_a_bmp_whose_header_does_not_fit_its_file_is_refused(
+    tmp_path: Path, name: str, place: int, value: int
+) -> None:
+    data = bytearray(FILES[name].data)
+    size = 2 if place in (26, 28) else 4
+    data[place : place + size] = value.to_bytes(size, "little")
+    assert "BMP file is" in reason_of(tmp_path / "a.bmp", bytes(data))
+
+
+def test_a_bmp_that_says_that_it_is_filled_up_is_read(tmp_path: Path) -> None:
+    data = bytearray(FILES["rgb.bmp"].data + b"\0\0")
+    assert "2 bytes follow" in reason_of(tmp_path / "a.bmp", bytes(data))
+    struct.pack_into("<I", data, 2, len(data))
+    (tmp_path / "a.bmp").write_bytes(data)
+    (one,) = count_file(Task(str(tmp_path / "a.bmp")))
+    assert one.reason == ""
+
+
+# PNG
+
+
+def test_a_png_whose_header_lies_is_refused(tmp_path: Path) -> None:
+    data = bytearray(FILES["grey8.png"].data)
+    data[19] = 61
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4)
+    assert "PNG file" in reason_of(tmp_path / "a.png", bytes(data))

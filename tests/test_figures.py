@@ -1,0 +1,248 @@
+"""Figures: their files, their data, and the names that they hold."""
+
+import csv
+import io
+import re
+import warnings
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cdstats
+from cdstats.cli.gathering import gather
+from cdstats.core.chart_records import FractionShare
+from cdstats.core.material import Material
+from cdstats.report.figures.chart import Chart
+from cdstats.report.figures.charts import charts
+from cdstats.report.figures.files import figure_files, file_stems
+from cdstats.report.figures.masks import draw_splits
+from cdstats.report.figures.names import FIGURES
+from cdstats.report.figures.output import FigureFormat, figure_bytes
+from cdstats.report.figures.style import SERIES, label, series_style, spread, styled
+
+ROOT = Path(__file__).parents[1]
+MASKS = ROOT / "sample_masks/CDD"
+
+
+def save_models(folder: Path, names: tuple[str, ...]) -> list[str]:
+    """Predictions of the masks of the split val, for each model."""
+    from cdstats.io.masks import open_masks
+
+    generator = np.random.default_rng(4)
+    for name in names:
+        for file in sorted(MASKS.glob("val/*/*.jpg")):
+            (image,) = open_masks(str(file), "", None)
+            mask = np.concatenate([block.values for block in image.blocks()]) >= 128
+            noise = generator.normal(size=mask.shape)
+            probs = 1 / (1 + np.exp(2 - 4 * mask - 2 * noise))
+            path = folder / name / file.relative_to(MASKS / "val")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path.with_suffix(".npy"), probs.astype(np.float32))
+    return [f"{name}={folder / name}" for name in names]
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """Sample masks, and two saved epochs that predict some of them."""
+    models = save_models(tmp_path_factory.mktemp("preds"), ("epoch1", "epoch2"))
+    found = gather({"masks": [MASKS], "pred": models, "target": MASKS / "val"})
+    assert found.material.failures == []
+    return found.material
+
+
+@pytest.fixture(scope="module")
+def files(material: Material) -> dict[str, bytes]:
+    return dict(figure_files(charts(material)[0], list(FigureFormat)))
+
+
+def test_sources_with_everything_give_every_figure(material: Material) -> None:
+    found, missing = charts(material)
+    assert list(dict.fromkeys(one.figure for one in found)) == list(FIGURES)
+    assert missing == []
+
+
+def test_a_figure_is_written_in_every_format_with_its_data(
+    files: dict[str, bytes],
+) -> None:
+    stems = {name.rpartition(".")[0] for name in files}
+    assert {*FIGURES} - {"errors"} < stems
+    assert stems >= {"errors-epoch1", "errors-epoch2"}
+    for stem in stems:
+        assert {f"{stem}.{end}" for end in ("pdf", "svg", "png", "csv")} <= set(files)
+
+
+def test_equal_records_give_equal_files(
+    material: Material, files: dict[str, bytes]
+) -> None:
+    chosen = [one for one in charts(material)[0] if one.subject != "epoch2"]
+    again = dict(figure_files(chosen[-3:], list(FigureFormat)))
+    for name in ("calibration.pdf", "calibration.svg", "epochs.png"):
+        assert again[name] == files[name]
+
+
+def test_figures_are_as_wide_as_a_column_and_name_no_date(
+    files: dict[str, bytes],
+) -> None:
+    for name, data in files.items():
+        if name.endswith(".svg"):
+            assert re.search(rb'<svg [^>]*width="252pt"', data), name
+        if name.endswith(".pdf"):
+            assert b"/MediaBox [ 0 0 252 " in data, name
+            assert b"/CreationDate" not in data
+        if name.endswith(".png"):
+            width = int.from_bytes(data[16:20], "big")
+            assert width == round(3.5 * 300), name
+            assert b"atplotlib" not in data
+
+
+def test_text_stays_text(files: dict[str, bytes]) -> None:
+    svg = files["loss-beta.svg"].decode()
+    assert ">epoch2</text>" in svg
+    assert ">β, weight of a changed pixel</text>" in svg
+    assert b"/FontFile2" in files["loss-beta.pdf"]  # a TrueType font, not outlines
+
+
+def test_the_data_of_a_figure_are_its_rows(
+    material: Material, files: dict[str, bytes]
+) -> None:
+    rows = list(csv.DictReader(io.StringIO(files["loss-beta.csv"].decode())))
+    chart = next(one for one in charts(material)[0] if one.figure == "loss-beta")
+    assert len(rows) == len(chart.rows)
+    for model in material.scores.models if material.scores else ():
+        (plain,) = [
+            row for row in rows if row["model"] == model.name and row["mark"] == "plain"
+        ]
+        mean = model.dataset.bce_mean
+        assert float(plain["weighted_mean"]) == pytest.approx(mean, rel=1e-12)
+
+
+def test_rows_without_pixels_leave_out_what_needs_them(material: Material) -> None:
+    assert material.masks
+    assert material.scores
+    masks = replace(material.masks, has_pixels=False)
+    scores = replace(material.scores, has_pixels=False)
+    found, missing = charts(replace(material, masks=masks, scores=scores))
+    drawn = {one.figure for one in found}
+    assert drawn == {"distribution", "splits", "loss-beta", "epochs"}
+    assert {one.figure for one in missing} == {*FIGURES} - drawn
+    assert all("needs the pixels" in one.reason for one in missing)
+
+
+def renamed(material: Material, name: str) -> Material:
+    """The same scores under another name."""
+    assert material.scores
+    one = material.scores.models[0]
+    rows = [
+        replace(r, model=name) for r in material.scores.images if r.model == "epoch1"
+    ]
+    model = replace(one, dataset=replace(one.dataset, model=name))
+    pictures = tuple(
+        replace(p, image=replace(p.image, model=name, pred=name))
+        for p in material.scores.pictures
+        if p.image.model == "epoch1"
+    )
+    scores = replace(
+        material.scores, models=(model,), images=tuple(rows), pictures=pictures
+    )
+    return replace(material, masks=None, scores=scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("a$x_1$b", "a$x_1$b", id="formula"),
+        pytest.param("<b>&", "&lt;b&gt;&amp;", id="markup"),
+        pytest.param("_hidden", "_hidden", id="underscore"),
+        pytest.param("变化", r"\u53d8\u5316", id="not-in-the-font"),
+        pytest.param("a\nb\x1b", r"a\nb\x1b", id="control"),
+        pytest.param("\udcff", r"\udcff", id="no-text"),
+    ],
+)
+def test_a_name_is_drawn_as_it_is(material: Material, name: str, shown: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, _ = charts(renamed(material, name))
+        files = dict(figure_files(found, [FigureFormat.SVG]))
+    for figure in ("loss-beta.svg", "precision-recall.svg", "calibration.svg"):
+        if figure == "precision-recall.svg":
+            assert f">{shown} AP " in files[figure].decode()
+        else:
+            assert f">{shown}</text>" in files[figure].decode()
+
+
+def test_files_of_several_subjects_have_names_of_their_own() -> None:
+    @cache
+    def nothing() -> None: ...
+
+    subjects = ("a/b", "a b", "A_B", "../..", "变")
+    found = [
+        Chart("regions", s, "", "", (), cdstats.core.errors.CdstatsError, nothing)  # type: ignore[arg-type]
+        for s in subjects
+    ]
+    assert file_stems(found) == [
+        "regions-a_b",
+        "regions-a_b-2",
+        "regions-A_B-3",
+        "regions-other",
+        "regions-other-2",
+    ]
+
+
+def test_no_two_of_eighteen_lines_look_alike() -> None:
+    assert len({str(series_style(n)) for n in range(3 * len(SERIES))}) == 18
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.3))
+def test_labels_are_apart_in_their_order_and_inside(
+    heights: list[float], gap: float
+) -> None:
+    placed = spread(heights, gap)
+    fitting = min(gap, 1 / max(1, len(heights) - 1))
+    ordered = [placed[n] for n in sorted(range(len(heights)), key=lambda n: heights[n])]
+    assert all(b - a >= fitting - 1e-9 for a, b in pairwise(ordered))
+    assert min(placed) >= -1e-9
+    assert max(placed) <= 1 + 1e-9
+
+
+def test_labels_that_are_apart_stay_where_they_are() -> None:
+    assert spread([0.9, 0.1, 0.5], 0.2) == [0.9, 0.1, 0.5]
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    text = label("predictions/of/a/very/long/path/0001.png")
+    assert (len(text), text[:4], text[-4:]) == (22, "pred", ".png")
+
+
+def test_a_style_of_the_user_changes_nothing(
+    material: Material, files: dict[str, bytes]
+) -> None:
+    import matplotlib as mpl
+
+    chart = next(one for one in charts(material)[0] if one.figure == "epochs")
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9}):
+        again = dict(figure_files([chart], [FigureFormat.SVG]))
+        assert mpl.rcParams["font.size"] == 30
+    assert again["epochs.svg"] == files["epochs.svg"]
+    with styled():
+        assert mpl.rcParams["svg.fonttype"] == "none"
+
+
+def test_a_line_over_very_many_masks_stays_small() -> None:
+    rows = [
+        FractionShare("D", "a", (n + 1) / 1e5, (n + 1) / 1e5) for n in range(99_999)
+    ]
+    rows.append(FractionShare("D", "b", 0.5, 1.0))
+    with styled():
+        figure = draw_splits(rows)
+        lines = figure.axes[0].get_lines()
+        data = figure_bytes(figure, "splits", FigureFormat.SVG)
+    x, y = (list(map(float, values)) for values in lines[0].get_data())  # type: ignore[arg-type]
+    assert (max(y), len(data) < 400_000) == (1.0, True)
+    # What is drawn lies on the line of all masks, to the height of a dot.
+    assert all(abs(b - a) < 1 / 1000 for a, b in zip(x, y, strict=True) if a < 0.99)

@@ -1,0 +1,384 @@
+"""Files, names and paths made to harm: refused, read in bounds or shown harmlessly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import socket
+import struct
+import sys
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+from cdstats.core.cells import from_cell, to_cell
+from cdstats.core.errors import DataError
+from cdstats.io import limits
+from cdstats.io.counting import Task, count_file
+from cdstats.io.predictions import open_predictions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+law = settings(max_examples=200, deadline=None, derandomize=True)
+MASK = np.zeros((8, 8), np.uint8)
+MASK[:2] = 255
+COUNTS = {0: 48, 255: 16}
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def reason_of(path: Path, **options: Any) -> str:
+    (one,) = count_file(Task(str(path)), **options)
+    assert one.mask is None
+    return one.reason
+
+
+def values_of(path: Path) -> dict[Any, int]:
+    (one,) = count_file(Task(str(path)))
+    assert one.reason == ""
+    assert one.mask is not None
+    return dict(one.mask.counts.values)
+
+
+def saved(path: Path, array: Any = MASK, **options: Any) -> Path:
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+# Bombs
+
+
+def png_of(path: Path, width: int, height: int, *, interlaced: bool = False) -> Path:
+    """A PNG that declares a size and holds a few bytes."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, interlaced)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    return path
+
+
+def test_a_png_that_declares_ten_thousand_million_pixels_is_refused(
+    tmp_path: Path,
+) -> None:
+    reason = reason_of(png_of(tmp_path / "a.png", 100_000, 100_000))
+    assert "declares 100,000 x 100,000 pixels" in reason
+    assert "--max-pixels" in reason
+
+
+def test_a_tiff_that_declares_ten_thousand_million_pixels_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=100_000, height=100_000, count=1,
+        dtype="uint8", tiled=True, blockxsize=4096, blockysize=4096, SPARSE_OK=True,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ):  # fmt: skip
+        pass
+    assert path.stat().st_size < 1 << 20
+    assert "--max-pixels" in reason_of(path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["BMP", "JPEG", "PNG", "TIFF", "npy", "npz", "fortran.npz"]
+)
+def test_the_limit_holds_for_every_format_and_can_be_raised(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "npy":
+        np.save(path, MASK)
+    elif kind.endswith("npz"):
+        np.savez(path, np.asfortranarray(MASK) if "fortran" in kind else MASK)
+    else:
+        saved(path, format=kind)
+    done = run("ratio", path, "--max-pixels", 63, "--changed", ">=128",
+               "--unchanged", "rest")  # fmt: skip
+    assert done.exit_code == 1
+    assert "declares 8 x 8 pixels; more than 63 are refused" in done.stderr
+    done = run("ratio", path, "--max-pixels", 64, "--changed", ">=128",
+               "--unchanged", "rest")  # fmt: skip
+    assert done.exit_code == 0
+
+
+def test_the_limit_holds_for_masks_and_predictions_of_loss(tmp_path: Path) -> None:
+    mask = saved(tmp_path / "mask.png")
+    np.save(tmp_path / "small.npy", MASK / np.float32(255))
+    np.save(tmp_path / "large.npy", np.zeros((9, 9), np.float32))
+    limit = ("--max-pixels", 63)
+    done = run("loss", "--pred", tmp_path / "small.npy", "--target", mask, *limit)
+    assert done.exit_code == 1
+    assert "mask mask.png: declares 8 x 8 pixels" in done.stderr
+    done = run("loss", "--pred", tmp_path / "large.npy", "--target", mask,
+               "--max-pixels", 64)  # fmt: skip
+    assert done.exit_code == 1
+    assert "large.npy: declares 9 x 9 pixels" in done.stderr
+    done = run("loss", "--pred", tmp_path / "small.npy", "--target", mask,
+               "--max-pixels", 64)  # fmt: skip
+    assert done.exit_code == 0
+
+
+def test_the_limit_is_no_option_of_rows_that_are_counted(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    assert run("ratio", saved(tmp_path / "a.png"), "--csv", rows).exit_code == 0
+    assert run("ratio", "--from", rows, "--max-pixels", 9).exit_code == 2
+
+
+def test_an_archive_is_not_unpacked_further_than_its_header_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (8, 8)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mask.npy", header.getvalue() + bytes(50_000_000))
+    read: list[int] = []
+    plain = zipfile.ZipExtFile.read
+
+    def counting(self: zipfile.ZipExtFile, n: int = -1) -> bytes:
+        data = plain(self, n)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
+    assert "not as long as its header says" in reason_of(tmp_path / "a.npz")
+    assert sum(read) < 10_000
+
+
+def test_a_header_of_an_array_is_not_unpacked_to_any_length(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        length = (40_000_000).to_bytes(4, "little")
+        archive.writestr("mask.npy", b"\x93NUMPY\2\0" + length + bytes(40_000_000))
+    assert "header of an array is too long" in reason_of(tmp_path / "a.npz")
+
+
+def test_what_is_unpacked_at_once_and_fills_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((100, 100)))
+    np.savez_compressed(tmp_path / "f.npz", np.asfortranarray(np.zeros((100, 90))))
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=900, height=900, count=1,
+        dtype="uint8", blockysize=450, compress="deflate",
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(np.zeros((1, 900, 900), np.uint8))
+    png_of(tmp_path / "a.png", 9000, 9000, interlaced=True)
+    monkeypatch.setattr(limits, "_memory", lambda: 100_000)
+    with pytest.raises(DataError, match=r"80,000 bytes at once.*save it as \.npy"):
+        open_predictions(str(tmp_path / "a.npz"), "", 1, "prob")
+    assert values_of(tmp_path / "a.npz") == {0: 10_000}
+    assert "72,000 bytes at once" in reason_of(tmp_path / "f.npz")
+    assert "save it in smaller tiles" in reason_of(tmp_path / "a.tif")
+    assert "save it without interlacing" in reason_of(tmp_path / "a.png")
+
+
+def test_a_raster_of_half_a_thousand_million_pixels_passes_the_limit() -> None:
+    limits.check_pixels(32_507, 15_354, limits.MAX_PIXELS)
+    with pytest.raises(DataError, match="max-pixels"):
+        limits.check_pixels(100_000, 100_000, limits.MAX_PIXELS)
+
+
+# Code in files
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".npy", ".npz", ".png", ".tif"])
+def test_a_pickle_that_would_run_does_not(tmp_path: Path, suffix: str) -> None:
+    import torch
+
+    trap, pred = tmp_path / "sprung", tmp_path / f"p{suffix}"
+    if suffix.startswith(".pt"):
+        torch.save({"p": Trap(trap)}, pred)
+    elif suffix == ".npz":
+        np.savez(pred, p=np.array([[Trap(trap)]], dtype=object))
+    elif suffix == ".npy":
+        np.save(pred, np.array([[Trap(trap)]], dtype=object))
+    else:
+        pred.write_bytes(pickle.dumps(Trap(trap)))
+    done = run("loss", "--pred", pred, "--target", saved(tmp_path / "mask.png"))
+    assert done.exit_code == 1
+    if suffix not in (".pt", ".pth"):
+        assert run("ratio", pred).exit_code == 1
+    assert not trap.exists()
+    assert isinstance(done.exception, SystemExit)
+
+
+# What GDAL would follow
+
+
+def test_a_virtual_raster_is_not_followed_under_any_name(tmp_path: Path) -> None:
+    saved(tmp_path / "real.tif")
+    text = (
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" '
+        f'band="1"><SimpleSource><SourceFilename>{tmp_path}/real.tif</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    for name in ("a.tif", "a.vrt", "a.png", "a.bmp"):
+        (tmp_path / name).write_text(text)
+        assert "is no image" in reason_of(tmp_path / name)
+
+
+def test_files_beside_a_raster_change_nothing(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif")
+    (tmp_path / "a.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><NoDataValue>255</NoDataValue>'
+        "<ColorTable><Entry c1='9' c2='0' c3='0' c4='255'/></ColorTable>"
+        "</PAMRasterBand></PAMDataset>"
+    )
+    saved(tmp_path / "a.tif.msk", np.zeros_like(MASK), format="TIFF")
+    saved(tmp_path / "a.tif.ovr", np.zeros_like(MASK), format="TIFF")
+    (tmp_path / "a.tfw").write_text("1\n0\n0\n1\n0\n0\n")
+    assert values_of(path) == COUNTS
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None
+    assert one.mask.nodata is None
+    assert one.mask.palette is None
+    assert one.mask.counts.masked == 0
+    assert (tmp_path / "a.tif.aux.xml").read_text().startswith("<PAMDataset>")
+
+
+def test_no_path_makes_a_connection(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        server.settimeout(0.2)
+        address = f"/vsicurl/http://127.0.0.1:{port}/a.tif"
+        listed = tmp_path / "list.txt"
+        listed.write_text(f"{address}\n/vsizip/a.zip/b.tif\n/vsistdin/\n")
+        for place in (address, f"@{listed}", f"GTIFF_DIR:1:{address}"):
+            assert run("ratio", place).exit_code == 1
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_in_a_circle_are_an_end(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    (folder / "x").mkdir(parents=True)
+    saved(folder / "x" / "a.png")
+    (folder / "x" / "up").symlink_to(folder)
+    (folder / "self.png").symlink_to(folder / "self.png")
+    (folder / "one").symlink_to(folder / "two")
+    (folder / "two").symlink_to(folder / "one")
+    done = run("ratio", folder, "--format", "json")
+    rows = json.loads(done.stdout)["images"]
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("self.png", "failed"),
+        ("x/a.png", "ok"),
+    ]
+
+
+# Names
+
+NAMES = [
+    *("=cmd|' C calc'!A0.png", "+1.png", "-1.png", "@SUM(A1).png", "\tx.png"),
+    *("'=1.png", "''-.png", "'q.png", 'a,b"c.png', "a\nb.png", "c\rd.png"),
+    *("<script>alert(1)<.png", "\\input{x}.png", "$x_1^2&%#~{}.png", "a|b`c`.png"),
+    *(
+        "[bold]x[.png",
+        "\x1b[31mred\x1b]0;t\x07.png",
+        "\u202egnp.png",
+        "n" * 251 + ".png",
+    ),
+    *("変化.png", os.fsdecode(b"\xff\xfe.png")),
+]
+linux_names = pytest.mark.skipif(
+    sys.platform != "linux", reason="names are bytes on Linux alone"
+)
+
+
+@linux_names
+@pytest.mark.parametrize("option", ["--csv", "--summary"])
+def test_any_name_comes_back_from_a_file_and_is_no_formula_in_it(
+    tmp_path: Path, option: str
+) -> None:
+    folder = tmp_path / "=1+1"
+    folder.mkdir()
+    for name in NAMES:
+        saved(folder / name, format="PNG")
+    out = tmp_path / "out.csv"
+    assert run("ratio", folder, option, out).exit_code == 0
+    text = out.read_text(encoding="utf-8", errors="surrogateescape")
+    cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+    assert len(cells) > len(NAMES)
+    assert [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] == []
+    if option == "--csv":
+        again = run("ratio", "--from", out, "--format", "json")
+        rows = json.loads(again.stdout)["images"]
+        assert sorted(row["path"] for row in rows) == sorted(NAMES)
+        assert {row["dataset"] for row in rows} == {"=1+1"}
+    assert run("ratio", folder, "--against", out).exit_code == 0
+
+
+@law
+@given(st.text(alphabet="'=+-@\t\rab", max_size=6))
+def test_a_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
+    cell = to_cell(text)
+    assert cell[:1] not in tuple("=+-@\t\r") or cell == ""
+    assert from_cell(cell) == text
+
+
+@linux_names
+@pytest.mark.parametrize(
+    ("kind", "absent"),
+    [
+        ("table", ("\x1b", "\r", "\t", "\x07", "\u202e")),
+        ("markdown", ("\x1b", "\r", "\t", " <script>", "\u202e")),
+        ("latex", ("\x1b", "\r", "\t", "\\input{", "\u202e")),
+        ("json", ("\x1b", "\r", "\t", "\u202e")),
+        ("jsonl", ("\x1b", "\r", "\t", "\u202e")),
+    ],
+)
+def test_any_name_is_shown_harmlessly(
+    tmp_path: Path, kind: str, absent: tuple[str, ...]
+) -> None:
+    for name in NAMES:
+        saved(tmp_path / name, format="PNG")
+    done = run("ratio", tmp_path, "--by", "image", "--format", kind)
+    assert done.exit_code == 0
+    assert [sign for sign in absent if sign in done.stdout] == []
+
+
+@linux_names
+def test_a_name_cannot_forge_a_message_or_steer_a_terminal(tmp_path: Path) -> None:
+    name = "a\nerror: forged\x1b[2J.png"
+    (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    for options in ([], ["--strict"]):
+        done = run("ratio", tmp_path, *options)
+        assert done.exit_code == 1
+        assert "\x1b" not in done.stderr
+        if not options:
+            assert len(done.stderr.splitlines()) == 2
