@@ -749,6 +749,25 @@ def test_the_command_that_finishes_shows_no_secret(
     assert (done.column("changed"), copied(web)) == (["16"], [])
 
 
+def test_a_report_of_a_store_holds_no_secret(web: StoreServer, tmp_path: Path) -> None:
+    for name in ("jinja2", "matplotlib"):
+        pytest.importorskip(name, reason="needs the extra cdstats[report]")
+    web.files = {"m.png": png(9), "p.npy": npy(np.full((64, 64), 0.5, np.float32))}
+    start, end = f"http://me:{SECRET}@{web.host}", f"?X-Amz-Signature={SECRET}"
+    mask, prediction = f"{start}/m.png{end}", f"{start}/p.npy{end}"
+    done = CliRunner().invoke(
+        app,
+        [
+            *("report", "--masks", f"A={mask}", "--pred", prediction),
+            *("--target", mask, "--output", str(tmp_path / "r.html")),
+        ],
+    )
+    assert done.exit_code == 0, done.stderr
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert web.host in page
+    assert SECRET not in page + done.stdout + done.stderr
+
+
 def test_a_large_raster_of_a_store_is_copied_once(
     web: StoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import cdstats
 from cdstats.core.material import Provenance, list_hash
 from cdstats.core.records import ALL
+from cdstats.io.addresses import shown_in
 
 if TYPE_CHECKING:
     from cdstats.cli.sources_shown import SourceOptions
@@ -38,7 +39,7 @@ def provenance_of(
     return Provenance(
         cdstats.__version__,
         options.get("command", ""),
-        tuple(sources),
+        tuple(shown_in(source) for source in sources),
         tuple(dict.fromkeys(rules)),
         lists,
     )

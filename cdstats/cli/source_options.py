@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdstats.io.addresses import shown_in
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -120,7 +122,7 @@ def command_text(name: str, options: Mapping[str, object]) -> str:
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None:
                 words += [option, str(one)]
-    return shlex.join(words)
+    return shlex.join(shown_in(word) for word in words)
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:
