@@ -50,7 +50,8 @@ def audit(
     speck: Annotated[
         int | None,
         typer.Option(
-            help="Changed regions below this many pixels are specks. [default: 9]",
+            help="Changed regions below this many pixels are specks.",
+            show_default="9",
             metavar="N",
             min=1,
             rich_help_panel="Regions",
@@ -59,7 +60,8 @@ def audit(
     connectivity: Annotated[
         Connectivity | None,
         typer.Option(
-            help="Neighbours of a pixel of a region. [default: 8]",
+            help="Neighbours of a pixel of a region.",
+            show_default="8",
             rich_help_panel="Regions",
         ),
     ] = None,
