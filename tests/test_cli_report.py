@@ -279,7 +279,7 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
         ),
         pytest.param(["--masks", "x", "--preset", "no"], "preset", id="preset"),
         pytest.param(["--masks", "x", "--changed", ">"], "changed", id="bad-rule"),
-        pytest.param([*BOTH, "--kind", "no"], "expected prob, logit", id="kind"),
+        pytest.param([*BOTH, "--kind", "no"], "prob", id="kind"),
         pytest.param([*BOTH, "--loss", "no"], "no loss 'no'", id="unknown-loss"),
         pytest.param([*BOTH, "--device", "no"], "device", id="unknown-device"),
         pytest.param(["--pred", "-", "--target", "y"], "@list.txt", id="stdin"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdstats.cli import options, source_options
+from cdstats.cli import options, score_options, source_options
 from cdstats.cli.main import app
 from cdstats.cli.source_options import show_written
 from cdstats.report.figures.names import FIGURES
@@ -42,9 +42,9 @@ def plot(
     pred: source_options.Pred = None,
     target: source_options.Target = None,
     from_files: source_options.FromFiles = None,
-    kind: source_options.Kind = None,
-    threshold: source_options.Threshold = None,
-    device: source_options.Device = None,
+    kind: score_options.KindOption = None,
+    threshold: score_options.Threshold = None,
+    device: score_options.Device = None,
     changed: options.Changed = None,
     unchanged: options.Unchanged = None,
     ignore: options.Ignore = None,
@@ -72,7 +72,7 @@ def plot(
         pred=pred or (),
         target=target,
         from_files=from_files or (),
-        kind=kind,
+        kind=kind.value if kind else None,
         threshold=threshold,
         device=device,
         changed=changed,

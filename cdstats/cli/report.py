@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdstats.cli import options, source_options
+from cdstats.cli import options, score_options, source_options
 from cdstats.cli.main import app
 from cdstats.cli.source_options import command_text, show_written
 
@@ -22,10 +22,10 @@ def report(
     pred: source_options.Pred = None,
     target: source_options.Target = None,
     from_files: source_options.FromFiles = None,
-    losses: source_options.Losses = None,
-    kind: source_options.Kind = None,
-    threshold: source_options.Threshold = None,
-    device: source_options.Device = None,
+    losses: score_options.FurtherLosses = None,
+    kind: score_options.KindOption = None,
+    threshold: score_options.Threshold = None,
+    device: score_options.Device = None,
     changed: options.Changed = None,
     unchanged: options.Unchanged = None,
     ignore: options.Ignore = None,
@@ -49,7 +49,7 @@ def report(
         "report",
         {
             **source_options.given(masks, pred, target, from_files, losses),
-            "--kind": kind,
+            "--kind": kind.value if kind else None,
             "--threshold": threshold,
             "--device": device,
             "--changed": changed,
@@ -68,7 +68,7 @@ def report(
         target=target,
         from_files=from_files or (),
         losses=losses or (),
-        kind=kind,
+        kind=kind.value if kind else None,
         threshold=threshold,
         device=device,
         changed=changed,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cdstats.cli.reporting import Written
 
 _SOURCES = "Sources"
-_SCORE = "Scoring"
 
 Masks = Annotated[
     list[str] | None,
@@ -49,42 +48,6 @@ FromFiles = Annotated[
         "of files. Twice for both.",
         metavar="FILE",
         rich_help_panel=_SOURCES,
-    ),
-]
-Losses = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--loss",
-        help="A further loss, or all; `cdstats explain` lists them. Repeatable.",
-        metavar="NAME[:param=value,...]",
-        rich_help_panel=_SCORE,
-    ),
-]
-Kind = Annotated[
-    str | None,
-    typer.Option(
-        help="What the predictions are: prob, logit or hard; found out if not given, "
-        "logits never.",
-        metavar="prob|logit|hard",
-        rich_help_panel=_SCORE,
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        help="A pixel is predicted changed when p is at least this; 0.5 if not given.",
-        metavar="FLOAT",
-        min=0,
-        max=1,
-        rich_help_panel=_SCORE,
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps; auto if not given.",
-        metavar="DEVICE",
-        rich_help_panel=_SCORE,
     ),
 ]
 
