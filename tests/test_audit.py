@@ -584,3 +584,14 @@ def test_the_two_codings_of_oscd_have_the_same_regions() -> None:
         for name in ("oscd-tif", "oscd-png")
     )
     assert tif == png
+
+
+def test_masks_that_are_mostly_changed_are_asked_about(tmp_path: Path) -> None:
+    for number in range(3):
+        values = np.full((20, 20), 255, dtype=np.uint8)
+        values[: number + 1] = 0
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+    found = cdstats.audit(tmp_path).findings
+    (one,) = [f for f in found if f.check == "mostly-changed"]
+    assert (one.severity, one.images) == ("warning", 3)
+    assert one.text == "90 % of the valid pixels are changed: inverted masks?"

@@ -105,12 +105,10 @@ def test_average_precision_without_bins_is_as_near_as_it_says(
     tied = float(average_precision(changed, unchanged))
     within = precision_within(changed, unchanged)
     assert abs(tied - sorted_average_precision(p, y)) <= within + 1e-12
-    # The two ends: every pixel apart, changed pixels first or last in their bin.
-    ends = [
-        sorted_average_precision(np.argsort(np.argsort(place * 4 + sign * y)), y)
-        for sign in (1, -1)
-    ]
-    reach = max(abs(end - tied) for end in ends)
+    # The two ends of a bin: changed pixels first and tied, or last and apart.
+    first = sorted_average_precision(place * 2 + y, y)
+    last = sorted_average_precision(np.lexsort((-y, place)).argsort(), y)
+    reach = max(abs(end - tied) for end in (first, last))
     assert within == pytest.approx(reach, abs=1e-9)
 
 
@@ -590,3 +588,13 @@ def test_evaluation_and_catalogue_agree_on_pooled_class_means(few: Path) -> None
     class_mean = evaluate(choose_losses((), "image")[2], table).pooled
     assert plain_class_mean(rows) == pytest.approx(class_mean)
     assert plain_value(run, 0, "class_mean_bce") == class_mean
+
+
+@pytest.mark.parametrize("images", [2, 3, 5])
+def test_every_resample_of_few_images_is_made_once(images: int) -> None:
+    draws = np.concatenate(list(Resampling(resamples=7).draws(images)))
+    assert draws.shape == (images**images, images)
+    assert (draws.sum(1) == images).all()
+    assert draws.mean(0) == pytest.approx([1.0] * images)
+    never = math.factorial(images) / images**images
+    assert (draws == 1).all(1).mean() == pytest.approx(never)

@@ -401,3 +401,27 @@ def test_the_lines_of_the_readme_are_those_of_the_sample_masks() -> None:
     losses = [line for line in printed if line.startswith(("bce =", "ce ="))]
     assert len(losses) == 2
     assert [line for line in losses if line not in readme.splitlines()] == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        pytest.param(
+            Tally(40, 39, changed=3, unchanged=10**7),
+            "only 3 changed pixels in 1 image to go by: pos_weight",
+            id="hardly any change",
+        ),
+        pytest.param(
+            Tally(40, 0, changed=9 * 10**6, unchanged=10**6),
+            "look at the masks first, most pixels are changed (inverted?): pos_weight",
+            id="mostly changed",
+        ),
+        pytest.param(
+            Tally(40, 3, changed=10**5, unchanged=10**6), "pos_weight", id="sound"
+        ),
+    ],
+)
+def test_a_doubtful_recommendation_begins_with_the_doubt(
+    counts: Tally, words: str
+) -> None:
+    assert recommend(counts).text.startswith(words)

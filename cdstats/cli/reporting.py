@@ -60,7 +60,7 @@ def report(output: str | PathLike[str], **options: Unpack[SourceOptions]) -> Wri
         UsageError: If options do not fit, or the extra ``report`` is not installed.
         DataError: If a source holds nothing that can be used.
     """
-    check_installed()
+    check_installed("matplotlib", "jinja2")
     path = Path(output)
     refuse_inputs([path], _inputs(options))
     from cdstats.report.html import report_html
@@ -94,7 +94,7 @@ def plot(
         UsageError: If options do not fit, or the extra ``report`` is not installed.
         DataError: If a source holds nothing that can be used, or no figure is left.
     """
-    check_installed()
+    check_installed("matplotlib")
     kinds = [_format(one) for one in formats]
     for name in only:
         if name not in FIGURES:

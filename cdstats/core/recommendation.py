@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
+from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from cdstats.core.weights import Tally
 
 NEARLY_EVEN: Final = 2.0
 """Imbalance ratio up to which no weight is recommended."""
+FEW_PIXELS: Final = 1000
+FEW_IMAGES: Final = 10
+"""Changed pixels, or images with change, below which a ratio says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,20 @@ def recommend(counts: Tally) -> Recommendation:
         return Recommendation(1.0, (1.0, 1.0), text)
     root = math.sqrt(ratio)
     text = (
-        f"pos_weight {root:.4g}, or weight=[1, {root:.4g}] for two channels: the "
-        f"square root of unchanged / changed = {ratio:.4g}; the full ratio would call "
-        f"a pixel changed from a probability of {100 / (1 + ratio):.3g} % on, the "
-        f"root does from {100 / (1 + root):.3g} % on"
+        f"{_caution(counts)}pos_weight {root:.4g}, or weight=[1, {root:.4g}] for "
+        f"two channels: the square root of unchanged / changed = {ratio:.4g}; the full "
+        f"ratio would call a pixel changed from a probability of "
+        f"{100 / (1 + ratio):.3g} % on, the root does from {100 / (1 + root):.3g} % on"
     )
     return Recommendation(root, (1.0, root), text)
+
+
+def _caution(counts: Tally) -> str:
+    """What makes a recommendation doubtful; empty for nothing."""
+    if counts.changed > counts.unchanged:
+        return "look at the masks first, most pixels are changed (inverted?): "
+    images = counts.images - counts.without_change
+    if min(counts.changed, counts.unchanged) < FEW_PIXELS and images < FEW_IMAGES:
+        pixels = counted(counts.changed, "changed pixel")
+        return f"only {pixels} in {counted(images, 'image')} to go by: "
+    return ""

@@ -65,6 +65,7 @@ _LEFT: Final = frozenset(
         *("masks", "size", "quirks", "published_dataset"),
         *("pred", "target", "model", "kind", "loss", "remark"),
         *("part", "measure", "lowest", "highest"),
+        *("severity", "check", "text"),
     )
 )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BAR: Final = 12
 _WIDTH: Final = 100
+_LONG: Final = 1e7
+"""A weight from here on is written as a power of ten."""
 
 
 def print_weights(
@@ -94,6 +96,9 @@ def _table(rows: Sequence[Scheme]) -> Table:
 def _number(value: float | None) -> str:
     if value is None:
         return UNDEFINED
+    plain = abs(value) < _LONG and (value == 0 or abs(value) >= 1e-3)
+    if not plain:
+        return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 

@@ -56,6 +56,10 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
     whole = [row.path for row in valid if row.unchanged == 0]
     empty = [row.path for row in ok if row.change_fraction is None]
     share = f"{100 * len(none) / len(valid):.3g} %" if valid else ""
+    changed = sum(row.changed or 0 for row in valid)
+    pixels = changed + sum(row.unchanged or 0 for row in valid)
+    mostly = 2 * changed > pixels
+    share_changed = f"{100 * changed / pixels:.3g} %" if pixels else ""
     level = Level.WARNING if valid and len(none) == len(valid) else Level.NOTE
     return [
         *_finding(
@@ -72,6 +76,13 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
             place,
             f"every valid pixel of {_masks(whole)} is changed",
             whole,
+        ),
+        *_finding(
+            Level.WARNING,
+            "mostly-changed",
+            place,
+            f"{share_changed} of the valid pixels are changed: inverted masks?",
+            [row.path for row in valid] if mostly else [],
         ),
         *_finding(
             Level.WARNING,

@@ -7,6 +7,7 @@ of how often each image was drawn with the sums of the images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 22
 """Draws that are held at a time."""
+_ALL_DRAWN: Final = 5
+"""Images up to which all resamples are made, 3,125 of five, instead of some drawn."""
 FEW_IMAGES: Final = 20
 """Images below which intervals of a bootstrap are too narrow to rely on."""
 _MOST_RESAMPLES: Final = 1_000_000
@@ -69,6 +72,11 @@ class Resampling:
         Yields:
             ``(some, images)``; every row adds up to ``images``.
         """
+        if images <= _ALL_DRAWN:
+            # Every resample there is, each once: no chance is left in the interval.
+            every = np.array(list(product(range(images), repeat=images)))
+            yield (every[:, :, None] == np.arange(images)).sum(1).astype(np.float64)
+            return
         random = np.random.default_rng(self.seed)
         rows = max(1, _CHUNK // max(images, 1))
         for start in range(0, self.resamples, rows):

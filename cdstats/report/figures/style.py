@@ -78,18 +78,18 @@ _STYLE: Final[Any] = {
 }
 
 
-def check_installed() -> None:
-    """Refuse to start where the packages that draw are not installed.
+def check_installed(*packages: str) -> None:
+    """Refuse to start where packages that draw or write are not installed.
 
     Raises:
         UsageError: If one is missing.
     """
     from importlib.util import find_spec
 
-    missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"figures need {' and '.join(missing)}: install the extra with "
+            f"this needs {' and '.join(missing)}: install the extra with "
             "pip install 'cdstats[report]'"
         )
 
