@@ -540,3 +540,14 @@ def test_what_is_finished_is_not_lost_to_a_failure() -> None:
         store.flush()
     assert store.find(task, stamp) == good
     store.close()
+
+
+def test_a_limit_on_pixels_holds_for_what_the_cache_knows(
+    tmp_path: Path, cache: Path
+) -> None:
+    folder = write_masks(tmp_path / "m", 5)
+    assert ratio(folder, "--cache", cache).code == 0
+    with_cache = everything(folder, "--cache", cache, "--max-pixels", "20")
+    without = everything(folder, "--max-pixels", "20")
+    assert with_cache == without
+    assert with_cache.code == 1

@@ -1604,3 +1604,23 @@ def test_json_written_row_by_row_is_json_written_at_once(
     assert to_json(lists) == json_text(plain)
     assert to_json({}) == json_text({})
     assert to_json({"images": images}) == json_text({"images": plain["images"]})
+
+
+def test_what_finishes_a_refused_dataset_names_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, values in (("codes", [0, 1, 2]), ("plain", [0, 255]), ("more", [3, 7])):
+        (tmp_path / name).mkdir()
+        pixels = np.resize(np.array(values, dtype=np.uint8), (6, 6))
+        Image.fromarray(pixels).save(tmp_path / name / "a.png")
+    done = ratio("codes", "OK=plain", "M=more", "--format", "csv")
+    lines = [line.split() for line in done.err.splitlines() if "--cache" in line]
+    commands = [line for line in lines if line[0] == "cdstats"]
+    assert commands
+    for words in commands:
+        assert "OK=plain" not in words
+        assert ("codes" in words) != ("M=more" in words)
+    settled = next(words for words in commands if "codes" in words)
+    again = ratio(*settled[2:])
+    assert (again.code, again.err.count("error")) == (0, 0)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def with_commands(
-    result: RatioResult, cache: Path | None, arguments: Sequence[str]
+    result: RatioResult,
+    cache: Path | None,
+    arguments: Sequence[str],
+    paths: Sequence[str],
 ) -> list[Message]:
     """The messages of a run; where a split was refused, with what finishes it.
 
@@ -30,6 +33,7 @@ def with_commands(
         result: The run.
         cache: The cache of the run, if it had one.
         arguments: The arguments of the program, the name of the command first.
+        paths: Those that name masks.
     """
     options: tuple[str, ...] = ()
     if cache is None and result.counts is not None:
@@ -39,14 +43,29 @@ def with_commands(
             text = f"the counts cannot be kept for another rule: {error}"
             return [*result.messages, Message(Level.WARNING, text)]
         options = ("--cache", str(cache))
-    return [
-        replace(
-            one, text=f"{one.text}\n{_ways_text(one.ways, cache, options, arguments)}"
-        )
-        if one.ways and cache
-        else one
-        for one in result.messages
-    ]
+    found = []
+    for one in result.messages:
+        told = one
+        if one.ways and cache:
+            own = _of_dataset(arguments, paths, one.sources)
+            text = f"{one.text}\n{_ways_text(one.ways, cache, options, own)}"
+            told = replace(one, text=text)
+        found.append(told)
+    return found
+
+
+def _of_dataset(
+    arguments: Sequence[str], paths: Sequence[str], sources: Sequence[str]
+) -> list[str]:
+    """The arguments without the paths of other datasets: a rule is for one alone."""
+    left = list(arguments)
+    for path in paths:
+        if path not in sources and path in left:
+            # The last one, for an option's value may be the same word.
+            left.reverse()
+            left.remove(path)
+            left.reverse()
+    return left
 
 
 def _kept(result: RatioResult) -> Path:

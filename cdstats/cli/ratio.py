@@ -112,7 +112,7 @@ def ratio(
             )
     else:
         raise UsageError("no masks named: give a PATH, or --from FILE.csv")
-    messages = with_commands(result, cache, context.meta[ARGUMENTS])
+    messages = with_commands(result, cache, context.meta[ARGUMENTS], paths or [])
     show_messages(result, messages, quiet)
     written = outputs.write(result)
     if not printer.has_printed:

@@ -22,11 +22,13 @@ class Message:
         level: How much it matters.
         text: What to say; starts with the file or dataset that it is about.
         ways: Options of the command line, any of which settles what is told.
+        sources: The arguments that named the dataset which the ways settle.
     """
 
     level: Level
     text: str
     ways: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 def counted(number: int, noun: str) -> str:

@@ -265,6 +265,9 @@ def _suffix(text: str) -> str:
     return suffix if suffix in (".pt", ".pth") else ""
 
 
+_PREFIX: Final = "cdstats-copies-"
+
+
 @cache
 def folder() -> Path:
     """The folder of the copies of this process and of the workers that it starts.
@@ -278,7 +281,31 @@ def folder() -> Path:
     import shutil
     import tempfile
 
-    made = tempfile.mkdtemp(prefix="cdstats-")
+    _sweep(Path(tempfile.gettempdir()))
+    made = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     os.environ[_FOLDER] = made
     return Path(made)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what processes left that were killed: their folders name them."""
+    import shutil
+
+    for left in parent.glob(f"{_PREFIX}*"):
+        process = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this number runs; where it cannot be told, it does."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

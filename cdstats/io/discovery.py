@@ -62,6 +62,7 @@ class _Found:
     files: FoundFiles = field(default_factory=FoundFiles)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
 
 def find_masks(
@@ -107,7 +108,9 @@ def _groups(paths: Sequence[str], search: _Search) -> list[_Found]:
         name, place = split_name(text)
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
-        _merge(groups.setdefault(key, _Found(found.name)), found)
+        into = groups.setdefault(key, _Found(found.name))
+        _merge(into, found)
+        into.sources.append(text)
     return _apart(list(groups.values()))
 
 
@@ -354,7 +357,8 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    return FoundSet(name, files.unique().ordered(), tuple(notes), tuple(problems))
+    ordered, sources = files.unique().ordered(), tuple(found.sources)
+    return FoundSet(name, ordered, tuple(notes), tuple(problems), sources)
 
 
 def _common(roots: Sequence[Path]) -> Path:

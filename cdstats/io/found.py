@@ -185,12 +185,14 @@ class FoundSet:
         files: Its masks, in natural order.
         notes: What was decided on the way, for the user.
         problems: Inputs that could not be read, as one line each.
+        sources: The arguments that named it.
     """
 
     name: str
     files: Sequence[FoundFile] = ()
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
+    sources: tuple[str, ...] = field(default=())
 
 
 def paired(files: FoundFiles) -> FoundFiles:

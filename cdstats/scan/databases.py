@@ -25,6 +25,11 @@ def telling(where: object) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if "decode" in str(error):
+            text = (
+                f"{where}: is damaged (a text in it); remove it, or name another file"
+            )
+            raise DataError(text) from None
         raise DataError(f"{where}: cannot be used: {error}") from None
     except (sqlite3.DatabaseError, ValueError) as error:
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,4 +193,5 @@ def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
             yield Message(Level.ERROR, text)
         for text in dataset.notes:
             yield Message(Level.NOTE, f"{dataset.name}: {text}")
-        yield from stream.messages(number)
+        for one in stream.messages(number):
+            yield replace(one, sources=dataset.sources) if one.ways else one

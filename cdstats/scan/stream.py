@@ -7,24 +7,21 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import CountedMask, DatasetLabels, split_label
+from cdstats.core.labelling import Counted, CountedMask, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import Summaries
 from cdstats.io.addresses import shown
-from cdstats.io.limits import MAX_PIXELS
+from cdstats.io.limits import MAX_PIXELS, check_pixels
 from cdstats.scan.places import Places, Tasks
 from cdstats.scan.rows import StoredImages, row_name
-from cdstats.scan.states import ReadState, Stamp, State, ask_stamp, lost_state
+from cdstats.scan.states import ReadState, Stamp, ask_stamp, lost_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cdstats.core.division import Divided
-    from cdstats.core.labelling import Counted
     from cdstats.core.records import ImageRecord
     from cdstats.core.rules import RuleChoice
     from cdstats.engine.choice import Engine
-    from cdstats.io.counting import Task
     from cdstats.io.found import FoundSet
     from cdstats.scan.cache import Cache
     from cdstats.scan.places import Placed
@@ -68,6 +65,7 @@ class Stream:
         self._watch = _Watch(self._places, announce) if announce else None
         self._order = _InOrder(len(self._places), each) if each else None
         self._summaries = Summaries()
+        self._max_pixels = MAX_PIXELS
         self.images = StoredImages(self._places)
 
     def count(
@@ -94,6 +92,7 @@ class Stream:
             DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
                 go on.
         """
+        self._max_pixels = max_pixels
         function = ReadState(band, choice.edges, max_pixels)
         pixels = 0
         states = self._states(function, run, anywhere)
@@ -112,7 +111,7 @@ class Stream:
 
     def _states(
         self,
-        function: Callable[..., State | Divided[Task, State]],
+        function: ReadState,
         run: Engine,
         anywhere: bool,
     ) -> Iterator[tuple[int, Placed, list[Counted]]]:
@@ -126,7 +125,7 @@ class Stream:
                     unknown.append(place)
                     continue
                 self._stamps.put(place, stamp)
-                yield place, placed, known
+                yield place, placed, _limited(known, self._max_pixels)
         tasks = Tasks(self._places, unknown, anywhere=anywhere)
         for number, state in run(function, tasks, lost=lost_state):
             place = unknown[number]
@@ -169,7 +168,7 @@ class Stream:
         found = self._cache.get(placed.task, self._stamps.get(place))
         if found is None:
             raise DataError(f"{shown(placed.file.path)}: {_GONE}")
-        return found
+        return _limited(found, self._max_pixels)
 
     def _add_rows(
         self, place: int, placed: Placed, masks: Sequence[CountedMask]
@@ -190,6 +189,17 @@ class Stream:
     def summaries(self) -> Summaries:
         """The rows of datasets and splits."""
         return self._summaries
+
+
+def _limited(counted: list[Counted], max_pixels: int) -> list[Counted]:
+    """What a cache knows of a file, refused as reading it would be."""
+    try:
+        for one in counted:
+            if one.mask is not None:
+                check_pixels(one.mask.width, one.mask.height, max_pixels)
+    except DataError as error:
+        return [Counted("", None, str(error))]
+    return counted
 
 
 def _masks(placed: Placed, counted: Sequence[Counted]) -> list[CountedMask]:
