@@ -14,9 +14,9 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of the packages that cdstats uses
 
 cdstats is under the MIT licence. What it uses comes with licences of its own, listed
-here as the metadata of each package says (`docs/generate_licences.py` writes this page).
-None of them is part of cdstats: pip fetches them. The list is that of `constraints.txt`:
-what the program needs, its extras, and the tools that test it.
+here as the metadata of each package says (`docs/generate_licences.py` writes this
+page). None of them is part of cdstats: pip fetches them. The list is that of
+`constraints.txt`: what the program needs, its extras, and the tools that test it.
 
 | package | version | licence |
 | :-- | :-- | :-- |
