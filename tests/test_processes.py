@@ -229,7 +229,7 @@ def is_alive(process: int) -> bool:
 
 
 def assert_end(workers: Sequence[int]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while any(map(is_alive, workers)) and time.monotonic() < limit:
         time.sleep(0.05)
     assert [worker for worker in workers if is_alive(worker)] == []
@@ -250,7 +250,7 @@ def test_an_interrupt_ends_program_and_workers_without_their_words(
 ) -> None:
     workers = two_workers(program)
     os.killpg(program.pid, signal.SIGINT)
-    assert program.wait(timeout=10) != 0
+    assert program.wait(timeout=60) != 0
     assert_end(workers)
     assert program.stderr is not None
     assert program.stderr.read().count("KeyboardInterrupt") == 1
@@ -271,5 +271,5 @@ def test_an_interrupted_command_says_so_and_leaves_nobody(tmp_path: Path) -> Non
         while not children(process.pid):
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")

@@ -41,6 +41,8 @@ _APPLICATION: Final = 0x63647374
 """What the header of the file says it is: ``cdst``."""
 _WAIT_SECONDS: Final = 60.0
 """How long another run may hold the file."""
+_PAUSE_SECONDS: Final = 0.02
+"""How long to leave another run alone that holds the file."""
 _BATCH: Final = 64
 """States that are written together, at most."""
 _BATCH_SECONDS: Final = 0.5
@@ -139,8 +141,21 @@ class Cache:
                 )
         # What was committed survives the end of the program without a write to the
         # disk each time, and others may read meanwhile.
-        self._database.execute("PRAGMA journal_mode = WAL")
+        self._patiently("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
+
+    def _patiently(self, line: str) -> None:
+        """Do what SQLite gives up at once, not waiting, while another run is there."""
+        end = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                self._database.execute(line)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     def _number(self, name: str) -> int:
         (number,) = self._database.execute(f"PRAGMA {name}").fetchone()
@@ -248,6 +263,11 @@ class Cache:
 
 def _checksum(key: _Key, text: str, finished: bool) -> int:
     return zlib.crc32(text.encode(), zlib.crc32(repr((key, bool(finished))).encode()))
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    # The last byte is the kind of the error, those before it tell more.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _refuse_others(path: Path) -> None:

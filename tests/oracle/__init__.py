@@ -1,0 +1,1 @@
+"""An independent checker: it shares no code with the program that it checks."""

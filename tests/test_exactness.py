@@ -1,0 +1,314 @@
+"""The same numbers whatever carries them: order, workers, batches, surroundings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+
+SAMPLES = Path(__file__).parents[1] / "sample_masks"
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(
+            not torch.cuda.is_available(), reason="there is no CUDA device"
+        ),
+    ),
+]
+PLACE = rasterio.Affine(2, 0, 9, 0, -2, 9)
+SUMS = (
+    *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
+    *("prob_sq_sum", "prob_sq_changed_sum", "bce_sum", "balanced_ce_sum"),
+    "class_mean_bce",
+)
+COUNTS = ("changed", "unchanged", "ignored", "tp", "fp", "fn", "tn", "saturated_wrong")
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--quiet"])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def rows_of(*arguments: str | Path) -> list[dict[str, str]]:
+    text = run(*arguments, "--by", "image", "--format", "csv")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# Masks: rules, orders, workers, cuts.
+
+
+@st.composite
+def sets_of_masks(draw: st.DrawFn) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Some masks of any size whose values are 0 to 5."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
+    return [
+        random.integers(0, 6, size, np.uint8)
+        for size in draw(st.lists(sizes, min_size=1, max_size=6))
+    ]
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> tuple[set[int], set[int]]:
+    """Values that are changed, and those that are unchanged; others are ignored."""
+    labels = draw(st.lists(st.integers(0, 2), min_size=6, max_size=6))
+    changed = {value for value, label in enumerate(labels) if label == 1}
+    unchanged = {value for value, label in enumerate(labels) if label == 0}
+    return changed or {7}, unchanged or {8}
+
+
+def text(values: set[int]) -> str:
+    return ",".join(map(str, sorted(values)))
+
+
+def check_counts(
+    masks: list[np.ndarray[Any, np.dtype[np.uint8]]],
+    rule: tuple[set[int], set[int]],
+    order: list[int],
+    block: int,
+    options: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Masks in tiles of some size, in some order, are counted as NumPy counts."""
+    expected = {}
+    for number, values in enumerate(masks):
+        path = folder / f"{number}.tif"
+        height, width = values.shape
+        profile = {"tiled": True, "blockxsize": block, "blockysize": block}
+        with rasterio.open(
+            *(path, "w"),
+            driver="GTiff",
+            transform=PLACE,
+            dtype="uint8",
+            count=1,
+            height=height,
+            width=width,
+            compress="deflate",
+            **profile,
+        ) as file:
+            file.write(values, 1)
+        changed, unchanged = (int(np.isin(values, [*label]).sum()) for label in rule)
+        ignored = values.size - changed - unchanged
+        expected[str(path)] = (changed, unchanged, ignored)
+    given_ = [str(folder / f"{number}.tif") for number in order]
+    result = cdstats.ratio(
+        given_,
+        changed=text(rule[0]),
+        unchanged=text(rule[1]),
+        ignore="rest",
+        **options,
+    )
+    found = {
+        str(folder / Path(row.path).name): (row.changed, row.unchanged, row.ignored)
+        for row in result.images
+    }
+    assert found == expected
+    (whole,) = result.datasets
+    totals = (whole.changed, whole.unchanged, whole.ignored)
+    assert totals == tuple(map(sum, zip(*expected.values(), strict=True)))
+
+
+@given(
+    masks=sets_of_masks(),
+    rule=rules(),
+    random=st.randoms(),
+    block=st.sampled_from([16, 64]),
+    cached=st.booleans(),
+)
+@settings(max_examples=40)
+def test_counts_follow_the_rule_in_any_order_and_tiles(
+    masks: list[np.ndarray[Any, np.dtype[np.uint8]]],
+    rule: tuple[set[int], set[int]],
+    random: Any,
+    block: int,
+    cached: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("masks")
+    order = list(range(len(masks)))
+    random.shuffle(order)
+    options = {"cache": folder / "c.sqlite"} if cached else {}
+    for _ in range(1 + cached):
+        check_counts(masks, rule, order, block, options, folder)
+
+
+@given(masks=sets_of_masks(), rule=rules())
+@settings(max_examples=3)
+def test_counts_follow_the_rule_with_workers(
+    masks: list[np.ndarray[Any, np.dtype[np.uint8]]],
+    rule: tuple[set[int], set[int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("masks")
+    order = list(range(len(masks)))
+    check_counts(masks, rule, order, 16, {"jobs": 2}, folder)
+
+
+# Predictions: batches, orders, types.
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=5),
+    dtype=st.sampled_from(["uint8", "uint16", "float16", "float32", "float64"]),
+    batch=st.sampled_from(["1", "2", "7", "auto"]),
+)
+@settings(max_examples=25)
+def test_scores_do_not_depend_on_batches_or_names(
+    seed: int,
+    sizes: list[int],
+    dtype: str,
+    batch: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The same images in the opposite order, which the names of files decide."""
+    folder = tmp_path_factory.mktemp("preds")
+    random = np.random.default_rng(seed)
+    for number, size in enumerate(sizes):
+        mask = random.integers(0, 2, (size, 301), np.uint8)
+        mask.flat[:2] = 0, 1
+        probs = random.random((size, 301))
+        if dtype.startswith("u"):
+            probs = np.rint(probs * np.iinfo(dtype).max)
+            probs.flat[0] = np.iinfo(dtype).max
+        for order, place in (("one", number), ("two", len(sizes) - number)):
+            for kind, values in (("m", mask), ("p", probs.astype(dtype))):
+                (folder / order / kind).mkdir(parents=True, exist_ok=True)
+                np.save(folder / order / kind / f"{place}.npy", values)
+    tables = []
+    for order, rows in (("one", "auto"), ("two", batch)):
+        here = folder / order
+        options = ("--kind", "prob", "--batch-size", rows)
+        rule = ("--changed", "1", "--unchanged", "0")
+        line = ("loss", "--pred", here / "p", "--target", here / "m", *options, *rule)
+        tables.append(json.loads(run(*line, "--format", "json")))
+    whole, again = tables
+    pairs = [*zip(whole["images"], again["images"][::-1], strict=True)]
+    pairs.append((whole["dataset"], again["dataset"]))
+    for first, second in pairs:
+        assert [first[name] for name in COUNTS] == [second[name] for name in COUNTS]
+        for name in SUMS:
+            assert first[name] == pytest.approx(second[name], rel=1e-12), name
+
+
+# Size.
+
+
+def test_more_than_2_to_the_31_changed_pixels_are_counted(tmp_path: Path) -> None:
+    """All tiles but one are left out of the file, and read as zeros."""
+    size = 47_104
+    path = tmp_path / "sparse.tif"
+    with rasterio.open(
+        *(path, "w"),
+        driver="GTiff",
+        transform=PLACE,
+        dtype="uint8",
+        count=1,
+        sparse_ok=True,
+        height=size,
+        width=size,
+        tiled=True,
+        compress="deflate",
+        blockxsize=1024,
+        blockysize=1024,
+    ) as file:
+        ones = np.ones((1, 1000, 777), np.uint8)
+        file.write(ones, window=Window(2048, 3072, 777, 1000))
+    assert path.stat().st_size < 100_000
+    (row,) = rows_of("ratio", path, "--changed", "0", "--unchanged", "1")
+    assert int(row["unchanged"]) == 777_000
+    assert int(row["changed"]) == size**2 - 777_000 > 2**31
+    assert float(row["change_ratio"]) == (size**2 - 777_000) / 777_000
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
+def test_more_than_2_to_the_24_pixels_of_an_image_are_scored(
+    dtype: str, device: str, tmp_path: Path
+) -> None:
+    size, wrong = 4_100, 3
+    mask = np.full((size, size), 255, np.uint8)
+    mask.flat[:5] = 0
+    top = np.iinfo(dtype).max if dtype.startswith("u") else 1
+    scores = np.full((size, size), top, dtype)
+    scores.flat[:wrong] = 0
+    scores.flat[-1] = 0
+    np.save(tmp_path / "m.npy", mask)
+    np.save(tmp_path / "p.npy", scores)
+    (row,) = rows_of(
+        *("loss", "--pred", tmp_path / "p.npy", "--target", tmp_path / "m.npy"),
+        *("--kind", "prob", "--device", device),
+    )
+    changed = size**2 - 5
+    assert changed - 1 > 2**24
+    found = [int(row[name]) for name in COUNTS]
+    assert found == [changed, 5, 0, changed - 1, 5 - wrong, 1, wrong, 1 + 5 - wrong]
+    assert float(row["prob_sum"]) == size**2 - wrong - 1
+    assert float(row["ce_changed_sum"]) == 100
+    assert float(row["ce_unchanged_sum"]) == 100 * (5 - wrong)
+
+
+# Surroundings.
+
+
+def fresh(
+    *arguments: str | Path, **settings_: Any
+) -> subprocess.CompletedProcess[bytes]:
+    umask = settings_.pop("umask", -1)
+    cwd = settings_.pop("cwd", None)
+    return subprocess.run(
+        [sys.executable, "-m", "cdstats", *map(str, arguments)],
+        capture_output=True,
+        check=True,
+        cwd=cwd,
+        env={**os.environ, **settings_},
+        umask=umask,
+        timeout=120,
+    )
+
+
+SURROUNDINGS: list[dict[str, Any]] = [
+    {"LC_ALL": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"},
+    {"LC_ALL": "C", "TZ": "America/St_Johns", "PYTHONHASHSEED": "7"},
+    {"PYTHONOPTIMIZE": "1", "umask": 0o077},
+    {"PYTHONOPTIMIZE": "2", "cwd": "/", "PYTHONHASHSEED": "0"},
+]
+
+
+@pytest.mark.parametrize("command", ["ratio", "audit", "weights", "loss"])
+def test_the_surroundings_change_no_byte(command: str, tmp_path: Path) -> None:
+    line: list[str | Path] = [command, SAMPLES / "CDD", "--format", "json"]
+    if command == "loss":
+        (tmp_path / "preds").mkdir()
+        for path in (SAMPLES / "CDD/val/OUT").iterdir():
+            values = np.random.default_rng(3).random((256, 256), np.float32)
+            np.save(tmp_path / f"preds/{path.stem}.npy", values)
+        pair = ("--pred", tmp_path / "preds", "--target", SAMPLES / "CDD/val/OUT")
+        line = ["loss", *pair, "--format", "json"]
+    plain = fresh(*line)
+    for number, one in enumerate(SURROUNDINGS):
+        files = [] if command in ("audit", "weights") else ["--csv"]
+        table = [tmp_path / f"{number}.csv"] if files else []
+        done = fresh(*line, *files, *table, **one)
+        assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr), one
+    tables = {path.read_bytes() for path in tmp_path.glob("*.csv")}
+    assert len(tables) <= 1

@@ -1,0 +1,330 @@
+"""Runs that are killed, and disks and folders that do not take what is written.
+
+The long mode is `python -m tests.interruption --kills 50`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from interruption.killing import Tally, damage_of, kill_often
+from interruption.scene import COMMANDS, RULE, write_masks
+from PIL import Image
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+from cdstats.io.discovery import find_masks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SMALL = 1500
+"""Masks whose counts are more than a tiny disk holds."""
+
+
+def ratio(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "cdstats", "ratio", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scene")
+    write_masks(folder, 60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small masks, so many that their counts fill a tiny disk."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(40):
+        values = np.zeros((10, 10), np.uint8)
+        values.flat[: number + 1] = 255
+        Image.fromarray(values).save(folder / f"{number}.png")
+    for number in range(40, SMALL):
+        (folder / f"{number}.png").hardlink_to(folder / f"{number % 40}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 96 kB."""
+    yield from mounted(tmp_path, "size=96k")
+
+
+def mounted(tmp_path: Path, options: str) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(line, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("there is no `mount`")
+    if done.returncode:
+        pytest.skip("mounting a disk is not allowed")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+# Killed.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("called", ["ratio", "ratio, workers"])
+def test_a_killed_run_leaves_whole_files_and_the_next_one_gives_the_same(
+    called: str, scene: Path, tmp_path: Path
+) -> None:
+    tally = kill_often(COMMANDS[called], scene, tmp_path / "out", kills=3, seed=11)
+    assert tally.broken == []
+    assert tally.kills == 3
+    assert tally.resumed == 3 + tally.late
+
+
+def test_a_result_that_differs_is_noticed(tmp_path: Path) -> None:
+    from interruption.killing import Result, _see_what_is_left
+
+    truth = Result(0, b"", b"", {"a": b"new"})
+    tally = Tally()
+    for found in ({}, {"a": b"old"}, {"a": b"new"}, {"a": b"ne"}):
+        left = Result(-9, b"", b"", found)
+        _see_what_is_left(tally, left, truth, b"old" if found else None, "here")
+    assert tally.left == {"absent": 1, "old": 1, "new": 1}
+    assert tally.broken == ["here: a is neither the old one nor the new"]
+    (tmp_path / "c").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    assert damage_of(tmp_path / "c")
+    assert not damage_of(tmp_path / "none")
+
+
+# Full.
+
+
+def fill(path: Path) -> None:
+    """Write to a file until the disk takes no more."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(512)):
+            pass
+
+
+@pytest.mark.parametrize("option", ["--csv", "--summary"])
+def test_a_full_disk_leaves_the_old_file_and_the_results(
+    option: str, many: Path, tiny_disk: Path
+) -> None:
+    table = tiny_disk / ("t.csv" if option == "--csv" else "t.json")
+    table.write_bytes(b"old")
+    fill(tiny_disk / "more")
+    code, out, err = ratio(many, option, table, "--by", "dataset", "--format", "csv")
+    assert code == 1
+    assert out == ratio(many, "--by", "dataset", "--format", "csv")[1]
+    assert f"error: {table}: cannot be written: no space left on device" in err
+    assert table.read_bytes() == b"old"
+    left = {path.name for path in tiny_disk.iterdir()}
+    assert left == {"more", table.name}
+
+
+@pytest.mark.parametrize("rule", [(), RULE], ids=["found", "given"])
+def test_a_cache_on_a_full_disk_ends_the_run_and_is_gone_on_with(
+    rule: tuple[str, ...], many: Path, tiny_disk: Path, tmp_path: Path
+) -> None:
+    cache = tiny_disk / "counts.sqlite"
+    table = tmp_path / "images.csv"
+    line: list[str | Path] = [many, *rule, "--cache", cache, "--csv", table]
+    line += ["--format", "json"]
+    code, out, err = ratio(*line)
+    assert code == 1
+    assert f"error: {cache}: cannot be used: database or disk is full" in err
+    assert "Traceback" not in err
+    assert json_or_nothing(out) is None
+    assert not table.exists()
+    assert damage_of(cache) == ""
+    remount = ["mount", "-o", "remount,size=16m", str(tiny_disk)]
+    subprocess.run(remount, check=True)
+    assert ratio(*line)[:2] == ratio(many, *rule, "--format", "json")[:2]
+
+
+def json_or_nothing(text: str) -> object:
+    """What a text holds as JSON; None for no text."""
+    return json.loads(text) if text.strip() else None
+
+
+def test_a_full_temporary_disk_is_one_line(tiny_disk: Path, tmp_path: Path) -> None:
+    folder, name = tmp_path / "m", str(tiny_disk)
+    folder.mkdir()
+    every_value = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(every_value).save(folder / "0.png")
+    for number in range(1, 4_000):
+        (folder / f"{number}.png").hardlink_to(folder / "0.png")
+    code, out, err = ratio(folder, TMPDIR=name, SQLITE_TMPDIR=name)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "the temporary file of counts: cannot be used: database or disk is" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+@pytest.mark.parametrize("kilobytes", [1, 8, 40, 120])
+def test_a_limit_on_the_size_of_files_is_told_and_lost_is_nothing(
+    kilobytes: int, many: Path, tmp_path: Path
+) -> None:
+    cache, table = tmp_path / "counts.sqlite", tmp_path / "images.csv"
+    line = ["ratio", str(many), "--cache", str(cache), "--csv", str(table)]
+    code = (
+        "import resource, sys\n"
+        f"limit = {kilobytes * 1024}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "from cdstats.cli.main import run\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *line],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    kept = {cache.name + end for end in ("", "-wal", "-shm")}
+    assert {path.name for path in tmp_path.iterdir()} <= kept
+    assert damage_of(cache) == ""
+    expected = ratio(many, "--format", "json")
+    assert ratio(many, "--cache", cache, "--format", "json")[:2] == expected[:2]
+
+
+# Read-only.
+
+
+def test_a_folder_that_is_read_only_is_told_before_or_after_counting(
+    scene: Path, tmp_path: Path
+) -> None:
+    for disk in mounted(tmp_path, "size=1m"):
+        (disk / "old.csv").write_bytes(b"old")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for name in ("old.csv", "new.csv"):
+            code, out, err = ratio(scene / "masks", "--csv", disk / name)
+            assert code == 1
+            assert "1.csv" not in out
+            assert "all" in out
+            told = f"error: {disk / name}: cannot be written: read-only file system"
+            assert told in err
+        code, out, err = ratio(scene / "masks", "--cache", disk / "c.sqlite")
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {disk / 'c.sqlite'}: cannot be used: ")
+        assert [path.name for path in disk.iterdir()] == ["old.csv"]
+        assert (disk / "old.csv").read_bytes() == b"old"
+
+
+# Files that come and go.
+
+
+def count(*arguments: str | Path) -> tuple[int, list[dict[str, object]]]:
+    line = ["ratio", *map(str, arguments), "--format", "json"]
+    done = CliRunner().invoke(app, line)
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    return done.exit_code, json.loads(done.stdout)["images"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_files_that_vanish_during_the_scan_are_counted_or_told(
+    jobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files are found; those of one half are gone when the first is counted."""
+    write_masks(tmp_path, 40)
+    truth = {row["path"]: row for row in count(tmp_path / "masks")[1]}
+    gone = sorted((tmp_path / "masks").rglob("*.png"))[::2]
+
+    def find_and_lose(*given: object, **named: object) -> object:
+        found = find_masks(*given, **named)  # type: ignore[arg-type]
+        for path in gone:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr("cdstats.scan.ratio.find_masks", find_and_lose)
+    cache = tmp_path / "c.sqlite"
+    code, rows = count(tmp_path / "masks", "--jobs", jobs, "--cache", cache, *RULE)
+    lost = {path.relative_to(tmp_path / "masks").as_posix() for path in gone}
+    assert code == 1
+    assert {row["path"] for row in rows if row["status"] == "failed"} == lost
+    for row in rows:
+        if row["status"] == "failed":
+            assert row["changed"] is None
+            assert row["reason"] == "is not there"
+        else:
+            counts = ("changed", "unchanged", "ignored", "pixels")
+            assert [row[n] for n in counts] == [truth[row["path"]][n] for n in counts]
+
+
+def test_files_rewritten_during_the_scan_are_one_or_the_other_or_failed(
+    tmp_path: Path,
+) -> None:
+    """Files are exchanged whole while runs read them; a cache keeps no mixture."""
+    folder, cache = tmp_path / "m", tmp_path / "c.sqlite"
+    folder.mkdir()
+    changed = {3, 60}
+
+    def write(number: int, pixels: int) -> None:
+        values = np.zeros((10, 10), np.uint8)
+        values.flat[:pixels] = 255
+        part = tmp_path / f"part{threading.get_ident()}.png"
+        Image.fromarray(values).save(part)
+        part.replace(folder / f"{number}.png")
+
+    for number in range(30):
+        write(number, 3)
+    ended = threading.Event()
+
+    def rewrite() -> None:
+        choice = random.Random(2)  # noqa: S311
+        while not ended.is_set():
+            write(choice.randrange(30), choice.choice(sorted(changed)))
+            time.sleep(0.0005)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        for _ in range(8):
+            code, rows = count(folder, "--cache", cache, *RULE)
+            assert (code, len(rows)) == (0, 30)
+            assert {row["changed"] for row in rows} <= changed
+    finally:
+        ended.set()
+        writer.join()
+    assert count(folder, "--cache", cache, *RULE) == count(folder, *RULE)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cache_cut_anywhere_is_refused_or_harmless(
+    seed: int, scene: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "c.sqlite"
+    expected = count(scene / "masks", "--cache", cache)
+    data = cache.read_bytes()
+    place = random.Random(seed).randrange(1, len(data))  # noqa: S311
+    cache.write_bytes(data[:place])
+    line = ["ratio", str(scene / "masks"), "--cache", str(cache), "--format", "json"]
+    done = CliRunner().invoke(app, line)
+    if done.exit_code == 0:
+        assert json.loads(done.stdout)["images"] == expected[1]
+    else:
+        assert done.exit_code in (1, 2)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert str(cache) in done.stderr
+        assert cache.read_bytes() == data[:place]

@@ -1,0 +1,540 @@
+"""Every mask at hand, counted and scored again by a checker of its own.
+
+The checker (`tests/oracle`) is Pillow, NumPy and plain Python. Real masks may not be
+redistributed; they lie beside the checkout or are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from oracle import masks as again
+from oracle import scores
+from oracle.masks import WHITE, Count, Rule
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SAMPLES = Path(__file__).parents[1] / "sample_masks"
+REAL = Path(__file__).parents[2] / "shared" / "real_masks"
+CDNET = Rule({255}, {0, 50}, {85, 170})
+XVIEW = Rule({2, 3, 4}, {0, 1})
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks of one encoding: what the command is given, and what the checker reads."""
+
+    root: Path
+    place: str
+    files: str
+    rule: Rule = WHITE
+    options: str = ""
+    band: int | None = None
+
+    def __str__(self) -> str:
+        return " ".join([self.root.name, self.place, *self.options.split()])
+
+    @property
+    def given(self) -> list[str]:
+        return [str(self.root / self.place), *self.options.split()]
+
+    @property
+    def paths(self) -> list[Path]:
+        found = sorted(self.root.glob(self.files))
+        assert found, self.files
+        return found
+
+
+def sample(place: str, files: str, *others: Any) -> Masks:
+    return Masks(SAMPLES, place, files, *others)
+
+
+def real(place: str, files: str, *others: Any, **named: Any) -> Masks:
+    return Masks(REAL, place, files, *others, **named)
+
+
+SAMPLE_SETS = [
+    sample("CDD", "CDD/*/OUT/*.jpg", Rule(range(128, 256), range(128))),
+    sample("BCDD", "BCDD/*/*.tif", Rule({1}, {0})),
+    sample(
+        "awkward/one_two.tif",
+        "awkward/one_two.tif",
+        Rule({2}, {1}),
+        "--preset oscd-tif",
+    ),
+    sample("awkward/palette.png", "awkward/palette.png", CDNET, "--preset cdnet2014"),
+    sample("awkward/rgba.png", "awkward/rgba.png"),
+    sample("awkward/nodata.tif", "awkward/nodata.tif", Rule({1}, {0})),
+]
+REAL_SETS = [
+    real(
+        "cdd_jpeg/CDD",
+        "cdd_jpeg/CDD/*/out/*.jpg",
+        Rule(range(1, 256), {0}),
+        "--changed >0 --unchanged 0",
+    ),
+    real("cdnet2014", "cdnet2014/*/*/gt*.png", CDNET, "--preset cdnet2014"),
+    real(
+        "sbi2015",
+        "sbi2015/*/*/gt*.png",
+        Rule({255}, {0}, {170}),
+        "--preset sbi2015",
+    ),
+    real("ucsd_bgs", "ucsd_bgs/*/*/*/gt*.png"),
+    real("dsifn_256", "dsifn_256/label/*.png"),
+    real("dsifn_256/predict_*", "dsifn_256/predict_*/*.png"),
+    real("levir_crops_256", "levir_crops_256/label/*.png"),
+    real("levir_crops_256/predict_*", "levir_crops_256/predict_*/*.png"),
+    real("levir_crops_256/output_STANet", "levir_crops_256/output_STANet/*.png"),
+    real("levir_full_1024", "levir_full_1024/label/*.png"),
+    real("levir_full_1024/pred", "levir_full_1024/pred/*.png"),
+    real(
+        "levir_patch_errormap/paper/images",
+        "levir_patch_errormap/paper/images/*_mask.png",
+    ),
+    real("oscd", "oscd/*/*/cm/*-cm.tif", Rule({2}, {1}), "--preset oscd-tif"),
+    real("oscd", "oscd/*/*/cm/cm.png", WHITE, "--preset oscd-png"),
+    real("paddlers_ssmt/binary_gt.bmp", "paddlers_ssmt/binary_gt.bmp"),
+    real("sar_sanfrancisco/pic/{}_gt.bmp", "sar_sanfrancisco/pic/*_gt.bmp"),
+    real("sztaki_airchange", "sztaki_airchange/*/*/gt.*"),
+    real("s2_mine_geotiff/data", "s2_mine_geotiff/data/**/*.tif", Rule({1}, {0})),
+    real(
+        "xview2_damage/output/dmg",
+        "xview2_damage/output/dmg/*.tif",
+        XVIEW,
+        "--preset xbd-post",
+        band=1,
+    ),
+    real(
+        "xview2_damage/output/loc",
+        "xview2_damage/output/loc/*.tif",
+        Rule({1}, {0}),
+        "--band 1",
+        band=1,
+    ),
+    real(
+        "xview2_targets_synthetic",
+        "xview2_targets_synthetic/**/*target.png",
+        XVIEW,
+        "--changed 2,3,4 --unchanged rest",
+    ),
+    real("landsat_partial/Taizhou/pred", "landsat_partial/Taizhou/pred/*.png"),
+    real("landsat_partial/Taizhou/change.bmp", "landsat_partial/Taizhou/change.bmp"),
+    real(
+        "landsat_partial/Taizhou/unchanged.bmp",
+        "landsat_partial/Taizhou/unchanged.bmp",
+    ),
+]
+real_masks = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"the real masks are not at {REAL}"
+)
+every_set = pytest.mark.parametrize(
+    "masks",
+    [
+        *SAMPLE_SETS,
+        *(pytest.param(one, marks=real_masks) for one in REAL_SETS),
+    ],
+    ids=str,
+)
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, [*arguments, "--quiet"])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def data(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--format", "json"))
+
+
+@cache
+def label_of(path: Path, masks: Masks) -> NDArray[np.uint8]:
+    return again.labels(*again.read(path, masks.band), masks.rule)
+
+
+@cache
+def counts_of(masks: Masks) -> dict[Path, Count]:
+    return {path: again.count(label_of(path, masks)) for path in masks.paths}
+
+
+def matching(masks: Masks, name: str) -> Path:
+    """The one file that a path of a row means."""
+    found = [path for path in masks.paths if path.as_posix().endswith(f"/{name}")]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any], rel: float) -> None:
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert found[name] == pytest.approx(value, rel=rel, abs=1e-300), name
+        else:
+            assert found[name] == value, name
+
+
+def is_in(row: dict[str, Any], split: str) -> bool:
+    """Whether an image row belongs to a split; to all where there are no splits."""
+    return (row["split"] or "all") == split
+
+
+def by_split(rows: Sequence[dict[str, Any]], masks: Masks) -> dict[str, list[Count]]:
+    """The counts of the checker, by the split that a row stands in, and all."""
+    splits = defaultdict(list)
+    for row in rows:
+        one = counts_of(masks)[matching(masks, row["path"])]
+        splits[row["split"]].append(one)
+        splits["all"].append(one)
+    return splits
+
+
+def test_the_checker_shares_no_code_with_the_program() -> None:
+    for path in (Path(__file__).parent / "oracle").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported = re.findall(r"^\s*(?:from|import) +([\w.]+)", text, re.MULTILINE)
+        assert {name.split(".")[0] for name in imported} <= {
+            *("", "__future__", "collections", "dataclasses", "fractions", "math"),
+            *("numpy", "pathlib", "PIL", "typing"),
+        }
+
+
+@every_set
+def test_every_mask_is_counted_as_the_checker_counts(masks: Masks) -> None:
+    found = data("ratio", *masks.given)
+    assert {matching(masks, row["path"]) for row in found["images"]} == set(masks.paths)
+    for row in found["images"]:
+        one = counts_of(masks)[matching(masks, row["path"])]
+        expected = {
+            "width": one.width,
+            "height": one.height,
+            "pixels": one.width * one.height,
+            "changed": one.changed,
+            "unchanged": one.unchanged,
+            "ignored": one.ignored,
+            "change_ratio": again.over(one.changed, one.unchanged),
+            "change_fraction": again.over(one.changed, one.changed + one.unchanged),
+            "status": "ok",
+        }
+        assert_same(row, expected, 1e-15)
+    splits = by_split(found["images"], masks)
+    assert found["datasets"][0]["split"] == "all"
+    for row in found["datasets"]:
+        assert_same(row, again.totals(splits[row["split"]]), 1e-15)
+
+
+def test_the_splits_of_the_samples_are_their_folders() -> None:
+    rows = data("ratio", *SAMPLE_SETS[0].given)["images"]
+    assert [row["split"] for row in rows] == [row["path"].split("/")[0] for row in rows]
+
+
+@real_masks
+def test_truth_in_two_files_is_counted_as_the_checker_counts() -> None:
+    folder = REAL / "landsat_partial/Taizhou"
+    marked, other = (
+        again.read(folder / f"{name}.bmp")[0] == 255 for name in ("change", "unchanged")
+    )
+    assert not (marked & other).any()
+    (row,) = data("ratio", str(folder), "--preset", "partial-pair")["images"]
+    expected = {
+        "changed": int(np.count_nonzero(marked)),
+        "unchanged": int(np.count_nonzero(other)),
+        "ignored": int(np.count_nonzero(~(marked | other))),
+    }
+    assert_same(row, expected, 0)
+
+
+@real_masks
+def test_no_real_mask_is_left_out() -> None:
+    with (REAL / "expected.csv").open(newline="", encoding="utf-8") as file:
+        known = {row["path"] for row in csv.DictReader(file)}
+    seen = {
+        path.relative_to(REAL).as_posix() for one in REAL_SETS for path in one.paths
+    }
+    assert {path for path in known if " + " not in path} <= seen
+
+
+@every_set
+def test_every_mask_is_audited_as_the_checker_sees_it(masks: Masks) -> None:
+    found = data("audit", *masks.given)
+    rows = data("ratio", *masks.given)["images"]
+    splits = by_split(rows, masks)
+    for row in found["splits"]:
+        counts = splits[row["split"]]
+        fractions = [one.fraction for one in counts if one.fraction is not None]
+        whole = again.totals(counts)
+        same = ("images", "failed", "change_fraction", "mean_image_change_fraction")
+        bins = Counter(
+            next(
+                place for place, top in enumerate((0, 1, 5, 20, 100)) if f * 100 <= top
+            )
+            for f in fractions
+        )
+        expected = {name: whole[name] for name in same} | {
+            "without_change": bins[0],
+            "wholly_changed": sum(f == 1 for f in fractions),
+            "wholly_ignored": len(counts) - len(fractions),
+            "bin_0": bins[0],
+            "bin_0_1": bins[1],
+            "bin_1_5": bins[2],
+            "bin_5_20": bins[3],
+            "bin_over_20": bins[4],
+        }
+        assert_same(row, expected, 1e-12)
+    assert {row["split"]: values for row, values in _regions(found, rows, masks)} == {
+        row["split"]: {name: row[name] for name in _REGION_COLUMNS}
+        for row in found["regions"]
+    }
+
+
+_REGION_COLUMNS = (
+    "images",
+    "regions",
+    "size_min",
+    "size_max",
+    "specks",
+    "speck_pixels",
+)
+
+
+def _regions(
+    found: Any, rows: Sequence[dict[str, Any]], masks: Masks
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        label = label_of(matching(masks, row["path"]), masks)
+        sizes[row["split"] or "all"] += again.region_sizes(label == again.CHANGED)
+    expected = []
+    for row in found["regions"]:
+        these = sizes[row["split"]]
+        specks = [size for size in these if size < row["speck_limit"]]
+        values = {
+            "images": sum(is_in(one, row["split"]) for one in rows),
+            "regions": len(these),
+            "size_min": min(these, default=None),
+            "size_max": max(these, default=None),
+            "specks": len(specks),
+            "speck_pixels": sum(specks),
+        }
+        expected.append((row, values))
+    return expected
+
+
+@every_set
+def test_every_weight_follows_from_the_counts_of_the_checker(masks: Masks) -> None:
+    rows = data("ratio", *masks.given)["images"]
+    splits = by_split(rows, masks)
+    (found,) = data("weights", *masks.given)["datasets"]
+    counts = splits["train" if "train" in splits else "all"]
+    whole = again.totals(counts)
+    names = ("images", "without_change", "changed", "unchanged", "ignored")
+    assert_same(found, {name: whole[name] for name in names}, 0)
+    n1, n0 = whole["changed"], whole["unchanged"]
+    n = n1 + n0
+    seen = [
+        (again.over(part, sum(one.changed + one.unchanged for one in holding)))
+        for part, holding in (
+            (n0, [one for one in counts if one.unchanged]),
+            (n1, [one for one in counts if one.changed]),
+        )
+    ]
+    middle = sum(seen) / 2  # type: ignore[arg-type]
+    pairs = {
+        "inverse-frequency": (n / (2 * n0), n / (2 * n1)),
+        "inverse-sqrt": (math.sqrt(n / (2 * n0)), math.sqrt(n / (2 * n1))),
+        "inverse-square": ((n / (2 * n0)) ** 2, (n / (2 * n1)) ** 2),
+        "median-frequency": (middle / seen[0], middle / seen[1]),  # type: ignore[operator]
+        "enet": (1 / math.log(1.02 + n0 / n), 1 / math.log(1.02 + n1 / n)),
+        "hed-beta": (n1 / n, n0 / n),
+        "pos-weight": (1.0, n0 / n1),
+        "focal-alpha": (n1 / n, n0 / n),
+        "prior-bias": (0.0, math.log(n1 / n0)),
+    }
+    schemes = {row["scheme"]: row for row in found["schemes"]}
+    assert set(pairs) <= set(schemes)
+    for name, (unchanged, changed) in pairs.items():
+        row = schemes[name]
+        expected = {"unchanged_weight": unchanged, "changed_weight": changed}
+        assert_same(row, expected, 1e-12)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions made for masks, which lie beside as links without their folders."""
+
+    folder: Path
+    masks: Masks
+    models: dict[str, list[NDArray[Any]]]
+
+    def labels(self) -> list[NDArray[np.uint8]]:
+        return [label_of(path, self.masks) for path in self.masks.paths]
+
+
+def predict(masks: Masks, folder: Path, dtype: str, *models: str) -> Predicted:
+    """Predictions of bytes or fractions that follow the masks a little."""
+    random = np.random.default_rng(len(masks.paths))
+    made: dict[str, list[NDArray[Any]]] = {model: [] for model in models}
+    (folder / "masks").mkdir()
+    for number, path in enumerate(masks.paths):
+        (folder / f"masks/{number:04}{path.suffix}").symlink_to(path)
+        label = label_of(path, masks)
+        for place, model in enumerate(models):
+            noise = random.integers(0, 256 - 64 - place, label.shape, np.uint8)
+            probs: NDArray[Any] = noise + (label == 1) * np.uint8(64 + place)
+            if dtype != "uint8":
+                probs = (probs / 255).astype(dtype)
+            (folder / model).mkdir(exist_ok=True)
+            np.save(folder / f"{model}/{number:04}.npy", probs)
+            made[model].append(probs)
+    return Predicted(folder, masks, made)
+
+
+def rows_of(predicted: Predicted, model: str) -> list[dict[str, Any]]:
+    return [
+        scores.image_row(scores.levels(_probs(probs), label), label)
+        for probs, label in zip(
+            predicted.models[model], predicted.labels(), strict=True
+        )
+    ]
+
+
+def _probs(stored: NDArray[Any]) -> NDArray[Any]:
+    return stored / 255 if stored.dtype == np.uint8 else stored.astype(np.float64)
+
+
+def spend(predicted: Predicted) -> None:
+    """Take the predictions away again: those of many masks are large."""
+    for path in predicted.folder.rglob("*.npy"):
+        path.unlink()
+
+
+def assert_scored(masks: Masks, folder: Path, dtype: str, rel: float) -> None:
+    predicted = predict(masks, folder, dtype, "a")
+    options = ["--pred", str(folder / "a"), "--target", str(folder / "masks")]
+    found = data("loss", *options, *masks.options.split(), "--kind", "prob")
+    expected = rows_of(predicted, "a")
+    spend(predicted)
+    assert len(found["images"]) == len(expected)
+    for row, one in zip(found["images"], expected, strict=True):
+        assert_same(row, one | {"status": "ok"}, rel)
+    assert_same(found["dataset"], scores.dataset_row(expected), rel)
+
+
+@every_set
+def test_every_mask_is_scored_as_the_checker_scores(
+    masks: Masks, tmp_path: Path
+) -> None:
+    assert_scored(masks, tmp_path, "uint8", 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rel"), [("float16", 1e-12), ("float32", 1e-6), ("float64", 1e-12)]
+)
+@pytest.mark.parametrize("masks", SAMPLE_SETS, ids=str)
+def test_fractions_of_any_type_are_scored_as_the_checker_scores(
+    masks: Masks, dtype: str, rel: float, tmp_path: Path
+) -> None:
+    assert_scored(masks, tmp_path, dtype, rel)
+
+
+@every_set
+def test_models_are_compared_as_the_checker_scores_them(
+    masks: Masks, tmp_path: Path
+) -> None:
+    predicted = predict(masks, tmp_path, "uint8", "a", "b")
+    found = data(
+        *("compare", "--pred", f"a={tmp_path}/a", "--pred", f"b={tmp_path}/b"),
+        *("--target", f"{tmp_path}/masks", *masks.options.split()),
+        *("--resamples", "50", "--kind", "prob"),
+    )
+    rows = {model: rows_of(predicted, model) for model in "ab"}
+    spend(predicted)
+    pooled = {}
+    for model, stored in predicted.models.items():
+        whole = scores.added(
+            [
+                scores.levels(_probs(probs), label)
+                for probs, label in zip(stored, predicted.labels(), strict=True)
+            ]
+        )
+        row = scores.dataset_row(rows[model])
+        pooled[model] = {
+            name: row[name]
+            for name in (
+                *("precision_pooled", "recall_pooled", "f1_pooled", "iou_pooled"),
+                *("mf1_pooled", "oa", "kappa", "f1_image_mean", "bce_mean"),
+                *("balanced_ce_mean", "class_mean_bce"),
+            )
+        } | {
+            "average_precision": scores.average_precision(whole),
+            "best_f1_in_sample": scores.best_f1(whole),
+        }
+    for one in found["models"]:
+        measures = {name: m["value"] for name, m in one["measures"].items()}
+        assert_same(measures, pooled[one["model"]], 1e-12)
+        differences = {name: m["difference"] for name, m in one["measures"].items()}
+        for name, value in pooled["b"].items():
+            gap = None if one["model"] == "a" else value - pooled["a"][name]
+            assert differences[name] == (
+                None if gap is None else pytest.approx(gap, rel=1e-9, abs=1e-12)
+            )
+
+
+@pytest.mark.parametrize("masks", SAMPLE_SETS, ids=str)
+def test_the_data_of_figures_are_those_of_the_checker(
+    masks: Masks, tmp_path: Path
+) -> None:
+    run(*("plot", "--masks", *masks.given, "-o", str(tmp_path), "--format", "svg"))
+    rows = data("ratio", *masks.given)["images"]
+    splits = by_split(rows, masks)
+    with (tmp_path / "distribution.csv").open(newline="", encoding="utf-8") as file:
+        drawn = list(csv.DictReader(file))
+    assert sum(int(row["images"]) for row in drawn) == len(rows)
+    for row in drawn:
+        low, high = float(row["above"]), float(row["up_to"])
+        inside = [
+            one
+            for one in splits["all"]
+            if one.fraction is not None
+            and (low < float(one.fraction) <= high or (low == high == one.fraction))
+        ]
+        assert int(row["images"]) == len(inside)
+    with (tmp_path / "binarisation.csv").open(newline="", encoding="utf-8") as file:
+        drawn = list(csv.DictReader(file))
+    for row in drawn:
+        limit = {">0": 1, ">=128": 128, "'==255": 255}.get(row["rule"])
+        if limit is not None:
+            assert int(row["changed"]) == sum(
+                int(np.count_nonzero((values >= limit) & (label != again.IGNORED)))
+                for one in rows
+                if is_in(one, row["split"])
+                for path in [matching(masks, one["path"])]
+                for values, label in [(again.read(path)[0], label_of(path, masks))]
+            )
+
+
+@pytest.mark.parametrize("masks", SAMPLE_SETS, ids=str)
+def test_the_report_shows_the_counts_of_the_checker(
+    masks: Masks, tmp_path: Path
+) -> None:
+    page = tmp_path / "masks.html"
+    run("report", "--masks", *masks.given, "-o", str(page))
+    text = page.read_text(encoding="utf-8")
+    whole = again.totals(list(counts_of(masks).values()))
+    for name in ("changed", "unchanged"):
+        assert f"{whole[name]:,}" in text
