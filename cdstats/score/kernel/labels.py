@@ -40,30 +40,27 @@ class _Scratch:
         squares: Squared misses.
         hits: 1 where a pixel is predicted changed, else 0.
         right: Probability of the right class, then what rounding took from it.
-
-    The last feature is 1 everywhere: its products count the pixels of each class.
     """
 
     def __init__(self, pixels: int, dtype: torch.dtype) -> None:
         # Whatever mode or default device the caller is in, this outlives it.
         with torch.inference_mode(mode=False), torch.device("cpu"):
             self._classes = torch.zeros((2, pixels), dtype=dtype)
-            self._features = torch.ones((6, pixels), dtype=dtype)
+            self._features = torch.zeros((5, pixels), dtype=dtype)
             self.probs = torch.zeros(pixels, dtype=dtype)
             self.one = torch.ones((), dtype=dtype)
         self.changed, self.unchanged = self._classes
-        self.misses, self.logs, self.squares, self.hits, self.right, _ = self._features
-        runs = self._features.view(6, -1, RUN)
-        self._left = runs.transpose(0, 1)
-        self._right = self._classes.view(2, -1, RUN).permute(1, 2, 0)
+        self.misses, self.logs, self.squares, self.hits, self.right = self._features
+        self._left = self._classes.view(2, -1, RUN).transpose(0, 1)
+        self._right = self._features.view(5, -1, RUN).permute(1, 2, 0)
 
     def products(self, rows: int) -> Tensor:
-        """Each feature summed over each class, for each row; float64, ``(R, 6, 2)``.
+        """Each feature summed over each class, for each row; float64, ``(R, 2, 5)``.
 
         A product of matrices for each short run reads every feature once.
         """
         found = torch.bmm(self._left, self._right).double()
-        return found.view(rows, -1, 6, 2).sum(1)
+        return found.view(rows, -1, 2, 5).sum(1)
 
 
 _LOCAL: Final = threading.local()
@@ -143,13 +140,15 @@ def _gather(
     saturated: bool,
 ) -> TileSums:
     """The columns of `TileSums`, from the products of features and classes."""
-    (tp, fp), (n1, n0) = products[:, [3, 5]].round().long().permute(1, 2, 0)
+    # Fewer pixels than a float32 counts: exact.
+    n1, n0 = (one.sum(1).round().long() for one in pixels[1:])
+    tp, fp = products[:, :, 3].round().long().unbind(1)
     none = torch.zeros_like(n1)
     wrong = saturated_wrong(*pixels) if saturated else none
     counts = (n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, none, none)
     sums = (
-        *(-products[:, 1, 0], -products[:, 1, 1] - products[:, 4, 1]),
-        *(-products[:, 0, 0], products[:, 2, 0], products[:, 0, 1], products[:, 2, 1]),
+        *(-products[:, 0, 1], -products[:, 1, 1] - products[:, 1, 4]),
+        *(-products[:, 0, 0], products[:, 0, 2], products[:, 1, 0], products[:, 1, 2]),
         *(n1.double(), n1.double()),
     )
     terms = term_sums(*pixels, options.terms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
-RUN: Final = 256
+RUN: Final = 128
 """Pixels that are summed in the precision of the scores."""
 FUSED_TYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 """Types of scores that a fused pass computes in float32."""
@@ -67,11 +68,16 @@ class Options:
 
         A number compared with the rounded threshold would be called changed below it.
         """
-        exact = torch.tensor(self.threshold, dtype=torch.float64, device="cpu")
-        rounded = exact.to(dtype)
-        if rounded.double() < exact:
-            rounded = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
-        return float(rounded)
+        return _least(self.threshold, dtype)
+
+
+@lru_cache(maxsize=64)
+def _least(threshold: float, dtype: torch.dtype) -> float:
+    exact = torch.tensor(threshold, dtype=torch.float64, device="cpu")
+    rounded = exact.to(dtype)
+    if rounded.double() < exact:
+        rounded = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
+    return float(rounded)
 
 
 def together(parts: Sequence[TileSums]) -> TileSums:
