@@ -53,9 +53,12 @@ def joint_counts(
 
         return _in_threads(count_levels, values, labels, levels)
     total = np.zeros(_CLASSES * levels, dtype=np.int64)
+    narrow = np.uint16 if total.size <= 1 << 16 else np.uint32
     for start in range(0, values.size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        place = np.minimum(labels[part], 2).astype(np.int64) * levels + values[part]
+        place = np.minimum(labels[part], 2).astype(narrow)
+        place *= levels
+        place += values[part]
         total += np.bincount(place, minlength=total.size)
     return total.reshape(_CLASSES, levels)[:2]
 
