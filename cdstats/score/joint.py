@@ -53,10 +53,10 @@ def joint_counts(
 
         return _in_threads(count_levels, values, labels, levels)
     total = np.zeros(_CLASSES * levels, dtype=np.int64)
-    narrow = np.uint16 if total.size <= 1 << 16 else np.uint32
+    narrow = np.dtype(np.uint16 if total.size <= 1 << 16 else np.uint32)
     for start in range(0, values.size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        place = np.minimum(labels[part], 2).astype(narrow)
+        place: NDArray[Any] = np.minimum(labels[part], 2).astype(narrow)
         place *= levels
         place += values[part]
         total += np.bincount(place, minlength=total.size)
