@@ -452,3 +452,31 @@ def test_a_real_model_that_lacks_an_image_is_refused() -> None:
     done = compare(*named_models, "--target", folder / "label")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "STANet lacks 1 of 3 images (test_7_0256_0512.png)" in done.stderr
+
+
+def test_rows_of_images_keep_to_the_screen_with_long_names(tmp_path: Path) -> None:
+    rewrite_golden.write_models(tmp_path)
+    for number, model in enumerate(("plain", "balanced", "longer")):
+        long = tmp_path / "runs" / f"a_model_with_a_long_name_{number}"
+        (tmp_path / "runs" / model).rename(long)
+    done = of(tmp_path, "--by", "image")
+    assert done.exit_code == 0
+    tables = done.stdout.partition("device: ")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "1 a_model_with_a_long_name_0" in done.stdout
+
+
+def test_resamples_without_change_are_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for number in range(6):
+        mask = np.zeros((8, 8), dtype=np.uint8)
+        mask[:4] = number == 0
+        for folder in ("masks", "a", "b"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            values = mask if folder == "masks" else random.random(mask.shape)
+            np.save(tmp_path / folder / f"{number}.npy", values)
+    paths = [f"{model}={tmp_path / model}" for model in "ab"]
+    done = compare(
+        "--pred", paths[0], "--pred", paths[1], "--target", tmp_path / "masks"
+    )
+    assert "resamples a measure is not defined: no image with change" in done.stdout

@@ -125,8 +125,10 @@ class CompareOutputs:
         from cdstats.report.terminal import print_records, results_console
 
         console = results_console()
-        if self.by is ScoreBy.IMAGE or chosen:
-            print_records(console, rows, chosen or _shown_of_images(rows))
+        if chosen:
+            print_records(console, rows, chosen)
+        elif self.by is ScoreBy.IMAGE:
+            print_differing(console, run.differing, run.models, every=True)
         else:
             print_models(console, run.models, run.asked, run.losses)
         if self.by is None and not chosen:

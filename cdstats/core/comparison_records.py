@@ -28,6 +28,10 @@ BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
 """What images are ordered by when nothing is said."""
 
 
+ALL_DRAWN: Final = 5
+"""Images up to which all resamples are made, 3,125 of five, instead of some drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How far a measure of a model is from that of the first model.

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.comparison_records import ALL_DRAWN
 from cdstats.report.columns import UNDEFINED, heading, printable
 from cdstats.report.layout import records_table
 
@@ -204,11 +205,17 @@ def _share(value: float | None) -> str:
 
 
 def print_differing(
-    console: Console, images: Sequence[DifferingImage], models: Sequence[ComparedModel]
+    console: Console,
+    images: Sequence[DifferingImage],
+    models: Sequence[ComparedModel],
+    *,
+    every: bool = False,
 ) -> None:
-    """Print the images on which models differ most, by each measure."""
+    """Print the images on which models differ most, or every one, by each measure."""
     for measure in dict.fromkeys(image.measure for image in images):
-        own = [one for one in images if one.measure == measure and one.spread]
+        own = [one for one in images if one.measure == measure]
+        if not every:
+            own = [one for one in own if one.spread][:_MOST_IMAGES]
         if not own:
             continue
         console.print()
@@ -218,7 +225,7 @@ def print_differing(
             names = (f"{n} {one.model}" for n, one in enumerate(models, 1))
             text = Text(f"  {printable(', '.join(names))}", style="dim")
             console.print(text, width=min(console.width, _SCREEN))
-        table = _differing_table(own[:_MOST_IMAGES], models)
+        table = _differing_table(own, models)
         console.print(table, width=min(console.width, _SCREEN), crop=False)
 
 
@@ -283,8 +290,22 @@ def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]
         f"differences from {first.model or 'the first model'}; same sign: share of "
         "resamples on that side of 0",
         f"{100 * first.confidence:.10g} % percentile intervals, paired bootstrap: "
-        f"{first.resamples:,} resamples of {drawn:,} images, seed {first.seed}",
+        f"{_resamples_text(first, drawn)}",
     ]
+    undefined = max(
+        (
+            one.to_first.undefined
+            for model in models[1:]
+            for one in model.compared.values()
+            if one.to_first is not None and one.to_first.difference is not None
+        ),
+        default=0,
+    )
+    if undefined:
+        notes.append(
+            f"in {undefined:,} resamples a measure is not defined: no image with "
+            "change, or none without, was drawn"
+        )
     if len(models) > 2:
         notes.append(
             f"no correction for comparing {len(models) - 1:,} models is made: some "
@@ -300,3 +321,9 @@ def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]
         ]
     rules = dict.fromkeys(model.rule for model in models if model.rule)
     return [*notes, *(f"masks: {rule}" for rule in rules), f"cdstats {version}"]
+
+
+def _resamples_text(first: ComparedModel, images: int) -> str:
+    if images <= ALL_DRAWN:
+        return f"all {images**images:,} resamples of {images:,} images"
+    return f"{first.resamples:,} resamples of {images:,} images, seed {first.seed}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.comparison_records import Difference
+from cdstats.core.comparison_records import ALL_DRAWN, Difference
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 22
 """Draws that are held at a time."""
-_ALL_DRAWN: Final = 5
-"""Images up to which all resamples are made, 3,125 of five, instead of some drawn."""
 FEW_IMAGES: Final = 20
 """Images below which intervals of a bootstrap are too narrow to rely on."""
 _MOST_RESAMPLES: Final = 1_000_000
@@ -72,7 +70,7 @@ class Resampling:
         Yields:
             ``(some, images)``; every row adds up to ``images``.
         """
-        if images <= _ALL_DRAWN:
+        if images <= ALL_DRAWN:
             # Every resample there is, each once: no chance is left in the interval.
             every = np.array(list(product(range(images), repeat=images)))
             yield (every[:, :, None] == np.arange(images)).sum(1).astype(np.float64)
