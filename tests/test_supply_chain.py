@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ sys.path.insert(0, str(ROOT / "docs"))
 from generate_licences import (  # type: ignore[import-not-found]  # noqa: E402
     licence,
     listed,
-    page,
     pinned,
 )
 
@@ -78,9 +77,21 @@ def test_the_licence_of_every_pinned_package_is_listed() -> None:
     assert listed() == pinned()
 
 
+def is_installed(name: str) -> bool:
+    """Whether a pinned package is here; some are for other systems alone."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def test_the_licences_are_those_of_the_installed_packages() -> None:
-    if any(version(n).split("+")[0] != v for n, v in pinned().items()):
+    here = {n: v for n, v in pinned().items() if is_installed(n)}
+    if any(version(n).split("+")[0] != v for n, v in here.items()):
         pytest.skip("other versions than the pinned ones are installed")
+    assert len(here) > len(pinned()) - 5
     text = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
-    assert text == page()
-    assert not [n for n in pinned() if re.match(r"A?GPL", licence(n))]
+    for name, found in here.items():
+        assert f"| {name} | {found} | {licence(name)} |\n" in text
+        assert not re.match(r"A?GPL", licence(name)), name
