@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -378,3 +379,25 @@ def test_long_runs_are_counted_as_plain_python_counts_them(
 ) -> None:
     image = np.repeat(values, runs[: values.size])
     assert count_values(image.astype(np.uint16) if wide else image) == tally(image)
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=400), st.integers(1, 40))
+def test_any_bytes_are_counted_as_python_counts_them(
+    values: list[int], repeats: int
+) -> None:
+    pixels = np.repeat(np.array(values, np.uint8), repeats)
+    assert count_values(pixels) == dict(Counter(pixels.tolist()))
+
+
+def test_what_a_glance_misses_is_counted() -> None:
+    # One column, of which every pixel that is looked at first holds the same value.
+    pixels = np.zeros((256, 256), np.uint8)
+    pixels[:, 1] = 255
+    pixels[3, 7], pixels[200, 11] = 85, 170
+    assert count_values(pixels) == {0: 65_278, 85: 1, 170: 1, 255: 256}
+
+
+def test_the_counts_of_a_mask_survive_the_way_between_processes() -> None:
+    counts = ValueCounts({0: 3, NAN: 1, "#ff0000": 2}, 1, 1, folded=True)
+    mask = MaskCounts(4, 2, counts, 255, {0: "#000000"}, "PNG")
+    assert pickle.loads(pickle.dumps(mask)) == mask  # noqa: S301

@@ -142,7 +142,6 @@ def test_short_work_stays_in_this_process() -> None:
 def test_long_work_moves_to_workers_with_nothing_done_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(work, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(work, "WORTH_SECONDS", 0.1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     items = list(range(40))

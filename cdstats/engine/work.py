@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PROBE_SECONDS: Final = 0.2
-"""Work done in this process before workers are thought of."""
+PROBE_SECONDS: Final = 0.05
+"""Work done in this process, its first item aside, before workers are thought of."""
 START_UP_SECONDS: Final = 0.5
 """Most that loading a decoder for the first item takes."""
 WORTH_SECONDS: Final = 1.0
@@ -82,7 +82,7 @@ def _run_here(
             # The first item may have loaded a decoder, which the others do not.
             start_up = start_up or min(spent, START_UP_SECONDS)
             each = (spent - start_up) / done
-            if _workers_pay(jobs, spent, each * ledger.left, ledger.left):
+            if _workers_pay(jobs, spent - start_up, each * ledger.left, ledger.left):
                 break
     finally:
         tell(function, ())

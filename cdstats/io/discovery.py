@@ -140,7 +140,10 @@ def split_name(text: str) -> tuple[str, str]:
 
 def _merge(into: _Found, found: _Found) -> None:
     into.roots += found.roots
-    into.files.extend(found.files)
+    if into.files:
+        into.files.extend(found.files)
+    else:
+        into.files = found.files
     into.notes += found.notes
     into.problems += found.problems
 
@@ -206,7 +209,7 @@ def _absolute(path: Path) -> str:
 
 
 def _below(root: Path, names: Iterable[str]) -> FoundFiles:
-    """The files of a folder, with the splits that folder names tell."""
+    """The files of a folder in natural order, with the splits that folders tell."""
     above = split_above(Path(_absolute(root)).parts)
     prefix = str(root / "_")[:-1]
 
@@ -214,10 +217,7 @@ def _below(root: Path, names: Iterable[str]) -> FoundFiles:
     def split_of(folder: str) -> str:
         return split_in(PurePosixPath(folder).parts) or above
 
-    return FoundFiles(
-        FoundFile(f"{prefix}{name}", name, split_of(name.rpartition("/")[0]))
-        for name in names
-    )
+    return FoundFiles.walked(prefix, names, split_of)
 
 
 def _folder(path: Path, search: _Search) -> _Found:
@@ -254,7 +254,8 @@ def _leave_out(names: list[str], preset: Preset | None) -> tuple[list[str], str]
 
 def _glob(text: str, search: _Search) -> _Found:
     root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
-    matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
+    found_twice = glob.glob(text, recursive=True)  # noqa: PTH207 - reads what was typed
+    matches = [*dict.fromkeys(map(Path, found_twice))]
     found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
     names = [
         match.relative_to(root).as_posix() if root != Path() else match.as_posix()
@@ -367,7 +368,7 @@ def _common(roots: Sequence[Path]) -> Path:
 
 def _relative(found: _Found) -> FoundFiles:
     """Files with names relative to what all paths of the dataset share."""
-    if len(found.roots) < 2 and all(file.name for file in found.files):
+    if len(found.roots) < 2 and found.files.are_named:
         return found.files
     base = _common(found.roots)
     return FoundFiles(_named_below(file, base) for file in found.files)

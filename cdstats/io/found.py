@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -65,6 +65,9 @@ class FoundFiles(Sequence[FoundFile]):
 
     A file takes about 12 bytes beside its name.
 
+    Attributes:
+        are_named: Whether every file has a name.
+
     Example:
         >>> files = FoundFiles([FoundFile("/data/train/1.png", "train/1.png", "train")])
         >>> files.append(FoundFile("/data/2.npz", "2.npz#a", member="a"))
@@ -78,22 +81,49 @@ class FoundFiles(Sequence[FoundFile]):
         self._kinds = array("I")
         self._shared: list[_Shared] = []
         self._places: dict[_Shared, int] = {}
+        self._settled = False
+        self.are_named = True
         self.extend(files)
+
+    @classmethod
+    def walked(
+        cls, prefix: str, names: Iterable[str], split_of: Callable[[str], str]
+    ) -> FoundFiles:
+        """The files of one folder.
+
+        Args:
+            prefix: What stands before each name in its path.
+            names: Names of the files in natural order, each once.
+            split_of: The split of the files in a folder, ``""`` for the folder itself.
+        """
+        found = cls()
+        for name in names:
+            shared = _Shared(prefix, split_of(name.rpartition("/")[0]))
+            found._add(name, shared)
+        found._settled = True
+        return found
 
     def append(self, file: FoundFile) -> None:
         """Add a file at the end."""
+        self._settled = False
+        self.are_named &= bool(file.name)
         if file.member or file.partner or not file.path.endswith(file.name):
             shared = _Shared(None, file.split)
             text = json.dumps([file.name, file.path, file.member, file.partner])
         else:
             shared = _Shared(file.path.removesuffix(file.name), file.split)
             text = file.name
-        if shared not in self._places:
-            self._places[shared] = len(self._shared)
+        self._add(text, shared)
+
+    def _add(self, text: str, shared: _Shared) -> None:
+        """Add a file by its text."""
+        place = self._places.get(shared)
+        if place is None:
+            place = self._places[shared] = len(self._shared)
             self._shared.append(shared)
         self._texts += text.encode(*_ENCODING)
         self._ends.append(len(self._texts))
-        self._kinds.append(self._places[shared])
+        self._kinds.append(place)
 
     def extend(self, files: Iterable[FoundFile]) -> None:
         """Add files at the end."""
@@ -106,6 +136,8 @@ class FoundFiles(Sequence[FoundFile]):
 
     def unique(self) -> FoundFiles:
         """The files without those named again: of each path and member the last."""
+        if self._settled:
+            return self
         hashes = np.fromiter((hash(_identity(f)) for f in self), np.int64, len(self))
         found, times = np.unique(hashes, return_counts=True)
         if len(found) == len(self):
@@ -124,10 +156,23 @@ class FoundFiles(Sequence[FoundFile]):
 
     def ordered(self) -> FoundFiles:
         """The files in the natural order of their names."""
-        if all(one <= other for one, other in pairwise(map(_order, self))):
+        if self._settled or all(
+            one <= other for one, other in pairwise(map(_order, self))
+        ):
             return self
         places = range(len(self))
         return self.placed(sorted(places, key=lambda place: _order(self[place])))
+
+    def folders(self) -> set[str]:
+        """The folders of all files, as their paths tell them."""
+        first: dict[tuple[int, bytes], int] = {}
+        start = 0
+        for place, end in enumerate(self._ends):
+            above = self._texts[start:end].rpartition(b"/")[0]
+            first.setdefault((self._kinds[place], bytes(above)), place)
+            start = end
+        paths = (self[place].path for place in first.values())
+        return {os.path.dirname(path) for path in paths}  # noqa: PTH120 - as they are
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -39,9 +39,9 @@ def open_masks(
     try:
         if is_address(path):
             return open_copy(
-                path, lambda copy: _checked(copy, member, band, max_pixels)
+                path, lambda copy: _checked(str(copy), member, band, max_pixels)
             )
-        return _checked(Path(path), member, band, max_pixels)
+        return _checked(path, member, band, max_pixels)
     except OSError as error:
         raise DataError(access_text(error)) from None
     except MemoryError:
@@ -49,32 +49,32 @@ def open_masks(
 
 
 def _checked(
-    path: Path, member: str, band: int | None, max_pixels: int
+    path: str, member: str, band: int | None, max_pixels: int
 ) -> list[OpenImage]:
     images = _open(path, member, band, max_pixels)
     check_images(images, max_pixels)
     return images
 
 
-def _open(
-    path: Path, member: str, band: int | None, max_pixels: int
-) -> list[OpenImage]:
-    with path.open("rb") as file:
+def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[OpenImage]:
+    # No buffer: a file is read at one go, or not here.
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a million files
         size = os.fstat(file.fileno()).st_size
         head = file.read(16)
         kind = file_format(head)
         data = None
         if size <= _HELD_BYTES.get(kind or "", -1):
-            data = head + file.read()
+            data = head + file.readall()
         if kind == "TIFF":
             from cdstats.io.tiff import check_tiff
 
-            check_tiff(io.BytesIO(data) if data is not None else file, size)
+            held = io.BytesIO(data) if data is not None else io.BufferedReader(file)
+            check_tiff(held, size)
     if kind is None:
         raise DataError(foreign_text(head))
     if kind in ("NPY", "NPZ"):
-        return _arrays(path, kind, member, band, max_pixels)
-    return select_image(_rasters(path, kind, data, band), member)
+        return _arrays(Path(path), kind, member, band, max_pixels)
+    return select_image(_rasters(Path(path), kind, data, band), member)
 
 
 def _rasters(

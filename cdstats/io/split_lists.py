@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -15,7 +14,7 @@ from cdstats.io.naming import is_image_folder, is_mask_folder
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cdstats.io.found import FoundFile
 
@@ -105,9 +104,8 @@ class _Doubled:
         ]
 
 
-def _mask_folders(files: Iterable[FoundFile]) -> set[PurePath]:
-    above = {os.path.dirname(file.path) for file in files}  # noqa: PTH120 - many
-    return {_mask_folder(PurePath(folder, "_")) for folder in above}
+def _mask_folders(files: FoundFiles) -> set[PurePath]:
+    return {_mask_folder(PurePath(folder, "_")) for folder in files.folders()}
 
 
 def _mask_folder(path: PurePath) -> PurePath:

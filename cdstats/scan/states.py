@@ -71,14 +71,16 @@ class State(NamedTuple):
 
 def stamp_of(task: Task) -> Stamp:
     """The stamp of a file as it is now."""
-    return ask_stamp(task)()
+    if is_address(task.path):
+        return ask_stamp(task)()
+    own = _stat(task.path)
+    return Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
 
 
 def ask_stamp(task: Task) -> Callable[[], Stamp]:
     """Ask for the stamp of a file; a store answers while others are asked."""
     if not is_address(task.path):
-        own = _stat(task.path)
-        stamp = Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
+        stamp = stamp_of(task)
         return lambda: stamp
     from cdstats.io.remote import mark_of, start
 
@@ -109,18 +111,21 @@ def read_state(
     max_pixels: int = MAX_PIXELS,
 ) -> State | Divided[Task, State]:
     """Count every mask of a file; the arguments are those of `count_or_divide`."""
-    remote = is_address(task.path)
-    stamp = Stamp() if remote else stamp_of(task)
-    with noting() as marks:
-        counted = count_or_divide(task, band=band, edges=edges, max_pixels=max_pixels)
+    count = partial(count_or_divide, band=band, edges=edges, max_pixels=max_pixels)
+    if is_address(task.path):
+        with noting() as marks:
+            counted = count(task)
+        # A copy is of one version of its object, whatever becomes of that meanwhile.
+        paths = [path for path in (task.path, task.partner) if path]
+        stamp = after = _marked([marks.get(path) for path in paths])
+    else:
+        stamp = stamp_of(task)
+        counted = count(task)
+        after = stamp_of(task)
     if isinstance(counted, Divided):
         return Divided(counted.parts, partial(_join_states, join=counted.join))
-    if remote:
-        paths = [path for path in (task.path, task.partner) if path]
-        stamp = _marked([marks.get(path) for path in paths])
-    whole = stamp.is_known and all(one.mask is not None for one in counted)
-    # A copy is of one version of its object, whatever becomes of that meanwhile.
-    return State(stamp, counted, whole and (remote or stamp_of(task) == stamp))
+    whole = stamp.is_known and None not in [one.mask for one in counted]
+    return State(stamp, counted, whole and after == stamp)
 
 
 @dataclass(frozen=True, slots=True)
