@@ -425,8 +425,9 @@ def test_splits_that_differ_are_a_warning(tmp_path: Path) -> None:
 @settings(max_examples=20, deadline=None)
 @given(hnp.arrays(np.uint8, (6, 6), elements=st.sampled_from([0, 1, 255])))
 def test_a_label_map_fits_where_the_rule_counts(pixels: Pixels) -> None:
-    from cdstats.core.counts import MaskCounts, ValueCounts, count_values
+    from cdstats.core.counts import MaskCounts, ValueCounts
     from cdstats.core.errors import DataError
+    from cdstats.core.values import count_values
 
     mask = MaskCounts(6, 6, ValueCounts(count_values(pixels)))
     for rule in possible_rules(choose_rule()):

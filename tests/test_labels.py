@@ -12,19 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cdstats.core.counts import (
-    NAN,
-    MaskCounts,
-    PixelCounts,
-    Value,
-    ValueCounts,
-    count_cells,
-    count_colours,
-    count_values,
-)
+from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.labels import Label, LabelRule, names_text, shares_text
 from cdstats.core.terms import parse_terms
+from cdstats.core.values import count_cells, count_colours, count_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

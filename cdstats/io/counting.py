@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.counts import (
+from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.division import Divided
+from cdstats.core.errors import DataError
+from cdstats.core.labelling import Counted
+from cdstats.core.values import (
     MAX_DISTINCT,
-    MaskCounts,
     TooManyValuesError,
-    ValueCounts,
     count_cells,
     count_colours,
     count_values,
     fold_values,
 )
-from cdstats.core.division import Divided
-from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted
 from cdstats.io.addresses import is_address
 from cdstats.io.copies import expect
 from cdstats.io.limits import MAX_PIXELS

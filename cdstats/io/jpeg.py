@@ -24,7 +24,8 @@ _PROGRESSIVE, _HUFFMAN, _QUANTISATION, _RESTARTS, _SCAN = 0xC2, 0xC4, 0xDB, 0xDD
 _START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
 _FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
 """Segments that say nothing of how pixels are coded."""
-_MARK: Final = re.compile(rb"\xff+[^\x00\xff]")
+_MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
+"""A marker; its first byte stands alone because that is what makes the search fast."""
 _COEFFICIENTS: Final = 64
 
 
