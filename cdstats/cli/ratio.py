@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli import options
+from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import ARGUMENTS, app
+from cdstats.cli.main import ARGUMENTS
 from cdstats.cli.outputs import By, Outputs, RowPrinter, Sort
 from cdstats.core.errors import UsageError
 from cdstats.engine.choice import EngineName
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from cdstats.scan.ratio import RatioResult
 
 
-@app.command()
+@command
 def ratio(
     context: typer.Context,
     paths: Annotated[
