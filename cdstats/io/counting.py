@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.counted import Counted
 from cdstats.core.counts import (
     MAX_DISTINCT,
     MaskCounts,
@@ -20,7 +21,6 @@ from cdstats.core.counts import (
 )
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted
 from cdstats.io.addresses import is_address
 from cdstats.io.copies import expect
 from cdstats.io.limits import MAX_PIXELS

@@ -21,14 +21,14 @@ from cdstats.io.addresses import is_address
 from cdstats.io.signatures import EXTENSIONS
 from cdstats.io.stores import kept_name
 from cdstats.scan.databases import telling
-from cdstats.scan.states import from_text, to_text
+from cdstats.scan.state_texts import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cdstats.core.labelling import Counted
+    from cdstats.core.counted import Counted
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
