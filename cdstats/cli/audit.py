@@ -12,7 +12,7 @@ from cdstats.cli import options
 from cdstats.cli.commands import command
 from cdstats.cli.sources import check_source
 from cdstats.core.messages import Level
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult

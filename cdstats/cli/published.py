@@ -8,7 +8,7 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.commands import command
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 _COLUMNS = (
     "dataset",

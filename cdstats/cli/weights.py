@@ -10,7 +10,7 @@ import cdstats
 from cdstats.cli import options
 from cdstats.cli.commands import command
 from cdstats.cli.sources import check_source
-from cdstats.report.pasting import WeightsFormat
+from cdstats.report.formats import WeightsFormat
 
 
 @command
