@@ -11,7 +11,7 @@ from cdstats.core.errors import UsageError
 
 SCHEMES: Final = ("s3", "gs", "https", "http")
 _STARTS: Final = tuple(f"{scheme}://" for scheme in SCHEMES)
-# Texts, not compiled: most runs read no address and need none of them.
+# Not compiled before they are needed: most runs read no address.
 _URL: Final = r"(?i)[a-z][a-z0-9+.-]+://"
 _SECRETS: Final = r"(?s)^(https?://?)(?:[^/@?#]*@)?([^?]*)(?:\?.*)?$"
 _SIGNING: Final = (
@@ -49,7 +49,7 @@ def shown(path: str) -> str:
         >>> shown("https://me:secret@host/a.png?signature=1"), shown("b/c?.png")
         ('https://host/a.png', 'b/c?.png')
     """
-    found = re.match(_SECRETS, path)
+    found = re.match(_SECRETS, path) if path.startswith("http") else None
     return f"{found[1]}{found[2]}" if found else path
 
 
