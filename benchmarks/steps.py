@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ratio import environment, write_cdnet
 
-from cdstats.core.labelling import CountedMask, DatasetLabels
+from cdstats.core.counted import CountedMask
+from cdstats.core.labelling import DatasetLabels
 from cdstats.core.records import Summaries
 from cdstats.core.rules import choose_rule
 from cdstats.core.values import count_values

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cdstats"
@@ -148,7 +150,12 @@ def test_what_is_imported_is_seen_wherever_it_stands(tmp_path: Path) -> None:
 
 def loaded(code: str, packages: frozenset[str] = frozenset(HEAVY)) -> set[str]:
     """The heavy packages that are loaded after some code ran in a fresh process."""
-    report = "import sys; print('LOADED', *(m for m in sys.modules if '.' not in m))"
+    return set(packages) & modules_after(code)
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that are loaded after some code ran in a fresh process."""
+    report = "import sys; print('LOADED', *sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"],
         capture_output=True,
@@ -159,7 +166,7 @@ def loaded(code: str, packages: frozenset[str] = frozenset(HEAVY)) -> set[str]:
     )
     last = done.stdout.splitlines()[-1].split()
     assert last[0] == "LOADED"
-    return set(packages) & set(last)
+    return set(last)
 
 
 def command(*arguments: str) -> str:
@@ -195,3 +202,43 @@ def test_counting_loads_only_what_the_files_need(sample: str, needed: set[str]) 
     found = loaded(command("ratio", sample))
     assert "torch" not in found
     assert found == needed
+
+
+def rooms_after(code: str) -> set[str]:
+    """The modules of the house that are loaded after some code ran, floors aside."""
+    names = [name.split(".") for name in modules_after(code)]
+    return {".".join(n[1:]) for n in names if n[0] == "cdstats" and len(n) > 2}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_the_help_loads_no_more_than_the_names_of_the_commands(
+    arguments: list[str],
+) -> None:
+    frame = {"cli.commands", "cli.main", "core.errors"}
+    assert rooms_after(command(*arguments)) == frame
+
+
+def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
+    needed = {
+        *("cli.commands", "cli.main", "cli.ratio", "core.errors"),
+        *("cli.options", "cli.choices", "engine.choice", "report.formats"),
+        *("cli.files", "report.files", "io.signatures"),
+    }
+    assert rooms_after(command("ratio", "--help")) == needed
+
+
+def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
+    image = Image.fromarray(np.zeros((4, 4), np.uint8), "P")
+    image.putpalette([number % 256 for number in range(768)])
+    image.save(tmp_path / "mask.png")
+    rule = ("--changed", "255", "--unchanged", "0")
+    modules = modules_after(command("ratio", str(tmp_path), *rule, "--format", "csv"))
+    others = {
+        *("rich", "rasterio", "torch", "pandas", "tomllib", "statistics"),
+        *("cdstats.io.gdal", "cdstats.io.rasters", "cdstats.io.tiff"),
+        *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.remote"),
+        *("cdstats.core.presets", "cdstats.core.reference", "cdstats.scan.saved"),
+        *("cdstats.report.terminal", "cdstats.engine.crew"),
+    }
+    assert "kornia_rs" in modules
+    assert modules.isdisjoint(others)

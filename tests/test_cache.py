@@ -26,12 +26,13 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
+from cdstats.core.counted import Counted
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted
 from cdstats.io.counting import Task
 from cdstats.scan.cache import Cache
-from cdstats.scan.states import Stamp, State, from_text, to_text
+from cdstats.scan.state_texts import from_text, to_text
+from cdstats.scan.states import Stamp, State
 
 RULE = ("--changed", "255", "--unchanged", "0")
 OTHER = ("--changed", "0", "--unchanged", "rest")

@@ -15,9 +15,9 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cdstats.core.counted import Counted
 from cdstats.core.counts import ValueCounts
 from cdstats.core.division import Divided
-from cdstats.core.labelling import Counted
 from cdstats.engine import work
 from cdstats.engine.work import run
 from cdstats.io import counting, masks

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import cdstats
+from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.counts import MaskCounts, Value, ValueCounts
-from cdstats.core.labelling import Counted, CountedMask, label_dataset
+from cdstats.core.labelling import label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order, summaries
 from cdstats.core.rules import RuleChoice, choose_rule

@@ -9,10 +9,10 @@ import typer
 
 import cdstats
 from cdstats.cli import options
-from cdstats.cli.main import app
+from cdstats.cli.commands import command
 from cdstats.cli.sources import check_source
 from cdstats.core.messages import Level
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
@@ -37,7 +37,7 @@ class Connectivity(Enum):
     EIGHT = "8"
 
 
-@app.command()
+@command
 def audit(
     paths: options.Paths = None,
     changed: options.Changed = None,

@@ -7,17 +7,17 @@ from typing import Annotated
 import typer
 
 from cdstats.cli import options, score_options
+from cdstats.cli.choices import ScoreBy
+from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import app
-from cdstats.cli.outputs import ScoreBy
-from cdstats.core.comparison_records import BY_DEFAULT, ImageMeasure
+from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 _COMPARE = "Comparison"
 
 
-@app.command()
+@command
 def compare(
     pred: Annotated[
         list[str] | None,

@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import cdstats
+from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
-from cdstats.cli.outputs import ScoreBy, summary_format
+from cdstats.cli.outputs import summary_format
 from cdstats.cli.score_outputs import image_row_columns
-from cdstats.core.comparison_records import PARTS, ComparedModel, DifferingImage
+from cdstats.core.comparison_names import PARTS
+from cdstats.core.comparison_records import ComparedModel, DifferingImage
 from cdstats.core.records import columns as columns_of
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from cdstats.core.errors import UsageError
-from cdstats.core.reference import beside_published, published_of
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from cdstats.core.reference import Difference
@@ -36,6 +35,8 @@ def known_reference(text: str | None) -> str | Path | None:
         return path
     if path.suffix.lower() in (".csv", ".json"):
         raise UsageError(f"--against {text}: no such file")
+    from cdstats.core.reference import published_of
+
     published_of(text)
     return text
 
@@ -50,6 +51,7 @@ def compare(result: RatioResult, reference: str | Path, output: Format) -> bool:
 
 def _print_published(result: RatioResult, name: str, output: Format) -> None:
     """Published counts: below the table, or on standard error beside other formats."""
+    from cdstats.core.reference import beside_published
     from cdstats.report.terminal import (
         messages_console,
         print_records,

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cdstats.cli.main import app
+from cdstats.cli.commands import command
 
 
-@app.command()
+@command
 def explain(
     name: Annotated[
         str | None, typer.Argument(help="A loss; all by default.", metavar="NAME")

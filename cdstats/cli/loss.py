@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli import options, score_options
+from cdstats.cli.choices import ScoreBy
+from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import app
-from cdstats.cli.outputs import ScoreBy
 from cdstats.core.errors import UsageError
 from cdstats.engine.choice import EngineName
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from cdstats.score.results import LossRun
 
 
-@app.command()
+@command
 def loss(
     pred: score_options.Pred = None,
     target: score_options.TargetPath = None,

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import cdstats
+from cdstats.cli.commands import COMMANDS, OnDemand
 from cdstats.core.errors import CdstatsError
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ ARGUMENTS = "cdstats.arguments"
 
 
 class Boundary(TyperGroup):
-    """Turns what a user can mend into one line and an exit code."""
+    """All commands; turns what a user can mend into one line and an exit code."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as the base class
+        super().__init__(**settings)
+        for name in COMMANDS:
+            self.add_command(OnDemand(name))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
         """Keep the arguments, for a message that says how to go on."""
@@ -127,18 +133,3 @@ def _escape_errors(stream: Any) -> None:  # noqa: ANN401 - a captured stream may
     if hasattr(stream, "reconfigure"):
         wrapper: TextIOWrapper = stream
         wrapper.reconfigure(errors="backslashreplace")
-
-
-# The commands register themselves on the app when they are imported.
-from cdstats.cli import (  # noqa: E402, F401
-    audit,
-    compare,
-    explain,
-    loss,
-    plot,
-    presets,
-    published,
-    ratio,
-    report,
-    weights,
-)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cdstats.engine.choice import EngineName
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 
 def _preset_names(incomplete: str) -> list[str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import cdstats
+from cdstats.cli.choices import By, Sort
 from cdstats.cli.files import write_all
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord, columns
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, image_columns, summary_columns
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,29 +48,6 @@ def summary_format(path: Path) -> Format:
             f"{', '.join(SUMMARY_FORMATS)}"
         )
     return kind
-
-
-class By(Enum):
-    """Which rows to print."""
-
-    IMAGE = "image"
-    SPLIT = "split"
-    DATASET = "dataset"
-
-
-class ScoreBy(Enum):
-    """Which rows of scores to print."""
-
-    IMAGE = "image"
-    DATASET = "dataset"
-
-
-class Sort(Enum):
-    """The order of image rows."""
-
-    PATH = "path"
-    CHANGE_RATIO = "change-ratio"
-    CHANGED = "changed"
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from cdstats.cli import options, score_options, source_options
-from cdstats.cli.main import app
+from cdstats.cli.commands import command
 from cdstats.cli.source_options import show_written
 from cdstats.report.figures.names import FIGURES
 from cdstats.report.figures.output import FigureFormat
 
 
-@app.command()
+@command
 def plot(
     output: Annotated[
         Path,

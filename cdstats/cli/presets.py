@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from cdstats.cli import options
-from cdstats.cli.main import app
-from cdstats.report.tables import Format
+from cdstats.cli.commands import command
+from cdstats.report.formats import Format
 
 
-@app.command()
+@command
 def presets(
     name: Annotated[
         str | None, typer.Argument(help="Show one preset in full.", metavar="NAME")

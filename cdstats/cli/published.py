@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from cdstats.cli import options
-from cdstats.cli.main import app
-from cdstats.report.tables import Format
+from cdstats.cli.commands import command
+from cdstats.report.formats import Format
 
 _COLUMNS = (
     "dataset",
@@ -26,7 +26,7 @@ _NOTE = (
 )
 
 
-@app.command()
+@command
 def published(
     name: Annotated[
         str | None,

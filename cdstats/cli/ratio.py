@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli import options
+from cdstats.cli.choices import By, Sort
+from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
-from cdstats.cli.main import ARGUMENTS, app
-from cdstats.cli.outputs import By, Outputs, RowPrinter, Sort
+from cdstats.cli.main import ARGUMENTS
 from cdstats.core.errors import UsageError
 from cdstats.engine.choice import EngineName
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from cdstats.scan.ratio import RatioResult
 
 
-@app.command()
+@command
 def ratio(
     context: typer.Context,
     paths: Annotated[
@@ -76,10 +77,10 @@ def ratio(
     """
     from cdstats.cli.comparison import compare, known_reference
     from cdstats.cli.finishing import with_commands
+    from cdstats.cli.outputs import Outputs, RowPrinter
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.io.limits import MAX_PIXELS
     from cdstats.scan.ratio import ratio as count
-    from cdstats.scan.saved import ratio_from
 
     outputs = Outputs(output_format, by, sort, columns, csv, summary)
     printer = RowPrinter(outputs)
@@ -89,6 +90,8 @@ def ratio(
         elsewhere = None if engine is EngineName.LOCAL else engine
         rules = (changed, unchanged, ignore, preset, band, split, cache, max_pixels)
         _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
+        from cdstats.scan.saved import ratio_from
+
         result = ratio_from(from_file)
     elif paths:
         with counting_screen(quiet) as screen:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from cdstats.cli import options, score_options, source_options
-from cdstats.cli.main import app
+from cdstats.cli.commands import command
 from cdstats.cli.source_options import command_text, show_written
 
 
-@app.command()
+@command
 def report(
     output: Annotated[
         Path,
@@ -45,7 +45,7 @@ def report(
     """
     from cdstats.cli.reporting import report as write
 
-    command = command_text(
+    typed = command_text(
         "report",
         {
             **source_options.given(masks, pred, target, from_files, losses),
@@ -78,7 +78,7 @@ def report(
         band=band,
         split=split,
         jobs=jobs,
-        command=command,
+        command=typed,
         quiet=quiet,
     )
     raise typer.Exit(show_written(written, max_failed, quiet))

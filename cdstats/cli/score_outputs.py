@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import cdstats
+from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
-from cdstats.cli.outputs import MOST_IMAGES, ScoreBy, summary_format
+from cdstats.cli.outputs import MOST_IMAGES, summary_format
 from cdstats.core.errors import UsageError
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import columns as columns_of
 from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, model_columns, score_columns
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

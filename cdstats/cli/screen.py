@@ -142,19 +142,23 @@ def show_failures(
         quiet: Whether errors alone are printed.
     """
     from cdstats.report.columns import printable
-    from cdstats.report.terminal import messages_console, print_message
 
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
     failed = (
         Message(Level.ERROR, f"{printable(name)}: {why}") for name, why in failures
     )
-    console = messages_console()
-    for message in [
+    told = [
         *notes,
         *_first(errors, "more errors like these"),
         *_first(failed, "more failed files; --csv lists all of them"),
-    ]:
+    ]
+    if not told:
+        return
+    from cdstats.report.terminal import messages_console, print_message
+
+    console = messages_console()
+    for message in told:
         print_message(console, message)
 
 

@@ -8,12 +8,12 @@ import typer
 
 import cdstats
 from cdstats.cli import options
-from cdstats.cli.main import app
+from cdstats.cli.commands import command
 from cdstats.cli.sources import check_source
-from cdstats.report.pasting import WeightsFormat
+from cdstats.report.formats import WeightsFormat
 
 
-@app.command()
+@command
 def weights(
     paths: options.Paths = None,
     changed: options.Changed = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
 from cdstats.core.detection import Findings, Verdict, settle
@@ -18,48 +18,13 @@ from cdstats.core.records import ImageRecord, split_order
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdstats.core.counted import Counted, CountedMask
     from cdstats.core.counts import MaskCounts
     from cdstats.core.rules import RuleChoice
 
 
 REFUSED: Final = "split refused: "
 """How the reason of a mask begins whose whole split was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What became of one mask of a file.
-
-    Attributes:
-        member: What tells it from the others of its file; empty for the only one.
-        mask: Its counts, or None when it failed.
-        reason: Why it failed.
-        size: Width and height, when they are known.
-    """
-
-    member: str
-    mask: MaskCounts | None
-    reason: str = ""
-    size: tuple[int, int] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What travels between processes: a tuple, where a dataclass is slow."""
-        return Counted, (self.member, self.mask, self.reason, self.size)
-
-
-@dataclass(frozen=True, slots=True)
-class CountedMask:
-    """A mask of a dataset and what became of it."""
-
-    dataset: str
-    split: str
-    path: str
-    counted: Counted
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Dataset, split and path: the first columns of its row."""
-        return self.dataset, self.split, self.path
 
 
 @dataclass

@@ -286,10 +286,13 @@ def _mean(numbers: array[float]) -> float | None:
 
 
 def _median(numbers: array[float]) -> float | None:
-    """The median; its module is loaded when it is needed, not for every help text."""
-    import statistics
-
-    return statistics.median(numbers) if numbers else None
+    """The median: of an even number, half the sum of the two in the middle."""
+    if not numbers:
+        return None
+    ordered, half = sorted(numbers), len(numbers) // 2
+    if len(ordered) % 2:
+        return ordered[half]
+    return (ordered[half - 1] + ordered[half]) / 2
 
 
 def _keep_two(values: set[int], value: int) -> None:

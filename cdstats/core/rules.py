@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import LabelRule
-from cdstats.core.presets import Preset, preset
+
+if TYPE_CHECKING:
+    from cdstats.core.presets import Preset
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def choose_rule(
                 f"--preset {preset_name} names all values; leave out --changed, "
                 "--unchanged and --ignore, or the preset"
             )
+        from cdstats.core.presets import preset
+
         found = preset(preset_name)
         return RuleChoice(found.rule, LabelRule(), found)
     if (changed is None) != (unchanged is None) and ignore is None:

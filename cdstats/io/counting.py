@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted
 from cdstats.core.values import (
     MAX_DISTINCT,
     TooManyValuesError,

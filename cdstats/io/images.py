@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mmap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,17 +10,17 @@ import numpy as np
 from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
-from cdstats.io.gdal import Source
-from cdstats.io.jpeg import JpegFrame, read_jpeg
 from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
-from cdstats.io.rasters import open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from cdstats.io.jpeg import JpegFrame
+
 MOST_COLOUR_PIXELS: Final = 1 << 28
 """Pixels of a JPEG in colour at most: decoding holds three bytes of each."""
 
@@ -75,6 +74,9 @@ def _png_by_gdal(
     path: Path, data: bytes | None, header: png.PngHeader, band: int | None
 ) -> OpenImage:
     """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
+    from cdstats.io.gdal import Source
+    from cdstats.io.rasters import open_raster
+
     if header.interlaced:
         numbers = header.width * header.height * header.channels
         check_memory(numbers * max(header.depth // 8, 1), "save it without interlacing")
@@ -145,6 +147,9 @@ def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
+        from cdstats.io.gdal import Source
+        from cdstats.io.rasters import open_raster
+
         raster = open_raster(Source(str(path), "JPEG", data), band)
         return OpenImage("", width, height, "JPEG", raster.blocks)
     if width * height > MOST_COLOUR_PIXELS:
@@ -178,8 +183,12 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
 
 
 def _read_frame(path: Path, data: bytes | None) -> JpegFrame:
+    from cdstats.io.jpeg import read_jpeg
+
     if data is not None:
         return read_jpeg(data)
+    import mmap
+
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,

@@ -14,7 +14,7 @@ from cdstats.core.messages import Level
 from cdstats.core.records import ALL, columns
 from cdstats.report import tables
 from cdstats.report.columns import UNDEFINED, printable
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 from cdstats.report.terminal import results_console
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.comparison_records import PARTS
+from cdstats.core.comparison_names import PARTS
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL, columns
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from cdstats.core.records import columns as all_columns
 from cdstats.report import tables
 from cdstats.report.columns import heading
-from cdstats.report.tables import Format
+from cdstats.report.formats import Format
 from cdstats.report.terminal import print_records, results_console
 
 if TYPE_CHECKING:

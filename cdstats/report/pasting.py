@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from cdstats.report.columns import UNDEFINED, printable
+from cdstats.report.formats import WeightsFormat
 from cdstats.report.tables import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.core.weight_records import DatasetWeights
-
-
-class WeightsFormat(Enum):
-    """How weights are written to standard output."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-    TORCH = "torch"
-    OPENCD = "opencd"
-
-    @property
-    def is_pasted(self) -> bool:
-        """Whether it is lines of code, which hold the weights of one scheme."""
-        return self in (WeightsFormat.TORCH, WeightsFormat.OPENCD)
 
 
 def weights_text(

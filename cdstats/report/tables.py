@@ -7,7 +7,6 @@ import io
 import json
 import re
 from dataclasses import asdict
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.cells import to_cell
@@ -27,17 +26,6 @@ _LATEX: Final = {
     "–": "--",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
-
-
-class Format(Enum):
-    """How results are written to standard output."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    JSONL = "jsonl"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
 
 
 def to_csv(records: Iterable[Record], columns: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cdstats.report.columns import UNDEFINED, printable
-from cdstats.report.pasting import WeightsFormat, counts_text, weights_text
+from cdstats.report.formats import WeightsFormat
+from cdstats.report.pasting import counts_text, weights_text
 from cdstats.report.terminal import results_console
 
 if TYPE_CHECKING:

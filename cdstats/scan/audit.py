@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.labelling import Counted, CountedMask, decide, label_dataset
+from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.labelling import decide, label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import split_order
 from cdstats.core.rules import choose_rule

@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.addresses import is_address
 from cdstats.io.signatures import EXTENSIONS
-from cdstats.io.stores import kept_name
 from cdstats.scan.databases import telling
-from cdstats.scan.states import from_text, to_text
+from cdstats.scan.state_texts import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cdstats.core.labelling import Counted
+    from cdstats.core.counted import Counted
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
@@ -234,6 +233,8 @@ class Cache:
     def _place(self, path: str) -> bytes:
         """An absolute path, links not followed; an address without its secrets."""
         if is_address(path):
+            from cdstats.io.stores import kept_name
+
             return kept_name(path).encode("utf-8", "surrogatepass")
         return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
 

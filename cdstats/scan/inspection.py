@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.detection import pair_rule
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted
 from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.masks import open_masks

@@ -12,7 +12,7 @@ from cdstats.core.records import ImageRecord
 from cdstats.scan.databases import telling
 
 if TYPE_CHECKING:
-    from cdstats.core.labelling import CountedMask
+    from cdstats.core.counted import CountedMask
     from cdstats.scan.places import Places
 
 _TABLE: Final = """

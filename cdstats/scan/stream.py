@@ -6,8 +6,9 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import Counted, CountedMask, DatasetLabels, split_label
+from cdstats.core.labelling import DatasetLabels, split_label
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import Summaries
 from cdstats.io.addresses import shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cdstats.core.comparison_records import BY_DEFAULT, ImageMeasure
+from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.comparison import compare_run

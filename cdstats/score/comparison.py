@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.comparison_records import ImageMeasure
+    from cdstats.core.comparison_names import ImageMeasure
     from cdstats.core.messages import Message
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun

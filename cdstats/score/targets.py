@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdstats.core.counted import CountedMask
 from cdstats.core.errors import CdstatsError, DataError
-from cdstats.core.labelling import CountedMask, Decision, decide
+from cdstats.core.labelling import Decision, decide
 from cdstats.io.addresses import shown
 from cdstats.io.counting import Task, count_file, expect_tasks
 from cdstats.io.limits import MAX_PIXELS

@@ -1,0 +1,132 @@
+"""Commands on demand: shown without their modules, and whole when they are called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+from cdstats.cli.commands import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "cdstats" / "cli"
+
+
+def commands(of: typer.Typer = app) -> dict[str, Any]:
+    found: dict[str, Any] = get_command(of).commands  # type: ignore[attr-defined]
+    return found
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The commands whose modules a fresh run of the program imports."""
+    code = (
+        f"import sys\nsys.argv = ['cdstats', *{arguments!r}]\n"
+        "from cdstats.cli import run\n"
+        "try:\n    run()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    modules = done.stdout.splitlines()[-1].split()
+    assert modules[0] == "LOADED"
+    return {name for name in COMMANDS if f"cdstats.cli.{name}" in modules}
+
+
+def completed(words: str) -> list[str]:
+    """What a shell offers for the last of some words."""
+    place = len(words.split()) - (not words.endswith(" "))
+    asked = {
+        "_CDSTATS_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(place),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from cdstats.cli import app; app(prog_name='cdstats')"],
+        check=False,
+        capture_output=True,
+        env={**os.environ, **asked},
+        text=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_command_is_the_first_of_its_own_help(name: str) -> None:
+    found = commands()[name]
+    shown = found.short_help
+    assert found.callback.__doc__.partition("\n\n")[0].split() == shown.split()
+    assert found.help.partition("\n\n")[0].split() == shown.split()
+    assert found.short_help == shown
+
+
+def test_the_commands_are_those_of_the_modules_in_order() -> None:
+    modules = [
+        module.stem
+        for module in sorted(FOLDER.glob("*.py"))
+        if "\n@command\n" in module.read_text(encoding="utf-8")
+    ]
+    assert modules == list(COMMANDS) == list(commands())
+
+
+def test_an_unknown_attribute_of_a_command_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="colour"):
+        _ = commands()["ratio"].colour
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["--help"], set(), id="help"),
+        pytest.param([], set(), id="nothing"),
+        pytest.param(["--version"], set(), id="version"),
+        pytest.param(["ration"], set(), id="mistyped"),
+        pytest.param(["ratio", "--help"], {"ratio"}, id="help-of-a-command"),
+        pytest.param(["explain", "dice"], {"explain"}, id="command"),
+    ],
+)
+def test_only_the_command_that_is_called_is_loaded(
+    arguments: list[str], expected: set[str]
+) -> None:
+    assert loaded_by(*arguments) == expected
+
+
+def test_a_mistyped_command_is_answered_with_the_one_that_is_meant() -> None:
+    done = CliRunner().invoke(app, ["ration"])
+    assert done.exit_code == 2
+    assert "Did you mean 'ratio'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("cdstats ", list(COMMANDS)),
+        ("cdstats re", ["report"]),
+        ("cdstats ratio --ch", ["--changed"]),
+        ("cdstats audit --fail-on ", ["error", "warning"]),
+        ("cdstats ratio --preset cdn", ["cdnet2014"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(
+    words: str, expected: list[str]
+) -> None:
+    assert completed(words) == expected
+
+
+def test_the_program_can_be_a_part_of_another() -> None:
+    outer = typer.Typer()
+    outer.add_typer(app, name="masks")
+    inner = commands(outer)["masks"].commands
+    assert "changed" in [parameter.name for parameter in inner["ratio"].params]
+    done = CliRunner().invoke(outer, ["masks", "presets", "--format", "csv"])
+    assert done.exit_code == 0
+    assert "cdnet2014" in done.stdout
