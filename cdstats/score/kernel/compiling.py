@@ -1,16 +1,13 @@
-"""Compiled loops and the threads that run them: Numba, an extra of the package."""
+"""Loops that Numba compiles, which the extra ``cdstats[fast]`` brings."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numba
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
 _ANY_ORDER: Final = {"reassoc", "contract", "nsz"}
 """What lets sums and products go to the lanes of a vector unit; NaN stays NaN."""
@@ -32,24 +29,3 @@ def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(**how)(function)
 
     return apply
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, "cdstats-loop")
-
-
-def in_threads(
-    call: Callable[[slice], Any], size: int, threads: int, least: int = 1
-) -> Iterable[Any]:
-    """What a function gives for consecutive parts of ``range(size)``, in their order.
-
-    Args:
-        call: Takes a part; a compiled loop in it runs beside others.
-        size: The end of the last part.
-        threads: Parts at most.
-        least: The size of a part at least.
-    """
-    step = max(-(-size // max(threads, 1)), least, 1)
-    parts: Iterator[slice] = (slice(at, at + step) for at in range(0, size, step))
-    return _threads().map(call, parts) if step < size else map(call, parts)

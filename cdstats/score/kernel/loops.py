@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdstats.score.kernel.compiling import compiled, in_threads
+from cdstats.score.kernel.compiling import compiled
+from cdstats.score.kernel.threads import in_threads
 from cdstats.score.kernel.tile import (
     CHANGED,
     COUNTS,
