@@ -50,7 +50,7 @@ def joint_counts(
     Args:
         values: Levels; uint8 or uint16, ``(n,)``.
         labels: 1 changed, 0 unchanged, anything else ignored; ``(n,)``.
-        levels: How many there are: 256 or 65,536.
+        levels: How many there are; 256 for uint8.
         compiled: Whether to count in compiled loops, which need Numba.
 
     Returns:

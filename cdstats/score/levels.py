@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCALE: Final = {"uint8": 255, "uint16": 65535}
 """What an integer map is divided by when it holds scaled probabilities."""
+_BYTES: Final = 1 << 8
 _INFINITY: Final = 0x7C00
 """The bit pattern of infinity in 16 bits; those above are NaN or have a sign."""
 
@@ -109,7 +110,8 @@ def _stored_levels(
     values: NDArray[np.unsignedinteger[Any]], labels: NDArray[np.uint8], compiled: bool
 ) -> StoredCounts:
     """Joint counts of integers of 8 or 16 bits."""
-    levels = 1 << 8 * values.itemsize
+    # Probabilities of 16 bits take a quarter of the patterns, and as much less memory.
+    levels = int(values.max(initial=0)) + 1 if values.itemsize > 1 else _BYTES
     unchanged, changed = joint_counts(values, labels, levels, compiled=compiled)
     held = np.flatnonzero(changed + unchanged)
     kind = np.dtype(f"u{values.itemsize}")
