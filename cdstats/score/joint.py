@@ -162,7 +162,7 @@ def _chunks(size: int) -> Iterator[slice]:
 def _in_numpy(count: Callable[[slice], Counts], size: int) -> Counts:
     """Count parts in threads: NumPy lets go of the interpreter while it counts."""
     found = in_threads(count, max(size, 1), os.cpu_count() or 1, least=_PART)
-    total: Counts = np.sum([*found], axis=0)
+    total: Counts = np.sum(found, axis=0)
     return total
 
 

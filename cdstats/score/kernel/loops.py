@@ -156,8 +156,7 @@ def loop_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     def add(part: slice) -> None:
         _add_spans(probs[part], labels[part], cut, sums[part], counts[part])
 
-    for _ in in_threads(add, rows, torch.get_num_threads()):
-        pass
+    in_threads(add, rows, torch.get_num_threads())
     sums[:, 6:] = (counts[:, 1] + counts[:, 3])[:, None]
     terms = torch.zeros((rows, 0, 2), dtype=torch.float64)
     return TileSums(torch.from_numpy(sums), torch.from_numpy(counts), terms)
