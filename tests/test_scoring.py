@@ -156,6 +156,9 @@ def test_compiled_loops_give_the_rows_of_the_others(
     monkeypatch.setattr(devices, "_PAYS", 1)
     found = cdstats.loss(pred, target, histograms=True)
     assert len(taken) == 18
+    monkeypatch.setattr(scoring, "has_numba", lambda: False)
+    assert cdstats.loss(pred, target).images == expected.images
+    assert len(taken) == 18
     for one, two in zip(found.images, expected.images, strict=True):
         for name, number in asdict(two).items():
             near = isinstance(number, float)
