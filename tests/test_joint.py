@@ -35,7 +35,9 @@ def labels_of(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.usefixtures("short_parts")
-@pytest.mark.parametrize(("dtype", "levels"), [("uint8", 256), ("uint16", 65536)])
+@pytest.mark.parametrize(
+    ("dtype", "levels"), [("uint8", 256), ("uint16", 256), ("uint16", 65536)]
+)
 @pytest.mark.parametrize("size", [0, 1, 49, 1001, 4096])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("start", [0, 3])
@@ -60,6 +62,7 @@ def test_all_ways_of_numpy_are_taken_in_one_map(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(joint, "_CHUNK", 1 << 16)
+    monkeypatch.setattr(joint, "_PAIRED", 1 << 16)
     random = np.random.default_rng(3)
     size = (5 << 16) + 77
     values = random.integers(0, 256, size).astype(np.uint8)

@@ -26,9 +26,8 @@ _CHUNK: Final = 1 << 18
 """Pixels that NumPy counts together: what it widens them to fits the cache."""
 _RARE: Final = 4
 """Pixels that are not unchanged may be one in this many, to be counted apart."""
-_PAIRED: Final = 1 << 16
+_PAIRED: Final = 1 << 17
 """Pixels from which a table of pairs of bytes pays."""
-_BYTES: Final = 1 << 8
 _GRAIN: Final = 64
 """What the part of a thread starts at a multiple of, so that words of it do too."""
 _PART: Final = 1 << 19
@@ -82,11 +81,12 @@ def _level_counts(
     unchanged, and those of the other labels are counted apart.
     """
     total = np.zeros((_CLASSES, levels), dtype=np.int64)
-    pairs = np.zeros(levels**2 if levels == _BYTES else 0, dtype=np.int64)
+    paired = values.dtype == np.uint8 and values.size >= _PAIRED
+    pairs = np.zeros(levels**2 if paired else 0, dtype=np.int64)
     for part in _chunks(values.size):
         value, label = values[part], labels[part]
-        paired = pairs.size and label.size >= _PAIRED and label.size % 2 == 0
-        if not paired or np.count_nonzero(label) > label.size // _RARE:
+        odd = not paired or label.size % 2
+        if odd or np.count_nonzero(label) > label.size // _RARE:
             total += _place_counts(value, label, levels)
             continue
         pairs += np.bincount(
@@ -96,7 +96,7 @@ def _level_counts(
             counts = np.bincount(value[other], minlength=levels)
             total[row] += counts
             total[0] -= counts
-    if pairs.size:
+    if paired:
         both = pairs.reshape(levels, levels)
         total[0] += both.sum(0) + both.sum(1)
     return total[:2]
