@@ -14,11 +14,11 @@ from cdstats.score.joint import binned_counts, joint_counts
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "numpy"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+def either(request: pytest.FixtureRequest) -> bool:
+    """Whether loops are compiled."""
     compiled: bool = request.param
     if compiled:
         pytest.importorskip("numba", reason="the extra cdstats[fast] is not installed")
-    monkeypatch.setattr(joint, "is_compiled", lambda: compiled)
     return compiled
 
 
@@ -27,35 +27,61 @@ def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts and chunks so short that a small array is cut into several."""
     monkeypatch.setattr(joint, "_PART", 64)
     monkeypatch.setattr(joint, "_CHUNK", 50)
+    monkeypatch.setattr(joint, "_PAIRED", 8)
 
 
 def labels_of(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
     return random.choice(np.array([0, 1, 255, 7], np.uint8), size)
 
 
-@pytest.mark.usefixtures("either", "short_parts")
-@pytest.mark.parametrize(("dtype", "levels"), [("uint8", 256), ("uint16", 65536)])
-@pytest.mark.parametrize("size", [0, 1, 49, 1001])
+@pytest.mark.usefixtures("short_parts")
+@pytest.mark.parametrize(
+    ("dtype", "levels"), [("uint8", 256), ("uint16", 256), ("uint16", 65536)]
+)
+@pytest.mark.parametrize("size", [0, 1, 49, 1001, 4096])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("start", [0, 3])
 def test_each_label_is_counted_at_each_level(
-    dtype: str, levels: int, size: int
+    either: bool, dtype: str, levels: int, size: int, share: float, start: int
 ) -> None:
     random = np.random.default_rng(size)
-    values = random.integers(0, levels, size).astype(dtype)
-    labels = labels_of(random, size)
-    found = joint_counts(values, labels, levels)
+    values = random.integers(0, levels, size + start).astype(dtype)[start:]
+    labels = labels_of(random, size + start)[start:]
+    # Runs of one label, and runs of several.
+    for at in range(0, size, 100):
+        if random.random() >= share:
+            labels[at : at + 100] = random.choice([0, 0, 0, 1, 255])
+    found = joint_counts(values, labels, levels, compiled=either)
     for label in (0, 1):
         held = values[labels == label].astype(np.int64)
         assert np.array_equal(found[label], np.bincount(held, minlength=levels))
     assert found.shape == (2, levels)
 
 
-@pytest.mark.usefixtures("either", "short_parts")
+def test_all_ways_of_numpy_are_taken_in_one_map(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(joint, "_CHUNK", 1 << 16)
+    monkeypatch.setattr(joint, "_PAIRED", 1 << 16)
+    random = np.random.default_rng(3)
+    size = (5 << 16) + 77
+    values = random.integers(0, 256, size).astype(np.uint8)
+    labels = (random.random(size) < 0.1).astype(np.uint8)
+    labels[1 << 16 : 2 << 16] = labels_of(random, 1 << 16)
+    labels[2 << 16 : 2 << 16 | 500] = 255
+    found = joint_counts(values, labels, 256)
+    for label in (0, 1):
+        expected = np.bincount(values[labels == label], minlength=256)
+        assert np.array_equal(found[label], expected)
+
+
+@pytest.mark.usefixtures("short_parts")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_what_is_no_probability_is_in_no_bin(dtype: str) -> None:
+def test_what_is_no_probability_is_in_no_bin(either: bool, dtype: str) -> None:
     odd = [np.nan, np.inf, -np.inf, -1e-3, 1.5, 0.0, 1.0, 0.5, 0.25, 0.75]
     probs = np.array(odd, dtype=dtype)
     labels = np.array([1, 1, 0, 0, 1, 0, 1, 1, 255, 0], dtype=np.uint8)
-    unchanged, changed = binned_counts(probs, labels)
+    unchanged, changed = binned_counts(probs, labels, compiled=either)
     assert np.flatnonzero(unchanged).tolist() == [0, 3 * BINS // 4]
     assert np.flatnonzero(changed).tolist() == [BINS // 2, BINS]
 

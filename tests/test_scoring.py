@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import cdstats
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.pairing import find_pairs
+from cdstats.score import devices, scoring
 from cdstats.score import loss as loss_module
-from cdstats.score import scoring
+from cdstats.score.devices import compiling_pays
 from cdstats.score.scoring import Share, lost
 
 if TYPE_CHECKING:
@@ -114,3 +116,57 @@ def test_a_cluster_needs_its_address_and_no_other_engine_takes_one() -> None:
         cdstats.loss("nowhere", "nowhere", engine="dask")
     with pytest.raises(UsageError, match="--engine dask"):
         cdstats.loss("nowhere", "nowhere", scheduler="tcp://there")
+
+
+# Compiled loops
+
+
+def test_compiling_pays_for_half_a_gibibyte_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba", reason="the extra cdstats[fast] is not installed")
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        with file.open("wb") as empty:
+            empty.truncate(1 << 28)
+    paths = [str(file) for file in files]
+    assert compiling_pays(paths)
+    assert compiling_pays(["s3://store/there", *paths[::-1], str(tmp_path / "none")])
+    assert not compiling_pays([paths[0], paths[0], str(tmp_path)])
+    monkeypatch.setattr(devices, "has_numba", lambda: False)
+    assert not compiling_pays(paths)
+
+
+def test_compiled_loops_give_the_rows_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = pytest.importorskip(
+        "cdstats.score.kernel.loops", reason="cdstats[fast] is not installed"
+    )
+    pred, target = write(tmp_path)
+    expected = cdstats.loss(pred, target, histograms=True)
+    taken = []
+
+    def noted(*arguments: Any) -> Any:
+        taken.append(arguments)
+        return found_sums(*arguments)
+
+    found_sums = loops.loop_sums
+    monkeypatch.setattr(loops, "loop_sums", noted)
+    monkeypatch.setattr(devices, "_PAYS", 1)
+    found = cdstats.loss(pred, target, histograms=True)
+    assert len(taken) == 18
+    monkeypatch.setattr(scoring, "has_numba", lambda: False)
+    assert cdstats.loss(pred, target).images == expected.images
+    assert len(taken) == 18
+    for one, two in zip(found.images, expected.images, strict=True):
+        for name, number in asdict(two).items():
+            near = isinstance(number, float)
+            expectation = pytest.approx(number, rel=1e-6) if near else number
+            assert getattr(one, name) == expectation, name
+    for first, second in zip(found.histograms, expected.histograms, strict=True):
+        if first is None or second is None:
+            assert first is second
+        else:
+            assert np.array_equal(first.changed, second.changed)
+            assert np.array_equal(first.unchanged, second.unchanged)

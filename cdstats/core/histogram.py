@@ -131,17 +131,19 @@ class LevelCounts:
             >>> levels.sums().prob_sum
             1.0
         """
-        p, c1, c0 = self.values, self.changed, self.unchanged
-        tp, fp = int(c1[p >= threshold].sum()), int(c0[p >= threshold].sum())
-        changed, unchanged = int(c1.sum()), int(c0.sum())
+        p, above = self.values, np.searchsorted(self.values, threshold)
+        tp, fp = int(self.changed[above:].sum()), int(self.unchanged[above:].sum())
+        changed, unchanged = int(self.changed.sum()), int(self.unchanged.sum())
+        c1, c0 = self.changed.astype(np.float64), self.unchanged.astype(np.float64)
+        miss = 1 - p
         return ImageSums(
             valid=changed + unchanged,
             changed=changed,
             ignored=ignored,
             ce_changed_sum=_weighted(c1, cross_entropy(p, changed=True)),
             ce_unchanged_sum=_weighted(c0, cross_entropy(p, changed=False)),
-            missed_sum=_weighted(c1, 1 - p),
-            missed_sq_sum=_weighted(c1, (1 - p) ** 2),
+            missed_sum=_weighted(c1, miss),
+            missed_sq_sum=_weighted(c1, miss * miss),
             false_sum=_weighted(c0, p),
             false_sq_sum=_weighted(c0, p * p),
             target_sq_sum=float(changed),
@@ -210,5 +212,5 @@ def _merge(left: _Level, right: _Level) -> LevelCounts:
     return LevelCounts(values, counts[0], counts[1])
 
 
-def _weighted(counts: Counts, values: Floats) -> float:
+def _weighted(counts: Counts | Floats, values: Floats) -> float:
     return float(np.sum(counts * values))

@@ -41,6 +41,7 @@ class TileBatches:
         threshold: A pixel is predicted changed when its probability is at least this.
         logits: Whether the scores are logits.
         terms: Functions of probabilities and class to be summed too.
+        compiled: Whether a processor sums in compiled loops, where they can.
     """
 
     def __init__(
@@ -50,10 +51,17 @@ class TileBatches:
         threshold: float,
         logits: bool,
         terms: Sequence[TermFunction],
+        *,
+        compiled: bool = False,
     ) -> None:
         self._device = device
         self._rows = rows or rows_that_fit(device)
-        self._options = {"threshold": threshold, "logits": logits, "terms": terms}
+        self._options = {
+            "threshold": threshold,
+            "logits": logits,
+            "terms": terms,
+            "compiled": compiled,
+        }
         self._waiting: list[tuple[int, NDArray[Any], NDArray[Any]]] = []
         self._partial: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
         self._flying: deque[tuple[list[int], TileSums]] = deque()

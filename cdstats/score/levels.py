@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SCALE: Final = {"uint8": 255, "uint16": 65535}
 """What an integer map is divided by when it holds scaled probabilities."""
+_BYTES: Final = 1 << 8
+_INFINITY: Final = 0x7C00
+"""The bit pattern of infinity in 16 bits; those above are NaN or have a sign."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,12 +72,15 @@ def _grouped(
     return total
 
 
-def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCounts:
+def count_stored(
+    values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
+) -> StoredCounts:
     """Count stored values by label.
 
     Args:
         values: Booleans, integers or float16; any shape.
         labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
+        compiled: Whether 8 and 16 bits are counted in compiled loops; needs Numba.
 
     Example:
         >>> found = count_stored(
@@ -86,13 +92,12 @@ def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCount
     """
     flat, label = values.reshape(-1), labels.reshape(-1)
     if flat.dtype == np.bool_:
-        return replace(_stored_bytes(flat.view(np.uint8), label), dtype="bool")
-    if flat.dtype == np.uint8:
-        return _stored_bytes(flat, label)
-    if flat.dtype == np.uint16:
-        return _stored_words(flat, label)
+        found = _stored_levels(flat.view(np.uint8), label, compiled)
+        return replace(found, dtype="bool")
+    if flat.dtype in (np.uint8, np.uint16):
+        return _stored_levels(flat, label, compiled)
     if flat.dtype == np.float16:
-        return _stored_halves(flat, label)
+        return _stored_halves(_stored_levels(flat.view(np.uint16), label, compiled))
     positive = np.unique(flat[label == 1], return_counts=True)
     negative = np.unique(flat[label == 0], return_counts=True)
     kind = flat.dtype.name
@@ -101,29 +106,26 @@ def count_stored(values: NDArray[Any], labels: NDArray[np.uint8]) -> StoredCount
     ) + StoredCounts(kind, negative[0], np.zeros_like(negative[1]), negative[1])
 
 
-def _stored_bytes(values: NDArray[np.uint8], labels: NDArray[np.uint8]) -> StoredCounts:
-    unchanged, changed = joint_counts(values, labels, 1 << 8)
-    held = np.flatnonzero(changed + unchanged)
-    return StoredCounts("uint8", held.astype(np.uint8), changed[held], unchanged[held])
-
-
-def _stored_words(
-    values: NDArray[np.uint16], labels: NDArray[np.uint8]
+def _stored_levels(
+    values: NDArray[np.unsignedinteger[Any]], labels: NDArray[np.uint8], compiled: bool
 ) -> StoredCounts:
-    unchanged, changed = joint_counts(values, labels, 1 << 16)
+    """Joint counts of integers of 8 or 16 bits."""
+    # Probabilities of 16 bits take a quarter of the patterns, and as much less memory.
+    levels = int(values.max(initial=0)) + 1 if values.itemsize > 1 else _BYTES
+    unchanged, changed = joint_counts(values, labels, levels, compiled=compiled)
     held = np.flatnonzero(changed + unchanged)
-    stored = held.astype(np.uint16)
-    return StoredCounts("uint16", stored, changed[held], unchanged[held])
+    kind = np.dtype(f"u{values.itemsize}")
+    return StoredCounts(kind.name, held.astype(kind), changed[held], unchanged[held])
 
 
-def _stored_halves(
-    values: NDArray[np.float16], labels: NDArray[np.uint8]
-) -> StoredCounts:
-    """Joint counts of 16-bit floats, by their bit patterns."""
-    words = _stored_words(values.view(np.uint16), labels)
+def _stored_halves(words: StoredCounts) -> StoredCounts:
+    """Joint counts of 16-bit floats, from those of their bit patterns."""
+    found = words.values.view(np.float16)
+    if not (words.values > _INFINITY).any():
+        # Patterns of numbers without a sign rise as the numbers do.
+        return replace(words, dtype="float16", values=found)
     # Adding 0 makes -0 and 0 one value; unique sorts them and joins NaNs.
-    found = words.values.view(np.float16) + np.float16(0)
-    stored, place = np.unique(found, return_inverse=True)
+    stored, place = np.unique(found + np.float16(0), return_inverse=True)
     return StoredCounts(
         "float16",
         stored,

@@ -25,7 +25,7 @@ from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
-from cdstats.score.devices import choose_device
+from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.kinds import Kind
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
@@ -142,7 +142,9 @@ def loss(
         if targets.soft:
             chosen = _for_soft(chosen, "all" in losses)
         whole = Share.of(found, targets)
-        how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size)
+        paths = (pair.prediction.path for pair in found if pair.prediction)
+        fast = compiling_pays(paths)
+        how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size, fast)
         score = partial(run_on, apply) if scheduler else Scoring.run
         prior = None
         if any(one.needs_prior for one in chosen):

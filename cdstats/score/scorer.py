@@ -50,6 +50,7 @@ class Scorer:
         kind: What the user says that the predictions are; None to find out.
         threshold: A pixel is predicted changed when p is at least this.
         batch: Tiles of a batch on a device; None for what its memory takes.
+        compiled: Whether loops on a processor are compiled; needs Numba.
     """
 
     def __init__(
@@ -59,11 +60,14 @@ class Scorer:
         kind: Kind | None,
         threshold: float,
         batch: int | None,
+        *,
+        compiled: bool = False,
     ) -> None:
-        self._needs, self._kind = needs, kind
+        self._needs, self._kind, self._compiled = needs, kind, compiled
         functions = [partial(_term_of, term) for term in needs.terms]
         self._batches = TileBatches(
-            device, batch, threshold, kind is Kind.LOGIT, functions
+            *(device, batch, threshold, kind is Kind.LOGIT, functions),
+            compiled=compiled,
         )
         self._states: dict[int, PredictionState] = {}
         self._held: list[Loaded] = []
@@ -83,7 +87,7 @@ class Scorer:
         if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
         elif is_stored(scores.dtype, self._kind) and not state.soft:
-            counted = count_stored(scores, target)
+            counted = count_stored(scores, target, compiled=self._compiled)
             state.stored = counted if state.stored is None else state.stored + counted
             self._keep(state, loaded, target == 255)
         else:
@@ -133,7 +137,9 @@ class Scorer:
         probs = scores
         if self._kind is Kind.LOGIT:
             probs = torch.sigmoid(as_tensor(scores)).numpy()
-        found = binned_counts(probs.reshape(-1), target.reshape(-1))
+        found = binned_counts(
+            probs.reshape(-1), target.reshape(-1), compiled=self._compiled
+        )
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:

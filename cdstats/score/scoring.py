@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cdstats.core.errors import DataError
 from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
-from cdstats.score.devices import choose_device, device_text
+from cdstats.score.devices import choose_device, device_text, has_numba
 from cdstats.score.kinds import Kind
 from cdstats.score.reading import PairReader, by_target
 from cdstats.score.scorer import Scorer
@@ -68,6 +68,7 @@ class Scoring:
         threshold: A pixel is predicted changed when p is at least this.
         device: The name of the device, chosen where the work is done.
         batch: Tiles of a batch on a device; None for what its memory takes.
+        compiled: Whether loops on a processor are compiled, where Numba is installed.
     """
 
     needs: Needs
@@ -75,6 +76,7 @@ class Scoring:
     threshold: float
     device: str
     batch: int | None
+    compiled: bool = False
 
     def __call__(self, share: Share) -> Outcome:
         """Score the pairs of a share."""
@@ -98,7 +100,10 @@ class Scoring:
             DataError: If ``strict`` and a pair fails.
         """
         device = choose_device(self.device)
-        scorer = Scorer(self.needs, device, self.kind, self.threshold, self.batch)
+        scorer = Scorer(
+            *(self.needs, device, self.kind, self.threshold, self.batch),
+            compiled=self.compiled and has_numba(),
+        )
         reader = PairReader(
             share.targets, "logit" if self.kind is Kind.LOGIT else "prob"
         )

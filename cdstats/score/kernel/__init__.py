@@ -1,5 +1,7 @@
 """From scores and labels to sums: the one pass over the pixels, in torch alone.
 
+Where it is asked for, Numba compiles the pass of a processor.
+
 Pixels come as tiles, rows of a matrix, each of one image, so that images of any size
 share a batch. What pads a tile is ignored and enters no sum. A tile is summed in the
 precision of its scores (at least float32), and everything beyond it in float64, so the

@@ -26,6 +26,8 @@ from cdstats.score.kernel.tile import (
 
 _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
+_NEITHER: Final = 0.5
+"""What stands where nothing is: it is not saturated, which would take long to count."""
 
 
 class _Scratch:
@@ -34,7 +36,7 @@ class _Scratch:
     Attributes:
         changed: 1 on changed pixels, else 0.
         unchanged: 1 on unchanged pixels, else 0.
-        probs: Probabilities, 0 on ignored pixels.
+        probs: Probabilities, 0.5 on ignored pixels.
         misses: Probability less label: what the wrong class was given, with a sign.
         logs: Logarithms of the probability of the right class.
         squares: Squared misses.
@@ -120,17 +122,18 @@ def _fill(room: _Scratch, scores: Tensor, target: Tensor) -> None:
         torch.sub(room.one, room.changed, out=room.unchanged)
     else:
         _leave_out_ignored(room, target)
-    for padded in (room.probs, room.changed, room.unchanged):
+    room.probs[pixels:] = _NEITHER
+    for padded in (room.changed, room.unchanged):
         padded[pixels:] = 0
 
 
 def _leave_out_ignored(room: _Scratch, target: Tensor) -> None:
-    """Give ignored pixels no class and the probability 0, whatever they hold."""
+    """Give ignored pixels no class and the probability 0.5, whatever they hold."""
     pixels = slice(0, target.numel())
     room.changed[pixels].copy_(target == CHANGED)
     room.unchanged[pixels].copy_(target == UNCHANGED)
     # masked_fill, not a product: NaN under an ignored pixel times 0 is still NaN.
-    room.probs[pixels].masked_fill_(target > CHANGED, 0)
+    room.probs[pixels].masked_fill_(target > CHANGED, _NEITHER)
 
 
 def _gather(

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from cdstats.score.kernel.general import any_sums
 from cdstats.score.kernel.labels import label_sums
-from cdstats.score.kernel.tile import FUSED_TYPES, TILE, Options, TileSums, together
+from cdstats.score.kernel.tile import (
+    COUNTS,
+    FUSED_TYPES,
+    TILE,
+    Options,
+    TileSums,
+    together,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 _DEVICE_PIXELS: Final = TILE << 8
 """Pixels computed together on a device."""
 _EXACT: Final = "highest"
+_OUTSIDE: Final = COUNTS.index("outside")
 _ROWS: Final = 8
 """Tiles computed together on a processor."""
 
@@ -34,6 +42,7 @@ def tile_sums(
     threshold: float = 0.5,
     logits: bool = False,
     terms: Sequence[TermFunction] = (),
+    compiled: bool = False,
 ) -> TileSums:
     """Sum tiles of scores and labels, in one pass.
 
@@ -46,6 +55,8 @@ def tile_sums(
         logits: Whether ``scores`` are logits.
         terms: Functions of probabilities and class (True for changed) whose values
             are to be summed over each class.
+        compiled: Whether float32 probabilities beside labels are summed in compiled
+            loops on a processor, in float64; needs Numba. It pays for many pixels.
 
     Returns:
         The sums of each tile, on the device of ``scores``.
@@ -69,7 +80,7 @@ def tile_sums(
         raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
     if target.dtype is not torch.uint8 and not target.is_floating_point():
         raise ValueError(f"target is {target.dtype}; expected uint8 or floating")
-    options = Options(threshold, logits, tuple(terms))
+    options = Options(threshold, logits, tuple(terms), compiled)
     with _in_full_precision(scores.device):
         parts = [
             _columns(scores[:, at : at + TILE], target[:, at : at + TILE], options)
@@ -99,7 +110,10 @@ def _in_full_precision(device: torch.device) -> Iterator[None]:
 def _columns(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     """Sum rows of at most a tile: a few at once on a processor, more on a device."""
     step, sums = _ROWS, _rows
-    if scores.device.type != "cpu":
+    if scores.device.type == "cpu":
+        if _fits_loops(scores, target, options):
+            return _looped(scores, target, options)
+    else:
         fused = _fused_pass(scores, target, options)
         if fused is not None:
             return fused(scores.contiguous(), target.contiguous(), options)
@@ -109,6 +123,24 @@ def _columns(scores: Tensor, target: Tensor, options: Options) -> TileSums:
         for at in range(0, max(len(scores), 1), step)
     ]
     return together(parts)
+
+
+def _fits_loops(scores: Tensor, target: Tensor, options: Options) -> bool:
+    """Whether the compiled loops sum what was asked for."""
+    plain = _is_plain(target, options) and not options.terms
+    return options.compiled and plain and scores.dtype is torch.float32
+
+
+def _looped(scores: Tensor, target: Tensor, options: Options) -> TileSums:
+    """Sum rows in compiled loops, and those that hold no probabilities in any way."""
+    from cdstats.score.kernel.loops import loop_sums
+
+    found = loop_sums(scores, target, options)
+    for row in found.counts[:, _OUTSIDE].nonzero().flatten().tolist():
+        one = slice(row, row + 1)
+        other = any_sums(scores[one], target[one], options)
+        found.sums[one], found.counts[one] = other.sums, other.counts
+    return found
 
 
 def _rows(scores: Tensor, target: Tensor, options: Options) -> TileSums:

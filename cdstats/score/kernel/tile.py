@@ -62,6 +62,7 @@ class Options:
     threshold: float
     logits: bool
     terms: tuple[TermFunction, ...]
+    compiled: bool = False
 
     def cut(self, dtype: torch.dtype) -> float:
         """The least number of a type that is at least the threshold.
