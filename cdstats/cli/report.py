@@ -34,6 +34,7 @@ def report(
     split: options.Split = None,
     jobs: options.Jobs = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write one HTML file about masks, predictions, or both.
@@ -58,6 +59,7 @@ def report(
             "--preset": preset,
             "--band": band,
             "--split": split,
+            "--max-pixels": max_pixels,
             "--output": output,
         },
     )
@@ -78,6 +80,7 @@ def report(
         band=band,
         split=split,
         jobs=jobs,
+        max_pixels=max_pixels,
         command=command,
         quiet=quiet,
     )
