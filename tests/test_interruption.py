@@ -387,12 +387,12 @@ def test_masks_that_vanish_fail_alone_in_every_command(
     monkeypatch.undo()
     alone = json.loads(CliRunner().invoke(app, line).stdout)
     if command == "audit":
-        names = ("regions", "values", "binarisations", "duplicates")
-        assert [found[name] for name in names] == [alone[name] for name in names]
+        for name in ("regions", "values", "binarisations", "duplicates"):
+            assert found[name] == alone[name], name
     else:
         (one,), (other,) = found["datasets"], alone["datasets"]
-        names = ("changed", "unchanged", "images", "schemes", "recommendation")
-        assert [one[name] for name in names] == [other[name] for name in names]
+        for name in ("changed", "unchanged", "images", "schemes", "recommendation"):
+            assert one[name] == other[name], name
         assert (one["failed"], other["failed"]) == (1, 0)
 
 
