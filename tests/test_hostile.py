@@ -347,6 +347,17 @@ def test_a_tensor_that_repeats_one_number_is_limited_by_its_shape(
     assert "4,000,000 bytes at once" in pred_reason(path)
 
 
+def test_the_limit_counts_the_pixels_of_an_image_and_not_its_channels(
+    tmp_path: Path,
+) -> None:
+    import torch
+
+    path = tmp_path / "p.pt"
+    torch.save(torch.full((9, 2, 8, 8), 0.5), path)
+    assert len(open_predictions(str(path), "", 9, "prob", 64)) == 9
+    assert "more than 63 are refused" in pred_reason(path, max_pixels=63)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".npz", ".npy"])
 def test_a_stack_of_endless_images_is_refused_before_they_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str

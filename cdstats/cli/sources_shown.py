@@ -76,7 +76,7 @@ class RuleOptions(TypedDict):
 
 
 def rule_options(options: SourceOptions) -> RuleOptions:
-    """The options that decide how masks are read, those not given by default."""
+    """The options that decide how masks are read; the usual ones where not given."""
     return {
         "changed": options.get("changed"),
         "unchanged": options.get("unchanged"),

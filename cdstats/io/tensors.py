@@ -25,7 +25,7 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
     Args:
         path: The file.
         key: The name of the tensor; empty when the file holds a single one.
-        max_pixels: Numbers that the tensor may hold.
+        max_pixels: Numbers that a tensor may hold that stores fewer and repeats them.
 
     Raises:
         DataError: If the file is damaged, holds objects or compressed tensors, the
@@ -44,10 +44,12 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
     if not dense or tensor.is_complex() or tensor.is_quantized:
         what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
         raise DataError(f"holds a tensor of {what}; expected plain numbers")
-    width = tensor.shape[-1] if tensor.dim() else 1
-    # A tensor may repeat one stored number over any shape.
-    check_pixels(width, tensor.numel() // max(width, 1), max_pixels)
-    if lengths is not None and tensor.untyped_storage().nbytes() not in lengths:
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > stored:
+        # One stored number is repeated, over any shape.
+        width = tensor.shape[-1]
+        check_pixels(width, tensor.numel() // width, max_pixels)
+    if lengths is not None and stored not in lengths:
         raise DataError("PT file is damaged: a tensor is not as long as it says")
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_floating_point() and name not in _EXACT:
