@@ -17,13 +17,13 @@ import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from rasterio.windows import Window
 from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
 
-SAMPLES = Path(__file__).parents[1] / "sample_masks"
 DEVICES = [
     "cpu",
     pytest.param(
@@ -287,28 +287,157 @@ def fresh(
 
 
 SURROUNDINGS: list[dict[str, Any]] = [
-    {"LC_ALL": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"},
-    {"LC_ALL": "C", "TZ": "America/St_Johns", "PYTHONHASHSEED": "7"},
-    {"PYTHONOPTIMIZE": "1", "umask": 0o077},
-    {"PYTHONOPTIMIZE": "2", "cwd": "/", "PYTHONHASHSEED": "0"},
+    {"LC_ALL": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"}
+    | {"PYTHONHASHSEED": "7", "PYTHONOPTIMIZE": "1", "umask": 0o077},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "cwd": "/"}
+    | {"PYTHONIOENCODING": "utf-8"}
+    | {"TZ": "America/St_Johns", "PYTHONHASHSEED": "0", "PYTHONOPTIMIZE": "2"},
 ]
+"""A locale that is not installed is as C to libraries, but a name to programs."""
 
 
-@pytest.mark.parametrize("command", ["ratio", "audit", "weights", "loss"])
-def test_the_surroundings_change_no_byte(command: str, tmp_path: Path) -> None:
-    line: list[str | Path] = [command, SAMPLES / "CDD", "--format", "json"]
-    if command == "loss":
-        (tmp_path / "preds").mkdir()
-        for path in (SAMPLES / "CDD/val/OUT").iterdir():
-            values = np.random.default_rng(3).random((256, 256), np.float32)
-            np.save(tmp_path / f"preds/{path.stem}.npy", values)
-        pair = ("--pred", tmp_path / "preds", "--target", SAMPLES / "CDD/val/OUT")
-        line = ["loss", *pair, "--format", "json"]
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks in two splits, the same in one folder, and predictions of two models."""
+    folder = tmp_path_factory.mktemp("sources")
+    random = np.random.default_rng(3)
+    for number in range(6):
+        mask = np.where(random.random((90, 70)) < 0.2, 255, 0).astype(np.uint8)
+        for place in (f"masks/{('train', 'val')[number % 2]}", "few"):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(folder / place / f"{number}.png")
+        for model in "ab":
+            probs = np.clip(random.random(mask.shape) + (mask > 0) / 4, 0, 1)
+            (folder / model).mkdir(exist_ok=True)
+            np.save(folder / model / f"{number}.npy", probs.astype(np.float32))
+    return folder
+
+
+def lines_of(sources: Path) -> dict[str, list[str]]:
+    """A command line of every command that reads or writes numbers."""
+    masks = [str(sources / "masks")]
+    models = [f"--pred={model}={sources / model}" for model in "ab"]
+    pair = [*models, "--target", str(sources / "few")]
+    return {
+        "ratio": ["ratio", *masks],
+        "audit": ["audit", *masks],
+        "weights": ["weights", *masks],
+        "loss": ["loss", *pair],
+        "compare": ["compare", *pair, "--resamples", "50"],
+        "explain": ["explain", "balanced_ce"],
+        "presets": ["presets"],
+        "published": ["published"],
+    }
+
+
+COMMANDS = (
+    *("ratio", "audit", "weights", "loss", "compare"),
+    *("explain", "presets", "published"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_surroundings_change_no_byte(
+    command: str, sources: Path, tmp_path: Path
+) -> None:
+    line = lines_of(sources)[command]
     plain = fresh(*line)
+    files = ["--csv"] if command in ("ratio", "loss", "compare") else []
     for number, one in enumerate(SURROUNDINGS):
-        files = [] if command in ("audit", "weights") else ["--csv"]
-        table = [tmp_path / f"{number}.csv"] if files else []
-        done = fresh(*line, *files, *table, **one)
+        written = [tmp_path / f"{number}.csv"] if files else []
+        done = fresh(*line, *files, *written, **one)
         assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr), one
-    tables = {path.read_bytes() for path in tmp_path.glob("*.csv")}
-    assert len(tables) <= 1
+    tables = [path.read_bytes() for path in tmp_path.glob("*.csv")]
+    assert len(tables) == len(files) * len(SURROUNDINGS)
+    assert len(set(tables)) <= 1
+
+
+@pytest.mark.parametrize("command", ["plot", "report"])
+def test_the_surroundings_change_no_byte_of_figures_and_reports(
+    command: str, sources: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / ("figures" if command == "plot" else "page.html")
+    pair = lines_of(sources)["loss"][1:]
+    line: list[str | Path] = [command, *pair, "--masks", sources / "masks"]
+    # Every format of figures is drawn alike; one tells of locale and place.
+    line += ["--format", "svg"] if command == "plot" else []
+    kept = []
+    for one in ({}, *SURROUNDINGS):
+        fresh(*line, "-o", place, **one)
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        kept.append({path.name: path.read_bytes() for path in files})
+        for path in files:
+            path.unlink()
+    for found, one in zip(kept[1:], SURROUNDINGS, strict=True):
+        assert found.keys() == kept[0].keys()
+        assert [name for name in found if found[name] != kept[0][name]] == [], one
+
+
+# Every command, however its work is cut.
+
+
+def numbers(value: Any, path: str = "") -> dict[str, Any]:
+    """Every value of JSON by its place."""
+    if isinstance(value, dict):
+        pairs = [(f"{path}.{name}", one) for name, one in value.items()]
+    elif isinstance(value, list):
+        pairs = [(f"{path}[{number}]", one) for number, one in enumerate(value)]
+    else:
+        return {path: value}
+    return {
+        place: leaf for name, one in pairs for place, leaf in numbers(one, name).items()
+    }
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """Integers and texts are equal, sums to 1e-12."""
+    found, expected = numbers(found), numbers(expected)
+    assert found.keys() == expected.keys()
+    for place, value in expected.items():
+        if isinstance(value, float):
+            assert found[place] == pytest.approx(value, rel=1e-12, abs=1e-15), place
+        else:
+            assert found[place] == value, place
+
+
+@pytest.mark.parametrize("command", ["ratio", "audit", "weights"])
+def test_workers_and_the_order_of_files_change_no_count(
+    command: str, sources: Path
+) -> None:
+    files = sorted((sources / "few").iterdir())
+    assert len(files) == 6
+    whole = json.loads(run(command, *files, "--jobs", "1", "--format", "json"))
+    for order, jobs in ((files[::-1], "1"), (files[3:] + files[:3], "2")):
+        found = json.loads(run(command, *order, "--jobs", jobs, "--format", "json"))
+        assert found == whole
+
+
+@pytest.mark.parametrize("command", ["loss", "compare"])
+def test_batches_and_the_order_of_models_change_no_score(
+    command: str, sources: Path
+) -> None:
+    line = [*lines_of(sources)[command], "--loss", "all", "--format", "json"]
+    if command == "compare":
+        line += ["--baseline", "a"]
+    whole = json.loads(run(*line))
+    for batch in ("1", "2"):
+        assert_alike(json.loads(run(*line, "--batch-size", batch)), whole)
+    if command == "loss":
+        return
+    turned = json.loads(run(line[0], line[2], line[1], *line[3:]))
+    for held in (turned, whole):
+        held["models"].sort(key=lambda row: row["model"])
+    assert_alike(turned["models"], whole["models"])
+
+
+@pytest.mark.parametrize("command", ["plot", "report"])
+def test_workers_change_no_byte_of_figures_and_reports(
+    command: str, sources: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / ("figures" if command == "plot" else "page.html")
+    kept = []
+    for jobs in ("1", "2"):
+        run(command, "--masks", sources / "masks", "--jobs", jobs, "-o", place)
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        kept.append({path.name: path.read_bytes() for path in files})
+    assert kept[0] == kept[1]

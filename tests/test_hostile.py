@@ -10,9 +10,13 @@ import pickle
 import socket
 import struct
 import sys
+import tempfile
+import tracemalloc
+import warnings
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +29,12 @@ from typer.testing import CliRunner
 from cdstats.cli import app
 from cdstats.core.cells import from_cell, to_cell
 from cdstats.core.errors import DataError
+from cdstats.core.rules import choose_rule
 from cdstats.io import limits
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from cdstats.io.targets import is_soft
+from cdstats.scan.inspection import Look, inspect_file, possible_rules
 
 law = settings(max_examples=200, deadline=None, derandomize=True)
 MASK = np.zeros((8, 8), np.uint8)
@@ -141,10 +145,80 @@ def test_the_limit_holds_for_masks_and_predictions_of_loss(tmp_path: Path) -> No
     assert done.exit_code == 0
 
 
-def test_the_limit_is_no_option_of_rows_that_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["audit", "weights", "plot", "report"])
+def test_the_limit_holds_wherever_masks_are_read(tmp_path: Path, command: str) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    saved(folder / "a.png")
+    saved(folder / "b.png", np.vstack([MASK, MASK]))
+    line: tuple[object, ...] = (command, folder)
+    if command in ("plot", "report"):
+        line = (command, "--masks", folder, "-o", tmp_path / "out")
+    done = run(*line, "--max-pixels", 127)
+    assert done.exit_code == 1
+    assert "declares 8 x 16 pixels; more than 127 are refused" in (
+        done.stderr + done.stdout
+    )
+    assert run(*line, "--max-pixels", 128).exit_code == 0
+
+
+def test_the_limit_holds_for_truth_in_two_files_of_audit(tmp_path: Path) -> None:
+    changed = saved(tmp_path / "changed.png")
+    unchanged = saved(tmp_path / "unchanged.png", 255 - MASK)
+    task = Task(str(changed), "", str(unchanged))
+    rules = possible_rules(choose_rule())
+    (small,) = inspect_file(task, look=Look(rules, None, None, 8, 63))
+    assert "more than 63 are refused" in small.counted.reason
+    (whole,) = inspect_file(task, look=Look(rules, None, None, 8, 64))
+    assert whole.counted.mask is not None
+
+
+@pytest.mark.parametrize("command", ["compare", "plot", "report"])
+@pytest.mark.parametrize("large", ["mask", "prediction"])
+def test_the_limit_holds_wherever_predictions_are_read(
+    tmp_path: Path, command: str, large: str
+) -> None:
+    twice = np.vstack([MASK, MASK])
+    for model in ("one", "two", "masks"):
+        (tmp_path / model).mkdir()
+        is_mask = model == "masks"
+        array = twice if is_mask is (large == "mask") else MASK
+        for name, values in (("a", MASK), ("b", array)):
+            saved(tmp_path / model / f"{name}.png", values)
+    preds = [f"{name}={tmp_path / name}" for name in ("one", "two")]
+    line: tuple[object, ...] = (command, "--target", tmp_path / "masks")
+    line += ("--pred", preds[0], "--pred", preds[1], "--kind", "prob")
+    if command != "compare":
+        line = (*line, "-o", tmp_path / "out")
+    done = run(*line, "--max-pixels", 127)
+    assert done.exit_code == 1
+    assert "declares 8 x 16 pixels; more than 127 are refused" in (
+        done.stderr + done.stdout
+    )
+    # Now the sizes of the pair are what differs.
+    done = run(*line, "--max-pixels", 128)
+    assert "are refused" not in done.stderr + done.stdout
+
+
+def test_soft_targets_are_told_from_codes_under_a_limit_of_ones_own(
+    tmp_path: Path,
+) -> None:
+    """A limit that is raised holds for the look that tells them, too."""
+    np.save(tmp_path / "t.npy", np.full((8, 8), 0.25))
+    assert is_soft(str(tmp_path / "t.npy"), "", 64)
+    with pytest.raises(DataError, match="more than 63"):
+        is_soft(str(tmp_path / "t.npy"), "", 63)
+
+
+@pytest.mark.parametrize("command", ["ratio", "audit", "weights", "plot", "report"])
+def test_the_limit_is_no_option_of_rows_that_are_counted(
+    tmp_path: Path, command: str
+) -> None:
     rows = tmp_path / "rows.csv"
     assert run("ratio", saved(tmp_path / "a.png"), "--csv", rows).exit_code == 0
-    assert run("ratio", "--from", rows, "--max-pixels", 9).exit_code == 2
+    done = run(command, "--from", rows, "--max-pixels", 9)
+    assert done.exit_code == 2
+    assert "--max-pixels" in done.stderr
 
 
 def test_an_archive_is_not_unpacked_further_than_its_header_says(
@@ -202,6 +276,141 @@ def test_a_raster_of_half_a_thousand_million_pixels_passes_the_limit() -> None:
         limits.check_pixels(100_000, 100_000, limits.MAX_PIXELS)
 
 
+# Tensors
+
+
+def pred_reason(path: Path, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        open_predictions(str(path), "", 1, "prob", **options)
+    return str(caught.value)
+
+
+def rewritten(path: Path, change: Any, compression: int = zipfile.ZIP_STORED) -> Path:
+    """An archive whose parts are written again, each as a function makes it."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {one.filename: archive.read(one) for one in archive.infolist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, change(name, data))
+    return path
+
+
+@pytest.fixture
+def tensors(tmp_path: Path) -> Path:
+    import torch
+
+    torch.save(torch.arange(4096.0).reshape(64, 64) / 4096, tmp_path / "p.pt")
+    return tmp_path / "p.pt"
+
+
+def test_compressed_tensors_are_refused_before_they_unpack(tensors: Path) -> None:
+    def bomb(name: str, data: bytes) -> bytes:
+        return bytes(200_000_000) if name.endswith("data/0") else data
+
+    rewritten(tensors, bomb, zipfile.ZIP_DEFLATED)
+    assert tensors.stat().st_size < 1_000_000
+    tracemalloc.start()
+    try:
+        assert "holds compressed tensors" in pred_reason(tensors)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_tensor_that_says_more_than_it_stores_is_refused(tensors: Path) -> None:
+    def declare(name: str, data: bytes) -> bytes:
+        if not name.endswith("data.pkl"):
+            return data
+        # The number of stored values, 4096 in two bytes, becomes 2**31 - 1.
+        assert data.count(b"M\x00\x10") == 1
+        return data.replace(b"M\x00\x10", b"J\xff\xff\xff\x7f")
+
+    rewritten(tensors, declare)
+    assert "a tensor is not as long as it says" in pred_reason(tensors)
+
+
+def test_a_tensor_that_repeats_one_number_is_limited_by_its_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    path = tmp_path / "p.pt"
+    one = torch.zeros(1)
+    torch.save(one.expand(100_000, 100_000), path)
+    assert path.stat().st_size < 10_000
+    assert "declares 100,000 x 100,000 pixels" in pred_reason(path)
+    torch.save(one.expand(9, 10, 10), path)
+    assert "more than 899 are refused" in pred_reason(path, max_pixels=899)
+    assert len(open_predictions(str(path), "", 9, "prob", 900)) == 9
+    torch.save(one.bfloat16().expand(1000, 1000), path)
+    monkeypatch.setattr(limits, "_memory", lambda: 1_000_000)
+    assert "4,000,000 bytes at once" in pred_reason(path)
+
+
+def test_the_limit_counts_the_pixels_of_an_image_and_not_its_channels(
+    tmp_path: Path,
+) -> None:
+    import torch
+
+    path = tmp_path / "p.pt"
+    torch.save(torch.full((9, 2, 8, 8), 0.5), path)
+    assert len(open_predictions(str(path), "", 9, "prob", 64)) == 9
+    assert "more than 63 are refused" in pred_reason(path, max_pixels=63)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".npz", ".npy"])
+def test_a_stack_of_endless_images_is_refused_before_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    import torch
+
+    path = tmp_path / f"p{suffix}"
+    if suffix == ".pt":
+        torch.save(torch.zeros(1).expand(3_000, 1, 1), path)
+    elif suffix == ".npz":
+        np.savez_compressed(path, np.zeros((3_000, 1, 1), np.uint8))
+    else:
+        np.save(path, np.zeros((3_000, 1, 1), np.uint8))
+    monkeypatch.setattr(limits, "_memory", lambda: 1_000_000)
+    assert "holds 3,000 images: save them in several files" in pred_reason(path)
+    if suffix != ".pt":
+        assert "holds 3,000 images" in reason_of(path)
+
+
+def test_an_archive_of_doubled_or_endless_parts_is_refused(tensors: Path) -> None:
+    with zipfile.ZipFile(tensors, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(archive.namelist()[0], b"another")
+    assert "its parts are doubled" in pred_reason(tensors)
+    with zipfile.ZipFile(tensors, "w") as archive:
+        archive.writestr("p/data.pkl", bytes(9_000_000))
+    assert "holds too many objects" in pred_reason(tensors)
+
+
+@law
+@given(data=st.data())
+def test_a_flipped_bit_of_a_tensor_is_refused_or_harmless(data: Any) -> None:
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.pt"
+        torch.save({"p": torch.arange(256.0).reshape(16, 16) / 256}, path)
+        whole = path.read_bytes()
+        (image,) = open_predictions(str(path), "", 1, "prob")
+        expected = np.concatenate([one.values for one in image.blocks()])
+        place = data.draw(st.integers(0, len(whole) - 1))
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(flipped)
+        try:
+            (image,) = open_predictions(str(path), "", 1, "prob")
+        except DataError:
+            return
+        found = np.concatenate([one.values for one in image.blocks()])
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+
+
 # Code in files
 
 
@@ -215,13 +424,16 @@ class Trap:
         return os.mkdir, (str(self.folder),)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".npy", ".npz", ".png", ".tif"])
+@pytest.mark.parametrize(
+    "suffix", [".pt", ".old.pt", ".pth", ".npy", ".npz", ".png", ".tif"]
+)
 def test_a_pickle_that_would_run_does_not(tmp_path: Path, suffix: str) -> None:
     import torch
 
     trap, pred = tmp_path / "sprung", tmp_path / f"p{suffix}"
-    if suffix.startswith(".pt"):
-        torch.save({"p": Trap(trap)}, pred)
+    if suffix.endswith((".pt", ".pth")):
+        new = suffix != ".old.pt"
+        torch.save({"p": Trap(trap)}, pred, _use_new_zipfile_serialization=new)
     elif suffix == ".npz":
         np.savez(pred, p=np.array([[Trap(trap)]], dtype=object))
     elif suffix == ".npy":
@@ -230,7 +442,7 @@ def test_a_pickle_that_would_run_does_not(tmp_path: Path, suffix: str) -> None:
         pred.write_bytes(pickle.dumps(Trap(trap)))
     done = run("loss", "--pred", pred, "--target", saved(tmp_path / "mask.png"))
     assert done.exit_code == 1
-    if suffix not in (".pt", ".pth"):
+    if not suffix.endswith((".pt", ".pth")):
         assert run("ratio", pred).exit_code == 1
     assert not trap.exists()
     assert isinstance(done.exception, SystemExit)

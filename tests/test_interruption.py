@@ -13,17 +13,18 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from interruption.killing import Tally, damage_of, kill_often
-from interruption.scene import COMMANDS, RULE, write_masks
+from interruption.scene import COMMANDS, RULE, write_masks, write_predictions
 from PIL import Image
 from typer.testing import CliRunner
 
 from cdstats.cli import app
 from cdstats.io.discovery import find_masks
+from cdstats.io.pairing import find_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_gives_the_same(
     tally = kill_often(COMMANDS[called], scene, tmp_path / "out", kills=3, seed=11)
     assert tally.broken == []
     assert tally.kills == 3
-    assert tally.resumed == 3 + tally.late
+    assert tally.resumed == 3
 
 
 def test_a_result_that_differs_is_noticed(tmp_path: Path) -> None:
@@ -231,6 +232,62 @@ def test_a_folder_that_is_read_only_is_told_before_or_after_counting(
         assert (disk / "old.csv").read_bytes() == b"old"
 
 
+# Full or read-only, for every command that writes.
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks, `few`, and the predictions `preds` of them."""
+    folder = tmp_path_factory.mktemp("pairs")
+    write_predictions(folder, 4)
+    return folder
+
+
+def writing(command: str, pairs: Path, disk: Path) -> tuple[list[str], Path]:
+    """A command line that writes to a disk, and the file that it writes first."""
+    mask, pred = str(pairs / "few"), str(pairs / "preds")
+    out = disk / "out.csv"
+    rows = ["--csv", str(out)]
+    match command:
+        case "ratio":
+            return ["ratio", mask, *rows], out
+        case "loss":
+            return ["loss", "--pred", pred, "--target", mask, *rows], out
+        case "compare":
+            both = [f"--pred={model}={pred}" for model in "ab"]
+            return ["compare", *both, "--target", mask, "--resamples=9", *rows], out
+        case "report":
+            page = disk / "page.html"
+            return ["report", "--masks", mask, "-o", str(page)], page
+    figures = ["plot", "--masks", mask, "-o", str(disk), "--format", "svg"]
+    return figures, disk / "distribution.svg"
+
+
+@pytest.mark.parametrize("command", ["ratio", "loss", "compare", "report", "plot"])
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_keeps_the_old_file_and_is_told(
+    state: str, command: str, pairs: Path, tmp_path: Path
+) -> None:
+    for disk in mounted(tmp_path, "size=96k"):
+        line, out = writing(command, pairs, disk)
+        out.write_bytes(b"old")
+        if state == "full":
+            fill(disk / "more")
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        before = {path.name for path in disk.iterdir()}
+        done = CliRunner().invoke(app, line)
+        assert isinstance(done.exception, SystemExit), repr(done.exception)
+        assert done.exit_code == 1
+        reason = {
+            "full": "no space left on device",
+            "read-only": "read-only file system",
+        }
+        assert f"error: {out}: cannot be written: {reason[state]}" in done.stderr
+        assert out.read_bytes() == b"old"
+        assert {path.name for path in disk.iterdir()} == before
+
+
 # Files that come and go.
 
 
@@ -269,6 +326,74 @@ def test_files_that_vanish_during_the_scan_are_counted_or_told(
         else:
             counts = ("changed", "unchanged", "ignored", "pixels")
             assert [row[n] for n in counts] == [truth[row["path"]][n] for n in counts]
+
+
+def lose(
+    monkeypatch: pytest.MonkeyPatch, place: str, find: Any, gone: list[Path]
+) -> None:
+    """Let files vanish once a command has found them."""
+
+    def find_and_lose(*given: object, **named: object) -> object:
+        found = find(*given, **named)
+        for path in gone:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(place, find_and_lose)
+
+
+def test_predictions_and_masks_that_vanish_during_the_scan_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_predictions(tmp_path, 6)
+    line = [
+        "loss",
+        "--pred",
+        str(tmp_path / "preds"),
+        "--target",
+        str(tmp_path / "few"),
+    ]
+    line += ["--format", "json"]
+    truth = json.loads(CliRunner().invoke(app, line).stdout)["images"]
+    gone = [tmp_path / "preds/1.npy", tmp_path / "few/4.png"]
+    lose(monkeypatch, "cdstats.score.loss.find_pairs", find_pairs, gone)
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)["images"]
+    for number, (row, before) in enumerate(zip(rows, truth, strict=True)):
+        if number in (1, 4):
+            assert row["status"] == "failed"
+            assert "is not there" in row["reason"]
+            assert row["tp"] is None
+        else:
+            assert row == before
+
+
+@pytest.mark.parametrize("command", ["audit", "weights"])
+def test_masks_that_vanish_fail_alone_in_every_command(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_predictions(tmp_path, 6)
+    masks = tmp_path / "few"
+    module = "audit" if command == "audit" else "ratio"
+    place = f"cdstats.scan.{module}.find_masks"
+    lose(monkeypatch, place, find_masks, [masks / "2.png"])
+    line = [command, str(masks), "--format", "json"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 1
+    assert "is not there" in done.stdout + done.stderr
+    # What is left gives the numbers that it gives alone.
+    found = json.loads(done.stdout)
+    monkeypatch.undo()
+    alone = json.loads(CliRunner().invoke(app, line).stdout)
+    if command == "audit":
+        for name in ("regions", "values", "binarisations", "duplicates"):
+            assert found[name] == alone[name], name
+    else:
+        (one,), (other,) = found["datasets"], alone["datasets"]
+        for name in ("changed", "unchanged", "images", "schemes", "recommendation"):
+            assert one[name] == other[name], name
+        assert (one["failed"], other["failed"]) == (1, 0)
 
 
 def test_files_rewritten_during_the_scan_are_one_or_the_other_or_failed(

@@ -7,6 +7,7 @@ redistributed; they lie beside the checkout or are left out.
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 import re
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 CDNET = Rule({255}, {0, 50}, {85, 170})
+MOST_REPORTED = 40
+"""Masks of a set whose predictions are reported too: more only take time."""
 XVIEW = Rule({2, 3, 4}, {0, 1})
 
 
@@ -495,46 +498,259 @@ def test_models_are_compared_as_the_checker_scores_them(
             )
 
 
-@pytest.mark.parametrize("masks", SAMPLE_SETS, ids=str)
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@every_set
 def test_the_data_of_figures_are_those_of_the_checker(
     masks: Masks, tmp_path: Path
 ) -> None:
-    run(*("plot", "--masks", *masks.given, "-o", str(tmp_path), "--format", "svg"))
+    # The regions of real masks are those of the audit.
+    names = ["distribution", "binarisation", *["regions"] * (masks.root == SAMPLES)]
+    figures = [word for name in names for word in ("--only", name)]
+    line = ("plot", "--masks", *masks.given, "-o", str(tmp_path), "--format", "svg")
+    run(*line, *figures)
     rows = data("ratio", *masks.given)["images"]
     splits = by_split(rows, masks)
-    with (tmp_path / "distribution.csv").open(newline="", encoding="utf-8") as file:
-        drawn = list(csv.DictReader(file))
-    assert sum(int(row["images"]) for row in drawn) == len(rows)
+    drawn = table(tmp_path / "distribution.csv")
+    valid = [one for one in splits["all"] if one.fraction is not None]
+    assert sum(int(row["images"]) for row in drawn) == len(valid)
     for row in drawn:
         low, high = float(row["above"]), float(row["up_to"])
         inside = [
             one
-            for one in splits["all"]
-            if one.fraction is not None
-            and (low < float(one.fraction) <= high or (low == high == one.fraction))
+            for one in valid
+            if low < float(one.fraction or 0) <= high or low == high == one.fraction
         ]
         assert int(row["images"]) == len(inside)
-    with (tmp_path / "binarisation.csv").open(newline="", encoding="utf-8") as file:
-        drawn = list(csv.DictReader(file))
+    rules = {">0": 1, ">=128": 128, "'==255": 255}
+    drawn = [
+        row for row in table(tmp_path / "binarisation.csv") if row["rule"] in rules
+    ]
+    assert drawn
     for row in drawn:
-        limit = {">0": 1, ">=128": 128, "'==255": 255}.get(row["rule"])
-        if limit is not None:
-            assert int(row["changed"]) == sum(
-                int(np.count_nonzero((values >= limit) & (label != again.IGNORED)))
-                for one in rows
-                if is_in(one, row["split"])
-                for path in [matching(masks, one["path"])]
-                for values, label in [(again.read(path)[0], label_of(path, masks))]
+        assert int(row["changed"]) == sum(
+            int(np.count_nonzero((values >= rules[row["rule"]]) & seen))
+            for one in rows
+            if is_in(one, row["split"])
+            for path in [matching(masks, one["path"])]
+            for values, seen in [
+                (
+                    again.read(path, masks.band)[0],
+                    label_of(path, masks) != again.IGNORED,
+                )
+            ]
+        )
+    if (tmp_path / "regions.csv").exists():
+        _check_regions(table(tmp_path / "regions.csv"), rows, masks)
+
+
+def _check_regions(
+    drawn: list[dict[str, str]], rows: Sequence[dict[str, Any]], masks: Masks
+) -> None:
+    for row in drawn:
+        sizes = [
+            size
+            for one in rows
+            if is_in(one, row["split"])
+            for size in again.region_sizes(
+                label_of(matching(masks, one["path"]), masks) == again.CHANGED
             )
+        ]
+        assert int(row["regions"]) == len(sizes)
+        least, most = min(sizes, default=""), max(sizes, default="")
+        assert (row["size_min"], row["size_max"]) == (str(least), str(most))
 
 
-@pytest.mark.parametrize("masks", SAMPLE_SETS, ids=str)
+def page_tables(path: Path) -> dict[str, list[dict[str, str]]]:
+    """The tables of a report by their captions; numbers as they are shown."""
+    found = {}
+    text = path.read_text(encoding="utf-8")
+    for one in re.findall(r"<table.*?</table>", text, re.DOTALL):
+        caption, *lines = (
+            [
+                html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
+                for cell in re.findall(
+                    r"<(?:t[hd]|caption)[ >].*?</\w+>", row, re.DOTALL
+                )
+            ]
+            for row in re.findall(
+                r"<(?:tr|caption).*?</(?:tr|caption)>", one, re.DOTALL
+            )
+        )
+        head, *rest = lines
+        found[" ".join(caption)] = [dict(zip(head, row, strict=True)) for row in rest]
+    return found
+
+
+def rounded(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
+@every_set
 def test_the_report_shows_the_counts_of_the_checker(
     masks: Masks, tmp_path: Path
 ) -> None:
     page = tmp_path / "masks.html"
     run("report", "--masks", *masks.given, "-o", str(page))
-    text = page.read_text(encoding="utf-8")
-    whole = again.totals(list(counts_of(masks).values()))
-    for name in ("changed", "unchanged"):
-        assert f"{whole[name]:,}" in text
+    splits = by_split(data("ratio", *masks.given)["images"], masks)
+    shown = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
+    named = {row.get("Split", "all") for row in shown}
+    assert named == (set(splits) if set(splits) != {"", "all"} else {"all"})
+    for row in shown:
+        whole = again.totals(splits[row.get("Split", "all")])
+        assert row["Changed pixels"] == f"{whole['changed']:,}"
+        assert row["Unchanged pixels"] == f"{whole['unchanged']:,}"
+        assert row["Changed/unchanged"] == rounded(whole["change_ratio"])
+        if whole["ignored"]:
+            assert row["Ignored pixels"] == f"{whole['ignored']:,}"
+
+
+@every_set
+def test_figures_of_predictions_are_those_of_the_checker(
+    masks: Masks, tmp_path: Path
+) -> None:
+    predicted = predict(masks, tmp_path, "uint8", "a")
+    source = ("--pred", f"a={tmp_path}/a", "--target", f"{tmp_path}/masks")
+    line = (*source, *masks.options.split(), "--kind", "prob")
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    run("plot", *line, "-o", str(out), "--format", "svg")
+    if len(masks.paths) <= MOST_REPORTED:
+        run("report", *line, "-o", str(page))
+    rows = rows_of(predicted, "a")
+    stored, labels = predicted.models["a"], predicted.labels()
+    spend(predicted)
+    whole = scores.added(
+        [
+            scores.levels(_probs(probs), label)
+            for probs, label in zip(stored, labels, strict=True)
+        ]
+    )
+    _check_thresholds(out, whole)
+    _check_calibration(table(out / "calibration.csv"), whole)
+    pooled = scores.dataset_row(rows)
+    for one in table(out / "loss-beta.csv"):
+        beta = float(one["beta"])
+        weighed = (
+            beta * pooled["ce_changed_sum"],
+            (1 - beta) * pooled["ce_unchanged_sum"],
+        )
+        weight = beta * pooled["changed"] + (1 - beta) * pooled["unchanged"]
+        assert float(one["weighted_mean"]) == pytest.approx(sum(weighed) / weight)
+    for one in table(out / "errors.csv"):
+        row = rows[int(Path(one["pred"]).stem)]
+        names = ("tp", "fp", "fn", "tn", "ignored")
+        assert [int(one[name]) for name in names] == [row[name] for name in names]
+    if page.exists():
+        _check_page(page, pooled, scores.average_precision(whole))
+
+
+def _check_page(
+    page: Path, pooled: dict[str, Any], average_precision: float | None
+) -> None:
+    shown = page_tables(page)
+    (metrics,) = shown["Metrics of the changed class"]
+    for title, name in (("F1", "f1"), ("IoU", "iou"), ("Precision", "precision")):
+        assert metrics[title] == rounded(pooled[f"{name}_pooled"])
+    losses = {row["Loss"]: row for row in shown["Losses"]}
+    assert losses["bce"]["Mean"] == rounded(pooled["bce_mean"])
+    (curves,) = shown["What the curves come to"]
+    assert curves["Average precision"] == rounded(average_precision)
+
+
+def _check_thresholds(folder: Path, whole: dict[float, tuple[int, int]]) -> None:
+    for name in ("thresholds.csv", "precision-recall.csv"):
+        drawn = table(folder / name)
+        assert len(drawn) == len({math.floor(p * 1024) for p in whole})
+        for row in drawn:
+            again_ = scores.sums(whole, float(row["threshold"]))
+            for count in ("tp", "fp", "fn", "tn"):
+                assert int(row[count]) == again_[count]
+
+
+def _check_calibration(
+    drawn: list[dict[str, str]], whole: dict[float, tuple[int, int]]
+) -> None:
+    assert len(drawn) == 16
+    for row in drawn:
+        low, high = float(row["low"]), float(row["high"])
+        inside = [
+            both
+            for p, both in whole.items()
+            if low <= p < high or (p == 1 and high == 1)
+        ]
+        assert int(row["changed"]) == sum(n1 for _, n1 in inside)
+        assert int(row["pixels"]) == sum(n0 + n1 for n0, n1 in inside)
+
+
+@real_masks
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_truth_in_two_files_is_scored_and_shown_as_the_checker_does(
+    dtype: str, tmp_path: Path
+) -> None:
+    """Most pixels are in neither file and take no part, whatever is predicted there."""
+    folder = REAL / "landsat_partial/Taizhou"
+    marked, other = (
+        again.read(folder / f"{name}.bmp")[0] == 255 for name in ("change", "unchanged")
+    )
+    label = np.full(marked.shape, again.IGNORED, np.uint8)
+    label[other], label[marked] = again.UNCHANGED, again.CHANGED
+    random = np.random.default_rng(6)
+    stored: dict[str, NDArray[Any]] = {}
+    for model in "ab":
+        levels = random.integers(0, 256, label.shape, np.uint8)
+        stored[model] = levels if dtype == "uint8" else levels / np.float32(255)
+        if dtype != "uint8":
+            stored[model][label == again.IGNORED] = np.nan
+        (tmp_path / model).mkdir()
+        np.save(tmp_path / model / "change.npy", stored[model])
+    pair = ["--target", str(folder / "change.bmp"), "--preset", "partial-pair"]
+    pair += ["--kind", "prob"]
+    rel = 1e-12 if dtype == "uint8" else 1e-6
+    rows = {
+        model: scores.image_row(scores.levels(_probs(stored[model]), label), label)
+        for model in "ab"
+    }
+    files = {model: str(tmp_path / model / "change.npy") for model in "ab"}
+    found = data("loss", "--pred", files["a"], *pair)
+    (row,) = found["images"]
+    assert_same(row, rows["a"] | {"status": "ok"}, rel)
+    assert_same(found["dataset"], scores.dataset_row([rows["a"]]), rel)
+    both = ("--pred", f"a={files['a']}", "--pred", f"b={files['b']}")
+    compared = data("compare", *both, *pair, "--resamples", "10")
+    for one in compared["models"]:
+        value = one["measures"]["f1_pooled"]["value"]
+        assert value == pytest.approx(rows[one["model"]]["f1"], rel=1e-15)
+    run("plot", *both, *pair, "-o", str(tmp_path / "out"), "--format", "svg")
+    drawn = [
+        row for path in (tmp_path / "out").glob("errors*.csv") for row in table(path)
+    ]
+    assert {row["model"] for row in drawn} == {"a", "b"}
+    for one in drawn:
+        names = ("tp", "fp", "fn", "tn", "ignored")
+        expected = [rows[one["model"]][name] for name in names]
+        assert [int(one[name]) for name in names] == expected
+
+
+@real_masks
+def test_truth_in_two_files_is_audited_weighed_and_reported_alike(
+    tmp_path: Path,
+) -> None:
+    folder = REAL / "landsat_partial/Taizhou"
+    marked, other = (
+        again.read(folder / f"{name}.bmp")[0] == 255 for name in ("change", "unchanged")
+    )
+    changed, unchanged = int(marked.sum()), int(other.sum())
+    masks = (str(folder), "--preset", "partial-pair")
+    (weights,) = data("weights", *masks)["datasets"]
+    assert (weights["changed"], weights["unchanged"]) == (changed, unchanged)
+    (row,) = data("audit", *masks)["regions"]
+    sizes = again.region_sizes(marked)
+    assert (row["regions"], row["size_max"]) == (len(sizes), max(sizes))
+    page = tmp_path / "page.html"
+    run("report", "--masks", *masks, "-o", str(page))
+    (row,) = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
+    assert row["Changed pixels"] == f"{changed:,}"
+    assert row["Ignored pixels"] == f"{marked.size - changed - unchanged:,}"

@@ -74,6 +74,7 @@ def audit(
         ),
     ] = None,
     jobs: options.Jobs = None,
+    max_pixels: options.MaxPixels = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Look for what is wrong with masks before a network is trained on them.
@@ -84,6 +85,7 @@ def audit(
     and where change sits in the frame.
     """
     from cdstats.cli.screen import counting_screen, show_failures
+    from cdstats.io.limits import MAX_PIXELS
     from cdstats.report.audit import print_audit
     from cdstats.scan.audit import SPECK, audit_from
     from cdstats.scan.audit import audit as look
@@ -99,6 +101,7 @@ def audit(
         "--speck": speck,
         "--connectivity": connectivity,
         "--jobs": jobs,
+        "--max-pixels": max_pixels,
     }
     check_source(paths, from_file, for_masks)
     if from_file is not None:
@@ -116,6 +119,7 @@ def audit(
                 speck=speck or SPECK,
                 connectivity=int(connectivity.value) if connectivity else CONNECTIVITY,
                 jobs=jobs,
+                max_pixels=max_pixels or MAX_PIXELS,
                 progress=screen.progress,
             )
     show_failures(result.messages, (), quiet)

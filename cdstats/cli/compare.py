@@ -109,6 +109,7 @@ def compare(
     csv: options.CsvFile = None,
     summary: options.SummaryFile = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Compare models on the same masks: differences with intervals, and where.
@@ -127,7 +128,8 @@ def compare(
     if from_file is not None:
         pixels = (pred, target, kind, threshold, device, batch_size)
         score_options.refuse_with_from(
-            *pixels, changed, unchanged, ignore, preset, band, split
+            *(*pixels, changed, unchanged, ignore, preset, band, split),
+            max_pixels,
         )
         from cdstats.score.compare import compare_from
 
@@ -146,6 +148,7 @@ def compare(
         raise UsageError("name predictions with --pred and their masks with --target")
     else:
         from cdstats.cli.screen import scoring_bar
+        from cdstats.io.limits import MAX_PIXELS
         from cdstats.score.compare import compare as compare_models
 
         with scoring_bar(quiet) as progress:
@@ -171,6 +174,7 @@ def compare(
                 preset=preset,
                 band=band,
                 split=split,
+                max_pixels=max_pixels or MAX_PIXELS,
                 progress=progress,
             )
     outputs.show_messages(run, quiet)

@@ -53,6 +53,7 @@ def plot(
     split: options.Split = None,
     jobs: options.Jobs = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV.
@@ -82,6 +83,7 @@ def plot(
         band=band,
         split=split,
         jobs=jobs,
+        max_pixels=max_pixels,
         quiet=quiet,
     )
     raise typer.Exit(show_written(written, max_failed, quiet))

@@ -34,6 +34,7 @@ def report(
     split: options.Split = None,
     jobs: options.Jobs = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write one HTML file about masks, predictions, or both.
@@ -58,6 +59,7 @@ def report(
             "--preset": preset,
             "--band": band,
             "--split": split,
+            "--max-pixels": max_pixels,
             "--output": output,
         },
     )
@@ -79,6 +81,7 @@ def report(
         split=split,
         jobs=jobs,
         command=typed,
+        max_pixels=max_pixels,
         quiet=quiet,
     )
     raise typer.Exit(show_written(written, max_failed, quiet))

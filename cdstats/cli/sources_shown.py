@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.rules import choose_rule
+from cdstats.io.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ class SourceOptions(TypedDict, total=False):
         preset: Name of a public dataset's encoding.
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
+        max_pixels: Pixels that a mask or prediction may declare; None for the usual
+            limit.
         jobs: Worker processes that look at masks.
         command: The command to name as the source.
         quiet: Whether no progress is shown.
@@ -54,6 +57,7 @@ class SourceOptions(TypedDict, total=False):
     preset: str | None
     band: int | None
     split: str | None
+    max_pixels: int | None
     jobs: int | None
     command: str
     quiet: bool
@@ -68,10 +72,11 @@ class RuleOptions(TypedDict):
     preset: str | None
     band: int | None
     split: str | None
+    max_pixels: int
 
 
 def rule_options(options: SourceOptions) -> RuleOptions:
-    """The options that decide how masks are read, those not given as None."""
+    """The options that decide how masks are read; the usual ones where not given."""
     return {
         "changed": options.get("changed"),
         "unchanged": options.get("unchanged"),
@@ -79,6 +84,7 @@ def rule_options(options: SourceOptions) -> RuleOptions:
         "preset": options.get("preset"),
         "band": options.get("band"),
         "split": options.get("split"),
+        "max_pixels": options.get("max_pixels") or MAX_PIXELS,
     }
 
 
@@ -171,7 +177,8 @@ def _refuse_unused(options: SourceOptions) -> None:
         "--pred": () if pred else ("kind", "threshold", "device"),
     }
     for needed, names in unused.items():
-        given = [f"--{name}" for name in names if options.get(name) is not None]
+        unfit = [name for name in names if options.get(name) is not None]
+        given = [f"--{name.replace('_', '-')}" for name in unfit]
         if given:
             raise UsageError(
                 f"nothing is read here that {', '.join(given)} is about: it goes with "

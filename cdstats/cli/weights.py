@@ -48,6 +48,7 @@ def weights(
     ] = WeightsFormat.TABLE,
     jobs: options.Jobs = None,
     max_failed: options.MaxFailed = 0,
+    max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,6 +60,7 @@ def weights(
     """
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme
+    from cdstats.io.limits import MAX_PIXELS
     from cdstats.report.weights import print_weights
     from cdstats.scan.weights import weights as weigh
 
@@ -71,6 +73,7 @@ def weights(
         "--preset": preset,
         "--band": band,
         "--jobs": jobs,
+        "--max-pixels": max_pixels,
     }
     check_source(paths, from_file, for_masks)
     if from_file is not None:
@@ -86,6 +89,7 @@ def weights(
                 preset=preset,
                 band=band,
                 jobs=jobs,
+                max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
                 progress=screen.progress,
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
+from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels, check_stack
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def open_npy(path: Path) -> list[OpenImage]:
     """Open the mask or stack of masks of a ``.npy`` file.
 
     Raises:
-        DataError: If the file is damaged, holds objects, or is no mask by its shape.
+        DataError: If the file is damaged, holds objects or too many images, or is no
+            mask by its shape.
     """
     array = npy_array(path)
     if array.dtype.kind not in "biuf":
@@ -257,6 +258,7 @@ def _images(
 ) -> list[OpenImage]:
     """One image for each of a stack; a stack of one needs no number."""
     count, height, width = shape
+    check_stack(count)
     return [
         OpenImage(
             f"#{number}" if is_stack and count > 1 else "",

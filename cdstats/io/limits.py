@@ -17,6 +17,9 @@ MAX_PIXELS: Final = 1 << 32
 _MEMORY_SHARE: Final = 2
 """Of the memory of the machine, what is unpacked at once may take one part in this."""
 
+_IMAGE_BYTES: Final = 1024
+"""Memory that an opened image of a stack takes beside its pixels, at most."""
+
 
 def check_pixels(width: int, height: int, most: int) -> None:
     """Refuse an image that declares more pixels than wanted.
@@ -61,6 +64,17 @@ def check_memory(size: int, way_out: str) -> None:
         raise DataError(
             f"unpacks to {size:,} bytes at once, of {memory:,} of memory; {way_out}"
         )
+
+
+def check_stack(count: int) -> None:
+    """Refuse a stack of so many images that their descriptions would fill the memory.
+
+    Raises:
+        DataError: If it is one.
+    """
+    check_memory(
+        count * _IMAGE_BYTES, f"it holds {count:,} images: save them in several files"
+    )
 
 
 def _memory() -> int:

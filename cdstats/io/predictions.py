@@ -6,7 +6,6 @@ predictions together by the caller; here they stay as stored.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,9 +17,10 @@ from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.copies import open_copy
-from cdstats.io.limits import MAX_PIXELS, check_images
+from cdstats.io.limits import MAX_PIXELS, check_images, check_stack
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.signatures import EXTENSIONS, file_format
+from cdstats.io.tensors import tensor_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +109,7 @@ def _array(
         kind = file_format(file.read(16))
     is_key = not is_number(member)
     if path.suffix.lower() in (".pt", ".pth"):
-        array, name = _tensor(path, member if is_key else "")
+        array, name = tensor_array(path, member if is_key else "", max_pixels)
         return array, "" if is_key else member, name
     if kind == "NPY":
         array = npy_array(path)
@@ -121,58 +121,6 @@ def _array(
     return array, "" if is_key else member, array.dtype.name
 
 
-def _tensor(path: Path, key: str) -> tuple[NDArray[Any], str]:
-    """The tensor of a ``.pt`` file and its type; code in it never runs."""
-    try:
-        data = _load(path)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds
-        raise DataError(_torch_text(error)) from None
-    tensor = _choose_tensor(data, key)
-    dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
-    if not dense or tensor.is_complex() or tensor.is_quantized:
-        what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
-        raise DataError(f"holds a tensor of {what}; expected plain numbers")
-    name = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_floating_point() and name not in ("float16", "float32", "float64"):
-        tensor = tensor.float()
-    array: NDArray[Any] = tensor.detach().numpy()
-    return array, name
-
-
-def _load(path: Path) -> Any:  # noqa: ANN401 - what the file holds
-    """What a file of tensors holds, mapped into memory unless it is of the old kind."""
-    import torch
-
-    mapped = zipfile.is_zipfile(path)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-
-
-def _choose_tensor(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
-    import torch
-
-    if isinstance(data, torch.Tensor):
-        return data
-    if not isinstance(data, dict):
-        raise DataError(f"holds a {type(data).__name__}; expected a tensor or a dict")
-    tensors = {str(k): v for k, v in data.items() if isinstance(v, torch.Tensor)}
-    listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
-    if key and key in tensors:
-        return tensors[key]
-    if not tensors:
-        raise DataError("holds a dict without a tensor; expected a tensor, or several")
-    if key or len(tensors) != 1:
-        asked = f"no tensor {key!r}" if key else f"{len(tensors)} tensors"
-        raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")
-    return next(iter(tensors.values()))
-
-
-def _torch_text(error: Exception) -> str:
-    if "weights_only" in str(error) or "Unsupported" in str(error):
-        return "holds Python objects besides tensors, which are never loaded"
-    first = str(error).strip().splitlines() or [type(error).__name__]
-    return f"PT file is damaged or no tensor file: {first[0]}"
-
-
 def _images(
     array: NDArray[Any], targets: int, channels: Channels, kind: str
 ) -> list[OpenImage]:
@@ -180,6 +128,7 @@ def _images(
         raise DataError(f"holds {array.dtype} values; expected numbers")
     planes = _planes(array, targets)
     count, height, width = planes.shape[0], *planes.shape[-2:]
+    check_stack(count)
 
     def blocks(number: int) -> Iterator[Block]:
         down = max(BLOCK_PIXELS // width, 1)

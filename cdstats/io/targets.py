@@ -137,13 +137,13 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
     return soft
 
 
-def is_soft(path: str, member: str) -> bool:
+def is_soft(path: str, member: str, max_pixels: int = MAX_PIXELS) -> bool:
     """Whether a file is an array of fractions: soft targets, unless a rule is given.
 
     Raises:
         DataError: If the file cannot be opened.
     """
-    images = open_masks(path, member, None)
+    images = open_masks(path, member, None, max_pixels)
     if not images or images[0].format not in ("NPY", "NPZ"):
         return False
     block = next(iter(images[0].blocks()), None)

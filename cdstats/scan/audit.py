@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from cdstats.io.addresses import is_address
 from cdstats.io.beside import forget_folders
 from cdstats.io.counting import Task
 from cdstats.io.discovery import find_masks
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.scan.evidence import Seen
 from cdstats.scan.examination import AuditResult, examine, joined, row_parts
 from cdstats.scan.inspection import (
@@ -64,6 +66,7 @@ def audit(
     speck: int = SPECK,
     connectivity: int = CONNECTIVITY,
     jobs: int | None = 1,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> AuditResult:
     """Look for what is wrong with masks, reading each once.
@@ -79,6 +82,7 @@ def audit(
         speck: Regions below this many pixels are specks.
         connectivity: Neighbours of a pixel of a region: 8, or 4 without diagonals.
         jobs: Worker processes, as for `cdstats.ratio`.
+        max_pixels: Pixels that a mask may declare; a larger one is refused.
         progress: Called with files done, files in all and pixels counted so far.
 
     Raises:
@@ -96,7 +100,7 @@ def audit(
     texts = [paths] if not isinstance(paths, (list, tuple)) else paths
     found = find_masks([str(text) for text in texts], split=split, preset=choice.preset)
     band = band or (choice.preset.band if choice.preset else None)
-    look = Look(possible_rules(choice), band, choice.edges, connectivity)
+    look = Look(possible_rules(choice), band, choice.edges, connectivity, max_pixels)
     looks = _look_at(found, look, jobs, progress)
     parts = [
         _dataset(one, inspected, choice, look, speck)
@@ -215,7 +219,7 @@ def _view(
         return None
     view = one.view(rule)
     if view is None:
-        again = Look((rule,), look.band, rule.edges, look.connectivity)
+        again = replace(look, rules=(rule,), edges=rule.edges)
         members = inspect_file(_task(file), look=again)
         same = [m for m in members if m.counted.member == one.counted.member]
         view = same[0].view(rule) if same else None

@@ -19,6 +19,7 @@ from cdstats.core.detection import pair_rule
 from cdstats.core.errors import DataError
 from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.targets import CODES, read_labels, read_pair_labels
 from cdstats.scan.regions import region_sizes
@@ -48,12 +49,14 @@ class Look:
         band: The band to read, counted from 1; None where there is one choice.
         edges: The numbers of a given rule; None when no rule was given.
         connectivity: Neighbours of a pixel of a region, 4 or 8.
+        max_pixels: Pixels that a mask may declare.
     """
 
     rules: tuple[LabelRule, ...]
     band: int | None
     edges: tuple[float, ...] | None
     connectivity: int
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
     if task.partner:
         return [replace(_inspect_pair(task, look), beside=beside)]
     try:
-        images = open_masks(task.path, task.member, look.band)
+        images = open_masks(task.path, task.member, look.band, look.max_pixels)
     except DataError as error:
         return [Inspected(Counted("", None, str(error)))]
     return [replace(_inspect_image(image, look), beside=beside) for image in images]
@@ -164,7 +167,7 @@ def _inspect_image(image: OpenImage, look: Look) -> Inspected:
 
 def _inspect_pair(task: Task, look: Look) -> Inspected:
     try:
-        labels = read_pair_labels(task.path, task.partner, look.band)
+        labels = read_pair_labels(task.path, task.partner, look.band, look.max_pixels)
     except DataError as error:
         return Inspected(Counted("", None, str(error)))
     marked = {255: int((labels == 1).sum()), 0: int((labels == 0).sum())}

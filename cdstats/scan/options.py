@@ -17,5 +17,6 @@ class CountOptions(TypedDict, total=False):
     preset: str | None
     band: int | None
     jobs: int | None
+    max_pixels: int
     strict: bool
     progress: Callable[[int, int, int], None] | None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.comparison import compare_run
 from cdstats.score.loss import loss
@@ -47,6 +48,7 @@ def compare(
     preset: str | None = None,
     band: int | None = None,
     split: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Compare the saved predictions of several models on the same masks.
@@ -82,6 +84,7 @@ def compare(
         preset: Name of a public dataset's encoding.
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
+        max_pixels: Pixels that a mask or prediction may declare.
         progress: Called with images done and pixels so far.
 
     Returns:
@@ -109,6 +112,7 @@ def compare(
         preset=preset,
         band=band,
         split=split,
+        max_pixels=max_pixels,
         histograms=curves,
         check=partial(check_pairs, baseline=baseline, common=common),
         progress=progress,

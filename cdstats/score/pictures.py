@@ -10,6 +10,7 @@ import torch
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.core.rules import choose_rule
+from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.kinds import Kind
 from cdstats.score.reading import PairReader
@@ -45,6 +46,7 @@ def error_pictures(
     preset: str | None = None,
     band: int | None = None,
     split: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
     """Pictures of some images that were scored, which are read again.
 
@@ -62,6 +64,7 @@ def error_pictures(
         preset: Name of a public dataset's encoding.
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
+        max_pixels: Pixels that a mask or prediction may declare.
 
     Returns:
         The pictures in the order of the images, and what to tell of those left out.
@@ -74,7 +77,7 @@ def error_pictures(
     )
     band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
-    targets = choose_targets(list(files), choice, band)
+    targets = choose_targets(list(files), choice, band, max_pixels)
     wanted = {(one.model, one.pred, one.target): one for one in worst}
     logits = kind == Kind.LOGIT.value
     reader = PairReader(targets, "logit" if logits else "prob")

@@ -155,7 +155,7 @@ def choose_targets(
     """
     arrays = [file for file in files if choice.rule is None and _is_array(file)]
     expect_tasks(Task(file.path) for file in arrays)
-    fractions = {file for file in arrays if _is_soft(file)}
+    fractions = {file for file in arrays if _is_soft(file, max_pixels)}
     hard = [file for file in files if file not in fractions]
     masks: list[CountedMask] = []
     owners: list[FoundFile] = []
@@ -192,9 +192,9 @@ def _is_array(file: FoundFile) -> bool:
     return shown(file.path).lower().endswith((".npy", ".npz"))
 
 
-def _is_soft(file: FoundFile) -> bool:
+def _is_soft(file: FoundFile, max_pixels: int) -> bool:
     try:
-        return is_soft(file.path, file.member)
+        return is_soft(file.path, file.member, max_pixels)
     except CdstatsError:
         return False
 

@@ -1,0 +1,134 @@
+"""Files of tensors, ``.pt``: checked, then mapped; code in them never runs."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.errors import DataError
+from cdstats.io.limits import check_memory, check_pixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_EXACT: Final = ("float16", "float32", "float64")
+"""Floating types that NumPy has too; others become float32."""
+_PICKLE_BYTES: Final = 1 << 23
+"""The names and shapes of the tensors of a file may take so many bytes."""
+
+
+def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], str]:
+    """The tensor of a ``.pt`` file and its type.
+
+    Args:
+        path: The file.
+        key: The name of the tensor; empty when the file holds a single one.
+        max_pixels: Numbers that a tensor may hold that stores fewer and repeats them.
+
+    Raises:
+        DataError: If the file is damaged, holds objects or compressed tensors, the
+            tensor is too large or not there, or several are and none is named.
+    """
+    # As PyTorch tells them apart.
+    with path.open("rb") as file:
+        is_archive = file.read(4) == b"PK\3\4"
+    lengths = _check_archive(path) if is_archive else None
+    try:
+        data = _load(path, mapped=is_archive)
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds
+        raise DataError(_torch_text(error)) from None
+    tensor = _choose(data, key)
+    dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
+    if not dense or tensor.is_complex() or tensor.is_quantized:
+        what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
+        raise DataError(f"holds a tensor of {what}; expected plain numbers")
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > stored:
+        # One stored number is repeated, over any shape.
+        width = tensor.shape[-1]
+        check_pixels(width, tensor.numel() // width, max_pixels)
+    if lengths is not None and stored not in lengths:
+        raise DataError("PT file is damaged: a tensor is not as long as it says")
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_floating_point() and name not in _EXACT:
+        check_memory(tensor.numel() * 4, "save it as float16 or float32")
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array, name
+
+
+def _check_archive(path: Path) -> set[int]:
+    """Check every part of an archive of tensors by its sum; the lengths of the parts.
+
+    PyTorch maps the numbers as they lie in the file and looks at no sum.
+
+    Raises:
+        DataError: If a part is compressed, longer than wanted or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            _check_parts(parts, path.stat().st_size)
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise DataError(f"PT file is damaged: {error}") from None
+    except RuntimeError as error:
+        # An encrypted part.
+        raise DataError(f"PT file cannot be read: {error}") from None
+    if wrong is not None:
+        raise DataError(
+            f"PT file is damaged: the check sum of {wrong} does not hold (or it was "
+            "saved without one: save it again)"
+        )
+    return {part.file_size for part in parts}
+
+
+def _check_parts(parts: list[zipfile.ZipInfo], size: int) -> None:
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise DataError(
+            "holds compressed tensors, which torch.save never writes; save it again "
+            "with torch.save"
+        )
+    names = {part.filename for part in parts}
+    if len(names) < len(parts) or sum(part.file_size for part in parts) > size:
+        raise DataError("PT file is damaged: its parts are doubled or overlap")
+    if any(
+        part.filename.endswith("data.pkl") and part.file_size > _PICKLE_BYTES
+        for part in parts
+    ):
+        raise DataError("PT file holds too many objects; expected tensors alone")
+
+
+def _load(path: Path, *, mapped: bool) -> Any:  # noqa: ANN401 - what the file holds
+    """What a file of tensors holds; one of the old kind cannot be mapped."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _choose(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
+    import torch
+
+    if isinstance(data, torch.Tensor):
+        return data
+    if not isinstance(data, dict):
+        raise DataError(f"holds a {type(data).__name__}; expected a tensor or a dict")
+    tensors = {str(k): v for k, v in data.items() if isinstance(v, torch.Tensor)}
+    listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+    if key and key in tensors:
+        return tensors[key]
+    if not tensors:
+        raise DataError("holds a dict without a tensor; expected a tensor, or several")
+    if key or len(tensors) != 1:
+        asked = f"no tensor {key!r}" if key else f"{len(tensors)} tensors"
+        raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")
+    return next(iter(tensors.values()))
+
+
+def _torch_text(error: Exception) -> str:
+    if "weights_only" in str(error) or "Unsupported" in str(error):
+        return "holds Python objects besides tensors, which are never loaded"
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    return f"PT file is damaged or no tensor file: {first[0]}"
