@@ -617,6 +617,29 @@ def test_strict_stops_at_a_file_that_contradicts_its_split(masks: Path) -> None:
     assert "4.png" in done.err
 
 
+def test_strict_names_the_same_file_with_two_workers(tmp_path: Path) -> None:
+    pixels = np.zeros((3000, 3000), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "0.png", compress_level=1)
+    whole = (tmp_path / "0.png").read_bytes()
+    middle = len(whole) // 2
+    (tmp_path / "0.png").write_bytes(whole[:middle] + b"x" + whole[middle + 1 :])
+    for place in range(1, 30):
+        (tmp_path / f"{place}.png").write_bytes(b"no image")
+    alone = ratio(tmp_path, "--strict", "--jobs", "1")
+    assert alone.code == 1
+    assert "0.png: PNG file" in alone.err
+    assert ratio(tmp_path, "--strict", "--jobs", "2") == alone
+
+
+def test_strict_tells_of_a_refused_encoding_with_what_finishes_it(masks: Path) -> None:
+    for place in range(4):
+        write_values(masks / f"{place}.png", {1: 50, 2: 50})
+    done, strict = ratio(masks), ratio(masks, "--strict")
+    assert (strict.code, strict.out) == (1, done.out)
+    assert "without reading a mask again" in strict.err
+    assert "--strict" in strict.err
+
+
 def test_strict_without_a_failure_changes_nothing(masks: Path) -> None:
     assert ratio(masks, "--strict") == ratio(masks)
 
