@@ -1422,6 +1422,39 @@ def test_output_is_as_kept_in_the_golden_file(ending: str) -> None:
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes of another kind")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["ratio", SAMPLES / "CDD"], id="table"),
+        pytest.param(["ratio", SAMPLES / "CDD", "--format", "csv"], id="rows"),
+        pytest.param(
+            ["ratio", SAMPLES / "CDD", "--preset", "cdd", "--by", "image", "--format",
+             "jsonl", "--jobs", "2"],
+            id="rows-as-they-come",
+        ),
+        pytest.param(["ratio", "--help"], id="help"),
+        pytest.param(["published"], id="published"),
+    ],
+)  # fmt: skip
+def test_a_reader_that_has_gone_is_no_failure_of_data(
+    arguments: list[Argument],
+) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    done = subprocess.run(
+        [sys.executable, "-m", "cdstats", *map(str, arguments)],
+        stdout=ours,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(ours)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
+    assert "rror" not in done.stderr
+
+
 def on_terminal(*arguments: Argument) -> list[str]:
     """Lines that a terminal of 80 columns shows, without their colours."""
     pty = pytest.importorskip("pty", reason="needs a pseudo terminal")
