@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import rewrite_golden
 from PIL import Image
 from typer.main import get_command
@@ -1303,6 +1304,54 @@ def test_nodata_is_ignored_unless_a_rule_names_it(
 ) -> None:
     (row,) = image_rows(SAMPLES / "awkward/nodata.tif", *options).rows()
     assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
+
+
+def write_nodata(path: Path, nodata: int) -> None:
+    """300 pixels changed, 1 stray beside, 50 nodata among 19,649 unchanged."""
+    mask = np.zeros((100, 200), np.int16)
+    mask[:10, :30] = 255
+    mask[10, 0] = 3
+    mask[20:25, :10] = nodata
+    with rasterio.open(
+        path, "w", driver="GTiff", width=200, height=100, count=1, dtype="int16",
+        nodata=nodata, transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(mask, 1)
+
+
+@pytest.mark.parametrize("nodata", [-9999, 7, 100, 300])
+def test_nodata_is_ignored_by_a_rule_that_was_found(
+    tmp_path: Path, nodata: int
+) -> None:
+    write_nodata(tmp_path / "a.tif", nodata)
+    done = image_rows(tmp_path)
+    (row,) = done.rows()
+    assert row["rule"] == ">=128 (detected)"
+    counts = [row[name] for name in ("changed", "unchanged", "ignored")]
+    assert counts == ["300", "19650", "50"]
+    assert "declared nodata" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("nodata", "counts", "words"),
+    [
+        (-9999, ["300", "19700", "0"], "count as unchanged, for <128 names it"),
+        (300, ["350", "19650", "0"], "count as changed, for >=128 names it"),
+    ],
+)
+def test_nodata_that_a_bound_names_is_counted_and_told(
+    tmp_path: Path, nodata: int, counts: list[str], words: str
+) -> None:
+    write_nodata(tmp_path / "a.tif", nodata)
+    done = image_rows(tmp_path, "--changed", ">=128", "--unchanged", "<128")
+    (row,) = done.rows()
+    assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
+    note = " ".join(done.err.split())
+    assert f"50 pixels of 1 mask are declared nodata ({nodata}) and {words}" in note
+    rest = image_rows(tmp_path, "--changed", "255", "--unchanged", "rest")
+    (row,) = rest.rows()
+    assert (row["changed"], row["ignored"]) == ("300", "50")
+    assert "declared nodata" not in rest.err
 
 
 @pytest.mark.parametrize(
