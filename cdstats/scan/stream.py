@@ -148,7 +148,7 @@ class Stream:
         waiting: deque[tuple[Placed, Callable[[], Stamp]]] = deque()
         for place in range(len(self._places)):
             placed = self._places[place]
-            waiting.append((placed, ask_stamp(placed.task)))
+            waiting.append((placed, ask_stamp(placed.task, placed.file.mark)))
             if len(waiting) > _ASKED:
                 first, stamp = waiting.popleft()
                 yield first, stamp()
