@@ -505,6 +505,32 @@ def test_at_most_ten_failures_are_shown_and_all_are_in_the_rows(masks: Path) -> 
     assert done.column("status").count("failed") == 13
 
 
+def test_one_failure_more_is_one_file(masks: Path) -> None:
+    bad_files(masks, 11)
+    last = image_rows(masks).err.splitlines()[-1]
+    assert last == "error: 1 more failed file; --csv lists all of them"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ratio", SAMPLES / "CDD"],
+        ["ratio", SAMPLES / "CDD", "--by", "image"],
+        ["ratio", SAMPLES / "CDD", "--against", "DASNet"],
+        ["audit", SAMPLES / "CDD"],
+        ["weights", SAMPLES / "CDD"],
+        ["published"],
+        ["presets"],
+        ["explain"],
+    ],
+    ids=lambda arguments: "-".join(map(str, [arguments[0], *arguments[2:]])),
+)
+def test_no_line_of_a_piped_table_ends_in_blanks(arguments: list[Argument]) -> None:
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.stdout
+    assert [line for line in done.stdout.split("\n") if line != line.rstrip()] == []
+
+
 def test_failures_name_their_dataset_where_there_are_several(tmp_path: Path) -> None:
     for name in ("one", "two"):
         bad_files(write_masks(tmp_path / name, 3), 1)

@@ -311,14 +311,39 @@ def test_ignored_pixels_are_warned_of_for_mmsegmentation(rows_file: Path) -> Non
 
 
 @pytest.mark.parametrize("output", ["torch", "opencd"])
-def test_a_name_cannot_leave_its_comment(
-    output: str, rows_file: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["a\nraise SystemExit(7)\n", "a'] = 1 #", "d\\"])
+def test_a_name_cannot_leave_its_comment_or_its_key(
+    output: str, name: str, rows_file: Path, tmp_path: Path
 ) -> None:
-    evil = '"a\nraise SystemExit(7)\n"'
-    rows_file.write_text(rows_file.read_text().replace("\nd,", f"\n{evil},"))
+    text = rows_file.read_text()
+    rows_file.write_text(text.replace("\nd,", f'\n"{name}",'))
     done = weights("--from", rows_file, "--format", output)
     executed(done.stdout, tmp_path / "lines.py")
-    assert "\\nraise" in done.stdout
+    assert name.replace("\n", "\\n") in done.stdout
+    _, _, rows = text.partition("\n")
+    rows_file.write_text(rows_file.read_text() + rows)
+    both = weights("--from", rows_file, "--format", output)
+    lines = executed(both.stdout, tmp_path / "lines.py")
+    assert set(lines["bce" if output == "torch" else "loss_decode"]) == {name, "d"}
+
+
+def test_the_lines_of_two_datasets_have_a_weight_for_each(tmp_path: Path) -> None:
+    one, two = row(20, 80), row(10, 90)
+    rows = write_rows(tmp_path / "rows.csv", [one, replace(two, dataset="e")])
+    for output, scheme in (("torch", "pos-weight"), ("opencd", "pos-weight")):
+        options = "--from", rows, "--format", output, "--scheme", scheme
+        lines = executed(weights(*options).stdout, tmp_path / "lines.py")
+        if output == "torch":
+            found = {
+                name: loss.pos_weight.item() for name, loss in lines["bce"].items()
+            }
+            assert lines["prior_bias"].keys() == {"d", "e"}
+        else:
+            found = {
+                name: loss["class_weight"][1]
+                for name, loss in lines["loss_decode"].items()
+            }
+        assert found == {"d": 4.0, "e": 9.0}
 
 
 @pytest.mark.parametrize("output", ["torch", "opencd"])
