@@ -293,6 +293,25 @@ def test_the_recommended_lines_hold_the_prior_and_the_weights_of_images(
     assert lines["bce"].pos_weight.item() == pytest.approx(math.sqrt(5))
 
 
+def test_weights_take_counts_from_the_cache_of_ratio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "c.sqlite"
+    counted = CliRunner().invoke(
+        app, ["ratio", str(SAMPLES / "CDD"), "--cache", str(cache)]
+    )
+    assert counted.exit_code == 0
+    plain = weights(SAMPLES / "CDD").stdout
+    monkeypatch.setattr("cdstats.io.counting.open_masks", None)
+    assert weights(SAMPLES / "CDD", "--cache", cache).stdout == plain
+    own = weights("--from", "x.csv", "--cache", cache)
+    assert own.exit_code == 2
+    mask = next((SAMPLES / "CDD").rglob("*.jpg"))
+    refused = weights(SAMPLES / "CDD", "--cache", mask)
+    assert refused.exit_code == 2
+    assert "would overwrite an input" in refused.stderr
+
+
 def test_the_opencd_lines_are_a_configuration(rows_file: Path, tmp_path: Path) -> None:
     done = weights("--from", rows_file, "--format", "opencd", "--scheme", "pos-weight")
     lines = executed(done.stdout, tmp_path / "lines.py")

@@ -8,6 +8,7 @@ import typer
 
 import cdstats
 from cdstats.cli import options
+from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import app
 from cdstats.cli.sources import check_source
 from cdstats.report.pasting import WeightsFormat
@@ -47,6 +48,7 @@ def weights(
         ),
     ] = WeightsFormat.TABLE,
     jobs: options.Jobs = None,
+    cache: options.CacheFile = None,
     max_failed: options.MaxFailed = 0,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
@@ -71,8 +73,10 @@ def weights(
         "--preset": preset,
         "--band": band,
         "--jobs": jobs,
+        "--cache": cache,
     }
     check_source(paths, from_file, for_masks)
+    refuse_inputs([cache], [*(paths or []), from_file])
     if from_file is not None:
         result = weigh(from_file=from_file, split=split)
     else:
@@ -87,6 +91,7 @@ def weights(
                 band=band,
                 jobs=jobs,
                 strict=strict,
+                cache=cache,
                 progress=screen.progress,
             )
     show_messages(result, result.messages, quiet)
