@@ -202,7 +202,9 @@ def test_a_transparent_grey_of_a_wrong_length_is_damage(
         chunk(b"IDAT", data),
     )  # fmt: skip
     (one,) = count_file(Task(str(path)))
-    assert one.reason == "PNG file is damaged: its transparent colour is none"
+    assert (
+        one.reason == "PNG file is damaged: its transparent colour has a wrong length"
+    )
 
 
 @pytest.mark.parametrize("at", [10, 11, 12])

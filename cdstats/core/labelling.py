@@ -105,10 +105,8 @@ class _CountedNodata:
         """Note a mask that a rule is applied to."""
         if mask.nodata is None or mask.palette:
             return
-        pixels, covering = (
-            mask.counts.values.get(mask.nodata),
-            rule.covering(mask.nodata),
-        )
+        pixels = mask.counts.values.get(mask.nodata)
+        covering = rule.covering(mask.nodata)
         if not pixels or covering is None or covering[1] is Label.IGNORED:
             return
         key = str(mask.nodata), str(covering[0]), covering[1].value

@@ -141,7 +141,9 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
     table, transparency = found.get(b"PLTE", b""), found.get(b"tRNS", b"")
     key_bytes = {GREY: 2, RGB: 6}.get(data[9], 0)
     if transparency and key_bytes and len(transparency) != key_bytes:
-        raise DataError("PNG file is damaged: its transparent colour is none")
+        raise DataError(
+            "PNG file is damaged: its transparent colour has a wrong length"
+        )
     return PngHeader(
         width=int.from_bytes(data[:4]),
         height=int.from_bytes(data[4:8]),

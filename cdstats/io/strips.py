@@ -28,7 +28,7 @@ _CHUNK: Final = 1 << 20
 _MOST_SAMPLES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 62
 MOST_PACKED: Final = 1 << 22
-"""Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
+"""Bytes of a strip up to which it is read to see whether its pixels fit."""
 
 
 @dataclass(frozen=True)
