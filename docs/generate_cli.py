@@ -15,7 +15,8 @@ INTRODUCTION = """\
 The help of every command, as the program prints it (`docs/generate_cli.py` writes this
 page). Results go to standard output; progress, notes, warnings and errors to standard
 error. Exit codes: 0 done; 1 some data failed or an encoding was refused, and what
-succeeded is still reported; 2 wrong usage; 130 interrupted.
+succeeded is still reported; 2 wrong usage; 130 interrupted; 141 when nobody
+reads the results to their end, as in `cdstats ... | head`.
 """
 
 

@@ -43,6 +43,7 @@ class StoreServer:
         most: The most requests that were answered at once.
         wait: Seconds before an answer.
         tags: Whether an answer has a tag of the content.
+        lists_tags: Whether lists have the same tags.
         time: When all files were modified; seconds.
     """
 
@@ -51,6 +52,7 @@ class StoreServer:
     most: int = 0
     wait: float = 0
     tags: bool = True
+    lists_tags: bool = True
     time: float = 1_700_000_000
 
     def __enter__(self) -> Self:
@@ -107,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         below = [
             name for name in place.files if name.startswith(f"{path.rstrip('/')}/")
         ]
-        self._answer(207, _dav(below, place.files))
+        self._answer(207, _dav(below, place))
 
     def _begin(self) -> tuple[StoreServer, str]:
         parts = urlsplit(self.path)
@@ -157,7 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
             for name in self.store.files
             if name.startswith(f"{bucket}/{prefix}")
         ]
-        self._answer(200, _page(keys, more=bucket == "half"))
+        tags = {
+            key: crc32(self.store.files[f"{bucket}/{key}"]) for key in keys
+        }  # fmt: skip
+        self._answer(200, _page(tags, more=bucket == "half"))
 
     def _send(self, bucket: str, body: bytes) -> None:
         size, wanted = len(body), self.headers.get("Range", "")
@@ -198,11 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def _page(keys: list[str], *, more: bool) -> bytes:
+def _page(tags: dict[str, int], *, more: bool) -> bytes:
     entries = "".join(
-        f"<Contents><Key>{escape(key)}</Key><Size>1</Size><ETag>1</ETag>"
+        f"<Contents><Key>{escape(key)}</Key><Size>1</Size><ETag>{tag}</ETag>"
         "<LastModified>2024-01-01T00:00:00.000Z</LastModified></Contents>"
-        for key in keys
+        for key, tag in tags.items()
     )
     token = "<NextContinuationToken>2</NextContinuationToken>" if more else ""
     return (
@@ -211,13 +216,19 @@ def _page(keys: list[str], *, more: bool) -> bytes:
     ).encode()
 
 
-def _dav(names: list[str], files: dict[str, bytes]) -> bytes:
+def _dav(names: list[str], store: StoreServer) -> bytes:
     entries = "".join(
         f"<D:response><D:href>/{name}</D:href><D:propstat><D:prop>"
         f"<D:getlastmodified>{formatdate(1_700_000_000, usegmt=True)}"
-        f"</D:getlastmodified><D:getcontentlength>{len(files[name])}"
-        "</D:getcontentlength><D:resourcetype/></D:prop>"
+        f"</D:getlastmodified>{_dav_tag(store, name)}<D:getcontentlength>"
+        f"{len(store.files[name])}</D:getcontentlength><D:resourcetype/></D:prop>"
         "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>"
         for name in names
     )
     return f'<D:multistatus xmlns:D="DAV:">{entries}</D:multistatus>'.encode()
+
+
+def _dav_tag(store: StoreServer, name: str) -> str:
+    if not store.lists_tags:
+        return ""
+    return f'<D:getetag>"{crc32(store.files[name])}"</D:getetag>'

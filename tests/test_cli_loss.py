@@ -128,12 +128,13 @@ def save(path: Path, array: Array) -> Path:
 
 
 def write_tiff(path: Path, array: Array, **options: object) -> None:
-    height, width = array.shape
-    shape = {"width": width, "height": height, "count": 1, "dtype": array.dtype}
+    bands = array.reshape(-1, *array.shape[-2:])
+    count, height, width = bands.shape
+    shape = {"width": width, "height": height, "count": count, "dtype": array.dtype}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with rasterio.open(path, "w", driver="GTiff", **shape, **options) as file:
-            file.write(array, 1)
+            file.write(bands)
 
 
 @dataclass(frozen=True)
@@ -1389,6 +1390,19 @@ def test_lists_of_losses_have_one_entry_per_image(small: Folders) -> None:
             assert len(entry[key]) == len(data["images"]) == 3, (entry["loss"], key)
             assert entry[key][1] is None
             assert entry[key][2] is not None
+
+
+def test_a_prediction_of_three_bands_is_told_what_works(
+    small: Folders, tmp_path: Path
+) -> None:
+    probs = small.probs[1].astype(np.float32)
+    write_tiff(tmp_path / "p.tif", np.stack([probs, probs / 2, probs / 3]))
+    done = score(tmp_path / "p.tif", small.masks / "1.png")
+    assert done.code == 1
+    assert "has 3 different bands; expected one, or two: unchanged" in done.err
+    assert "--band" not in done.err
+    write_tiff(tmp_path / "p.tif", np.stack([probs] * 3))
+    assert score(tmp_path / "p.tif", small.masks / "1.png").code == 0
 
 
 def test_failures_may_be_allowed(small: Folders) -> None:

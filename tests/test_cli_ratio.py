@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import rewrite_golden
 from PIL import Image
 from typer.main import get_command
@@ -504,6 +505,32 @@ def test_at_most_ten_failures_are_shown_and_all_are_in_the_rows(masks: Path) -> 
     assert done.column("status").count("failed") == 13
 
 
+def test_one_failure_more_is_one_file(masks: Path) -> None:
+    bad_files(masks, 11)
+    last = image_rows(masks).err.splitlines()[-1]
+    assert last == "error: 1 more failed file; --csv lists all of them"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ratio", SAMPLES / "CDD"],
+        ["ratio", SAMPLES / "CDD", "--by", "image"],
+        ["ratio", SAMPLES / "CDD", "--against", "DASNet"],
+        ["audit", SAMPLES / "CDD"],
+        ["weights", SAMPLES / "CDD"],
+        ["published"],
+        ["presets"],
+        ["explain"],
+    ],
+    ids=lambda arguments: "-".join(map(str, [arguments[0], *arguments[2:]])),
+)
+def test_no_line_of_a_piped_table_ends_in_blanks(arguments: list[Argument]) -> None:
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.stdout
+    assert [line for line in done.stdout.split("\n") if line != line.rstrip()] == []
+
+
 def test_failures_name_their_dataset_where_there_are_several(tmp_path: Path) -> None:
     for name in ("one", "two"):
         bad_files(write_masks(tmp_path / name, 3), 1)
@@ -615,6 +642,29 @@ def test_strict_stops_at_a_file_that_contradicts_its_split(masks: Path) -> None:
     done = ratio(masks, "--strict")
     assert (done.code, done.out) == (1, "")
     assert "4.png" in done.err
+
+
+def test_strict_names_the_same_file_with_two_workers(tmp_path: Path) -> None:
+    pixels = np.zeros((3000, 3000), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "0.png", compress_level=1)
+    whole = (tmp_path / "0.png").read_bytes()
+    middle = len(whole) // 2
+    (tmp_path / "0.png").write_bytes(whole[:middle] + b"x" + whole[middle + 1 :])
+    for place in range(1, 30):
+        (tmp_path / f"{place}.png").write_bytes(b"no image")
+    alone = ratio(tmp_path, "--strict", "--jobs", "1")
+    assert alone.code == 1
+    assert "0.png: PNG file" in alone.err
+    assert ratio(tmp_path, "--strict", "--jobs", "2") == alone
+
+
+def test_strict_tells_of_a_refused_encoding_with_what_finishes_it(masks: Path) -> None:
+    for place in range(4):
+        write_values(masks / f"{place}.png", {1: 50, 2: 50})
+    done, strict = ratio(masks), ratio(masks, "--strict")
+    assert (strict.code, strict.out) == (1, done.out)
+    assert "without reading a mask again" in strict.err
+    assert "--strict" in strict.err
 
 
 def test_strict_without_a_failure_changes_nothing(masks: Path) -> None:
@@ -1282,6 +1332,54 @@ def test_nodata_is_ignored_unless_a_rule_names_it(
     assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
 
 
+def write_nodata(path: Path, nodata: int) -> None:
+    """300 pixels changed, 1 stray beside, 50 nodata among 19,649 unchanged."""
+    mask = np.zeros((100, 200), np.int16)
+    mask[:10, :30] = 255
+    mask[10, 0] = 3
+    mask[20:25, :10] = nodata
+    with rasterio.open(
+        path, "w", driver="GTiff", width=200, height=100, count=1, dtype="int16",
+        nodata=nodata, transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(mask, 1)
+
+
+@pytest.mark.parametrize("nodata", [-9999, 7, 100, 300])
+def test_nodata_is_ignored_by_a_rule_that_was_found(
+    tmp_path: Path, nodata: int
+) -> None:
+    write_nodata(tmp_path / "a.tif", nodata)
+    done = image_rows(tmp_path)
+    (row,) = done.rows()
+    assert row["rule"] == ">=128 (detected)"
+    counts = [row[name] for name in ("changed", "unchanged", "ignored")]
+    assert counts == ["300", "19650", "50"]
+    assert "declared nodata" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("nodata", "counts", "words"),
+    [
+        (-9999, ["300", "19700", "0"], "count as unchanged, for <128 names it"),
+        (300, ["350", "19650", "0"], "count as changed, for >=128 names it"),
+    ],
+)
+def test_nodata_that_a_bound_names_is_counted_and_told(
+    tmp_path: Path, nodata: int, counts: list[str], words: str
+) -> None:
+    write_nodata(tmp_path / "a.tif", nodata)
+    done = image_rows(tmp_path, "--changed", ">=128", "--unchanged", "<128")
+    (row,) = done.rows()
+    assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
+    note = " ".join(done.err.split())
+    assert f"50 pixels of 1 mask are declared nodata ({nodata}) and {words}" in note
+    rest = image_rows(tmp_path, "--changed", "255", "--unchanged", "rest")
+    (row,) = rest.rows()
+    assert (row["changed"], row["ignored"]) == ("300", "50")
+    assert "declared nodata" not in rest.err
+
+
 @pytest.mark.parametrize(
     "options", [[], ["--changed", "1", "--unchanged", "0"]], ids=str
 )
@@ -1397,6 +1495,39 @@ def test_output_is_as_kept_in_the_golden_file(ending: str) -> None:
 # A terminal of 80 columns.
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of another kind")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["ratio", SAMPLES / "CDD"], id="table"),
+        pytest.param(["ratio", SAMPLES / "CDD", "--format", "csv"], id="rows"),
+        pytest.param(
+            ["ratio", SAMPLES / "CDD", "--preset", "cdd", "--by", "image", "--format",
+             "jsonl", "--jobs", "2"],
+            id="rows-as-they-come",
+        ),
+        pytest.param(["ratio", "--help"], id="help"),
+        pytest.param(["published"], id="published"),
+    ],
+)  # fmt: skip
+def test_a_reader_that_has_gone_is_no_failure_of_data(
+    arguments: list[Argument],
+) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    done = subprocess.run(
+        [sys.executable, "-m", "cdstats", *map(str, arguments)],
+        stdout=ours,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(ours)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
+    assert "rror" not in done.stderr
 
 
 def on_terminal(*arguments: Argument) -> list[str]:

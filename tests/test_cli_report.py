@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -338,6 +339,26 @@ def test_without_the_extra_the_way_out_is_named(
     code, _, err = report("--masks", str(MASKS), "-o", str(tmp_path / "r.html"))
     assert code == 2
     assert "pip install 'cdstats[report]'" in err
+
+
+@pytest.mark.parametrize("command", ["report", "plot"])
+def test_a_broken_matplotlib_is_one_line(command: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken/matplotlib"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").touch()
+    (broken / "figure.py").write_text("raise ImportError('undefined symbol: x\\nmore')")
+    done = subprocess.run(
+        [sys.executable, "-m", "cdstats", command, "--masks", str(MASKS), "-o", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{broken.parent}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: matplotlib is installed and cannot be loaded: undef")
 
 
 def test_the_package_of_reports_is_called_like_the_command(tmp_path: Path) -> None:

@@ -223,6 +223,31 @@ def test_a_tiff_that_was_changed_in_place_is_no_damage(
     assert one.mask.counts.values == {0: 15_000 - mask.sum(), 1: mask.sum()}
 
 
+@pytest.mark.parametrize("bands", [1, 2])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_last_strip_that_gdal_fills_to_all_its_rows_is_no_damage(
+    tmp_path: Path, dtype: str, bands: int
+) -> None:
+    path = tmp_path / "a.tif"
+    mask = np.zeros((500, 500), dtype)
+    mask[:5, :50] = 255
+    with rasterio.open(
+        path, "w", driver="GTiff", width=500, height=500, count=bands, dtype=dtype,
+        blockysize=16, interleave="band", transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(np.stack([mask] * bands))
+    data = bytearray(path.read_bytes())
+    lengths, _ = offsets(data, 279)
+    (last,) = struct.unpack_from("<H", data, lengths + 2 * 31)
+    assert last == 16 * 500 * mask.itemsize, "GDAL does not fill strips any more"
+    (one,) = count_file(Task(str(path)), band=1)
+    assert one.mask is not None, one.reason
+    assert one.mask.counts.values == {0: 249_750, 255: 250}
+    (place,) = struct.unpack_from("<I", data, offsets(data)[0] + 4 * 31)
+    data[place + 3] = 1
+    assert "1 strips are not as long" in reason_of(path, bytes(data))
+
+
 def test_a_tiff_of_many_bands_needs_a_choice(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with rasterio.open(

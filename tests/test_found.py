@@ -19,7 +19,8 @@ def found(draw: st.DrawFn) -> FoundFile:
     name = draw(TEXTS)
     path = draw(st.just(draw(FOLDERS) + name) | TEXTS)
     extra = st.just("") | TEXTS
-    return FoundFile(path, name, draw(extra), draw(extra), draw(extra))
+    mark = draw(st.none() | st.tuples(st.integers(0, 9), st.integers(0, 2**63 - 1)))
+    return FoundFile(path, name, draw(extra), draw(extra), draw(extra), mark)
 
 
 @given(st.lists(found()))

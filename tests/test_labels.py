@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.labels import Label, LabelRule, names_text, shares_text
+from cdstats.core.labels import DETECTED, Label, LabelRule, names_text, shares_text
 from cdstats.core.terms import parse_terms
 from cdstats.core.values import count_cells, count_colours, count_values
 
@@ -197,6 +197,20 @@ def test_declared_nodata_is_ignored_unless_a_term_other_than_rest_names_it(
     declared = NAN if math.isnan(nodata) else nodata
     mask = mask_of(count_values(image), declared)
     agrees(rule_of(pieces), mask, plain_labels(image, pieces, nodata))
+
+
+@law
+@given(pieces=rules(), image=IMAGES, nodata=PIXELS)
+def test_a_rule_that_was_found_never_counts_declared_nodata(
+    pieces: list[Piece], image: NDArray[Any], nodata: float
+) -> None:
+    declared = NAN if math.isnan(nodata) else nodata
+    numbers = image.astype(np.float64)
+    is_declared = np.isnan(numbers) if math.isnan(nodata) else numbers == nodata
+    labels = plain_labels(image, pieces, nodata)
+    labels[is_declared] = IGNORED
+    mask = mask_of(count_values(image), declared)
+    agrees(rule_of(pieces).with_origin(DETECTED), mask, labels)
 
 
 @law

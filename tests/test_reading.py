@@ -1571,3 +1571,19 @@ def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     assert values_of(path) == small
     monkeypatch.setattr(images, "MOST_COLOUR_PIXELS", 64)
     assert "colour JPEG of 64 x 64 pixels; expected at most 64" in reason_of(path)
+
+
+def test_a_tiff_of_up_to_16_mib_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.tile(noise(256, (512, 512)), (4, 6))
+    Image.fromarray(pixels).save(path)
+    assert 1 << 22 < path.stat().st_size < 1 << 24
+    expected = tally(noise(256, (512, 512)))
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("the file was opened by its name")
+
+    monkeypatch.setattr(rasterio, "open", refuse)
+    assert values_of(path) == {value: 24 * n for value, n in expected.items()}

@@ -640,19 +640,22 @@ def copied(web: StoreServer) -> list[str]:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("listed", [True, False], ids=["tags-listed", "tags-asked"])
 def test_an_object_that_is_the_same_is_not_fetched_again(
-    jobs: str, web: StoreServer, tmp_path: Path
+    listed: bool, jobs: str, web: StoreServer, tmp_path: Path
 ) -> None:
+    web.lists_tags = listed
     web.files = {f"dav/m/{number}.png": png(number) for number in range(100)}
     options = f"{web.url}/dav/m/", "--cache", tmp_path / "c.sqlite", "--jobs", jobs
     web.wait = 0.01
     first = ratio(*options)
     assert first.column("changed") == [str(number) for number in range(100)]
-    assert len(copied(web)) == 100
+    asked = 0 if listed else 100
+    assert (len(copied(web)), len(web.of("HEAD"))) == (100, asked)
     web.asked.clear()
     again = ratio(*options)
     assert (again.code, again.out, again.err) == (0, first.out, first.err)
-    assert (copied(web), len(web.of("HEAD"))) == ([], 100)
+    assert (copied(web), len(web.of("HEAD"))) == ([], asked)
     assert web.most > 2
     web.files["dav/m/3.png"] = png(4000)
     assert ratio(*options).column("changed")[3] == "4000"
@@ -669,6 +672,22 @@ def test_an_object_of_a_bucket_is_known_by_its_tag(s3: Bucket, tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Copy, "__init__", None)
         assert ratio(*options).column("changed") == ["6"]
+
+
+@pytest.mark.parametrize("path", ["s3://masks/listed", "s3://masks/listed/*.png"])
+def test_objects_of_a_bucket_are_listed_and_not_asked_for_one_by_one(
+    path: str, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdstats.io import remote
+    from cdstats.io.copies import Copy
+
+    for number in range(3):
+        s3.put(f"listed/{number}.png", png(number))
+    options = path, "--cache", tmp_path / "c.sqlite"
+    monkeypatch.setattr(remote, "mark_of", None)
+    assert ratio(*options).column("changed") == ["0", "1", "2"]
+    monkeypatch.setattr(Copy, "__init__", None)
+    assert ratio(*options).column("changed") == ["0", "1", "2"]
 
 
 def test_truth_in_two_objects_is_known_by_both(s3: Bucket, tmp_path: Path) -> None:

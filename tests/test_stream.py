@@ -1,6 +1,7 @@
 """States that stream: the same rows in any order, in little memory, as they come."""
 
 import pickle
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from PIL import Image
 import cdstats
 from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.counts import MaskCounts, Value, ValueCounts
+from cdstats.core.errors import DataError
 from cdstats.core.labelling import label_dataset
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order, summaries
@@ -174,6 +176,42 @@ def test_with_a_rule_rows_come_before_all_is_counted(
     seen.clear()
     count()
     assert seen == [(f"{place}.png", 6) for place in range(6)]
+
+
+# The first failure.
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(["ok", "broken", "no rule"]), min_size=1),
+    data=st.data(),
+)
+def test_strict_names_the_first_failure_by_place_in_whatever_order_files_come(
+    kinds: list[str], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(kinds))))
+    states = {
+        "ok": mask({0: 90, 255: 10}),
+        "broken": Counted("", None, "broken"),
+        "no rule": mask({7: 100}),
+    }
+    counted: list[int] = []
+
+    def state(task: Task) -> list[Counted]:
+        counted.append(int(task.path[9:-4]))
+        return [states[kinds[counted[-1]]]]
+
+    found, results = found_set([""] * len(kinds)), Results(state, lambda _: order)
+    first = next((at for at, kind in enumerate(kinds) if kind != "ok"), None)
+    if first is None:
+        streamed([found], GIVEN, results, strict=True)
+        return
+    with pytest.raises(DataError) as told:
+        streamed([found], GIVEN, results, strict=True)
+    why = "broken" if kinds[first] == "broken" else "holds 7"
+    assert re.search(rf"(^|/){first}\.png: {why}", str(told.value))
+    # No more is waited for than what comes before it.
+    assert counted == order[: max(map(order.index, range(first + 1))) + 1]
 
 
 # Memory.

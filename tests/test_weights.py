@@ -293,6 +293,25 @@ def test_the_recommended_lines_hold_the_prior_and_the_weights_of_images(
     assert lines["bce"].pos_weight.item() == pytest.approx(math.sqrt(5))
 
 
+def test_weights_take_counts_from_the_cache_of_ratio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "c.sqlite"
+    counted = CliRunner().invoke(
+        app, ["ratio", str(SAMPLES / "CDD"), "--cache", str(cache)]
+    )
+    assert counted.exit_code == 0
+    plain = weights(SAMPLES / "CDD").stdout
+    monkeypatch.setattr("cdstats.io.counting.open_masks", None)
+    assert weights(SAMPLES / "CDD", "--cache", cache).stdout == plain
+    own = weights("--from", "x.csv", "--cache", cache)
+    assert own.exit_code == 2
+    mask = next((SAMPLES / "CDD").rglob("*.jpg"))
+    refused = weights(SAMPLES / "CDD", "--cache", mask)
+    assert refused.exit_code == 2
+    assert "would overwrite an input" in refused.stderr
+
+
 def test_the_opencd_lines_are_a_configuration(rows_file: Path, tmp_path: Path) -> None:
     done = weights("--from", rows_file, "--format", "opencd", "--scheme", "pos-weight")
     lines = executed(done.stdout, tmp_path / "lines.py")
@@ -311,14 +330,39 @@ def test_ignored_pixels_are_warned_of_for_mmsegmentation(rows_file: Path) -> Non
 
 
 @pytest.mark.parametrize("output", ["torch", "opencd"])
-def test_a_name_cannot_leave_its_comment(
-    output: str, rows_file: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["a\nraise SystemExit(7)\n", "a'] = 1 #", "d\\"])
+def test_a_name_cannot_leave_its_comment_or_its_key(
+    output: str, name: str, rows_file: Path, tmp_path: Path
 ) -> None:
-    evil = '"a\nraise SystemExit(7)\n"'
-    rows_file.write_text(rows_file.read_text().replace("\nd,", f"\n{evil},"))
+    text = rows_file.read_text()
+    rows_file.write_text(text.replace("\nd,", f'\n"{name}",'))
     done = weights("--from", rows_file, "--format", output)
     executed(done.stdout, tmp_path / "lines.py")
-    assert "\\nraise" in done.stdout
+    assert name.replace("\n", "\\n") in done.stdout
+    _, _, rows = text.partition("\n")
+    rows_file.write_text(rows_file.read_text() + rows)
+    both = weights("--from", rows_file, "--format", output)
+    lines = executed(both.stdout, tmp_path / "lines.py")
+    assert set(lines["bce" if output == "torch" else "loss_decode"]) == {name, "d"}
+
+
+def test_the_lines_of_two_datasets_have_a_weight_for_each(tmp_path: Path) -> None:
+    one, two = row(20, 80), row(10, 90)
+    rows = write_rows(tmp_path / "rows.csv", [one, replace(two, dataset="e")])
+    for output, scheme in (("torch", "pos-weight"), ("opencd", "pos-weight")):
+        options = "--from", rows, "--format", output, "--scheme", scheme
+        lines = executed(weights(*options).stdout, tmp_path / "lines.py")
+        if output == "torch":
+            found = {
+                name: loss.pos_weight.item() for name, loss in lines["bce"].items()
+            }
+            assert lines["prior_bias"].keys() == {"d", "e"}
+        else:
+            found = {
+                name: loss["class_weight"][1]
+                for name, loss in lines["loss_decode"].items()
+            }
+        assert found == {"d": 4.0, "e": 9.0}
 
 
 @pytest.mark.parametrize("output", ["torch", "opencd"])

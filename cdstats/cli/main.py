@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 INTERRUPTED = 130
-
+UNREAD = 141
+"""Nobody reads what is printed any more: as if ended by SIGPIPE, and no failure."""
 
 ARGUMENTS = "cdstats.arguments"
 """Where a context's ``meta`` holds the arguments of the program as typed."""
@@ -102,6 +103,11 @@ def run() -> None:
         _run_and_flush()
     except OSError as error:
         sys.exit(_unprinted(error))
+    except SystemExit as ended:
+        # Typer and Rich end the program with 1, which would say that data failed.
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(UNREAD)
+        raise
 
 
 def _opened(stream: TextIO | None) -> TextIO:
@@ -122,10 +128,11 @@ def _run_and_flush() -> None:
 def _unprinted(error: OSError) -> int:
     """Tell why results were not printed, unless their reader has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno != errno.EPIPE:
-        place = error.filename or "standard output"
-        reason = (error.strerror or str(error)).lower()
-        typer.echo(f"error: {place}: {reason}", err=True)
+    if error.errno == errno.EPIPE:
+        return UNREAD
+    place = error.filename or "standard output"
+    reason = (error.strerror or str(error)).lower()
+    typer.echo(f"error: {place}: {reason}", err=True)
     return 1
 
 

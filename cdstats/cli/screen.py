@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.labelling import REFUSED
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -150,8 +150,8 @@ def show_failures(
     )
     told = [
         *notes,
-        *_first(errors, "more errors like these"),
-        *_first(failed, "more failed files; --csv lists all of them"),
+        *_first(errors, "more error", " like these"),
+        *_first(failed, "more failed file", "; --csv lists all of them"),
     ]
     if not told:
         return
@@ -162,9 +162,10 @@ def show_failures(
         print_message(console, message)
 
 
-def _first(messages: Iterable[Message], rest: str) -> list[Message]:
+def _first(messages: Iterable[Message], noun: str, rest: str) -> list[Message]:
     """The first of like messages, and how many more there are."""
     left = iter(messages)
     first = list(islice(left, MOST_LINES))
     more = sum(1 for _ in left)
-    return [*first, Message(Level.ERROR, f"{more:,} {rest}")] if more else first
+    text = f"{counted(more, noun)}{rest}"
+    return [*first, Message(Level.ERROR, text)] if more else first

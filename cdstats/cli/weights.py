@@ -9,6 +9,7 @@ import typer
 import cdstats
 from cdstats.cli import options
 from cdstats.cli.commands import command
+from cdstats.cli.files import refuse_inputs
 from cdstats.cli.sources import check_source
 from cdstats.report.formats import WeightsFormat
 
@@ -47,6 +48,7 @@ def weights(
         ),
     ] = WeightsFormat.TABLE,
     jobs: options.Jobs = None,
+    cache: options.CacheFile = None,
     max_failed: options.MaxFailed = 0,
     max_pixels: options.MaxPixels = None,
     strict: options.Strict = False,
@@ -74,8 +76,10 @@ def weights(
         "--band": band,
         "--jobs": jobs,
         "--max-pixels": max_pixels,
+        "--cache": cache,
     }
     check_source(paths, from_file, for_masks)
+    refuse_inputs([cache], [*(paths or []), from_file])
     if from_file is not None:
         result = weigh(from_file=from_file, split=split)
     else:
@@ -91,6 +95,7 @@ def weights(
                 jobs=jobs,
                 max_pixels=max_pixels or MAX_PIXELS,
                 strict=strict,
+                cache=cache,
                 progress=screen.progress,
             )
     show_messages(result, result.messages, quiet)

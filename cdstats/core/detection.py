@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cdstats.core.counts import value_order
 from cdstats.core.encodings import (
@@ -18,7 +18,7 @@ from cdstats.core.encodings import (
     follows_peaks,
     read_encoding,
 )
-from cdstats.core.labels import LabelRule, shares_text
+from cdstats.core.labels import DETECTED, LabelRule, shares_text
 from cdstats.core.refusals import (
     Refusal,
     codes_refusal,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cdstats.core.counts import MaskCounts, Value
-
-DETECTED: Final = "detected"
 
 
 @dataclass(frozen=True)

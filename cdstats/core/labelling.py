@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -11,8 +12,8 @@ from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
 from cdstats.core.detection import Findings, Verdict, settle
 from cdstats.core.encodings import follows_peaks, read_encoding
 from cdstats.core.errors import DataError
-from cdstats.core.labels import LabelRule, shares_text
-from cdstats.core.messages import Level, Message
+from cdstats.core.labels import Label, LabelRule, shares_text
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import ImageRecord, split_order
 
 if TYPE_CHECKING:
@@ -57,6 +58,40 @@ class _PreDisaster:
             self.first = min(self.first or (place, path), (place, path))
 
 
+@dataclass
+class _CountedNodata:
+    """Declared nodata that a given rule counts: it lies within a term of many values.
+
+    Attributes:
+        masks: Masks that hold such a value, by the value, the term and its label.
+        pixels: Their pixels of it.
+    """
+
+    masks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    pixels: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def see(self, mask: MaskCounts, rule: LabelRule) -> None:
+        """Note a mask that a rule is applied to."""
+        if mask.nodata is None or mask.palette:
+            return
+        pixels = mask.counts.values.get(mask.nodata)
+        covering = rule.covering(mask.nodata)
+        if not pixels or covering is None or covering[1] is Label.IGNORED:
+            return
+        key = str(mask.nodata), str(covering[0]), covering[1].value
+        self.masks[key] += 1
+        self.pixels[key] += pixels
+
+    def texts(self) -> list[str]:
+        """What is counted though files declare it as nodata, and the way out."""
+        return [
+            f"{counted(self.pixels[key], 'pixel')} of {counted(masks, 'mask')} are "
+            f"declared nodata ({key[0]}) and count as {key[2]}, for {key[1]} names it; "
+            "write rest in its place to leave them out"
+            for key, masks in sorted(self.masks.items())
+        ]
+
+
 class DatasetLabels:
     """The rules of one dataset: given, or found for each split while masks come.
 
@@ -75,6 +110,7 @@ class DatasetLabels:
         self._findings: dict[str, Findings | None] = {}
         self._pre: dict[str, _PreDisaster] = {}
         self._shown: dict[str, Binarisation] = {}
+        self._nodata = _CountedNodata()
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account.
@@ -125,6 +161,8 @@ class DatasetLabels:
         """The rule of a mask that was seen before, or why it has none."""
         if counted.mask is None:
             return Decision(None, counted.reason)
+        if self._choice.rule is not None:
+            self._nodata.see(counted.mask, self._choice.rule)
         verdict = self._given or self._verdicts[split]
         if verdict.refusal:
             return Decision(None, f"{REFUSED}{verdict.refusal}")
@@ -147,11 +185,11 @@ class DatasetLabels:
     def messages(self) -> list[Message]:
         """What to tell about the splits, and about the rows that were given."""
         told = [one for split in self._verdicts for one in self._told(split)]
-        return told + [
-            Message(Level.NOTE, f"{self.dataset}: {_binarisation_text(found)}")
-            for found in self._shown.values()
-            if found.differs
+        notes = [
+            *self._nodata.texts(),
+            *(_binarisation_text(one) for one in self._shown.values() if one.differs),
         ]
+        return told + [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
 
     def _told(self, split: str) -> list[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)

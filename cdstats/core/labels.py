@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value
 from cdstats.core.errors import DataError, UsageError
@@ -24,6 +24,10 @@ from cdstats.core.terms import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+
+DETECTED: Final = "detected"
+"""Where a rule comes from that was found from the masks."""
 
 
 class Label(Enum):
@@ -163,7 +167,8 @@ class LabelRule:
         """Count the changed, unchanged and ignored pixels of a mask.
 
         The value that the file declares as nodata is ignored unless a term other than
-        ``rest`` names it. Masked and fully transparent pixels are ignored.
+        ``rest``, which someone gave, names it: ``<128`` names every number below.
+        Masked and fully transparent pixels are ignored.
 
         Raises:
             DataError: If a pixel is half transparent or no term names its value.
@@ -190,6 +195,8 @@ class LabelRule:
     def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
         """The label of a value of one mask, with its palette and nodata value.
 
+        A rule that was found names no declared nodata, however wide its terms are.
+
         Raises:
             DataError: If the index and the colour of a palette entry have two labels.
         """
@@ -199,9 +206,21 @@ class LabelRule:
             return self.label(value)
         else:
             named = self._named(value)
-        if named is None and value == mask.nodata:
+        if value == mask.nodata and (named is None or self.origin == DETECTED):
             return Label.IGNORED
         return named or self._rest(value)
+
+    def covering(self, value: Value) -> tuple[Range, Label] | None:
+        """The term of several numbers that names a value, and its label."""
+        return next(
+            (
+                (term, label)
+                for label in Label
+                for term in self.terms(label)
+                if isinstance(term, Range) and not term.is_point and value in term
+            ),
+            None,
+        )
 
     def _palette_label(
         self, palette: Mapping[int, str] | None, value: Value

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io import remote
 from cdstats.io.addresses import Address, shown, two_slashes
@@ -27,6 +29,8 @@ from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     LeaveOut = Callable[[list[str]], tuple[list[str], str]]
 
@@ -100,7 +104,8 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 def _folder(
     address: Address, extensions: frozenset[str], masks: bool, leave_out: LeaveOut
 ) -> RemoteFiles:
-    names, left_out = leave_out(_names(address, extensions))
+    listing = _listing(address, extensions)
+    names, left_out = leave_out(listing.names)
     names, note = _masks(address, names) if masks else (naturally(names), "")
     if not names:
         kind, expected = wanted_texts(extensions)
@@ -114,7 +119,7 @@ def _folder(
         dataset_name(_folders(address)),
         f"{address.scheme}://{'/'.join(folders)}",
         _path(address),
-        FoundFiles(_files(address, names)),
+        FoundFiles(_files(address, names, listing)),
         [text for text in (left_out, note) if text],
     )
 
@@ -133,17 +138,40 @@ def _plain(address: Address) -> str:
     return f"{address.scheme}://{address.host}/{address.key}"
 
 
-def _names(address: Address, extensions: frozenset[str]) -> list[str]:
-    """Names of the files below a folder that have one of some extensions."""
-    keys = _told(_plain(address), remote.start(remote.keys_below(address)).result)
+class _Listing:
+    """Names of the files of a folder, with the mark of each.
+
+    Marks are found by the hashes of names, which take less memory than a table of them;
+    two names of one hash have none.
+    """
+
+    def __init__(self, names: list[str], marks: NDArray[np.int64]) -> None:
+        self.names = names
+        hashes = np.fromiter(map(hash, names), np.int64, len(names))
+        self._hashes, places, times = np.unique(
+            hashes, return_index=True, return_counts=True
+        )
+        self._marks = np.where(times[:, None] == 1, marks[places], -1)
+
+    def mark(self, name: str) -> tuple[int, int] | None:
+        """The mark of the object of a name of the list; None where it is not known."""
+        place = int(np.searchsorted(self._hashes, hash(name)))
+        size, version = self._marks[place].tolist()
+        return (size, version) if size >= 0 else None
+
+
+def _listing(address: Address, extensions: frozenset[str]) -> _Listing:
+    """The files below a folder whose names have one of some extensions."""
+    listed = _told(_plain(address), remote.start(remote.objects_below(address)).result)
     start = len(address.key) + 1 if address.key else 0
-    names = [key[start:] for key in keys]
-    return [
-        name
-        for name in names
-        if PurePosixPath(name).suffix.lower() in extensions
-        and not any(part.startswith(".") for part in name.split("/"))
+    wanted = [
+        place
+        for place, key in enumerate(listed.keys)
+        if PurePosixPath(key).suffix.lower() in extensions
+        and not any(part.startswith(".") for part in key[start:].split("/"))
     ]
+    marks = np.frombuffer(listed.marks, np.int64).reshape(-1, 2)
+    return _Listing([listed.keys[place][start:] for place in wanted], marks[wanted])
 
 
 def _masks(address: Address, names: Iterable[str]) -> tuple[list[str], str]:
@@ -153,13 +181,16 @@ def _masks(address: Address, names: Iterable[str]) -> tuple[list[str], str]:
         raise DataError(two_slashes(str(error))) from None
 
 
-def _files(address: Address, names: Iterable[str]) -> Iterator[FoundFile]:
+def _files(
+    address: Address, names: Iterable[str], listing: _Listing
+) -> Iterator[FoundFile]:
     """The files of a folder, with the splits that folder names tell."""
     above = split_above(_folders(address))
     start = f"{address.key}/" if address.key else ""
     for name in names:
         split = split_in(PurePosixPath(name).parts[:-1]) or above
-        yield FoundFile(address.with_key(start + name), name, split)
+        place = address.with_key(start + name)
+        yield FoundFile(place, name, split, mark=listing.mark(name))
 
 
 def _matching(
@@ -175,7 +206,8 @@ def _matching(
             "is not read in an address; name parts with {}, * or ?"
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))
-    names, left_out = leave_out(naturally(_names(root, extensions)))
+    listing = _listing(root, extensions)
+    names, left_out = leave_out(naturally(listing.names))
     below = Pattern(f"{pattern.text}/**")
     files = FoundFiles()
     deeper: list[str] = []
@@ -183,13 +215,13 @@ def _matching(
         place = f"{pattern.folder}/{name}"
         found = pattern.match(place)
         if found is not None:
-            (file,) = _files(root, [name])
+            (file,) = _files(root, [name], listing)
             split = found.get("split")
             files.append(replace(file, split=usual_split(split)) if split else file)
         elif not is_pattern(text) and below.match(place) is not None:
             deeper.append(name)
     deeper, note = _masks(root, deeper) if masks and deeper else (deeper, "")
-    files.extend(_files(root, deeper))
+    files.extend(_files(root, deeper, listing))
     if not files:
         first = f"; the folder holds {names[0]}, ..." if names else ""
         kind, _ = wanted_texts(extensions)

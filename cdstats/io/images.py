@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -41,13 +42,41 @@ def open_png(path: Path, data: bytes | None, band: int | None) -> OpenImage:
             header = png.read_png_header(file, verify=True)
         return _png_by_gdal(path, None, header, band)
     header = png.read_png_header(io.BytesIO(data), verify=False)
-    by_kornia = header.depth == 8 and header.colour in (png.GREY, png.PALETTE, png.RGB)
-    if not by_kornia or header.width * header.height > WHOLE_PIXELS:
+    whole = header.width * header.height <= WHOLE_PIXELS
+    fits = header.depth == 8 and header.colour in (png.GREY, png.PALETTE, png.RGB)
+    if not (fits and whole):
         png.read_png_header(io.BytesIO(data), verify=True)
-        return _png_by_gdal(path, data, header, band)
+        rows = _byte_rows(data, header) if whole and band in (None, 1) else None
+        if rows is None:
+            return _png_by_gdal(path, data, header, band)
+        return _png_of_bits(rows, header)
 
     def blocks() -> Iterator[Block]:
         yield _png_block(_decode_png(data, header), header, band)
+
+    return _png_image(header, blocks)
+
+
+def _byte_rows(data: bytes, header: png.PngHeader) -> NDArray[np.uint8] | None:
+    """The rows of a PNG of few bits as bytes; None where GDAL is to decide."""
+    from cdstats.io.png_bits import as_bytes
+
+    grey = as_bytes(data, header)
+    if grey is None:
+        return None
+    file, width = grey
+    try:
+        return _decode_png(file, replace(header, width=width, colour=png.GREY))
+    except DataError:
+        return None
+
+
+def _png_of_bits(rows: NDArray[np.uint8], header: png.PngHeader) -> OpenImage:
+    from cdstats.io.png_bits import unpack
+
+    def blocks() -> Iterator[Block]:
+        pixels = unpack(rows, header.width, header.depth)
+        yield _png_block(pixels, header, None)
 
     return _png_image(header, blocks)
 

@@ -16,9 +16,10 @@ from cdstats.io.signatures import file_format, foreign_text
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
 
-_HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 22}
+_HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
 """Files up to this size are read at once; larger ones are left to a windowed reader,
-which a TIFF file is made for."""
+which a TIFF file is made for. It opens the file again: that is quicker than any way to
+share what is open, see `benchmarks/opening.py`."""
 
 
 def open_masks(

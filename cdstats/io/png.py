@@ -138,7 +138,12 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
     data = found.get(b"IHDR", b"")
     if len(data) != 13 or data[9] not in _CHANNELS:
         raise DataError("PNG file is damaged: it has no valid header")
-    table = found.get(b"PLTE", b"")
+    table, transparency = found.get(b"PLTE", b""), found.get(b"tRNS", b"")
+    key_bytes = {GREY: 2, RGB: 6}.get(data[9], 0)
+    if transparency and key_bytes and len(transparency) != key_bytes:
+        raise DataError(
+            "PNG file is damaged: its transparent colour has a wrong length"
+        )
     return PngHeader(
         width=int.from_bytes(data[:4]),
         height=int.from_bytes(data[4:8]),
@@ -146,5 +151,5 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
         colour=data[9],
         interlaced=data[12] != 0,
         palette=table[: len(table) // 3 * 3],
-        transparency=found.get(b"tRNS", b""),
+        transparency=transparency,
     )

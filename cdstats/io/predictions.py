@@ -6,7 +6,9 @@ predictions together by the caller; here they stay as stored.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +21,7 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_stack
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
+from cdstats.io.rasters import MOST_BANDS, BandsError
 from cdstats.io.signatures import EXTENSIONS, file_format
 from cdstats.io.tensors import tensor_array
 
@@ -88,9 +91,13 @@ def _pictures(
     path: str, member: str, channels: Channels, max_pixels: int
 ) -> list[OpenImage]:
     """The predictions of an image file; two bands are two channels."""
-    images = open_masks(path, member, None, max_pixels)
+    with _one_band(f"more than {MOST_BANDS}"):
+        images = open_masks(path, member, None, max_pixels)
     if len(images) != 1 or images[0].bands != 2:
-        return images
+        return [
+            replace(one, blocks=partial(_equal_bands, one)) if one.bands > 2 else one
+            for one in images
+        ]
     pair = [open_masks(path, member, band, max_pixels)[0] for band in (1, 2)]
 
     def blocks() -> Iterator[Block]:
@@ -99,6 +106,24 @@ def _pictures(
             yield Block(one.row, one.column, values, one.hidden, off)
 
     return [replace(images[0], blocks=blocks, part=None)]
+
+
+def _equal_bands(image: OpenImage) -> Iterator[Block]:
+    """The blocks of an image of several bands, which must be the same."""
+    with _one_band(f"{image.bands} different"):
+        yield from image.blocks()
+
+
+@contextmanager
+def _one_band(bands: str) -> Iterator[None]:
+    """Tell what settles the bands of a prediction; ``--band`` is for masks."""
+    try:
+        yield
+    except BandsError:
+        raise DataError(
+            f"has {bands} bands; expected one, or two: unchanged and changed. Save "
+            "the band of the change scores alone, as gdal_translate -b N does"
+        ) from None
 
 
 def _array(

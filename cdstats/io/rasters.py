@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
 
-_MOST_BANDS: Final = 64
+MOST_BANDS: Final = 64
 """Bands that are read together to see whether they are the same."""
 _MOST_OPEN: Final = 32
 """Pages of a file that are kept open at a time; further ones are opened again."""
+
+
+class BandsError(DataError):
+    """The bands of an image need a choice; a mask takes it from ``--band``."""
 
 
 def open_raster(
@@ -136,8 +140,8 @@ class _Layout:
                 has = "1 band" if dataset.count == 1 else f"{dataset.count} bands"
                 raise DataError(f"has {has}; band {band} was asked for")
             bands = [band]
-        if len(bands) > _MOST_BANDS:
-            raise DataError(f"{len(bands):,} bands; choose one with --band")
+        if len(bands) > MOST_BANDS:
+            raise BandsError(f"{len(bands):,} bands; choose one with --band")
         self.bands = bands or [1]
         dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
         if dtype.kind not in "biuf":
@@ -271,7 +275,7 @@ def _values(
     if hidden is not None:
         same |= hidden
     if not same.all():
-        raise DataError(
+        raise BandsError(
             f"{len(bands)} bands with different content; choose one with --band"
         )
     first: NDArray[Any] = bands[0]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from time import time as now
@@ -89,35 +90,58 @@ async def is_object(address: Address) -> bool | None:
     return True
 
 
-async def keys_below(address: Address) -> list[str]:
-    """The keys of every object in a folder, in any order.
+@dataclass(frozen=True)
+class Listed:
+    """The objects of a folder, in any order.
+
+    Attributes:
+        keys: Their keys.
+        marks: The mark of each, two numbers; -1 where its tag is not listed.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    marks: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, meta: ObjectMeta) -> None:
+        """Note an object."""
+        # Without a tag the list may know less than the object itself tells.
+        mark = _mark(meta) if meta["e_tag"] else None
+        self.keys.append(meta["path"])
+        self.marks.extend(mark or (-1, -1))
+
+
+async def objects_below(address: Address) -> Listed:
+    """Every object in a folder.
 
     Raises:
         DataError: If one page of the list cannot be read: there is no part of a list.
     """
-    place = store(address)
+    place, listed = store(address), Listed()
     try:
-        return await _keys(place, address.key, levels=2)
+        await _list(place, address.key, 2, listed)
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(list_reason(error, address)) from None
+    return listed
 
 
-async def _keys(place: Store, prefix: str, levels: int) -> list[str]:
-    """Keys below a prefix: folders side by side on the upper levels."""
+async def _list(place: Store, prefix: str, levels: int, listed: Listed) -> None:
+    """Note what lies below a prefix: folders side by side on the upper levels."""
     import obstore
 
     if levels:
         found = await obstore.list_with_delimiter_async(place, prefix or None)
         if len(found["common_prefixes"]) <= _BRANCHES:
+            for meta in found["objects"]:
+                listed.add(meta)
             branches = (
-                _keys(place, str(folder), levels - 1)
+                _list(place, str(folder), levels - 1, listed)
                 for folder in found["common_prefixes"]
             )
-            below = await asyncio.gather(*branches)
-            own = [meta["path"] for meta in found["objects"]]
-            return own + [key for keys in below for key in keys]
-    pages = obstore.list(place, prefix or None, chunk_size=_PAGE)
-    return [meta["path"] async for page in pages for meta in page]
+            await asyncio.gather(*branches)
+            return
+    async for page in obstore.list(place, prefix or None, chunk_size=_PAGE):
+        for meta in page:
+            listed.add(meta)
 
 
 class NotGivenError(DataError):
@@ -195,7 +219,8 @@ def _mark(meta: ObjectMeta) -> Mark | None:
         if time <= 0 or now() - time < _SETTLED_SECONDS:
             return None
         tag = repr(time)
-    digest = blake2b(tag.encode(), digest_size=8).digest()
+    # A list may give a tag without its quotes.
+    digest = blake2b(tag.strip('"').encode(), digest_size=8).digest()
     return meta["size"], int.from_bytes(digest) >> 1
 
 

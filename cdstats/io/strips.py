@@ -28,7 +28,7 @@ _CHUNK: Final = 1 << 20
 _MOST_SAMPLES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 62
 MOST_PACKED: Final = 1 << 22
-"""Bytes of a strip up to which it is unpacked to see whether its pixels fit."""
+"""Bytes of a strip up to which it is read to see whether its pixels fit."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
     ends = page.places.astype(np.float64) + page.lengths
     if (ends > size).any():
         raise DataError("TIFF file is cut short: pixels lie beyond its end")
-    wrong = page.lengths.astype(np.int64) != page.unpacked()
-    if _is_plain(page) and (wrong & ~left_out).any():
+    wrong = _wrong_lengths(file, page) & ~left_out
+    if wrong.any():
         raise DataError(
-            f"TIFF file is damaged: {int((wrong & ~left_out).sum()):,} {kind} are not "
-            "as long as their pixels"
+            f"TIFF file is damaged: {int(wrong.sum()):,} {kind} are not as long as "
+            "their pixels"
         )
     # A single strip is read row by row.
     if page.needed > 1:
@@ -150,6 +150,33 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
 def _is_plain(page: Strips) -> bool:
     # Colour differences may be stored for groups of pixels.
     return page.packing == _PLAIN and page.meaning != _YCBCR
+
+
+def _wrong_lengths(file: BinaryIO, page: Strips) -> NDArray[np.bool_]:
+    """Which strips or tiles of a plain page are not as long as their pixels.
+
+    GDAL fills a last strip that nobody wrote, or of zeros alone, as if it had all rows.
+    """
+    if not _is_plain(page):
+        return np.zeros(page.needed, dtype=np.bool_)
+    wrong: NDArray[np.bool_] = page.lengths.astype(np.int64) != page.unpacked()
+    if page.tiled:
+        return wrong
+    whole = page.row_bytes * page.block_length
+    for last in range(page.down - 1, page.needed, page.down):
+        if wrong[last] and page.lengths[last] == whole:
+            wrong[last] = not _is_filled(file, page, int(page.places[last]), whole)
+    return wrong
+
+
+def _is_filled(file: BinaryIO, page: Strips, place: int, length: int) -> bool:
+    """Whether bytes of a page are one pixel over and over, as GDAL fills strips."""
+    if length > MOST_PACKED:
+        return False
+    file.seek(place)
+    data = file.read(length)
+    pixel = max(page.row_bytes // page.block_width, 1)
+    return data == data[:pixel] * (length // pixel)
 
 
 def _left_out(page: Strips) -> tuple[NDArray[np.bool_], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.report.columns import UNDEFINED, printable
 from cdstats.report.formats import WeightsFormat
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.core.weight_records import DatasetWeights
+
+
+_ASSIGNED: Final = {
+    WeightsFormat.TORCH: ("bce", "ce", "prior_bias", "image_weight"),
+    WeightsFormat.OPENCD: ("loss_decode", "loss_decode_one_channel"),
+}
+"""Names that lines of code assign; of several datasets each is a dict by dataset."""
 
 
 def weights_text(
@@ -34,7 +41,15 @@ def weights_text(
         return json_text(data) if output is WeightsFormat.JSON else yaml_text(data)
     write = _torch if output is WeightsFormat.TORCH else _opencd
     start = "import torch\nfrom torch import nn\n\n" if write is _torch else ""
-    parts = (write(one, _chosen(one, scheme), version) for one in datasets)
+    several = len(datasets) > 1
+    if several:
+        start += "".join(f"{name} = {{}}\n" for name in _ASSIGNED[output]) + "\n"
+    parts = (
+        write(
+            one, _chosen(one, scheme), version, f"[{one.dataset!r}]" if several else ""
+        )
+        for one in datasets
+    )
     return start + "\n".join(parts)
 
 
@@ -98,7 +113,10 @@ def _head(one: DatasetWeights, reason: str, version: str) -> str:
 
 
 def _torch(
-    one: DatasetWeights, chosen: tuple[float, float, str] | None, version: str
+    one: DatasetWeights,
+    chosen: tuple[float, float, str] | None,
+    version: str,
+    key: str,
 ) -> str:
     """Lines of Python: the two losses, and the further numbers that follow."""
     if chosen is None:
@@ -107,28 +125,33 @@ def _torch(
     lines = [
         _head(one, reason, version),
         _comment(["One channel: the mean divides by the pixels, not by the weights."]),
-        f"bce = nn.BCEWithLogitsLoss(pos_weight=torch.tensor({changed / zero!r}))\n",
+        f"bce{key} = nn.BCEWithLogitsLoss("
+        f"pos_weight=torch.tensor({changed / zero!r}))\n",
         _comment(["Two channels: the mean divides by the sum of the pixels' weights."]),
-        f"ce = nn.CrossEntropyLoss(weight=torch.tensor([{zero!r}, {changed!r}]), "
+        f"ce{key} = nn.CrossEntropyLoss(weight=torch.tensor([{zero!r}, {changed!r}]), "
         "ignore_index=255)\n",
     ]
     further = {row.scheme: row for row in one.schemes}
     bias = further["prior-bias"].changed_weight
     if bias is not None:
         lines.append(_comment(["Bias of the last layer that predicts the prior."]))
-        lines.append(f"prior_bias = {bias!r}\n")
+        lines.append(f"prior_bias{key} = {bias!r}\n")
     sampling = further["image-sampling"]
     pair = (sampling.unchanged_weight, sampling.changed_weight)
     if None not in pair:
         lines.append(
             _comment(["WeightedRandomSampler: has change -> weight of image."])
         )
-        lines.append(f"image_weight = {{False: {pair[0]!r}, True: {pair[1]!r}}}\n")
+        weight = f"{{False: {pair[0]!r}, True: {pair[1]!r}}}"
+        lines.append(f"image_weight{key} = {weight}\n")
     return "".join(lines)
 
 
 def _opencd(
-    one: DatasetWeights, chosen: tuple[float, float, str] | None, version: str
+    one: DatasetWeights,
+    chosen: tuple[float, float, str] | None,
+    version: str,
+    key: str,
 ) -> str:
     """Lines of an Open-CD or MMSegmentation configuration."""
     if chosen is None:
@@ -149,15 +172,27 @@ def _opencd(
         [
             _head(one, reason, version),
             _comment(notes),
-            f"loss_decode = dict({loss}, use_sigmoid=False, loss_weight=1.0,\n"
-            f"                   class_weight=[{zero!r}, {changed!r}],\n"
-            "                   avg_non_ignore=True)\n",
+            _call(
+                f"loss_decode{key} = dict(",
+                f"{loss}, use_sigmoid=False, loss_weight=1.0",
+                f"class_weight=[{zero!r}, {changed!r}]",
+                "avg_non_ignore=True",
+            ),
             _comment(["One channel (out_channels=1): class_weight is pos_weight."]),
-            f"loss_decode_one_channel = dict({loss}, use_sigmoid=True,\n"
-            f"                               class_weight=[{changed / zero!r}],\n"
-            "                               avg_non_ignore=True)\n",
+            _call(
+                f"loss_decode_one_channel{key} = dict(",
+                f"{loss}, use_sigmoid=True",
+                f"class_weight=[{changed / zero!r}]",
+                "avg_non_ignore=True",
+            ),
         ]
     )
+
+
+def _call(start: str, *arguments: str) -> str:
+    """A call with an argument in a line, below each other."""
+    between = ",\n" + " " * len(start)
+    return f"{start}{between.join(arguments)})\n"
 
 
 def _undefined(one: DatasetWeights) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -15,18 +16,37 @@ from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from cdstats.core.messages import Message
     from cdstats.core.records import Record, SummaryRecord
 
 _STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _NO_TERMINAL_WIDTH = 10_000
+_BLANKS: Final = re.compile(r" +$", re.MULTILINE)
 
 
 def results_console() -> Console:
     """Standard output; as wide as the results need when it is no terminal."""
-    width = None if sys.stdout.isatty() else _NO_TERMINAL_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    file = cast("TextIO", _WithoutBlanks(sys.stdout))
+    width = _NO_TERMINAL_WIDTH
+    return Console(file=file, width=width, highlight=False, soft_wrap=False)
+
+
+class _WithoutBlanks:
+    """A stream whose lines end without blanks, which fill a table to its edge."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        return self._stream.write(_BLANKS.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the stream's own
+        return getattr(self._stream, name)
 
 
 def messages_console() -> Console:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from os import PathLike
 
 
 class CountOptions(TypedDict, total=False):
@@ -19,4 +20,5 @@ class CountOptions(TypedDict, total=False):
     jobs: int | None
     max_pixels: int
     strict: bool
+    cache: str | PathLike[str] | None
     progress: Callable[[int, int, int], None] | None

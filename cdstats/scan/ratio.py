@@ -131,7 +131,8 @@ def ratio(
             must see the files under the same absolute paths.
         scheduler: Address of the cluster's scheduler.
         max_pixels: Pixels that a mask may declare; a larger one is refused.
-        strict: Raise at the first mask that cannot be counted.
+        strict: Raise at the first mask that cannot be counted, the same one whatever
+            ``jobs`` are; a refused encoding is told in ``messages``, with its rows.
         cache: A file that keeps the counts of every file that is finished. A run that
             finds it reads only what is new or changed, by any rule; made when it is
             not there.

@@ -75,8 +75,15 @@ def stamp_of(task: Task) -> Stamp:
     return Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
 
 
-def ask_stamp(task: Task) -> Callable[[], Stamp]:
-    """Ask for the stamp of a file; a store answers while others are asked."""
+def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
+    """Ask for the stamp of a file; a store answers while others are asked.
+
+    Args:
+        task: The file.
+        mark: What is known of an object, which then is not asked for.
+    """
+    if mark is not None and not task.partner:
+        return lambda: Stamp(*mark)
     if not is_address(task.path):
         stamp = stamp_of(task)
         return lambda: stamp

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.errors import DataError
-from cdstats.core.labelling import DatasetLabels, split_label
+from cdstats.core.failures import FirstFailure
+from cdstats.core.labelling import REFUSED, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import Summaries
 from cdstats.io.addresses import shown
@@ -42,7 +43,7 @@ class Stream:
         found: The datasets.
         choice: The rule options.
         cache: Where states are kept; None where nothing needs them.
-        strict: Whether the first failed mask ends the run.
+        strict: Whether the first failed mask ends the run, first by its place.
         announce: Called with what must be told before all is counted.
         each: Called with every row in order, as soon as it and all before are known.
     """
@@ -60,7 +61,7 @@ class Stream:
         self._places = Places(found)
         self._cache = cache
         self._is_late = choice.rule is None
-        self._strict = strict
+        self._first = FirstFailure(len(self._places)) if strict else None
         self._labels = [DatasetLabels(dataset.name, choice) for dataset in found]
         self._stamps = _Stamps(len(self._places) if self._is_late else 0)
         self._watch = _Watch(self._places, announce) if announce else None
@@ -106,7 +107,8 @@ class Stream:
             for place in range(len(self._places)):
                 placed = self._places[place]
                 self._add_rows(place, placed, _masks(placed, self._kept(place, placed)))
-        first = next(self.images.failed(), None) if self._strict else None
+        # A refused encoding is no failed file: it is told with what settles it.
+        first = next(self.images.failed(REFUSED), None) if self._first else None
         if first:
             raise DataError(f"{first.path}: {first.reason}")
 
@@ -141,7 +143,7 @@ class Stream:
         waiting: deque[tuple[Placed, Callable[[], Stamp]]] = deque()
         for place in range(len(self._places)):
             placed = self._places[place]
-            waiting.append((placed, ask_stamp(placed.task)))
+            waiting.append((placed, ask_stamp(placed.task, placed.file.mark)))
             if len(waiting) > _ASKED:
                 first, stamp = waiting.popleft()
                 yield first, stamp()
@@ -150,17 +152,16 @@ class Stream:
 
     def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
         """Take the masks of a file into account."""
-        failed = next((one for one in counted if one.mask is None), None)
-        if self._strict and failed:
-            path = f"{shown(placed.file.path)}{failed.member}"
-            raise DataError(f"{path}: {failed.reason}")
         labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
             labels.see(mask, place)
         if self._watch:
             self._watch.see(placed.number, placed.file.split, len(masks), labels)
-        if not self._is_late:
-            self._add_rows(place, placed, masks)
+        rows = [] if self._is_late else self._add_rows(place, placed, masks)
+        if self._first is not None:
+            told = self._first.see(place, _failure(placed, counted, rows))
+            if told is not None:
+                raise DataError(told)
 
     def _kept(self, place: int, placed: Placed) -> list[Counted]:
         """What the cache holds of a file that this run has seen."""
@@ -173,7 +174,7 @@ class Stream:
 
     def _add_rows(
         self, place: int, placed: Placed, masks: Sequence[CountedMask]
-    ) -> None:
+    ) -> list[ImageRecord]:
         labels = self._labels[placed.number]
         rows = [labels.row(mask) for mask in masks]
         for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
@@ -181,6 +182,7 @@ class Stream:
             self._summaries.add(row)
         if self._order:
             self._order.add(place, rows, self.images)
+        return rows
 
     def messages(self, number: int) -> list[Message]:
         """What to tell about the rules of a dataset."""
@@ -190,6 +192,17 @@ class Stream:
     def summaries(self) -> Summaries:
         """The rows of datasets and splits."""
         return self._summaries
+
+
+def _failure(
+    placed: Placed, counted: Sequence[Counted], rows: Sequence[ImageRecord]
+) -> str | None:
+    """How the first mask of a file fails, by itself or by the rule; None if none."""
+    for one in counted:
+        if one.mask is None:
+            return f"{shown(placed.file.path)}{one.member}: {one.reason}"
+    failed = next((row for row in rows if row.status == "failed"), None)
+    return f"{failed.path}: {failed.reason}" if failed else None
 
 
 def _limited(counted: list[Counted], max_pixels: int) -> list[Counted]:

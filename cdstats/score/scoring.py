@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
+from cdstats.core.failures import FirstFailure
 from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba
@@ -144,16 +145,24 @@ def run_on(
     """
     parts = list(whole.cut())
     outcome, pixels = Outcome(), 0
-    for _, found in engine(how, parts, lost=lost):
-        failed = next((state for state in found.states if state.reason), None)
-        if strict and failed is not None:
-            name = failed.place.pred or failed.place.target
-            raise DataError(f"{name}: {failed.reason}")
+    first = FirstFailure(len(parts)) if strict else None
+    for number, found in engine(how, parts, lost=lost):
+        told = first.see(number, _failure(found)) if first is not None else None
+        if told is not None:
+            raise DataError(told)
         outcome.extend(found)
         pixels += sum(width * height for width, height in found.sizes)
         if progress:
             progress(len(outcome.states) - 1, pixels)
     return outcome
+
+
+def _failure(outcome: Outcome) -> str | None:
+    """How the first pair of a share fails; None if none does."""
+    failed = next((state for state in outcome.states if state.reason), None)
+    if failed is None:
+        return None
+    return f"{failed.place.pred or failed.place.target}: {failed.reason}"
 
 
 def lost(share: Share) -> Outcome:

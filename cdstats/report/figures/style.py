@@ -34,6 +34,8 @@ OUTCOMES: Final = {
     "ignored": "#8a8f98",
 }
 """Colours of the pixels of a picture: they differ in brightness too."""
+_WHOLE: Final = {"matplotlib": "matplotlib.figure"}
+"""The module of a package that loads what is compiled."""
 _LONGEST: Final = 22
 _LINE: Final = 0.125
 """Height of a line of small text, in inches."""
@@ -82,8 +84,9 @@ def check_installed(*packages: str) -> None:
     """Refuse to start where packages that draw or write are not installed.
 
     Raises:
-        UsageError: If one is missing.
+        UsageError: If one is missing, or is there and cannot be loaded.
     """
+    from importlib import import_module
     from importlib.util import find_spec
 
     missing = [name for name in packages if find_spec(name) is None]
@@ -92,6 +95,15 @@ def check_installed(*packages: str) -> None:
             f"this needs {' and '.join(missing)}: install the extra with "
             "pip install 'cdstats[report]'"
         )
+    for name in packages:
+        try:
+            import_module(_WHOLE.get(name, name))
+        except Exception as error:  # noqa: BLE001 - whatever a broken package raises
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UsageError(
+                f"{name} is installed and cannot be loaded: {printable(first)}. Repair "
+                "it with pip install --force-reinstall 'cdstats[report]'"
+            ) from None
 
 
 @contextmanager
