@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,8 @@ COMMANDS: Final = {
     "weights": "Tell which class weights to put into a loss.",
 }
 """Every command in the order of the help, with the first line of its own help."""
+_WITHOUT_PRODUCTS: Final = ("audit", "ratio", "weights")
+"""Commands that multiply no matrices."""
 _LATER: Final = ("callback", "help", "params")
 """What only the module of a command knows."""
 _functions: dict[str, Callable[..., None]] = {}
@@ -61,6 +64,9 @@ class OnDemand(TyperCommand):
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
     """The command that Typer makes of the function in a module of this folder."""
+    if name in _WITHOUT_PRODUCTS:
+        # Starting NumPy's threads for them would take as long as loading NumPy.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_module(f"{__package__}.{name}")
     maker = typer.Typer(add_completion=False)
     maker.command(short_help=COMMANDS[name])(_functions[name])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_DISTINCT: Final = 65_536
 """More distinct values than this, and no rule given, means that it is no mask."""
 _SAMPLE: Final = 4 * MAX_DISTINCT
-_GLANCE: Final = 1021
+_GLANCE: Final = 509
 """Of so many pixels one is looked at, to tell whether an array seems to hold at most
 two values. It is a prime, so that they do not lie in one column."""
 _WORD_BITS: Final = 3

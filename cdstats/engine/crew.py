@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 Batch = TypeVar("Batch")
 _WAIT_SECONDS: Final = 5.0
-_KEEP_MEMORY: Final = {
+_SETTINGS: Final = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "OPENBLAS_NUM_THREADS": "1",
 }
-"""Settings of glibc. Without them a worker gives the memory of each mask back, and the
-system clears it again for the next one, which takes as long as counting it."""
+"""Settings of glibc and OpenBLAS for a worker. Without the first it gives the memory of
+each mask back, and the system clears it again for the next one, which takes as long as
+counting it. NumPy's threads for products of matrices would spin while they wait, and
+starting them takes as long as loading NumPy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,7 @@ class _Worker:
         # A fresh interpreter, never a fork: GDAL and threads do not survive one.
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", START],
-            env=_KEEP_MEMORY | os.environ,
+            env=_SETTINGS | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
