@@ -16,7 +16,7 @@ from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address, looks_like_address, shown
 from cdstats.io.folders import empty_text, mask_names, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.lists import list_text, listed_file
+from cdstats.io.lists import lines_of, list_lines, listed_file
 from cdstats.io.naming import (
     dataset_name,
     naturally,
@@ -162,7 +162,7 @@ def _find(name: str, text: str, search: _Search) -> _Found:
 
 def _look(text: str, search: _Search) -> _Found:
     if text == "-":
-        return _listed("stdin", Path(), sys.stdin.read())
+        return _listed("stdin", Path(), lines_of(sys.stdin, "-"))
     path = Path(text)
     if text.startswith("@") and not os.path.lexists(text):
         return _read_list(text[1:])
@@ -317,14 +317,11 @@ def _pattern(pattern: Pattern, search: _Search) -> _Found:
 def _read_list(place: str) -> _Found:
     path = Path(shown(place))
     name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
-    return _listed(name, path.parent, list_text(place))
+    return _listed(name, path.parent, list_lines(place))
 
 
-def _listed(name: str, root: Path, text: str) -> _Found:
+def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
     """The files that the lines of a list name, relative to its folder."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{name}: the list names no file")
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
@@ -339,6 +336,8 @@ def _listed(name: str, root: Path, text: str) -> _Found:
             member = ""
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)
         files.append(replace(_file(path, member, line), split=typed))
+    if not files:
+        raise DataError(f"{name}: the list names no file")
     return _Found(name, roots=[above], files=files)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import Address, is_address, shown
@@ -13,44 +13,73 @@ from cdstats.io.found import FoundFile
 from cdstats.io.naming import split_in
 from cdstats.io.signatures import EXTENSIONS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST: Final = 1 << 16
+"""Characters of a line at most: far above what any system allows for a path."""
 _FILES: Final = EXTENSIONS | {".pt", ".pth"}
 
 
-def list_text(place: str) -> str:
-    """The lines of a list; the names in a list of a store are made addresses.
+def list_lines(place: str) -> Iterator[str]:
+    """The lines of a list that hold something, without the blanks around them.
+
+    The names in a list of a store are made addresses.
 
     Args:
         place: The list's path or address.
 
+    Yields:
+        Each line, when it is asked for.
+
     Raises:
-        DataError: If the list cannot be read.
+        DataError: If the list cannot be read, or a line is too long to be a name.
     """
     try:
         if is_address(place):
-            return _remote_text(place)
-        return _text(Path(place))
+            yield from _remote_lines(place)
+            return
+        with _opened(Path(place)) as file:
+            yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"@{shown(place)}: the list cannot be read: {reason}") from None
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+def lines_of(file: TextIO, name: str) -> Iterator[str]:
+    """The lines of an open list that hold something.
+
+    Args:
+        file: The list.
+        name: What it is called in a message.
+
+    Raises:
+        DataError: If a line is too long to be a name.
+    """
+    while line := file.readline(_LONGEST):
+        if len(line) == _LONGEST:
+            raise DataError(
+                f"{name}: is no list of files: a line of it is longer than "
+                f"{_LONGEST - 1:,} characters"
+            )
+        if line := line.strip():
+            yield line
 
 
-def _remote_text(place: str) -> str:
+def _opened(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _remote_lines(place: str) -> Iterator[str]:
     address = Address.parse(place)
     try:
         copy = fetch(place)  # named, as its file goes when nobody holds it
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    lines = (line.strip() for line in _text(copy.path).splitlines())
-    return "\n".join(
-        line if is_address(line) else address.with_key(str(above / line))
-        for line in lines
-        if line
-    )
+    with _opened(copy.path) as file:
+        for line in lines_of(file, f"@{shown(place)}"):
+            yield line if is_address(line) else address.with_key(str(above / line))
 
 
 def text_if_there(place: str) -> str | None:
