@@ -99,6 +99,8 @@ def direct_sums(p: Array, y: Array, valid: Array, terms: Sequence[Term]) -> Imag
         ce_unchanged_sum=total((1 - y_valid) * ce0),
         missed_sum=total(y_valid * (1 - p_valid)),
         missed_sq_sum=total(y_valid * (1 - p_valid) ** 2),
+        prob_changed_sum=total(y_valid * p_valid),
+        prob_sq_changed_sum=total(y_valid * p_valid**2),
         false_sum=total((1 - y_valid) * p_valid),
         false_sq_sum=total((1 - y_valid) * p_valid**2),
         target_sq_sum=float((y_valid**2).sum()),
@@ -547,7 +549,7 @@ def test_a_score_of_zero_has_a_finite_exponential_logarithmic_loss() -> None:
 
 
 def test_log_cosh_keeps_its_digits_near_zero() -> None:
-    image = ImageSums(valid=2, changed=1, missed_sum=2e-8)
+    image = ImageSums(valid=2, changed=1, missed_sum=2e-8, prob_changed_sum=1)
     x = 2e-8 / (2 * image.prob_changed_sum + 2e-8)
     ours = evaluate(
         choose("log_cosh_dice", {"smooth": 0}), SumsTable.of([image])

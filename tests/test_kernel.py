@@ -83,26 +83,15 @@ def generated(case: Case, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def column(found: TileSums, name: str) -> list[float]:
-    if name.startswith("prob_"):
-        return follows(found, name)
+    if name in ("prob_sum", "prob_sq_sum"):
+        kind = name.removeprefix("prob_")
+        changed, other = f"prob_{kind}".replace("sum", "changed_sum"), f"false_{kind}"
+        pairs = zip(column(found, changed), column(found, other), strict=True)
+        return [one + other for one, other in pairs]
     if name in SUMS:
         numbers: list[float] = found.sums[:, SUMS.index(name)].tolist()
     else:
         numbers = found.counts[:, COUNTS.index(name)].tolist()
-    return numbers
-
-
-def follows(found: TileSums, name: str) -> list[float]:
-    """The sums of p that follow from those of the errors."""
-    missed, missed_sq, false, false_sq, _, changed = found.sums[:, 2:].unbind(1)
-    overlap, overlap_sq = changed - missed, changed - 2 * missed + missed_sq
-    sums = {
-        "prob_sum": overlap + false,
-        "prob_changed_sum": overlap,
-        "prob_sq_sum": overlap_sq + false_sq,
-        "prob_sq_changed_sum": overlap_sq,
-    }
-    numbers: list[float] = sums[name].tolist()
     return numbers
 
 
@@ -487,6 +476,30 @@ def test_soft_targets_weigh_both_logarithms() -> None:
     for name, values in direct.items():
         numbers = values.sum(1).tolist()
         assert column(found, name) == pytest.approx(numbers, rel=1e-12), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("changed", "unchanged"), [(1e-3, 1e-4), (1e-5, 1e-6), (2e-8, 1e-9), (0.6, 0.3)]
+)
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft"])
+def test_the_sums_of_missed_change_keep_their_digits(
+    dtype: torch.dtype, changed: float, unchanged: float, soft: bool
+) -> None:
+    labels = (torch.arange(3 * TILE).view(3, TILE) % 7 == 0).to(torch.uint8)
+    spread = 1 + torch.rand(labels.shape, generator=torch.Generator().manual_seed(1))
+    p = (torch.where(labels == 1, changed, unchanged) * spread / 2).to(dtype)
+    found = tile_sums(p, labels.to(dtype) if soft else labels)
+    exact = p.double()
+    for name, values in {
+        "prob_changed_sum": exact * labels,
+        "prob_sq_changed_sum": exact * exact * labels,
+        "prob_sum": exact,
+        "prob_sq_sum": exact * exact,
+    }.items():
+        rel = 1e-6 if dtype is torch.float32 else 1e-12
+        wanted = values.sum(1).tolist()
+        assert column(found, name) == pytest.approx(wanted, rel=rel, abs=0), name
 
 
 def test_labels_are_the_same_as_whole_soft_targets() -> None:

@@ -694,7 +694,7 @@ def send(to: TileBatches, image: int, scores: Array, labels: Array) -> None:
 
 def prob_sum(image: Accumulated) -> float:
     sums: dict[str, float] = dict(zip(SUMS, image.sums.tolist(), strict=True))
-    return sums["changed"] - sums["missed_sum"] + sums["false_sum"]
+    return sums["prob_changed_sum"] + sums["false_sum"]
 
 
 SIZES = [1, 100, TILE - 1, TILE, 2 * TILE + 17, 40]

@@ -99,7 +99,7 @@ def test_an_image_without_valid_pixels_needs_no_terms() -> None:
 
 
 def test_soft_confusion_counts_follow_from_the_sums() -> None:
-    image = ImageSums(valid=10, changed=4, missed_sum=0.5, false_sum=1.5)
+    image = ImageSums(valid=10, changed=4, prob_changed_sum=3.5, false_sum=1.5)
     table = SumsTable.of([image])
     assert table.prob_changed_sum[0] == image.prob_changed_sum == 3.5
     assert table.prob_sum[0] == image.prob_sum == 5.0

@@ -144,6 +144,8 @@ class LevelCounts:
             ce_unchanged_sum=_weighted(c0, cross_entropy(p, changed=False)),
             missed_sum=_weighted(c1, miss),
             missed_sq_sum=_weighted(c1, miss * miss),
+            prob_changed_sum=_weighted(c1, p),
+            prob_sq_changed_sum=_weighted(c1, p * p),
             false_sum=_weighted(c0, p),
             false_sq_sum=_weighted(c0, p * p),
             target_sq_sum=float(changed),

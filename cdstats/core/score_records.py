@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 _FIELDS: Final = (
     *("ce_changed_sum", "ce_unchanged_sum", "saturated_wrong", "tp", "fp", "fn", "tn"),
-    *("missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum", "target_sq_sum"),
+    *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
+    *("false_sum", "false_sq_sum", "target_sq_sum"),
 )
 """Columns that are fields of `ImageSums` under the same name."""
-_SAME: Final = (
-    *_FIELDS,
-    *("prob_sum", "prob_changed_sum", "prob_sq_sum", "prob_sq_changed_sum"),
-)
+_SAME: Final = (*_FIELDS, "prob_sum", "prob_sq_sum")
 """Columns that `ImageSums` has under the same name."""
 
 

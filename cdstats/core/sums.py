@@ -43,6 +43,9 @@ class ImageSums:
         ce_unchanged_sum: -S0 = -Σ (1-y) max(ln(1-p), -100); nats.
         missed_sum: Σ y (1-p), the probability missing on changed pixels.
         missed_sq_sum: Σ y (1-p)².
+        prob_changed_sum: I = Σ p y. It follows from ``missed_sum``, but not to its last
+            digits where p is small; nor does the next.
+        prob_sq_changed_sum: Q1 = Σ y p².
         false_sum: Σ (1-y) p, the probability given to unchanged pixels.
         false_sq_sum: Σ (1-y) p².
         target_sq_sum: Y2 = Σ y²; equal to ``changed`` for hard labels.
@@ -55,7 +58,7 @@ class ImageSums:
             losses of the run need.
 
     Example:
-        >>> window = ImageSums(valid=4, changed=1, missed_sum=0.5, false_sum=1)
+        >>> window = ImageSums(valid=4, changed=1, prob_changed_sum=0.5, false_sum=1)
         >>> (window + window).prob_sum
         3.0
     """
@@ -67,6 +70,8 @@ class ImageSums:
     ce_unchanged_sum: float = 0.0
     missed_sum: float = 0.0
     missed_sq_sum: float = 0.0
+    prob_changed_sum: float = 0.0
+    prob_sq_changed_sum: float = 0.0
     false_sum: float = 0.0
     false_sq_sum: float = 0.0
     target_sq_sum: float = 0.0
@@ -82,19 +87,9 @@ class ImageSums:
         return ImageSums(**plain, terms=_add_terms(self, other))
 
     @property
-    def prob_changed_sum(self) -> float:
-        """I = Σ p y."""
-        return max(self.changed - self.missed_sum, 0.0)
-
-    @property
     def prob_sum(self) -> float:
         """P = Σ p."""
         return self.prob_changed_sum + self.false_sum
-
-    @property
-    def prob_sq_changed_sum(self) -> float:
-        """Q1 = Σ y p²."""
-        return max(self.changed - 2 * self.missed_sum + self.missed_sq_sum, 0.0)
 
     @property
     def prob_sq_sum(self) -> float:
@@ -148,6 +143,8 @@ class SumsTable:
     ce_unchanged_sum: Floats
     missed_sum: Floats
     missed_sq_sum: Floats
+    prob_changed_sum: Floats
+    prob_sq_changed_sum: Floats
     false_sum: Floats
     false_sq_sum: Floats
     target_sq_sum: Floats
@@ -195,19 +192,9 @@ class SumsTable:
         return float(quotient(self.total.changed, self.total.valid)[0])
 
     @property
-    def prob_changed_sum(self) -> Floats:
-        """I = Σ p y."""
-        return np.maximum(self.changed - self.missed_sum, 0.0)
-
-    @property
     def prob_sum(self) -> Floats:
         """P = Σ p."""
         return self.prob_changed_sum + self.false_sum
-
-    @property
-    def prob_sq_changed_sum(self) -> Floats:
-        """Q1 = Σ y p²."""
-        return np.maximum(self.changed - 2 * self.missed_sum + self.missed_sq_sum, 0.0)
 
     @property
     def prob_sq_sum(self) -> Floats:

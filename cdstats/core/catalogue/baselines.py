@@ -60,6 +60,8 @@ def constant_prediction(
         ce_unchanged_sum=unchanged * cross_entropy(p, changed=False),
         missed_sum=changed * (1 - p),
         missed_sq_sum=changed * (1 - p) ** 2,
+        prob_changed_sum=changed * p,
+        prob_sq_changed_sum=changed * p**2,
         false_sum=unchanged * p,
         false_sq_sum=unchanged * p**2,
         saturated_wrong=none,

@@ -41,11 +41,12 @@ else:
 def _sum_span(
     scores, target, sums, counts, width, threshold, SPAN, BLOCK: tl.constexpr
 ):
-    """Sum a span of a row into eight sums and eight counts of its own."""
+    """Sum a span of a row into ten sums and eight counts of its own."""
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     none = tl.zeros([BLOCK], tl.float32)
     nothing = tl.zeros([BLOCK], tl.int32)
-    ce1, ce0, missed, missed_sq, false, false_sq = none, none, none, none, none, none
+    ce1, ce0, missed, missed_sq = none, none, none, none
+    given, given_sq, false, false_sq = none, none, none, none
     n1, n0, tp, fp = nothing, nothing, nothing, nothing
     wrong, endless, outside = nothing, nothing, nothing
     for at in range(part * SPAN, part * SPAN + SPAN, BLOCK):
@@ -70,6 +71,8 @@ def _sum_span(
         ce0 -= tl.where(unchanged, log + lost, 0.0)
         missed += tl.where(changed, rest, 0.0)
         missed_sq += tl.where(changed, rest * rest, 0.0)
+        given += tl.where(changed, p, 0.0)
+        given_sq += tl.where(changed, p * p, 0.0)
         false += tl.where(unchanged, p, 0.0)
         false_sq += tl.where(unchanged, p * p, 0.0)
         n1 += changed.to(tl.int32)
@@ -81,15 +84,19 @@ def _sum_span(
     # The lanes of a program are added in float64, and programs after it.
     changes, others = tl.sum(n1, 0), tl.sum(n0, 0)
     hits, alarms = tl.sum(tp, 0), tl.sum(fp, 0)
-    place = (row * tl.num_programs(1) + part) * 8
+    part = row * tl.num_programs(1) + part
+    place = part * 10
     tl.store(sums + place, tl.sum(ce1.to(tl.float64), 0))
     tl.store(sums + place + 1, tl.sum(ce0.to(tl.float64), 0))
     tl.store(sums + place + 2, tl.sum(missed.to(tl.float64), 0))
     tl.store(sums + place + 3, tl.sum(missed_sq.to(tl.float64), 0))
-    tl.store(sums + place + 4, tl.sum(false.to(tl.float64), 0))
-    tl.store(sums + place + 5, tl.sum(false_sq.to(tl.float64), 0))
-    tl.store(sums + place + 6, changes.to(tl.float64))
-    tl.store(sums + place + 7, changes.to(tl.float64))
+    tl.store(sums + place + 4, tl.sum(given.to(tl.float64), 0))
+    tl.store(sums + place + 5, tl.sum(given_sq.to(tl.float64), 0))
+    tl.store(sums + place + 6, tl.sum(false.to(tl.float64), 0))
+    tl.store(sums + place + 7, tl.sum(false_sq.to(tl.float64), 0))
+    tl.store(sums + place + 8, changes.to(tl.float64))
+    tl.store(sums + place + 9, changes.to(tl.float64))
+    place = part * 8
     tl.store(counts + place, (changes + others).to(tl.int64))
     tl.store(counts + place + 1, hits.to(tl.int64))
     tl.store(counts + place + 2, alarms.to(tl.int64))

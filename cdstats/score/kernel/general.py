@@ -81,10 +81,11 @@ def _sums(
     logs: tuple[Tensor, Tensor],
 ) -> Tensor:
     probs, rest = scores
-    missed, false = rest * positive, probs * negative
+    missed, given, false = rest * positive, probs * positive, probs * negative
     columns = (
         *(-total(logs[0] * positive), -total(logs[1] * negative)),
         *(total(missed), total(rest * missed)),
+        *(total(given), total(probs * given)),
         *(total(false), total(probs * false)),
         *(total(positive * positive), total(positive)),
     )

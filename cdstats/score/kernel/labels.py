@@ -21,11 +21,14 @@ from cdstats.score.kernel.tile import (
     TileSums,
     saturated_wrong,
     term_sums,
+    total,
     working_type,
 )
 
 _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
+_FEW_DIGITS: Final = 2
+"""Squares below this part of their pixels do not follow from others in all digits."""
 _NEITHER: Final = 0.5
 """What stands where nothing is: it is not saturated, which would take long to count."""
 
@@ -41,7 +44,8 @@ class _Scratch:
         logs: Logarithms of the probability of the right class.
         squares: Squared misses.
         hits: 1 where a pixel is predicted changed, else 0.
-        right: Probability of the right class, then what rounding took from it.
+        right: Probability of the right class; then -2p on changed pixels, and on
+            unchanged ones what rounding took from it.
     """
 
     def __init__(self, pixels: int, dtype: torch.dtype) -> None:
@@ -103,7 +107,7 @@ def label_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums | N
     torch.sub(probs, room.changed, out=room.misses)
     torch.mul(room.misses, room.misses, out=room.squares)
     torch.ge(probs, options.cut(dtype), out=room.hits)
-    torch.sub(room.one, room.right, out=room.right).sub_(probs)
+    torch.sub(unchanged, room.right, out=room.right).sub_(probs)
     first, shape = slice(0, rows * width), (rows, width)
     pixels = (
         probs[first].view(shape),
@@ -149,10 +153,26 @@ def _gather(
     none = torch.zeros_like(n1)
     wrong = saturated_wrong(*pixels) if saturated else none
     counts = (n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, none, none)
+    missed, missed_sq = -products[:, 0, 0], products[:, 0, 2]
     sums = (
         *(-products[:, 0, 1], -products[:, 1, 1] - products[:, 1, 4]),
-        *(-products[:, 0, 0], products[:, 0, 2], products[:, 1, 0], products[:, 1, 2]),
+        *(missed, missed_sq),
+        *(products[:, 0, 4] / -2, _squares(n1 - 2 * missed + missed_sq, n1, pixels)),
+        *(products[:, 1, 0], products[:, 1, 2]),
         *(n1.double(), n1.double()),
     )
     terms = term_sums(*pixels, options.terms)
     return TileSums(torch.stack(sums, dim=1), torch.stack(counts, dim=1), terms)
+
+
+def _squares(
+    derived: Tensor, changed: Tensor, pixels: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Σ y p² of each row: as it follows from the misses, unless p is small.
+
+    Where it is, the difference of two large sums has few digits, and it is summed.
+    """
+    for row in (derived < changed / _FEW_DIGITS).nonzero().flatten().tolist():
+        probs, positive, _ = (one[row : row + 1] for one in pixels)
+        derived[row : row + 1] = total(probs * probs * positive)
+    return derived

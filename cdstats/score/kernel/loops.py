@@ -70,6 +70,7 @@ def _add_class(
     bad, hits = np.int32(0), np.int32(0)
     floored, wrong = np.int32(0), np.int32(0)
     miss_sum, square_sum, small_sum = 0.0, 0.0, 0.0
+    right_sum, right_square_sum = 0.0, 0.0
     exponents, product = np.uint64(0), 1.0
     for place in range(probs.size):
         prob = probs[place]
@@ -81,6 +82,8 @@ def _add_class(
         square = miss * miss
         miss_sum += miss
         square_sum += square
+        right_sum += right
+        right_square_sum += right * right
         small = miss < _SMALL
         small_sum += miss + 0.5 * square if small else 0.0
         under = right < _FLOORED
@@ -93,8 +96,11 @@ def _add_class(
     log = math.log(product) + _LN2 * power + LOG_FLOOR * floored
     first = 0 if changed else 1
     sums[first] += small_sum - log
-    sums[2 + 2 * first] += miss_sum
-    sums[3 + 2 * first] += square_sum
+    if changed:
+        sums[4] += right_sum
+        sums[5] += right_square_sum
+    sums[2 + 4 * first] += miss_sum
+    sums[3 + 4 * first] += square_sum
     counts[0] += probs.size
     counts[1 + first] += hits
     counts[3 + first] += probs.size - hits
@@ -157,6 +163,6 @@ def loop_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
         _add_spans(probs[part], labels[part], cut, sums[part], counts[part])
 
     in_threads(add, rows, torch.get_num_threads())
-    sums[:, 6:] = (counts[:, 1] + counts[:, 3])[:, None]
+    sums[:, 8:] = (counts[:, 1] + counts[:, 3])[:, None]
     terms = torch.zeros((rows, 0, 2), dtype=torch.float64)
     return TileSums(torch.from_numpy(sums), torch.from_numpy(counts), terms)

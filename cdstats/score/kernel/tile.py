@@ -26,7 +26,8 @@ LOG_FLOOR: Final = -100.0
 
 SUMS: Final = (
     *("ce_changed_sum", "ce_unchanged_sum", "missed_sum", "missed_sq_sum"),
-    *("false_sum", "false_sq_sum", "target_sq_sum", "changed"),
+    *("prob_changed_sum", "prob_sq_changed_sum", "false_sum", "false_sq_sum"),
+    *("target_sq_sum", "changed"),
 )
 """The columns of `TileSums.sums`."""
 COUNTS: Final = (
@@ -41,7 +42,7 @@ class TileSums:
     """The sums of tiles; rows of one image add up to the image's.
 
     Attributes:
-        sums: The columns named in `SUMS`; float64, ``(T, 8)``. ``changed`` is the sum
+        sums: The columns named in `SUMS`; float64, ``(T, 10)``. ``changed`` is the sum
             of the targets: whole for labels.
         counts: The columns named in `COUNTS`; int64, ``(T, 8)``. ``not_finite`` and
             ``outside`` count valid scores that are no numbers or outside [0, 1];
