@@ -8,6 +8,7 @@ turns.
 
 from __future__ import annotations
 
+import argparse
 import mmap
 import platform
 import statistics
@@ -116,6 +117,7 @@ CONTENDERS: Final[dict[str, Callable[[Path], None]]] = {
 
 def main() -> None:
     """Time all contenders on all kinds of files."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     print(f"{platform.platform()}, rasterio {rasterio.__version__}")
     print("ms, median of", ROUNDS, "(minimum)")

@@ -43,13 +43,17 @@ def with_commands(
             text = f"the counts cannot be kept for another rule: {error}"
             return [*result.messages, Message(Level.WARNING, text)]
         options = ("--cache", str(cache))
-    found = []
+    found: list[Message] = []
+    texts: set[str] = set()
     for one in result.messages:
         told = one
         if one.ways and cache:
             own = _of_dataset(arguments, paths, one.sources)
-            text = f"{one.text}\n{_ways_text(one.ways, cache, options, own)}"
-            told = replace(one, text=text)
+            text = _ways_text(one.ways, cache, options, own)
+            # Of splits that are refused alike, the commands are the same.
+            again = "  what finishes the split above finishes this one too"
+            told = replace(one, text=f"{one.text}\n{again if text in texts else text}")
+            texts.add(text)
         found.append(told)
     return found
 
@@ -100,6 +104,8 @@ def _ways_text(
     for way in ways:
         start = shlex.join(["cdstats", command, *options])
         lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
+    if "-" in arguments:
+        lines.append("  (give the list on standard input again)")
     if rest != typed:
         lines.append("  (put back the passwords and signatures of addresses)")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
@@ -14,6 +14,9 @@ from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+_SHOWN: Final = 3
+"""Folders that a note names."""
 
 
 @dataclass
@@ -98,19 +101,53 @@ def mask_names(folder: Path, names: Iterable[str]) -> tuple[list[str], str]:
     """
     ordered = naturally(names)
     inside = [name for name in ordered if any(map(is_mask_folder, _folders(name)))]
+    far = ""
     if inside and not is_mask_folder(folder.name):
-        kept, left = inside, _top_folders(ordered, inside, lambda _: True)
+        beside, far = _beside(ordered, inside)
+        kept, left = inside, _top_folders(beside, inside, lambda _: True)
     else:
         kept = [n for n in ordered if not any(map(is_image_folder, _folders(n)))]
         left = _top_folders(ordered, kept, is_image_folder)
     if not kept:
         kept, left = ordered, []
     _refuse_doubles(folder, kept)
-    if not left:
+    if not left and not far:
         return kept, ""
     read = {f for n in kept for f in _folders(n) if is_mask_folder(f)}
     what = ", ".join(naturally(read)) or "the other folders"
-    return kept, f"read the masks in {what}; left out {', '.join(left)}"
+    gone = [f"left out {', '.join(left)}"] if left else []
+    return kept, "; ".join(
+        [f"read the masks in {what}", *gone, *([far] if far else [])]
+    )
+
+
+def _beside(names: list[str], inside: list[str]) -> tuple[list[str], str]:
+    """Files in or beside folders of masks, and what to tell of those elsewhere.
+
+    They are left out, and may well be the masks of another dataset.
+    """
+    parents = {_above_masks(_folders(name)) for name in inside}
+    elsewhere = [
+        name
+        for name in names
+        if not any(_folders(name)[: len(above)] == above for above in parents)
+    ]
+    if not elsewhere:
+        return names, ""
+    folders = [*dict.fromkeys(name.rpartition("/")[0] or "." for name in elsewhere)]
+    more = f" and {len(folders) - _SHOWN:,} more" if len(folders) > _SHOWN else ""
+    files = "1 file" if len(elsewhere) == 1 else f"{len(elsewhere):,} files"
+    gone = set(elsewhere)
+    return [name for name in names if name not in gone], (
+        f"left out {files} beside no such folder, in {', '.join(folders[:_SHOWN])}"
+        f"{more}: to read them, name their folder"
+    )
+
+
+def _above_masks(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders above the first one of masks."""
+    first = next(at for at, name in enumerate(folders) if is_mask_folder(name))
+    return folders[:first]
 
 
 def _folders(name: str) -> tuple[str, ...]:

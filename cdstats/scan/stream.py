@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 _ASKED: Final = 64
 """Files whose stamps are asked for ahead: a store takes a while to answer."""
-_GONE: Final = "its counts are no longer in the cache; count it again"
+_GONE: Final = (
+    "its counts are no longer in the cache, which is damaged or was changed by another "
+    "program; remove the cache and run again"
+)
 
 
 class Stream:
@@ -271,7 +274,9 @@ class _Watch:
         where = split_label(labels.dataset, split)
         text = (
             f"{where}: the encoding is ambiguous, whatever the {left:,} files still to "
-            "count hold. Counting goes on, and the counts are kept"
+            "count hold. Counting goes on; at its end the counts are kept, and the "
+            "command is printed that finishes from them. A run that is broken off "
+            "keeps them with --cache alone"
         )
         self._announce(Message(Level.WARNING, text))
 

@@ -176,10 +176,15 @@ def rows_that_fit(device: torch.device) -> int:
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
     """An array as a tensor without a copy where that is possible."""
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if not (native.flags.writeable and native.flags.c_contiguous):
-        native = native.copy()
-    return torch.from_numpy(native)
+    own = native(array)
+    if not (own.flags.writeable and own.flags.c_contiguous):
+        own = own.copy()
+    return torch.from_numpy(own)
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """An array in the byte order of this machine, without a copy if it is."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _to_host(

@@ -10,7 +10,7 @@ import torch
 
 from cdstats.core.catalogue import level_value
 from cdstats.core.histogram import LevelCounts
-from cdstats.score.batching import TileBatches, as_tensor
+from cdstats.score.batching import TileBatches, as_tensor, native
 from cdstats.score.distances import position_sums
 from cdstats.score.joint import binned_counts
 from cdstats.score.kernel import COUNTS
@@ -82,7 +82,7 @@ class Scorer:
         state.reason = state.reason or loaded.reason
         if state.reason or loaded.scores is None or loaded.target is None:
             return
-        scores, target = loaded.scores, loaded.target
+        scores, target = native(loaded.scores), loaded.target
         state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
         if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
