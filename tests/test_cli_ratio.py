@@ -1254,6 +1254,25 @@ def test_a_refusal_that_is_certain_is_told_before_the_end(tmp_path: Path) -> Non
     assert quiet.err.startswith("error: X: holds 1 (200 pixels, 50 %), 2 (")
 
 
+def test_splits_refused_alike_name_the_command_that_finishes_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "val"):
+        write_values(tmp_path / f"X/{split}/1.png", {1: 50, 2: 50})
+    monkeypatch.chdir(tmp_path)
+    done = ratio("X")
+    assert done.err.count("finishes without reading a mask again") == 1
+    assert done.err.count("what finishes the split above finishes this one too") == 1
+
+
+def test_what_finishes_a_list_on_standard_input_asks_for_it_again(
+    tmp_path: Path,
+) -> None:
+    write_values(tmp_path / "1.png", {1: 50, 2: 50})
+    done = CliRunner().invoke(app, ["ratio", "-"], input=f"{tmp_path}/1.png\n")
+    assert "(give the list on standard input again)" in done.stderr
+
+
 def test_the_images_of_a_refused_split_are_failed_rows(mixed: Path) -> None:
     rows = {row["path"]: row for row in image_rows(mixed).rows()}
     assert rows["val/1.png"]["status"] == "failed"

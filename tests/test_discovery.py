@@ -425,6 +425,21 @@ def test_only_mask_folders_are_read_where_images_lie_beside(tmp_path: Path) -> N
     assert done.err == "note: X: read the masks in label; left out A, B\n"
 
 
+def test_files_beside_no_mask_folder_are_counted_in_the_note(tmp_path: Path) -> None:
+    root = write_masks(
+        tmp_path / "X",
+        "one/A/1.png",
+        "one/label/1.png",
+        *(f"{n}/1.png" for n in "pqrs"),
+    )
+    done = count(root)
+    assert (done.code, done.column("path")) == (0, ["one/label/1.png"])
+    assert done.err == (
+        "note: X: read the masks in label; left out A; left out 4 files beside no such "
+        "folder, in p, q, r and 1 more: to read them, name their folder\n"
+    )
+
+
 def test_image_folders_are_left_out_where_no_folder_says_masks(tmp_path: Path) -> None:
     root = write_masks(tmp_path / "X", "time1/1.png", "time2/1.png", "changes/1.png")
     found = find(root)
@@ -602,6 +617,18 @@ def test_an_empty_list_is_an_error(text: str, tmp_path: Path) -> None:
     done = count(f"@{tmp_path}/list.txt")
     assert (done.code, done.rows) == (1, [])
     assert "the list names no file" in done.err
+
+
+@pytest.mark.parametrize("given", ["@list.txt", "-"])
+def test_a_list_without_lines_is_refused_before_it_fills_the_memory(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "a.png\n" + "x" * 70_000
+    (tmp_path / "list.txt").write_text(text)
+    done = count(given, stdin=text)
+    assert (done.code, done.rows) == (1, [])
+    assert "is no list of files: a line of it is longer" in done.err
 
 
 def test_a_missing_list_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -831,6 +831,24 @@ def test_any_layout_gives_the_same(make: Any) -> None:
     assert one.images[0].sums.tolist() == two.images[0].sums.tolist()
 
 
+@pytest.mark.parametrize("dtype", ["f2", "u2", "f4", "f8"])
+def test_either_byte_order_gives_the_same(dtype: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    kind = np.dtype(dtype)
+    made = (
+        random.random((40, 50))
+        if kind.kind == "f"
+        else random.integers(0, 65535, (40, 50))
+    )
+    np.save(tmp_path / "y.npy", random.integers(0, 2, (40, 50)).astype(np.uint8))
+    sums = []
+    for order in (kind.newbyteorder("<"), kind.newbyteorder(">")):
+        np.save(tmp_path / "p.npy", made.astype(order))
+        found = cdstats.loss(tmp_path / "p.npy", tmp_path / "y.npy")
+        sums.append(found.images[0].sums)
+    assert sums[0] == sums[1]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("rows", [1, 3, None])
 def test_the_device_gives_what_the_processor_gives(rows: int | None) -> None:

@@ -104,7 +104,7 @@ def _ways_text(
     for way in ways:
         start = shlex.join(["cdstats", command, *options])
         lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
-    if "-" in arguments:
+    if any(argument.rpartition("=")[2] == "-" for argument in arguments):
         lines.append("  (give the list on standard input again)")
     if rest != typed:
         lines.append("  (put back the passwords and signatures of addresses)")
