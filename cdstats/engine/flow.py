@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.engine.work import tell
+from cdstats.engine.ledger import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

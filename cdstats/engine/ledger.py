@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cdstats.core.division import Divided
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -94,3 +94,15 @@ class _Open(Generic[Item, Result]):
         self.place = place
         self.whole = whole
         self.results: dict[int, Result] = {}
+
+
+def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
+    """Tell a function that wants to know it what it is applied to next, in order.
+
+    Args:
+        function: What is applied to the items, in this thread.
+        items: The items; read as far as the function looks ahead.
+    """
+    expect = getattr(function, "expect", None)
+    if expect is not None:
+        expect(items)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from cdstats.engine.ledger import Ledger
+from cdstats.engine.ledger import Ledger, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from cdstats.core.division import Divided
 
@@ -87,18 +87,6 @@ def _run_here(
     finally:
         tell(function, ())
     return each
-
-
-def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
-    """Tell a function that wants to know it what it is applied to next, in order.
-
-    Args:
-        function: What is applied to the items, in this thread.
-        items: The items; read as far as the function looks ahead.
-    """
-    expect = getattr(function, "expect", None)
-    if expect is not None:
-        expect(items)
 
 
 def _workers_pay(jobs: int | None, spent: float, work: float, left: int) -> bool:
