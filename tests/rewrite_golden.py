@@ -52,15 +52,19 @@ class _Screen(io.StringIO):
         return True
 
 
-def screen(command: str, *masks: str) -> str:
-    """What a command prints to a terminal, without its colours."""
+def on_terminal(*arguments: str) -> str:
+    """What a command sends to a terminal, colours included."""
     shown = _Screen()
     with redirect_stdout(shown):
-        app(
-            [command, *(str(SAMPLES / mask) for mask in masks), "--quiet"],
-            standalone_mode=False,
-        )
-    return Text.from_ansi(shown.getvalue()).plain
+        app(arguments, standalone_mode=False)
+    return shown.getvalue()
+
+
+def screen(command: str, *masks: str) -> str:
+    """What a command prints to a terminal, without its colours."""
+    shown = on_terminal(command, *(str(SAMPLES / mask) for mask in masks), "--quiet")
+    # Not every version of Rich keeps the last line break.
+    return Text.from_ansi(shown).plain.rstrip("\n") + "\n"
 
 
 def weights_screen() -> str:

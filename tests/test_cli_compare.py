@@ -110,6 +110,13 @@ def test_every_format_prints_every_model(runs: Path, kind: str, by: str) -> None
         assert model in done.stdout
 
 
+def test_a_model_whose_name_begins_with_a_bracket_is_a_row_of_latex(own: Path) -> None:
+    (own / "runs/plain").rename(own / "runs/[plain]")
+    lines = of(own, "--format", "latex").stdout.splitlines()
+    assert len([line for line in lines if line.startswith("{}[plain] & ")]) == 1
+    assert not [line for line in lines if line.startswith("[")]
+
+
 def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
     options = ["--format", "csv", "--seed", "4", "--confidence", "0.9"]
     rows = rows_of(of(runs, *options).stdout)

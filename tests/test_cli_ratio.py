@@ -951,6 +951,11 @@ INPUTS = [
         "split/list/train.txt",
         id="a list of a split",
     ),
+    pytest.param(
+        ["split", "--csv", "listed.csv"],
+        "split/list/train.txt",
+        id="a link to a list of a split",
+    ),
 ]
 
 
@@ -968,12 +973,47 @@ def test_an_output_that_would_overwrite_an_input_is_refused(
     write_masks(tmp_path / "split/label", 1, 2)
     (tmp_path / "split/list").mkdir()
     (tmp_path / "split/list/train.txt").write_text("1.png\n")
+    (tmp_path / "listed.csv").symlink_to("split/list/train.txt")
     assert ratio(masks, "--csv", "i.csv").code == 0
     before = Path(target).read_bytes()
     done = ratio(*arguments)
     assert Path(target).read_bytes() == before
     assert (done.code, done.out) == (2, "")
     assert "overwrite an input" in done.err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_the_file_it_points_to_is_written(
+    masks: Path, tmp_path: Path, is_there: bool
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere/t.csv"
+    if is_there:
+        target.write_text("old\n")
+    link = tmp_path / "link.csv"
+    link.symlink_to("elsewhere/t.csv")
+    assert ratio(masks, "--csv", link).code == 0
+    assert link.is_symlink()
+    assert ratio(masks, "--csv", tmp_path / "plain.csv").code == 0
+    assert target.read_bytes() == (tmp_path / "plain.csv").read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["t.csv"]
+
+
+def test_a_link_is_the_file_it_points_to(masks: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").symlink_to("two.csv")
+    files: list[Argument] = [
+        "--csv",
+        tmp_path / "one.csv",
+        "--summary",
+        tmp_path / "two.csv",
+    ]
+    done = ratio(masks, *files)
+    assert (done.code, done.out) == (2, "")
+    assert "is named for two outputs" in done.err
+    (tmp_path / "lost.csv").symlink_to("gone/t.csv")
+    done = ratio(masks, "--csv", tmp_path / "lost.csv")
+    assert (done.code, done.out) == (2, "")
+    assert "there is no such folder" in done.err
 
 
 def test_a_folder_is_no_output(masks: Path, tmp_path: Path) -> None:
@@ -1462,6 +1502,19 @@ def test_latex_escapes_what_has_a_meaning(masks: Path) -> None:
     for escaped in (r"50\%", r"\#1", r"\$x", r"\textasciicircum{}2", r"\{\}"):
         assert escaped in line
     assert r"\textasciitilde{}\textbackslash{}" in line
+
+
+@pytest.mark.parametrize("name", ["[a-z]", "*", " [2pt]", "*[x"])
+def test_no_row_of_latex_begins_with_what_its_line_break_takes(
+    masks: Path, name: str
+) -> None:
+    lines = ratio(f"{name}={masks}", "--format", "latex").out.splitlines()
+    (row,) = [line for line in lines if name in line]
+    assert row.startswith(f"{{}}{name} & ")
+    columns = ["--columns", "changed,dataset"]
+    lines = ratio(f"{name}={masks}", "--format", "latex", *columns).out.splitlines()
+    (row,) = [line for line in lines if name in line]
+    assert row.endswith(rf" & {name} \\")
 
 
 def test_latex_is_a_booktabs_table_that_closes_what_it_opens() -> None:

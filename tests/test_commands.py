@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
+from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,16 @@ def test_the_commands_are_those_of_the_modules_in_order() -> None:
         if "\n@command\n" in module.read_text(encoding="utf-8")
     ]
     assert modules == list(COMMANDS) == list(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_choice_that_is_a_default_is_its_own_text(name: str) -> None:
+    """Click before 8.2 compares a default with the texts of the choices."""
+    function = getattr(import_module(f"cdstats.cli.{name}"), name)
+    defaults = [p.default for p in inspect.signature(function).parameters.values()]
+    choices = [one for one in defaults if isinstance(one, Enum)]
+    assert [one.value for one in choices] == choices
+    assert choices or name in {"explain", "plot", "report"}
 
 
 def test_an_unknown_attribute_of_a_command_is_an_error() -> None:

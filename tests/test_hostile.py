@@ -24,6 +24,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rewrite_golden import on_terminal
 from typer.testing import CliRunner
 
 from cdstats.cli import app
@@ -581,6 +582,39 @@ def test_any_name_is_shown_harmlessly(
     done = run("ratio", tmp_path, "--by", "image", "--format", kind)
     assert done.exit_code == 0
     assert [sign for sign in absent if sign in done.stdout] == []
+
+
+STEERING = "\x1b]0;title\x07\x1b[2J\x9b31m\n"
+
+
+def steering_folders(root: Path) -> list[str]:
+    """Masks and predictions of a name that steers a terminal: ``loss`` arguments."""
+    for part in ("masks", "preds/one", "preds/two"):
+        (root / part).mkdir(parents=True)
+        for start in "ab":
+            saved(root / part / f"{start}{STEERING}.png", format="PNG")
+    return ["--pred", f"{root}/preds/{{model}}/{{}}.png", "--target", f"{root}/masks"]
+
+
+@linux_names
+@pytest.mark.parametrize("command", ["ratio", "audit", "loss", "compare"])
+def test_no_name_in_csv_steers_a_terminal_and_a_pipe_gets_it_as_it_is(
+    tmp_path: Path, command: str
+) -> None:
+    scored = steering_folders(tmp_path)
+    arguments = {
+        "ratio": [f"{tmp_path}/masks", "--by", "image"],
+        "audit": [f"{tmp_path}/masks", "--changed", "255", "--unchanged", "0"],
+        "loss": [*scored, "--by", "image"],
+        "compare": [*scored, "--by", "image", "--resamples", "200"],
+    }[command]
+    arguments = [command, *arguments, "--format", "csv", "--quiet"]
+    piped = run(*arguments).stdout
+    assert STEERING in piped
+    shown = on_terminal(*arguments)
+    assert [sign for sign in "\x1b\x07\x9b" if sign in shown] == []
+    assert r"\x1b]0;title\x07\x1b[2J\x9b31m\n" in shown
+    assert len(shown.splitlines()) == len(list(csv.reader(io.StringIO(piped))))
 
 
 @linux_names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,14 +23,14 @@ _LISTS = (
 )
 
 
-class FailOn(Enum):
+class FailOn(StrEnum):
     """The least severity of a finding that makes the exit code 1."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
-class Connectivity(Enum):
+class Connectivity(StrEnum):
     """Neighbours of a pixel of a region."""
 
     FOUR = "4"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class By(Enum):
+class By(StrEnum):
     """Which rows to print."""
 
     IMAGE = "image"
@@ -13,14 +13,14 @@ class By(Enum):
     DATASET = "dataset"
 
 
-class ScoreBy(Enum):
+class ScoreBy(StrEnum):
     """Which rows of scores to print."""
 
     IMAGE = "image"
     DATASET = "dataset"
 
 
-class Sort(Enum):
+class Sort(StrEnum):
     """The order of image rows."""
 
     PATH = "path"

@@ -96,11 +96,16 @@ class CompareOutputs:
         if self.format is Format.JSON:
             text = tables.json_text(_json(run))
         else:
-            text = self._table_text(self.format, rows, chosen)
+            write_csv = tables.printed_csv_lines
+            text = self._table_text(self.format, rows, chosen, write_csv)
         print(text, end="")  # noqa: T201 - the result itself
 
     def _table_text(
-        self, kind: Format, rows: Sequence[Record], chosen: tuple[str, ...] | None
+        self,
+        kind: Format,
+        rows: Sequence[Record],
+        chosen: tuple[str, ...] | None,
+        write_csv: tables.CsvWriter = tables.csv_lines,
     ) -> str:
         from cdstats.report.comparison import comparison_notes, paper_columns
 
@@ -108,7 +113,7 @@ class CompareOutputs:
         plain = columns_of(ComparedModel if models else DifferingImage)
         every = (*(n for n in plain if n not in _MAPPINGS), *_further(rows))
         if kind is Format.CSV:
-            return tables.to_csv(rows, chosen or every)
+            return "".join(write_csv(rows, chosen or every))
         if kind is Format.JSONL:
             return tables.to_jsonl(rows, chosen or every)
         shown = paper_columns(models) if models else _shown_of_images(rows)

@@ -10,7 +10,7 @@ import typer
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.signatures import file_format
-from cdstats.report.files import write_whole
+from cdstats.report.files import pointed_to, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,13 +30,13 @@ def refuse_inputs(
     given = [path for text in inputs if text for path in _meant(str(text))]
     wanted = [path for path in outputs if path]
     for path in wanted:
-        if not path.absolute().parent.is_dir():
+        if not pointed_to(path).parent.is_dir():
             raise UsageError(f"{path}: cannot be written: there is no such folder")
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: cannot be written: is a folder or a device")
         if path.exists() and (_same(path, given) or _is_list(path) or _is_mask(path)):
             raise UsageError(f"{path}: would overwrite an input; choose another name")
-    if len({path.absolute() for path in wanted}) < len(wanted):
+    if len({pointed_to(path) for path in wanted}) < len(wanted):
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
 
 
@@ -71,7 +71,8 @@ def _same(path: Path, others: Sequence[Path]) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    return path.absolute().parent.name == "list" and path.name in _SPLIT_LISTS
+    place = pointed_to(path)
+    return place.parent.name == "list" and place.name in _SPLIT_LISTS
 
 
 def _is_mask(path: Path) -> bool:

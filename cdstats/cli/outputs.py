@@ -107,10 +107,10 @@ class Outputs:
         sys.stdout.writelines(self._parts(rows, result))
 
     def lines(self, rows: Iterable[Record]) -> Iterator[str]:
-        """Rows as the lines of CSV or JSON Lines."""
+        """Rows as the printed lines of CSV or JSON Lines."""
         chosen = choose_columns(self.columns, self._kind) or columns(self._kind)
         if self.format is Format.CSV:
-            return tables.csv_lines(rows, chosen)
+            return tables.printed_csv_lines(rows, chosen)
         return tables.jsonl_lines(rows, chosen)
 
     def _print_tables(self, result: RatioResult) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,7 +12,7 @@ from cdstats.core.errors import UsageError
 _SCORE = "Scoring"
 
 
-class KindName(Enum):
+class KindName(StrEnum):
     """What stored numbers mean."""
 
     PROB = "prob"

@@ -105,7 +105,8 @@ class ScoreOutputs:
             datasets = [model.dataset for model in run.models]
             by_image = self.by is ScoreBy.IMAGE
             rows: Sequence[Record] = run.images if by_image else datasets
-            text = self._table_text(self.format, rows, self._chosen)
+            write_csv = tables.printed_csv_lines
+            text = self._table_text(self.format, rows, self._chosen, write_csv)
         print(text, end="")  # noqa: T201 - the result itself
 
     @property
@@ -113,13 +114,17 @@ class ScoreOutputs:
         return choose_columns(self.columns, self._kind, self._further)
 
     def _table_text(
-        self, kind: Format, rows: Sequence[Record], chosen: tuple[str, ...] | None
+        self,
+        kind: Format,
+        rows: Sequence[Record],
+        chosen: tuple[str, ...] | None,
+        write_csv: tables.CsvWriter = tables.csv_lines,
     ) -> str:
         images = [row for row in rows if isinstance(row, ScoreRecord)]
         models = [row for row in rows if isinstance(row, DatasetScore)]
         every = image_row_columns(images) if images else _model_columns(models)
         if kind is Format.CSV:
-            return tables.to_csv(rows, chosen or every)
+            return "".join(write_csv(rows, chosen or every))
         if kind is Format.JSONL:
             return tables.to_jsonl(rows, chosen or every)
         shown = chosen or (score_columns(images) if images else model_columns(models))

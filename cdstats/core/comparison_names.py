@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 """What a measure has beside its value, as columns ``NAME_PART``."""
 
 
-class ImageMeasure(Enum):
+class ImageMeasure(StrEnum):
     """Measures of one image, by which the images where models differ are found."""
 
     F1 = "f1"

@@ -77,7 +77,7 @@ def _text(
     found = lists["findings"]
     every = _finding_columns()
     if output is Format.CSV:
-        return tables.to_csv(found, every)
+        return "".join(tables.printed_csv_lines(found, every))
     if output is Format.JSONL:
         return tables.to_jsonl(found, every)
     write = tables.to_markdown if output is Format.MARKDOWN else tables.to_latex

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     """Write a file so that an interrupted run leaves the old one or the new one.
 
+    A link stays, and the file that it points to is written.
+
     Args:
         path: The file.
         data: What to write; text whole or in parts.
@@ -23,9 +25,10 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     Raises:
         DataError: If the folder does not take it.
     """
+    place = pointed_to(path)
     try:
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent
+            prefix=f".{place.name[:50]}.", suffix=".part", dir=place.parent
         )
     except OSError as error:
         raise DataError(_text(path, error)) from None
@@ -36,11 +39,17 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
-        part.replace(path)
+        part.replace(place)
     except OSError as error:
         raise DataError(_text(path, error)) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def pointed_to(path: Path) -> Path:
+    """The file that a path means: the end of its links, which need not be there."""
+    # Path.resolve raises another error for a circle in each version of Python.
+    return Path(os.path.realpath(path))
 
 
 def _encoded(data: str | bytes | Iterable[str]) -> Iterator[bytes]:

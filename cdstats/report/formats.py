@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Format(Enum):
+class Format(StrEnum):
     """How results are written to standard output."""
 
     TABLE = "table"
@@ -16,7 +16,7 @@ class Format(Enum):
     LATEX = "latex"
 
 
-class WeightsFormat(Enum):
+class WeightsFormat(StrEnum):
     """How weights are written to standard output."""
 
     TABLE = "table"

@@ -38,7 +38,7 @@ def print_list(
         return
     every = all_columns(type(rows[0]))
     text = {
-        Format.CSV: lambda: tables.to_csv(rows, every),
+        Format.CSV: lambda: "".join(tables.printed_csv_lines(rows, every)),
         Format.JSON: lambda: tables.to_json({"rows": rows}),
         Format.JSONL: lambda: tables.to_jsonl(rows, every),
         Format.MARKDOWN: lambda: tables.to_markdown(rows, columns, notes),

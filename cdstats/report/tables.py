@@ -6,16 +6,20 @@ import csv
 import io
 import json
 import re
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.cells import to_cell
-from cdstats.report.columns import cell, column_value, heading, is_text
+from cdstats.report.columns import cell, column_value, heading, is_text, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cdstats.core.records import Record
+
+    CsvWriter = Callable[[Iterable[Record], Sequence[str]], Iterator[str]]
+    """Gives the lines of rows with some columns."""
 
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -38,6 +42,20 @@ def csv_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str
     yield _csv_line(columns)
     for record in records:
         yield _csv_line([_plain(column_value(record, name)) for name in columns])
+
+
+def printed_csv_lines(
+    records: Iterable[Record], columns: Sequence[str]
+) -> Iterator[str]:
+    """The lines of `csv_lines` for standard output.
+
+    A terminal, which a name could steer, gets control characters as escapes; a file or
+    a pipe gets the very text.
+    """
+    lines = csv_lines(records, columns)
+    if not sys.stdout.isatty():
+        return lines
+    return (printable(line.removesuffix("\n")) + "\n" for line in lines)
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
@@ -135,7 +153,13 @@ def latex(text: str) -> str:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    return f"{' & '.join(map(latex, cells))} \\\\\n"
+    """A row of a table.
+
+    The row break and the rule before it take a star or a bracket that follows for their
+    own argument, so that an empty group stands between.
+    """
+    guard = "{}" if cells[0].lstrip().startswith(("[", "*")) else ""
+    return f"{guard}{' & '.join(map(latex, cells))} \\\\\n"
 
 
 def _markdown(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _DPI: Final = 300
 
 
-class FigureFormat(Enum):
+class FigureFormat(StrEnum):
     """A format of figures."""
 
     PDF = "pdf"

@@ -73,7 +73,7 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
         lines = axes.plot([], [], shape, color=MUTED, markersize=4)
         key += [(line, _MARKS[mark]) for line in lines]
     key_above(figure, key, across=2)
-    label_ends(axes, ends)
+    label_ends(figure, axes, ends)
     return figure
 
 
@@ -198,7 +198,7 @@ def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     axes.set_ylabel("pixels that are changed")
     below.set_ylabel("pixels (%)")
     below.set_xlabel("predicted probability of change")
-    label_ends(axes, ends)
+    label_ends(figure, axes, ends)
     return figure
 
 
@@ -244,5 +244,5 @@ def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
     whole_ticks(scores, "x")
     for axes, held_ends in ends.items():
         axes.margins(x=0.02)
-        label_ends(axes, held_ends)
+        label_ends(figure, axes, held_ends)
     return figure

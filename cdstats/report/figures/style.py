@@ -184,17 +184,19 @@ def _signs() -> frozenset[int]:
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(
+    figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]
+) -> None:
     """Name lines at the right end of the axes, moved apart where they are close.
 
     Args:
+        figure: The figure of the axes.
         axes: Axes with their limits set.
         ends: Height, name and colour of each line.
     """
     low, high = axes.get_ylim()
-    figure = axes.get_figure(root=True)
     share = axes.get_position().height
-    gap = _LINE / (share * figure.get_figheight()) if figure else 0.1
+    gap = _LINE / (share * figure.get_figheight())
     placed = spread([(height - low) / (high - low) for height, _, _ in ends], gap)
     for (height, name, colour), place in zip(ends, placed, strict=True):
         axes.annotate(
@@ -245,9 +247,9 @@ def key_above(
     order = [place for place in order if place < len(names)]
     if len(names) % across:
         order = list(range(len(names)))
-    figure.legend(
+    key = figure.legend(
         [handles[place] for place in order],
-        [names[place] for place in order],
+        [""] * len(order),
         loc="outside upper left",
         ncols=across,
         frameon=False,
@@ -257,6 +259,9 @@ def key_above(
         columnspacing=1.4,
         borderpad=0.1,
     )
+    # Set here: older versions leave out entries that begin with an underscore.
+    for text, place in zip(key.get_texts(), order, strict=True):
+        text.set_text(names[place])
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
