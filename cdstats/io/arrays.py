@@ -15,7 +15,13 @@ import numpy as np
 from cdstats.core.errors import DataError
 from cdstats.io.archives import check_parts
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels, check_stack
+from cdstats.io.limits import (
+    MAX_PIXELS,
+    check_memory,
+    check_pixels,
+    check_row,
+    check_stack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,6 +265,7 @@ def _images(
     """One image for each of a stack; a stack of one needs no number."""
     count, height, width = shape
     check_stack(count)
+    check_row(width)
     return [
         OpenImage(
             f"#{number}" if is_stack and count > 1 else "",
