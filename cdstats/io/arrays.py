@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
+import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.archives import check_parts
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
-from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels, check_stack
-from cdstats.io.signatures import file_format
+from cdstats.io.limits import (
+    MAX_PIXELS,
+    check_memory,
+    check_pixels,
+    check_row,
+    check_stack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 1 << 20
-_END_MARK: Final = b"PK\5\6"
-_END_LENGTH: Final = 22
-_END_BYTES: Final = 1 << 17
-"""Last bytes of an archive among which its end is looked for."""
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How NumPy packs an array. The others unpack to any length at once."""
 _LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
@@ -56,7 +60,8 @@ def npy_array(path: Path) -> NDArray[Any]:
         DataError: If the file is damaged or holds objects.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _silence():
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # noqa: BLE001 - a damaged header raises many kinds
         raise DataError(_load_text(error)) from None
     if isinstance(array, np.memmap):
@@ -77,7 +82,7 @@ def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     """
     entry = _open_entry(path, key, max_pixels)
     check_memory(entry.size, "save it as .npy, which is read where it lies")
-    with _damage(), entry.archive.open(entry.name) as file:
+    with _damage(), entry.archive.open(entry.name) as file, _silence():
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
@@ -123,23 +128,16 @@ def has_array(path: Path, key: str) -> bool:
 def _entries(path: Path) -> dict[str, _Entry]:
     with _damage():
         archive = zipfile.ZipFile(path)
-        _refuse_another(path, archive)
+        check_parts(path, archive, "NPZ")
+        if any(part.compress_type not in _PACKED for part in archive.infolist()):
+            raise DataError(
+                "holds arrays packed otherwise than NumPy does; save them with "
+                "np.savez_compressed"
+            )
         return {
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
-
-
-def _refuse_another(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse an archive with a file before or behind it; other bytes are no array."""
-    first = min((entry.header_offset for entry in archive.infolist()), default=0)
-    with path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(max(size - _END_BYTES, 0))
-        tail = file.read()
-    end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
-    if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
-        raise DataError("NPZ file holds another file beside its arrays; split them")
 
 
 @contextmanager
@@ -151,6 +149,14 @@ def _damage() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - damage raises many kinds
         raise DataError(f"NPZ file is damaged: {error}") from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Python and NumPy warn of headers that are odd; they are read or refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _verify(entry: _Entry) -> None:
@@ -197,7 +203,7 @@ class _Entry:
 
 
 def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
-    with archive.open(name) as file:
+    with archive.open(name) as file, _silence():
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             header = np.lib.format.read_array_header_1_0(file)
@@ -259,6 +265,7 @@ def _images(
     """One image for each of a stack; a stack of one needs no number."""
     count, height, width = shape
     check_stack(count)
+    check_row(width)
     return [
         OpenImage(
             f"#{number}" if is_stack and count > 1 else "",

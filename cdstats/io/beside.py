@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
+from cdstats.io.regular import open_regular
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _stems(folder: str) -> Mapping[str, str]:
 def _size(path: Path) -> tuple[int, int] | None:
     """Width and height by the file's header alone; None for what has no such header."""
     try:
-        with path.open("rb") as file:
+        with io.BufferedReader(open_regular(path)[0]) as file:
             head = file.read(_HEAD)
             kind = file_format(head)
             if kind == "JPEG":

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.blocks import WHOLE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,19 @@ def check_images(images: Sequence[OpenImage], most: int) -> None:
     """
     for image in images:
         check_pixels(image.width, image.height, most)
+
+
+def check_row(width: int) -> None:
+    """Refuse an array of rows that are too long to be held, several of each at once.
+
+    Raises:
+        DataError: If it is one.
+    """
+    if width > WHOLE_PIXELS:
+        raise DataError(
+            f"has rows of {width:,} pixels; expected at most {WHOLE_PIXELS:,}. Save "
+            "it in several rows"
+        )
 
 
 def check_memory(size: int, way_out: str) -> None:

@@ -33,7 +33,7 @@ def list_lines(place: str) -> Iterator[str]:
         Each line, when it is asked for.
 
     Raises:
-        DataError: If the list cannot be read, or a line is too long to be a name.
+        DataError: If the list cannot be read, or a line is no name.
     """
     try:
         if is_address(place):
@@ -54,13 +54,18 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
         name: What it is called in a message.
 
     Raises:
-        DataError: If a line is too long to be a name.
+        DataError: If a line is no name: too long, or with a null character.
     """
     while line := file.readline(_LONGEST):
         if len(line) == _LONGEST:
             raise DataError(
                 f"{name}: is no list of files: a line of it is longer than "
                 f"{_LONGEST - 1:,} characters"
+            )
+        if "\0" in line:
+            raise DataError(
+                f"{name}: is no list of files: a line of it holds a null character; "
+                "write each name in a line of its own"
             )
         if line := line.strip():
             yield line

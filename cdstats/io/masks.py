@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
+from cdstats.io.regular import open_regular
 from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def _checked(
 
 def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[OpenImage]:
     # No buffer: a file is read at one go, or not here.
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a million files
-        size = os.fstat(file.fileno()).st_size
+    opened, size = open_regular(path)
+    with opened as file:
         head = file.read(16)
         kind = file_format(head)
         data = None

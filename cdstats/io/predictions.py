@@ -19,9 +19,10 @@ from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.copies import open_copy
-from cdstats.io.limits import MAX_PIXELS, check_images, check_stack
+from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.rasters import MOST_BANDS, BandsError
+from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format
 from cdstats.io.tensors import tensor_array
 
@@ -130,7 +131,8 @@ def _array(
     path: Path, member: str, max_pixels: int
 ) -> tuple[NDArray[Any], str, str] | None:
     """The array of a file of arrays, the number of the image asked for, its type."""
-    with path.open("rb") as file:
+    opened, _ = open_regular(path)
+    with opened as file:
         kind = file_format(file.read(16))
     is_key = not is_number(member)
     if path.suffix.lower() in (".pt", ".pth"):
@@ -154,6 +156,7 @@ def _images(
     planes = _planes(array, targets)
     count, height, width = planes.shape[0], *planes.shape[-2:]
     check_stack(count)
+    check_row(width)
 
     def blocks(number: int) -> Iterator[Block]:
         down = max(BLOCK_PIXELS // width, 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.archives import check_parts
 from cdstats.io.limits import check_memory, check_pixels
 
 if TYPE_CHECKING:
@@ -35,11 +37,38 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
     with path.open("rb") as file:
         is_archive = file.read(4) == b"PK\3\4"
     lengths = _check_archive(path) if is_archive else None
-    try:
-        data = _load(path, mapped=is_archive)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds
-        raise DataError(_torch_text(error)) from None
-    tensor = _choose(data, key)
+    with warnings.catch_warnings():
+        # Kinds of tensors that PyTorch warns of are refused below.
+        warnings.simplefilter("ignore")
+        try:
+            data = _load(path, mapped=is_archive)
+        except Exception as error:  # noqa: BLE001 - torch raises many kinds
+            raise DataError(_torch_text(error)) from None
+        try:
+            return _plain(_choose(data, key), lengths, max_pixels)
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 - odd tensors fail in many ways
+            raise DataError(
+                f"holds a tensor that cannot be read: {_first(error)}"
+            ) from None
+
+
+def _plain(
+    tensor: Any,  # noqa: ANN401 - a tensor, of a module that is loaded late
+    lengths: set[int] | None,
+    max_pixels: int,
+) -> tuple[NDArray[Any], str]:
+    """A tensor as an array, and its type.
+
+    Args:
+        tensor: The tensor.
+        lengths: Those of the parts of its file; None for a file without parts.
+        max_pixels: Numbers that a tensor may hold that stores fewer and repeats them.
+
+    Raises:
+        DataError: If it does not hold plain numbers, or other than it says.
+    """
     dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
     if not dense or tensor.is_complex() or tensor.is_quantized:
         what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
@@ -71,6 +100,7 @@ def _check_archive(path: Path) -> set[int]:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
             _check_parts(parts, path.stat().st_size)
+            check_parts(path, archive, "PT")
             wrong = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise DataError(f"PT file is damaged: {error}") from None
@@ -91,9 +121,8 @@ def _check_parts(parts: list[zipfile.ZipInfo], size: int) -> None:
             "holds compressed tensors, which torch.save never writes; save it again "
             "with torch.save"
         )
-    names = {part.filename for part in parts}
-    if len(names) < len(parts) or sum(part.file_size for part in parts) > size:
-        raise DataError("PT file is damaged: its parts are doubled or overlap")
+    if sum(part.file_size for part in parts) > size:
+        raise DataError("PT file is damaged: its parts overlap")
     if any(
         part.filename.endswith("data.pkl") and part.file_size > _PICKLE_BYTES
         for part in parts
@@ -130,5 +159,9 @@ def _choose(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
 def _torch_text(error: Exception) -> str:
     if "weights_only" in str(error) or "Unsupported" in str(error):
         return "holds Python objects besides tensors, which are never loaded"
-    first = str(error).strip().splitlines() or [type(error).__name__]
-    return f"PT file is damaged or no tensor file: {first[0]}"
+    return f"PT file is damaged or no tensor file: {_first(error)}"
+
+
+def _first(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
