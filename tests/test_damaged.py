@@ -152,7 +152,7 @@ def turn_pages_in_a_circle(data: bytearray) -> None:
     ("spoil", "words"),
     [
         (shift_strip, "overlap"),
-        (share_strip, "1 shared, while 412 bytes belong to none"),
+        (share_strip, "1 shared, while 420 bytes belong to none"),
         (leave_out_strip, "1 strips or tiles are left out"),
         (lose_place, "no place or length"),
         (repeat_tag, "tag 256 is repeated"),
