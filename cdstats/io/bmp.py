@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.gdal import Source
-from cdstats.io.limits import MAX_PIXELS, check_pixels
+from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
 from cdstats.io.rasters import open_raster
 from cdstats.io.unpacking import run_bytes
 
@@ -158,6 +158,7 @@ def _check_runs(header: _Header, size: int, path: Path, data: bytes | None) -> N
     if size > header.start + longest + _MOST_PADDING:
         raise DataError("BMP file is damaged: bytes follow its pixels")
     if data is None:
+        check_memory(size, "save it as PNG")
         data = path.read_bytes()
     used = run_bytes(
         memoryview(data)[header.start :], header.bits, header.width, height

@@ -21,11 +21,14 @@ from cdstats.io.strips import Strip, check_lengths, check_strips, check_sums
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from cdstats.io.directories import Layout, Page, Tables
     from cdstats.io.gaps import Extents
     from cdstats.io.strips import Strips
 
-_MOST_LOST: Final = 4096
+_MOST_LOST: Final = 12_288
+"""Places that are tried at most; a file that was changed in place has a few."""
 _PIECE: Final = 1 << 20
 _OVERLAP: Final = 64
 
@@ -66,17 +69,26 @@ def _check_lost(file: BinaryIO, tables: Tables, unused: Extents) -> None:
     Raises:
         DataError: If one does.
     """
-    held = np.concatenate([page.places.astype(np.int64) for page in tables.pages])
+    held = np.unique(
+        np.concatenate([page.places.astype(np.int64) for page in tables.pages])
+    )
     lost = [
         page
         for page in _unreferenced(file, tables.layout, unused)
-        if not np.isin(page.strips.places[page.strips.places > 0], held).any()
+        if not _are_held(page.strips.places, held)
     ]
     if not all(_are_replaced(lost, tables.chain)):
         raise DataError(
             "TIFF file is damaged: it holds a page that no other one leads to; "
             "copy it with gdal_translate if it is right"
         )
+
+
+def _are_held(places: NDArray[np.unsignedinteger], held: NDArray[np.int64]) -> bool:
+    """Whether any of these strips is one of the held ones, which are in order."""
+    own = places[places > 0].astype(np.int64)
+    at = np.searchsorted(held, own).clip(max=held.size - 1)
+    return bool((held[at] == own).any())
 
 
 def _are_replaced(lost: list[Page], chain: list[Page]) -> list[bool]:
