@@ -57,6 +57,8 @@ def check_extents(
     gaps = starts[1:] - ends[:-1]
     if (gaps < 0).any():
         raise DataError("TIFF file is damaged: parts of it overlap")
+    if size == ends[-1] and not gaps.any():
+        return []
     leader, trailer = _frames(file, int(ends[0]))
     _check_tail(file, int(ends[-1]), size, trailer, several=chain > 1)
     gaps = _without_frames(gaps, leader * strip[1:], trailer * strip[:-1])
