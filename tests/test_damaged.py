@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from fuzz.clean import clean_files
 from fuzz.parts import parts_of
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ law = settings(max_examples=60, deadline=None, derandomize=True)
 FILES = {
     file.name: file
     for format_ in ("png", "jpeg", "bmp", "tiff", "tiff-lzw", "tiff-deflate",
-                    "tiff-other", "npy", "npz")
+                    "tiff-other", "tiff-short", "npy", "npz")
     for file in clean_files(format_)
 }  # fmt: skip
 
@@ -98,6 +99,14 @@ def offsets(data: bytearray, tag: int = 273) -> tuple[int, int]:
     return place, count
 
 
+def entry_of(data: bytearray, tag: int, number: int) -> slice:
+    """Where the table of strips or tiles tells of one of them."""
+    place, _ = offsets(data, tag)
+    (kind,) = struct.unpack_from("<H", data, tag_of(data, tag) + 2)
+    size = 2 if kind == 3 else 4
+    return slice(place + number * size, place + (number + 1) * size)
+
+
 def spoilt(name: str, spoil: Callable[[bytearray], object]) -> bytes:
     data = bytearray(FILES[name].data)
     spoil(data)
@@ -152,7 +161,7 @@ def turn_pages_in_a_circle(data: bytearray) -> None:
     ("spoil", "words"),
     [
         (shift_strip, "overlap"),
-        (share_strip, "1 shared, while 412 bytes belong to none"),
+        (share_strip, "1 shared, while 420 bytes belong to none"),
         (leave_out_strip, "1 strips or tiles are left out"),
         (lose_place, "no place or length"),
         (repeat_tag, "tag 256 is repeated"),
@@ -197,6 +206,114 @@ def test_a_sparse_tiff_is_no_damage(tmp_path: Path) -> None:
     (one,) = count_file(Task(str(path)))
     assert one.mask is not None, one.reason
     assert one.mask.counts.values == {0: 640 * 640 - 128 * 128, 255: 128 * 128}
+
+
+def tables_of(data: bytes | bytearray) -> list[tuple[int, int]]:
+    """Each directory of a little-endian TIFF, and where it says which is the next."""
+    (place,) = struct.unpack_from("<I", data, 4)
+    found = []
+    while place:
+        (count,) = struct.unpack_from("<H", data, place)
+        found.append((place, place + 2 + 12 * count))
+        (place,) = struct.unpack_from("<I", data, found[-1][1])
+    return found
+
+
+@pytest.mark.parametrize("name", ["deflate", "packed", "plain"])
+@pytest.mark.parametrize("page", range(4))
+def test_a_page_that_nothing_leads_to_is_noticed(
+    tmp_path: Path, name: str, page: int
+) -> None:
+    data = bytearray(FILES[f"{name}-pages.tif"].data)
+    tables = tables_of(data)
+    link = tables[page - 1][1] if page else 4
+    following = tables[page + 1][0] if page < 3 else 0
+    struct.pack_into("<I", data, link, following)
+    # The last page of some files is the last of their bytes, too.
+    reason = reason_of(tmp_path / "a.tif", bytes(data))
+    assert "no other one leads to" in reason or "bytes follow its pixels" in reason
+
+
+def test_a_page_that_gdal_does_not_list_is_noticed(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.tif", FILES["plain-pages.tif"].data
+    path.write_bytes(whole)
+    true, reasons = count_file(Task(str(path))), set()
+    (place, _) = tables_of(whole)[2]
+    at = next(at for at in range(place + 2, place + 90, 12) if whole[at] == 3)
+    assert struct.unpack_from("<H", whole, at) == (259,)
+    for bit in range(32):
+        data = bytearray(whole)
+        data[at + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        found = count_file(Task(str(path)))
+        assert found == true or found[0].reason
+        reasons |= {one.reason for one in found}
+    assert "TIFF file is damaged: of 4 pages 2 can be read" in reasons
+
+
+@pytest.mark.parametrize("name", ["packbits-rows.tif", "bits-rows.tif"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lost_strip_of_a_few_bytes_is_noticed(
+    tmp_path: Path, name: str, shared: bool
+) -> None:
+    data = bytearray(FILES[name].data)
+    for tag in (273,) if shared else (273, 279):
+        one, other = entry_of(data, tag, 0), entry_of(data, tag, 1)
+        data[other] = data[one] if shared else bytes(other.stop - other.start)
+    words = "0 strips or tiles are left out and 1 shared" if shared else "1 strips"
+    assert words in reason_of(tmp_path / "a.tif", bytes(data))
+
+
+@pytest.mark.parametrize("name", ["deflate", "lzw", "zstd"])
+def test_a_lost_tile_of_an_ordered_file_is_noticed(tmp_path: Path, name: str) -> None:
+    data = bytearray(FILES[f"{name}-ordered-tiles.tif"].data)
+    for tag in (324, 325):
+        tile = entry_of(data, tag, 2)
+        data[tile] = bytes(tile.stop - tile.start)
+    assert "1 strips or tiles are left out" in reason_of(
+        tmp_path / "a.tif", bytes(data)
+    )
+
+
+@pytest.mark.parametrize("compress", ["none", "lzw", "deflate"])
+@pytest.mark.parametrize("overviews", ["NONE", "AUTO"])
+def test_a_sparse_ordered_file_is_no_damage(
+    tmp_path: Path, compress: str, overviews: str
+) -> None:
+    path, mask = tmp_path / "a.tif", np.zeros((520, 700), np.uint8)
+    mask[130:200, 300:] = 255
+    with rasterio.open(
+        tmp_path / "plain.tif", "w", driver="GTiff", width=700, height=520, count=1,
+        dtype="uint8", transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(mask, 1)
+    rasterio.shutil.copy(
+        tmp_path / "plain.tif", path, driver="COG", blocksize=128, compress=compress,
+        overviews=overviews, SPARSE_OK=True,
+    )  # fmt: skip
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    assert one.mask.counts.values == {0: 700 * 520 - 28_000, 255: 28_000}
+
+
+@pytest.mark.parametrize("order", [(2, 4, 1), (3,), (1, 2, 3, 4)])
+def test_pages_that_were_changed_in_place_are_no_damage(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(FILES["deflate-pages.tif"].data)
+    noise = np.random.default_rng(0).integers(0, 2, (48, 60), np.uint8)
+    for page in order:
+        with rasterio.open(f"GTIFF_DIR:{page}:{path}", "r+") as file:
+            file.write(noise, 1)
+            file.update_tags(about="changed in place " * 9)
+    found = count_file(Task(str(path)))
+    assert [one.reason for one in found] == [""] * 4
+    new = {0: 2880 - int(noise.sum()), 1: int(noise.sum())}
+    for page in order:
+        mask = found[page - 1].mask
+        assert mask is not None
+        assert mask.counts.values == new
 
 
 @pytest.mark.parametrize("compress", ["none", "lzw", "deflate", "packbits", "zstd"])

@@ -66,6 +66,19 @@ def divided(path: Path, **options: Any) -> Divided[Task, list[Counted]]:
     return found
 
 
+@pytest.mark.parametrize("compress", ["deflate", "lzw", "zstd"])
+def test_a_raster_of_one_packed_strip_is_not_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: str
+) -> None:
+    monkeypatch.setattr(counting, "DIVIDED_PIXELS", 5_000)
+    monkeypatch.setattr(counting, "PART_PIXELS", 3_000)
+    whole = {"blockysize": HEIGHT, "tiled": False}
+    packed = raster(tmp_path / "a.tif", pixels(), **whole, compress=compress)
+    assert isinstance(count_or_divide(Task(str(packed))), list)
+    plain = raster(tmp_path / "b.tif", pixels(), **whole)
+    assert len(divided(plain).parts) > 1
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("jobs", [1, 2])

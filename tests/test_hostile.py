@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
 import os
 import pickle
 import socket
@@ -31,7 +32,7 @@ from cdstats.cli import app
 from cdstats.core.cells import from_cell, to_cell
 from cdstats.core.errors import DataError
 from cdstats.core.rules import choose_rule
-from cdstats.io import limits
+from cdstats.io import limits, masks
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions
 from cdstats.io.targets import is_soft
@@ -269,6 +270,105 @@ def test_what_is_unpacked_at_once_and_fills_the_memory_is_refused(
     assert "72,000 bytes at once" in reason_of(tmp_path / "f.npz")
     assert "save it in smaller tiles" in reason_of(tmp_path / "a.tif")
     assert "save it without interlacing" in reason_of(tmp_path / "a.png")
+
+
+def tiff_of(pages: list[list[tuple[int, int, int]]], data: bytes = b"") -> bytes:
+    """A TIFF of entries (tag, count, value), all of 32 bits, after some bytes."""
+    out = bytearray(b"II*\0" + bytes(4) + data)
+    link = 4
+    for entries in pages:
+        struct.pack_into("<I", out, link, len(out))
+        out += struct.pack("<H", len(entries))
+        out += b"".join(
+            struct.pack("<HHII", tag, 4, count, value) for tag, count, value in entries
+        )
+        link = len(out)
+        out += bytes(4)
+    return bytes(out)
+
+
+def page_of(
+    width: int, height: int, packing: int, place: int, length: int
+) -> list[tuple[int, int, int]]:
+    """The entries of a page of one strip."""
+    values = {256: width, 257: height, 258: 8, 259: packing, 262: 1, 273: place}
+    values |= {277: 1, 278: height, 279: length}
+    return [(tag, 1, value) for tag, value in values.items()]
+
+
+@pytest.mark.parametrize("limit", [limits.MAX_PIXELS, 1000])
+def test_an_lzma_strip_is_not_unpacked_beyond_its_pixels(
+    tmp_path: Path, limit: int
+) -> None:
+    packed = lzma.compress(bytes(1 << 27))
+    path = tmp_path / "a.tif"
+    path.write_bytes(
+        tiff_of([page_of(1 << 13, 1 << 13, 34925, 8, len(packed))], packed)
+    )
+    tracemalloc.start()
+    reason = reason_of(path, max_pixels=limit)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ("max-pixels" if limit == 1000 else "more than its pixels") in reason
+    assert peak < 1 << 24
+
+
+def test_pages_that_share_a_large_table_are_refused(tmp_path: Path) -> None:
+    rows = 100_000
+    page = page_of(1, rows, 1, 8, 8)
+    page = [(tag, rows, 8) if tag in (273, 279) else (tag, 1, value)
+            for tag, _, value in page]  # fmt: skip
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of([page] * 50, bytes(4 * rows)))
+    tracemalloc.start()
+    assert "tables lie over each other" in reason_of(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    tracemalloc.stop()
+
+
+def test_a_row_that_fills_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of([page_of(30_000, 1, 1, 8, 30_000)], bytes(30_000)))
+    assert values_of(path) == {0: 30_000}
+    monkeypatch.setattr(limits, "_memory", lambda: 100_000)
+    assert "its rows are too long: save it in tiles" in reason_of(path)
+
+
+def test_runs_longer_than_their_rows_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    head = struct.pack("<2sIIIIiiHHIIIIII", b"BM", 0, 0, 1078, 40, 8, 8, 1, 8, 1,
+                       0, 0, 0, 0, 0)  # fmt: skip
+    path.write_bytes(head)
+    with path.open("r+b") as file:
+        file.truncate(1 << 33)
+    tracemalloc.start()
+    assert "bytes follow its pixels" in reason_of(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    path.write_bytes(head + bytes(1024) + b"\x08\1\0\0" * 7 + b"\x09\1\0\1")
+    assert "do not fill its rows" in reason_of(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_large_file_whose_name_is_no_text_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "_HELD_BYTES", {})
+    for suffix, kind in ((b".tif", "TIFF"), (b".png", "PNG"), (b".bmp", "BMP")):
+        path = tmp_path / os.fsdecode(b"\xff" + suffix)
+        with path.open("w+b") as file:
+            Image.fromarray(MASK).save(file, kind)
+        assert values_of(path) == COUNTS
+    pages = tmp_path / os.fsdecode(b"pages\xff.tif")
+    with pages.open("w+b") as file:
+        image = Image.fromarray(MASK)
+        image.save(file, "TIFF", save_all=True, append_images=[image])
+    found = count_file(Task(str(pages)))
+    assert [one.mask.counts.values if one.mask else one.reason for one in found] == [
+        COUNTS
+    ] * 2
 
 
 def test_a_raster_of_half_a_thousand_million_pixels_passes_the_limit() -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.gdal import Source
+from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
 from cdstats.io.rasters import open_raster
-from cdstats.io.unpacking import run_rows
+from cdstats.io.unpacking import run_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +58,20 @@ class _Header:
         return (self.width * self.bits + 31) // 32 * 4 * abs(self.height)
 
 
-def open_bmp(path: Path, data: bytes | None, band: int | None) -> OpenImage:
+def open_bmp(
+    path: Path, data: bytes | None, band: int | None, most: int = MAX_PIXELS
+) -> OpenImage:
     """Open a BMP file.
 
+    Args:
+        path: The file.
+        data: Its bytes, or None when it is too large to hold.
+        band: The band to read, counted from 1; None where there is one choice.
+        most: Pixels that it may declare.
+
     Raises:
-        DataError: If the file is damaged, cut short or cannot be decoded.
+        DataError: If the file is damaged, cut short or cannot be decoded, or declares
+            more pixels.
     """
     size = path.stat().st_size if data is None else len(data)
     with path.open("rb") as file:
@@ -69,7 +79,8 @@ def open_bmp(path: Path, data: bytes | None, band: int | None) -> OpenImage:
     header = _read_header(head)
     _check_header(header)
     if header.compression in _RUNS:
-        _check_runs(header, data if data is not None else path.read_bytes())
+        check_pixels(header.width, abs(header.height), most)
+        _check_runs(header, size, path, data)
     else:
         _check_length(header, size)
     return open_raster(Source(str(path), "BMP", data), band)
@@ -135,14 +146,24 @@ def _check_length(header: _Header, size: int) -> None:
         )
 
 
-def _check_runs(header: _Header, data: bytes) -> None:
+def _check_runs(header: _Header, size: int, path: Path, data: bytes | None) -> None:
     """Check that runs give every pixel of every row, and end where the file does.
 
     Raises:
         DataError: If they do not.
     """
-    rows, used = run_rows(data[header.start :], header.bits)
-    if rows != [header.width] * abs(header.height):
+    height = abs(header.height)
+    # Two bytes give a pixel at least, or end a row.
+    longest = (2 * header.width + 2) * height + 2
+    if size > header.start + longest + _MOST_PADDING:
+        raise DataError("BMP file is damaged: bytes follow its pixels")
+    if data is None:
+        check_memory(size, "save it as PNG")
+        data = path.read_bytes()
+    used = run_bytes(
+        memoryview(data)[header.start :], header.bits, header.width, height
+    )
+    if used is None:
         raise DataError("BMP file is damaged: its runs do not fill its rows")
     if not 0 <= len(data) - header.start - used <= _MOST_PADDING:
         raise DataError("BMP file is damaged: bytes follow its pixels")

@@ -91,6 +91,10 @@ class OpenRaster:
         source = self.source
         name = str(Path(source.path).absolute())
         with ExitStack() as stack, quiet(source):
+            if source.data is None and not _is_text(name):
+                # GDAL takes names that are text alone: the file is given by its number.
+                file = stack.enter_context(Path(name).open("rb"))
+                name = f"/dev/fd/{file.fileno()}"
             if source.data is not None:
                 memory = stack.enter_context(MemoryFile(source.data))
                 name = memory.name
@@ -101,6 +105,15 @@ class OpenRaster:
             stack.enter_context(dataset)
             self._stack.push(stack.pop_all())
         return dataset
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is valid text; others are kept byte by byte."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def holds_more(packing: int, packed: bytes, wanted: int) -> bool:

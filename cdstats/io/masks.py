@@ -63,35 +63,35 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     with opened as file:
         head = file.read(16)
         kind = file_format(head)
-        data = None
+        data, chain = None, None
         if size <= _HELD_BYTES.get(kind or "", -1):
             data = head + file.readall()
         if kind == "TIFF":
             from cdstats.io.tiff import check_tiff
 
             held = io.BytesIO(data) if data is not None else io.BufferedReader(file)
-            check_tiff(held, size)
+            chain = check_tiff(held, size, max_pixels)
     if kind is None:
         raise DataError(foreign_text(head))
     if kind in ("NPY", "NPZ"):
         return _arrays(Path(path), kind, member, band, max_pixels)
-    return select_image(_rasters(Path(path), kind, data, band), member)
-
-
-def _rasters(
-    path: Path, kind: str, data: bytes | None, band: int | None
-) -> list[OpenImage]:
-    if kind == "TIFF":
+    if chain is not None:
         from cdstats.io.rasters import open_tiff
 
-        return open_tiff(path, data, band)
+        return select_image(open_tiff(Path(path), data, band, chain), member)
+    return select_image([_image(Path(path), kind, data, band, max_pixels)], member)
+
+
+def _image(
+    path: Path, kind: str, data: bytes | None, band: int | None, max_pixels: int
+) -> OpenImage:
     if kind == "BMP":
         from cdstats.io.bmp import open_bmp
 
-        return [open_bmp(path, data, band)]
+        return open_bmp(path, data, band, max_pixels)
     from cdstats.io.images import open_jpeg, open_png
 
-    return [(open_png if kind == "PNG" else open_jpeg)(path, data, band)]
+    return (open_png if kind == "PNG" else open_jpeg)(path, data, band)
 
 
 def _arrays(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
     from cdstats.core.counts import Value
+    from cdstats.io.strips import Strips
 
 MOST_BANDS: Final = 64
 """Bands that are read together to see whether they are the same."""
@@ -59,22 +60,33 @@ def open_raster(
     return _describe(OpenRaster(source), "", choice)
 
 
-def open_tiff(path: Path, data: bytes | None, band: int | None) -> list[OpenImage]:
+def open_tiff(
+    path: Path, data: bytes | None, band: int | None, chain: list[Strips]
+) -> list[OpenImage]:
     """Open every page of a TIFF file; overviews and masks are no pages.
 
     Args:
         path: The file.
         data: Its bytes, or None when it is too large to hold.
         band: The band to read, counted from 1; None where there is one choice.
+        chain: What its tables say of the pages that follow one another.
 
     Raises:
-        DataError: If the file cannot be opened or its bands need a choice.
+        DataError: If the file cannot be opened, its bands need a choice, or GDAL finds
+            other pages than its tables hold.
     """
     raster = OpenRaster(Source(str(path), "GTiff", data))
     with quiet(raster.source):
         pages = [int(name.split(":", 2)[1]) for name in raster.dataset.subdatasets]
+    images = [number for number, page in enumerate(chain, 1) if page.is_image]
+    if pages != (images if len(images) > 1 else []):
+        raise DataError(
+            f"TIFF file is damaged: of {len(images):,} pages {len(pages):,} can be read"
+        )
     if len(pages) < 2:
-        return [_describe(raster, "", _Choice(band))]
+        image = _describe(raster, "", _Choice(band))
+        # A strip is unpacked from its start for every part of its rows.
+        return [replace(image, block_rows=max(chain[0].rows_at_once, image.block_rows))]
     raster.close()
     return [
         _open_page(replace(raster.source, page=page), number, band)

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 _PLAIN, _LZW, _PACKBITS, _LZMA, _ZSTD = 1, 5, 32773, 34925, 50000
 _DEFLATE: Final = (8, 32946)
 _YCBCR: Final = 6
+_SMALLER, _VALID = 1, 4
+"""Kinds of a page: a smaller copy of another, and which pixels of it are valid."""
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CHUNK: Final = 1 << 20
+_MOST_TRIED: Final = 1 << 28
+"""Bytes of a strip up to which it is unpacked at once to see whether they fit."""
+_COPIES: Final = 3
+"""Of a row that is decoded at once: GDAL's own, what it gives, and what is counted."""
 _MOST_SAMPLES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 62
 MOST_PACKED: Final = 1 << 22
@@ -49,7 +55,7 @@ class Strips:
         reversed: Whether the first bit of a byte is its lowest.
         places: First byte of each strip or tile; 0 where it is left out.
         lengths: Bytes of each.
-        is_mask: Whether it tells which pixels of another page are valid.
+        kind: What it is beside other pages, as bits: smaller, one of several, a mask.
     """
 
     width: int
@@ -65,7 +71,34 @@ class Strips:
     reversed: bool
     places: NDArray[np.unsignedinteger]
     lengths: NDArray[np.unsignedinteger]
-    is_mask: bool
+    kind: int
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it tells which pixels of another page are valid."""
+        return self.kind & _VALID == _VALID
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image of its own, no overview and no mask."""
+        return not self.kind & (_SMALLER | _VALID)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its bytes are its pixels."""
+        # Colour differences may be stored for groups of pixels.
+        return self.packing == _PLAIN and self.meaning != _YCBCR
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are unpacked together: what is plain can be read by rows."""
+        return 1 if self.is_plain and not self.tiled else self.block_length
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """Which strips or tiles are left out."""
+        left_out: NDArray[np.bool_] = (self.places == 0) & (self.lengths == 0)
+        return left_out
 
     @property
     def row_bytes(self) -> int:
@@ -94,16 +127,15 @@ class Strips:
         return rows * self.row_bytes
 
 
-def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
-    """Check that every strip or tile of a page is there and holds its pixels.
+def check_strips(page: Strips, size: int) -> None:
+    """Check that every strip or tile of a page is there and lies inside the file.
 
     Args:
-        file: The file; strips are read from it.
         page: What its tables say.
-        size: Its bytes.
+        size: Bytes of the file.
 
     Raises:
-        DataError: If one is missing, lies outside the file or is of a wrong length.
+        DataError: If one is missing or lies outside, or a page is beyond all measure.
     """
     if 0 in (page.width, page.length, page.block_width, page.block_length):
         raise DataError("TIFF file is damaged: a page has no pixels")
@@ -127,7 +159,7 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
             f"TIFF file is damaged: it tells the length of {page.lengths.size:,} of "
             f"{page.needed:,} {kind}"
         )
-    left_out, half = _left_out(page)
+    half = int(((page.places == 0) ^ (page.lengths == 0)).sum())
     if half:
         raise DataError(
             f"TIFF file is damaged: {half:,} {kind} have no place or length"
@@ -135,21 +167,42 @@ def check_strips(file: BinaryIO, page: Strips, size: int) -> None:
     ends = page.places.astype(np.float64) + page.lengths
     if (ends > size).any():
         raise DataError("TIFF file is cut short: pixels lie beyond its end")
-    wrong = _wrong_lengths(file, page) & ~left_out
+    # A single strip is read row by row.
+    if page.needed > 1 or page.tiled:
+        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
+    else:
+        check_memory(
+            page.row_bytes * _COPIES, "its rows are too long: save it in tiles"
+        )
+
+
+Strip = tuple[int, ...]
+"""Place and bytes of a strip, and how it is packed."""
+
+
+def check_lengths(
+    file: BinaryIO, page: Strips, most: int, unpacked: set[Strip]
+) -> None:
+    """Check that the strips or tiles of a page hold its pixels, and no more.
+
+    Args:
+        file: The file; strips are read from it.
+        page: What its tables say, checked before.
+        most: Pixels above which nothing is unpacked.
+        unpacked: Strips that were unpacked for other pages; this page adds its own.
+
+    Raises:
+        DataError: If one is of a wrong length.
+    """
+    kind = "tiles" if page.tiled else "strips"
+    wrong = _wrong_lengths(file, page) & ~page.left_out
     if wrong.any():
         raise DataError(
             f"TIFF file is damaged: {int(wrong.sum()):,} {kind} are not as long as "
             "their pixels"
         )
-    # A single strip is read row by row.
-    if page.needed > 1:
-        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
-    _check_unpacked(file, page, left_out)
-
-
-def _is_plain(page: Strips) -> bool:
-    # Colour differences may be stored for groups of pixels.
-    return page.packing == _PLAIN and page.meaning != _YCBCR
+    if page.width * page.length <= most:
+        _check_unpacked(file, page, unpacked)
 
 
 def _wrong_lengths(file: BinaryIO, page: Strips) -> NDArray[np.bool_]:
@@ -157,7 +210,7 @@ def _wrong_lengths(file: BinaryIO, page: Strips) -> NDArray[np.bool_]:
 
     GDAL fills a last strip that nobody wrote, or of zeros alone, as if it had all rows.
     """
-    if not _is_plain(page):
+    if not page.is_plain:
         return np.zeros(page.needed, dtype=np.bool_)
     wrong: NDArray[np.bool_] = page.lengths.astype(np.int64) != page.unpacked()
     if page.tiled:
@@ -179,29 +232,28 @@ def _is_filled(file: BinaryIO, page: Strips, place: int, length: int) -> bool:
     return data == data[:pixel] * (length // pixel)
 
 
-def _left_out(page: Strips) -> tuple[NDArray[np.bool_], int]:
-    """Which strips are left out, and how many have a place or a length alone."""
-    no_place, no_length = page.places == 0, page.lengths == 0
-    return no_place & no_length, int((no_place ^ no_length).sum())
-
-
-def _check_unpacked(file: BinaryIO, page: Strips, left_out: NDArray[np.bool_]) -> None:
+def _check_unpacked(file: BinaryIO, page: Strips, unpacked: set[Strip]) -> None:
     """Unpack the shortest strip: it must end where the size of the page says.
 
     A wrong width or depth shows in every strip. A decoder would stop when it has enough
     and never see that more follows.
     """
+    left_out = page.left_out
     if left_out.all():
         return
     lengths = np.where(left_out, np.iinfo(np.int64).max, page.lengths)
     which = int(lengths.argmin())
-    if lengths[which] > MOST_PACKED:
+    place, length, wanted = (
+        int(numbers[which]) for numbers in (page.places, lengths, page.unpacked())
+    )
+    strip = (place, length, wanted, page.packing, page.reversed)
+    if length > MOST_PACKED or strip in unpacked:
         return
-    file.seek(int(page.places[which]))
-    packed = file.read(int(lengths[which]))
+    unpacked.add(strip)
+    file.seek(place)
+    packed = file.read(length)
     if page.reversed:
         packed = packed.translate(_REVERSED)
-    wanted = int(page.unpacked()[which])
     found = _unpacked_bytes(page.packing, packed, wanted)
     if found is not None and found != wanted:
         raise DataError(
@@ -220,14 +272,23 @@ def _unpacked_bytes(packing: int, packed: bytes, wanted: int) -> int | None:
         return lzw_bytes(packed, wanted + 1)
     if packing == _PACKBITS:
         return packbits_bytes(packed, wanted + 1)
-    if packing == _ZSTD:
+    if packing == _ZSTD and wanted <= _MOST_TRIED:
         return wanted + holds_more(packing, packed, wanted)
+    return _lzma_bytes(packed, wanted + 1) if packing == _LZMA else None
+
+
+def _lzma_bytes(packed: bytes, most: int) -> int:
+    """Bytes that LZMA data unpacks to, counted to ``most``, piece by piece."""
+    unpacker, total = lzma.LZMADecompressor(), 0
     try:
-        if packing == _LZMA:
-            return len(lzma.LZMADecompressor().decompress(packed, wanted + 1))
+        while total < most and not unpacker.eof:
+            part = unpacker.decompress(packed, min(_CHUNK, most - total))
+            if not part and unpacker.needs_input:
+                break
+            packed, total = b"", total + len(part)
     except lzma.LZMAError:
         return 0
-    return None
+    return total
 
 
 def check_sums(file: BinaryIO, page: Strips, start: int, stop: int) -> None:
@@ -284,60 +345,3 @@ def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
     except zlib.error:
         return False
     return total == wanted
-
-
-def check_extents(
-    tables: list[tuple[int, int]], pages: list[Strips], size: int, ghost: bool
-) -> None:
-    """Check that no stretch of a file holds two things and that nothing follows.
-
-    Args:
-        tables: First byte and number of bytes of the header and of each table.
-        pages: Its pages.
-        size: Its bytes, without those that may follow the last stretch.
-        ghost: Whether GDAL describes in it how it is ordered.
-
-    Raises:
-        DataError: If stretches overlap, bytes follow the last, or strips are left out
-            or shared while bytes of the file belong to nothing.
-    """
-    starts, lengths = _stretches(tables, pages)
-    order = np.lexsort((lengths, starts))
-    starts, lengths = starts[order], lengths[order]
-    same = (np.diff(starts) == 0) & (np.diff(lengths) == 0)
-    kept = np.concatenate([[True], ~same])
-    starts, lengths = starts[kept], lengths[kept]
-    gaps = starts[1:] - (starts[:-1] + lengths[:-1])
-    if (gaps < 0).any():
-        raise DataError("TIFF file is damaged: parts of it overlap")
-    end = int(starts[-1] + lengths[-1])
-    if size > end:
-        raise DataError(
-            f"TIFF file is damaged: {size - end:,} bytes follow its pixels and tables"
-        )
-    left_out = sum(int(_left_out(page)[0].sum()) for page in pages)
-    # Tables start at even bytes, and GDAL may put four bytes before and after a tile.
-    unused = int(np.maximum(gaps - 8, 0).sum()) - (_GHOST_BYTES if ghost else 0)
-    if (left_out or same.any()) and unused > 0:
-        raise DataError(
-            f"TIFF file is damaged, or was changed in place: {left_out:,} strips or "
-            f"tiles are left out and {int(same.sum()):,} shared, while {unused:,} "
-            "bytes belong to none; copy it with gdal_translate if it is right"
-        )
-
-
-_GHOST_BYTES: Final = 512
-"""Most bytes of the area in which GDAL describes how it has ordered a file."""
-
-
-def _stretches(
-    tables: list[tuple[int, int]], pages: list[Strips]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First byte and number of bytes of all that a file holds."""
-    table = np.array(tables, dtype=np.int64).reshape(-1, 2)
-    starts, lengths = [table[:, 0]], [table[:, 1]]
-    for page in pages:
-        there = page.lengths > 0
-        starts.append(page.places[there].astype(np.int64))
-        lengths.append(page.lengths[there].astype(np.int64))
-    return np.concatenate(starts), np.concatenate(lengths)

@@ -7,104 +7,148 @@ lie inside the file and hold as many bytes as its pixels need, or be marked as l
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.strips import Strips, check_extents, check_strips, check_sums
+from cdstats.io.directories import read_page, read_tables
+from cdstats.io.gaps import check_extents
+from cdstats.io.limits import MAX_PIXELS
+from cdstats.io.strips import Strip, check_lengths, check_strips, check_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-_TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
-_BYTES: Final = dict(
-    enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
-)
-"""Bytes of a value of each type, those included that are not read here."""
-_KIND, _WIDTH, _LENGTH, _BITS = 254, 256, 257, 258
-_PACKING, _MEANING, _FILL = 259, 262, 266
-_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
-_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS = 330, 513, 514, 34665, 34853
-_INTEROPERABILITY = 40965
-_WANTED: Final = frozenset(
-    (
-        *(_KIND, _WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL),
-        *(_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
-        *(_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES),
-        *(_INNER, _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY),
-    )
-)
-_MOST_PAGES: Final = 65_535
-_VALID: Final = 4
-"""What a page is that tells which pixels of another are valid."""
-_GHOST: Final = b"GDAL_STRUCTURAL_METADATA_SIZE="
-_GHOST_TAIL: Final = 4
-"""Bytes that GDAL repeats after each tile of a file that says so in its ghost area."""
-_PADDING: Final = 16
+    from cdstats.io.directories import Layout, Page, Tables
+    from cdstats.io.gaps import Extents
+    from cdstats.io.strips import Strips
 
-Tags = dict[int, "NDArray[np.unsignedinteger]"]
-Extents = list[tuple[int, int]]
-"""First byte and number of bytes of stretches of a file."""
+_MOST_LOST: Final = 12_288
+"""Places that are tried at most; a file that was changed in place has a few."""
+_PIECE: Final = 1 << 20
+_OVERLAP: Final = 64
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How a file stores its numbers: order of bytes, classic or BigTIFF; its size."""
-
-    order: str
-    big: bool
-    size: int
-
-    @property
-    def entry(self) -> int:
-        """Bytes of an entry of a directory."""
-        return 20 if self.big else 12
-
-    def number(self, file: BinaryIO, size: int) -> int:
-        """Read an unsigned number.
-
-        Raises:
-            DataError: If the file ends.
-        """
-        return int.from_bytes(
-            self.read(file, size), "little" if self.order == "<" else "big"
-        )
-
-    def read(self, file: BinaryIO, size: int) -> bytes:
-        """Read bytes of a table.
-
-        Raises:
-            DataError: If the file ends before.
-        """
-        # Asked for more than there is, a file would make room for all of it.
-        data = file.read(size) if size <= self.size else b""
-        if len(data) < size:
-            raise DataError("TIFF file is cut short: a table lies beyond its end")
-        return data
-
-
-def check_tiff(file: BinaryIO, size: int) -> None:
+def check_tiff(file: BinaryIO, size: int, most: int = MAX_PIXELS) -> list[Strips]:
     """Check the tables of every page of a TIFF file.
 
     Args:
         file: The file, or its bytes in memory.
         size: Its bytes.
+        most: Pixels of a page above which nothing of it is unpacked.
+
+    Returns:
+        The pages that follow one another.
 
     Raises:
         DataError: If a strip or tile is missing, lies outside the file, overlaps
-            another or does not hold its pixels, or bytes follow the last of them.
+            another or does not hold its pixels, bytes follow the last of them, or a
+            page lies in the file to which nothing points.
     """
-    tables = _read_tables(file, size)
+    tables = read_tables(file, size)
     for page in tables.pages:
-        check_strips(file, page, size)
-    # Pillow fills up a file of several pages.
-    several = len(tables.pages) > 1 and size % _PADDING == 0
-    rest = _GHOST_TAIL if tables.ghost else several * (_PADDING - 1)
-    check_extents(tables.extents, tables.pages, size - rest, tables.ghost)
+        check_strips(page, size)
+    chain = [page.strips for page in tables.chain]
+    # Nothing is unpacked before it is certain that strips do not overlap.
+    unused = check_extents(file, tables.extents, tables.pages, size, len(chain))
+    unpacked = set[Strip]()
+    for page in tables.pages:
+        check_lengths(file, page, most, unpacked)
+    if unused:
+        _check_lost(file, tables, unused)
+    return chain
+
+
+def _check_lost(file: BinaryIO, tables: Tables, unused: Extents) -> None:
+    """Check that no page with pixels of its own lies where nothing points to.
+
+    Raises:
+        DataError: If one does.
+    """
+    held = np.unique(
+        np.concatenate([page.places.astype(np.int64) for page in tables.pages])
+    )
+    lost = [
+        page
+        for page in _unreferenced(file, tables.layout, unused)
+        if not _are_held(page.strips.places, held)
+    ]
+    if not all(_are_replaced(lost, tables.chain)):
+        raise DataError(
+            "TIFF file is damaged: it holds a page that no other one leads to; "
+            "copy it with gdal_translate if it is right"
+        )
+
+
+def _are_held(places: NDArray[np.unsignedinteger], held: NDArray[np.int64]) -> bool:
+    """Whether any of these strips is one of the held ones, which are in order."""
+    own = places[places > 0].astype(np.int64)
+    at = np.searchsorted(held, own).clip(max=held.size - 1)
+    return bool((held[at] == own).any())
+
+
+def _are_replaced(lost: list[Page], chain: list[Page]) -> list[bool]:
+    """Whether each of some lost pages was written anew.
+
+    A program that changes a file in place writes a directory behind the others and
+    leaves the old one, which goes on with the same page, or with what that page was.
+    """
+    anew: dict[tuple[int, int, int], int] = {}
+    for page in chain:
+        key = (page.following, page.strips.width, page.strips.length)
+        anew[key] = max(page.place, anew.get(key, 0))
+    now: dict[int, int] = {}
+    for _ in lost:
+        known = len(now)
+        for page in lost:
+            following = now.get(page.following, page.following)
+            place = anew.get((following, page.strips.width, page.strips.length), 0)
+            if place > page.place:
+                now[page.place] = place
+        if len(now) == known:
+            break
+    return [page.place in now for page in lost]
+
+
+def _unreferenced(file: BinaryIO, layout: Layout, unused: Extents) -> Iterator[Page]:
+    """The directories that begin in bytes of a file that belong to nothing."""
+    seen = set[int]()
+    count = 8 if layout.big else 2
+    for start, length in unused:
+        for at in _sizes(file, layout, start, length):
+            # A kind, or a name, may stand before the size.
+            for before in range(3):
+                place = at - count - before * layout.entry
+                if place < start or place in seen:
+                    continue
+                seen.add(place)
+                if len(seen) > _MOST_LOST:
+                    raise DataError(
+                        "TIFF file is damaged: directories lie in it that belong to "
+                        "no page"
+                    )
+                page = read_page(file, layout, place)
+                if page is not None:
+                    yield page
+
+
+def _sizes(file: BinaryIO, layout: Layout, start: int, length: int) -> Iterator[int]:
+    """Where a stretch holds two entries that look like the width and the length."""
+    one = (1).to_bytes(8 if layout.big else 4, "little")
+    width, height = rb"\x00\x01[\x03\x04]\x00", rb"\x01\x01[\x03\x04]\x00"
+    if layout.order == ">":
+        one = one[::-1]
+        width, height = rb"\x01\x00\x00[\x03\x04]", rb"\x01\x01\x00[\x03\x04]"
+    value = b".{%d}" % len(one)
+    pattern = re.compile(width + one + value + height + one, re.DOTALL)
+    for at in range(start, start + length, _PIECE):
+        file.seek(at)
+        piece = file.read(min(_PIECE + _OVERLAP, start + length - at))
+        yield from (at + found.start() for found in pattern.finditer(piece))
 
 
 def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> None:
@@ -120,7 +164,7 @@ def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> N
     Raises:
         DataError: If a sum does not hold.
     """
-    pages = _read_tables(file, size).pages
+    pages = read_tables(file, size).pages
     if page >= len(pages):
         raise DataError("TIFF file has changed while it was read")
     own = pages[page]
@@ -131,151 +175,3 @@ def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> N
     ]
     for one in [own, *masks]:
         check_sums(file, one, start, stop)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """What a file says of itself.
-
-    Attributes:
-        pages: The pages one after the other, and then those that pages point to.
-        extents: What the header and the tables take up.
-        ghost: Whether GDAL describes in it how it is ordered.
-    """
-
-    pages: list[Strips]
-    extents: Extents
-    ghost: bool
-
-
-def _read_tables(file: BinaryIO, size: int) -> _Tables:
-    file.seek(0)
-    head = file.read(4)
-    layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:], size)
-    file.seek(8 if layout.big else 4)
-    first = layout.number(file, 8 if layout.big else 4)
-    ghost = file.read(len(_GHOST)) == _GHOST
-    tables = _Tables([], [(0, 16 if layout.big else 8)], ghost)
-    waiting, seen = [(first, True)], set[int]()
-    while waiting:
-        place, is_page = waiting.pop()
-        if place in seen or len(seen) >= _MOST_PAGES:
-            raise DataError("TIFF file is damaged: its pages form a circle")
-        seen.add(place)
-        file.seek(min(place, size))
-        tags, following, lengths = _directory(file, layout, is_page)
-        tables.extents.extend(lengths)
-        # The next page is taken first: pages stand in their order.
-        waiting += [(int(inner), False) for inner in _inner(tags)]
-        if following:
-            waiting.append((following, is_page))
-        if is_page or _WIDTH in tags:
-            tables.pages.append(_strips(tags))
-    return tables
-
-
-def _inner(tags: Tags) -> list[int]:
-    """Where the directories are that a page points to."""
-    kinds = (_INNER, _EXIF, _GPS, _INTEROPERABILITY)
-    return [int(place) for tag in kinds for place in tags.get(tag, ())]
-
-
-def _directory(
-    file: BinaryIO, layout: _Layout, is_page: bool
-) -> tuple[Tags, int, Extents]:
-    """The tags of a page, the place of the next one, and what the tables take up."""
-    start = file.tell()
-    count = layout.number(file, 8 if layout.big else 2)
-    table = layout.read(file, count * layout.entry)
-    following = layout.number(file, 8 if layout.big else 4)
-    extents: Extents = [(start, file.tell() - start)]
-    tags: Tags = {}
-    seen, last = set[int](), 0
-    for at in range(0, len(table), layout.entry):
-        tag, kind = struct.unpack_from(f"{layout.order}HH", table, at)
-        # Some programs write tags of their own in disorder, but none writes one twice.
-        if tag in seen or (tag in _WANTED and tag < last <= _TILE_BYTES):
-            raise DataError(f"TIFF file is damaged: tag {tag} is repeated or misplaced")
-        # Only positions of a place on the globe have a tag 0.
-        if tag == 0 and is_page:
-            raise DataError("TIFF file is damaged: a tag of a page has no number")
-        seen.add(tag)
-        last = tag if tag in _WANTED else last
-        entry = table[at + 4 : at + layout.entry]
-        extents += _outside(layout, kind, entry)
-        if tag in _WANTED and kind in _TYPES:
-            tags[tag] = _values(file, layout, kind, entry)
-    if _JPEG in tags and _JPEG_BYTES in tags:
-        place, length = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
-        extents.append((min(place, layout.size), min(length, layout.size)))
-    return tags, following, extents
-
-
-def _outside(layout: _Layout, kind: int, entry: bytes) -> Extents:
-    """Where the values of a tag lie that do not fit into its entry."""
-    half = len(entry) // 2
-    code = "Q" if layout.big else "I"
-    count, place = struct.unpack(f"{layout.order}2{code}", entry)
-    size = count * _BYTES.get(kind, 0)
-    if size <= half:
-        return []
-    if place + size > layout.size:
-        raise DataError("TIFF file is cut short: a table lies beyond its end")
-    return [(place, size)]
-
-
-def _values(
-    file: BinaryIO, layout: _Layout, kind: int, entry: bytes
-) -> NDArray[np.unsignedinteger]:
-    half = len(entry) // 2
-    code = "Q" if layout.big else "I"
-    (count,) = struct.unpack(f"{layout.order}{code}", entry[:half])
-    dtype = np.dtype(f"{layout.order}{_TYPES[kind]}")
-    data = entry[half:]
-    if count * dtype.itemsize > half:
-        (place,) = struct.unpack(f"{layout.order}{code}", data)
-        file.seek(min(place, layout.size))
-        data = layout.read(file, count * dtype.itemsize)
-    if count == 0:
-        raise DataError("TIFF file is damaged: a tag of its tables holds nothing")
-    return np.frombuffer(data, dtype, count)
-
-
-def _strips(tags: Tags) -> Strips:
-    """What the tables of a page say of its pixels.
-
-    Raises:
-        DataError: If they do not say where the pixels are.
-    """
-    if _WIDTH not in tags or _LENGTH not in tags:
-        raise DataError("TIFF file is damaged: a page has no size")
-    tiled = _TILES in tags
-    if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
-        raise DataError("TIFF file is damaged: its tiles have no size")
-    places = tags.get(_TILES if tiled else _STRIPS)
-    lengths = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)
-    if places is None or lengths is None:
-        raise DataError(
-            "TIFF file is damaged: a page does not say where its pixels begin and end"
-        )
-
-    def first(tag: int, default: int) -> int:
-        return int(tags[tag][0]) if tag in tags else default
-
-    width, length = first(_WIDTH, 0), first(_LENGTH, 0)
-    return Strips(
-        width,
-        length,
-        first(_TILE_WIDTH, 0) if tiled else width,
-        first(_TILE_LENGTH, 0) if tiled else min(first(_ROWS, length), length),
-        tiled,
-        first(_SAMPLES, 1),
-        first(_PLANAR, 1) == 2,
-        tuple(int(bits) for bits in tags.get(_BITS, (1,))),
-        first(_PACKING, 1),
-        first(_MEANING, 0),
-        first(_FILL, 1) == 2,
-        places,
-        lengths,
-        first(_KIND, 0) & _VALID == _VALID,
-    )

@@ -72,35 +72,43 @@ def lzw_bytes(packed: bytes, most: int) -> int | None:
     return min(total, most)
 
 
-def run_rows(packed: bytes, bits: int) -> tuple[list[int], int]:
-    """Pixels of each row that the runs of a BMP file give, and the bytes they take.
+def run_bytes(
+    packed: bytes | memoryview, bits: int, width: int, height: int
+) -> int | None:
+    """Bytes that the runs of a BMP file take to fill its rows exactly.
 
     Args:
-        packed: The runs.
+        packed: The runs, and what follows them.
         bits: Bits of a pixel, 4 or 8.
+        width: Pixels of a row.
+        height: Rows.
 
     Returns:
-        No rows where runs skip pixels or do not come to an end.
+        None where a row gets more or fewer pixels, pixels are skipped, or the runs do
+        not come to an end; nothing is read further than that.
 
     Example:
-        >>> run_rows(bytes([3, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1]), 8)
-        ([3, 3], 12)
+        >>> run_bytes(bytes([3, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1]), 8, 3, 2)
+        12
     """
-    rows, at = [0], 0
-    while at + 1 < len(packed):
+    filled = rows = at = 0
+    while at + 1 < len(packed) and filled <= width:
         count, code = packed[at], packed[at + 1]
         at += 2
         if count:
-            rows[-1] += count
+            filled += count
         elif code == _END_OF_ROW:
-            rows.append(0)
+            if filled != width or rows == height:
+                return None
+            filled, rows = 0, rows + 1
         elif code == _END_OF_RUNS:
             # The last row may be ended by itself.
-            return (rows if rows[-1] else rows[:-1]), at
+            last = filled == width and rows == height - 1
+            return at if last or (not filled and rows == height) else None
         elif code == _SKIP:
-            break
+            return None
         else:
-            rows[-1] += code
+            filled += code
             length = (code * bits + 7) // 8
             at += length + length % 2
-    return [], at
+    return None

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import rasterio
 from PIL import Image
+from rasterio.shutil import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -38,12 +39,15 @@ class Clean:
         name: What it is, with the extension of its format.
         data: Its bytes.
         pixels: The numbers that it holds; None where the format changes them (JPEG).
+            Of a file of several pages, one page after the other.
+        pages: How many pages it has.
     """
 
     format: str
     name: str
     data: bytes
     pixels: Array | None
+    pages: int = 1
 
 
 def mask() -> NDArray[np.uint8]:
@@ -191,6 +195,59 @@ def _other_tiffs() -> Iterator[tuple[str, bytes, Array | None]]:
     yield "jpeg-tiles.tif", _gdal(grey, compress="jpeg", **TILED), None
 
 
+def _ordered(array: Array, compress: str) -> bytes:
+    """A cloud-optimised TIFF, in which GDAL describes how it is ordered."""
+    with rasterio.MemoryFile(_gdal(array)) as plain, rasterio.MemoryFile() as memory:
+        with plain.open() as file:
+            copy(
+                file, memory.name, driver="COG", blocksize=128, compress=compress,
+                overviews="NONE",
+            )  # fmt: skip
+        data: bytes = memory.read()
+    return data
+
+
+def _short_parts() -> Iterator[tuple[str, bytes, Array, int]]:
+    """Strips of a few bytes, tiles of one value each, and files of several pages."""
+    bars = np.repeat(np.arange(40, dtype=np.uint8) % 2 * np.uint8(255), 256)
+    bars = bars.reshape(40, 256)
+    on = (bars // np.uint8(255))[:, :64]
+    yield "packbits-rows.tif", _gdal(bars, compress="packbits", blockysize=1), bars, 1
+    yield "lzw-rows.tif", _gdal(bars, compress="lzw", blockysize=1), bars, 1
+    yield "bits-rows.tif", _gdal(on, nbits=1, blockysize=1), on, 1
+    board = np.zeros((384, 256), np.uint8)
+    board[:128, 128:] = board[256:] = 255
+    board[:60, :70] = 255
+    for name in ("deflate", "lzw", "zstd"):
+        yield f"{name}-ordered-tiles.tif", _ordered(board, name), board, 1
+    grey = mask()
+    pages = np.stack(
+        [grey, np.zeros_like(grey), grey // 255 * 7, np.full_like(grey, 255)]
+    )
+    yield "deflate-pages.tif", _gdal_pages(pages), pages, len(pages)
+    images = [Image.fromarray(page) for page in pages]
+    for name, packing in (("plain", None), ("packed", "packbits")):
+        stream = io.BytesIO()
+        images[0].save(
+            stream, "TIFF", save_all=True, append_images=images[1:], compression=packing
+        )
+        yield f"{name}-pages.tif", stream.getvalue(), pages, len(pages)
+
+
+def _gdal_pages(pages: Array) -> bytes:
+    with rasterio.MemoryFile(ext=".tif") as memory:
+        for number, page in enumerate(pages):
+            more = {"APPEND_SUBDATASET": True} if number else {}
+            with rasterio.open(
+                memory.name, "w", driver="GTiff", width=page.shape[1],
+                height=page.shape[0], count=1, dtype=page.dtype, compress="deflate",
+                transform=rasterio.Affine(2, 0, 9, 0, -2, 9), **more,
+            ) as file:  # fmt: skip
+                file.write(page, 1)
+        data: bytes = memory.read()
+    return data
+
+
 def _npys() -> Iterator[tuple[str, bytes, Array]]:
     grey = mask()
     for name, array in {
@@ -219,7 +276,7 @@ def _npzs() -> Iterator[tuple[str, bytes, Array]]:
             yield f"{kind}-{name}.npz", stream.getvalue(), array
 
 
-FORMATS: Final = {
+FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "png": _pngs,
     "jpeg": _jpegs,
     "bmp": _bmps,
@@ -227,6 +284,7 @@ FORMATS: Final = {
     "tiff-lzw": lambda: _packed_tiffs(("lzw", "packbits")),
     "tiff-deflate": lambda: _packed_tiffs(("deflate", "zstd")),
     "tiff-other": _other_tiffs,
+    "tiff-short": _short_parts,
     "npy": _npys,
     "npz": _npzs,
 }
@@ -236,4 +294,7 @@ FORMATS: Final = {
 @cache
 def clean_files(kind: str) -> tuple[Clean, ...]:
     """The whole files of a format."""
-    return tuple(Clean(kind, *file) for file in FORMATS[kind]())
+    return tuple(
+        Clean(kind, name, data, pixels, *pages)
+        for name, data, pixels, *pages in FORMATS[kind]()
+    )

@@ -73,6 +73,8 @@ def _is_unchecked(source: Clean, data: bytes) -> bool:
         least = min(len(whole), len(data)) - first
         same = next((at for at, (one, two) in enumerate(rest) if one != two), least)
         places = [*range(first, len(whole) - same), max(first - 1, 0)]
+    elif _has_exchanged_places(source, data):
+        return True
     elif _has_whole_strips(source, data):
         strips = [part for part in parts_of(source) if part.strip]
         places = [
@@ -87,6 +89,18 @@ def _has_whole_strips(source: Clean, data: bytes) -> bool:
     strips = [part for part in parts_of(source) if part.strip]
     whole = {source.data[part.start : part.stop] for part in strips}
     return bool(strips) and all(data[p.start : p.stop] in whole for p in strips)
+
+
+def _has_exchanged_places(source: Clean, data: bytes) -> bool:
+    """Whether a file differs in nothing but which page has which of its strips."""
+    places = [part for part in parts_of(source) if part.place]
+    entries = [data[part.start : part.stop] for part in places]
+    if sorted(entries) != sorted(source.data[p.start : p.stop] for p in places):
+        return False
+    mended = bytearray(data)
+    for part in places:
+        mended[part.start : part.stop] = source.data[part.start : part.stop]
+    return mended == source.data
 
 
 def without_unchecked(source: Clean, data: bytes) -> bytes | None:

@@ -62,10 +62,10 @@ def learn(format_: str, folder: Path) -> Truth:
 
 
 def _check(file: Clean, counted: list[Counted], path: Path) -> None:
-    (one,) = counted
     pixels = file.pixels if file.pixels is not None else np.asarray(Image.open(path))
-    if one.mask is None or one.mask.counts.values != tally(pixels):
-        raise ValueError(f"{file.name} is not counted as it was made: {one}")
+    for one, page in zip(counted, pixels if file.pages > 1 else [pixels], strict=True):
+        if one.mask is None or one.mask.counts.values != tally(page):
+            raise ValueError(f"{file.name} is not counted as it was made: {one}")
 
 
 def tally(pixels: Array) -> dict[Any, int]:

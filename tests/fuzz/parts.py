@@ -37,12 +37,15 @@ class Part:
         unchecked: Whether another value of a byte here may give a file that is as
             valid, of another mask: nothing in the file could tell.
         strip: Whether it is a strip or tile: they may change places unnoticed.
+        place: Whether it tells where the only strip of a page is: pages may exchange
+            theirs unnoticed.
     """
 
     start: int
     stop: int
     unchecked: bool = False
     strip: bool = False
+    place: bool = False
 
 
 @cache
@@ -122,20 +125,23 @@ def _tiff(file: Clean) -> Iterator[Part]:
     count_code, half = ("Q", 8) if big else ("H", 4)
     (place,) = struct.unpack_from(f"{order}{word}", data, head - half)
     yield Part(0, head)
-    tables: dict[int, tuple[int, ...]] = {}
     while place:
+        tables: dict[int, tuple[int, ...]] = {}
         (count,) = struct.unpack_from(f"{order}{count_code}", data, place)
         first = place + struct.calcsize(count_code)
         yield Part(place, first)
         for at in range(first, first + count * entry, entry):
             tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
             meaning = tag not in _TIFF_STRUCTURE
-            if tag in (256, 257) and "tiles" in file.name:
-                # Any size that takes as many tiles is as good.
+            if ("tiles" in file.name and tag in (256, 257)) or (
+                "bits" in file.name and tag == 256
+            ):
+                # Any size that takes as many tiles, or bytes of a row, is as good.
                 yield Part(at, at + entry - half)
                 yield Part(at + entry - half, at + entry, unchecked=True)
             else:
-                yield Part(at, at + entry, unchecked=meaning)
+                only = tag == 273 and number == 1
+                yield Part(at, at + entry, unchecked=meaning, place=only)
             size, value = _TIFF_SIZES[kind] * number, at + entry - half
             if size > half:
                 (value,) = struct.unpack_from(f"{order}{word}", data, value)
@@ -146,12 +152,24 @@ def _tiff(file: Clean) -> Iterator[Part]:
         last = first + count * entry
         yield Part(last, last + half)
         (place,) = struct.unpack_from(f"{order}{word}", data, last)
-    for offsets, lengths in ((273, 279), (324, 325)):
-        for start, length in zip(
-            tables.get(offsets, ()), tables.get(lengths, ()), strict=True
-        ):
-            checked = file.name.startswith("deflate")
-            yield Part(start, start + length, unchecked=not checked, strip=True)
+        for offsets, lengths in ((273, 279), (324, 325)):
+            for start, length in zip(
+                tables.get(offsets, ()), tables.get(lengths, ()), strict=True
+            ):
+                checked = file.name.startswith("deflate")
+                yield Part(start, start + length, unchecked=not checked, strip=True)
+
+
+def _with_padding(file: Clean) -> Iterator[Part]:
+    """The parts of a TIFF file, and what lies between: padding, frames of tiles."""
+    at = 0
+    for part in sorted(_tiff(file), key=lambda part: part.start):
+        if part.start > at:
+            yield Part(at, part.start)
+        yield part
+        at = part.stop
+    if at < len(file.data):
+        yield Part(at, len(file.data))
 
 
 def _npy(file: Clean) -> Iterator[Part]:
@@ -183,7 +201,7 @@ _PARSERS: Final = {
     "png": _png,
     "jpeg": _jpeg,
     "bmp": _bmp,
-    "tiff": _tiff,
+    "tiff": _with_padding,
     "npy": _npy,
     "npz": _npz,
 }
