@@ -817,40 +817,47 @@ def test_an_interrupt_while_writing_leaves_the_old_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["i.csv", "masks"]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+HELD = """
+import os, time
+from cdstats.io import masks
+
+def hold(_):
+    open(os.environ["HELD"], "w").close()
+    time.sleep(120)
+
+masks.open_regular = hold
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_while_counting_is_exit_130(jobs: str, masks: Path) -> None:
-    """A mask that is a pipe keeps the program reading until it is interrupted."""
-    pipe = masks / "pipe.png"
-    os.mkfifo(pipe)
+def test_ctrl_c_while_counting_is_exit_130(
+    jobs: str, masks: Path, tmp_path: Path
+) -> None:
+    """Every process of the program is held at the first mask that it opens."""
+    place, held = tmp_path / "site", tmp_path / "held"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(HELD)
+    paths = os.pathsep.join([str(place), str(Path(__file__).parents[1])])
     running = subprocess.Popen(
         [sys.executable, "-m", "cdstats", "ratio", str(masks), "--jobs", jobs],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": paths, "HELD": str(held)},
     )
     try:
-        end = open_for_writing(pipe)
+        limit = time.monotonic() + 60
+        while not held.exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        assert held.exists()
         os.killpg(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=120)
-        os.close(end)
+        out, err = running.communicate(timeout=60)
     finally:
         running.kill()
         running.communicate()
     assert (running.returncode, out) == (130, b"")
     assert b"Traceback" not in err
-
-
-def open_for_writing(pipe: Path) -> int:
-    """Open a pipe as soon as somebody reads it."""
-    limit = time.monotonic() + 120
-    while True:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno != errno.ENXIO or time.monotonic() > limit:
-                raise
-            time.sleep(0.02)
 
 
 # Files.
