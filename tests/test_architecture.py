@@ -222,7 +222,7 @@ def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None
     needed = {
         *("cli.commands", "cli.main", "cli.ratio", "core.errors"),
         *("cli.options", "cli.choices", "engine.choice", "report.formats"),
-        *("cli.files", "report.files", "io.signatures"),
+        *("cli.files", "report.files", "io.signatures", "engine.memory"),
     }
     assert rooms_after(command("ratio", "--help")) == needed
 

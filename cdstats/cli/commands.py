@@ -27,8 +27,8 @@ COMMANDS: Final = {
     "weights": "Tell which class weights to put into a loss.",
 }
 """Every command in the order of the help, with the first line of its own help."""
-_WITHOUT_PRODUCTS: Final = ("audit", "ratio", "weights")
-"""Commands that multiply no matrices."""
+_COUNTING: Final = ("audit", "ratio", "weights")
+"""Commands that count masks, and multiply no matrices."""
 _LATER: Final = ("callback", "help", "params")
 """What only the module of a command knows."""
 _functions: dict[str, Callable[..., None]] = {}
@@ -64,8 +64,11 @@ class OnDemand(TyperCommand):
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
     """The command that Typer makes of the function in a module of this folder."""
-    if name in _WITHOUT_PRODUCTS:
-        # Starting NumPy's threads for them would take as long as loading NumPy.
+    if name in _COUNTING:
+        from cdstats.engine.memory import keep_freed
+
+        keep_freed()
+        # Starting NumPy's threads for products would take as long as loading NumPy.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_module(f"{__package__}.{name}")
     maker = typer.Typer(add_completion=False)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from cdstats.engine import memory
 from cdstats.engine.worker import LENGTH_BYTES, RAISED, START
 
 if TYPE_CHECKING:
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
 
 Batch = TypeVar("Batch")
 _WAIT_SECONDS: Final = 5.0
-_SETTINGS: Final = {
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Settings of glibc and OpenBLAS for a worker. Without the first it gives the memory of
-each mask back, and the system clears it again for the next one, which takes as long as
-counting it. NumPy's threads for products of matrices would spin while they wait, and
-starting them takes as long as loading NumPy."""
+_SETTINGS: Final = {**memory.SETTINGS, "OPENBLAS_NUM_THREADS": "1"}
+"""The environment of a worker. NumPy's threads for products of matrices would spin
+while they wait, and starting them takes as long as loading NumPy."""
 
 
 @dataclass(frozen=True, slots=True)

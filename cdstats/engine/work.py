@@ -23,8 +23,8 @@ PROBE_SECONDS: Final = 0.05
 """Work done in this process, its first item aside, before workers are thought of."""
 START_UP_SECONDS: Final = 0.5
 """Most that loading a decoder for the first item takes."""
-WORTH_SECONDS: Final = 1.0
-"""Work left that makes starting workers pay: they take about 0.2 s to start."""
+WORTH_SECONDS: Final = 0.3
+"""Work left that makes starting workers pay: they take about 0.1 s to start."""
 
 
 def run(
