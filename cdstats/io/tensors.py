@@ -99,13 +99,13 @@ def _check_archive(path: Path) -> set[int]:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-            _check_parts(parts, path.stat().st_size)
+            _refuse_packed(parts, path.stat().st_size)
             check_parts(path, archive, "PT")
             wrong = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
         raise DataError(f"PT file is damaged: {error}") from None
     except RuntimeError as error:
-        # An encrypted part.
+        # A part that is encrypted, or packed in a way that is not known.
         raise DataError(f"PT file cannot be read: {error}") from None
     if wrong is not None:
         raise DataError(
@@ -115,7 +115,7 @@ def _check_archive(path: Path) -> set[int]:
     return {part.file_size for part in parts}
 
 
-def _check_parts(parts: list[zipfile.ZipInfo], size: int) -> None:
+def _refuse_packed(parts: list[zipfile.ZipInfo], size: int) -> None:
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise DataError(
             "holds compressed tensors, which torch.save never writes; save it again "
