@@ -1,4 +1,4 @@
-"""What every test has: a folder for temporary files that goes with the session."""
+"""What every test has: the option --full, and a folder for temporary files."""
 
 import os
 import tempfile
@@ -22,3 +22,19 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setattr(tempfile, "tempdir", folder)
         patch.setitem(os.environ, "TMPDIR", folder)
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that the long tests need."""
+    parser.addoption("--full", action="store_true", help="run the long tests, too")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out the long tests, unless they are asked for."""
+    if config.getoption("--full"):
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
