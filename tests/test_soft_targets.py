@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import cdstats
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMULAS = {
     "brier": lambda p, y: ((p - y) ** 2).mean(),
