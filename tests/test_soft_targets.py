@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import cdstats
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMULAS = {
+Formula = Callable[[NDArray[Any], NDArray[Any]], Any]
+FORMULAS: Final[dict[str, Formula]] = {
     "brier": lambda p, y: ((p - y) ** 2).mean(),
     "dice_squared:smooth=0": lambda p, y: ((p - y) ** 2).sum() / (p * p + y * y).sum(),
     "dice:smooth=0": lambda p, y: 1 - 2 * (p * y).sum() / (p + y).sum(),
@@ -20,7 +23,7 @@ FORMULAS = {
 }
 
 
-def score(folder: Path, p: np.ndarray, y: np.ndarray) -> dict[str, float | None]:
+def score(folder: Path, p: NDArray[Any], y: NDArray[Any]) -> dict[str, float | None]:
     """The value of each loss over one image."""
     np.save(folder / "p.npy", p)
     np.save(folder / "y.npy", y)
