@@ -1,4 +1,4 @@
-"""A new metric is one line in one file: it is added to a copy of the package and run."""
+"""A new metric is one field in one file: added to a copy of the package, it runs."""
 
 from __future__ import annotations
 
