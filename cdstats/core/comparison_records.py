@@ -70,6 +70,10 @@ class ComparedModel:
         resamples: Resamples of the images.
         confidence: Share of resamples inside an interval.
         seed: Where the random numbers start.
+        threshold: A pixel is predicted changed when p is at least this.
+        grid: How the ground of predictions and masks was compared.
+        version: The version of the program that scored.
+        device: The device that computed.
         compared: Its measures by name.
     """
 
@@ -87,6 +91,10 @@ class ComparedModel:
     resamples: int
     confidence: float
     seed: int
+    threshold: float | None
+    grid: str
+    version: str
+    device: str
     compared: Mapping[str, Compared] = field(default_factory=dict)
 
     @property

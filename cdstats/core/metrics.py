@@ -89,22 +89,23 @@ class Metric:
     over: Over = Over.POOLED
 
     @property
-    def pooled(self) -> Mapping[str, Metric]:
+    def pooled(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its value of added counts."""
-        return {_METRIC: self}
+        title = self.title[:1].upper() + self.title[1:]
+        return {_METRIC: self, "title": title}
 
     @property
-    def image_mean(self) -> Mapping[str, Metric]:
+    def image_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over images."""
         title, name = f"{self.title}\nimage mean", f"{self.name}, image mean"
-        return {_METRIC: replace(self, title=title, name=name, over=Over.IMAGES)}
+        return replace(self, title=title, name=name, over=Over.IMAGES).pooled
 
     @property
-    def nonempty_mean(self) -> Mapping[str, Metric]:
+    def nonempty_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over the images with change."""
         title, name = f"{self.title}\nnonempty", f"{self.name}, mean of nonempty images"
         mean = replace(self, title=title, name=name, over=Over.NONEMPTY)
-        return {_METRIC: replace(mean, headline=False)}
+        return replace(mean, headline=False).pooled
 
     def of(self, counts: Confusion) -> float | None:
         """The value for integer counts, rounded once; None where it is undefined.

@@ -34,9 +34,9 @@ _HEADINGS: Final = {
 }
 _SCORE_HEADINGS: Final = {
     **{
-        name: one.title[:1].upper() + one.title[1:]
+        name: kind.__dataclass_fields__[name].metadata["title"]
         for kind in (ScoreRecord, DatasetScore)
-        for name, one in metrics_of(kind).items()
+        for name in metrics_of(kind)
     },
     "bce_mean": "BCE",
     "class_mean_bce": "Class-mean\nBCE",
