@@ -159,7 +159,7 @@ class ScoreOutputs:
 def _footnotes(rows: Sequence[DatasetScore] | Sequence[ScoreRecord]) -> list[str]:
     """How the numbers came about: the rule of each, and what else was decided."""
     rules = dict.fromkeys(f"masks: {row.rule}" for row in rows if row.rule)
-    return [*rules, Stated.of(rows).text]
+    return [*rules, *Stated.of(rows).notes]
 
 
 def image_row_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:

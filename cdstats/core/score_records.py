@@ -69,14 +69,14 @@ class Stated:
         return cls(thresholds.pop() if len(thresholds) == 1 else None, **texts)
 
     @property
-    def text(self) -> str:
-        """All but the rule, as a footnote."""
+    def notes(self) -> tuple[str, str]:
+        """All but the rule, as two footnotes."""
         known = self.threshold is not None
         cut = f"changed when p >= {self.threshold!r}" if known else "threshold: "
         by = "version: " if self.version == NOT_RECORDED else "cdstats "
         return (
-            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}; "
-            f"grid: {self.grid}; device: {self.device}; {by}{self.version}"
+            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
+            f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
         )
 
 

@@ -320,7 +320,7 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
             f"{max(known):.2g}",
         ]
     rules = dict.fromkeys(model.rule for model in models if model.rule)
-    return [*notes, *(f"masks: {rule}" for rule in rules), Stated.of(models).text]
+    return [*notes, *(f"masks: {rule}" for rule in rules), *Stated.of(models).notes]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:
