@@ -6,6 +6,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core.catalogue import LossResult, choose
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+)
 from cdstats.core.metrics import ChangeMetrics, Confusion
 from cdstats.core.sums import ImageSums, SumsTable
 
@@ -53,9 +61,9 @@ class ScoreRecord:
     target: str
     width: int | None
     height: int | None
-    changed: float | None
-    unchanged: float | None
-    ignored: int | None
+    changed: float | None = field(metadata=CHANGED)
+    unchanged: float | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
     ce_changed_sum: float | None
     ce_unchanged_sum: float | None
     prob_sum: float | None
@@ -68,14 +76,14 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
     precision: float | None
     recall: float | None
     f1: float | None
-    iou: float | None
+    iou: float | None = field(metadata=column("IoU"))
     status: Literal["ok", "failed"]
     reason: str
     model: str
@@ -85,7 +93,14 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
@@ -226,9 +241,9 @@ class DatasetScore:
     failed: int
     images_one_class: int
     images_without_valid: int
-    changed: float
-    unchanged: float
-    ignored: int
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
     ce_changed_sum: float
     ce_unchanged_sum: float
     prob_sum: float
@@ -242,18 +257,18 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
-    precision_pooled: float | None
-    recall_pooled: float | None
-    f1_pooled: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    precision_pooled: float | None = field(metadata=column("P"))
+    recall_pooled: float | None = field(metadata=column("R"))
+    f1_pooled: float | None = field(metadata=column("F1"))
     f1_image_mean: float | None
     f1_image_mean_nonempty: float | None
     mf1_pooled: float | None
-    iou_pooled: float | None
-    oa: float | None
+    iou_pooled: float | None = field(metadata=column("IoU"))
+    oa: float | None = field(metadata=column("OA"))
     kappa: float | None
     beta: float | None
     kind: str
@@ -262,7 +277,14 @@ class DatasetScore:
     missed_sq_sum: float
     false_sum: float
     false_sq_sum: float
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
 
 def dataset_score(
@@ -324,5 +346,5 @@ def dataset_score(
     )
 
 
-SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
 """The columns of an image row, before those of further losses."""

@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.messages import Level, Message, counted
-from cdstats.report.columns import UNDEFINED, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
