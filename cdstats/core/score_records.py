@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
 from cdstats.core.columns import (
     CHANGED,
@@ -14,7 +15,7 @@ from cdstats.core.columns import (
     column,
     columns_of,
 )
-from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
@@ -80,10 +81,10 @@ class ScoreRecord:
     balanced_ce_sum: float | None
     balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
     class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    iou: float | None = field(metadata=column("IoU"))
+    precision: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall: float | None = field(metadata=metrics.RECALL.pooled)
+    f1: float | None = field(metadata=metrics.F1.pooled)
+    iou: float | None = field(metadata=metrics.IOU.pooled)
     status: Literal["ok", "failed"]
     reason: str
     model: str
@@ -197,10 +198,7 @@ def scored_records(
                 balanced_ce_sum=balanced.image_values[number],
                 balanced_ce_mean=_per_pixel(balanced.image_values[number], one.valid),
                 class_mean_bce=class_mean.image_values[number],
-                precision=confusion.precision,
-                recall=confusion.recall,
-                f1=confusion.f1,
-                iou=confusion.iou,
+                **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
                 model=place.model,
@@ -261,15 +259,15 @@ class DatasetScore:
     balanced_ce_sum: float | None
     balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
     class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
-    precision_pooled: float | None = field(metadata=column("P"))
-    recall_pooled: float | None = field(metadata=column("R"))
-    f1_pooled: float | None = field(metadata=column("F1"))
-    f1_image_mean: float | None
-    f1_image_mean_nonempty: float | None
-    mf1_pooled: float | None
-    iou_pooled: float | None = field(metadata=column("IoU"))
-    oa: float | None = field(metadata=column("OA"))
-    kappa: float | None
+    precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
+    f1_pooled: float | None = field(metadata=metrics.F1.pooled)
+    f1_image_mean: float | None = field(metadata=metrics.F1.image_mean)
+    f1_image_mean_nonempty: float | None = field(metadata=metrics.F1.nonempty_mean)
+    mf1_pooled: float | None = field(metadata=metrics.MEAN_F1.pooled)
+    iou_pooled: float | None = field(metadata=metrics.IOU.pooled)
+    oa: float | None = field(metadata=metrics.OVERALL_ACCURACY.pooled)
+    kappa: float | None = field(metadata=metrics.KAPPA.pooled)
     beta: float | None
     kind: str
     rule: str
@@ -277,6 +275,9 @@ class DatasetScore:
     missed_sq_sum: float
     false_sum: float
     false_sq_sum: float
+    iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
+    mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
+    specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -313,7 +314,6 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    metrics = ChangeMetrics.of(row.confusion for row in ok)
     same = (*_SAME, "ignored")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
@@ -342,7 +342,7 @@ def dataset_score(
             )
         },
         **totals,
-        **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
+        **metric_values(DatasetScore, [row.confusion for row in ok]),
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.columns import UNDEFINED, Column, columns_of, plain
+from cdstats.core.metrics import metrics_of
+from cdstats.core.score_records import DatasetScore
 from cdstats.report.columns import summary_columns
 from cdstats.report.figures.score_charts import curve_summaries
 
@@ -16,19 +18,12 @@ if TYPE_CHECKING:
     from cdstats.core.columns import Record
     from cdstats.core.material import Material, ScoreMaterial
     from cdstats.core.records import SummaryRecord
-    from cdstats.core.score_records import DatasetScore
 
 MOST_FAILURES: Final = 20
 """Failures that a page names; it counts the others."""
 _METRICS: Final = {
     "images": "Images",
-    "precision_pooled": "Precision",
-    "recall_pooled": "Recall",
-    "f1_pooled": "F1",
-    "f1_image_mean": "F1, image mean",
-    "iou_pooled": "IoU",
-    "oa": "OA",
-    "kappa": "Kappa",
+    **{n: one.name for n, one in metrics_of(DatasetScore).items() if one.headline},
 }
 
 
