@@ -92,25 +92,20 @@ class Metric:
     @property
     def pooled(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its value of added counts."""
-        return self._metadata
+        return _metadata(self)
 
     @property
     def image_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over images."""
         title, name = f"{self.title}\nimage mean", f"{self.name}, image mean"
-        return replace(self, title=title, name=name, over=Over.IMAGES)._metadata
+        return _metadata(replace(self, title=title, name=name, over=Over.IMAGES))
 
     @property
     def nonempty_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over the images with change."""
         title, name = f"{self.title}\nnonempty", f"{self.name}, mean of nonempty images"
         mean = replace(self, title=title, name=name, over=Over.NONEMPTY)
-        return replace(mean, headline=False)._metadata
-
-    @property
-    def _metadata(self) -> Mapping[str, Any]:
-        title = self.title[:1].upper() + self.title[1:]
-        return {**column(title), _METRIC: self}
+        return _metadata(replace(mean, headline=False))
 
     def of(self, counts: Confusion) -> float | None:
         """The value for integer counts, rounded once; None where it is undefined.
@@ -133,6 +128,11 @@ class Metric:
             return self.of(sum(images, Confusion()))
         known = [value for value in self.of_images(images) if value is not None]
         return math.fsum(known) / len(known) if known else None
+
+
+def _metadata(one: Metric) -> Mapping[str, Any]:
+    title = one.title[:1].upper() + one.title[1:]
+    return {**column(title), _METRIC: one}
 
 
 def metrics_of(kind: type[Any]) -> dict[str, Metric]:
