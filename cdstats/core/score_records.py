@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+)
 from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
@@ -29,6 +37,8 @@ _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 """Counts that are defined for labels alone."""
 
 
+THRESHOLD: Final = column(format=repr)
+"""Metadata of a threshold, which may be typed again: no digit is missing."""
 NOT_RECORDED: Final = "not recorded"
 """What stands for a text that the rows of an earlier version lack."""
 
@@ -105,9 +115,9 @@ class ScoreRecord:
     target: str
     width: int | None
     height: int | None
-    changed: float | None
-    unchanged: float | None
-    ignored: int | None
+    changed: float | None = field(metadata=CHANGED)
+    unchanged: float | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
     ce_changed_sum: float | None
     ce_unchanged_sum: float | None
     prob_sum: float | None
@@ -120,10 +130,10 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
     precision: float | None = field(metadata=metrics.PRECISION.pooled)
     recall: float | None = field(metadata=metrics.RECALL.pooled)
     f1: float | None = field(metadata=metrics.F1.pooled)
@@ -138,12 +148,19 @@ class ScoreRecord:
     false_sum: float | None
     false_sq_sum: float | None
     rule: str
-    threshold: float | None
+    threshold: float | None = field(metadata=THRESHOLD)
     kind: str
     grid: str
     version: str
     device: str
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
@@ -294,9 +311,9 @@ class DatasetScore:
     failed: int
     images_one_class: int
     images_without_valid: int
-    changed: float
-    unchanged: float
-    ignored: int
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
     ce_changed_sum: float
     ce_unchanged_sum: float
     prob_sum: float
@@ -310,10 +327,10 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
     precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
     recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
     f1_pooled: float | None = field(metadata=metrics.F1.pooled)
@@ -333,11 +350,18 @@ class DatasetScore:
     iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
     mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
     specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
-    threshold: float | None
+    threshold: float | None = field(metadata=THRESHOLD)
     grid: str
     version: str
     device: str
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
 
 def dataset_score(
@@ -393,5 +417,5 @@ def dataset_score(
     )
 
 
-SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
 """The columns of an image row, before those of further losses."""
