@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.score_records import ScoreRecord
+from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
@@ -70,13 +70,13 @@ class Comparison:
         """The rows of the models as a data frame, with columns for each measure."""
         from cdstats.report.frames import further_frame
 
-        return further_frame(self.models, "compared")
+        return further_frame(self.models)
 
     def differing_frame(self) -> pd.DataFrame:
         """The images by how far models differ, with a column for each model."""
         from cdstats.report.frames import further_frame
 
-        return further_frame(self.differing, "values")
+        return further_frame(self.differing)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images of each model, as `cdstats.loss` gives them."""
@@ -221,8 +221,7 @@ def _records(
                 ignored=sum(row.ignored or 0 for row in rows),
                 best_threshold_in_sample=model.best_threshold,
                 average_precision_within=model.precision_within,
-                kind=datasets[model.model].kind,
-                rule=datasets[model.model].rule,
+                **asdict(Stated.of([datasets[model.model]])),
                 resamples=how.resamples,
                 confidence=how.confidence,
                 seed=how.seed,

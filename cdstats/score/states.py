@@ -75,6 +75,7 @@ class PredictionState:
         bins: Unchanged and changed pixels in equal bins of probability, when asked
             for; int64, ``(2, BINS + 1)``.
         rank: The place of its pair in the order of the rows.
+        grid: How the ground of prediction and mask was compared.
     """
 
     place: Place
@@ -88,6 +89,7 @@ class PredictionState:
     whole: dict[bool, Whole] = field(default_factory=dict)
     bins: NDArray[np.int64] | None = None
     rank: int = 0
+    grid: str = "none"
 
     @property
     def exceeds(self) -> bool | None:

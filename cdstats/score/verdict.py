@@ -40,6 +40,7 @@ class Scored:
         values: The values of losses that need levels.
         reason: Why it failed.
         histogram: Its pixels in equal bins of probability, if that was asked for.
+        grid: How the ground of prediction and mask was compared.
     """
 
     place: Place
@@ -48,6 +49,7 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str = ""
     histogram: LevelCounts | None = None
+    grid: str = "none"
 
 
 class Verdict:
@@ -64,7 +66,7 @@ class Verdict:
         self, outcome: Outcome, needs: Needs, kind: Kind | None, threshold: float
     ) -> None:
         self._outcome, self._needs = outcome, needs
-        self._kind, self._threshold = kind, threshold
+        self._kind, self.threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
         for state in outcome.states:
@@ -140,7 +142,9 @@ class Verdict:
                 sums, levels = self._evaluate(state, whole.terms)
             except DataError as error:
                 reason = str(error)
-        return Scored(state.place, state.size, sums, whole.values, reason, levels)
+        return Scored(
+            *(state.place, state.size, sums, whole.values, reason, levels, state.grid)
+        )
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
@@ -152,7 +156,7 @@ class Verdict:
             return tiles, None if bins is None else LevelCounts.of_bins(*bins)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
-            threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
+            threshold=self.threshold, terms=self._needs.terms, ignored=state.ignored
         )
         binned = levels.binned() if self._needs.bins else None
         return sums.with_terms(extra) if extra else sums, binned
