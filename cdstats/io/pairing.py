@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address, shown
 from cdstats.io.discovery import find_files, find_masks, split_name
-from cdstats.io.naming import is_mask_folder, natural_key
+from cdstats.io.naming import Role, natural_key, role_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
+_LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER)
 _SHOWN: Final = 3
 _TRIED: Final = 12
 
@@ -99,6 +100,8 @@ def find_pairs(
         UsageError: If a pattern is not understood.
     """
     masks = _one(find_masks([target], split=split, preset=preset), target)
+    files = [file for file in masks.files if not file.again]
+    masks = replace(masks, files=files)
     notes = list(masks.notes)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
     for text in predictions:
@@ -202,7 +205,10 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
         prefix = f"{pattern.folder.rstrip('/')}/"
     for file in found.files:
         parts = (pattern.match(prefix + file.name) if pattern else None) or {}
-        key = parts["key"] if "key" in parts else _path_key(file.name)
+        name = file.name
+        if file.member and text.endswith(f"#{file.member}"):
+            name = name.removesuffix(f"#{file.member}")
+        key = parts["key"] if "key" in parts else _path_key(name)
         if not crops and "y" in parts and "x" in parts:
             key = f"{key} at {int(parts['y'])}, {int(parts['x'])}"
         side.files[key].append((file, parts))
@@ -210,7 +216,7 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
 
 def _path_key(name: str) -> str:
     path = PurePosixPath(name)
-    folders = [part for part in path.parts[:-1] if not is_mask_folder(part)]
+    folders = [part for part in path.parts[:-1] if role_of(part) not in _LABELS]
     stem = path.name if "#" in path.suffix else path.stem
     return "/".join([*folders, stem])
 
@@ -234,7 +240,7 @@ def _nothing_text(left: _Side, right: _Side) -> str:
         [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    hint = _suggest(first[:_TRIED], second[:_TRIED])
+    hint = _suggest(first, second)
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
@@ -243,17 +249,18 @@ def _nothing_text(left: _Side, right: _Side) -> str:
 
 
 def _suggest(predictions: list[str], masks: list[str]) -> str:
-    """The patterns, made from a name of each side, that pair most files."""
+    """The patterns, made from a name of each side, that pair most files, if any do."""
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
-        for one in predictions
-        for two in masks
+        for one in predictions[:_TRIED]
+        for two in masks[:_TRIED]
         if (shared := _longest_shared(_stem(one), _stem(two)))
     }
     best = max(
         sorted(tried), key=lambda p: _paired(p, predictions, masks), default=None
     )
-    if best is None:
+    fewer = min(len(predictions), len(masks))
+    if best is None or 2 * _paired(best, predictions, masks) <= fewer:
         return "Name the key that they share as {} in a pattern on both sides"
     return f"Try --pred '.../{best[0]}' --target '.../{best[1]}'"
 
