@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core import metrics
@@ -19,7 +19,7 @@ from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.catalogue import Loss
 
@@ -35,59 +35,6 @@ _SAME: Final = (*_FIELDS, "prob_sum", "prob_sq_sum")
 
 _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 """Counts that are defined for labels alone."""
-
-
-THRESHOLD: Final = column(format=repr)
-"""Metadata of a threshold, which may be typed again: no digit is missing."""
-NOT_RECORDED: Final = "not recorded"
-"""What stands for a text that the rows of an earlier version lack."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What was decided before a number was computed; every output states it.
-
-    Attributes:
-        threshold: A pixel is predicted changed when p is at least this; None where it
-            was not recorded.
-        kind: What the predictions are.
-        grid: How the ground of prediction and mask was compared; ``none`` where
-            neither has a georeference.
-        version: The version of the program that scored.
-        device: The device that computed.
-        rule: The rule that labelled the masks.
-    """
-
-    threshold: float | None = None
-    kind: str = NOT_RECORDED
-    grid: str = NOT_RECORDED
-    version: str = NOT_RECORDED
-    device: str = NOT_RECORDED
-    rule: str = NOT_RECORDED
-
-    @classmethod
-    def of(cls, rows: Iterable[Any]) -> Stated:
-        """What holds for some records together: texts that differ are listed."""
-        found = list(rows)
-        thresholds = {one.threshold for one in found}
-        texts = {
-            name: ", ".join(
-                dict.fromkeys(t for one in found if (t := getattr(one, name)))
-            )
-            for name in ("kind", "grid", "version", "device", "rule")
-        }
-        return cls(thresholds.pop() if len(thresholds) == 1 else None, **texts)
-
-    @property
-    def notes(self) -> tuple[str, str]:
-        """All but the rule, as two footnotes."""
-        known = self.threshold is not None
-        cut = f"changed when p >= {self.threshold!r}" if known else "threshold: "
-        by = "version: " if self.version == NOT_RECORDED else "cdstats "
-        return (
-            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
-            f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
-        )
 
 
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
@@ -108,7 +55,7 @@ class ScoreRecord:
     """The sums and losses of one prediction, or the reason why it has none.
 
     ``losses`` holds the values of further losses by column; they stand after the
-    other columns. Of ``rule`` and what follows, see `Stated`.
+    other columns.
     """
 
     pred: str
@@ -147,12 +94,7 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
-    rule: str
-    threshold: float | None = field(metadata=THRESHOLD)
-    kind: str
-    grid: str
-    version: str
-    device: str
+    uncovered: int | None
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -178,17 +120,29 @@ class ScoreRecord:
         """The sums of the row, for losses that follow from them."""
         found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
+        valid, changed = self._scored
         return ImageSums(
-            valid=int((self.changed or 0) + (self.unchanged or 0)),
-            changed=self.changed or 0,
+            valid=valid,
+            changed=changed,
             ignored=self.ignored or 0,
+            uncovered=self.uncovered or 0,
             **same,
         )
 
     @property
-    def stated(self) -> Stated:
-        """What was decided before the row was computed."""
-        return Stated(**{f.name: getattr(self, f.name) for f in fields(Stated)})
+    def _scored(self) -> tuple[int, float]:
+        """Valid and changed pixels that a prediction covers.
+
+        Others are among ``changed`` and ``unchanged`` where these fill the image with
+        the ignored ones.
+        """
+        changed, uncovered = self.changed or 0, self.uncovered or 0
+        valid = int(changed + (self.unchanged or 0))
+        if valid + (self.ignored or 0) < (self.width or 0) * (self.height or 0):
+            return valid, changed
+        if uncovered and isinstance(changed, int):
+            changed = round(self.target_sq_sum or 0)
+        return valid - uncovered, changed
 
     @property
     def confusion(self) -> Confusion:
@@ -207,10 +161,7 @@ class Place:
 
 
 def failed_record(
-    place: Place,
-    reason: str,
-    size: tuple[int, int] | None = None,
-    stated: Stated = Stated(),
+    place: Place, reason: str, size: tuple[int, int] | None = None
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
     blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
@@ -226,7 +177,6 @@ def failed_record(
             "reason": reason,
             "model": place.model,
             "split": place.split,
-            **asdict(stated),
         }
     )
 
@@ -237,7 +187,6 @@ def scored_records(
     sums: Sequence[ImageSums],
     results: Sequence[LossResult],
     columns: Sequence[str],
-    stated: Sequence[Stated],
 ) -> list[ScoreRecord]:
     """The rows of scored predictions.
 
@@ -247,12 +196,10 @@ def scored_records(
         sums: The sums of each.
         results: BCE, balanced and class-mean BCE, then further losses.
         columns: The column names of the further losses.
-        stated: What was decided for each.
     """
     bce, balanced, class_mean = results[:3]
     rows = []
-    each = zip(places, sizes, sums, stated, strict=True)
-    for number, (place, size, one, known) in enumerate(each):
+    for number, (place, size, one) in enumerate(zip(places, sizes, sums, strict=True)):
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(
@@ -260,9 +207,10 @@ def scored_records(
                 target=place.target,
                 width=size[0],
                 height=size[1],
-                changed=one.changed,
-                unchanged=one.valid - one.changed,
+                changed=one.counted[0],
+                unchanged=one.counted[1],
                 ignored=one.ignored,
+                uncovered=one.uncovered,
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
@@ -274,7 +222,6 @@ def scored_records(
                 reason="",
                 model=place.model,
                 split=place.split,
-                **asdict(known),
                 losses={
                     name: result.image_values[number]
                     for name, result in zip(columns, results[3:], strict=True)
@@ -303,7 +250,7 @@ class DatasetScore:
     ``beta`` is the share of unchanged pixels of the dataset; which β balanced
     cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
     ``losses`` holds two values of each further loss by column: its sum and mean, or its
-    pooled value and mean over images. Of ``threshold`` and the like, see `Stated`.
+    pooled value and mean over images.
     """
 
     model: str
@@ -350,10 +297,7 @@ class DatasetScore:
     iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
     mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
     specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
-    threshold: float | None = field(metadata=THRESHOLD)
-    grid: str
-    version: str
-    device: str
+    uncovered: int = 0
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -369,6 +313,8 @@ def dataset_score(
     images: Sequence[ScoreRecord],
     results: Sequence[LossResult],
     table: SumsTable,
+    kind: str,
+    rule: str,
     further: Sequence[Loss] = (),
 ) -> DatasetScore:
     """The row of a model.
@@ -379,6 +325,8 @@ def dataset_score(
         results: BCE, balanced and class-mean BCE over its scored images, then those
             of further losses.
         table: The sums of its scored images.
+        kind: What the predictions are.
+        rule: The rule that labelled the masks.
         further: The further losses.
     """
     ok = [row for row in images if row.status == "ok"]
@@ -386,10 +334,14 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    same = (*_SAME, "ignored")
+    same = (*_SAME, "ignored", "uncovered")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
         totals |= dict.fromkeys(_LABEL_COUNTS)
+    unchanged = valid - changed
+    if totals["uncovered"] and not table.soft:
+        changed = sum(row.changed or 0 for row in ok)
+        unchanged = sum(row.unchanged or 0 for row in ok)
     return DatasetScore(
         model=model,
         images=len(ok),
@@ -397,14 +349,15 @@ def dataset_score(
         images_one_class=int(one_class.sum()),
         images_without_valid=int((table.valid == 0).sum()),
         changed=changed,
-        unchanged=valid - changed,
+        unchanged=unchanged,
         bce_sum=bce.sum,
         bce_mean=bce.mean,
         balanced_ce_sum=balanced.sum,
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
-        beta=(valid - changed) / valid if valid else None,
-        **asdict(Stated.of(ok or images)),
+        beta=total.unchanged[0].item() / valid if valid else None,
+        kind=kind,
+        rule=rule,
         losses={
             name: value
             for loss, result in zip(further, results[3:], strict=True)

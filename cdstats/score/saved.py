@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import (
     BY_PIXEL,
@@ -20,7 +19,6 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import (
     Place,
     ScoreRecord,
-    Stated,
     dataset_score,
     scored_records,
 )
@@ -38,10 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_UNSTATED: Final = {
-    name: "" if value is None else value for name, value in asdict(Stated()).items()
-}
-"""What rows of earlier versions lack."""
 _SAVED = "read from {path}: no pixel was read"
 
 
@@ -82,7 +76,7 @@ def loss_from(
         scores.append(score)
     texts = [_SAVED.format(path=path), *_not_kept(chosen)]
     notes = tuple(Message(Level.NOTE, text) for text in texts)
-    return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
+    return LossRun("none", tuple(images), tuple(scores), notes)
 
 
 def _not_kept(chosen: Sequence[Loss]) -> list[str]:
@@ -107,8 +101,7 @@ def _read(path: Path) -> list[ScoreRecord]:
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
-    stated = {name: text for name, text in _UNSTATED.items() if not row.get(name)}
-    plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
+    plain = parse_record(ScoreRecord, row, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
     further = {
         name: float(text) if text else None
@@ -152,7 +145,6 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
-            [row.stated for row in ok],
         )
     )
     again = [next(done) if row.status == "ok" else row for row in rows]
@@ -160,7 +152,7 @@ def _model(
         changed_shares(one, table) if one.reads is Reads.SUMS else Shares(None, None)
         for one in chosen
     ]
-    dataset = dataset_score(model, again, results, table, chosen[3:])
+    dataset = dataset_score(model, again, results, table, "", "", chosen[3:])
     return again, ModelScore(
         dataset,
         tuple(results),
