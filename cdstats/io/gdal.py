@@ -6,7 +6,6 @@ network and no virtual raster is followed.
 
 from __future__ import annotations
 
-import logging
 import re
 import struct
 import warnings
@@ -27,12 +26,9 @@ _OPTIONS: Final = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": False,
     "GDAL_CACHEMAX": 64,
-    "GTIFF_POINT_GEO_IGNORE": True,
     "GTIFF_REPORT_COMPD_CS": False,
 }
 _STRIP_PLACE: Final = 128
-# What GDAL warns of reaches the user as the reason of a row, or not at all.
-logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
