@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import cdstats
 from cdstats.core.histogram import BINS, LevelCounts
-from cdstats.core.metrics import Confusion
+from cdstats.core.metrics import F1, Confusion
 from cdstats.core.score_charts import (
     CLASS_MEAN,
     PLAIN,
@@ -88,7 +88,7 @@ def test_scores_at_thresholds_are_those_of_the_probabilities(
         hits = (c >= row.threshold).sum(), (u >= row.threshold).sum()
         assert (row.tp, row.fp) == hits
         assert (row.fn, row.tn) == (c.size - hits[0], u.size - hits[1])
-        assert row.f1 == Confusion(row.tp, row.fp, row.fn, row.tn).f1
+        assert row.f1 == F1.of(Confusion(row.tp, row.fp, row.fn, row.tn))
 
 
 @given(PROBS, PROBS)

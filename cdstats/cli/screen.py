@@ -144,7 +144,7 @@ def show_failures(
         failures: What failed, and why.
         quiet: Whether errors alone are printed.
     """
-    from cdstats.report.columns import printable
+    from cdstats.core.columns import printable
 
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]

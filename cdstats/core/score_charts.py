@@ -18,7 +18,7 @@ from cdstats.core.chart_records import (
 )
 from cdstats.core.curves import average_precision, best_f1
 from cdstats.core.histogram import BINS
-from cdstats.core.metrics import Confusion
+from cdstats.core.metrics import F1, PRECISION, RECALL, Confusion
 from cdstats.core.sums import SumsTable
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def threshold_scores(model: str, levels: LevelCounts) -> list[ThresholdScore]:
     rising = (column[::-1].tolist() for column in columns)
     for threshold, tp, fp, fn, tn in zip(*rising, strict=True):
         held = Confusion(tp, fp, fn, tn)
-        metrics = (held.precision, held.recall, held.f1)
+        metrics = (PRECISION.of(held), RECALL.of(held), F1.of(held))
         scores.append(ThresholdScore(model, threshold, tp, fp, fn, tn, *metrics))
     return scores
 

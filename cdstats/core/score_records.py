@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
-from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+)
+from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
@@ -53,9 +62,9 @@ class ScoreRecord:
     target: str
     width: int | None
     height: int | None
-    changed: float | None
-    unchanged: float | None
-    ignored: int | None
+    changed: float | None = field(metadata=CHANGED)
+    unchanged: float | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
     ce_changed_sum: float | None
     ce_unchanged_sum: float | None
     prob_sum: float | None
@@ -68,14 +77,14 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    iou: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    precision: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall: float | None = field(metadata=metrics.RECALL.pooled)
+    f1: float | None = field(metadata=metrics.F1.pooled)
+    iou: float | None = field(metadata=metrics.IOU.pooled)
     status: Literal["ok", "failed"]
     reason: str
     model: str
@@ -85,7 +94,14 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
@@ -182,10 +198,7 @@ def scored_records(
                 balanced_ce_sum=balanced.image_values[number],
                 balanced_ce_mean=_per_pixel(balanced.image_values[number], one.valid),
                 class_mean_bce=class_mean.image_values[number],
-                precision=confusion.precision,
-                recall=confusion.recall,
-                f1=confusion.f1,
-                iou=confusion.iou,
+                **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
                 model=place.model,
@@ -226,9 +239,9 @@ class DatasetScore:
     failed: int
     images_one_class: int
     images_without_valid: int
-    changed: float
-    unchanged: float
-    ignored: int
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
     ce_changed_sum: float
     ce_unchanged_sum: float
     prob_sum: float
@@ -242,19 +255,19 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
-    precision_pooled: float | None
-    recall_pooled: float | None
-    f1_pooled: float | None
-    f1_image_mean: float | None
-    f1_image_mean_nonempty: float | None
-    mf1_pooled: float | None
-    iou_pooled: float | None
-    oa: float | None
-    kappa: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
+    f1_pooled: float | None = field(metadata=metrics.F1.pooled)
+    f1_image_mean: float | None = field(metadata=metrics.F1.image_mean)
+    f1_image_mean_nonempty: float | None = field(metadata=metrics.F1.nonempty_mean)
+    mf1_pooled: float | None = field(metadata=metrics.MEAN_F1.pooled)
+    iou_pooled: float | None = field(metadata=metrics.IOU.pooled)
+    oa: float | None = field(metadata=metrics.OVERALL_ACCURACY.pooled)
+    kappa: float | None = field(metadata=metrics.KAPPA.pooled)
     beta: float | None
     kind: str
     rule: str
@@ -262,7 +275,17 @@ class DatasetScore:
     missed_sq_sum: float
     false_sum: float
     false_sq_sum: float
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
+    mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
+    specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
 
 def dataset_score(
@@ -291,7 +314,6 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    metrics = ChangeMetrics.of(row.confusion for row in ok)
     same = (*_SAME, "ignored")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
@@ -320,9 +342,9 @@ def dataset_score(
             )
         },
         **totals,
-        **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
+        **metric_values(DatasetScore, [row.confusion for row in ok]),
     )
 
 
-SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
 """The columns of an image row, before those of further losses."""

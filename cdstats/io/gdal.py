@@ -6,7 +6,6 @@ network and no virtual raster is followed.
 
 from __future__ import annotations
 
-import logging
 import re
 import struct
 import warnings
@@ -31,8 +30,6 @@ _OPTIONS: Final = {
     "GTIFF_REPORT_COMPD_CS": False,
 }
 _STRIP_PLACE: Final = 128
-# What GDAL warns of reaches the user as the reason of a row, or not at all.
-logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,36 +20,51 @@ _LOGGER: Final = logging.getLogger("rasterio._err")
 
 
 class _Ear(logging.Filter):
-    """Keeps what is said in a thread that listens, and lets the rest pass."""
+    """Keeps the messages of threads that listen; those of other threads pass.
+
+    The level of the logger is lowered only while a thread listens, so that a program
+    that imports this package keeps its own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._threads = threading.local()
+        self._lock = threading.Lock()
+        self._listening = 0
+        self._level = logging.NOTSET
 
     def start(self) -> None:
         """Listen in this thread."""
         self._threads.said = []
+        with self._lock:
+            if not self._listening:
+                self._level = _LOGGER.level
+                # GDAL's errors that do not end a read are told at this level.
+                _LOGGER.setLevel(logging.INFO)
+            self._listening += 1
 
     def stop(self) -> list[str]:
         """What was said in this thread."""
         said: list[str] = self._threads.said
         self._threads.said = None
+        with self._lock:
+            self._listening -= 1
+            if not self._listening:
+                _LOGGER.setLevel(self._level)
         return said
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a message goes on to whoever set up logging."""
         said = getattr(self._threads, "said", None)
-        if said is None:
-            usual = logging.getLogger("rasterio").getEffectiveLevel()
-            return record.levelno >= usual
-        said.append(record.getMessage())
-        return False
+        if said is not None:
+            said.append(record.getMessage())
+            return False
+        usual = logging.getLogger("rasterio").getEffectiveLevel()
+        return record.levelno >= (self._level or usual if self._listening else 0)
 
 
 _EAR: Final = _Ear()
 _LOGGER.addFilter(_EAR)
-# GDAL's errors that do not end a read are told at this level.
-_LOGGER.setLevel(logging.INFO)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def _poly1_gradient(s: SumsTable, *, epsilon: float) -> Pair:
 
 
 def _brier(s: SumsTable) -> Pair:
-    return np.maximum(s.missed_error_sq_sum, 0.0), s.false_sq_sum
+    # With soft targets the first part may be negative; only rounding makes the sum so.
+    return np.maximum(s.missed_error_sq_sum, -s.false_sq_sum), s.false_sq_sum
 
 
 def slopes(s: SumsTable) -> Pair:
