@@ -51,6 +51,7 @@ RULE: Final = "Rule"
 SELECTION: Final = "Selection"
 SCORING: Final = "Scoring"
 COMPARISON: Final = "Comparison"
+GROUND: Final = "Ground"
 RUN: Final = "Run"
 _PYTHON: Final[dict[str, Any]] = {"typed": ANY, "on_command_line": False}
 
@@ -234,6 +235,30 @@ class ScoreOptions(Options):
         metavar="P",
         panel=SCORING,
         shown="0.5",
+        needs=PREDICTIONS,
+    )
+    grid: str = option(
+        "check",
+        "A georeference that differs from the mask's: fail, score the pixels in "
+        "common, resample, or ignore it.",
+        choices=("check", "overlap", "warp", "ignore"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
+    uncovered: str = option(
+        "fail",
+        "Valid pixels without a prediction: fail, leave out, or count as predicted "
+        "unchanged.",
+        choices=("fail", "ignore", "unchanged"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
+    overlap: str = option(
+        "refuse",
+        "Pixels of several crops: refuse, or take the mean, the first or the nearest "
+        "score.",
+        choices=("refuse", "mean", "first", "centre"),
+        panel=GROUND,
         needs=PREDICTIONS,
     )
     device: str = option(

@@ -15,7 +15,7 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
     ScoreRecord,
@@ -27,6 +27,7 @@ from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, compiling_pays
+from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.kinds import Kind
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.core.catalogue import Loss
-    from cdstats.score.states import Outcome
+    from cdstats.score.states import Outcome, PredictionState
     from cdstats.score.targets import Targets
 
 
@@ -79,6 +80,8 @@ def score_predictions(options: LossOptions) -> LossRun:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = None if options.kind is None else Kind(options.kind)
     threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    ground.refuse_labels(meaning)
     logits = meaning is Kind.LOGIT
     chosen = choose_losses(options.losses, options.beta, logits=logits)
     if scheduler is None:
@@ -106,7 +109,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         fast = compiling_pays(paths)
         how = Scoring(
             *(Needs.of((), None), meaning, threshold, options.device),
-            *(batch, fast),
+            *(batch, fast, ground),
         )
         score = partial(run_on, apply) if scheduler else Scoring.run
         prior = None
@@ -114,7 +117,8 @@ def score_predictions(options: LossOptions) -> LossRun:
             prior = _prior(how, score(how, whole))
         how = replace(how, needs=Needs.of(chosen, prior, bins=options.histograms))
         outcome = score(how, whole, strict=strict, progress=options.progress)
-    verdict = Verdict(outcome, how.needs, meaning, threshold)
+    fill = ground.uncovered is Uncovered.UNCHANGED
+    verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
     run = _gather(scored, verdict, chosen, prior, targets)
@@ -126,9 +130,40 @@ def score_predictions(options: LossOptions) -> LossRun:
         ", ".join(dict.fromkeys(outcome.devices)),
         run.images,
         run.models,
-        (*notes, *targets.messages, *said),
+        (
+            *notes,
+            *ground.notes(options.uncovered),
+            *targets.messages,
+            *said,
+            *ground_messages(outcome.states, ground),
+        ),
         tuple(one.histogram for one in scored) if options.histograms else (),
     )
+
+
+def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
+    """What to tell of georeferences, crops and pixels without a prediction."""
+    good = [state for state in states if not state.reason]
+    texts = []
+    moved = [state for state in states if state.difference]
+    if moved:
+        texts.append(
+            f"{counted(len(moved), 'prediction')} compared without regard to "
+            f"georeferences: {moved[0].place.pred} {moved[0].difference}"
+        )
+    if cut := sum(state.cut for state in good):
+        texts.append(
+            f"{counted(cut, 'crop')} cut at the right or lower edge of the mask"
+        )
+    if lacking := sum(int(state.uncovered.sum()) for state in good):
+        how = "left out"
+        if ground.uncovered is Uncovered.UNCHANGED:
+            how = "counted as predicted unchanged, and in no loss"
+        texts.append(
+            f"{counted(lacking, 'valid pixel')} without a prediction {how} "
+            f"(--uncovered {ground.uncovered.value})"
+        )
+    return [Message(Level.NOTE, text) for text in texts]
 
 
 def _kind_texts(models: Sequence[ModelScore]) -> list[str]:

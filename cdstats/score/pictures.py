@@ -11,6 +11,7 @@ from cdstats.core.arguments import texts
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.io.pairing import find_pairs
+from cdstats.score.grid import Ground
 from cdstats.score.kinds import Kind
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cdstats.core.chart_records import WorstImage
     from cdstats.core.options import LossOptions
     from cdstats.io.pairing import FilePair
-    from cdstats.score.reading import Loaded
+    from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]
 
@@ -61,7 +62,9 @@ def error_pictures(
     )
     wanted = {(one.model, one.pred, one.target): one for one in worst}
     logits = options.kind == Kind.LOGIT.value
-    reader = PairReader(targets, "logit" if logits else "prob")
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    kind = Kind(options.kind) if options.kind else None
+    reader = PairReader(targets, kind, ground)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
     drawn = dict(_pictures(reader.read(pairs), wanted, logits, options.threshold))
     lost = [one for one in worst if drawn.get(one) is None]
