@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from cdstats.cli.sources_shown import SourceOptions
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.messages import Message
     from cdstats.scan.examination import AuditResult
     from cdstats.score.results import LossRun
@@ -144,7 +144,7 @@ def _score_material(
     """Scores with pooled histograms and pictures, and what to tell of pictures."""
     models = tuple(
         ModelMaterial(
-            one.dataset, one.losses, one.shares, _histogram(run, one.dataset.model)
+            one.dataset, one.losses, one.shares, _curve(run, one.dataset.model)
         )
         for one in run.models
     )
@@ -171,13 +171,12 @@ def _threshold(options: SourceOptions) -> float:
     return 0.5 if threshold is None else threshold
 
 
-def _histogram(run: LossRun, model: str) -> LevelCounts | None:
+def _curve(run: LossRun, model: str) -> Curve | None:
     """The pixels of all predictions of a model by probability."""
-    total: LevelCounts | None = None
-    for row, one in zip(run.images, run.histograms, strict=bool(run.histograms)):
-        if row.model == model and one is not None:
-            total = one if total is None else total + one
-    return total
+    rows = [row for row in run.images if row.model == model and row.status == "ok"]
+    if run.curves is None:
+        return None
+    return run.curves.of(row.place for row in rows if row.changed or row.unchanged)
 
 
 def _worst(run: LossRun) -> Iterator[Any]:

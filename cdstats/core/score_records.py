@@ -92,6 +92,11 @@ class ScoreRecord:
         return replace(self, losses=losses)
 
     @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.pred, self.target, self.model, self.split)
+
+    @property
     def kept_sums(self) -> tuple[str, ...]:
         """The columns from which everything else follows."""
         labels = () if isinstance(self.changed, float) else _LABEL_COUNTS

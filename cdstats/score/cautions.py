@@ -68,7 +68,7 @@ def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str
     what = "average precision and best threshold"
     if soft:
         return f"soft targets: {what} need labels, as do all metrics"
-    if not run.histograms:
+    if run.curves is None:
         return (
             f"{what} need the probabilities of pixels: compare with --pred, --target "
             "and --curves"

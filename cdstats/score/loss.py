@@ -25,6 +25,7 @@ from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
+from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.kinds import Kind
 from cdstats.score.needs import Needs
@@ -98,8 +99,8 @@ def loss(
         split: Keep this split alone.
         max_pixels: Pixels that a mask or prediction may declare.
         strict: Raise at the first pair that cannot be scored.
-        histograms: Keep the probabilities of each prediction in equal bins, for
-            curves; see `LossRun.histograms`.
+        histograms: Count the pixels of each prediction by probability, for curves;
+            see `LossRun.curves`.
         engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
             must see the files under the same paths; start one worker for each GPU.
         scheduler: Address of the cluster's scheduler.
@@ -164,8 +165,13 @@ def loss(
         run.images,
         run.models,
         (*notes, *targets.messages, *said),
-        tuple(one.histogram for one in scored) if histograms else (),
+        _curves(scored, whole, how) if histograms else None,
     )
+
+
+def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
+    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
 
 
 def _kind_texts(models: Sequence[ModelScore]) -> list[str]:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss, Shares
-    from cdstats.core.histogram import LevelCounts
     from cdstats.core.messages import Message
     from cdstats.core.sums import SumsTable
+    from cdstats.score.curves import Curves
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,14 @@ class LossRun:
         images: A row for each prediction, failed ones included.
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
-        histograms: For each row the pixels of each class in equal bins of probability
-            (``cdstats.core.histogram.BINS``), None where it has none; empty unless
-            they were asked for.
+        curves: The curves of its models; None unless they were asked for.
     """
 
     device: str
     images: tuple[ScoreRecord, ...]
     models: tuple[ModelScore, ...]
     messages: tuple[Message, ...] = ()
-    histograms: tuple[LevelCounts | None, ...] = ()
+    curves: Curves | None = None
 
     @property
     def any_hard(self) -> bool:
