@@ -107,6 +107,8 @@ def test_curves_are_those_of_sorted_pixels(name: str, tmp_path: Path) -> None:
     assert curve.best[0] == best
     hit = p >= curve.best[1]
     assert 2 * (hit & (y == 1)).sum() / (hit.sum() + y.sum()) == best
+    hit = p >= p.dtype.type(curve.best[1])
+    assert 2 * (hit & (y == 1)).sum() / (hit.sum() + y.sum()) == best
 
 
 @pytest.mark.parametrize("levels", [200, 2000])

@@ -48,7 +48,8 @@ def compare(
         bool,
         typer.Option(
             "--curves/--no-curves",
-            help="Average precision and best threshold: 100 kB for each prediction.",
+            help="Average precision and best threshold. Floating predictions are read "
+            "a second time for them.",
             rich_help_panel=_COMPARE,
         ),
     ] = True,

@@ -6,6 +6,7 @@ or known to lie in one narrow range, which bounds what their order may change.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,25 @@ def best_f1(changed: NDArray[Any], unchanged: NDArray[Any]) -> tuple[Floats, Any
     return np.where(total > 0, best, np.nan), last - place
 
 
+def _harmonic(numbers: Counts) -> Floats:
+    """The sum of 1/k for k below each positive number, less Euler's constant."""
+    before = sum(1 / (numbers + k) for k in range(16))
+    x = numbers + 16.0
+    series = 1 / 12 - (1 / 120 - (1 / 252 - 1 / (240 * x**2)) / x**2) / x**2
+    found: Floats = np.log(x) - 1 / (2 * x) - series / x**2 - before
+    return found
+
+
+def _short(below: float, most: float) -> float:
+    """A number of few decimals above one end and up to the other, in float32 too."""
+    for decimals in range(1, 17):
+        scale = 10.0**decimals
+        found = math.floor(most * scale) / scale
+        if np.float32(found) > below and below < found <= most:
+            return found
+    return most
+
+
 @dataclass(frozen=True)
 class Curve:
     """The pixels of a model at rising thresholds: changed is p >= threshold.
@@ -124,11 +144,16 @@ class Curve:
 
     @cached_property
     def best(self) -> tuple[float, float] | None:
-        """The highest F1 and its threshold; None without a changed pixel."""
+        """The highest F1 and a threshold that gives it; None without a changed pixel.
+
+        Of all thresholds with the same counts, one of few decimals is taken.
+        """
         if not self.changed.any():
             return None
         found, place = best_f1(self.changed, self.unchanged)
-        return float(found), float(self.thresholds[int(place)])
+        at = int(place)
+        below = float(self.thresholds[at - 1]) if at else -1.0
+        return float(found), _short(below, float(self.thresholds[at]))
 
     @cached_property
     def spread(self) -> tuple[Floats, Floats]:
@@ -138,8 +163,6 @@ class Curve:
         and least when they come last, one by one; a changed pixel adds the precision
         at its place.
         """
-        from scipy.special import digamma
-
         more, less = np.zeros((2, self.changed.size))
         open_ = np.flatnonzero(
             ~self.tied & (self.changed > 0) & (self.changed + self.unchanged > 1)
@@ -149,7 +172,7 @@ class Curve:
         tied = gained * quotient(tp, tp + fp)
         # The sum over i = 1..gained of (tp - gained + i) / (tp - gained + fp + i).
         start = tp - gained + fp + 1
-        least = gained - fp * (digamma(start + gained) - digamma(start))
+        least = gained - fp * (_harmonic(start + gained) - _harmonic(start))
         total = self.changed.sum()
         more[open_] = (gained * quotient(tp, tp + fp - below) - tied) / total
         less[open_] = np.maximum(tied - least, 0.0) / total

@@ -16,7 +16,7 @@ from cdstats.core.chart_records import (
     ThresholdScore,
     WorstImage,
 )
-from cdstats.core.metrics import Confusion
+from cdstats.core.metrics import F1, PRECISION, RECALL, Confusion
 from cdstats.core.sums import SumsTable
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
         np.flatnonzero(np.diff(steps[1], append=-1)),
     ]
     if curve.best:
-        first.append(np.flatnonzero(curve.thresholds == curve.best[1])[-1:])
+        first.append(np.flatnonzero(curve.thresholds >= curve.best[1])[:1])
     scores = []
     for place in np.unique(np.concatenate(first)).tolist():
         held = Confusion(*(int(c[place]) for c in (tp, fp, fn, tn)))
-        metrics = (held.precision, held.recall, held.f1)
+        metrics = (PRECISION.of(held), RECALL.of(held), F1.of(held))
         threshold = float(curve.thresholds[place])
         scores.append(
             ThresholdScore(

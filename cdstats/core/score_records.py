@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
-from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ class ScoreRecord:
     balanced_ce_sum: float | None
     balanced_ce_mean: float | None
     class_mean_bce: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    iou: float | None
+    precision: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall: float | None = field(metadata=metrics.RECALL.pooled)
+    f1: float | None = field(metadata=metrics.F1.pooled)
+    iou: float | None = field(metadata=metrics.IOU.pooled)
     status: Literal["ok", "failed"]
     reason: str
     model: str
@@ -187,10 +188,7 @@ def scored_records(
                 balanced_ce_sum=balanced.image_values[number],
                 balanced_ce_mean=_per_pixel(balanced.image_values[number], one.valid),
                 class_mean_bce=class_mean.image_values[number],
-                precision=confusion.precision,
-                recall=confusion.recall,
-                f1=confusion.f1,
-                iou=confusion.iou,
+                **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
                 model=place.model,
@@ -251,15 +249,15 @@ class DatasetScore:
     balanced_ce_sum: float | None
     balanced_ce_mean: float | None
     class_mean_bce: float | None
-    precision_pooled: float | None
-    recall_pooled: float | None
-    f1_pooled: float | None
-    f1_image_mean: float | None
-    f1_image_mean_nonempty: float | None
-    mf1_pooled: float | None
-    iou_pooled: float | None
-    oa: float | None
-    kappa: float | None
+    precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
+    f1_pooled: float | None = field(metadata=metrics.F1.pooled)
+    f1_image_mean: float | None = field(metadata=metrics.F1.image_mean)
+    f1_image_mean_nonempty: float | None = field(metadata=metrics.F1.nonempty_mean)
+    mf1_pooled: float | None = field(metadata=metrics.MEAN_F1.pooled)
+    iou_pooled: float | None = field(metadata=metrics.IOU.pooled)
+    oa: float | None = field(metadata=metrics.OVERALL_ACCURACY.pooled)
+    kappa: float | None = field(metadata=metrics.KAPPA.pooled)
     beta: float | None
     kind: str
     rule: str
@@ -267,6 +265,9 @@ class DatasetScore:
     missed_sq_sum: float
     false_sum: float
     false_sq_sum: float
+    iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
+    mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
+    specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
     losses: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -296,7 +297,6 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    metrics = ChangeMetrics.of(row.confusion for row in ok)
     same = (*_SAME, "ignored")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
@@ -325,7 +325,7 @@ def dataset_score(
             )
         },
         **totals,
-        **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
+        **metric_values(DatasetScore, [row.confusion for row in ok]),
     )
 
 

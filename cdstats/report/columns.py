@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.comparison_names import PARTS
 from cdstats.core.errors import UsageError
+from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, columns
+from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cdstats.core.records import ImageRecord, Record, SummaryRecord
-    from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 UNDEFINED: Final = "–"
 _HEADINGS: Final = {
@@ -32,13 +33,11 @@ _HEADINGS: Final = {
     "unchanged_difference": "Unchanged\ndifference",
 }
 _SCORE_HEADINGS: Final = {
-    "precision_pooled": "P",
-    "recall_pooled": "R",
-    "f1_pooled": "F1",
-    "iou_pooled": "IoU",
-    "oa": "OA",
-    "f1": "F1",
-    "iou": "IoU",
+    **{
+        name: one.title[:1].upper() + one.title[1:]
+        for kind in (ScoreRecord, DatasetScore)
+        for name, one in metrics_of(kind).items()
+    },
     "bce_mean": "BCE",
     "class_mean_bce": "Class-mean\nBCE",
     "balanced_ce_mean": "Balanced\nCE",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.metrics import metrics_of
 from cdstats.core.records import columns
+from cdstats.core.score_records import DatasetScore
 from cdstats.report.columns import (
     UNDEFINED,
     cell,
@@ -21,19 +23,12 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.material import Material, ScoreMaterial
     from cdstats.core.records import Record, SummaryRecord
-    from cdstats.core.score_records import DatasetScore
 
 MOST_FAILURES: Final = 20
 """Failures that a page names; it counts the others."""
 _METRICS: Final = {
     "images": "Images",
-    "precision_pooled": "Precision",
-    "recall_pooled": "Recall",
-    "f1_pooled": "F1",
-    "f1_image_mean": "F1, image mean",
-    "iou_pooled": "IoU",
-    "oa": "OA",
-    "kappa": "Kappa",
+    **{n: one.name for n, one in metrics_of(DatasetScore).items() if one.headline},
 }
 
 

@@ -65,8 +65,8 @@ def compare(
         baseline: The model that the others are compared with; by default the first.
         common: Compare the images that all models scored, instead of refusing models
             that differ in their images.
-        curves: Whether to keep the probabilities of each prediction in bins, about
-            100 kB for each, for average precision and the best threshold.
+        curves: Whether to give average precision and the best threshold, for which
+            floating predictions are read a second time.
         measures: The measures of an image by which `Comparison.differing` is ordered.
         resamples: How many times images are drawn.
         confidence: The share of the resamples inside an interval.

@@ -44,7 +44,7 @@ _PASSES: Final = 6
 """Times that images are read again at most."""
 _CHUNK: Final = 1 << 20
 """Pixels that are ranked at a time."""
-_BINNED_WITHIN: Final = 1e-4
+_BINNED_WITHIN: Final = 1e-3
 """How far average precision of bins may be off before the bins are chosen anew."""
 
 
