@@ -48,6 +48,7 @@ IMAGE_COLUMNS = [
     *("balanced_ce_sum", "balanced_ce_mean", "class_mean_bce"),
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
+    "uncovered",
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),
@@ -1280,8 +1281,8 @@ def test_what_an_earlier_run_decided_cannot_be_asked_for_again(
 ) -> None:
     done = loss("--from", saved, *option)
     assert done.code == 2
-    assert "--from reads sums" in done.err
-    assert option[0] in done.err or "rules" in done.err
+    assert "--from reads the rows of an earlier run" in done.err
+    assert f"leave out {option[0]}\n" in done.err
 
 
 # Exit codes

@@ -240,3 +240,27 @@ def test_counts_of_parts_are_those_of_all() -> None:
     for name in ("ranks", "changed", "unchanged"):
         assert np.array_equal(getattr(joined, name), getattr(whole, name))
     assert RankCounts.joined([]).ranks.size == 0
+
+
+def test_pixels_without_a_prediction_rank_last_where_they_count_as_unchanged(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(4)
+    for name in ("t", "p"):
+        (tmp_path / name).mkdir()
+    y = (random.random((SIDE, SIDE)) < 0.3).astype(np.uint8)
+    p = scores_of("float32", random, y)
+    np.save(tmp_path / "t/a.npy", y)
+    np.save(tmp_path / "p/a_0_0.npy", p[:40])
+    pattern = str(tmp_path / "p/{}_{y}_{x}.npy")
+    run = cdstats.loss(
+        pattern, str(tmp_path / "t/{}.npy"), uncovered="unchanged", histograms=True
+    )
+    assert run.curves is not None
+    curve = run.curves.of(row.place for row in run.images)
+    assert curve is not None
+    filled = np.where(np.arange(SIDE)[:, None] < 40, p, 0)
+    area, best = sorted_curve(filled.ravel(), y.ravel())
+    assert curve.average_precision == pytest.approx(area, abs=1e-12)
+    assert curve.best is not None
+    assert curve.best[0] == best

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PACKAGE = Path(cdstats.__file__).parent
-_BEFORE = "    losses: Mapping[str, float | None] = field(default_factory=dict)\n"
+_BEFORE = "    losses: Mapping[str, float | None] = field(\n"
 _ENTRY = """\
     fpr_pooled: float | None = field(
         metadata=metrics.Metric(
@@ -44,7 +44,8 @@ def _rows(folder: Path, *arguments: str) -> Sequence[dict[str, str]]:
 def test_a_new_metric_is_one_field_of_the_dataset_row(tmp_path: Path) -> None:
     shutil.copytree(_PACKAGE, tmp_path / "cdstats")
     changed = tmp_path / "cdstats" / "core" / "score_records.py"
-    head, _, tail = changed.read_text().rpartition(_BEFORE)
+    head, found, tail = changed.read_text().rpartition(_BEFORE)
+    assert found
     changed.write_text(head + _ENTRY + _BEFORE + tail)
     rng = np.random.default_rng(1)
     for folder in ("a", "b", "t"):

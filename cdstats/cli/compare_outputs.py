@@ -10,9 +10,9 @@ from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import summary_format
 from cdstats.cli.score_outputs import image_row_columns
+from cdstats.core.columns import columns_of
 from cdstats.core.comparison_names import PARTS
 from cdstats.core.comparison_records import ComparedModel, DifferingImage
-from cdstats.core.records import columns as columns_of
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns
 from cdstats.report.formats import Format
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
     from cdstats.score.comparison import Comparison
 
-_MAPPINGS: Final = ("compared", "values")
 _IMAGE_COLUMNS: Final = ("target", "part", "split", "measure", "spread")
 
 
@@ -111,7 +110,7 @@ class CompareOutputs:
 
         models = [row for row in rows if isinstance(row, ComparedModel)]
         plain = columns_of(ComparedModel if models else DifferingImage)
-        every = (*(n for n in plain if n not in _MAPPINGS), *_further(rows))
+        every = (*plain, *_further(rows))
         if kind is Format.CSV:
             return "".join(write_csv(rows, chosen or every))
         if kind is Format.JSONL:

@@ -9,9 +9,9 @@ import cdstats
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import MOST_IMAGES, summary_format
+from cdstats.core.columns import columns_of
 from cdstats.core.errors import UsageError
 from cdstats.core.messages import Level, Message
-from cdstats.core.records import columns as columns_of
 from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, model_columns, score_columns
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
     from cdstats.score.results import LossRun, ModelScore
 
 
@@ -165,9 +165,8 @@ def image_row_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
 
 def _model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
     """The columns of the rows of models, those of further losses at the end."""
-    plain = (name for name in columns_of(DatasetScore) if name != "losses")
     further = dict.fromkeys(name for row in rows for name in row.losses)
-    return (*plain, *further)
+    return (*columns_of(DatasetScore), *further)
 
 
 def _lines(model: ModelScore) -> list[Any]:

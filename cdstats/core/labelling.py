@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 REFUSED: Final = "split refused: "
 """How the reason of a mask begins whose whole split was refused."""
+_WHITE: Final = (
+    "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
+)
 
 
 @dataclass
@@ -111,6 +114,7 @@ class DatasetLabels:
         self._pre: dict[str, _PreDisaster] = {}
         self._shown: dict[str, Binarisation] = {}
         self._nodata = _CountedNodata()
+        self._white = 0
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account.
@@ -163,6 +167,7 @@ class DatasetLabels:
             return Decision(None, counted.reason)
         if self._choice.rule is not None:
             self._nodata.see(counted.mask, self._choice.rule)
+            self._white += counted.mask.white_is_zero
         verdict = self._given or self._verdicts[split]
         if verdict.refusal:
             return Decision(None, f"{REFUSED}{verdict.refusal}")
@@ -187,13 +192,17 @@ class DatasetLabels:
         told = [one for split in self._verdicts for one in self._told(split)]
         notes = [
             *self._nodata.texts(),
+            *([_WHITE.format(masks=counted(self._white, "mask"))] * bool(self._white)),
             *(_binarisation_text(one) for one in self._shown.values() if one.differs),
         ]
         return told + [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
 
     def _told(self, split: str) -> list[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)
-        found = [Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes]
+        found = [
+            *(Message(Level.NOTE, f"{where}: {note}") for note in verdict.notes),
+            *(Message(Level.WARNING, f"{where}: {one}") for one in verdict.warnings),
+        ]
         if verdict.refusal:
             text = f"{where}: {verdict.refusal}"
             found.append(Message(Level.ERROR, text, self._ways(split)))

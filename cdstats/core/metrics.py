@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.columns import column
 from cdstats.core.sums import quotient
 
 if TYPE_CHECKING:
@@ -89,22 +90,22 @@ class Metric:
     over: Over = Over.POOLED
 
     @property
-    def pooled(self) -> Mapping[str, Metric]:
+    def pooled(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its value of added counts."""
-        return {_METRIC: self}
+        return _metadata(self)
 
     @property
-    def image_mean(self) -> Mapping[str, Metric]:
+    def image_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over images."""
         title, name = f"{self.title}\nimage mean", f"{self.name}, image mean"
-        return {_METRIC: replace(self, title=title, name=name, over=Over.IMAGES)}
+        return _metadata(replace(self, title=title, name=name, over=Over.IMAGES))
 
     @property
-    def nonempty_mean(self) -> Mapping[str, Metric]:
+    def nonempty_mean(self) -> Mapping[str, Any]:
         """Metadata of a field that holds its mean over the images with change."""
         title, name = f"{self.title}\nnonempty", f"{self.name}, mean of nonempty images"
         mean = replace(self, title=title, name=name, over=Over.NONEMPTY)
-        return {_METRIC: replace(mean, headline=False)}
+        return _metadata(replace(mean, headline=False))
 
     def of(self, counts: Confusion) -> float | None:
         """The value for integer counts, rounded once; None where it is undefined.
@@ -127,6 +128,11 @@ class Metric:
             return self.of(sum(images, Confusion()))
         known = [value for value in self.of_images(images) if value is not None]
         return math.fsum(known) / len(known) if known else None
+
+
+def _metadata(one: Metric) -> Mapping[str, Any]:
+    title = one.title[:1].upper() + one.title[1:]
+    return {**column(title), _METRIC: one}
 
 
 def metrics_of(kind: type[Any]) -> dict[str, Metric]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+)
 from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
@@ -54,9 +62,9 @@ class ScoreRecord:
     target: str
     width: int | None
     height: int | None
-    changed: float | None
-    unchanged: float | None
-    ignored: int | None
+    changed: float | None = field(metadata=CHANGED)
+    unchanged: float | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
     ce_changed_sum: float | None
     ce_unchanged_sum: float | None
     prob_sum: float | None
@@ -69,10 +77,10 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
     precision: float | None = field(metadata=metrics.PRECISION.pooled)
     recall: float | None = field(metadata=metrics.RECALL.pooled)
     f1: float | None = field(metadata=metrics.F1.pooled)
@@ -86,7 +94,15 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    uncovered: int | None
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
@@ -109,12 +125,29 @@ class ScoreRecord:
         """The sums of the row, for losses that follow from them."""
         found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
+        valid, changed = self._scored
         return ImageSums(
-            valid=int((self.changed or 0) + (self.unchanged or 0)),
-            changed=self.changed or 0,
+            valid=valid,
+            changed=changed,
             ignored=self.ignored or 0,
+            uncovered=self.uncovered or 0,
             **same,
         )
+
+    @property
+    def _scored(self) -> tuple[int, float]:
+        """Valid and changed pixels that a prediction covers.
+
+        Others are among ``changed`` and ``unchanged`` where these fill the image with
+        the ignored ones.
+        """
+        changed, uncovered = self.changed or 0, self.uncovered or 0
+        valid = int(changed + (self.unchanged or 0))
+        if valid + (self.ignored or 0) < (self.width or 0) * (self.height or 0):
+            return valid, changed
+        if uncovered and isinstance(changed, int):
+            changed = round(self.target_sq_sum or 0)
+        return valid - uncovered, changed
 
     @property
     def confusion(self) -> Confusion:
@@ -179,9 +212,10 @@ def scored_records(
                 target=place.target,
                 width=size[0],
                 height=size[1],
-                changed=one.changed,
-                unchanged=one.valid - one.changed,
+                changed=one.counted[0],
+                unchanged=one.counted[1],
                 ignored=one.ignored,
+                uncovered=one.uncovered,
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
@@ -229,9 +263,9 @@ class DatasetScore:
     failed: int
     images_one_class: int
     images_without_valid: int
-    changed: float
-    unchanged: float
-    ignored: int
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
     ce_changed_sum: float
     ce_unchanged_sum: float
     prob_sum: float
@@ -245,10 +279,10 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
     precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
     recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
     f1_pooled: float | None = field(metadata=metrics.F1.pooled)
@@ -268,7 +302,15 @@ class DatasetScore:
     iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
     mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
     specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    uncovered: int = 0
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
 
 def dataset_score(
@@ -297,10 +339,14 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    same = (*_SAME, "ignored")
+    same = (*_SAME, "ignored", "uncovered")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
         totals |= dict.fromkeys(_LABEL_COUNTS)
+    unchanged = valid - changed
+    if totals["uncovered"] and not table.soft:
+        changed = sum(row.changed or 0 for row in ok)
+        unchanged = sum(row.unchanged or 0 for row in ok)
     return DatasetScore(
         model=model,
         images=len(ok),
@@ -308,13 +354,13 @@ def dataset_score(
         images_one_class=int(one_class.sum()),
         images_without_valid=int((table.valid == 0).sum()),
         changed=changed,
-        unchanged=valid - changed,
+        unchanged=unchanged,
         bce_sum=bce.sum,
         bce_mean=bce.mean,
         balanced_ce_sum=balanced.sum,
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
-        beta=(valid - changed) / valid if valid else None,
+        beta=total.unchanged[0].item() / valid if valid else None,
         kind=kind,
         rule=rule,
         losses={
@@ -329,5 +375,5 @@ def dataset_score(
     )
 
 
-SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
 """The columns of an image row, before those of further losses."""

@@ -10,8 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.columns import UNDEFINED, columns_of, printable
 from cdstats.core.comparison_records import ALL_DRAWN
-from cdstats.report.columns import UNDEFINED, heading, printable
+from cdstats.core.score_records import ScoreRecord
 from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def _plain(value: float | None) -> str:
 
 
 def _one_line(measure: str) -> str:
-    return heading(measure).replace("\n", " ")
+    return columns_of(ScoreRecord)[measure].line
 
 
 def _table() -> Table:

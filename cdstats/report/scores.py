@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.metrics import Over, metrics_of
 from cdstats.core.score_records import DatasetScore
-from cdstats.report.columns import UNDEFINED, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -71,13 +71,13 @@ class Comparison:
         """The rows of the models as a data frame, with columns for each measure."""
         from cdstats.report.frames import further_frame
 
-        return further_frame(self.models, "compared")
+        return further_frame(self.models)
 
     def differing_frame(self) -> pd.DataFrame:
         """The images by how far models differ, with a column for each model."""
         from cdstats.report.frames import further_frame
 
-        return further_frame(self.differing, "values")
+        return further_frame(self.differing)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images of each model, as `cdstats.loss` gives them."""

@@ -56,11 +56,13 @@ class Ranked:
         pair: The place of its pair in the order of the rows.
         counts: Its pixels at each rank, or at each code of ranks.
         exact: Whether pixels of one level have one score.
+        apart: Those of its pixels that have no score and count as p = 0.
     """
 
     pair: int
     counts: RankCounts
     exact: bool
+    apart: RankCounts
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,7 @@ class Curves:
                 take(place, RankCounts.of(ranks[one == 1], ranks[one == 0]))
 
         for place, one in held.items():
-            if one.exact:
-                take(place, one.counts.rounded(bits))
+            take(place, (one.counts if one.exact else one.apart).rounded(bits))
         again = {one.pair for one in held.values() if not one.exact}
         if again:
             self._how.run(self._share.only(again), strict=True, collect=collect)

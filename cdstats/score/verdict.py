@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,7 @@ class Scored:
         values: The values of losses that need levels.
         reason: Why it failed.
         ranked: Its pixels by rank, if that was asked for.
+        grid: What was done about georeferences.
     """
 
     place: Place
@@ -50,6 +51,7 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str = ""
     ranked: Ranked | None = None
+    grid: str = ""
 
 
 class Verdict:
@@ -60,12 +62,19 @@ class Verdict:
         needs: What the losses of the run need.
         kind: What the user says that the predictions are; None to find out.
         threshold: A pixel is predicted changed when p is at least this.
+        fill: Whether pixels without a score count as predicted unchanged.
     """
 
     def __init__(
-        self, outcome: Outcome, needs: Needs, kind: Kind | None, threshold: float
+        self,
+        outcome: Outcome,
+        needs: Needs,
+        kind: Kind | None,
+        threshold: float,
+        *,
+        fill: bool = False,
     ) -> None:
-        self._outcome, self._needs = outcome, needs
+        self._outcome, self._needs, self._fill = outcome, needs, fill
         self._kind, self._threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
@@ -142,7 +151,19 @@ class Verdict:
                 sums, ranked = self._evaluate(state, whole.terms)
             except DataError as error:
                 reason = str(error)
-        return Scored(state.place, state.size, sums, whole.values, reason, ranked)
+        if sums is not None:
+            sums = self._with_uncovered(sums, state)
+        return Scored(
+            *(state.place, state.size, sums, whole.values, reason, ranked, state.grid)
+        )
+
+    def _with_uncovered(self, sums: ImageSums, state: PredictionState) -> ImageSums:
+        """The sums with the pixels that have no score, in the counts if asked for."""
+        unchanged, changed = state.uncovered.tolist()
+        found = replace(sums, uncovered=unchanged + changed)
+        if not self._fill or state.soft:
+            return found
+        return replace(found, fn=sums.fn + changed, tn=sums.tn + unchanged)
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
@@ -154,7 +175,7 @@ class Verdict:
                 return tiles, None
             codes = ranks_of_codes(state.bins.values)
             counts = RankCounts(codes, state.bins.changed, state.bins.unchanged)
-            return tiles, Ranked(state.rank, counts, exact=False)
+            return tiles, self._ranked(state, counts, exact=False)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
             threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
@@ -164,7 +185,16 @@ class Verdict:
             return sums, None
         ranks = ranks_of(levels.values, logits=False)
         counts = RankCounts(ranks, levels.changed, levels.unchanged)
-        return sums, Ranked(state.rank, counts, exact=True)
+        return sums, self._ranked(state, counts, exact=True)
+
+    def _ranked(
+        self, state: PredictionState, counts: RankCounts, *, exact: bool
+    ) -> Ranked:
+        """Pixels by rank, with those that have no score if they are counted."""
+        some = int(self._fill and state.uncovered.any())
+        unchanged, changed = np.repeat(state.uncovered[:, None], some, axis=1)
+        apart = RankCounts(np.zeros(some, dtype=np.uint64), changed, unchanged)
+        return Ranked(state.rank, RankCounts.joined([counts, apart]), exact, apart)
 
     def _tile_sums(
         self,
