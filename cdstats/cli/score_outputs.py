@@ -182,12 +182,13 @@ def _lines(model: ModelScore) -> list[Any]:
     for place in order:
         result, share = model.losses[place], model.shares[place]
         params = ", ".join(f"{name}={value}" for name, value in result.params.items())
+        mean, over = result.shown
         lines.append(
             LossLine(
                 result.loss,
                 result.loss,
-                result.mean if result.mean is not None else result.pooled,
-                params,
+                mean,
+                "; ".join(text for text in (over, params) if text),
                 share.loss,
                 share.gradient,
                 _beta(result.params.get("beta")),

@@ -33,8 +33,8 @@ class LossLine:
     Attributes:
         name: The name of the loss in the catalogue.
         label: Its name.
-        params: Its parameters, as typed.
-        mean: Its mean over pixels, or its pooled value.
+        params: Its parameters, as typed, after what its value is taken over.
+        mean: Its mean over pixels, or its pooled value, or its mean over images.
         of_loss: Share of the loss that comes from changed pixels.
         of_gradient: Share of the gradient that comes from changed pixels.
         beta: The β of balanced cross-entropy, as typed.
@@ -122,7 +122,7 @@ def _remark(line: LossLine, dataset: DatasetScore) -> str:
     if line.name == "class_mean_bce" and dataset.changed and dataset.unchanged:
         changed = dataset.ce_changed_sum / dataset.changed
         unchanged = dataset.ce_unchanged_sum / dataset.unchanged
-        return f"changed {changed:.3f}, unchanged {unchanged:.3f}"
+        return f"pooled: changed {changed:.3f}, unchanged {unchanged:.3f}"
     if line.name == "balanced_ce" and line.total is not None:
         return f"sum {_total(line.total)}; not on BCE's scale"
     return line.params

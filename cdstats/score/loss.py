@@ -35,6 +35,7 @@ from cdstats.score.results import (
     LossRun,
     ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -188,6 +189,7 @@ def loss(
             *ground.notes(uncovered),
             *targets.messages,
             *said,
+            *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
         tuple(one.histogram for one in scored) if histograms else (),
