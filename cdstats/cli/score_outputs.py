@@ -152,7 +152,10 @@ class ScoreOutputs:
             print_records(console, run.images, shown or narrow)
             console.print()
         notes = _footnotes([model.dataset for model in run.models])
-        for note in (*notes, "nats, logs clamped at -100"):
+        for note in (
+            *notes,
+            "nats, logs clamped at -100; class means pooled over all images",
+        ):
             console.print(note, style="dim", markup=False)
 
 

@@ -122,7 +122,7 @@ def _remark(line: LossLine, dataset: DatasetScore) -> str:
     if line.name == "class_mean_bce" and dataset.changed and dataset.unchanged:
         changed = dataset.ce_changed_sum / dataset.changed
         unchanged = dataset.ce_unchanged_sum / dataset.unchanged
-        return f"pooled: changed {changed:.3f}, unchanged {unchanged:.3f}"
+        return f"changed {changed:.3f}, unchanged {unchanged:.3f}"
     if line.name == "balanced_ce" and line.total is not None:
         return f"sum {_total(line.total)}; not on BCE's scale"
     return line.params

@@ -108,7 +108,7 @@ def _read(path: Path) -> list[ScoreRecord]:
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
-    stated = {name: text for name, text in _UNSTATED.items() if not row.get(name)}
+    stated = {name: text for name, text in _UNSTATED.items() if name not in row}
     plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
     further = {
