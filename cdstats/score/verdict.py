@@ -42,7 +42,7 @@ class Scored:
         values: The values of losses that need levels.
         reason: Why it failed.
         ranked: Its pixels by rank, if that was asked for.
-        grid: What was done about georeferences.
+        grid: How the ground of prediction and mask was compared.
     """
 
     place: Place
@@ -51,7 +51,7 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str = ""
     ranked: Ranked | None = None
-    grid: str = ""
+    grid: str = "none"
 
 
 class Verdict:
@@ -75,7 +75,7 @@ class Verdict:
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._kind, self._threshold = kind, threshold
+        self._kind, self.threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
         for state in outcome.states:
@@ -178,7 +178,7 @@ class Verdict:
             return tiles, self._ranked(state, counts, exact=False)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
-            threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
+            threshold=self.threshold, terms=self._needs.terms, ignored=state.ignored
         )
         sums = sums.with_terms(extra) if extra else sums
         if not self._needs.bins:
