@@ -57,6 +57,7 @@ def direct(changed: Array, unchanged: Array) -> dict[str, float]:
         "fn": int((changed < 0.5).sum()),
         "tn": int((unchanged < 0.5).sum()),
         "ignored": 3,
+        "uncovered": 0,
     }
 
 
