@@ -48,6 +48,8 @@ IMAGE_COLUMNS = [
     *("balanced_ce_sum", "balanced_ce_mean", "class_mean_bce"),
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
+    *("rule", "threshold", "kind", "grid", "version", "device"),
+    "uncovered",
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),
@@ -57,6 +59,8 @@ DATASET_NAMES = [
     *("precision_pooled", "recall_pooled", "f1_pooled", "f1_image_mean"),
     *("f1_image_mean_nonempty", "mf1_pooled", "iou_pooled", "oa", "kappa"),
     *("images_one_class", "images_without_valid", "beta"),
+    *("iou_image_mean", "mcc_pooled", "specificity_pooled"),
+    *("rule", "threshold", "kind", "grid", "version", "device"),
 ]
 RULE = ("--changed", "1", "--unchanged", "0", "--ignore", "255")
 FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
@@ -1280,8 +1284,8 @@ def test_what_an_earlier_run_decided_cannot_be_asked_for_again(
 ) -> None:
     done = loss("--from", saved, *option)
     assert done.code == 2
-    assert "--from reads sums" in done.err
-    assert option[0] in done.err or "rules" in done.err
+    assert "--from reads the rows of an earlier run" in done.err
+    assert f"leave out {option[0]}\n" in done.err
 
 
 # Exit codes

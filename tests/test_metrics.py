@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.metrics import (
+    F1,
+    IOU,
+    KAPPA,
+    MCC,
+    MEAN_F1,
+    OVERALL_ACCURACY,
+    PRECISION,
+    RECALL,
+    SPECIFICITY,
+    Confusion,
+    metric_values,
+    metrics_of,
+)
+from cdstats.core.score_records import DatasetScore
+from cdstats.score.measures import choose_measures
 
 if TYPE_CHECKING:
     from random import Random
@@ -24,24 +39,68 @@ confusions = st.builds(Confusion, counts, counts, counts, counts)
 def test_kappa_is_agreement_beyond_chance(c: Confusion) -> None:
     n = c.tp + c.fp + c.fn + c.tn
     if n == 0:
-        assert c.kappa is None
+        assert KAPPA.of(c) is None
         return
     chance = Fraction(
         (c.tp + c.fp) * (c.tp + c.fn) + (c.fn + c.tn) * (c.fp + c.tn), n * n
     )
     if chance == 1:
-        assert c.kappa is None
+        assert KAPPA.of(c) is None
     else:
         expected = (Fraction(c.tp + c.tn, n) - chance) / (1 - chance)
-        assert c.kappa == float(expected)
+        assert KAPPA.of(c) == float(expected)
 
 
 @given(confusions)
 def test_f1_is_the_harmonic_mean_of_precision_and_recall(c: Confusion) -> None:
-    if c.precision and c.recall and c.f1:
-        harmonic = 2 / (1 / c.precision + 1 / c.recall)
-        assert c.f1 == pytest.approx(harmonic, rel=1e-12)
-        assert c.iou == pytest.approx(c.f1 / (2 - c.f1), rel=1e-12)
+    precision, recall, f1 = PRECISION.of(c), RECALL.of(c), F1.of(c)
+    if precision and recall and f1:
+        assert f1 == pytest.approx(2 / (1 / precision + 1 / recall), rel=1e-12)
+        assert IOU.of(c) == pytest.approx(f1 / (2 - f1), rel=1e-12)
+
+
+@given(confusions)
+def test_mcc_is_exact_for_counts_of_any_size(c: Confusion) -> None:
+    spread = (c.tp + c.fp) * (c.tp + c.fn) * (c.tn + c.fp) * (c.tn + c.fn)
+    if not spread:
+        assert MCC.of(c) is None
+        return
+    agreement = c.tp * c.tn - c.fp * c.fn
+    with localcontext(prec=60):
+        right = Decimal(agreement) / Decimal(spread).sqrt()
+    assert MCC.of(c) == pytest.approx(float(right), rel=1e-15, abs=0)
+
+
+@given(confusions)
+def test_specificity_is_the_recall_of_the_unchanged_class(c: Confusion) -> None:
+    assert SPECIFICITY.of(c) == RECALL.of(c.of_unchanged)
+
+
+@given(st.lists(confusions, min_size=1))
+def test_a_formula_gives_the_same_for_integers_and_for_arrays(
+    images: list[Confusion],
+) -> None:
+    columns = ([getattr(c, n) for c in images] for n in ("tp", "fp", "fn", "tn"))
+    arrays = Confusion(*(np.array(column, dtype=float) for column in columns))
+    for metric in metrics_of(DatasetScore).values():
+        alone = [np.nan if (v := metric.of(c)) is None else v for c in images]
+        assert metric.formula(arrays) == pytest.approx(alone, abs=1e-9, nan_ok=True)
+
+
+def test_the_counts_of_the_complement_are_those_of_the_other_prediction() -> None:
+    rng = np.random.default_rng(5)
+    target, predicted = rng.random(100) < 0.2, rng.random(100) < 0.3
+
+    def counts(guess: np.ndarray) -> Confusion:
+        pairs = ((guess, target), (guess, ~target), (~guess, target))
+        return Confusion(*(int((a & b).sum()) for a, b in (*pairs, (~guess, ~target))))
+
+    assert counts(predicted).of_complement == counts(~predicted)
+
+
+def test_every_metric_of_a_dataset_is_compared() -> None:
+    names = [one.name for one in choose_measures({}, soft=False, curves=False)]
+    assert sorted(names) == sorted(metrics_of(DatasetScore))
 
 
 @given(st.lists(confusions), st.randoms(use_true_random=False))
@@ -50,7 +109,7 @@ def test_the_order_of_images_is_irrelevant(
 ) -> None:
     shuffled = images.copy()
     random.shuffle(shuffled)
-    assert ChangeMetrics.of(images) == ChangeMetrics.of(shuffled)
+    assert metric_values(DatasetScore, images) == metric_values(DatasetScore, shuffled)
 
 
 def test_metrics_agree_with_counting_pixels() -> None:
@@ -62,14 +121,12 @@ def test_metrics_agree_with_counting_pixels() -> None:
         int((target & ~predicted).sum()),
         int((~target & ~predicted).sum()),
     )
-    assert c.precision == pytest.approx(target[predicted].mean())
-    assert c.recall == pytest.approx(predicted[target].mean())
-    assert c.oa == pytest.approx((target == predicted).mean())
-    assert c.iou == (target & predicted).sum() / (target | predicted).sum()
-    other = Confusion(c.tn, c.fn, c.fp, c.tp)
-    assert c.f1 is not None
-    assert other.f1 is not None
-    assert c.mf1 == pytest.approx((c.f1 + other.f1) / 2)
+    assert PRECISION.of(c) == pytest.approx(target[predicted].mean())
+    assert RECALL.of(c) == pytest.approx(predicted[target].mean())
+    assert OVERALL_ACCURACY.of(c) == pytest.approx((target == predicted).mean())
+    assert IOU.of(c) == (target & predicted).sum() / (target | predicted).sum()
+    found = F1.of(c), F1.of(Confusion(c.tn, c.fn, c.fp, c.tp))
+    assert MEAN_F1.of(c) == sum(value or 0 for value in found) / 2
 
 
 @pytest.mark.parametrize(
@@ -77,33 +134,53 @@ def test_metrics_agree_with_counting_pixels() -> None:
     [
         pytest.param(
             Confusion(),
-            {"precision", "recall", "f1", "iou", "oa", "kappa", "mf1"},
+            {"precision", "recall", "f1", "iou", "oa", "kappa", "mf1", "mcc"}
+            | {"specificity"},
             id="no-pixel",
         ),
         pytest.param(
             Confusion(tn=9),
-            {"precision", "recall", "f1", "iou", "kappa", "mf1"},
+            {"precision", "recall", "f1", "iou", "kappa", "mf1", "mcc"},
             id="no-change-none-predicted",
         ),
-        pytest.param(Confusion(fp=2, tn=7), {"recall"}, id="no-change-but-predicted"),
-        pytest.param(Confusion(fn=2, tn=7), {"precision"}, id="nothing-predicted"),
-        pytest.param(Confusion(tp=9), {"kappa", "mf1"}, id="all-changed-and-found"),
+        pytest.param(
+            Confusion(fp=2, tn=7), {"recall", "mcc"}, id="no-change-but-predicted"
+        ),
+        pytest.param(
+            Confusion(fn=2, tn=7), {"precision", "mcc"}, id="nothing-predicted"
+        ),
+        pytest.param(
+            Confusion(tp=9),
+            {"kappa", "mf1", "mcc", "specificity"},
+            id="all-changed-and-found",
+        ),
     ],
 )
 def test_a_metric_without_denominator_is_none(
     confusion: Confusion, undefined: set[str]
 ) -> None:
-    names = ("precision", "recall", "f1", "iou", "oa", "kappa", "mf1")
-    assert {name for name in names if getattr(confusion, name) is None} == undefined
+    named = {
+        "precision": PRECISION,
+        "recall": RECALL,
+        "f1": F1,
+        "iou": IOU,
+        "oa": OVERALL_ACCURACY,
+        "kappa": KAPPA,
+        "mf1": MEAN_F1,
+        "mcc": MCC,
+        "specificity": SPECIFICITY,
+    }
+    assert {n for n, one in named.items() if one.of(confusion) is None} == undefined
 
 
 def test_the_means_of_images_say_which_images_they_hold() -> None:
     images = [Confusion(1, 0, 1, 2), Confusion(0, 1, 0, 3), Confusion(0, 0, 0, 4)]
-    metrics = ChangeMetrics.of(images)
-    assert metrics.f1_image_mean == pytest.approx((2 / 3 + 0) / 2)
-    assert metrics.f1_image_mean_nonempty == pytest.approx(2 / 3)
-    assert metrics.f1_pooled == 0.5
+    found = metric_values(DatasetScore, images)
+    assert found["f1_image_mean"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["f1_image_mean_nonempty"] == pytest.approx(2 / 3)
+    assert found["f1_pooled"] == 0.5
+    assert found["iou_image_mean"] == 0.25
 
 
 def test_no_image_gives_no_metric() -> None:
-    assert set(asdict(ChangeMetrics.of([])).values()) == {None}
+    assert set(metric_values(DatasetScore, []).values()) == {None}

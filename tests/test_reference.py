@@ -76,10 +76,10 @@ def test_a_row_called_rounded_does_not_close_by_what_float32_loses(
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row.status == "sampled"], ids=name_of
 )
-def test_a_sampled_row_has_a_ratio_and_no_counts(row: PublishedRecord) -> None:
-    assert (row.changed, row.unchanged) == (None, None)
-    assert row.change_ratio == row.change_ratio_as_published
-    assert row.change_ratio.endswith("%")
+def test_a_sampled_row_has_a_fraction_and_no_counts(row: PublishedRecord) -> None:
+    assert (row.changed, row.unchanged, row.change_ratio) == (None, None, None)
+    assert row.change_fraction == row.change_fraction_as_published
+    assert row.change_fraction.endswith(" %")
 
 
 @pytest.mark.parametrize("row", COUNTED, ids=name_of)
@@ -90,6 +90,8 @@ def test_the_ratio_of_a_counted_row_is_changed_over_unchanged(
     assert row.unchanged is not None
     assert row.change_ratio == f"{row.changed / row.unchanged:.3f}"
     assert row.change_ratio_as_published in ("", row.change_ratio)
+    share = 100 * row.changed / (row.changed + row.unchanged)
+    assert row.change_fraction == f"{share:.3f} %"
 
 
 def test_every_status_is_known_and_every_row_has_a_source() -> None:
@@ -197,7 +199,8 @@ def test_a_named_dataset_stands_beside_any_measured_one() -> None:
 def test_a_sampled_row_has_no_difference() -> None:
     (beside,) = beside_published(measured("x", 1, 9, "val"), "WHU-CD-256")
     assert (beside.changed_difference, beside.unchanged_difference) == (None, None)
-    assert beside.published_change_ratio == "4.5804%"
+    assert beside.published_change_ratio is None
+    assert beside.published_change_fraction == "4.5804 %"
 
 
 def test_splits_that_were_not_published_stand_beside_nothing() -> None:

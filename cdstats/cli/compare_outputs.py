@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cdstats
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import summary_format
 from cdstats.cli.score_outputs import image_row_columns
+from cdstats.core.columns import columns_of
 from cdstats.core.comparison_names import PARTS
 from cdstats.core.comparison_records import ComparedModel, DifferingImage
-from cdstats.core.records import columns as columns_of
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns
 from cdstats.report.formats import Format
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
     from cdstats.score.comparison import Comparison
 
-_MAPPINGS: Final = ("compared", "values")
 _IMAGE_COLUMNS: Final = ("target", "part", "split", "measure", "spread")
 
 
@@ -111,13 +109,13 @@ class CompareOutputs:
 
         models = [row for row in rows if isinstance(row, ComparedModel)]
         plain = columns_of(ComparedModel if models else DifferingImage)
-        every = (*(n for n in plain if n not in _MAPPINGS), *_further(rows))
+        every = (*plain, *_further(rows))
         if kind is Format.CSV:
             return "".join(write_csv(rows, chosen or every))
         if kind is Format.JSONL:
             return tables.to_jsonl(rows, chosen or every)
         shown = paper_columns(models) if models else _shown_of_images(rows)
-        notes = comparison_notes(models, cdstats.__version__) if models else []
+        notes = comparison_notes(models) if models else []
         write = tables.to_markdown if kind is Format.MARKDOWN else tables.to_latex
         return write(rows, chosen or shown, notes)
 
@@ -141,8 +139,8 @@ class CompareOutputs:
         if self.by is None and not chosen:
             print_differing(console, run.differing, run.models)
         console.print()
-        notes = comparison_notes(run.models, cdstats.__version__)
-        for note in (f"device: {run.device}; nats, logs clamped at -100", *notes):
+        notes = comparison_notes(run.models)
+        for note in (*notes, "nats, logs clamped at -100"):
             console.print(note, style="dim", markup=False)
 
 

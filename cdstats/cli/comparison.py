@@ -18,6 +18,7 @@ _MOST_DIFFERENCES: Final = 50
 _COLUMNS: Final = (
     *("dataset", "split"),
     *("published_changed", "published_unchanged", "published_change_ratio"),
+    "published_change_fraction",
     *("changed_difference", "unchanged_difference"),
 )
 

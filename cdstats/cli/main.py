@@ -59,7 +59,7 @@ class Boundary(TyperGroup):
 
 def _shown(error: CdstatsError) -> str:
     """The lines of a message, whose names cannot steer a terminal."""
-    from cdstats.report.columns import printable
+    from cdstats.core.columns import printable
 
     return "\n".join(printable(line) for line in str(error).split("\n"))
 

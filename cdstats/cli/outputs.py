@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import cdstats
 from cdstats.cli.choices import By, Sort
 from cdstats.cli.files import write_all
+from cdstats.core.columns import columns_of
 from cdstats.core.errors import UsageError
-from cdstats.core.records import ALL, ImageRecord, SummaryRecord, columns
+from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, image_columns, summary_columns
 from cdstats.report.formats import Format
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
     from cdstats.scan.ratio import RatioResult
 
 SUMMARY_FORMATS: Final = {
@@ -90,7 +91,7 @@ class Outputs:
         texts: dict[Path, str | Iterable[str]] = {}
         if self.csv:
             rows = self.images(result)
-            texts[self.csv] = tables.csv_lines(rows, columns(ImageRecord))
+            texts[self.csv] = tables.csv_lines(rows, tuple(columns_of(ImageRecord)))
         if self.summary:
             kind = summary_format(self.summary)
             texts[self.summary] = _summary_text(result, kind)
@@ -108,7 +109,9 @@ class Outputs:
 
     def lines(self, rows: Iterable[Record]) -> Iterator[str]:
         """Rows as the printed lines of CSV or JSON Lines."""
-        chosen = choose_columns(self.columns, self._kind) or columns(self._kind)
+        chosen = choose_columns(self.columns, self._kind) or tuple(
+            columns_of(self._kind)
+        )
         if self.format is Format.CSV:
             return tables.printed_csv_lines(rows, chosen)
         return tables.jsonl_lines(rows, chosen)
@@ -198,5 +201,5 @@ def _summary_text(result: RatioResult, kind: Format) -> str:
     if kind is Format.JSON:
         return tables.to_json({"datasets": result.datasets})
     if kind is Format.CSV:
-        return tables.to_csv(result.datasets, columns(SummaryRecord))
+        return tables.to_csv(result.datasets, tuple(columns_of(SummaryRecord)))
     return _paper_text(kind, result.datasets, None, result)

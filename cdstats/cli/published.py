@@ -17,11 +17,12 @@ _COLUMNS = (
     "changed",
     "unchanged",
     "change_ratio",
+    "change_fraction",
     "status",
 )
 _NOTE = (
-    "change_ratio: changed / unchanged; with %, changed / total as published. exact: "
-    "the sum closes; rounded: float32-rounded by its source; sampled: from a sample; "
+    "change_ratio: changed / unchanged; change_fraction: changed / total. exact: the "
+    "sum closes; rounded: float32-rounded by its source; sampled: from a sample; "
     "second-hand: quoted or not checkable."
 )
 

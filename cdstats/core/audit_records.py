@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
+from cdstats.core.columns import CHANGE_FRACTION, column, per_cent
 from cdstats.core.messages import Level
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class SplitAudit:
     without_change: int
     wholly_changed: int
     wholly_ignored: int
-    change_fraction: float | None
-    mean_image_change_fraction: float | None
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
+    mean_image_change_fraction: float | None = field(metadata=column(format=per_cent))
     bin_0: int
     bin_0_1: int
     bin_1_5: int
@@ -106,7 +107,7 @@ class BinarisationShare:
     split: str
     rule: str
     changed: int
-    change_fraction: float | None
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
     loaders: str
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from cdstats.core.columns import CHANGE_FRACTION, CHANGED, IGNORED, column
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class FractionShare:
 
     dataset: str
     split: str
-    change_fraction: float
+    change_fraction: float = field(metadata=CHANGE_FRACTION)
     share_of_images: float
 
 
@@ -35,7 +37,7 @@ class HeatCell:
     dataset: str
     row: int
     column: int
-    change_fraction: float | None
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class CalibrationBin:
     low: float
     high: float
     pixels: int
-    changed: int
+    changed: int = field(metadata=CHANGED)
     mean_probability: float | None
     observed_fraction: float | None
 
@@ -113,9 +115,9 @@ class EpochScore:
     series: str
     number: int
     model: str
-    bce_mean: float | None
-    class_mean_bce: float | None
-    f1_pooled: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean BCE"))
+    f1_pooled: float | None = field(metadata=column("F1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +132,5 @@ class WorstImage:
     fp: int
     fn: int
     tn: int
-    ignored: int
+    ignored: int = field(metadata=IGNORED)
     wrong_share: float

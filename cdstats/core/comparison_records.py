@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+    printable,
+)
+from cdstats.core.comparison_names import PARTS
+from cdstats.core.score_records import THRESHOLD, DatasetScore
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,13 +75,17 @@ class ComparedModel:
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
         best_threshold_in_sample: The threshold of the highest F1 on these images.
-        average_precision_within: How far average precision may be from its value
-            without bins of 1/1024; maps of at most 8 bits lose nothing.
+        average_precision_within: How far average precision may be from that of the
+            sorted pixels; 0 where it is exact.
         kind: What its predictions are.
         rule: The rule that labelled the masks.
         resamples: Resamples of the images.
         confidence: Share of resamples inside an interval.
         seed: Where the random numbers start.
+        threshold: A pixel is predicted changed when p is at least this.
+        grid: How the ground of predictions and masks was compared.
+        version: The version of the program that scored.
+        device: The device that computed.
         compared: Its measures by name.
     """
 
@@ -77,17 +93,34 @@ class ComparedModel:
     images: int
     images_without_valid: int
     left_out: int
-    changed: float
-    unchanged: float
-    ignored: int
-    best_threshold_in_sample: float | None
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
+    best_threshold_in_sample: float | None = field(
+        metadata=column("Threshold\nin-sample", format=repr)
+    )
     average_precision_within: float | None
     kind: str
     rule: str
     resamples: int
     confidence: float
     seed: int
-    compared: Mapping[str, Compared] = field(default_factory=dict)
+    threshold: float | None = field(metadata=THRESHOLD)
+    grid: str
+    version: str
+    device: str
+    compared: Mapping[str, Compared] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @staticmethod
+    def further_title(name: str) -> str:
+        """The title of a measure, or of its difference or interval."""
+        for part in PARTS:
+            measure = name.removesuffix(f"_{part}")
+            if measure != name and _title(measure):
+                return f"{_title(measure)} {part.replace('_', ' ')}"
+        return _title(name)
 
     @property
     def further(self) -> dict[str, Any]:
@@ -124,9 +157,28 @@ class DifferingImage:
     spread: float | None
     lowest: str
     highest: str
-    values: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @staticmethod
+    def further_title(name: str) -> str:
+        """The model whose values a column holds."""
+        return printable(name.removeprefix("value[").removesuffix("]"))
 
     @property
     def further(self) -> dict[str, Any]:
         """The columns of the models, ``value[MODEL]``."""
         return {f"value[{model}]": value for model, value in self.values.items()}
+
+
+_TITLES: Final = {"average_precision": "AP", "best_f1_in_sample": "Best F1\nin-sample"}
+"""Titles of the measures that are no columns of a model's score."""
+
+
+def _title(measure: str) -> str:
+    """The title of a measure; empty for a loss, which its name says."""
+    if measure in _TITLES:
+        return _TITLES[measure]
+    known = columns_of(DatasetScore).get(measure)
+    return known.title if known else ""

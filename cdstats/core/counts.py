@@ -17,6 +17,8 @@ Value = int | float | str
 """A stored value: a number, ``"nan"``, or ``"#rrggbb"`` when the channels differ."""
 
 NAN: Final = "nan"
+MINISWHITE: Final = " (MINISWHITE)"
+"""How the format of a TIFF file ends that says that 0 is white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class MaskCounts:
         counts: Pixels of each stored value.
         nodata: The value that the file declares as nodata, if any.
         palette: Colour of each index, when the values are indices of a colour palette.
-        format: What the file is, such as ``"PNG"`` or ``"JPEG"``.
+        format: What the file is, such as ``"PNG"``, ``"JPEG"`` or
+            ``"TIFF (MINISWHITE)"``.
 
     Raises:
         ValueError: If the counts do not add up to width x height.
@@ -119,6 +122,16 @@ class MaskCounts:
             raise ValueError(
                 f"counted {self.counts.pixels} pixels of {self.width} x {self.height}"
             )
+
+    @property
+    def is_jpeg(self) -> bool:
+        """Whether it was compressed with loss, as JPEG does."""
+        return "JPEG" in self.format
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether the file says that 0 is white, on which readers disagree."""
+        return self.format.endswith(MINISWHITE)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels between processes: a tuple, where a dataclass is slow."""

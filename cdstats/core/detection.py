@@ -16,10 +16,12 @@ from cdstats.core.encodings import (
     Kind,
     Reading,
     follows_peaks,
+    pair_of,
     read_encoding,
 )
 from cdstats.core.labels import DETECTED, LabelRule, shares_text
 from cdstats.core.refusals import (
+    BLACK,
     Refusal,
     codes_refusal,
     no_masks_refusal,
@@ -46,6 +48,7 @@ class Verdict:
         refusal: Why the split is refused, and what settles it.
         undecided: The values of a split that another split may settle.
         notes: What to tell the user about an accepted split.
+        warnings: The same, where the masks may be read wrongly.
         ways: Options of the command line, any of which settles a refused split.
         ignore: The ignored values, when the rule was found; None when it was given.
         smeared: Whether the masks hold grey levels near 0 and 255.
@@ -56,6 +59,7 @@ class Verdict:
     refusal: str = ""
     undecided: frozenset[Value] = frozenset()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     ways: tuple[str, ...] = ()
     ignore: LabelRule | None = None
     smeared: bool = False
@@ -68,7 +72,9 @@ class Verdict:
 
     def _follows(self, mask: MaskCounts) -> bool:
         """Whether a mask plainly follows: the rule names every value it holds."""
-        if self.rule is None or mask.counts.half_transparent:
+        if self.rule is None or mask.counts.half_transparent or mask.palette:
+            return False
+        if mask.is_jpeg or mask.white_is_zero:
             return False
         values = mask.counts.values
         plain = mask.nodata not in values and not self.rule.has_thresholds
@@ -96,8 +102,9 @@ class Findings:
         self._discrete: Counter[Value] = Counter()
         self._single: Counter[Value] = Counter()
         self._level: Counter[Value] = Counter()
+        self._colours: Counter[Value] = Counter()
         self._torn: set[str] = set()
-        self._reasons: Counter[str] = Counter()
+        self._no_masks: Counter[Refusal] = Counter()
         self._jpeg = False
 
     def add(self, mask: MaskCounts) -> None:
@@ -107,29 +114,32 @@ class Findings:
         self._kinds[kind] += 1
         self._jpeg |= reading.jpeg
         if reading.takes_a_class:
-            self._torn.add(nodata_text(reading))
+            self._torn.add(nodata_text(reading.declared))
         if kind is Kind.NO_MASK:
             # They are told only where no mask holds a value; there may be many.
             if not self._discrete and not self._level:
-                self._reasons[reading.reason] += 1
+                self._no_masks[reading.refusal] += 1
             return
         if reading.values:
-            self._reasons.clear()
+            self._no_masks.clear()
         if kind is Kind.CODES:
             self._codes.update(reading.values)
         elif kind is Kind.ONE_VALUE:
             self._single.update(reading.values)
+        elif kind is Kind.ZERO_COLOUR:
+            self._colours.update({*reading.values} - {0})
         if kind is not Kind.SMEARED:
             self._discrete.update(reading.values)
         if kind is Kind.ZERO_255 or _is_level(reading):
             self._level.update(reading.values)
 
     @property
-    def _pairs(self) -> dict[tuple[int, int], int]:
-        """Masks that hold each pair of changed and unchanged values."""
+    def _pairs(self) -> dict[Value, int]:
+        """Masks that hold 0, or black, and each changed value."""
         return {
-            (1, 0): self._kinds[Kind.ZERO_ONE],
-            (255, 0): self._kinds[Kind.ZERO_255] + self._kinds[Kind.SMEARED],
+            1: self._kinds[Kind.ZERO_ONE],
+            255: self._kinds[Kind.ZERO_255] + self._kinds[Kind.SMEARED],
+            **self._colours,
         }
 
     def refused_with(self, further: int) -> bool:
@@ -150,13 +160,29 @@ class Findings:
             return _refused(codes_refusal(values, jpeg=self._jpeg))
         if most == 0:
             return self._without_pairs()
-        if len(set(pairs.values())) == 1:
-            return _refused(tie_refusal(most))
-        changed, unchanged = max(pairs, key=lambda pair: pairs[pair])
+        frequent = [changed for changed in pairs if pairs[changed] == most]
+        if len(frequent) > 1:
+            return _refused(tie_refusal(frequent, most))
+        (changed,) = frequent
+        if isinstance(changed, str):
+            return self._coloured(changed)
         smeared = self._kinds[Kind.SMEARED] > 0 and changed == 255
-        found = pair_rule(changed, unchanged, smeared, self._ignore)
+        found = pair_rule(changed, smeared, self._ignore)
         notes = (_stray_note(_in_order(self._level)),) if smeared else ()
         return Verdict(found, notes=notes, ignore=self._ignore, smeared=smeared)
+
+    def _coloured(self, changed: str) -> Verdict:
+        """The rule of palettes of black and one colour."""
+        rule = pair_rule(changed, smeared=False, ignore=self._ignore)
+        share = self._discrete[changed] / self._discrete.total()
+        if share <= 0.5:
+            return Verdict(rule, ignore=self._ignore)
+        text = (
+            f"{100 * share:.3g} % of the pixels have the palette colour {changed} and "
+            "count as changed, as the other colour is black. If black is changed: "
+            f"--changed '{BLACK}' --unchanged '{changed}'"
+        )
+        return Verdict(rule, warnings=(text,), ignore=self._ignore)
 
     def _unsettled(self) -> bool:
         """Whether the codes of a few masks put the meaning of all in doubt.
@@ -167,19 +193,21 @@ class Findings:
         """
         held = self._codes.keys()
         both = held >= {0, 1, 255}
-        return both or (self._pairs[255, 0] > 0 and held <= GREY_CODES)
+        return both or (self._pairs[255] > 0 and held <= GREY_CODES)
 
     def _without_pairs(self) -> Verdict:
         """Decide a split in which no mask holds both values of a pair."""
         values = _in_order(self._single)
         if self._torn and len(values) == 1:
             return _refused(Refusal(min(self._torn)))
-        if set(values) in ({0, 1}, {0, 255}):
-            highest = int(max(values, key=float))
-            rule = pair_rule(highest, 0, smeared=False, ignore=self._ignore)
+        changed = pair_of(values)
+        if isinstance(changed, str):
+            return self._coloured(changed)
+        if changed is not None:
+            rule = pair_rule(changed, smeared=False, ignore=self._ignore)
             return Verdict(rule, ignore=self._ignore)
-        if self._reasons and not values:
-            return _refused(no_masks_refusal(self._reasons))
+        if self._no_masks and not values:
+            return _refused(no_masks_refusal(self._no_masks))
         rule = _joined(LabelRule(unchanged=(_point(0),)), self._ignore)
         found = Verdict(rule, ignore=self._ignore)
         if not values:
@@ -187,6 +215,8 @@ class Findings:
         undecided = frozenset(values)
         if undecided == {0}:
             note = f"no changed pixel in {self._kinds[Kind.ONE_VALUE]:,} masks"
+            if self._jpeg:
+                note += "; JPEG may have turned codes of 1 into 0"
             return replace(found, undecided=undecided, notes=(note,))
         refused = _refused(one_value_refusal(values))
         return replace(refused, undecided=undecided, ignore=self._ignore)
@@ -214,14 +244,14 @@ def detect(masks: Sequence[MaskCounts], ignore: LabelRule) -> Verdict:
     return replace(verdict, odd={place: text for place, text in texts if text})
 
 
-def pair_rule(
-    changed: int, unchanged: int, smeared: bool, ignore: LabelRule
-) -> LabelRule:
-    """The rule of two values, as a threshold when they are smeared."""
+def pair_rule(changed: Value, smeared: bool, ignore: LabelRule) -> LabelRule:
+    """The rule of 0 and another value, as a threshold when they are smeared."""
     if smeared:
         found = LabelRule.parse(changed=">=128", unchanged="<128")
+    elif isinstance(changed, str):
+        found = LabelRule((changed,), (BLACK,))
     else:
-        found = LabelRule((_point(changed),), (_point(unchanged),))
+        found = LabelRule((_point(changed),), (_point(0),))
     return _joined(found, ignore)
 
 
@@ -247,18 +277,24 @@ def settle(verdict: Verdict, others: Sequence[LabelRule]) -> Verdict:
 def _contradiction(reading: Reading, rule: LabelRule, smeared: bool) -> str:
     """Why a mask does not follow the rule of its split, or an empty text."""
     if reading.kind is Kind.NO_MASK:
-        return reading.reason
+        return reading.refusal.text
     if smeared:
         fits = follows_peaks(reading)
     else:
         fits = all(rule.label(value) for value in reading.values)
+        if fits and reading.jpeg and reading.kind is Kind.CODES:
+            return codes_refusal(reading.values, jpeg=True).text
     if not fits:
         return (
             f"holds {shares_text(reading.values, total=reading.pixels)}, the other "
             f"masks of its split {'near 0 and 255' if smeared else rule.expected()}"
         )
     names_declared = reading.declared is not None and rule.label(reading.declared)
-    return nodata_text(reading) if reading.takes_a_class and names_declared else ""
+    return (
+        nodata_text(reading.declared)
+        if reading.takes_a_class and names_declared
+        else ""
+    )
 
 
 def _is_level(reading: Reading) -> bool:
@@ -292,5 +328,5 @@ def _joined(rule: LabelRule, ignore: LabelRule) -> LabelRule:
     return LabelRule(rule.changed, rule.unchanged, ignore.ignored, DETECTED)
 
 
-def _point(value: int) -> Range:
+def _point(value: float) -> Range:
     return Range(value, value)

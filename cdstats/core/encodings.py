@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.counts import NAN, MaskCounts, Value
+from cdstats.core.counts import NAN, MaskCounts, Value, colour_value
 from cdstats.core.labels import (
     Label,
     LabelRule,
     half_transparent_text,
     shares_text,
 )
+from cdstats.core.refusals import NAME_THEM, NO_REFUSAL, Refusal, white_is_zero_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 FEW_BETWEEN: Final = 0.001
 """Share of pixels between 0 and 255 up to which they are strays."""
@@ -38,6 +40,7 @@ class Kind(Enum):
     ONE_VALUE = "one value"
     ZERO_ONE = "0 and 1"
     ZERO_255 = "0 and 255"
+    ZERO_COLOUR = "black and one colour of a palette"
     SMEARED = "0 and 255, smeared"
     CODES = "codes"
     NO_MASK = "no mask"
@@ -50,14 +53,14 @@ class Reading:
     Attributes:
         kind: What its values look like.
         values: Pixels of each value that counts: neither nodata nor ignored by a rule.
-        reason: Why it is no mask, or what its nodata value takes away.
+        refusal: Why it is no mask, and what settles it.
         declared: The declared nodata value if the file holds it, else None.
         jpeg: Whether it was compressed with loss.
     """
 
     kind: Kind
     values: Mapping[Value, int]
-    reason: str = ""
+    refusal: Refusal = NO_REFUSAL
     declared: Value | None = None
     jpeg: bool = False
 
@@ -68,11 +71,25 @@ class Reading:
 
     @property
     def takes_a_class(self) -> bool:
-        """Whether nodata takes one value of a 0/1 or 0/255 pair away."""
-        return self.kind is Kind.ONE_VALUE and {*self.values, self.declared} in (
-            {0, 1},
-            {0, 255},
-        )
+        """Whether nodata takes one value of a pair away."""
+        if self.kind is not Kind.ONE_VALUE or self.declared is None:
+            return False
+        return pair_of({*self.values, self.declared}) is not None
+
+
+def pair_of(values: Collection[Value]) -> Value | None:
+    """The changed one of two values of which the other is 0 or black; else None.
+
+    Example:
+        >>> pair_of({0, 255}), pair_of({0, "#ff0000"}), pair_of({0, 2})
+        (255, '#ff0000', None)
+    """
+    others = [value for value in values if value != 0]
+    if len(values) != 2 or len(others) != 1:
+        return None
+    (other,) = others
+    is_colour = isinstance(other, str) and other.startswith("#")
+    return other if other in (1, 255) or is_colour else None
 
 
 def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
@@ -89,25 +106,35 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
         <Kind.ZERO_255: '0 and 255'>
     """
     values = _counting(mask, ignore)
-    held = mask.nodata in mask.counts.values and ignore.label(mask.nodata or 0) is None
-    declared = mask.nodata if held else None
-    jpeg = mask.format == "JPEG"
-    reason = _no_mask_reason(mask, values)
-    kind = Kind.NO_MASK if reason else _kind(values, jpeg)
+    nodata, jpeg = mask.nodata, mask.is_jpeg
+    held = nodata in mask.counts.values and ignore.label(nodata or 0) is None
+    declared = _in_colours(mask, nodata) if held and nodata is not None else None
+    refusal = _no_mask(mask, values)
+    kind = Kind.NO_MASK if refusal.text else _kind(values, jpeg)
     if kind is Kind.CODES and len(values) > MANY_LEVELS:
-        kind, reason = Kind.NO_MASK, image_text(values)
-    return Reading(kind, values, reason, declared, jpeg)
+        kind, refusal = Kind.NO_MASK, Refusal(image_text(values))
+    return Reading(kind, values, refusal, declared, jpeg)
 
 
 def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
-    """Pixels of each value that is neither nodata nor ignored by a rule."""
-    if mask.nodata is None and not ignore.ignored:
+    """Pixels of each value that is neither nodata nor ignored by a rule.
+
+    An index of a palette counts as its colour, which is a grey level where it is grey.
+    """
+    if mask.nodata is None and not ignore.ignored and not mask.palette:
         return mask.counts.values
-    return {
-        value: pixels
-        for value, pixels in mask.counts.values.items()
-        if ignore.label_in(mask, value) is not Label.IGNORED
-    }
+    found: Counter[Value] = Counter()
+    for value, pixels in mask.counts.values.items():
+        if ignore.label_in(mask, value) is not Label.IGNORED:
+            found[_in_colours(mask, value)] += pixels
+    return found
+
+
+def _in_colours(mask: MaskCounts, value: Value) -> Value:
+    """A value, or the colour that a palette gives to it."""
+    if not mask.palette or not isinstance(value, int) or value not in mask.palette:
+        return value
+    return colour_value(mask.palette[value])
 
 
 def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
@@ -115,11 +142,12 @@ def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
         return Kind.EMPTY
     if len(values) == 1:
         return Kind.ONE_VALUE
-    if set(values) == {0, 1}:
-        return Kind.ZERO_ONE
-    if set(values) == {0, 255}:
-        return Kind.ZERO_255
-    return Kind.SMEARED if is_smeared(values, jpeg) else Kind.CODES
+    changed = pair_of(values)
+    if changed is None or (changed == 1 and jpeg):
+        return Kind.SMEARED if is_smeared(values, jpeg) else Kind.CODES
+    if isinstance(changed, str):
+        return Kind.ZERO_COLOUR
+    return Kind.ZERO_ONE if changed == 1 else Kind.ZERO_255
 
 
 def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
@@ -175,28 +203,31 @@ def follows_peaks(reading: Reading) -> bool:
     return ends and max(levels) >= 128 and near >= NEAR_SHARE * reading.pixels
 
 
-def _no_mask_reason(mask: MaskCounts, values: Mapping[Value, int]) -> str:
-    """Why the values are those of no mask, or an empty text."""
+def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
+    """Why the values are those of no mask, or an empty refusal."""
     if mask.counts.half_transparent:
-        return half_transparent_text(mask)
+        return Refusal(half_transparent_text(mask))
+    if mask.white_is_zero:
+        return white_is_zero_refusal(values)
     colours = [value for value in values if str(value).startswith("#")]
-    if colours:
-        return _colour_text(values, len(colours))
+    if colours and (not mask.palette or len(colours) > MANY_LEVELS):
+        return _colour_refusal(values, len(colours))
     numbers = [value for value in values if not isinstance(value, str)]
     if NAN in values or (numbers and min(numbers) < 0):
-        return _negative_text(mask, values, numbers)
+        return Refusal(_negative_text(mask, values, numbers))
     if any(isinstance(number, float) for number in numbers):
-        return _fraction_text(values, numbers)
-    return ""
+        return Refusal(_fraction_text(values, numbers))
+    return NO_REFUSAL
 
 
-def _colour_text(values: Mapping[Value, int], colours: int) -> str:
+def _colour_refusal(values: Mapping[Value, int], colours: int) -> Refusal:
     if colours > MANY_LEVELS:
-        return f"holds {colours:,} colours: looks like an image, not a mask"
-    return (
+        return Refusal(f"holds {colours:,} colours: looks like an image, not a mask")
+    return Refusal(
         f"its colour channels differ: {_shares(values)}. Name the colours with "
         "--changed and --unchanged, choose one with --band, or use --preset "
-        "second-rgb or s2looking-parts"
+        "second-rgb or s2looking-parts",
+        (NAME_THEM,),
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value
+from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.terms import (
     REST,
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
 
 DETECTED: Final = "detected"
 """Where a rule comes from that was found from the masks."""
+_ENDS: Final = ("#000000", "#ffffff")
+"""Black and white, whose grey levels mean the same in every mask."""
+_HALF: Final = 127
+"""A threshold of at least this is one of grey levels, not of classes."""
 
 
 class Label(Enum):
@@ -121,8 +124,7 @@ class LabelRule:
         ranges = [
             t for label in Label for t in self.terms(label) if isinstance(t, Range)
         ]
-        numbers = {end for r in ranges for end in (r.low, r.high)}
-        return tuple(sorted(n for n in numbers if not math.isinf(n)))
+        return tuple(sorted({end for one in ranges for end in one.ends}))
 
     @cached_property
     def names_colours(self) -> bool:
@@ -195,12 +197,13 @@ class LabelRule:
     def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
         """The label of a value of one mask, with its palette and nodata value.
 
-        A rule that was found names no declared nodata, however wide its terms are.
+        A rule that was found names colours of a palette, never indices, and no declared
+        nodata, however wide its terms are.
 
         Raises:
             DataError: If the index and the colour of a palette entry have two labels.
         """
-        if mask.palette and value in mask.palette:
+        if mask.palette and isinstance(value, int) and value in mask.palette:
             named = self._palette_label(mask.palette, value)
         elif mask.nodata is None:
             return self.label(value)
@@ -222,20 +225,44 @@ class LabelRule:
             None,
         )
 
-    def _palette_label(
-        self, palette: Mapping[int, str] | None, value: Value
-    ) -> Label | None:
-        colour = palette.get(value) if palette and isinstance(value, int) else None
-        if colour is None:
-            return None
+    def _palette_label(self, palette: Mapping[int, str], index: int) -> Label | None:
+        """The label of a palette entry: of its colour, or of its index.
+
+        Numbers that a user gave name indices. Those of a preset or of a threshold are
+        grey levels where the entry is black or white.
+        """
+        colour = palette[index]
+        level = colour_value(colour)
+        if self.origin == DETECTED:
+            return self._named(level)
         by_colour = self._find(lambda term: term == colour)
-        by_index = self._find(lambda term: isinstance(term, Range) and value in term)
+        by_index = self._find(lambda term: isinstance(term, Range) and index in term)
+        bound = by_colour is None and self._bound(index)
+        if colour in _ENDS and not by_colour:
+            if bound:
+                return self._named(level)
+            if self.origin or level not in palette:
+                by_colour = self._named(level)
+        if bound and max(map(abs, bound.ends)) >= _HALF:
+            raise DataError(
+                f"its palette holds colours ({colour}, ...) and {self} is a rule for "
+                "grey values. Name colours (#rrggbb)"
+            )
         if by_colour and by_index and by_colour != by_index:
             raise DataError(
-                f"palette index {value} has the colour {colour}: the rule names one "
-                f"{by_index.value} and the other {by_colour.value}"
+                f"palette index {index} has the colour {colour}: the rule names one "
+                f"{by_index.value} and the other {by_colour.value}. Name colours, such "
+                f"as '{colour}'"
             )
         return by_colour or by_index
+
+    def _bound(self, value: float) -> Range | None:
+        """The term with one end, such as ``>0``, that names a number."""
+        terms = (term for label in Label for term in self.terms(label))
+        return next(
+            (t for t in terms if isinstance(t, Range) and t.is_bound and value in t),
+            None,
+        )
 
     def _refuse_thresholds_on_colours(self, mask: MaskCounts) -> None:
         if not self.has_thresholds or self.names_colours:

@@ -1,17 +1,27 @@
-"""Metrics of the changed class from confusion counts.
+"""Metrics of the changed class: each is one formula of the confusion counts.
 
-Counts are Python integers, so each metric is rounded once, by its one division.
-A metric is None where its denominator is 0.
+A formula takes counts as Python integers, and is then exact up to its one division, or
+as arrays with a number for each resample. Pooled values, values of images, means over
+images and intervals all come from it. A new metric is one field of `DatasetScore` whose
+metadata is a `Metric` and what it is taken over.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.columns import column
+from cdstats.core.sums import quotient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+_METRIC: Final = "metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +29,20 @@ class Confusion:
     """Pixels by label and prediction; adds over windows and images.
 
     Attributes:
-        tp: Changed pixels predicted changed.
+        tp: Changed pixels predicted changed: an integer, or an array.
         fp: Unchanged pixels predicted changed.
         fn: Changed pixels predicted unchanged.
         tn: Unchanged pixels predicted unchanged.
 
     Example:
-        >>> (Confusion(3, 1, 0, 4) + Confusion(tn=2)).oa
-        0.9
+        >>> Confusion(3, 1, 0, 4) + Confusion(tn=2)
+        Confusion(tp=3, fp=1, fn=0, tn=6)
     """
 
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-    tn: int = 0
+    tp: Any = 0
+    fp: Any = 0
+    fn: Any = 0
+    tn: Any = 0
 
     def __add__(self, other: Confusion) -> Confusion:
         return Confusion(
@@ -43,109 +53,154 @@ class Confusion:
         )
 
     @property
-    def precision(self) -> float | None:
-        """TP / (TP + FP)."""
-        return _ratio(self.tp, self.tp + self.fp)
+    def of_unchanged(self) -> Confusion:
+        """The counts as the unchanged class sees them."""
+        return Confusion(self.tn, self.fn, self.fp, self.tp)
 
     @property
-    def recall(self) -> float | None:
-        """TP / (TP + FN)."""
-        return _ratio(self.tp, self.tp + self.fn)
+    def of_complement(self) -> Confusion:
+        """The counts if every prediction were the other class."""
+        return Confusion(self.fn, self.tn, self.tp, self.fp)
 
-    @property
-    def f1(self) -> float | None:
-        """2 TP / (2 TP + FP + FN)."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
-    @property
-    def iou(self) -> float | None:
-        """TP / (TP + FP + FN)."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn)
+class Over(Enum):
+    """The images that a metric of a dataset is taken over, and how."""
 
-    @property
-    def oa(self) -> float | None:
-        """Overall accuracy: (TP + TN) / all."""
-        return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
-
-    @property
-    def mf1(self) -> float | None:
-        """Mean of the F1 of the changed and of the unchanged class."""
-        unchanged = Confusion(self.tn, self.fn, self.fp, self.tp).f1
-        if self.f1 is None or unchanged is None:
-            return None
-        return (self.f1 + unchanged) / 2
-
-    @property
-    def kappa(self) -> float | None:
-        """Cohen's kappa: agreement beyond what the class sizes give by chance.
-
-        References:
-            Cohen, "A coefficient of agreement for nominal scales", 1960; for two
-            classes ``2 (TP TN - FP FN) / ((TP+FP)(FP+TN) + (TP+FN)(FN+TN))``.
-        """
-        agreement = 2 * (self.tp * self.tn - self.fp * self.fn)
-        predicted = (self.tp + self.fp) * (self.fp + self.tn)
-        return _ratio(agreement, predicted + (self.tp + self.fn) * (self.fn + self.tn))
+    POOLED = "the counts of all images added"
+    IMAGES = "mean over the images where it is defined"
+    NONEMPTY = "mean over the images with a changed pixel"
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeMetrics:
-    """The metrics of a dataset: of its added counts, and as means over images.
+class Metric:
+    """A metric: its formula, how it is titled, and over what it is taken.
 
     Attributes:
-        precision_pooled: Of the added counts, as the others without ``image_mean``.
-        recall_pooled: As above.
-        f1_pooled: As above.
-        f1_image_mean: Mean over the images whose F1 is defined: those with a pixel
-            that is changed or predicted so.
-        f1_image_mean_nonempty: Mean over the images with a changed pixel.
-        mf1_pooled: Mean of the F1 of both classes.
-        iou_pooled: Of the added counts.
-        oa: Overall accuracy.
-        kappa: Cohen's kappa.
+        title: What a narrow table and a line of text call it.
+        name: What it is called where there is room.
+        formula: Its value from confusion counts; NaN where it is undefined.
+        headline: Whether it stands in the tables that people see first.
+        over: How the images of a dataset are combined.
     """
 
-    precision_pooled: float | None
-    recall_pooled: float | None
-    f1_pooled: float | None
-    f1_image_mean: float | None
-    f1_image_mean_nonempty: float | None
-    mf1_pooled: float | None
-    iou_pooled: float | None
-    oa: float | None
-    kappa: float | None
+    title: str
+    name: str
+    formula: Callable[[Confusion], Any]
+    headline: bool = False
+    over: Over = Over.POOLED
 
-    @classmethod
-    def of(cls, images: Iterable[Confusion]) -> ChangeMetrics:
-        """The metrics of a list of images.
+    @property
+    def pooled(self) -> Mapping[str, Any]:
+        """Metadata of a field that holds its value of added counts."""
+        return _metadata(self)
+
+    @property
+    def image_mean(self) -> Mapping[str, Any]:
+        """Metadata of a field that holds its mean over images."""
+        title, name = f"{self.title}\nimage mean", f"{self.name}, image mean"
+        return _metadata(replace(self, title=title, name=name, over=Over.IMAGES))
+
+    @property
+    def nonempty_mean(self) -> Mapping[str, Any]:
+        """Metadata of a field that holds its mean over the images with change."""
+        title, name = f"{self.title}\nnonempty", f"{self.name}, mean of nonempty images"
+        mean = replace(self, title=title, name=name, over=Over.NONEMPTY)
+        return _metadata(replace(mean, headline=False))
+
+    def of(self, counts: Confusion) -> float | None:
+        """The value for integer counts, rounded once; None where it is undefined.
 
         Example:
-            >>> images = [Confusion(1, 0, 1, 2), Confusion(0, 1, 0, 3)]
-            >>> metrics = ChangeMetrics.of(images)
-            >>> metrics.f1_pooled, metrics.f1_image_mean
-            (0.5, 0.333...)
+            >>> F1.of(Confusion(1, 0, 1, 2))
+            0.666...
         """
-        counts = list(images)
-        pooled = sum(counts, Confusion())
-        return cls(
-            precision_pooled=pooled.precision,
-            recall_pooled=pooled.recall,
-            f1_pooled=pooled.f1,
-            f1_image_mean=_mean(image.f1 for image in counts),
-            f1_image_mean_nonempty=_mean(
-                image.f1 for image in counts if image.tp + image.fn
-            ),
-            mf1_pooled=pooled.mf1,
-            iou_pooled=pooled.iou,
-            oa=pooled.oa,
-            kappa=pooled.kappa,
-        )
+        value = float(self.formula(counts))
+        return None if math.isnan(value) else value
+
+    def of_images(self, images: Iterable[Confusion]) -> list[float | None]:
+        """The value of each image that a mean takes; None for the others."""
+        whole = self.over is not Over.NONEMPTY
+        return [self.of(one) if whole or one.tp + one.fn else None for one in images]
+
+    def of_dataset(self, images: Iterable[Confusion]) -> float | None:
+        """The value of a dataset; None where it is undefined."""
+        if self.over is Over.POOLED:
+            return self.of(sum(images, Confusion()))
+        known = [value for value in self.of_images(images) if value is not None]
+        return math.fsum(known) / len(known) if known else None
 
 
-def _ratio(numerator: int, denominator: int) -> float | None:
-    return numerator / denominator if denominator else None
+def _metadata(one: Metric) -> Mapping[str, Any]:
+    title = one.title[:1].upper() + one.title[1:]
+    return {**column(title), _METRIC: one}
 
 
-def _mean(numbers: Iterable[float | None]) -> float | None:
-    defined = [number for number in numbers if number is not None]
-    return math.fsum(defined) / len(defined) if defined else None
+def metrics_of(kind: type[Any]) -> dict[str, Metric]:
+    """The metrics that a kind of record holds, by column."""
+    return {f.name: f.metadata[_METRIC] for f in fields(kind) if _METRIC in f.metadata}
+
+
+def metric_values(kind: type[Any], images: Iterable[Confusion]) -> dict[str, Any]:
+    """The value of every metric of a kind of record, by column."""
+    counts = list(images)
+    return {name: one.of_dataset(counts) for name, one in metrics_of(kind).items()}
+
+
+def ratio(numerator: Any, denominator: Any) -> Any:  # noqa: ANN401 - as counts are
+    """The quotient of integers, or of arrays; NaN where the denominator is 0."""
+    if isinstance(denominator, np.ndarray):
+        return quotient(numerator, denominator)
+    return numerator / denominator if denominator else math.nan
+
+
+def _mf1(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
+    return (F1.formula(c) + F1.formula(c.of_unchanged)) / 2
+
+
+def _kappa(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
+    """Agreement beyond what the class sizes give by chance.
+
+    References:
+        Cohen, "A coefficient of agreement for nominal scales", 1960; for two
+        classes ``2 (TP TN - FP FN) / ((TP+FP)(FP+TN) + (TP+FN)(FN+TN))``.
+    """
+    chance = (c.tp + c.fp) * (c.fp + c.tn) + (c.tp + c.fn) * (c.fn + c.tn)
+    return ratio(2 * (c.tp * c.tn - c.fp * c.fn), chance)
+
+
+def _mcc(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
+    """Correlation of labels and predictions, from -1 to 1.
+
+    References:
+        Matthews, 1975; ``(TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN))``,
+        undefined where a factor is 0.
+    """
+    agreement = c.tp * c.tn - c.fp * c.fn
+    spread = (c.tp + c.fp) * (c.tp + c.fn) * (c.tn + c.fp) * (c.tn + c.fn)
+    # Of integers, the square is a quotient of integers: exact up to its division.
+    return np.sqrt(ratio(agreement * agreement, spread)) * _sign(agreement)
+
+
+def _sign(number: Any) -> Any:  # noqa: ANN401 - as counts are
+    return 1 - 2 * (number < 0)
+
+
+PRECISION: Final = Metric(
+    "P", "Precision", lambda c: ratio(c.tp, c.tp + c.fp), headline=True
+)
+RECALL: Final = Metric("R", "Recall", lambda c: ratio(c.tp, c.tp + c.fn), headline=True)
+F1: Final = Metric(
+    "F1", "F1", lambda c: ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn), headline=True
+)
+IOU: Final = Metric(
+    "IoU", "IoU", lambda c: ratio(c.tp, c.tp + c.fp + c.fn), headline=True
+)
+OVERALL_ACCURACY: Final = Metric(
+    "OA", "OA", lambda c: ratio(c.tp + c.tn, c.tp + c.fp + c.fn + c.tn), headline=True
+)
+KAPPA: Final = Metric("kappa", "Kappa", _kappa, headline=True)
+MEAN_F1: Final = Metric("mean F1", "F1, mean of both classes", _mf1)
+MCC: Final = Metric("MCC", "Matthews correlation coefficient", _mcc)
+SPECIFICITY: Final = Metric(
+    "Specificity", "Specificity", lambda c: ratio(c.tn, c.tn + c.fp)
+)

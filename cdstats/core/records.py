@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from cdstats.core import imbalance
+from cdstats.core.columns import (
+    CHANGE_FRACTION,
+    CHANGE_RATIO,
+    CHANGED,
+    IGNORED,
+    UNCHANGED,
+    column,
+    per_cent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,12 +32,6 @@ MIXED: Final = "mixed"
 T = TypeVar("T")
 
 
-class Record(Protocol):
-    """A frozen dataclass whose fields are columns."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """The counts of one mask, or the reason why it has none."""
@@ -39,11 +42,11 @@ class ImageRecord:
     width: int | None
     height: int | None
     pixels: int | None
-    changed: int | None
-    unchanged: int | None
-    ignored: int | None
-    change_ratio: float | None
-    change_fraction: float | None
+    changed: int | None = field(metadata=CHANGED)
+    unchanged: int | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
+    change_ratio: float | None = field(metadata=CHANGE_RATIO)
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
     rule: str
     status: Literal["ok", "failed"]
     reason: str
@@ -127,16 +130,16 @@ class SummaryRecord:
     failed: int
     without_change: int
     pixels: int
-    changed: int
-    unchanged: int
-    ignored: int
-    change_ratio: float | None
-    change_fraction: float | None
+    changed: int = field(metadata=CHANGED)
+    unchanged: int = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
+    change_ratio: float | None = field(metadata=CHANGE_RATIO)
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
     imbalance_ratio: float | None
     beta: float | None
-    pos_weight: float | None
-    mean_image_change_fraction: float | None
-    median_image_change_fraction: float | None
+    pos_weight: float | None = field(metadata=column("pos_weight"))
+    mean_image_change_fraction: float | None = field(metadata=column(format=per_cent))
+    median_image_change_fraction: float | None = field(metadata=column(format=per_cent))
     rule: str
     width: int | None
     height: int | None
@@ -234,11 +237,17 @@ class Summaries:
     def __init__(self) -> None:
         self._tallies: dict[str, dict[str | None, Tally]] = {}
 
-    def add(self, row: ImageRecord) -> None:
-        """Take an image row into account."""
+    def add(self, row: ImageRecord, *, again: bool = False) -> None:
+        """Take an image row into account.
+
+        Args:
+            row: The row.
+            again: Whether the mask has a row in another split, which counts in the
+                row of the dataset.
+        """
         tallies = self._tallies.setdefault(row.dataset, {})
         # A split may itself be called "all"; the key of the whole is no name.
-        for split in {None, row.split or None}:
+        for split in {row.split or None, *(() if again else (None,))}:
             tallies.setdefault(split, Tally()).add(row)
 
     def records(self, datasets: Sequence[str]) -> tuple[SummaryRecord, ...]:
@@ -259,9 +268,16 @@ def summaries(
 ) -> tuple[SummaryRecord, ...]:
     """The rows of every dataset, each followed by the rows of its named splits."""
     found = Summaries()
+    seen: dict[tuple[str, str], str] = {}
     for row in images:
-        found.add(row)
+        first = seen.setdefault((row.dataset, row.path), row.split)
+        found.add(row, again=first != row.split)
     return found.records(datasets)
+
+
+def once(rows: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Rows with one for each mask: a mask in two splits has a row in each."""
+    return [*{(row.dataset, row.path): row for row in reversed([*rows])}.values()][::-1]
 
 
 def split_order(split: str) -> tuple[int, str]:
@@ -273,11 +289,6 @@ def split_order(split: str) -> tuple[int, str]:
     """
     usual = ("", "train", "val", "test")
     return (usual.index(split) if split in usual else len(usual), split)
-
-
-def columns(record: type[Record]) -> tuple[str, ...]:
-    """The column names of a kind of record."""
-    return tuple(field.name for field in fields(record))
 
 
 def _mean(numbers: array[float]) -> float | None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import csv
 import difflib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cdstats.core.columns import (
+    CHANGE_FRACTION,
+    CHANGE_RATIO,
+    CHANGED,
+    UNCHANGED,
+    column,
+    per_cent,
+)
 from cdstats.core.errors import UsageError
-from cdstats.core.imbalance import change_ratio
+from cdstats.core.imbalance import change_fraction, change_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +44,12 @@ class PublishedRecord:
         width: Pixels in a row, if all are alike.
         changed: Changed pixels, if published.
         unchanged: Unchanged pixels, if published.
-        change_ratio_as_published: The ratio as printed: with %, changed / total,
-            otherwise changed / unchanged.
+        change_ratio_as_published: Changed / unchanged, as printed.
         status: ``exact`` closes with the image sizes; ``rounded`` was rounded to
             float32 by its source; ``sampled`` comes from a sample; ``second-hand`` is
             quoted and could not be checked.
         source: Where it was published.
+        change_fraction_as_published: Changed / total, as printed.
     """
 
     dataset: str
@@ -49,11 +57,18 @@ class PublishedRecord:
     images: int
     height: int | None
     width: int | None
-    changed: int | None
-    unchanged: int | None
-    change_ratio_as_published: str
+    changed: int | None = field(metadata=CHANGED)
+    unchanged: int | None = field(metadata=UNCHANGED)
+    change_ratio_as_published: str = field(metadata=column(align="right"))
     status: Literal["exact", "rounded", "sampled", "second-hand"]
     source: str
+    change_fraction_as_published: str
+
+    @staticmethod
+    def further_title(name: str) -> str:
+        """The titles of the two numbers that follow from the counts."""
+        titles = {"change_ratio": CHANGE_RATIO, "change_fraction": CHANGE_FRACTION}
+        return str(titles[name]["title"])
 
     @property
     def is_dasnet(self) -> bool:
@@ -61,12 +76,20 @@ class PublishedRecord:
         return "DASNet" in self.source
 
     @property
-    def change_ratio(self) -> str:
+    def change_ratio(self) -> str | None:
         """Changed / unchanged with three decimals, or the ratio as published."""
         if self.changed is None or self.unchanged is None:
-            return self.change_ratio_as_published
+            return self.change_ratio_as_published or None
         ratio = change_ratio(self.changed, self.unchanged)
-        return "" if ratio is None else f"{ratio:.3f}"
+        return None if ratio is None else f"{ratio:.3f}"
+
+    @property
+    def change_fraction(self) -> str | None:
+        """Changed / (changed + unchanged) in per cent, or as published."""
+        if self.changed is None or self.unchanged is None:
+            return self.change_fraction_as_published or None
+        fraction = change_fraction(self.changed, self.unchanged)
+        return None if fraction is None else per_cent(fraction)
 
 
 @cache
@@ -122,17 +145,22 @@ class PublishedComparison:
 
     dataset: str
     split: str
-    changed: int
-    unchanged: int
-    change_ratio: float | None
+    changed: int = field(metadata=CHANGED)
+    unchanged: int = field(metadata=UNCHANGED)
+    change_ratio: float | None = field(metadata=CHANGE_RATIO)
     published_dataset: str
-    published_changed: int | None
-    published_unchanged: int | None
-    published_change_ratio: str
-    changed_difference: int | None
-    unchanged_difference: int | None
+    published_changed: int | None = field(metadata=column("Published\nchanged"))
+    published_unchanged: int | None = field(metadata=column("Published\nunchanged"))
+    published_change_ratio: str | None = field(
+        metadata=column("Published\nratio", align="right")
+    )
+    changed_difference: int | None = field(metadata=column("Changed\ndifference"))
+    unchanged_difference: int | None = field(metadata=column("Unchanged\ndifference"))
     status: str
     source: str
+    published_change_fraction: str | None = field(
+        metadata=column("Published\nfraction", align="right")
+    )
 
 
 def beside_published(
@@ -172,6 +200,7 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
         unchanged_difference=_minus(row.unchanged, other.unchanged),
         status=f"{other.status}; {UNVERIFIED}" if other.is_dasnet else other.status,
         source=other.source,
+        published_change_fraction=other.change_fraction,
     )
 
 

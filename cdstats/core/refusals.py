@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.labels import names_text, shares_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.counts import Value
-    from cdstats.core.encodings import Reading
 
 NAME_THEM: Final = "--changed VALUES --unchanged rest"
 """Options with a place for the values that only the user knows."""
+BLACK: Final = "#000000"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Refusal:
     ways: tuple[str, ...] = ()
 
 
+NO_REFUSAL: Final = Refusal()
+
+
 def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
     """Why masks that hold no pair of values are refused."""
     if len(values) > 1:
@@ -40,8 +43,8 @@ def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
         )
         return Refusal(text, (NAME_THEM,))
     (value,) = values
-    changed = f"--changed {value} --unchanged rest"
-    unchanged = f"--unchanged {value} --changed rest"
+    changed = f"--changed {_typed(value)} --unchanged rest"
+    unchanged = f"--unchanged {_typed(value)} --changed rest"
     text = (
         f"every pixel is {value}; nothing tells changed from unchanged. Name it with "
         f"{changed}, or {unchanged}"
@@ -49,18 +52,43 @@ def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
     return Refusal(text, (changed, unchanged))
 
 
-def nodata_text(reading: Reading) -> str:
+def nodata_text(declared: Value | None) -> str:
     """Why a declared nodata value that is one of two classes is refused."""
-    lost = "changed" if reading.declared in (1, 255) else "unchanged"
+    lost = "unchanged" if declared == 0 else "changed"
     return (
-        f"declares nodata {reading.declared}, which leaves no {lost} pixel; say what "
-        f"{reading.declared} is with --changed, --unchanged or --ignore"
+        f"declares nodata {declared}, which leaves no {lost} pixel; say what "
+        f"{declared} is with --changed, --unchanged or --ignore"
     )
+
+
+def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
+    """Why a TIFF file that says that 0 is white is refused."""
+    text = (
+        "is a MINISWHITE TIFF file: 0 is white, and some readers swap black and white "
+        f"while others do not. Its values as stored: {shares_text(values, total=None)}."
+        " Name them"
+    )
+    if not {0} < values.keys() or len(values) != 2:
+        return Refusal(f"{text} with --changed and --unchanged", (NAME_THEM,))
+    (black,) = values.keys() - {0}
+    white = f"--changed 0 --unchanged {black}"
+    other = f"--changed {black} --unchanged 0"
+    return Refusal(
+        f"{text}: {white} if white is changed, {other} if black is", (white, other)
+    )
+
+
+def _typed(value: Value) -> str:
+    """A value as it is typed in a shell, where ``#`` starts a comment."""
+    return f"'{value}'" if str(value).startswith("#") else str(value)
 
 
 def codes_refusal(values: Mapping[Value, int], *, jpeg: bool) -> Refusal:
     """Why a set of codes is refused: its values, their shares, what settles it."""
-    advice = _advice(set(values), jpeg)
+    if any(isinstance(value, str) for value in values):
+        advice = _colours_advice(list(values))
+    else:
+        advice = _advice(set(values), jpeg)
     shares = shares_text(values, total=sum(values.values()))
     return Refusal(f"holds {shares}. {advice.text}", advice.ways)
 
@@ -106,10 +134,26 @@ _KNOWN: Final[tuple[tuple[frozenset[Value], Refusal], ...]] = (
 )
 
 
+def _colours_advice(values: list[Value]) -> Refusal:
+    """What settles the colours of a palette that are not black and another."""
+    if len(values) != 2:
+        text = "Name the changed colours of the palette"
+        return Refusal(f"{text}: {NAME_THEM}", (NAME_THEM,))
+    one, two = map(_typed, values)
+    ways = (f"--changed {one} --unchanged {two}", f"--changed {two} --unchanged {one}")
+    return Refusal(
+        f"Which colour of the palette is changed? {ways[0]}, or {ways[1]}", ways
+    )
+
+
 def _advice(values: set[Value], jpeg: bool) -> Refusal:
-    if jpeg and max(values, key=float) == 2:
+    if jpeg and max(map(float, values), default=0) <= 2:
         way = "--changed '>0' --unchanged 0"
-        return Refusal(f"JPEG noise? {way}", (way,))
+        text = (
+            "JPEG noise? JPEG changes many pixels of masks of 0 and 1: save them as "
+            f"PNG, or count what is left with {way}"
+        )
+        return Refusal(text, (way,))
     if values == {0, 1, 2}:
         return Refusal(
             "--preset hi-ucd (0 unlabelled, 1 unchanged, 2 changed), --preset sitscd "
@@ -126,19 +170,23 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
     )
 
 
-def tie_refusal(count: int) -> Refusal:
-    """Why as many 0/1 masks as 0/255 masks are refused."""
-    way = "--changed 1,255 --unchanged 0"
+def tie_refusal(changed: Sequence[Value], count: int) -> Refusal:
+    """Why as many masks of one pair of values as of another are refused."""
+    one, *others = changed
+    listed = ",".join(map(str, changed))
+    quoted = f"'{listed}'" if "#" in listed else listed
+    way = f"--changed {quoted} --unchanged 0"
     text = (
-        f"{count:,} mask{'s' if count > 1 else ''} hold 0, 1 and as many hold 0, 255: "
+        f"{count:,} mask{'s' if count > 1 else ''} hold 0, {one} and as many hold "
+        f"{', and as many '.join(f'0, {other}' for other in others)}: "
         f"count them apart, or name the values with {way}"
     )
     return Refusal(text, (way,))
 
 
-def no_masks_refusal(reasons: Mapping[str, int]) -> Refusal:
+def no_masks_refusal(refusals: Mapping[Refusal, int]) -> Refusal:
     """Why a split of files that are no masks is refused: the most common reason."""
-    most = max(reasons, key=lambda reason: (reasons[reason], reason))
-    count = sum(reasons.values())
+    most = max(refusals, key=lambda one: (refusals[one], one.text))
+    count = sum(refusals.values())
     others = f" (and {count - 1:,} more that are no masks)" if count > 1 else ""
-    return Refusal(most + others, (NAME_THEM,) if "--changed" in most else ())
+    return Refusal(most.text + others, most.ways)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
-from cdstats.core.metrics import ChangeMetrics, Confusion
+from cdstats.core.columns import (
+    CHANGED,
+    IGNORED,
+    NOT_A_COLUMN,
+    UNCHANGED,
+    column,
+    columns_of,
+)
+from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cdstats.core.catalogue import Loss
 
@@ -26,6 +35,59 @@ _SAME: Final = (*_FIELDS, "prob_sum", "prob_sq_sum")
 
 _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 """Counts that are defined for labels alone."""
+
+
+THRESHOLD: Final = column(format=repr)
+"""Metadata of a threshold, which may be typed again: no digit is missing."""
+NOT_RECORDED: Final = "not recorded"
+"""What stands for a text that the rows of an earlier version lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What was decided before a number was computed; every output states it.
+
+    Attributes:
+        threshold: A pixel is predicted changed when p is at least this; None where it
+            was not recorded.
+        kind: What the predictions are.
+        grid: How the ground of prediction and mask was compared; ``none`` where
+            neither has a georeference.
+        version: The version of the program that scored.
+        device: The device that computed.
+        rule: The rule that labelled the masks.
+    """
+
+    threshold: float | None = None
+    kind: str = NOT_RECORDED
+    grid: str = NOT_RECORDED
+    version: str = NOT_RECORDED
+    device: str = NOT_RECORDED
+    rule: str = NOT_RECORDED
+
+    @classmethod
+    def of(cls, rows: Iterable[Any]) -> Stated:
+        """What holds for some records together: texts that differ are listed."""
+        found = list(rows)
+        thresholds = {one.threshold for one in found}
+        texts = {
+            name: ", ".join(
+                dict.fromkeys(t for one in found if (t := getattr(one, name)))
+            )
+            for name in ("kind", "grid", "version", "device", "rule")
+        }
+        return cls(thresholds.pop() if len(thresholds) == 1 else None, **texts)
+
+    @property
+    def notes(self) -> tuple[str, str]:
+        """All but the rule, as two footnotes."""
+        known = self.threshold is not None
+        cut = f"changed when p >= {self.threshold!r}" if known else "threshold: "
+        by = "version: " if self.version == NOT_RECORDED else "cdstats "
+        return (
+            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
+            f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
+        )
 
 
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
@@ -46,16 +108,16 @@ class ScoreRecord:
     """The sums and losses of one prediction, or the reason why it has none.
 
     ``losses`` holds the values of further losses by column; they stand after the
-    other columns.
+    other columns. Of ``rule`` and what follows, see `Stated`.
     """
 
     pred: str
     target: str
     width: int | None
     height: int | None
-    changed: float | None
-    unchanged: float | None
-    ignored: int | None
+    changed: float | None = field(metadata=CHANGED)
+    unchanged: float | None = field(metadata=UNCHANGED)
+    ignored: int | None = field(metadata=IGNORED)
     ce_changed_sum: float | None
     ce_unchanged_sum: float | None
     prob_sum: float | None
@@ -68,14 +130,14 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    iou: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    precision: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall: float | None = field(metadata=metrics.RECALL.pooled)
+    f1: float | None = field(metadata=metrics.F1.pooled)
+    iou: float | None = field(metadata=metrics.IOU.pooled)
     status: Literal["ok", "failed"]
     reason: str
     model: str
@@ -85,11 +147,30 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    rule: str
+    threshold: float | None = field(metadata=THRESHOLD)
+    kind: str
+    grid: str
+    version: str
+    device: str
+    uncovered: int | None
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
         return replace(self, losses=losses)
+
+    @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.pred, self.target, self.model, self.split)
 
     @property
     def kept_sums(self) -> tuple[str, ...]:
@@ -103,12 +184,34 @@ class ScoreRecord:
         """The sums of the row, for losses that follow from them."""
         found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
+        valid, changed = self._scored
         return ImageSums(
-            valid=int((self.changed or 0) + (self.unchanged or 0)),
-            changed=self.changed or 0,
+            valid=valid,
+            changed=changed,
             ignored=self.ignored or 0,
+            uncovered=self.uncovered or 0,
             **same,
         )
+
+    @property
+    def _scored(self) -> tuple[int, float]:
+        """Valid and changed pixels that a prediction covers.
+
+        Others are among ``changed`` and ``unchanged`` where these fill the image with
+        the ignored ones.
+        """
+        changed, uncovered = self.changed or 0, self.uncovered or 0
+        valid = int(changed + (self.unchanged or 0))
+        if valid + (self.ignored or 0) < (self.width or 0) * (self.height or 0):
+            return valid, changed
+        if uncovered and isinstance(changed, int):
+            changed = round(self.target_sq_sum or 0)
+        return valid - uncovered, changed
+
+    @property
+    def stated(self) -> Stated:
+        """What was decided before the row was computed."""
+        return Stated(**{f.name: getattr(self, f.name) for f in fields(Stated)})
 
     @property
     def confusion(self) -> Confusion:
@@ -127,7 +230,10 @@ class Place:
 
 
 def failed_record(
-    place: Place, reason: str, size: tuple[int, int] | None = None
+    place: Place,
+    reason: str,
+    size: tuple[int, int] | None = None,
+    stated: Stated = Stated(),
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
     blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
@@ -143,6 +249,7 @@ def failed_record(
             "reason": reason,
             "model": place.model,
             "split": place.split,
+            **asdict(stated),
         }
     )
 
@@ -153,6 +260,7 @@ def scored_records(
     sums: Sequence[ImageSums],
     results: Sequence[LossResult],
     columns: Sequence[str],
+    stated: Sequence[Stated],
 ) -> list[ScoreRecord]:
     """The rows of scored predictions.
 
@@ -162,10 +270,12 @@ def scored_records(
         sums: The sums of each.
         results: BCE, balanced and class-mean BCE, then further losses.
         columns: The column names of the further losses.
+        stated: What was decided for each.
     """
     bce, balanced, class_mean = results[:3]
     rows = []
-    for number, (place, size, one) in enumerate(zip(places, sizes, sums, strict=True)):
+    each = zip(places, sizes, sums, stated, strict=True)
+    for number, (place, size, one, known) in enumerate(each):
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(
@@ -173,23 +283,22 @@ def scored_records(
                 target=place.target,
                 width=size[0],
                 height=size[1],
-                changed=one.changed,
-                unchanged=one.valid - one.changed,
+                changed=one.counted[0],
+                unchanged=one.counted[1],
                 ignored=one.ignored,
+                uncovered=one.uncovered,
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
                 balanced_ce_sum=balanced.image_values[number],
                 balanced_ce_mean=_per_pixel(balanced.image_values[number], one.valid),
                 class_mean_bce=class_mean.image_values[number],
-                precision=confusion.precision,
-                recall=confusion.recall,
-                f1=confusion.f1,
-                iou=confusion.iou,
+                **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
                 model=place.model,
                 split=place.split,
+                **asdict(known),
                 losses={
                     name: result.image_values[number]
                     for name, result in zip(columns, results[3:], strict=True)
@@ -218,7 +327,7 @@ class DatasetScore:
     ``beta`` is the share of unchanged pixels of the dataset; which β balanced
     cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
     ``losses`` holds two values of each further loss by column: its sum and mean, or its
-    pooled value and mean over images.
+    pooled value and mean over images. Of ``threshold`` and the like, see `Stated`.
     """
 
     model: str
@@ -226,9 +335,9 @@ class DatasetScore:
     failed: int
     images_one_class: int
     images_without_valid: int
-    changed: float
-    unchanged: float
-    ignored: int
+    changed: float = field(metadata=CHANGED)
+    unchanged: float = field(metadata=UNCHANGED)
+    ignored: int = field(metadata=IGNORED)
     ce_changed_sum: float
     ce_unchanged_sum: float
     prob_sum: float
@@ -242,19 +351,19 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None
+    bce_mean: float | None = field(metadata=column("BCE"))
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None
-    class_mean_bce: float | None
-    precision_pooled: float | None
-    recall_pooled: float | None
-    f1_pooled: float | None
-    f1_image_mean: float | None
-    f1_image_mean_nonempty: float | None
-    mf1_pooled: float | None
-    iou_pooled: float | None
-    oa: float | None
-    kappa: float | None
+    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
+    recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
+    f1_pooled: float | None = field(metadata=metrics.F1.pooled)
+    f1_image_mean: float | None = field(metadata=metrics.F1.image_mean)
+    f1_image_mean_nonempty: float | None = field(metadata=metrics.F1.nonempty_mean)
+    mf1_pooled: float | None = field(metadata=metrics.MEAN_F1.pooled)
+    iou_pooled: float | None = field(metadata=metrics.IOU.pooled)
+    oa: float | None = field(metadata=metrics.OVERALL_ACCURACY.pooled)
+    kappa: float | None = field(metadata=metrics.KAPPA.pooled)
     beta: float | None
     kind: str
     rule: str
@@ -262,7 +371,40 @@ class DatasetScore:
     missed_sq_sum: float
     false_sum: float
     false_sq_sum: float
-    losses: Mapping[str, float | None] = field(default_factory=dict)
+    iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
+    mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
+    specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
+    threshold: float | None = field(metadata=THRESHOLD)
+    grid: str
+    version: str
+    device: str
+    uncovered: int = 0
+    losses: Mapping[str, float | None] = field(
+        default_factory=dict, metadata=NOT_A_COLUMN
+    )
+
+    @property
+    def further(self) -> Mapping[str, float | None]:
+        """The columns of further losses."""
+        return self.losses
+
+    @property
+    def inverted(self) -> str:
+        """Why changed and unchanged seem swapped in the predictions; or empty."""
+        counts = Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
+        other = counts.of_complement
+        kappa = metrics.KAPPA.of(other)
+        if self.kappa is None or self.kappa >= 0 or not kappa or kappa <= _CLEAR:
+            return ""
+        return (
+            f"kappa is {self.kappa:.3f}: are changed and unchanged inverted in the "
+            f"predictions? The complement has kappa {kappa:.3f} and "
+            f"F1 {metrics.F1.of(other) or 0:.3f}"
+        )
+
+
+_CLEAR: Final = 0.4
+"""A kappa above this does not come about by chance."""
 
 
 def dataset_score(
@@ -270,8 +412,6 @@ def dataset_score(
     images: Sequence[ScoreRecord],
     results: Sequence[LossResult],
     table: SumsTable,
-    kind: str,
-    rule: str,
     further: Sequence[Loss] = (),
 ) -> DatasetScore:
     """The row of a model.
@@ -282,8 +422,6 @@ def dataset_score(
         results: BCE, balanced and class-mean BCE over its scored images, then those
             of further losses.
         table: The sums of its scored images.
-        kind: What the predictions are.
-        rule: The rule that labelled the masks.
         further: The further losses.
     """
     ok = [row for row in images if row.status == "ok"]
@@ -291,11 +429,14 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    metrics = ChangeMetrics.of(row.confusion for row in ok)
-    same = (*_SAME, "ignored")
+    same = (*_SAME, "ignored", "uncovered")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
         totals |= dict.fromkeys(_LABEL_COUNTS)
+    unchanged = valid - changed
+    if totals["uncovered"] and not table.soft:
+        changed = sum(row.changed or 0 for row in ok)
+        unchanged = sum(row.unchanged or 0 for row in ok)
     return DatasetScore(
         model=model,
         images=len(ok),
@@ -303,15 +444,14 @@ def dataset_score(
         images_one_class=int(one_class.sum()),
         images_without_valid=int((table.valid == 0).sum()),
         changed=changed,
-        unchanged=valid - changed,
+        unchanged=unchanged,
         bce_sum=bce.sum,
         bce_mean=bce.mean,
         balanced_ce_sum=balanced.sum,
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
-        beta=(valid - changed) / valid if valid else None,
-        kind=kind,
-        rule=rule,
+        beta=total.unchanged[0].item() / valid if valid else None,
+        **asdict(Stated.of(ok or images)),
         losses={
             name: value
             for loss, result in zip(further, results[3:], strict=True)
@@ -320,9 +460,9 @@ def dataset_score(
             )
         },
         **totals,
-        **{f.name: getattr(metrics, f.name) for f in fields(metrics)},
+        **metric_values(DatasetScore, [row.confusion for row in ok]),
     )
 
 
-SCORE_COLUMNS: Final = tuple(f.name for f in fields(ScoreRecord) if f.name != "losses")
+SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
 """The columns of an image row, before those of further losses."""

@@ -43,6 +43,16 @@ class Range:
         """Whether it names one number."""
         return self.low == self.high
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has one end, as ``<128`` and ``>0`` have."""
+        return len(self.ends) == 1 and not self.is_point
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Its finite ends."""
+        return tuple(end for end in {self.low, self.high} if not math.isinf(end))
+
     def overlaps(self, other: Range) -> bool:
         """Whether a number lies in both."""
         first, second = sorted((self, other), key=lambda r: (r.low, r.low_open))
@@ -120,7 +130,7 @@ def number_text(number: float) -> str:
 
 def complement(term: Term) -> tuple[Term, ...] | None:
     """The one term that names every number which a bound leaves out."""
-    if not isinstance(term, Range) or math.isinf(term.low) == math.isinf(term.high):
+    if not isinstance(term, Range) or not term.is_bound:
         return None
     if math.isinf(term.high):
         return (Range(-math.inf, term.low, high_open=not term.low_open),)

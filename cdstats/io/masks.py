@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +17,14 @@ from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
+    from cdstats.io.georeference import Georeference
 
 _HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
 """Files up to this size are read at once; larger ones are left to a windowed reader,
 which a TIFF file is made for. It opens the file again: that is quicker than any way to
 share what is open, see `benchmarks/opening.py`."""
+_MASK_FILES: Final = (".msk", ".MSK")
+"""How the name of a mask file goes on after that of its image, as in GDAL."""
 
 
 def open_masks(
@@ -54,7 +59,38 @@ def _checked(
 ) -> list[OpenImage]:
     images = _open(path, member, band, max_pixels)
     check_images(images, max_pixels)
-    return images
+    named = (f"{path}{end}" for end in _MASK_FILES)
+    beside = next((name for name in named if Path(name).exists()), None)
+    if beside is None or images[0].format in ("NPY", "NPZ"):
+        return images
+    return [_with_mask_file(images, beside, band)]
+
+
+def _with_mask_file(
+    images: list[OpenImage], beside: str, band: int | None
+) -> OpenImage:
+    """An image whose pixels a mask file beside it hides, as GDAL does.
+
+    Raises:
+        DataError: If the mask file cannot be used.
+    """
+    from cdstats.io.rasters import MaskFile
+
+    image, *more = images
+    try:
+        if more:
+            raise DataError("masks one image; the file beside it holds several")
+        if _open(beside, "", 1, image.width * image.height)[0].format != "TIFF":
+            raise DataError("is not a TIFF file")
+        mask = MaskFile(beside, band or 1, (image.width, image.height))
+    except DataError as error:
+        raise DataError(f"its mask file {Path(beside).name} {error}") from None
+    blocks, part = image.blocks, image.part
+    return replace(
+        image,
+        blocks=lambda: mask.hide(blocks()),
+        part=None if part is None else lambda *rows: mask.hide(part(*rows)),
+    )
 
 
 def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[OpenImage]:
@@ -78,8 +114,20 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     if chain is not None:
         from cdstats.io.rasters import open_tiff
 
-        return select_image(open_tiff(Path(path), data, band, chain), member)
-    return select_image([_image(Path(path), kind, data, band, max_pixels)], member)
+        images = open_tiff(Path(path), data, band, chain)
+    else:
+        images = [_image(Path(path), kind, data, band, max_pixels)]
+    return [
+        replace(image, georeference=partial(_georeference, path, image))
+        for image in select_image(images, member)
+    ]
+
+
+def _georeference(path: str, image: OpenImage) -> Georeference | None:
+    """Where an image lies by its file, or by a file beside it."""
+    from cdstats.io.georeference import georeference_beside
+
+    return image.georeference() or georeference_beside(path)
 
 
 def _image(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.counts import NAN
+from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.gdal import OpenRaster, Source, quiet
+from cdstats.io.georeference import georeference_of
 from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
 from cdstats.io.tiff import check_rows
@@ -26,10 +28,15 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
     from cdstats.core.counts import Value
+    from cdstats.io.georeference import Georeference
     from cdstats.io.strips import Strips
 
 MOST_BANDS: Final = 64
 """Bands that are read together to see whether they are the same."""
+_ONE_BIT: Final = bytes(3) + bytes([255] * 3)
+"""The palette that GDAL adds to a TIFF of 1 bit: black and white."""
+_WHOLE_DATASET: Final = 2
+"""The flag of a mask file whose first band is the mask of every band."""
 _MOST_OPEN: Final = 32
 """Pages of a file that are kept open at a time; further ones are opened again."""
 
@@ -112,7 +119,7 @@ class _Choice:
 
 
 def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
-    dataset, driver = raster.dataset, raster.source.driver
+    dataset = raster.dataset
     with quiet(raster.source):
         layout = _Layout(dataset, choice)
         nodata = _nodata(dataset, layout)
@@ -122,14 +129,20 @@ def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
         member,
         dataset.width,
         height,
-        "TIFF" if driver == "GTiff" else driver,
+        layout.format,
         lambda: _blocks(raster, layout, 0, height),
         nodata=nodata,
         palette=names(layout.colours) if layout.colours else None,
         bands=len(layout.bands),
         part=lambda start, stop: _blocks(raster, layout, start, stop),
         block_rows=block_rows,
+        georeference=partial(_georeference, raster),
     )
+
+
+def _georeference(raster: OpenRaster) -> Georeference | None:
+    with quiet(raster.source):
+        return georeference_of(raster.dataset)
 
 
 class _Layout:
@@ -168,20 +181,26 @@ class _Layout:
         )
         flags = dataset.mask_flag_enums[self.bands[0] - 1]
         self.masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        self.colours = _palette(dataset, self.bands[0])
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        white = structure.get("MINISWHITE") == "YES"
+        self.colours = b"" if white else _palette(dataset, self.bands[0])
+        self.format = "TIFF" if dataset.driver == "GTiff" else dataset.driver
+        if structure.get("COMPRESSION") == "JPEG" and dataset.driver == "GTiff":
+            self.format += " (JPEG)"
+        if white:
+            self.format += MINISWHITE
 
 
 def _palette(dataset: DatasetReader, band: int) -> bytes:
-    """The colours of a band; none for a 1-bit TIFF, whose palette a reader adds."""
-    one_bit = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
-    white = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
-    if dataset.driver == "PNG" or (dataset.driver == "GTiff" and (one_bit or white)):
+    """The colours of a band; none for those that a reader adds to a TIFF of 1 bit."""
+    if dataset.driver == "PNG":
         return b""
     try:
         table = dataset.colormap(band)
     except ValueError:
         return b""
-    return b"".join(bytes(table[index][:3]) for index in sorted(table))
+    colours = b"".join(bytes(table[index][:3]) for index in sorted(table))
+    return b"" if dataset.driver == "GTiff" and colours == _ONE_BIT else colours
 
 
 def _nodata(dataset: DatasetReader, layout: _Layout) -> Value | None:
@@ -263,6 +282,51 @@ def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
         hidden = (dataset.read(window=window) == key).all(axis=0)
     shown = _values(values, layout, hidden)
     return Block(window.row_off, window.col_off, shown, hidden, half)
+
+
+class MaskFile:
+    """The mask file beside an image, ``a.tif.msk``: its 0 hides a pixel.
+
+    Args:
+        path: The mask file, whose tables have been checked.
+        band: The band of the image that is read, counted from 1.
+        size: Width and height of the image.
+
+    Raises:
+        DataError: If it cannot be opened, or GDAL would not use it for the image.
+    """
+
+    def __init__(self, path: str, band: int, size: tuple[int, int]) -> None:
+        self._raster = OpenRaster(Source(path, "GTiff"))
+        with quiet(self._raster.source):
+            dataset = self._raster.dataset
+            found = (dataset.width, dataset.height)
+            flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
+            self._band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
+            fits = flags.isdigit() and self._band <= dataset.count
+        if found != size:
+            raise DataError(
+                f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}"
+            )
+        if not fits:
+            raise DataError(f"does not say that it masks band {band}")
+
+    def hide(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Blocks of the image, what the mask file hides hidden."""
+        from rasterio.windows import Window
+
+        for block in blocks:
+            height, width = block.values.shape[:2]
+            source = self._raster.source
+            _check_sums(source, block.row, block.row + height)
+            window = Window(block.column, block.row, width, height)
+            with quiet(source), no_warnings():
+                hidden = self._raster.dataset.read(self._band, window=window) == 0
+            half = None if block.half is None else block.half & ~hidden
+            if block.hidden is not None:
+                hidden |= block.hidden
+            yield replace(block, hidden=hidden, half=half)
+        self._raster.close()
 
 
 def split_opacity(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
 
 Row = TypeVar("Row", bound="Record")
 

@@ -10,10 +10,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.audit_records import Finding
+from cdstats.core.columns import UNDEFINED, columns_of, printable
 from cdstats.core.messages import Level
-from cdstats.core.records import ALL, columns
+from cdstats.core.records import ALL
 from cdstats.report import tables
-from cdstats.report.columns import UNDEFINED, printable
 from cdstats.report.formats import Format
 from cdstats.report.terminal import results_console
 
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 
     from cdstats.core.audit_records import (
         BinarisationShare,
-        Finding,
         HeatMap,
         RegionSizes,
         SplitAudit,
         SplitShift,
         ValueShare,
     )
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
 
 _STYLES: Final = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _WIDTH: Final = 100
@@ -75,19 +75,13 @@ def _text(
         data = {name: [asdict(row) for row in rows] for name, rows in lists.items()}
         return tables.json_text({**data, "not_checked": list(not_checked)})
     found = lists["findings"]
-    every = _finding_columns()
+    every = tuple(columns_of(Finding))
     if output is Format.CSV:
         return "".join(tables.printed_csv_lines(found, every))
     if output is Format.JSONL:
         return tables.to_jsonl(found, every)
     write = tables.to_markdown if output is Format.MARKDOWN else tables.to_latex
     return write(found, _COLUMNS, [f"cdstats {version}"])
-
-
-def _finding_columns() -> tuple[str, ...]:
-    from cdstats.core.audit_records import Finding
-
-    return columns(Finding)
 
 
 def _print_screen(

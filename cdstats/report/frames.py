@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cdstats.core.records import Record, columns
+from cdstats.core.columns import Record, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def frame(records: Sequence[Record], kind: type[Record]) -> pd.DataFrame:
         >>> list(frame([], SummaryRecord).columns)[:3]
         ['dataset', 'split', 'images']
     """
-    names = columns(kind)
+    names = tuple(columns_of(kind))
     rows = [[getattr(record, name) for name in names] for record in records]
     table = pd.DataFrame(rows, columns=list(names))
     return table.astype(
@@ -45,19 +45,18 @@ def score_frame(
     kind: type[ScoreRecord | DatasetScore],
 ) -> pd.DataFrame:
     """The rows of `cdstats.loss`, with a column for each number of a further loss."""
-    table = frame(rows, kind).drop(columns="losses")
+    table = frame(rows, kind)
     losses = pd.DataFrame([dict(row.losses) for row in rows], index=table.index)
     return pd.concat([table, losses.astype("float64")], axis=1)
 
 
-def further_frame(rows: Sequence[Any], leave_out: str) -> pd.DataFrame:
+def further_frame(rows: Sequence[Any]) -> pd.DataFrame:
     """Rows with a column for each of their further columns, at the end.
 
     Args:
         rows: Records of one kind that have a ``further``.
-        leave_out: The field that the further columns are made of.
     """
-    table = frame(rows, type(rows[0])).drop(columns=leave_out)
+    table = frame(rows, type(rows[0]))
     further = pd.DataFrame([row.further for row in rows], index=table.index)
     return pd.concat([table, further.astype("float64")], axis=1)
 

@@ -6,8 +6,8 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.columns import columns_of, plain, printable
 from cdstats.core.records import ALL
-from cdstats.report.columns import cell, printable
 from cdstats.report.figures.chart import Chart, plural
 from cdstats.report.figures.charts import charts
 from cdstats.report.figures.errors import WORDS, png_bytes
@@ -29,6 +29,7 @@ from cdstats.report.svg import inline_svg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cdstats.core.columns import Record
     from cdstats.core.material import Material, Picture
 
 MOST_ROWS: Final = 64
@@ -162,7 +163,7 @@ def _thumbnail(picture: Picture) -> Thumbnail:
     image = picture.image
     data = base64.b64encode(png_bytes(picture)).decode("ascii")
     counts = ", ".join(
-        f"{name.upper()} {cell(name, getattr(image, name))}"
+        f"{name.upper()} {plain(getattr(image, name))}"
         for name in ("tp", "fp", "fn", "tn")
     )
     height, width = picture.shares.shape[:2]
@@ -174,8 +175,8 @@ def _lede(material: Material) -> Iterator[str]:
     """What the report comes to, in a sentence for each dataset and one for models."""
     for row in material.masks.datasets if material.masks else ():
         if row.split == ALL:
-            ratio = cell("change_ratio", row.change_ratio)
-            fraction = cell("change_fraction", row.change_fraction)
+            ratio = _shown(row, "change_ratio")
+            fraction = _shown(row, "change_fraction")
             yield (
                 f"{row.dataset or 'Masks'}: {plural(row.images, 'mask')}, changed / "
                 f"unchanged {ratio}, {fraction} of the valid pixels are changed"
@@ -187,6 +188,10 @@ def _lede(material: Material) -> Iterator[str]:
         name = f"{best.model}, " if best.model else ""
         highest = "Highest F1 of the changed class" if len(known) > 1 else "F1"
         yield (
-            f"{highest}, pooled: {name}{cell('f1_pooled', best.f1_pooled)}; class-mean "
-            f"BCE {cell('class_mean_bce', best.class_mean_bce)}"
+            f"{highest}, pooled: {name}{_shown(best, 'f1_pooled')}; class-mean "
+            f"BCE {_shown(best, 'class_mean_bce')}"
         )
+
+
+def _shown(row: Record, name: str) -> str:
+    return columns_of(type(row))[name].cell(getattr(row, name))

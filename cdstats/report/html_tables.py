@@ -5,35 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.records import columns
-from cdstats.report.columns import (
-    UNDEFINED,
-    cell,
-    heading,
-    is_text,
-    summary_columns,
-)
+from cdstats.core.columns import UNDEFINED, Column, columns_of, plain
+from cdstats.core.metrics import metrics_of
+from cdstats.core.score_records import DatasetScore, Stated
+from cdstats.report.columns import summary_columns
 from cdstats.report.figures.score_charts import curve_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.core.catalogue import LossResult, Shares
+    from cdstats.core.columns import Record
     from cdstats.core.material import Material, ScoreMaterial
-    from cdstats.core.records import Record, SummaryRecord
-    from cdstats.core.score_records import DatasetScore
+    from cdstats.core.records import SummaryRecord
 
 MOST_FAILURES: Final = 20
 """Failures that a page names; it counts the others."""
 _METRICS: Final = {
     "images": "Images",
-    "precision_pooled": "Precision",
-    "recall_pooled": "Recall",
-    "f1_pooled": "F1",
-    "f1_image_mean": "F1, image mean",
-    "iou_pooled": "IoU",
-    "oa": "OA",
-    "kappa": "Kappa",
+    **{n: one.name for n, one in metrics_of(DatasetScore).items() if one.headline},
 }
 
 
@@ -70,23 +60,22 @@ def record_table(
         chosen: The columns; all of them by default.
         notes: What stands below.
     """
-    names = tuple(chosen) or columns(kind)
-    heads = tuple(
-        (
-            heading(name, kind).replace("/\n", "/").replace("\n", " "),
-            is_text(name, kind),
-        )
-        for name in names
-    )
-    cells = tuple(tuple(_cell(name, row) for name in names) for row in rows)
+    every = columns_of(kind)
+    shown = [every[name] for name in chosen or every]
+    heads = tuple((one.line, one.align == "left") for one in shown)
+    cells = tuple(tuple(_cell(one, row) for one in shown) for row in rows)
     return HtmlTable(caption, heads, cells, tuple(notes))
 
 
-def _cell(name: str, row: Record) -> str:
-    value = getattr(row, name)
+def _cell(column: Column, row: Record) -> str:
+    value = getattr(row, column.name)
     if isinstance(value, float) and 0 < abs(value) < _SMALL:
         return f"{value:.2g}"
-    return cell(name, value)
+    return column.cell(value)
+
+
+def _number(value: float | None) -> str:
+    return UNDEFINED if value is None else plain(value)
 
 
 _SMALL: Final = 5e-4
@@ -111,15 +100,12 @@ def dataset_table(rows: Sequence[SummaryRecord]) -> HtmlTable:
 def metrics_table(scores: ScoreMaterial) -> HtmlTable:
     """Metrics of the changed class, a row for each model."""
     rows = tuple(
-        (_name(one.dataset), *(cell(n, getattr(one.dataset, n)) for n in _METRICS))
+        (_name(one.dataset), *(_number(getattr(one.dataset, n)) for n in _METRICS))
         for one in scores.models
     )
     heads = (("Model", True), *((text, False) for text in _METRICS.values()))
     notes = ["pooled over all pixels unless said; an undefined number is –"]
-    if scores.threshold is not None:
-        notes.insert(0, f"changed when p >= {scores.threshold:g}")
-    kinds = dict.fromkeys(one.dataset.kind for one in scores.models if one.dataset.kind)
-    notes += [f"predictions: {kind}" for kind in kinds]
+    notes += Stated.of(one.dataset for one in scores.models).notes
     return HtmlTable("Metrics of the changed class", heads, rows, tuple(notes))
 
 
@@ -139,7 +125,7 @@ def loss_table(scores: ScoreMaterial) -> HtmlTable:
         ("Sum", False),
     )
     notes = [
-        "nats, logs clamped at -100; the mean of a loss of regions is its pooled value",
+        "nats, logs clamped at -100; means over pixels unless said",
         "balanced_ce is not on the scale of BCE; class_mean_bce is",
     ]
     if any(one.is_hard for one in scores.models):
@@ -164,10 +150,10 @@ def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
     cells = tuple(
         (
             one.model or "predictions",
-            cell("ap", one.average_precision),
-            cell("f1", one.best_f1),
-            cell("threshold", one.best_threshold),
-            cell("error", one.calibration_error),
+            _number(one.average_precision),
+            _number(one.best_f1),
+            _number(one.best_threshold),
+            _number(one.calibration_error),
         )
         for one in rows
     )
@@ -182,14 +168,14 @@ def _loss_row(
         f"{name}={'none' if value is None else value}"
         for name, value in result.params.items()
     )
-    mean = result.mean if result.mean is not None else result.pooled
+    mean, over = result.shown
     return (
         _name(dataset),
         f"{result.loss} ({typed})" if typed else result.loss,
-        cell("mean", mean),
+        f"{_number(mean)} ({over})" if over else _number(mean),
         _per_cent(share.loss),
         _per_cent(share.gradient),
-        cell("sum", None if result.sum is None else round(result.sum)),
+        _number(None if result.sum is None else round(result.sum)),
     )
 
 

@@ -10,13 +10,13 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.columns import column_of, values
 from cdstats.core.records import ALL, SummaryRecord
-from cdstats.report.columns import cell, column_value, heading, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Column, Record
 
 _LEAST_TEXT: Final = 8
 """Signs of a text that stay on one line, however narrow the screen."""
@@ -119,21 +119,23 @@ def _narrow_columns(records: Sequence[Record], names: Sequence[str]) -> list[_Co
 
 
 def _column(records: Sequence[Record], name: str, cells: Sequence[str]) -> _Column:
-    kind = type(records[0]) if records else None
-    left = is_text(name, kind)
-    return _Column(
-        heading(name, kind), left, left and name not in _UNBROKEN, tuple(cells)
-    )
+    one = _declared(records, name)
+    left = one.align == "left"
+    return _Column(one.title, left, left and name not in _UNBROKEN, tuple(cells))
+
+
+def _declared(records: Sequence[Record], name: str) -> Column:
+    return column_of(type(records[0]) if records else SummaryRecord, name)
 
 
 def _cell(record: Record, name: str, blank: bool) -> str:
     if blank and name == "dataset":
         return ""
-    return cell(name, column_value(record, name))
+    return column_of(type(record), name).cell(values(record, [name])[0])
 
 
 def _place(record: Record) -> str:
-    dataset, split = (cell(name, column_value(record, name)) for name in _PLACE)
+    dataset, split = (_cell(record, name, blank=False) for name in _PLACE)
     if split in (ALL, ""):
         return dataset
     return f"  {split}" if _is_part(record) else f"{dataset}/{split}"

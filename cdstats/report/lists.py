@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from cdstats.core.records import columns as all_columns
+from cdstats.core.columns import columns_of
 from cdstats.report import tables
-from cdstats.report.columns import heading
 from cdstats.report.formats import Format
 from cdstats.report.terminal import print_records, results_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdstats.core.columns import Record
     from cdstats.core.presets import Preset
-    from cdstats.core.records import Record
 
 
 def print_list(
@@ -36,7 +34,7 @@ def print_list(
             console.print()
             console.print(note, style="dim", markup=False)
         return
-    every = all_columns(type(rows[0]))
+    every = tuple(columns_of(type(rows[0])))
     text = {
         Format.CSV: lambda: "".join(tables.printed_csv_lines(rows, every)),
         Format.JSON: lambda: tables.to_json({"rows": rows}),
@@ -52,11 +50,9 @@ def print_preset(preset: Preset) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for field in fields(preset):
-        value = getattr(preset, field.name)
+    for name, column in columns_of(type(preset)).items():
+        value = getattr(preset, name)
         if value not in ("", None, (), False):
             shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-            grid.add_row(
-                Text(heading(field.name, type(preset)), style="bold"), Text(shown)
-            )
+            grid.add_row(Text(column.title, style="bold"), Text(shown))
     results_console().print(grid)

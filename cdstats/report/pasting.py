@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.report.columns import UNDEFINED, printable
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.report.formats import WeightsFormat
 from cdstats.report.tables import json_text
 

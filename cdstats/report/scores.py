@@ -9,15 +9,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.messages import Level, Message, counted
-from cdstats.report.columns import UNDEFINED, printable
+from cdstats.core.metrics import Over, metrics_of
+from cdstats.core.score_records import DatasetScore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
-
-    from cdstats.core.score_records import DatasetScore
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
 _SCREEN: Final = 80
@@ -33,8 +33,8 @@ class LossLine:
     Attributes:
         name: The name of the loss in the catalogue.
         label: Its name.
-        params: Its parameters, as typed.
-        mean: Its mean over pixels, or its pooled value.
+        params: Its parameters, as typed, after what its value is taken over.
+        mean: Its mean over pixels, or its pooled value, or its mean over images.
         of_loss: Share of the loss that comes from changed pixels.
         of_gradient: Share of the gradient that comes from changed pixels.
         beta: The β of balanced cross-entropy, as typed.
@@ -106,19 +106,16 @@ def _losses_table(dataset: DatasetScore, lines: Sequence[LossLine]) -> Table:
 
 def metrics_text(dataset: DatasetScore) -> str:
     """The metrics of the changed class in one line."""
-    numbers = {
-        "P": dataset.precision_pooled,
-        "R": dataset.recall_pooled,
-        "F1": dataset.f1_pooled,
-        "IoU": dataset.iou_pooled,
-        "OA": dataset.oa,
-        "kappa": dataset.kappa,
-    }
     parts = (
-        f"{name} {UNDEFINED if value is None else format(value, '.3f')}"
-        for name, value in numbers.items()
+        f"{one.title} {_number_of(getattr(dataset, name))}"
+        for name, one in metrics_of(DatasetScore).items()
+        if one.headline and one.over is Over.POOLED
     )
     return f"changed, pooled: {'  '.join(parts)}"
+
+
+def _number_of(value: float | None) -> str:
+    return UNDEFINED if value is None else format(value, ".3f")
 
 
 def _remark(line: LossLine, dataset: DatasetScore) -> str:

@@ -6,7 +6,7 @@ import html
 import re
 from typing import Final
 
-from cdstats.report.columns import printable
+from cdstats.core.columns import printable
 from cdstats.report.figures import style
 
 THEMED: Final = {

@@ -11,12 +11,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.cells import to_cell
-from cdstats.report.columns import cell, column_value, heading, is_text, printable
+from cdstats.core.columns import column_of, printable, values
+from cdstats.core.records import ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Column, Record
 
     CsvWriter = Callable[[Iterable[Record], Sequence[str]], Iterator[str]]
     """Gives the lines of rows with some columns."""
@@ -41,7 +42,7 @@ def csv_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str
     """The text of `to_csv` line by line: the columns, then each record."""
     yield _csv_line(columns)
     for record in records:
-        yield _csv_line([_plain(column_value(record, name)) for name in columns])
+        yield _csv_line([_plain(value) for value in values(record, columns)])
 
 
 def printed_csv_lines(
@@ -103,7 +104,7 @@ def to_jsonl(records: Iterable[Record], columns: Sequence[str]) -> str:
 def jsonl_lines(records: Iterable[Record], columns: Sequence[str]) -> Iterator[str]:
     """The text of `to_jsonl` line by line."""
     for record in records:
-        row = {name: column_value(record, name) for name in columns}
+        row = dict(zip(columns, values(record, columns), strict=True))
         yield json.dumps(row, allow_nan=False) + "\n"
 
 
@@ -111,13 +112,10 @@ def to_markdown(
     records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
 ) -> str:
     """Records as a Markdown table with footnotes below."""
-    kind = _kind(records)
-    rule = [":--" if is_text(name, kind) else "--:" for name in columns]
-    lines = [[_one_line(heading(name, kind)) for name in columns], rule]
-    lines += [
-        [_markdown(cell(name, value)) for name, value in zip(columns, row, strict=True)]
-        for row in _rows(records, columns)
-    ]
+    heads = _heads(records, columns)
+    rule = [":--" if head.align == "left" else "--:" for head in heads]
+    lines = [[head.line for head in heads], rule]
+    lines += [[_markdown(cell) for cell in _cells(row, heads)] for row in records]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return table + "".join(f"\n{_markdown(note)}\n" for note in footnotes)
 
@@ -126,18 +124,15 @@ def to_latex(
     records: Sequence[Record], columns: Sequence[str], footnotes: Sequence[str]
 ) -> str:
     """Records as a LaTeX table of the booktabs package, footnotes below."""
-    kind = _kind(records)
-    align = "".join("l" if is_text(name, kind) else "r" for name in columns)
-    body = "".join(
-        _latex_line([cell(n, v) for n, v in zip(columns, row, strict=True)])
-        for row in _rows(records, columns)
-    )
+    heads = _heads(records, columns)
+    align = "".join(head.align[0] for head in heads)
+    body = "".join(_latex_line(_cells(row, heads)) for row in records)
     notes = "".join(f"\\\\{{\\footnotesize {latex(note)}}}\n" for note in footnotes)
     return (
         "% \\usepackage{booktabs}\n"
         "\\begin{table}\n\\centering\n"
         f"\\begin{{tabular}}{{{align}}}\n\\toprule\n"
-        f"{_latex_line([_one_line(heading(name, kind)) for name in columns])}"
+        f"{_latex_line([head.line for head in heads])}"
         f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n{notes}\\end{{table}}\n"
     )
 
@@ -166,12 +161,14 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
 
 
-def _one_line(title: str) -> str:
-    return title.replace("/\n", "/").replace("\n", " ")
+def _heads(records: Sequence[Record], columns: Sequence[str]) -> list[Column]:
+    kind = type(records[0]) if records else ImageRecord
+    return [column_of(kind, name) for name in columns]
 
 
-def _kind(records: Sequence[Record]) -> type[Record] | None:
-    return type(records[0]) if records else None
+def _cells(record: Record, heads: Sequence[Column]) -> list[str]:
+    found = values(record, [head.name for head in heads])
+    return [head.cell(value) for head, value in zip(heads, found, strict=True)]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
@@ -183,7 +180,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
     if isinstance(value, str):
         return to_cell(value)
     return "" if value is None else value
-
-
-def _rows(records: Sequence[Record], columns: Sequence[str]) -> list[list[Any]]:
-    return [[column_value(record, name) for name in columns] for record in records]

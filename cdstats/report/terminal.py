@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from rich.console import Console
 from rich.text import Text
 
+from cdstats.core.columns import printable
 from cdstats.core.messages import Level
 from cdstats.core.records import ALL, MIXED
-from cdstats.report.columns import printable
 from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from cdstats.core.columns import Record
     from cdstats.core.messages import Message
-    from cdstats.core.records import Record, SummaryRecord
+    from cdstats.core.records import SummaryRecord
 
 _STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _NO_TERMINAL_WIDTH = 10_000

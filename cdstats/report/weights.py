@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cdstats.report.columns import UNDEFINED, printable
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.report.formats import WeightsFormat
 from cdstats.report.pasting import counts_text, weights_text
 from cdstats.report.terminal import results_console

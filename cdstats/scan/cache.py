@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
-READERS: Final = 2
+READERS: Final = 3
 """The version of the readers; a new one where a file is counted otherwise than before,
 so that its older counts are not used."""
 SCHEMA: Final = 1

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.counted import Counted
-from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.counts import MaskCounts, ValueCounts, colour_value
 from cdstats.core.detection import pair_rule
 from cdstats.core.errors import DataError
+from cdstats.core.labels import LabelRule
 from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
-    from cdstats.core.labels import LabelRule
     from cdstats.core.rules import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.counting import Task
@@ -109,7 +109,7 @@ def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
     if choice.rule is not None:
         return (choice.rule,)
     ignore = choice.ignore
-    return (pair_rule(1, 0, False, ignore), pair_rule(255, 0, True, ignore))
+    return (pair_rule(1, False, ignore), pair_rule(255, True, ignore))
 
 
 def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
@@ -151,7 +151,8 @@ def _inspect_image(image: OpenImage, look: Look) -> Inspected:
         counted = count_image(image, look.edges)
         if counted.mask is None or counted.mask.counts.half_transparent:
             return Inspected(counted)
-        maps = {label_map(rule, counted.mask): rule for rule in look.rules}
+        rules = (*look.rules, *_palette_rules(counted.mask, look))
+        maps = {label_map(rule, counted.mask): rule for rule in rules}
         views = [
             _view(labels, read_labels(image, rule), look.connectivity)
             for labels, rule in maps.items()
@@ -163,6 +164,17 @@ def _inspect_image(image: OpenImage, look: Look) -> Inspected:
         reason = "does not fit into memory"
         return Inspected(Counted(image.member, None, reason, size))
     return Inspected(counted, tuple(views))
+
+
+def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:
+    """The rules of black and a colour that a palette can follow, if none is given."""
+    if look.edges is not None or not mask.palette:
+        return []
+    ignore = LabelRule(ignored=look.rules[0].ignored)
+    held = {mask.palette.get(v) for v in mask.counts.values if isinstance(v, int)}
+    colours = {colour_value(colour) for colour in held if colour}
+    found = sorted(one for one in colours if isinstance(one, str))
+    return [pair_rule(colour, False, ignore) for colour in found]
 
 
 def _inspect_pair(task: Task, look: Look) -> Inspected:

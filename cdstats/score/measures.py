@@ -15,10 +15,9 @@ import numpy as np
 from cdstats.core.catalogue import Reads, evaluate
 from cdstats.core.catalogue.evaluation import BY_PIXEL
 from cdstats.core.curves import average_precision, best_f1
-from cdstats.core.histogram import BINS
-from cdstats.core.metrics import ChangeMetrics
+from cdstats.core.metrics import Confusion, Over, metric_values, metrics_of
+from cdstats.core.score_records import DatasetScore
 from cdstats.core.sums import PLAIN, SumsTable, quotient
-from cdstats.score.ties import precision_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,16 +25,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss, LossResult
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
+    from cdstats.core.metrics import Metric
     from cdstats.core.score_records import ScoreRecord
     from cdstats.core.sums import Floats
+    from cdstats.score.curves import Binned
 
     Totals: TypeAlias = Mapping[str, NDArray[Any]]
 
 AP: Final = "average_precision"
 BEST_F1: Final = "best_f1_in_sample"
 _CONFUSION: Final = ("tp", "fp", "fn", "tn")
-_IMAGE_MEANS: Final = ("f1_image_mean", "f1_image_mean_nonempty", "iou_image_mean")
+_METRICS: Final = metrics_of(DatasetScore)
+_EARLIER: Final = (
+    *("precision_pooled", "recall_pooled", "f1_pooled", "mf1_pooled", "iou_pooled"),
+    *("oa", "kappa", "f1_image_mean", "f1_image_mean_nonempty", "iou_image_mean"),
+)
+"""Metrics whose columns stand before those of losses; others stand at the end."""
 _COUNTS: Final = ("valid", "changed", "ignored", "saturated_wrong", *_CONFUSION)
 _CHANGED_BINS, _UNCHANGED_BINS = "changed bins", "unchanged bins"
 
@@ -69,11 +75,12 @@ class Measured:
         model: Its name.
         values: Each measure over all images; None where undefined.
         columns: What adds over the images with a valid pixel, one number for each.
-        bins: Pixels of each class of each image in equal bins of probability; empty
-            where there are none.
+        bins: Pixels of each class of each image in bins of probability; empty where
+            there are none.
         best_threshold: The threshold of the highest F1.
-        precision_within: How far average precision may be from what it is without
-            bins.
+        precision_within: How far average precision may be from its exact value.
+        offsets: What is added to average precision and best F1 of the bins, so that
+            all images together give the values of the curve.
     """
 
     model: str
@@ -82,6 +89,7 @@ class Measured:
     bins: Mapping[str, Floats]
     best_threshold: float | None
     precision_within: float | None
+    offsets: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -99,19 +107,9 @@ class Measured:
         return np.stack(list(self.columns.values()), axis=1)
 
 
-def _f1(t: Totals) -> Floats:
-    return quotient(2 * t["tp"], 2 * t["tp"] + t["fp"] + t["fn"])
-
-
-def _mf1(t: Totals) -> Floats:
-    other = quotient(2 * t["tn"], 2 * t["tn"] + t["fp"] + t["fn"])
-    return np.asarray((_f1(t) + other) / 2)
-
-
-def _kappa(t: Totals) -> Floats:
-    tp, fp, fn, tn = (t[name] for name in _CONFUSION)
-    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
-    return quotient(2 * (tp * tn - fp * fn), chance)
+def _metric(metric: Metric, t: Totals) -> Floats:
+    """A metric of the added counts of each resample."""
+    return np.asarray(metric.formula(Confusion(*(t[name] for name in _CONFUSION))))
 
 
 def _mean(name: str, t: Totals) -> Floats:
@@ -129,16 +127,6 @@ def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
     return np.array([math.nan if value is None else value for value in values])
 
 
-_METRICS: Final[dict[str, Callable[[Totals], Floats]]] = {
-    "precision_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fp"]),
-    "recall_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fn"]),
-    "f1_pooled": _f1,
-    "mf1_pooled": _mf1,
-    "iou_pooled": lambda t: quotient(t["tp"], t["tp"] + t["fp"] + t["fn"]),
-    "oa": lambda t: quotient(t["tp"] + t["tn"], t["valid"]),
-    "kappa": _kappa,
-    **{name: partial(_mean, name) for name in _IMAGE_MEANS},
-}
 _CURVES: Final[dict[str, Callable[[Totals], Floats]]] = {
     AP: lambda t: average_precision(t[_CHANGED_BINS], t[_UNCHANGED_BINS]),
     BEST_F1: lambda t: best_f1(t[_CHANGED_BINS], t[_UNCHANGED_BINS])[0],
@@ -155,10 +143,19 @@ def choose_measures(
         soft: Whether targets are soft: metrics need labels.
         curves: Whether there are histograms of probabilities.
     """
-    metrics = [] if soft else [Measure(name, of) for name, of in _METRICS.items()]
+    last = [name for name in _METRICS if name not in _EARLIER]
+    first, others = (
+        [] if soft else [_of_metric(n) for n in p] for p in (_EARLIER, last)
+    )
     drawn = [Measure(name, of) for name, of in _CURVES.items() if curves]
     found = [one for name, loss in losses.items() for one in _of_loss(name, loss, soft)]
-    return (*metrics, *found, *drawn)
+    return (*first, *found, *drawn, *others)
+
+
+def _of_metric(name: str) -> Measure:
+    metric = _METRICS[name]
+    pooled = metric.over is Over.POOLED
+    return Measure(name, partial(_metric, metric) if pooled else partial(_mean, name))
 
 
 def _of_loss(name: str, loss: Loss, soft: bool) -> list[Measure]:
@@ -192,7 +189,9 @@ def measure_model(
     model: str,
     rows: Sequence[ScoreRecord],
     results: Mapping[str, tuple[Loss, LossResult]],
-    levels: Sequence[LevelCounts] | None,
+    curve: Curve | None,
+    binned: Binned | None,
+    asked: float,
 ) -> Measured:
     """Measure one model.
 
@@ -200,7 +199,9 @@ def measure_model(
         model: Its name.
         rows: Its scored images with a valid pixel, in the order of every model.
         results: Each loss over these images, by the name that begins its columns.
-        levels: The histogram of each image; None where there are none.
+        curve: Its curve over these images; None where it has none.
+        binned: These images in bins of probability.
+        asked: The threshold of the confusion counts.
     """
     table = SumsTable.of([row.sums for row in rows])
     columns: dict[str, Floats] = {
@@ -208,33 +209,31 @@ def measure_model(
     }
     values: dict[str, float | None] = {}
     if not table.soft:
-        values |= _metric_values(rows)
-        f1, iou = ([getattr(row, name) for row in rows] for name in ("f1", "iou"))
-        nonempty = [v if row.changed else None for v, row in zip(f1, rows, strict=True)]
-        for name, found in zip(_IMAGE_MEANS, (f1, nonempty, iou), strict=True):
-            columns |= _defined(name, found)
+        counts = [row.confusion for row in rows]
+        values |= metric_values(DatasetScore, counts)
+        for name, metric in _METRICS.items():
+            if metric.over is not Over.POOLED:
+                columns |= _defined(name, metric.of_images(counts))
     for name, (loss, result) in results.items():
         columns |= _loss_columns(name, loss, result, table)
         values |= {f"{name}_{field}": getattr(result, field) for field in _means(loss)}
         if _is_pooled(loss):
             values[_pooled_name(name)] = result.pooled
-    bins, threshold, within = _bins(levels), None, None
-    if bins:
-        whole = {name: counts.sum(0) for name, counts in bins.items()}
-        values |= {name: _number(of(whole)) for name, of in _CURVES.items()}
-        _, place = best_f1(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
-        if values[AP] is not None:
-            threshold = float(place) / BINS
-            within = precision_within(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
-    return Measured(model, values, columns, bins, threshold, within)
-
-
-def _metric_values(rows: Sequence[ScoreRecord]) -> dict[str, float | None]:
-    metrics = ChangeMetrics.of(row.confusion for row in rows)
-    known = [name for name in _METRICS if hasattr(metrics, name)]
-    iou = [row.iou for row in rows if row.iou is not None]
-    mean = math.fsum(iou) / len(iou) if iou else None
-    return {**{name: getattr(metrics, name) for name in known}, "iou_image_mean": mean}
+    if curve is None or binned is None:
+        return Measured(model, values, columns, {}, None, None, {})
+    best = curve.best
+    if best is not None and (values["f1_pooled"] or 0) > best[0]:
+        # A level that is not divided may hold the threshold of the run.
+        best = values["f1_pooled"] or 0, asked
+    values |= {AP: curve.average_precision, BEST_F1: best[0] if best else None}
+    bins = {_CHANGED_BINS: binned.changed, _UNCHANGED_BINS: binned.unchanged}
+    if best is None:
+        return Measured(model, values, columns, bins, None, None, {})
+    whole = {name: counts.sum(0) for name, counts in bins.items()}
+    offsets = {
+        name: (values[name] or 0.0) - float(of(whole)) for name, of in _CURVES.items()
+    }
+    return Measured(model, values, columns, bins, best[1], curve.within, offsets)
 
 
 def _loss_columns(
@@ -262,20 +261,3 @@ def _defined(
     known = np.array([value is not None for value in values], dtype=np.float64)
     filled = np.array([value or 0.0 for value in values], dtype=np.float64)
     return {name: filled, f"{name} weight": known * (1.0 if weight is None else weight)}
-
-
-def _bins(levels: Sequence[LevelCounts] | None) -> dict[str, Floats]:
-    """The bins of each image; nothing for labels, which have one threshold only."""
-    if levels is None or not levels:
-        return {}
-    held = np.zeros((2, len(levels), BINS + 1))
-    for number, one in enumerate(levels):
-        place = np.rint(one.values * BINS).astype(np.int64)
-        held[0, number, place], held[1, number, place] = one.changed, one.unchanged
-    if not held[..., 1:BINS].any():
-        return {}
-    return {_CHANGED_BINS: held[0], _UNCHANGED_BINS: held[1]}
-
-
-def _number(value: Floats) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from cdstats.core.records import Record
+    from cdstats.core.columns import Record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from cdstats.core.records import columns
+from cdstats.core.columns import columns_of
 from cdstats.report.figures.output import FigureFormat, figure_bytes
 from cdstats.report.figures.style import styled
 from cdstats.report.tables import to_csv
@@ -50,5 +50,5 @@ def figure_files(
             figure = one.draw()
             for output in formats:
                 yield f"{stem}.{output.value}", figure_bytes(figure, stem, output)
-        rows = to_csv(one.rows, columns(one.kind))
+        rows = to_csv(one.rows, tuple(columns_of(one.kind)))
         yield f"{stem}.csv", rows.encode("utf-8", "surrogateescape")

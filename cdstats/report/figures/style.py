@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from cdstats.core.columns import printable
 from cdstats.core.errors import UsageError
-from cdstats.report.columns import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

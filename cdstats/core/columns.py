@@ -1,0 +1,180 @@
+r"""Columns: each is declared once, on the field of its record.
+
+A record is a frozen dataclass; the order of its fields is the order of the columns. A
+field alone is a column: its name gives the title (``f1_image_mean`` is shown as *F1
+image mean*), its type the alignment (texts to the left) and its value the format
+(thousands apart, three decimals). What differs is said in its metadata::
+
+    change_fraction: float | None = field(
+        metadata=column("Change\nfraction", format=per_cent)
+    )
+
+Every output format, data frame and table of a report then has the column; nothing else
+is to be changed. A mapping of further columns, such as the values of losses chosen at
+run time, is a field marked with `NOT_A_COLUMN` beside a property ``further`` that
+returns them by name; a static method ``further_title`` may name them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Side = Literal["left", "right"]
+UNDEFINED: Final = "–"
+"""How a value that is not defined is shown."""
+NOT_A_COLUMN: Final[Mapping[str, Any]] = {"hidden": True}
+"""Metadata of a field that holds further columns."""
+_TEXTS: Final = ("str", "Literal")
+
+
+class Record(Protocol):
+    """A frozen dataclass whose fields are columns."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def plain(value: Any) -> str:  # noqa: ANN401 - any value of a record
+    """A value as people read it: thousands apart, three decimals.
+
+    Example:
+        >>> plain(134068750), plain(0.1466), plain("a")
+        ('134,068,750', '0.147', 'a')
+    """
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return printable(str(value))
+
+
+def per_cent(value: float) -> str:
+    """A fraction as a percentage.
+
+    Example:
+        >>> per_cent(0.12785)
+        '12.785 %'
+    """
+    return f"{100 * value:.3f} %"
+
+
+def printable(text: str) -> str:
+    r"""A text without control characters, so that a name cannot steer a terminal.
+
+    Example:
+        >>> printable("a\x1b[31m\n.png")
+        'a\\x1b[31m\\n.png'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    r"""A column of a table.
+
+    Attributes:
+        name: Its name in CSV and JSON, and in ``--columns``.
+        title: Its heading for people, with ``\n`` where a narrow table breaks it.
+        align: The side of its cells.
+        format: A defined value as people read it.
+    """
+
+    name: str
+    title: str
+    align: Side = "right"
+    format: Callable[[Any], str] = plain
+
+    @property
+    def line(self) -> str:
+        """The heading on one line."""
+        return self.title.replace("/\n", "/").replace("\n", " ")
+
+    def cell(self, value: Any) -> str:  # noqa: ANN401 - any value of a record
+        """A value as people read it."""
+        return UNDEFINED if value is None else self.format(value)
+
+
+def column(
+    title: str = "",
+    *,
+    align: Side | None = None,
+    format: Callable[[Any], str] = plain,  # noqa: A002 - as the attribute of a column
+) -> Mapping[str, Any]:
+    """Metadata of a field whose column is not shown as its name and type say.
+
+    Args:
+        title: The heading; by default the name in words.
+        align: The side of the cells; by default the left for texts.
+        format: A defined value as people read it.
+    """
+    return {"title": title, "align": align, "format": format}
+
+
+CHANGED: Final = column("Changed\npixels")
+UNCHANGED: Final = column("Unchanged\npixels")
+IGNORED: Final = column("Ignored\npixels")
+CHANGE_RATIO: Final = column("Changed/\nunchanged")
+CHANGE_FRACTION: Final = column("Change\nfraction", format=per_cent)
+
+
+def columns_of(kind: type[Record]) -> Mapping[str, Column]:
+    """The columns of a kind of record by name, in their order.
+
+    Example:
+        >>> from cdstats.core.records import SummaryRecord
+        >>> columns_of(SummaryRecord)["without_change"].title
+        'Without change'
+    """
+    if kind not in _DECLARED:
+        shown = (one for one in fields(kind) if "hidden" not in one.metadata)
+        _DECLARED[kind] = {one.name: _declared(one) for one in shown}
+    return _DECLARED[kind]
+
+
+_DECLARED: Final[dict[type[Record], Mapping[str, Column]]] = {}
+
+
+def _declared(one: Field[Any]) -> Column:
+    usual: Side = "left" if _type(one).startswith(_TEXTS) else "right"
+    align: Side = one.metadata.get("align") or usual
+    title = one.metadata.get("title") or _words(one.name)
+    return Column(one.name, title, align, one.metadata.get("format", plain))
+
+
+def _type(one: Field[Any]) -> str:
+    """The name of a type, also where annotations are no texts."""
+    return str(getattr(one.type, "__name__", one.type))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def column_of(kind: type[Record], name: str) -> Column:
+    """A column by its name: a field, or one of the further columns."""
+    declared = columns_of(kind).get(name)
+    if declared:
+        return declared
+    title: Callable[[str], str] = getattr(kind, "further_title", _words)
+    return Column(name, title(name) or _words(name))
+
+
+def further_columns(records: Iterable[Record]) -> tuple[str, ...]:
+    """The columns beside the fields that any of some records has, each once."""
+    return tuple(dict.fromkeys(n for one in records for n in _further(one)))
+
+
+def values(record: Record, names: Sequence[str]) -> list[Any]:
+    """The values of some columns; None where the record lacks a further column."""
+    further = _further(record)
+    return [further[n] if n in further else getattr(record, n, None) for n in names]
+
+
+def _further(record: Record) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(record, "further", {})
+    return found
