@@ -126,9 +126,8 @@ ENTRIES: Final = (
         pitfalls=(
             "The authors' code averages the two classes of the region part, where the "
             "paper and this entry add them, and applies lambda to the region part and "
-            "1-lambda to the cross-entropy, where the paper and this entry do the "
-            "reverse: with another lambda than 0.5, pass 1-lambda to compare. Undefined "
-            "where nothing is changed and nothing predicted."
+            "1-lambda to the cross-entropy; the paper and this entry do the reverse. "
+            "Undefined where nothing is changed and nothing predicted."
         ),
         parameters=(
             Parameter("lambda", 0.5, "share of the cross-entropy", high=1),
