@@ -156,7 +156,7 @@ def _refuse_unknown(options: SourceOptions) -> None:
     if not pred and not options.get("losses"):
         return
     from cdstats.score.devices import choose_device
-    from cdstats.score.kinds import Kind
+    from cdstats.score.interpret import Kind
     from cdstats.score.results import choose_losses
 
     if kind is not None and kind not in {one.value for one in Kind}:

@@ -12,7 +12,7 @@ from cdstats.core.catalogue import (
     changed_shares,
     evaluate,
 )
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.rules import choose_rule
 from cdstats.core.score_records import (
@@ -27,7 +27,7 @@ from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
@@ -41,7 +41,7 @@ from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     from cdstats.core.catalogue import Loss
@@ -56,7 +56,12 @@ def loss(
     pred: StrPath | Sequence[StrPath],
     target: StrPath,
     *,
-    kind: str | None = None,
+    kind: str | Sequence[str] | Mapping[str, str] | None = None,
+    scale: float | None = None,
+    pred_changed: str | None = None,
+    pred_unchanged: str | None = None,
+    pred_nodata: str = "refuse",
+    pred_band: int | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     beta: str | float = "image",
@@ -87,7 +92,14 @@ def loss(
         pred: A file, folder, glob, pattern or address of predictions, or several, each
             may be ``NAME=PATH``.
         target: The masks: a file, folder, glob, pattern or address.
-        kind: ``prob``, ``logit`` or ``hard``; None to find out from all predictions.
+        kind: ``prob``, ``logit`` or ``hard``; ``NAME=`` with one of them for one
+            model; None to find out from all predictions.
+        scale: The number that stands for a probability of 1.
+        pred_changed: Values of predictions that are changed, where they are codes.
+        pred_unchanged: Values of predictions that are unchanged; the rest by default.
+        pred_nodata: What becomes of valid pixels that a prediction declares as nodata
+            or masks out: ``refuse``, ``keep`` or ``ignore``.
+        pred_band: Band or channel of the predictions, counted from 1.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: Tiles of 65,536 pixels in a batch on a device; None for what its
             memory takes. The result does not depend on it.
@@ -131,13 +143,15 @@ def loss(
         Balanced cross-entropy: Xie and Tu, 2015, eq. 2
         (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
     """
-    meaning = _kind(kind)
+    meaning = choose_predictions(
+        kind, scale, pred_changed, pred_unchanged, pred_nodata, pred_band
+    )
     ground = Ground.of(grid, uncovered, overlap)
-    ground.refuse_labels(meaning)
-    chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
+    ground.refuse_labels(meaning.kinds)
+    chosen = choose_losses(losses, beta, logits=meaning.all_logits)
     if scheduler is None:
         choose_device(device)
-    Needs.of(chosen, 0.5).refuse_without_logits(meaning)
+    Needs.of(chosen, 0.5).refuse_without_logits(all_logits=meaning.all_logits)
     choice = choose_rule(changed, unchanged, ignore, preset)
     texts = [pred] if not isinstance(pred, (list, tuple)) else pred
     with open_engine(engine, scheduler, None) as apply:
@@ -147,6 +161,7 @@ def loss(
             split=split,
             preset=choice.preset,
         )
+        meaning.check(pair.model for pair in pairs.pairs)
         if check:
             check(pairs.pairs)
         band = band or (choice.preset.band if choice.preset else None)
@@ -185,6 +200,7 @@ def loss(
             *ground.notes(uncovered),
             *targets.messages,
             *said,
+            *verdict.messages,
             *ground_messages(outcome.states, ground),
         ),
         tuple(one.histogram for one in scored) if histograms else (),
@@ -224,15 +240,6 @@ def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
     return [f"predictions of {model}: {text}" for model, text in kinds.items()]
 
 
-def _kind(kind: str | None) -> Kind | None:
-    if kind is None:
-        return None
-    try:
-        return Kind(kind)
-    except ValueError:
-        raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
-
-
 def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
     """The losses that soft targets have; those of ``all`` that they lack are left out.
 
@@ -248,7 +255,7 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
 
 def _prior(how: Scoring, outcome: Outcome) -> float | None:
     """The share of changed pixels of what could be scored, in a pass of its own."""
-    verdict = Verdict(outcome, how.needs, how.kind, how.threshold)
+    verdict = Verdict(outcome, how.needs, how.choice, how.threshold)
     good = [one.sums for one in verdict.results() if one.sums is not None]
     prior = SumsTable.of(good).prior
     return None if math.isnan(prior) else prior

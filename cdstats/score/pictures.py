@@ -12,18 +12,20 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.rules import choose_rule
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
-from cdstats.score.kinds import Kind
+from cdstats.io.predictions import PALETTE
+from cdstats.score.interpret import Kind, choose_predictions, divided, plain_numbers
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
 
     from numpy.typing import NDArray
 
     from cdstats.core.chart_records import WorstImage
     from cdstats.io.pairing import FilePair
+    from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]
@@ -38,7 +40,12 @@ def error_pictures(
     pred: Sequence[str | PathLike[str]],
     target: str | PathLike[str],
     *,
-    kind: str | None = None,
+    kind: str | Sequence[str] | Mapping[str, str] | None = None,
+    scale: float | None = None,
+    pred_changed: str | None = None,
+    pred_unchanged: str | None = None,
+    pred_nodata: str = "refuse",
+    pred_band: int | None = None,
     threshold: float = 0.5,
     changed: str | None = None,
     unchanged: str | None = None,
@@ -56,7 +63,12 @@ def error_pictures(
         worst: The images.
         pred: The predictions, as they were scored.
         target: The masks, as they were scored; so are the other arguments.
-        kind: What the predictions are; see `cdstats.loss`.
+        kind: What the predictions are; see `cdstats.loss`, as for what follows.
+        scale: The number that stands for a probability of 1.
+        pred_changed: Values of predictions that are changed.
+        pred_unchanged: Values of predictions that are unchanged.
+        pred_nodata: What becomes of pixels without a score.
+        pred_band: Band or channel of the predictions.
         threshold: A pixel is predicted changed when p is at least this.
         changed: Values of the masks that are changed.
         unchanged: Values that are unchanged.
@@ -79,10 +91,12 @@ def error_pictures(
     files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
     targets = choose_targets(list(files), choice, band, max_pixels)
     wanted = {(one.model, one.pred, one.target): one for one in worst}
-    logits = kind == Kind.LOGIT.value
-    reader = PairReader(targets, Kind(kind) if kind else None)
+    meaning = choose_predictions(
+        kind, scale, pred_changed, pred_unchanged, pred_nodata, pred_band
+    )
+    reader = PairReader(targets, meaning)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
+    drawn = dict(_pictures(reader.read(pairs), wanted, meaning, threshold))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(
@@ -111,7 +125,7 @@ def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
 def _pictures(
     blocks: Iterator[Loaded],
     wanted: dict[tuple[str, str, str], WorstImage],
-    logits: bool,
+    meaning: PredictionChoice,
     threshold: float,
 ) -> Iterator[tuple[WorstImage, Picture | None]]:
     """The picture of each image that is wanted, when its last block has been read."""
@@ -126,23 +140,30 @@ def _pictures(
         image = one
         if image is None or loaded.size is None or loaded.scores is None:
             continue
-        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype))
-        canvas.add(loaded, logits, threshold)
+        choice = meaning.of(place.model)
+        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype, choice))
+        canvas.add(loaded, choice.kind is Kind.LOGIT, threshold)
     if image is not None and canvas is not None:
         yield image, canvas.picture(image)
 
 
-def _scales(dtype: str) -> tuple[float, ...]:
+def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
     """What stored numbers of a type may be divided by."""
-    return (1.0, 255.0, 65535.0) if dtype.startswith(("int", "uint")) else (1.0,)
+    if choice.scale is not None:
+        return (choice.scale,)
+    whole = dtype.startswith(("int", "uint", PALETTE))
+    return (1.0, 255.0, 65535.0) if whole else (1.0,)
 
 
 def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
-    """What scoring compares with the threshold; a sigmoid in its precision there."""
+    """What scoring compares with the threshold, in the precision of scoring."""
+    if scores.dtype.kind != "f" and not logits:
+        return scores.astype(np.float64) / scale
+    floating = divided(scores, scale)
     if logits:
-        exact = np.float64 if scores.dtype == np.float64 else np.float32
-        scores = torch.sigmoid(torch.from_numpy(scores.astype(exact))).numpy()
-    return scores.astype(np.float64) / scale
+        floating = torch.sigmoid(torch.from_numpy(floating)).numpy()
+    found: NDArray[Any] = floating.astype(np.float64)
+    return found
 
 
 class _Canvas:
@@ -171,7 +192,8 @@ class _Canvas:
         columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
         cells = rows[:, None] * self._shape[1] + columns[None, :]
         for scale, held in self._held.items():
-            found = _probabilities(scores, scale, logits) >= threshold
+            plain = plain_numbers(scores, loaded.dtype)
+            found = _probabilities(plain, scale, logits) >= threshold
             outcome = np.where(
                 labels == 1,
                 np.where(found, _TP, _FN),
