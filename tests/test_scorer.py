@@ -18,6 +18,7 @@ import cdstats
 from cdstats.core.catalogue import choose, parse_loss
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.histogram import LevelCounts
+from cdstats.core.options import LossOptions
 from cdstats.core.pixel_terms import Term
 from cdstats.core.score_records import Place
 from cdstats.score import batching
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 GOLDEN = json.loads((Path(__file__).parent / "golden/losses.json").read_text())
 CASES = [case for case in GOLDEN["cases"] if "p" in case]
 CPU = torch.device("cpu")
+FOUND_OUT = choose_predictions(LossOptions())
 MASK = np.array([[1, 0, 1, 0], [1, 0, 255, 255]], dtype=np.uint8)
 LOGIT_LEVELS = "lovasz_hinge"
 
@@ -501,7 +503,7 @@ def scored(
     cut: int | None = None,
 ) -> tuple[Verdict, list[Scored]]:
     needs = Needs.of(map(parse_loss, names), None)
-    choice = choose_predictions(kind)
+    choice = choose_predictions(LossOptions(kind=kind))
     scorer = Scorer(needs, CPU, choice, 0.5, None)
     for number, (scores, labels) in enumerate(pairs):
         for block in blocks(number, scores, labels, cut):
@@ -875,11 +877,11 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
 ) -> None:
     stored, labels = random_pair(dtype, 5)
     needs = Needs.of((), None, bins=True)
-    scorer = Scorer(needs, CPU, choose_predictions(), threshold, None)
+    scorer = Scorer(needs, CPU, FOUND_OUT, threshold, None)
     for block in blocks(0, stored, labels, 20):
         scorer.add(block)
     scorer.finish(0)
-    (one,) = Verdict(scorer.outcome(), needs, choose_predictions(), threshold).results()
+    (one,) = Verdict(scorer.outcome(), needs, FOUND_OUT, threshold).results()
     assert one.histogram is not None
     sweep = one.histogram.sweep()
     last = int((sweep.thresholds >= threshold).sum()) - 1
@@ -920,16 +922,19 @@ def test_pools_of_many_images_are_those_of_all_at_once() -> None:
 def test_outcomes_travel_and_join() -> None:
     pairs = [random_pair("uint8", 0), random_pair("uint8", 1), random_pair("uint8", 2)]
     needs = Needs.of(map(parse_loss, EVERY_WAY), None)
-    whole, joined = Scorer(needs, CPU, choose_predictions(), 0.5, None), Outcome()
+    whole, joined = (
+        Scorer(needs, CPU, FOUND_OUT, 0.5, None),
+        Outcome(),
+    )
     for number, (scores, labels) in enumerate(pairs):
-        alone = Scorer(needs, CPU, choose_predictions(), 0.5, None)
+        alone = Scorer(needs, CPU, FOUND_OUT, 0.5, None)
         for scorer, place in ((whole, number), (alone, 0)):
             for block in blocks(place, scores, labels, None):
                 scorer.add(block)
             scorer.finish(place)
         joined.extend(pickle.loads(pickle.dumps(alone.outcome())))  # noqa: S301
-    first = Verdict(whole.outcome(), needs, choose_predictions(), 0.5)
-    second = Verdict(joined, needs, choose_predictions(), 0.5)
+    first = Verdict(whole.outcome(), needs, FOUND_OUT, 0.5)
+    second = Verdict(joined, needs, FOUND_OUT, 0.5)
     for one, two in zip(first.results(), second.results(), strict=True):
         assert one.sums == two.sums
         assert one.values == two.values

@@ -7,26 +7,28 @@ hold, added up as they are read, and what they mean.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from cdstats.core.arguments import texts
 from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.labels import LabelRule
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.refusals import mostly_changed_text
+from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
 from cdstats.score.levels import SCALE, StoredCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from cdstats.core.options import ScoreOptions
     from cdstats.score.states import PredictionState
 
 T = TypeVar("T")
@@ -146,67 +148,42 @@ class PredictionChoice:
         return self.kinds == {Kind.LOGIT}
 
 
-def choose_predictions(
-    kind: str | Iterable[str] | Mapping[str, str] | None = None,
-    scale: float | None = None,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    nodata: str = "refuse",
-    band: int | None = None,
-) -> PredictionChoice:
+def choose_predictions(options: ScoreOptions) -> PredictionChoice:
     """Read the options that say what predictions are.
-
-    Args:
-        kind: ``prob``, ``logit`` or ``hard``, or ``NAME=`` with one of them for the
-            model of that name, or several.
-        scale: What stands for a probability of 1.
-        changed: Values that are changed.
-        unchanged: Values that are unchanged; the rest by default.
-        nodata: ``refuse``, ``keep`` or ``ignore``.
-        band: The band or channel, counted from 1.
 
     Raises:
         UsageError: If they are not understood.
 
     Example:
-        >>> chosen = choose_predictions(["prob", "b=logit"])
+        >>> from cdstats.core.options import LossOptions
+        >>> chosen = choose_predictions(LossOptions(kind=["prob", "b=logit"]))
         >>> chosen.of("a").kind, chosen.of("b").kind
         (<Kind.PROB: 'prob'>, <Kind.LOGIT: 'logit'>)
     """
+    changed, unchanged = options.pred_changed, options.pred_unchanged
     if unchanged is not None and changed is None:
         raise UsageError("--pred-unchanged needs --pred-changed")
     rule = None
     if changed is not None:
-        rule = LabelRule.parse(changed=changed, unchanged=unchanged or "rest")
+        rest = REST if unchanged is None else str(unchanged)
+        rule = LabelRule.parse(changed=str(changed), unchanged=rest)
         if not rule.changed or not rule.unchanged:
             raise UsageError("--pred-changed and --pred-unchanged must name values")
-    try:
-        missing = Nodata(nodata)
-    except ValueError:
-        raise UsageError(
-            f"--pred-nodata {nodata}: expected refuse, keep or ignore"
-        ) from None
-    kinds = _kinds(kind)
-    every = ModelChoice(kinds.pop("", None), scale, rule, band, missing)
+    kinds: dict[str, Kind] = {}
+    for text in texts(options.kind):
+        name, _, word = text.rpartition("=")
+        if word not in {one.value for one in Kind}:
+            raise UsageError(f"--kind {text}: expected prob, logit or hard")
+        kinds[name] = Kind(word)
+    every = ModelChoice(
+        kinds.pop("", None),
+        options.scale,
+        rule,
+        options.pred_band,
+        Nodata(options.pred_nodata),
+    )
     named = {model: replace(every, kind=one) for model, one in kinds.items()}
     return PredictionChoice(every, named)
-
-
-def _kinds(kind: str | Iterable[str] | Mapping[str, str] | None) -> dict[str, Kind]:
-    """The kind of each model, that of all others under an empty name."""
-    if isinstance(kind, Mapping):
-        pairs = list(kind.items())
-    else:
-        texts = [kind] if isinstance(kind, str) else list(kind or ())
-        parts = [text.rpartition("=") for text in texts]
-        pairs = [(name, word) for name, _, word in parts]
-    found = {}
-    for name, word in pairs:
-        if word not in {one.value for one in Kind}:
-            shown = f"{name}={word}" if name else word
-            raise UsageError(f"--kind {shown}: expected prob, logit or hard")
-        found[name] = Kind(word)
-    return found
 
 
 @dataclass
