@@ -378,7 +378,7 @@ class DatasetScore:
     grid: str
     version: str
     device: str
-    uncovered: int = 0
+    uncovered: int
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
