@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import cdstats
 from cdstats.cli import app
 from cdstats.cli.source_options import command_text
-from cdstats.report.figures.names import FIGURES
+from cdstats.render.figures.names import FIGURES
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

@@ -86,7 +86,7 @@ def audit(
     """
     from cdstats.cli.screen import counting_screen, show_failures
     from cdstats.io.limits import MAX_PIXELS
-    from cdstats.report.audit import print_audit
+    from cdstats.render.audit import print_audit
     from cdstats.scan.audit import SPECK, audit_from
     from cdstats.scan.audit import audit as look
     from cdstats.scan.regions import CONNECTIVITY

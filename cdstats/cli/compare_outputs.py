@@ -106,7 +106,7 @@ class CompareOutputs:
         chosen: tuple[str, ...] | None,
         write_csv: tables.CsvWriter = tables.csv_lines,
     ) -> str:
-        from cdstats.report.comparison import comparison_notes, paper_columns
+        from cdstats.render.comparison import comparison_notes, paper_columns
 
         models = [row for row in rows if isinstance(row, ComparedModel)]
         plain = columns_of(ComparedModel if models else DifferingImage)
@@ -123,12 +123,12 @@ class CompareOutputs:
     def _print_screen(
         self, run: Comparison, rows: Sequence[Record], chosen: tuple[str, ...] | None
     ) -> None:
-        from cdstats.report.comparison import (
+        from cdstats.render.comparison import (
             comparison_notes,
             print_differing,
             print_models,
         )
-        from cdstats.report.terminal import print_records, results_console
+        from cdstats.render.terminal import print_records, results_console
 
         console = results_console()
         if chosen:

@@ -53,7 +53,7 @@ def compare(result: RatioResult, reference: str | Path, output: Format) -> bool:
 def _print_published(result: RatioResult, name: str, output: Format) -> None:
     """Published counts: below the table, or on standard error beside other formats."""
     from cdstats.core.reference import beside_published
-    from cdstats.report.terminal import (
+    from cdstats.render.terminal import (
         messages_console,
         print_records,
         results_console,

@@ -10,8 +10,8 @@ import typer
 from cdstats.cli import options, score_options, source_options
 from cdstats.cli.commands import command
 from cdstats.cli.source_options import show_written
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat
 
 
 @command

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.gathering import gather
 from cdstats.core.errors import DataError, UsageError
-from cdstats.report.figures.charts import charts
-from cdstats.report.figures.files import figure_files
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
-from cdstats.report.figures.style import check_installed
+from cdstats.render.figures.charts import charts
+from cdstats.render.figures.files import figure_files
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat
+from cdstats.render.figures.style import check_installed
 from cdstats.report.files import write_whole
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdstats.cli.gathering import Gathered
     from cdstats.cli.sources_shown import SourceOptions
     from cdstats.core.messages import Message
-    from cdstats.report.figures.chart import Missing
+    from cdstats.render.figures.chart import Missing
 
 ALL_FORMATS: Final = tuple(FigureFormat)
 

@@ -61,7 +61,7 @@ class ScoreOutputs:
     def show_messages(self, run: LossRun, beta: str | float, quiet: bool) -> None:
         """Print notes, warnings and the first failures to standard error."""
         from cdstats.cli.screen import show_failures
-        from cdstats.report.scores import score_notes
+        from cdstats.render.scores import score_notes
 
         messages = list(run.messages)
         if run.images and not run.has_valid:
@@ -133,8 +133,8 @@ class ScoreOutputs:
         return write(rows, shown, [*rules, f"cdstats {cdstats.__version__}"])
 
     def _print_screen(self, run: LossRun) -> None:
-        from cdstats.report.scores import print_scores
-        from cdstats.report.terminal import print_records, results_console
+        from cdstats.render.scores import print_scores
+        from cdstats.render.terminal import print_records, results_console
 
         console = results_console()
         chosen = self._chosen
@@ -170,7 +170,7 @@ def _model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
 
 
 def _lines(model: ModelScore) -> list[Any]:
-    from cdstats.report.scores import LossLine
+    from cdstats.render.scores import LossLine
 
     order = [0, 2, 1, *range(3, len(model.losses))]
     lines = []
@@ -197,7 +197,7 @@ def _beta(value: object) -> str | float | None:
 
 
 def _trivial(model: ModelScore) -> list[Any]:
-    from cdstats.report.scores import LossLine
+    from cdstats.render.scores import LossLine
 
     return [
         LossLine("", one.name, one.bce, total=one.class_mean) for one in model.trivial

@@ -48,7 +48,7 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cdstats.report.terminal import messages_console, print_message
+    from cdstats.render.terminal import messages_console, print_message
 
     bar = Progress(
         TextColumn("counting"),
@@ -73,7 +73,7 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
 
 def _announce(message: Message, quiet: bool) -> None:
     if not quiet:
-        from cdstats.report.terminal import messages_console, print_message
+        from cdstats.render.terminal import messages_console, print_message
 
         print_message(messages_console(), message)
 
@@ -91,7 +91,7 @@ def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         return
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from cdstats.report.terminal import messages_console
+    from cdstats.render.terminal import messages_console
 
     bar = Progress(
         TextColumn("scoring  {task.fields[images]:,} images"),
@@ -155,7 +155,7 @@ def show_failures(
     ]
     if not told:
         return
-    from cdstats.report.terminal import messages_console, print_message
+    from cdstats.render.terminal import messages_console, print_message
 
     console = messages_console()
     for message in told:

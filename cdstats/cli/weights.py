@@ -11,7 +11,7 @@ from cdstats.cli import options
 from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.sources import check_source
-from cdstats.report.formats import WeightsFormat
+from cdstats.render.weights import WeightsFormat
 
 
 @command
@@ -63,7 +63,7 @@ def weights(
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme
     from cdstats.io.limits import MAX_PIXELS
-    from cdstats.report.weights import print_weights
+    from cdstats.render.weights import WeightsDocument
     from cdstats.scan.weights import weights as weigh
 
     if scheme is not None:

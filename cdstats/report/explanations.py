@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from cdstats.report.terminal import results_console
+from cdstats.render.terminal import results_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.columns import columns_of, plain, printable
 from cdstats.core.records import ALL
-from cdstats.report.figures.chart import Chart, plural
-from cdstats.report.figures.charts import charts
-from cdstats.report.figures.errors import WORDS, png_bytes
-from cdstats.report.figures.files import file_stems
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat, figure_bytes
-from cdstats.report.figures.style import OUTCOMES, styled
+from cdstats.render.figures.chart import Chart, plural
+from cdstats.render.figures.charts import charts
+from cdstats.render.figures.errors import WORDS, png_bytes
+from cdstats.render.figures.files import file_stems
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.report.html_tables import (
     HtmlTable,
     curve_table,

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from cdstats.core.columns import printable
-from cdstats.report.figures import style
+from cdstats.render.figures import style
 
 THEMED: Final = {
     style.INK: "ink",

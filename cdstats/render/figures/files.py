@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from cdstats.core.columns import columns_of
-from cdstats.report.figures.output import FigureFormat, figure_bytes
-from cdstats.report.figures.style import styled
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import styled
 from cdstats.report.tables import to_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.report.figures.chart import Chart
+    from cdstats.render.figures.chart import Chart
 
 
 def file_stems(found: Sequence[Chart]) -> list[str]:

@@ -117,7 +117,7 @@ class Outputs:
         return tables.jsonl_lines(rows, chosen)
 
     def _print_tables(self, result: RatioResult) -> None:
-        from cdstats.report.terminal import print_records, results_console, rule_notes
+        from cdstats.render.terminal import print_records, results_console, rule_notes
 
         console = results_console()
         chosen = choose_columns(self.columns, self._kind)
@@ -188,7 +188,7 @@ def _paper_text(
     result: RatioResult,
 ) -> str:
     """Rows as Markdown or LaTeX, with the columns of the terminal and footnotes."""
-    from cdstats.report.terminal import rule_notes
+    from cdstats.render.terminal import rule_notes
 
     images = [row for row in rows if isinstance(row, ImageRecord)]
     summaries = [row for row in rows if isinstance(row, SummaryRecord)]

@@ -14,9 +14,9 @@ from cdstats.core.audit_records import Finding
 from cdstats.core.columns import UNDEFINED, columns_of, printable
 from cdstats.core.messages import Level
 from cdstats.core.records import ALL
+from cdstats.render.terminal import results_console
 from cdstats.report import tables
 from cdstats.report.formats import Format
-from cdstats.report.terminal import results_console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
