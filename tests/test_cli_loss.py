@@ -48,6 +48,7 @@ IMAGE_COLUMNS = [
     *("balanced_ce_sum", "balanced_ce_mean", "class_mean_bce"),
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
+    "uncovered",
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),

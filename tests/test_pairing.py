@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import cdstats
 from cdstats.cli import app
 from cdstats.core.errors import DataError
 from cdstats.io.pairing import Crop, find_pairs
@@ -333,24 +334,24 @@ def test_crops_are_scored_against_their_window_of_the_mask(
 def test_crops_need_no_pattern_on_the_side_of_the_masks(
     full: Path, tmp_path: Path
 ) -> None:
-    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (8, 8, 8, 8))
+    crops = save_crops(tmp_path / "crops", (0, 0, 8, 24), (8, 0, 8, 24))
     done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", full)
     assert done.code == 0
-    assert all(map(is_right, done.rows))
+    assert all(map(is_right, done.rows, [8 * 24] * 2))
 
 
 def test_crops_of_several_scenes_keep_their_masks(full: Path, tmp_path: Path) -> None:
-    other = labels(8, 16, 24)
+    other = labels(8, 8, 8)
     save(full / "scene2.png", other)
     save(full / "scene3.png", labels(9, 16, 24))
-    crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (8, 16, 8, 8))
-    save(crops / "scene2_8_8.png", other[8:16, 8:16])
+    crops = save_crops(tmp_path / "crops", (0, 0, 16, 16), (0, 16, 16, 8))
+    save(crops / "scene2_0_0.png", other)
     save(crops / "scene3_0_0.png", labels(9, 16, 24))
     done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
     assert done.code == 0
     targets = ["scene.png", "scene.png", "scene2.png", "scene3.png"]
     assert done.column("target") == targets
-    assert all(map(is_right, done.rows, [64, 64, 64, 16 * 24]))
+    assert all(map(is_right, done.rows, [16 * 16, 16 * 8, 64, 16 * 24]))
 
 
 def test_the_order_of_rows_and_columns_matters(full: Path, tmp_path: Path) -> None:
@@ -369,7 +370,7 @@ def test_a_crop_over_pixels_of_another_is_refused(full: Path, tmp_path: Path) ->
 
 def test_crops_of_two_models_do_not_overlap(full: Path, tmp_path: Path) -> None:
     for model in ("bit", "unet"):
-        save_crops(tmp_path / "crops" / model, (0, 0, 8, 8))
+        save_crops(tmp_path / "crops" / model, (0, 0, 16, 24))
     pattern = f"{tmp_path}/crops/{{model}}/{{}}_{{y}}_{{x}}.png"
     done = score_pair(pattern, f"{full}/{{}}.png")
     assert (done.code, done.column("model")) == (0, ["bit", "unet"])
@@ -378,8 +379,8 @@ def test_crops_of_two_models_do_not_overlap(full: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "row", "column"),
     [
-        pytest.param("scene_12_0.png", 12, 0, id="below"),
-        pytest.param("scene_0_20.png", 0, 20, id="beside"),
+        pytest.param("scene_16_0.png", 16, 0, id="below"),
+        pytest.param("scene_0_24.png", 0, 24, id="beside"),
         pytest.param("scene_99_99.png", 99, 99, id="far away"),
     ],
 )
@@ -419,10 +420,11 @@ def test_the_prior_of_crops_is_that_of_their_windows(
     mask = FULL.copy()
     mask[:8] = 0
     save(full / "scene.png", mask)
-    save(tmp_path / "parts/scene.png", mask[8:16, 0:8])
-    scores = np.random.default_rng(0).random((8, 8))
-    save(tmp_path / "crops/scene_8_0.npy", scores)
-    save(tmp_path / "preds/scene.npy", scores)
+    scores = np.random.default_rng(0).random(mask.shape)
+    for row in (0, 8):
+        save(tmp_path / f"crops/scene_{row}_0.npy", scores[row : row + 8])
+        save(tmp_path / f"preds/scene{row}.npy", scores[row : row + 8])
+        save(tmp_path / f"parts/scene{row}.png", mask[row : row + 8])
     further = ["--loss", "logit_adjusted_ce"]
     pattern = f"{tmp_path}/crops/{{}}_{{y}}_{{x}}.npy"
     crop = score_pair(pattern, f"{full}/{{}}.png", *further)
@@ -435,14 +437,19 @@ def test_the_prior_of_crops_is_that_of_their_windows(
 def test_a_real_crop_is_the_window_of_its_full_scene(tmp_path: Path) -> None:
     crop = REAL / "levir_crops_256/label/test_2_0000_0512.png"
     (tmp_path / crop.name).symlink_to(crop)
-    done = score_pair(
-        f"{tmp_path}/{{}}_{{y}}_{{x}}.png", f"{REAL}/levir_full_1024/label/{{}}.png"
+    run = cdstats.loss(
+        f"{tmp_path}/{{}}_{{y}}_{{x}}.png",
+        f"{REAL}/levir_full_1024/label/{{}}.png",
+        uncovered="ignore",
     )
-    (row,) = [row for row in done.rows if row["pred"]]
-    assert (row["target"], row["width"], row["height"]) == ("test_2.png", "256", "256")
-    assert is_right(row, 256 * 256)
-    assert (row["tp"], row["tn"]) == ("12002", "53534")
-    assert done.reasons == {"test_1.png": "mask without a prediction"}
+    row, lacking = run.images
+    assert (row.pred, row.target) == ("test_2_{y}_{x}.png", "test_2.png")
+    assert (row.tp, row.tn, row.fp, row.fn) == (12002, 53534, 0, 0)
+    assert row.uncovered == 1024**2 - 256**2
+    assert (lacking.target, lacking.reason) == (
+        "test_1.png",
+        "mask without a prediction",
+    )
 
 
 # What does not pair

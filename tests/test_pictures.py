@@ -95,7 +95,8 @@ def test_a_crop_shows_its_window_of_the_mask(tmp_path: Path) -> None:
     mask = np.zeros((8, 8), dtype=np.uint8)
     mask[4:, 4:] = 1
     _, target = save(tmp_path, mask, mask)
-    np.save(tmp_path / "a_4_4.npy", np.zeros((4, 4), dtype=np.float32))
+    for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
+        np.save(tmp_path / f"a_{y}_{x}.npy", np.zeros((4, 4), dtype=np.float32))
     names = f"{tmp_path}/{{}}_{{y}}_{{x}}.npy", f"{target}/{{}}.npy"
     run = cdstats.loss(*names)
     pictures, _ = error_pictures(worst_images("", run.images, 1), names[:1], names[1])

@@ -27,7 +27,7 @@ from cdstats.score.kernel import COUNTS, SUMS, TILE, tile_sums
 from cdstats.score.kinds import Kind
 from cdstats.score.levels import StoredCounts, count_stored
 from cdstats.score.needs import Needs
-from cdstats.score.reading import Loaded
+from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
 from cdstats.score.states import Accumulated, LevelPool, Outcome
 from cdstats.score.verdict import Scored, Verdict

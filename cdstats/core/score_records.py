@@ -94,6 +94,7 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
+    uncovered: int | None
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -119,12 +120,29 @@ class ScoreRecord:
         """The sums of the row, for losses that follow from them."""
         found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
+        valid, changed = self._scored
         return ImageSums(
-            valid=int((self.changed or 0) + (self.unchanged or 0)),
-            changed=self.changed or 0,
+            valid=valid,
+            changed=changed,
             ignored=self.ignored or 0,
+            uncovered=self.uncovered or 0,
             **same,
         )
+
+    @property
+    def _scored(self) -> tuple[int, float]:
+        """Valid and changed pixels that a prediction covers.
+
+        Others are among ``changed`` and ``unchanged`` where these fill the image with
+        the ignored ones.
+        """
+        changed, uncovered = self.changed or 0, self.uncovered or 0
+        valid = int(changed + (self.unchanged or 0))
+        if valid + (self.ignored or 0) < (self.width or 0) * (self.height or 0):
+            return valid, changed
+        if uncovered and isinstance(changed, int):
+            changed = round(self.target_sq_sum or 0)
+        return valid - uncovered, changed
 
     @property
     def confusion(self) -> Confusion:
@@ -189,9 +207,10 @@ def scored_records(
                 target=place.target,
                 width=size[0],
                 height=size[1],
-                changed=one.changed,
-                unchanged=one.valid - one.changed,
+                changed=one.counted[0],
+                unchanged=one.counted[1],
                 ignored=one.ignored,
+                uncovered=one.uncovered,
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
@@ -278,6 +297,7 @@ class DatasetScore:
     iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
     mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
     specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
+    uncovered: int = 0
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -314,10 +334,14 @@ def dataset_score(
     total = table.total
     valid, changed = total.valid[0].item(), total.changed[0].item()
     one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    same = (*_SAME, "ignored")
+    same = (*_SAME, "ignored", "uncovered")
     totals: dict[str, Any] = {name: getattr(total, name)[0].item() for name in same}
     if table.soft:
         totals |= dict.fromkeys(_LABEL_COUNTS)
+    unchanged = valid - changed
+    if totals["uncovered"] and not table.soft:
+        changed = sum(row.changed or 0 for row in ok)
+        unchanged = sum(row.unchanged or 0 for row in ok)
     return DatasetScore(
         model=model,
         images=len(ok),
@@ -325,13 +349,13 @@ def dataset_score(
         images_one_class=int(one_class.sum()),
         images_without_valid=int((table.valid == 0).sum()),
         changed=changed,
-        unchanged=valid - changed,
+        unchanged=unchanged,
         bce_sum=bce.sum,
         bce_mean=bce.mean,
         balanced_ce_sum=balanced.sum,
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
-        beta=(valid - changed) / valid if valid else None,
+        beta=total.unchanged[0].item() / valid if valid else None,
         kind=kind,
         rule=rule,
         losses={

@@ -54,6 +54,8 @@ class ImageSums:
         fp: Unchanged pixels predicted changed.
         fn: Changed pixels predicted unchanged.
         tn: Unchanged pixels predicted unchanged.
+        uncovered: Valid pixels of the mask that no prediction covers. They are in no
+            other field, but may be in ``fn`` and ``tn``, as predicted unchanged.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
             losses of the run need.
 
@@ -80,6 +82,7 @@ class ImageSums:
     fp: int = 0
     fn: int = 0
     tn: int = 0
+    uncovered: int = 0
     terms: Mapping[Term, tuple[float, float]] = field(default_factory=dict)
 
     def __add__(self, other: ImageSums) -> ImageSums:
@@ -105,6 +108,16 @@ class ImageSums:
         if self.valid and term not in self.terms:
             raise ValueError(f"the sums of {term} were not kept")
         return self.terms.get(term, (0.0, 0.0))
+
+    @property
+    def counted(self) -> tuple[float, float]:
+        """Changed and unchanged pixels of the metrics.
+
+        They include uncovered pixels that are counted as predicted unchanged.
+        """
+        if self.uncovered and isinstance(self.changed, int):
+            return self.tp + self.fn, self.fp + self.tn
+        return self.changed, self.valid - self.changed
 
     def with_terms(self, terms: Mapping[Term, tuple[float, float]]) -> ImageSums:
         """The same sums with further terms."""
@@ -153,6 +166,7 @@ class SumsTable:
     fp: Column
     fn: Column
     tn: Column
+    uncovered: Column
     terms: Mapping[Term, Pair] = field(default_factory=dict)
 
     @classmethod

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
+    from cdstats.io.georeference import Georeference
 
 BLOCK_PIXELS: Final = 1 << 22
 """Pixels that a block of a large image holds at most, unless its file forces more."""
@@ -44,6 +45,10 @@ class Block:
         return self.values.ndim == 3
 
 
+def _nowhere() -> None:
+    """The georeference of an image that has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenImage:
     """An image whose pixels can be read, once and in order.
@@ -61,6 +66,8 @@ class OpenImage:
         part: Reads the rows from one to before another alone, both at edges of
             blocks; None when only the whole can be read.
         block_rows: Rows of a block of the file.
+        georeference: Finds where its pixels lie on the ground, before they are read;
+            None where the file does not say.
     """
 
     member: str
@@ -73,3 +80,4 @@ class OpenImage:
     bands: int = 1
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
+    georeference: Callable[[], Georeference | None] = _nowhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from cdstats.io.signatures import file_format, foreign_text
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
+    from cdstats.io.georeference import Georeference
 
 _HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
 """Files up to this size are read at once; larger ones are left to a windowed reader,
@@ -112,8 +114,20 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     if chain is not None:
         from cdstats.io.rasters import open_tiff
 
-        return select_image(open_tiff(Path(path), data, band, chain), member)
-    return select_image([_image(Path(path), kind, data, band, max_pixels)], member)
+        images = open_tiff(Path(path), data, band, chain)
+    else:
+        images = [_image(Path(path), kind, data, band, max_pixels)]
+    return [
+        replace(image, georeference=partial(_georeference, path, image))
+        for image in select_image(images, member)
+    ]
+
+
+def _georeference(path: str, image: OpenImage) -> Georeference | None:
+    """Where an image lies by its file, or by a file beside it."""
+    from cdstats.io.georeference import georeference_beside
+
+    return image.georeference() or georeference_beside(path)
 
 
 def _image(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address, shown
 from cdstats.io.discovery import find_files, find_masks, split_name
-from cdstats.io.naming import is_mask_folder, natural_key
-from cdstats.io.patterns import Pattern, is_pattern
+from cdstats.io.naming import Role, natural_key, role_of
+from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
 if TYPE_CHECKING:
@@ -20,16 +21,33 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
+_LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER)
 _SHOWN: Final = 3
 _TRIED: Final = 12
+_WHOLE: Final = "whole"
+"""The part of a path that names all crops of its mask together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Where a prediction lies in its full mask: its first row and column."""
+    """Where a prediction lies in its full mask.
+
+    Attributes:
+        row: Its first row, the row of its tile, or the number of its tile.
+        column: Its first column, or the column of its tile; 0 beside a number.
+        place: The names that its pattern gives to these.
+        whole: The name of all crops of its mask together.
+    """
 
     row: int
     column: int
+    place: tuple[str, ...] = PLACES[0]
+    whole: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        words = {"y": "row", "x": "column", "row": "tile row", "col": "tile column"}
+        numbers = zip(self.place, (self.row, self.column), strict=False)
+        return ", ".join(f"{words.get(name, 'tile')} {n}" for name, n in numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,8 @@ def find_pairs(
         UsageError: If a pattern is not understood.
     """
     masks = _one(find_masks([target], split=split, preset=preset), target)
+    files = [file for file in masks.files if not file.again]
+    masks = replace(masks, files=files)
     notes = list(masks.notes)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
     for text in predictions:
@@ -115,7 +135,43 @@ def find_pairs(
         for model, sides in models.items()
         for pair in _pair(model, sides, masks, split_name(target)[1])
     ]
-    return Pairs(tuple(pairs), tuple(dict.fromkeys(notes)))
+    others, texts = _without_masks(pairs)
+    return Pairs(tuple(others), tuple(dict.fromkeys((*notes, *texts))))
+
+
+def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]]:
+    """The pairs whose prediction is not the mask itself, and notes on the others.
+
+    Raises:
+        DataError: If there are no others.
+    """
+    same = [_is_mask(pair) for pair in pairs]
+    marked = list(zip(pairs, same, strict=True))
+    own = {pair.model for pair, is_mask in marked if pair.prediction and not is_mask}
+    if any(same) and not own:
+        raise DataError("the predictions are the masks themselves; expected others")
+    notes = []
+    for model, count in Counter(p.model for p, is_mask in marked if is_mask).items():
+        files = counted(count, "prediction") if model in own else "the model"
+        of = f"{model}: " if model else ""
+        notes.append(f"{of}{files} skipped: masks are not scored against themselves")
+    kept = [
+        replace(pair, prediction=None, crop=None) if is_mask else pair
+        for pair, is_mask in marked
+        if pair.model in own
+    ]
+    return kept, notes
+
+
+def _is_mask(pair: FilePair) -> bool:
+    """Whether a prediction is the file that it would be scored against."""
+    one, two = pair.prediction, pair.target
+    if one is None or two is None or one.member != two.member:
+        return False
+    try:
+        return one.path == two.path or Path(one.path).samefile(two.path)
+    except OSError:
+        return False
 
 
 def _is_file(text: str, found: FoundSet) -> bool:
@@ -149,7 +205,13 @@ def _pair(
         and _is_file(target, masks)
     ):
         return [FilePair(model, sides[0][0].files[0], masks.files[0])]
-    crops = any("{y}" in text for _, text in sides) and "{y}" not in target
+    places = {_place(text): text for _, text in sides}
+    crops = any(places) and not _place(target)
+    if crops and len(places) > 1:
+        raise UsageError(
+            f"{' and '.join(map(shown, places.values()))} place crops in two ways; "
+            "expected one for each model"
+        )
     left = _Side(", ".join(shown(text) for _, text in sides))
     for found, text in sides:
         _add_keys(left, found, text, crops)
@@ -190,8 +252,17 @@ def _pair_model(
     return pairs + lacking
 
 
+def _place(text: str) -> tuple[str, ...]:
+    """The parts of a path that say where a crop lies."""
+    return Pattern(text).place if is_pattern(text) else ()
+
+
 def _crop(parts: dict[str, str], crops: bool) -> Crop | None:
-    return Crop(int(parts["y"]), int(parts["x"])) if crops else None
+    if not crops:
+        return None
+    place = next(place for place in PLACES if set(place) <= parts.keys())
+    row, column = [*(int(parts[name]) for name in place), 0][:2]
+    return Crop(row, column, place, parts[_WHOLE])
 
 
 def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
@@ -202,27 +273,28 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
         prefix = f"{pattern.folder.rstrip('/')}/"
     for file in found.files:
         parts = (pattern.match(prefix + file.name) if pattern else None) or {}
-        key = parts["key"] if "key" in parts else _path_key(file.name)
-        if not crops and "y" in parts and "x" in parts:
-            key = f"{key} at {int(parts['y'])}, {int(parts['x'])}"
+        name = file.name
+        if file.member and text.endswith(f"#{file.member}"):
+            name = name.removesuffix(f"#{file.member}")
+        key = parts["key"] if "key" in parts else _path_key(name)
+        if crops and pattern:
+            parts[_WHOLE] = pattern.named(parts).removeprefix(prefix)
+        elif pattern and pattern.place:
+            numbers = (str(int(parts[name])) for name in pattern.place)
+            key = f"{key} at {', '.join(numbers)}"
         side.files[key].append((file, parts))
 
 
 def _path_key(name: str) -> str:
     path = PurePosixPath(name)
-    folders = [part for part in path.parts[:-1] if not is_mask_folder(part)]
+    folders = [part for part in path.parts[:-1] if role_of(part) not in _LABELS]
     stem = path.name if "#" in path.suffix else path.stem
     return "/".join([*folders, stem])
 
 
 def _refuse_doubles(side: _Side, *, crops: bool) -> None:
     for key, files in side.files.items():
-        places = [
-            (parts.get("model"), parts.get("y"), parts.get("x"))
-            if crops
-            else (parts.get("model"),)
-            for _, parts in files
-        ]
+        places = [(parts.get("model"), _crop(parts, crops)) for _, parts in files]
         if len(set(places)) < len(places):
             names = " and ".join(file.name for file, _ in files[:2])
             raise DataError(f"{side.text}: {names} have the same key {key!r}")
@@ -234,7 +306,7 @@ def _nothing_text(left: _Side, right: _Side) -> str:
         [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    hint = _suggest(first[:_TRIED], second[:_TRIED])
+    hint = _suggest(first, second)
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
@@ -243,17 +315,18 @@ def _nothing_text(left: _Side, right: _Side) -> str:
 
 
 def _suggest(predictions: list[str], masks: list[str]) -> str:
-    """The patterns, made from a name of each side, that pair most files."""
+    """The patterns, made from a name of each side, that pair most files, if any do."""
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
-        for one in predictions
-        for two in masks
+        for one in predictions[:_TRIED]
+        for two in masks[:_TRIED]
         if (shared := _longest_shared(_stem(one), _stem(two)))
     }
     best = max(
         sorted(tried), key=lambda p: _paired(p, predictions, masks), default=None
     )
-    if best is None:
+    fewer = min(len(predictions), len(masks))
+    if best is None or 2 * _paired(best, predictions, masks) <= fewer:
         return "Name the key that they share as {} in a pattern on both sides"
     return f"Try --pred '.../{best[0]}' --target '.../{best[1]}'"
 

@@ -6,11 +6,18 @@ import posixpath
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import UsageError
 
-NAMES: Final = ("split", "model", "y", "x")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLACES: Final = (("y", "x"), ("row", "col"), ("n",))
+"""The parts that together say where a crop lies: its first row and column, the row and
+column of its tile, or the number of its tile."""
+NAMES: Final = ("split", "model", *(name for place in PLACES for name in place))
+_DIGITS: Final = frozenset(name for place in PLACES for name in place)
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)")
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _KEY: Final = "key"
@@ -30,9 +37,9 @@ def is_pattern(text: str) -> bool:
 class Pattern:
     """A path with parts that vary.
 
-    ``{}`` is the key that pairs files and ``{split}``, ``{model}``, ``{y}``, ``{x}``
-    are named parts; each stands for one folder or file name or a piece of it, and for
-    the same text wherever it is repeated.
+    ``{}`` is the key that pairs files and ``{split}``, ``{model}``, ``{y}``, ``{x}``,
+    ``{row}``, ``{col}`` and ``{n}`` are named parts; each stands for one folder or
+    file name or a piece of it, and for the same text wherever it is repeated.
 
     Attributes:
         text: The pattern as given.
@@ -55,6 +62,37 @@ class Pattern:
                     f"{{{name}}} in {self.text!r} is no part of a pattern; expected "
                     f"{{}} or one of {known}"
                 )
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The parts that say where a crop lies; none where no part does.
+
+        Raises:
+            UsageError: If it is placed in two ways, or in half of one.
+        """
+        named = _DIGITS.intersection(re.findall(r"\{([^{}]*)\}", self.text))
+        found = next((place for place in PLACES if named == set(place)), ())
+        if named and not found:
+            ways = " or ".join(
+                " with ".join(f"{{{name}}}" for name in place) for place in PLACES
+            )
+            raise UsageError(f"{self.text}: the place of a crop is {ways}")
+        return found
+
+    def named(self, parts: Mapping[str, str | None]) -> str:
+        """The pattern with the parts of a path put in, those of crops aside.
+
+        Example:
+            >>> parts = {"key": "s_1", "model": "bit", "y": "0", "x": "512"}
+            >>> Pattern("runs/{model}/{}_{y}_{x}.png").named(parts)
+            'runs/bit/s_1_{y}_{x}.png'
+        """
+
+        def text(token: re.Match[str]) -> str:
+            name = token[1] or _KEY
+            return token[0] if name in _DIGITS else parts.get(name) or token[0]
+
+        return re.sub(r"\{([^{}]*)\}", text, self._normal)
 
     @property
     def folder(self) -> str:
@@ -88,4 +126,4 @@ def _group(name: str, seen: set[str]) -> str:
     if name in seen:
         return f"(?P={name})"
     seen.add(name)
-    return rf"(?P<{name}>\d+)" if name in "yx" else f"(?P<{name}>[^/]+)"
+    return rf"(?P<{name}>\d+)" if name in _DIGITS else f"(?P<{name}>[^/]+)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.gdal import OpenRaster, Source, quiet
+from cdstats.io.georeference import georeference_of
 from cdstats.io.hearing import no_warnings
 from cdstats.io.palettes import expand, greys, names
 from cdstats.io.tiff import check_rows
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
     from cdstats.core.counts import Value
+    from cdstats.io.georeference import Georeference
     from cdstats.io.strips import Strips
 
 MOST_BANDS: Final = 64
@@ -133,7 +136,13 @@ def _describe(raster: OpenRaster, member: str, choice: _Choice) -> OpenImage:
         bands=len(layout.bands),
         part=lambda start, stop: _blocks(raster, layout, start, stop),
         block_rows=block_rows,
+        georeference=partial(_georeference, raster),
     )
+
+
+def _georeference(raster: OpenRaster) -> Georeference | None:
+    with quiet(raster.source):
+        return georeference_of(raster.dataset)
 
 
 class _Layout:

@@ -13,7 +13,7 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.rules import choose_rule
 from cdstats.core.score_records import (
     ScoreRecord,
@@ -26,6 +26,7 @@ from cdstats.engine.choice import open_engine
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, compiling_pays
+from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.kinds import Kind
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.catalogue import Loss
     from cdstats.io.pairing import FilePair
-    from cdstats.score.states import Outcome
+    from cdstats.score.states import Outcome, PredictionState
     from cdstats.score.targets import Targets
 
     StrPath = str | PathLike[str]
@@ -68,6 +69,9 @@ def loss(
     band: int | None = None,
     split: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    grid: str = "check",
+    uncovered: str = "fail",
+    overlap: str = "refuse",
     strict: bool = False,
     histograms: bool = False,
     engine: str = "local",
@@ -97,6 +101,14 @@ def loss(
         band: Band of the masks, counted from 1.
         split: Keep this split alone.
         max_pixels: Pixels that a mask or prediction may declare.
+        grid: ``check`` fails a prediction whose georeference differs from that of its
+            mask; ``overlap`` scores the pixels in common, after a shift of whole
+            pixels; ``warp`` resamples it onto the grid of the mask; ``ignore`` compares
+            the arrays as they are.
+        uncovered: Valid pixels without a prediction: ``fail``, ``ignore`` leaves them
+            out, ``unchanged`` counts them as predicted unchanged in counts and metrics.
+        overlap: Pixels of several crops: ``refuse``, or the ``mean``, ``first`` or
+            nearest (``centre``) of their scores; crops are merged to a row per mask.
         strict: Raise at the first pair that cannot be scored.
         histograms: Keep the probabilities of each prediction in equal bins, for
             curves; see `LossRun.histograms`.
@@ -120,6 +132,8 @@ def loss(
         (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
     """
     meaning = _kind(kind)
+    ground = Ground.of(grid, uncovered, overlap)
+    ground.refuse_labels(meaning)
     chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
     if scheduler is None:
         choose_device(device)
@@ -144,14 +158,17 @@ def loss(
         whole = Share.of(found, targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
         fast = compiling_pays(paths)
-        how = Scoring(Needs.of((), None), meaning, threshold, device, batch_size, fast)
+        how = Scoring(
+            Needs.of((), None), meaning, threshold, device, batch_size, fast, ground
+        )
         score = partial(run_on, apply) if scheduler else Scoring.run
         prior = None
         if any(one.needs_prior for one in chosen):
             prior = _prior(how, score(how, whole))
         how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
         outcome = score(how, whole, strict=strict, progress=progress)
-    verdict = Verdict(outcome, how.needs, meaning, threshold)
+    fill = ground.uncovered is Uncovered.UNCHANGED
+    verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
     run = _gather(scored, verdict, chosen, prior, targets)
@@ -163,9 +180,40 @@ def loss(
         ", ".join(dict.fromkeys(outcome.devices)),
         run.images,
         run.models,
-        (*notes, *targets.messages, *said),
+        (
+            *notes,
+            *ground.notes(uncovered),
+            *targets.messages,
+            *said,
+            *ground_messages(outcome.states, ground),
+        ),
         tuple(one.histogram for one in scored) if histograms else (),
     )
+
+
+def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
+    """What to tell of georeferences, crops and pixels without a prediction."""
+    good = [state for state in states if not state.reason]
+    texts = []
+    moved = [state for state in states if state.difference]
+    if moved:
+        texts.append(
+            f"{counted(len(moved), 'prediction')} compared without regard to "
+            f"georeferences: {moved[0].place.pred} {moved[0].difference}"
+        )
+    if cut := sum(state.cut for state in good):
+        texts.append(
+            f"{counted(cut, 'crop')} cut at the right or lower edge of the mask"
+        )
+    if lacking := sum(int(state.uncovered.sum()) for state in good):
+        how = "left out"
+        if ground.uncovered is Uncovered.UNCHANGED:
+            how = "counted as predicted unchanged, and in no loss"
+        texts.append(
+            f"{counted(lacking, 'valid pixel')} without a prediction {how} "
+            f"(--uncovered {ground.uncovered.value})"
+        )
+    return [Message(Level.NOTE, text) for text in texts]
 
 
 def _kind_texts(models: Sequence[ModelScore]) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.chart_records import WorstImage
     from cdstats.io.pairing import FilePair
-    from cdstats.score.reading import Loaded
+    from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]
 
@@ -80,7 +80,7 @@ def error_pictures(
     targets = choose_targets(list(files), choice, band, max_pixels)
     wanted = {(one.model, one.pred, one.target): one for one in worst}
     logits = kind == Kind.LOGIT.value
-    reader = PairReader(targets, "logit" if logits else "prob")
+    reader = PairReader(targets, Kind(kind) if kind else None)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
     drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
     lost = [one for one in worst if drawn.get(one) is None]

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
-from cdstats.score.targets import Target, window
+from cdstats.score.grid import Ground
+from cdstats.score.kinds import Kind
+from cdstats.score.scenes import Loaded, Mask, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from cdstats.core.counts import Value
-    from cdstats.io.blocks import Block, OpenImage
+    from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
-    from cdstats.io.pairing import Crop, FilePair
-    from cdstats.io.predictions import Channels
-    from cdstats.score.targets import Targets
+    from cdstats.io.pairing import FilePair
+    from cdstats.score.targets import Target, Targets
 
 RankedPair: TypeAlias = "tuple[int, FilePair]"
 """A pair with its place in the order of the rows."""
@@ -31,48 +29,23 @@ _HELD_BYTES: Final = 1 << 28
 """Labels of one file of masks that are held while several models are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A block of a prediction with its labels, or the reason why there is none.
-
-    Attributes:
-        number: The number of the prediction, from 0, in the order of reading.
-        rank: The place of its pair in the order of the rows.
-        place: Where it comes from.
-        size: Width and height, when they are known.
-        scores: The stored numbers; ``(h, w)``.
-        target: Labels (uint8) or soft targets (float64); ``(h, w)``.
-        corner: The first row and column of the block.
-        dtype: The type of the stored numbers.
-        reason: Why the prediction fails.
-    """
-
-    number: int
-    rank: int
-    place: Place
-    size: tuple[int, int] | None
-    scores: NDArray[Any] | None = None
-    target: NDArray[Any] | None = None
-    corner: tuple[int, int] = (0, 0)
-    dtype: str = ""
-    reason: str = ""
-
-
 class PairReader:
     """Reads the pairs of a run, those of one mask file together: it is decoded once.
 
     Args:
         targets: How masks are labelled.
-        channels: How two channels of a prediction become one.
+        kind: What the user says that predictions are; None to find out.
+        ground: Which ground is scored.
     """
 
-    def __init__(self, targets: Targets, channels: Channels) -> None:
+    def __init__(
+        self, targets: Targets, kind: Kind | None = None, ground: Ground | None = None
+    ) -> None:
         self._targets = targets
-        self._channels = channels
+        self._kind = kind
+        self._ground = ground or Ground()
         self._number = -1
-        self._rank = 0
-        self._crops: dict[tuple[str, str], list[tuple[int, int, int, int]]] = {}
-        self._labels = _HeldLabels(0)
+        self._scene = -1
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
         """Every block of every pair; a pair that fails is one item with its reason.
@@ -80,126 +53,131 @@ class PairReader:
         Args:
             pairs: Pairs with their places in the order of the rows.
         """
-        groups = by_target(pairs)
+        groups = [_scenes(group) for group in by_target(pairs)]
         expect_tasks(_tasks(groups), self._targets.versions)
-        for group in groups:
-            self._labels = _HeldLabels(_HELD_BYTES if len(group) > 1 else 0)
-            for self._rank, pair in group:
-                if pair.prediction is None or pair.target is None:
-                    yield self._unpaired(pair)
-                else:
-                    yield from self._read_pair(pair)
+        for scenes in groups:
+            rank, pair = scenes[0][0]
+            if pair.prediction is None or pair.target is None:
+                reason = (
+                    "has no mask" if pair.prediction else "mask without a prediction"
+                )
+                yield self._lone(rank, pair).failed(reason)
+            else:
+                yield from self._read_group(pair.target, scenes)
         expect_tasks(())
 
-    def _unpaired(self, pair: FilePair) -> Loaded:
+    def _read_group(
+        self, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
+    ) -> Iterator[Loaded]:
+        """The predictions of the masks of one file."""
+        many = len(scenes) > 1 or len(scenes[0]) > 1
+        labels = HeldLabels(_HELD_BYTES if many else 0)
+        try:
+            masks = [Mask(target, labels) for target in self._targets.open(file)]
+        except DataError as error:
+            for rank, pair in (ranked for scene in scenes for ranked in scene):
+                yield self._lone(rank, pair).failed(f"mask {file.name}: {error}")
+            return
+        for scene in scenes:
+            if scene[0][1].crop is None:
+                yield from self._read_whole(*scene[0], masks)
+            else:
+                yield from self._read_crops(scene, masks)
+
+    def _read_whole(
+        self, rank: int, pair: FilePair, masks: Sequence[Mask]
+    ) -> Iterator[Loaded]:
+        """The images of a file, each beside its mask."""
+        try:
+            images = self._open(pair, masks)
+        except DataError as error:
+            yield self._lone(rank, pair).failed(str(error))
+            return
+        for image, mask in zip(images, masks, strict=True):
+            self._scene += 1
+            row = self._row(rank, pair, image, mask)
+            scene = Scene(mask, self._ground, self._kind)
+            yield from scene.add(row, image)
+            yield from scene.finish()
+
+    def _read_crops(
+        self, pairs: Sequence[RankedPair], masks: Sequence[Mask]
+    ) -> Iterator[Loaded]:
+        """The crops of the masks of one file: a row for each, or for all of a mask."""
+        self._scene += 1
+        crops = [pair.crop for _, pair in pairs if pair.crop is not None]
+        scenes = [Scene(mask, self._ground, self._kind, crops) for mask in masks]
+        if self._ground.merges:
+            first = min(rank for rank, _ in pairs)
+            for scene in scenes:
+                row = self._row(first, pairs[0][1], None, scene.mask)
+                whole = f"{crops[0].whole}{_member(scene.mask)}"
+                scene.merged = replace(row, place=replace(row.place, pred=whole))
+        for rank, pair in pairs:
+            try:
+                images = self._open(pair, masks)
+            except DataError as error:
+                row = self._row(rank, pair)
+                for scene in scenes if self._ground.merges else scenes[:1]:
+                    yield from scene.fail(row, str(error))
+                for scene in scenes:
+                    scene.is_complete = False
+                continue
+            for image, scene in zip(images, scenes, strict=True):
+                row = self._row(rank, pair, image, scene.mask)
+                yield from scene.add(row, image, pair.crop)
+        for scene in scenes:
+            yield from scene.finish()
+
+    def _open(self, pair: FilePair, masks: Sequence[Mask]) -> list[OpenImage]:
+        """The predictions of a file, one for each mask.
+
+        Raises:
+            DataError: If they cannot be opened, or are not as many as the masks.
+        """
+        one, two = pair.prediction, pair.target
+        if one is None or two is None:
+            raise ValueError("expected a pair")
+        images = open_predictions(
+            one.path,
+            one.member,
+            1 if pair.crop else len(masks),
+            "logit" if self._kind is Kind.LOGIT else "prob",
+            self._targets.max_pixels,
+        )
+        if len(images) != len(masks):
+            raise DataError(
+                f"holds {len(images)} images but its mask file {two.name} holds "
+                f"{len(masks)}"
+            )
+        return images
+
+    def _lone(self, rank: int, pair: FilePair) -> Loaded:
+        """A further row that is complete at once."""
+        self._scene += 1
+        return self._row(rank, pair)
+
+    def _row(
+        self,
+        rank: int,
+        pair: FilePair,
+        image: OpenImage | None = None,
+        mask: Mask | None = None,
+    ) -> Loaded:
+        """A further row, without pixels yet."""
         self._number += 1
         one, two = pair.prediction, pair.target
         place = Place(
-            one.name if one else "",
-            two.name if two else "",
+            _name(one, image.member if image else ""),
+            _name(two, _member(mask) if mask else ""),
             pair.model,
             two.split if two else "",
         )
-        reason = "has no mask" if one else "mask without a prediction"
-        return Loaded(self._number, self._rank, place, None, reason=reason)
-
-    def _read_pair(self, pair: FilePair) -> Iterator[Loaded]:
-        """The images of two files, one by one."""
-        one, two = pair.prediction, pair.target
-        if one is None or two is None:
-            return
-        place = Place(one.name, two.name, pair.model, two.split)
-        try:
-            targets = self._open_targets(two)
-            beside = 1 if pair.crop else len(targets)
-            images = open_predictions(
-                one.path, one.member, beside, self._channels, self._targets.max_pixels
-            )
-            if len(images) != len(targets):
-                raise DataError(
-                    f"holds {len(images)} images but its mask file {two.name} holds "
-                    f"{len(targets)}"
-                )
-        except DataError as error:
-            self._number += 1
-            yield Loaded(self._number, self._rank, place, None, reason=str(error))
-            return
-        for image, target in zip(images, targets, strict=True):
-            self._number += 1
-            member = target.image.member if target.image else ""
-            where = Place(
-                _name(one.name, one.member, image.member),
-                _name(two.name, two.member, member),
-                pair.model,
-                two.split,
-            )
-            yield from self._read_image(image, target, where, pair.crop)
-
-    def _open_targets(self, file: FoundFile) -> list[Target]:
-        try:
-            return self._targets.open(file)
-        except DataError as error:
-            raise DataError(f"mask {file.name}: {error}") from None
-
-    def _read_image(
-        self,
-        image: OpenImage,
-        target: Target,
-        place: Place,
-        crop: Crop | None,
-    ) -> Iterator[Loaded]:
-        size, number = (image.width, image.height), self._number
-        try:
-            labels = self._labels.of(target)
-            if crop is not None:
-                self._refuse_overlap(target, place, crop, size)
-                labels = window(labels, crop.row, crop.column, size)
-            if labels.shape != (image.height, image.width):
-                shape = (image.height, image.width)
-                raise DataError(
-                    f"is {shape} but its mask {place.target} is {labels.shape}"
-                )
-            for block in image.blocks():
-                rows = slice(block.row, block.row + block.values.shape[0])
-                columns = slice(block.column, block.column + block.values.shape[1])
-                part = np.ascontiguousarray(labels[rows, columns])
-                _refuse_marked(block, part, image.nodata)
-                values = np.ascontiguousarray(_one_channel(block))
-                corner = (block.row, block.column)
-                stored = image.format.startswith(("bfloat", "float8"))
-                name = image.format if stored else values.dtype.name
-                yield Loaded(
-                    number, self._rank, place, size, values, part, corner, name
-                )
-        except DataError as error:
-            yield Loaded(number, self._rank, place, size, reason=str(error))
-
-    def _refuse_overlap(
-        self, target: Target, place: Place, crop: Crop, size: tuple[int, int]
-    ) -> None:
-        """Refuse a crop over pixels of an earlier one: they would count twice."""
-        width, height = size
-        new = (crop.row, crop.row + height, crop.column, crop.column + width)
-        earlier = self._crops.setdefault((place.model, "#".join(target.key)), [])
-        for top, bottom, left, right in earlier:
-            if new[0] < bottom and top < new[1] and new[2] < right and left < new[3]:
-                raise DataError(
-                    f"overlaps another crop of {place.target}, at row {top} and column "
-                    f"{left}: its pixels would count twice"
-                )
-        earlier.append(new)
+        size = (image.width, image.height) if image else None
+        return Loaded(self._number, rank, place, size, scene=self._scene)
 
 
-def _tasks(groups: Iterable[Sequence[RankedPair]]) -> Iterator[Task]:
-    """The files of pairs in the order in which they are opened."""
-    for group in groups:
-        for _, pair in group:
-            if pair.prediction is not None and pair.target is not None:
-                yield Task(pair.target.path)
-                yield Task(pair.prediction.path, partner=pair.target.partner)
-
-
-class _HeldLabels:
+class HeldLabels:
     """The labels of one file of masks, held while its predictions are read.
 
     Args:
@@ -240,47 +218,42 @@ def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
     return list(groups.values())
 
 
-def _one_channel(block: Block) -> NDArray[Any]:
-    """The scores of a block; a colour image must be grey.
-
-    Raises:
-        DataError: If its channels differ.
-    """
-    if not block.is_colour:
-        return block.values
-    first: NDArray[Any] = block.values[..., 0]
-    if not (block.values == first[..., None]).all():
-        raise DataError("its colour channels differ; expected one channel")
-    return first
+def _scenes(group: Sequence[RankedPair]) -> list[list[RankedPair]]:
+    """The pairs of one mask file: each alone, but the crops of a model together."""
+    scenes: dict[object, list[RankedPair]] = {}
+    for rank, pair in group:
+        key = rank if pair.crop is None else pair.model
+        scenes.setdefault(key, []).append((rank, pair))
+    for scene in scenes.values():
+        scene.sort(key=lambda ranked: _order(ranked[1]))
+    return list(scenes.values())
 
 
-def _refuse_marked(block: Block, labels: NDArray[Any], nodata: Value | None) -> None:
-    """Refuse pixels that count and have no score: transparent, nodata, or ambiguous.
-
-    Raises:
-        DataError: If there are any.
-    """
-    counts = labels != 255 if labels.dtype == np.uint8 else labels >= 0
-    if block.hidden is not None and (block.hidden & counts).any():
-        pixels = int((block.hidden & counts).sum())
-        raise DataError(
-            f"has no score at {pixels:,} valid pixels: they are transparent"
-        )
-    if isinstance(nodata, (int, float)) and not block.is_colour:
-        empty = (block.values == nodata) & counts
-        if empty.any():
-            raise DataError(
-                f"has no score at {int(empty.sum()):,} valid pixels: they are nodata "
-                f"({nodata})"
-            )
-    if block.half is not None and (block.half & counts).any():
-        raise DataError(
-            f"has two channels that do not add up to 1, or half transparent pixels, at "
-            f"{int((block.half & counts).sum()):,} valid pixels; scores before the "
-            "softmax need --kind logit"
-        )
+def _order(pair: FilePair) -> tuple[int, int]:
+    """Crops from top to bottom, and from left to right."""
+    return (pair.crop.row, pair.crop.column) if pair.crop else (0, 0)
 
 
-def _name(name: str, member: str, image: str) -> str:
+def _tasks(groups: Iterable[Sequence[Sequence[RankedPair]]]) -> Iterator[Task]:
+    """The files of pairs in the order in which they are opened."""
+    for group in groups:
+        pairs = [pair for scene in group for _, pair in scene]
+        target = pairs[0].target
+        if target is not None and pairs[0].prediction is not None:
+            yield Task(target.path, partner=target.partner)
+        for pair in pairs:
+            if pair.prediction is not None and target is not None:
+                yield Task(pair.prediction.path)
+
+
+def _member(mask: Mask) -> str:
+    """What tells a mask from the others in its file."""
+    return mask.target.image.member if mask.target.image else ""
+
+
+def _name(file: FoundFile | None, member: str) -> str:
     """The name of an image of a file: a stack's carry their number."""
-    return name if member.isdigit() or name.endswith(image) else f"{name}{image}"
+    if file is None:
+        return ""
+    named = file.member.isdigit() or file.name.endswith(member)
+    return file.name if named else f"{file.name}{member}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ import torch
 
 from cdstats.core.catalogue import level_value
 from cdstats.core.histogram import LevelCounts
+from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, as_tensor, native
 from cdstats.score.distances import position_sums
 from cdstats.score.joint import binned_counts
-from cdstats.score.kernel import COUNTS
+from cdstats.score.kernel import COUNTS, IGNORED
 from cdstats.score.kinds import Kind, is_stored, scales_of, wrong_values_text
 from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import (
     LOGITS,
     PROBS,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Term
     from cdstats.score.needs import Needs
-    from cdstats.score.reading import Loaded
+    from cdstats.score.scenes import Loaded
     from cdstats.score.states import Accumulated
 
 
@@ -70,7 +73,8 @@ class Scorer:
             compiled=compiled,
         )
         self._states: dict[int, PredictionState] = {}
-        self._held: list[Loaded] = []
+        self._held: dict[int, list[Loaded]] = {}
+        self._last = -1
         self._outcome = Outcome()
 
     def add(self, loaded: Loaded) -> None:
@@ -80,16 +84,26 @@ class Scorer:
             PredictionState(loaded.place, loaded.size, rank=loaded.rank),
         )
         state.reason = state.reason or loaded.reason
+        state.size, state.grid = loaded.size, loaded.grid
+        state.difference, state.cut = loaded.difference, loaded.cut
         if state.reason or loaded.scores is None or loaded.target is None:
             return
-        scores, target = native(loaded.scores), loaded.target
-        state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
+        if loaded.number != self._last:
+            # What is left of a tile is computed: many crops may be read at a time.
+            self._batches.end(self._last)
+            self._last = loaded.number
+        state.dtype, state.soft = loaded.dtype, loaded.target.dtype != np.uint8
+        scores = native(loaded.scores)
+        target = _scored(state, loaded.target, loaded.covered)
+        loaded = replace(loaded, target=target)
+        stored = _stored_type(loaded, scores)
         if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
-        elif is_stored(scores.dtype, self._kind) and not state.soft:
+        elif is_stored(stored, self._kind) and not state.soft:
             counted = count_stored(scores, target, compiled=self._compiled)
+            counted = replace(counted, dtype=stored.name)
             state.stored = counted if state.stored is None else state.stored + counted
-            self._keep(state, loaded, target == 255)
+            self._keep(loaded)
         else:
             self._sum(state, loaded, scores, target)
 
@@ -101,32 +115,30 @@ class Scorer:
         target: NDArray[Any],
     ) -> None:
         """Sum floating scores, or any scores of soft targets, on the device."""
-        if scores.dtype.kind != "f":
-            scale = _soft_scale(scores)
+        stored = _stored_type(loaded, scores)
+        if stored.kind != "f":
+            scale = _soft_scale(scores, stored.name)
             if scale is None:
-                state.reason = f"holds {scores.dtype} beside soft targets"
+                state.reason = f"holds {stored} beside soft targets"
                 return
             scores = scores.astype(np.float64) / scale
         elif self._kind is Kind.HARD and not _is_hard(scores, target):
             state.reason = "holds other values than 0 and 1; hard predictions do not"
             return
         if state.soft:
-            self._keep(state, loaded, target < 0)
+            self._keep(loaded)
             scores = scores.astype(np.float64)
         else:
             if scores.dtype == np.float16:
                 scores = scores.astype(np.float32)
-            self._keep(state, loaded, target == 255)
+            self._keep(loaded)
             self._bin(state, scores, target)
         self._batches.add(loaded.number, scores, target)
 
-    def _keep(
-        self, state: PredictionState, loaded: Loaded, ignored: NDArray[np.bool_]
-    ) -> None:
-        """Count what is ignored, and hold the block if the whole image is needed."""
-        state.ignored += int(np.count_nonzero(ignored))
-        if self._needs.whole and not state.soft:
-            self._held.append(loaded)
+    def _keep(self, loaded: Loaded) -> None:
+        """Hold a block if the whole image is needed."""
+        if self._needs.whole and not self._states[loaded.number].soft:
+            self._held.setdefault(loaded.number, []).append(loaded)
 
     def _bin(
         self, state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
@@ -146,7 +158,7 @@ class Scorer:
         """Complete a prediction all of whose blocks were taken."""
         state = self._states[number]
         self._batches.end(number)
-        held, self._held = self._held, []
+        held = self._held.pop(number, [])
         if held and not state.reason:
             scores, labels = _whole(held, state.size or (0, 0))
             for as_labels, scale in scales_of(state.stored, self._kind).items():
@@ -224,18 +236,37 @@ class Scorer:
         return self._outcome
 
 
+def _scored(
+    state: PredictionState, target: NDArray[Any], covered: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """The labels of a block without those of pixels that have no score; counts both."""
+    ignored = target < 0 if state.soft else target == IGNORED
+    state.ignored += int(np.count_nonzero(ignored))
+    if covered is None or covered.all():
+        return target
+    state.uncovered += valid_pixels(target) - valid_pixels(target, covered)
+    fill = SOFT_IGNORED if state.soft else IGNORED
+    return np.where(covered, target, target.dtype.type(fill))
+
+
+def _stored_type(loaded: Loaded, scores: NDArray[Any]) -> np.dtype[Any]:
+    """The type of stored numbers; means of integers are held in another one."""
+    whole = loaded.dtype.startswith(("bool", "int", "uint"))
+    return np.dtype(loaded.dtype) if whole else scores.dtype
+
+
 def _term_of(term: Term, probs: Tensor, changed: bool) -> Tensor:
     values: Tensor = term.per_pixel(probs, changed=changed, xp=torch)
     return values
 
 
-def _soft_scale(scores: NDArray[Any]) -> float | None:
+def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:
     """What integers beside soft targets are divided by; None if nothing says."""
     if scores.size == 0 or (scores.max() <= 1 and scores.min() >= 0):
         return 1.0
     if set(np.unique(scores)) <= {0, 255}:
         return 255.0
-    scale = SCALE.get(scores.dtype.name)
+    scale = SCALE.get(stored)
     return None if scale is None else float(scale)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
@@ -10,7 +10,7 @@ from cdstats.core.failures import FirstFailure
 from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba
-from cdstats.score.kinds import Kind
+from cdstats.score.grid import Ground
 from cdstats.score.reading import PairReader, by_target
 from cdstats.score.scorer import Scorer
 from cdstats.score.states import Outcome, PredictionState
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cdstats.engine.choice import Engine
     from cdstats.io.pairing import FilePair
+    from cdstats.score.kinds import Kind
     from cdstats.score.needs import Needs
     from cdstats.score.reading import RankedPair
     from cdstats.score.targets import Targets
@@ -70,6 +71,7 @@ class Scoring:
         device: The name of the device, chosen where the work is done.
         batch: Tiles of a batch on a device; None for what its memory takes.
         compiled: Whether loops on a processor are compiled, where Numba is installed.
+        ground: Which ground is scored.
     """
 
     needs: Needs
@@ -78,6 +80,7 @@ class Scoring:
     device: str
     batch: int | None
     compiled: bool = False
+    ground: Ground = field(default_factory=Ground)
 
     def __call__(self, share: Share) -> Outcome:
         """Score the pairs of a share."""
@@ -105,29 +108,31 @@ class Scoring:
             *(self.needs, device, self.kind, self.threshold, self.batch),
             compiled=self.compiled and has_numba(),
         )
-        reader = PairReader(
-            share.targets, "logit" if self.kind is Kind.LOGIT else "prob"
-        )
-        current, pixels = -1, 0
+        reader = PairReader(share.targets, self.kind, self.ground)
+        scene, pixels = -1, 0
+        numbers: dict[int, None] = {}
         for loaded in prefetch(reader.read(share.pairs)):
-            if loaded.number != current and current >= 0:
-                _finish(scorer, current, strict)
-            current = loaded.number
+            if loaded.scene != scene:
+                _finish(scorer, numbers, strict)
+            scene = loaded.scene
+            numbers[loaded.number] = None
             scorer.add(loaded)
             pixels += loaded.scores.size if loaded.scores is not None else 0
             if progress:
-                progress(current, pixels)
-        if current >= 0:
-            _finish(scorer, current, strict)
+                progress(loaded.number, pixels)
+        _finish(scorer, numbers, strict)
         outcome = scorer.outcome()
         outcome.devices.append(device_text(device))
         return outcome
 
 
-def _finish(scorer: Scorer, number: int, strict: bool) -> None:
-    scorer.finish(number)
-    if strict and (reason := scorer.failure(number)):
-        raise DataError(reason)
+def _finish(scorer: Scorer, numbers: dict[int, None], strict: bool) -> None:
+    """Complete the rows of a scene, of which none is left afterwards."""
+    for number in numbers:
+        scorer.finish(number)
+        if strict and (reason := scorer.failure(number)):
+            raise DataError(reason)
+    numbers.clear()
 
 
 def run_on(

@@ -75,6 +75,10 @@ class PredictionState:
         bins: Unchanged and changed pixels in equal bins of probability, when asked
             for; int64, ``(2, BINS + 1)``.
         rank: The place of its pair in the order of the rows.
+        uncovered: Unchanged and changed pixels that have no score.
+        grid: What was done about georeferences.
+        difference: How its grid differs from that of its mask, where that is ignored.
+        cut: Crops that were cut at an edge of the mask.
     """
 
     place: Place
@@ -88,6 +92,12 @@ class PredictionState:
     whole: dict[bool, Whole] = field(default_factory=dict)
     bins: NDArray[np.int64] | None = None
     rank: int = 0
+    uncovered: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(2, dtype=np.int64)
+    )
+    grid: str = ""
+    difference: str = ""
+    cut: int = 0
 
     @property
     def exceeds(self) -> bool | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cdstats.core.counted import CountedMask
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.labelling import Decision, decide
@@ -17,7 +15,7 @@ from cdstats.io.masks import open_masks
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from cdstats.core.rules import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
+    from cdstats.io.georeference import Georeference
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Target:
         image: The opened image; None for truth in two files.
         size: Width and height.
         decision: Its rule, or why it has none; None for soft targets.
+        georeference: Finds where its pixels lie; None where the file does not say.
     """
 
     file: FoundFile
@@ -46,6 +46,7 @@ class Target:
     band: int | None = None
     ignore: LabelRule | None = None
     max_pixels: int = MAX_PIXELS
+    georeference: Callable[[], Georeference | None] = lambda: None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -125,6 +126,7 @@ class Targets:
                     decision,
                     self.band,
                     max_pixels=self.max_pixels,
+                    georeference=image.georeference,
                 )
             ]
         return [
@@ -134,6 +136,7 @@ class Targets:
                 (image.width, image.height),
                 self.decisions.get((file.path, file.member, image.member)),
                 ignore=self.ignore,
+                georeference=image.georeference,
             )
             for image in open_masks(file.path, file.member, self.band, self.max_pixels)
         ]
@@ -197,21 +200,3 @@ def _is_soft(file: FoundFile, max_pixels: int) -> bool:
         return is_soft(file.path, file.member, max_pixels)
     except CdstatsError:
         return False
-
-
-def window(
-    labels: NDArray[Any], row: int, column: int, size: tuple[int, int]
-) -> NDArray[Any]:
-    """The part of a mask that a crop covers.
-
-    Raises:
-        DataError: If the crop reaches beyond the mask.
-    """
-    width, height = size
-    part = labels[row : row + height, column : column + width]
-    if part.shape != (height, width):
-        raise DataError(
-            f"covers rows {row}-{row + height - 1} and columns {column}-"
-            f"{column + width - 1} of a mask of {labels.shape}"
-        )
-    return np.ascontiguousarray(part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +40,7 @@ class Scored:
         values: The values of losses that need levels.
         reason: Why it failed.
         histogram: Its pixels in equal bins of probability, if that was asked for.
+        grid: What was done about georeferences.
     """
 
     place: Place
@@ -48,6 +49,7 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str = ""
     histogram: LevelCounts | None = None
+    grid: str = ""
 
 
 class Verdict:
@@ -58,12 +60,19 @@ class Verdict:
         needs: What the losses of the run need.
         kind: What the user says that the predictions are; None to find out.
         threshold: A pixel is predicted changed when p is at least this.
+        fill: Whether pixels without a score count as predicted unchanged.
     """
 
     def __init__(
-        self, outcome: Outcome, needs: Needs, kind: Kind | None, threshold: float
+        self,
+        outcome: Outcome,
+        needs: Needs,
+        kind: Kind | None,
+        threshold: float,
+        *,
+        fill: bool = False,
     ) -> None:
-        self._outcome, self._needs = outcome, needs
+        self._outcome, self._needs, self._fill = outcome, needs, fill
         self._kind, self._threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
@@ -140,7 +149,19 @@ class Verdict:
                 sums, levels = self._evaluate(state, whole.terms)
             except DataError as error:
                 reason = str(error)
-        return Scored(state.place, state.size, sums, whole.values, reason, levels)
+        if sums is not None:
+            sums = self._with_uncovered(sums, state)
+        return Scored(
+            *(state.place, state.size, sums, whole.values, reason, levels, state.grid)
+        )
+
+    def _with_uncovered(self, sums: ImageSums, state: PredictionState) -> ImageSums:
+        """The sums with the pixels that have no score, in the counts if asked for."""
+        unchanged, changed = state.uncovered.tolist()
+        found = replace(sums, uncovered=unchanged + changed)
+        if not self._fill or state.soft:
+            return found
+        return replace(found, fn=sums.fn + changed, tn=sums.tn + unchanged)
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]

@@ -1,0 +1,216 @@
+"""Where the pixels of an image lie on the ground, and resampling between two grids."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
+    from rasterio.transform import Affine
+
+    Points = Sequence[tuple[float, float]]
+
+TOLERANCE: Final = 0.01
+"""Pixels by which two grids may differ and be the same."""
+_SIDECAR_BYTES: Final = 1 << 20
+_WORLD_LINES: Final = 6
+_NUMBERS: Final = re.compile(r"<GeoTransform>([^<]*)</GeoTransform>")
+_SYSTEM: Final = re.compile(r"<SRS[^>]*>([^<]*)</SRS>")
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where the pixels of an image lie.
+
+    Attributes:
+        transform: From column and row to coordinates of the system.
+        crs: The coordinate reference system; None where the file names none.
+    """
+
+    transform: Affine
+    crs: CRS | None = None
+
+    @property
+    def name(self) -> str:
+        """The system's code, or its name."""
+        if self.crs is None:
+            return "without a CRS"
+        code = self.crs.to_string()
+        named = re.search(r'\["([^"]*)"', code)
+        return named[1] if named else code
+
+
+def georeference_of(dataset: DatasetReader) -> Georeference | None:
+    """The georeference in a file; None where it has none.
+
+    Ground control points count if an affine transform fits them; RPCs do not, as they
+    depend on the height of the ground.
+    """
+    if not dataset.transform.is_identity:
+        return Georeference(dataset.transform, dataset.crs)
+    points, crs = dataset.gcps
+    transform = _fitted(points) if points else None
+    return transform and Georeference(transform, crs)
+
+
+def _fitted(points: Sequence[GroundControlPoint]) -> Affine | None:
+    """The transform through ground control points; None where none fits."""
+    from rasterio.transform import from_gcps
+
+    try:
+        transform = from_gcps(points)
+        inverse = ~transform
+    except Exception:  # noqa: BLE001 - too few points, or all on a line
+        return None
+    for point in points:
+        column, row = inverse * (point.x, point.y)
+        if not max(abs(column - point.col), abs(row - point.row)) <= TOLERANCE:
+            return None
+    return transform
+
+
+def georeference_beside(path: str) -> Georeference | None:
+    """The georeference of a file's ``.aux.xml`` or world file; None without one."""
+    file = Path(path)
+    text = _text(file.with_name(f"{file.name}.aux.xml"))
+    numbers = _NUMBERS.search(text)
+    if numbers and (values := _floats(numbers[1].split(","))):
+        from rasterio.transform import Affine
+
+        system = _SYSTEM.search(text)
+        transform = Affine.from_gdal(*values)
+        return Georeference(transform, _crs(system[1]) if system else None)
+    suffix = file.suffix
+    endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld") if suffix else ()
+    for ending in endings:
+        if values := _floats(_text(file.with_suffix(ending)).split()):
+            return _world(values)
+    return None
+
+
+def _text(path: Path) -> str:
+    """The text of a small file; empty for any other."""
+    try:
+        if path.is_file() and path.stat().st_size <= _SIDECAR_BYTES:
+            return path.read_text("utf-8", errors="replace")
+    except OSError:
+        pass
+    return ""
+
+
+def _floats(words: Sequence[str]) -> tuple[float, ...]:
+    """Six numbers of an invertible transform; none where the words are no such."""
+    try:
+        values = tuple(float(word) for word in words)
+    except ValueError:
+        return ()
+    usable = len(values) == _WORLD_LINES and np.isfinite(values).all() and any(values)
+    return values if usable else ()
+
+
+def _world(values: Sequence[float]) -> Georeference:
+    """The georeference of a world file: it gives the middle of the first pixel."""
+    from rasterio.transform import Affine
+
+    a, d, b, e, x, y = values
+    return Georeference(Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2))
+
+
+def _crs(text: str) -> CRS | None:
+    from html import unescape
+
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return CRS.from_user_input(unescape(text))
+    except CRSError:
+        return None
+
+
+def positions(
+    points: Points, of: Georeference, on: Georeference
+) -> NDArray[np.float64]:
+    """Columns and rows in the grid of one image of points of another.
+
+    Args:
+        points: Column and row of each point.
+        of: The grid that the points are given in.
+        on: The grid that they are wanted in.
+
+    Returns:
+        Column and row of each; float64, ``(N, 2)``; NaN where a point has none.
+    """
+    from rasterio.warp import transform
+
+    xs, ys = zip(*(of.transform * point for point in points), strict=True)
+    try:
+        if of.crs and on.crs and of.crs != on.crs:
+            xs, ys = transform(of.crs, on.crs, xs, ys)
+        inverse = ~on.transform
+    except Exception:  # noqa: BLE001 - PROJ's errors share no public base
+        return np.full((len(points), 2), np.nan)
+    found = np.array([inverse * place for place in zip(xs, ys, strict=True)])
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def resampled(
+    values: NDArray[np.floating[Any]],
+    of: Georeference,
+    on: Georeference,
+    window: tuple[int, int, int, int],
+    *,
+    nearest: bool,
+) -> NDArray[np.floating[Any]]:
+    """An image on a part of another grid.
+
+    Args:
+        values: The image, NaN where it has no value; floating, ``(H, W)``.
+        of: Its grid.
+        on: The grid that is wanted.
+        window: First row, the row after the last, first column and the column after
+            the last of the part.
+        nearest: Whether to take the nearest pixel, instead of a bilinear mean.
+
+    Returns:
+        The image, NaN where it does not reach; of the type of ``values``.
+    """
+    from rasterio.crs import CRS
+    from rasterio.transform import Affine
+    from rasterio.warp import Resampling, reproject
+
+    top, bottom, left, right = window
+    found = np.full((bottom - top, right - left), np.nan, dtype=values.dtype)
+    # Grids without a system are in one system, whichever it is.
+    system = on.crs or of.crs or CRS.from_epsg(3857)
+    try:
+        reproject(
+            values,
+            found,
+            src_transform=of.transform,
+            src_crs=of.crs if on.crs and of.crs else system,
+            dst_transform=on.transform * Affine.translation(left, top),
+            dst_crs=system,
+            src_nodata=np.nan,
+            dst_nodata=np.nan,
+            resampling=Resampling.nearest if nearest else Resampling.bilinear,
+            tolerance=0,
+        )
+    except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
+        raise DataError(
+            f"cannot be brought onto the grid of its mask: {error}"
+        ) from None
+    return found

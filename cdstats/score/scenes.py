@@ -1,0 +1,480 @@
+"""The predictions of one model on one mask: which of its pixels they score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.io.blocks import BLOCK_PIXELS, Block
+from cdstats.io.georeference import positions, resampled
+from cdstats.io.limits import check_memory
+from cdstats.score.grid import NO_GRID, place
+from cdstats.score.kinds import Kind
+from cdstats.score.mosaic import Mosaic, Piece, Tiles, overlap_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.counts import Value
+    from cdstats.core.score_records import Place
+    from cdstats.io.blocks import OpenImage
+    from cdstats.io.georeference import Georeference
+    from cdstats.io.pairing import Crop
+    from cdstats.score.grid import Ground, Placed
+    from cdstats.score.reading import HeldLabels
+    from cdstats.score.targets import Target
+
+    Window = tuple[int, int, int, int]
+    """First row, the row after the last, first column, the column after the last."""
+
+_EDGE_POINTS: Final = 17
+"""Points of an edge that are looked up in another system."""
+_MARGIN: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A block of a prediction with its labels, or the reason why there is none.
+
+    Attributes:
+        number: The number of the row, from 0, in the order of reading.
+        rank: The place of its pair in the order of the rows.
+        place: Where it comes from.
+        size: Width and height, when they are known.
+        scores: The stored numbers; ``(h, w)``.
+        target: Labels (uint8) or soft targets (float64); ``(h, w)``.
+        corner: The first row and column of the block.
+        dtype: The type of the stored numbers.
+        reason: Why the prediction fails.
+        scene: What is complete at once: a prediction, or all crops of a mask.
+        covered: Where the prediction has scores; None for everywhere.
+        grid: What was done about georeferences.
+        difference: How grids differ, where that is ignored.
+        cut: Crops that were cut at an edge of their mask.
+    """
+
+    number: int
+    rank: int
+    place: Place
+    size: tuple[int, int] | None
+    scores: NDArray[Any] | None = None
+    target: NDArray[Any] | None = None
+    corner: tuple[int, int] = (0, 0)
+    dtype: str = ""
+    reason: str = ""
+    scene: int = 0
+    covered: NDArray[np.bool_] | None = None
+    grid: str = NO_GRID
+    difference: str = ""
+    cut: int = 0
+
+    def failed(self, reason: str) -> Loaded:
+        """The same row without pixels, and why."""
+        return replace(self, scores=None, target=None, covered=None, reason=reason)
+
+
+class Mask:
+    """A mask of a group of pairs, whose labels are read when they are asked for."""
+
+    def __init__(self, target: Target, held: HeldLabels) -> None:
+        self.target = target
+        self._held = held
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Its labels (uint8), or soft targets (float64); ``(height, width)``.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        return self._held.of(self.target)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.target.size[1], self.target.size[0]
+
+    @cached_property
+    def georeference(self) -> Georeference | None:
+        """Where it lies."""
+        return self.target.georeference()
+
+
+class Scene:
+    """The predictions of one model on one mask: the whole, or its crops in order.
+
+    Args:
+        mask: The mask.
+        ground: Which ground is scored.
+        kind: What the user says that predictions are; None to find out.
+        crops: All crops of the mask; none for a prediction of the whole.
+
+    Attributes:
+        merged: The row of all crops together; None where each has its own.
+        is_complete: Whether every prediction could be read so far.
+    """
+
+    def __init__(
+        self,
+        mask: Mask,
+        ground: Ground,
+        kind: Kind | None,
+        crops: Sequence[Crop] = (),
+    ) -> None:
+        self.mask = mask
+        self._ground, self._kind = ground, kind
+        self._tiles = Tiles(crops, mask.shape) if crops else None
+        self.merged: Loaded | None = None
+        self._mosaic = Mosaic(mask.shape, ground.overlap)
+        self._rows: list[Loaded] = []
+        self._windows: list[Window] = []
+        self._seen = np.zeros(2, dtype=np.int64)
+        self.is_complete = True
+
+    def fail(self, row: Loaded, reason: str) -> Iterator[Loaded]:
+        """Take note of a prediction that cannot be scored."""
+        if self.merged is None:
+            yield row.failed(reason)
+        elif self.is_complete:
+            of = f"{row.place.pred}: " if self._tiles else ""
+            yield self.merged.failed(f"{of}{reason}")
+        self.is_complete = False
+
+    def add(
+        self, row: Loaded, image: OpenImage, crop: Crop | None = None
+    ) -> Iterator[Loaded]:
+        """Read a prediction; give the blocks that are complete.
+
+        Args:
+            row: Its row; its name alone counts where crops are merged.
+            image: The prediction.
+            crop: Where it lies on the mask; None for a prediction of the whole.
+        """
+        if self.merged is not None and not self.is_complete:
+            return
+        try:
+            yield from self._counted(self._add(row, image, crop))
+        except DataError as error:
+            yield from self.fail(row, str(error))
+
+    def finish(self) -> Iterator[Loaded]:
+        """The blocks that are left; a reason where valid pixels have no score."""
+        if self.is_complete and self.merged is not None:
+            yield from self._counted(self._rest(self._mosaic.finish()))
+            self._rows.append(self.merged)
+        if self.is_complete and self._rows and self._ground.must_cover:
+            for row in self._rows if (lacking := self._lacking()) else ():
+                yield row.failed(lacking)
+
+    def _counted(self, blocks: Iterator[Loaded]) -> Iterator[Loaded]:
+        """Blocks, of which the valid pixels are counted that have a score."""
+        for loaded in blocks:
+            if loaded.target is not None and (self._tiles or self.merged):
+                self._seen += valid_pixels(loaded.target, loaded.covered)
+            yield loaded
+
+    def _lacking(self) -> str:
+        """Why the mask is not scored as a whole; empty if it is."""
+        labels = self.mask.labels
+        unchanged, changed = (valid_pixels(labels) - self._seen).tolist()
+        if not changed + unchanged:
+            return ""
+        of = "" if labels.dtype != np.uint8 else f" ({changed:,} of them changed)"
+        pixels = counted(changed + unchanged, "valid pixel")
+        return (
+            f"{pixels}{of} of the mask have no prediction. --uncovered ignore leaves "
+            "them out, --uncovered unchanged counts them as predicted unchanged"
+        )
+
+    def _add(
+        self, row: Loaded, image: OpenImage, crop: Crop | None
+    ) -> Iterator[Loaded]:
+        size, shape = (image.width, image.height), self.mask.labels.shape
+        corner = None
+        if crop is not None and self._tiles is not None:
+            corner = self._tiles.corner(crop, image.height, image.width)
+        ways = corner, self._ground.grid
+        at = place(image.georeference(), self.mask.georeference, size, *ways)
+        fits = (at.row, at.column, *shape) == (0, 0, image.height, image.width)
+        if crop is None and not (fits and not at.warp):
+            if at.grid == NO_GRID or not self._ground.moves:
+                raise DataError(
+                    f"is {(image.height, image.width)} but its mask {row.place.target} "
+                    f"is {shape}"
+                )
+            self.merged = row
+        window = (0, shape[0], 0, shape[1]) if at.warp else self._window(at, size)
+        extent = (window[3] - window[2], window[1] - window[0])
+        is_cut = crop is not None and not self._ground.moves and extent != size
+        row = replace(
+            row,
+            size=extent,
+            grid=at.grid,
+            difference=at.difference,
+            cut=int(is_cut),
+        )
+        if self.merged is not None:
+            self._join(self.merged, row)
+            yield from self._put(image, at, crop)
+        else:
+            if crop is not None:
+                self._take(window)
+                self._rows.append(row)
+            yield from self._direct(row, image, at, window)
+
+    def _join(self, merged: Loaded, row: Loaded) -> None:
+        """Add what is known of a prediction to the row of all."""
+        self.merged = replace(
+            merged,
+            size=self.mask.shape[::-1],
+            grid=merged.grid if merged.grid != NO_GRID else row.grid,
+            difference=merged.difference or row.difference,
+            cut=merged.cut + row.cut,
+        )
+
+    def _window(self, at: Placed, size: tuple[int, int]) -> Window:
+        """The part of the mask that a prediction covers.
+
+        Raises:
+            DataError: If there is none.
+        """
+        height, width = self.mask.shape
+        top, bottom = max(at.row, 0), min(at.row + size[1], height)
+        left, right = max(at.column, 0), min(at.column + size[0], width)
+        if top >= bottom or left >= right:
+            raise DataError(
+                f"covers rows {at.row}-{at.row + size[1] - 1} and columns {at.column}-"
+                f"{at.column + size[0] - 1} of a mask of {(height, width)}: none of it"
+            )
+        return top, bottom, left, right
+
+    def _take(self, new: Window) -> None:
+        """Refuse a crop over pixels of an earlier one: they would count twice."""
+        for top, bottom, left, right in self._windows:
+            if new[0] < bottom and top < new[1] and new[2] < right and left < new[3]:
+                raise DataError(overlap_text(max(top, new[0]), max(left, new[2])))
+        self._windows.append(new)
+
+    def _direct(
+        self, row: Loaded, image: OpenImage, at: Placed, window: Window
+    ) -> Iterator[Loaded]:
+        """The blocks of a prediction that has a row of its own."""
+        for piece, labels in self._pieces(image, at):
+            yield replace(
+                row,
+                scores=piece.scores,
+                target=np.ascontiguousarray(labels),
+                corner=(piece.row - window[0], piece.column - window[2]),
+                dtype=_type_name(image, piece.scores),
+            )
+
+    def _pieces(
+        self, image: OpenImage, at: Placed
+    ) -> Iterator[tuple[Piece, NDArray[Any]]]:
+        """The blocks of a prediction on its mask, with their labels."""
+        labels = self.mask.labels
+        for block in image.blocks():
+            part = _cut(block, at, labels.shape)
+            height, width = part.values.shape[:2]
+            if not height or not width:
+                continue
+            own = labels[
+                part.row : part.row + height, part.column : part.column + width
+            ]
+            refuse_marked(part, own, image.nodata)
+            scores = np.ascontiguousarray(one_channel(part))
+            yield Piece(part.row, part.column, scores), own
+
+    def _put(self, image: OpenImage, at: Placed, crop: Crop | None) -> Iterator[Loaded]:
+        """Put a prediction into the mosaic; give the rows that are complete."""
+        middle = 2 * at.row + image.height, 2 * at.column + image.width
+        pieces = self._warped(image) if at.warp else self._pieces(image, at)
+        for piece, _ in pieces:
+            # Crops are in order by their names, which say little where they moved.
+            top = piece.row if crop is None else at.row
+            if crop is not None and self._ground.moves:
+                top = 0
+            if self.merged is not None and not self.merged.dtype:
+                name = _type_name(image, piece.scores)
+                self.merged = replace(self.merged, dtype=name)
+            yield from self._rest(self._mosaic.advance(top))
+            self._mosaic.put(piece, middle)
+
+    def _rest(self, pieces: Iterator[Piece]) -> Iterator[Loaded]:
+        """Complete rows of the mosaic with their labels."""
+        for piece in pieces:
+            row, labels = self.merged, self.mask.labels
+            if row is not None:
+                own = labels[piece.row : piece.row + len(piece.scores)]
+                name = self._mosaic.type_name(row.dtype)
+                yield replace(
+                    row,
+                    scores=piece.scores,
+                    target=np.ascontiguousarray(own),
+                    corner=(piece.row, piece.column),
+                    dtype=name,
+                    covered=piece.covered,
+                )
+
+    def _warped(self, image: OpenImage) -> Iterator[tuple[Piece, None]]:
+        """A prediction on the grid of its mask: where it reaches and has values."""
+        own, mask = image.georeference(), self.mask.georeference
+        if own is None or mask is None:
+            return
+        source, dtype, nearest = _source(image, self._kind)
+        top, bottom, left, right = _reach(image, own, mask, self.mask.shape)
+        step = max(BLOCK_PIXELS // max(right - left, 1), 1)
+        for row in range(top, bottom, step):
+            window = row, min(row + step, bottom), left, right
+            found = resampled(source, own, mask, window, nearest=nearest)
+            covered = ~np.isnan(found)
+            found[~covered] = 0
+            if dtype.kind in "iu":
+                found = np.rint(found)
+            yield Piece(row, left, found.astype(dtype), covered), None
+
+
+def _source(
+    image: OpenImage, kind: Kind | None
+) -> tuple[NDArray[np.floating[Any]], np.dtype[Any], bool]:
+    """A prediction as a whole, NaN where it has no value.
+
+    Returns:
+        Its numbers, the type that they are stored in, and whether they are labels.
+
+    Raises:
+        DataError: If it cannot be read or held.
+    """
+    check_memory(4 * image.width * image.height, "resample it with gdalwarp")
+    source: NDArray[Any] = np.full((image.height, image.width), np.nan, np.float32)
+    dtype, labels = np.dtype(np.float32), kind in (None, Kind.HARD)
+    for block in image.blocks():
+        scores, dtype = one_channel(block), block.values.dtype
+        if block.half is not None and block.half.any():
+            raise DataError("has half transparent pixels; expected none or all")
+        if dtype.itemsize > source.itemsize:
+            source = source.astype(np.float64)
+        lacking = np.zeros(scores.shape, bool) if block.hidden is None else block.hidden
+        if isinstance(image.nodata, (int, float)):
+            lacking = lacking | (scores == image.nodata)
+        part = source[
+            block.row : block.row + scores.shape[0],
+            block.column : block.column + scores.shape[1],
+        ]
+        part[~lacking] = scores[~lacking]
+        labels &= kind is Kind.HARD or (dtype.kind in "biu" and _are_labels(scores))
+    return source, dtype, labels
+
+
+def _are_labels(scores: NDArray[Any]) -> bool:
+    top = scores.max(initial=0)
+    return top in (0, 1, 255) and bool(((scores == 0) | (scores == top)).all())
+
+
+def _reach(
+    image: OpenImage,
+    own: Georeference,
+    mask: Georeference,
+    shape: tuple[int, int],
+) -> Window:
+    """The part of a mask that a prediction of another grid may reach."""
+    shares = np.linspace(0, 1, _EDGE_POINTS).tolist()
+    edge = [
+        (across * image.width, down * image.height)
+        for across in shares
+        for down in (shares if across in (0, 1) else (0, 1))
+    ]
+    found = positions(edge, own, mask)
+    if np.isnan(found).any():
+        return 0, shape[0], 0, shape[1]
+    low = np.floor(found.min(axis=0)).astype(int) - _MARGIN
+    high = np.ceil(found.max(axis=0)).astype(int) + _MARGIN
+    left, top = np.clip(low, 0, shape[::-1]).tolist()
+    right, bottom = np.clip(high, 0, shape[::-1]).tolist()
+    return top, bottom, left, right
+
+
+def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:
+    """The part of a block that lies on the mask, with its place there."""
+    row, column = at.row + block.row, at.column + block.column
+    part = (
+        slice(max(-row, 0), max(shape[0] - row, 0)),
+        slice(max(-column, 0), max(shape[1] - column, 0)),
+    )
+    return Block(
+        max(row, 0),
+        max(column, 0),
+        block.values[part],
+        None if block.hidden is None else block.hidden[part],
+        None if block.half is None else block.half[part],
+    )
+
+
+def valid_pixels(
+    labels: NDArray[Any], covered: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Unchanged and changed pixels; of soft targets all valid ones, and 0.
+
+    Args:
+        labels: Labels (uint8) or soft targets (float64).
+        covered: Where to count; None for everywhere.
+    """
+    if covered is not None:
+        labels = labels[covered]
+    if labels.dtype != np.uint8:
+        return np.array([np.count_nonzero(labels >= 0), 0])
+    return np.array([np.count_nonzero(labels == label) for label in (0, 1)])
+
+
+def _type_name(image: OpenImage, scores: NDArray[Any]) -> str:
+    """The type of stored numbers; some are held in another one."""
+    stored = image.format.startswith(("bfloat", "float8"))
+    return image.format if stored else scores.dtype.name
+
+
+def one_channel(block: Block) -> NDArray[Any]:
+    """The scores of a block; a colour image must be grey.
+
+    Raises:
+        DataError: If its channels differ.
+    """
+    if not block.is_colour:
+        return block.values
+    first: NDArray[Any] = block.values[..., 0]
+    if not (block.values == first[..., None]).all():
+        raise DataError("its colour channels differ; expected one channel")
+    return first
+
+
+def refuse_marked(block: Block, labels: NDArray[Any], nodata: Value | None) -> None:
+    """Refuse pixels that count and have no score: transparent, nodata, or ambiguous.
+
+    Raises:
+        DataError: If there are any.
+    """
+    counts = labels != 255 if labels.dtype == np.uint8 else labels >= 0
+    if block.hidden is not None and (block.hidden & counts).any():
+        pixels = int((block.hidden & counts).sum())
+        raise DataError(
+            f"has no score at {pixels:,} valid pixels: they are transparent"
+        )
+    if isinstance(nodata, (int, float)) and not block.is_colour:
+        empty = (block.values == nodata) & counts
+        if empty.any():
+            raise DataError(
+                f"has no score at {int(empty.sum()):,} valid pixels: they are nodata "
+                f"({nodata})"
+            )
+    if block.half is not None and (block.half & counts).any():
+        raise DataError(
+            f"has two channels that do not add up to 1, or half transparent pixels, at "
+            f"{int((block.half & counts).sum()):,} valid pixels; scores before the "
+            "softmax need --kind logit"
+        )
