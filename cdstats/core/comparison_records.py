@@ -15,7 +15,7 @@ from cdstats.core.columns import (
     printable,
 )
 from cdstats.core.comparison_names import PARTS
-from cdstats.core.score_records import DatasetScore
+from cdstats.core.score_records import THRESHOLD, DatasetScore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,10 @@ class ComparedModel:
         resamples: Resamples of the images.
         confidence: Share of resamples inside an interval.
         seed: Where the random numbers start.
+        threshold: A pixel is predicted changed when p is at least this.
+        grid: How the ground of predictions and masks was compared.
+        version: The version of the program that scored.
+        device: The device that computed.
         compared: Its measures by name.
     """
 
@@ -101,6 +105,10 @@ class ComparedModel:
     resamples: int
     confidence: float
     seed: int
+    threshold: float | None = field(metadata=THRESHOLD)
+    grid: str
+    version: str
+    device: str
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cdstats.core.columns import UNDEFINED, columns_of, printable
 from cdstats.core.comparison_records import ALL_DRAWN
-from cdstats.core.score_records import ScoreRecord
+from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
@@ -278,12 +278,11 @@ def _table() -> Table:
     )
 
 
-def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]:
+def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
     """Footnotes: how the intervals were made, and what they do not say.
 
     Args:
         models: The models, the first being what the others are compared with.
-        version: The version of the program.
     """
     first = models[0]
     drawn = first.images - first.images_without_valid
@@ -321,7 +320,7 @@ def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]
             f"{max(known):.2g}",
         ]
     rules = dict.fromkeys(model.rule for model in models if model.rule)
-    return [*notes, *(f"masks: {rule}" for rule in rules), f"cdstats {version}"]
+    return [*notes, *(f"masks: {rule}" for rule in rules), *Stated.of(models).notes]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:

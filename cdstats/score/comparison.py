@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.score_records import ScoreRecord
+from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
@@ -221,8 +221,7 @@ def _records(
                 ignored=sum(row.ignored or 0 for row in rows),
                 best_threshold_in_sample=model.best_threshold,
                 average_precision_within=model.precision_within,
-                kind=datasets[model.model].kind,
-                rule=datasets[model.model].rule,
+                **asdict(Stated.of([datasets[model.model]])),
                 resamples=how.resamples,
                 confidence=how.confidence,
                 seed=how.seed,

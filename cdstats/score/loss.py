@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import cdstats
 from cdstats.core.catalogue import (
     LossResult,
     changed_shares,
@@ -17,6 +18,7 @@ from cdstats.core.messages import Level, Message, counted
 from cdstats.core.rules import choose_rule
 from cdstats.core.score_records import (
     ScoreRecord,
+    Stated,
     dataset_score,
     failed_record,
     scored_records,
@@ -171,13 +173,14 @@ def loss(
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
-    run = _gather(scored, verdict, chosen, prior, targets)
+    device = ", ".join(dict.fromkeys(outcome.devices))
+    run = _gather(scored, verdict, chosen, prior, targets, device)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
     said = [Message(Level.NOTE, text) for text in _kind_texts(run.models)]
     return LossRun(
-        ", ".join(dict.fromkeys(outcome.devices)),
+        device,
         run.images,
         run.models,
         (
@@ -260,6 +263,7 @@ def _gather(
     chosen: Sequence[Loss],
     prior: float | None,
     targets: Targets,
+    device: str,
 ) -> LossRun:
     """Rows and scores, model by model."""
     rule = ", ".join(targets.rules)
@@ -267,17 +271,11 @@ def _gather(
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
-        rows, results, table = _model(own, verdict, chosen, prior)
+        kind, version = verdict.kind_text(model), cdstats.__version__
+        stated = Stated(verdict.threshold, kind, "none", version, device, rule)
+        rows, results, table = _model(own, verdict, chosen, prior, stated)
         images += rows
-        dataset = dataset_score(
-            model,
-            rows,
-            results,
-            table,
-            verdict.kind_text(model),
-            rule,
-            chosen[3:],
-        )
+        dataset = dataset_score(model, rows, results, table, chosen[3:])
         models.append(
             ModelScore(
                 dataset,
@@ -292,7 +290,11 @@ def _gather(
 
 
 def _model(
-    own: Sequence[Scored], verdict: Verdict, chosen: Sequence[Loss], prior: float | None
+    own: Sequence[Scored],
+    verdict: Verdict,
+    chosen: Sequence[Loss],
+    prior: float | None,
+    stated: Stated,
 ) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
     """The rows of one model in their order, its losses and its sums."""
     good = [one for one in own if one.sums is not None and one.size is not None]
@@ -309,12 +311,15 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
+            [replace(stated, grid=one.grid) for one in good],
         )
     )
     rows = [
         next(done)
         if one.sums is not None and one.size is not None
-        else failed_record(one.place, one.reason, one.size)
+        else failed_record(
+            one.place, one.reason, one.size, replace(stated, grid=one.grid)
+        )
         for one in own
     ]
     return rows, results, table

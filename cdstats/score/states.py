@@ -95,7 +95,7 @@ class PredictionState:
     uncovered: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2, dtype=np.int64)
     )
-    grid: str = ""
+    grid: str = "none"
     difference: str = ""
     cut: int = 0
 

@@ -40,7 +40,7 @@ class Scored:
         values: The values of losses that need levels.
         reason: Why it failed.
         histogram: Its pixels in equal bins of probability, if that was asked for.
-        grid: What was done about georeferences.
+        grid: How the ground of prediction and mask was compared.
     """
 
     place: Place
@@ -49,7 +49,7 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str = ""
     histogram: LevelCounts | None = None
-    grid: str = ""
+    grid: str = "none"
 
 
 class Verdict:
@@ -73,7 +73,7 @@ class Verdict:
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._kind, self._threshold = kind, threshold
+        self._kind, self.threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
         for state in outcome.states:
@@ -173,7 +173,7 @@ class Verdict:
             return tiles, None if bins is None else LevelCounts.of_bins(*bins)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
-            threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
+            threshold=self.threshold, terms=self._needs.terms, ignored=state.ignored
         )
         binned = levels.binned() if self._needs.bins else None
         return sums.with_terms(extra) if extra else sums, binned
