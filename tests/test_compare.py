@@ -16,9 +16,9 @@ from cdstats.core.catalogue import evaluate
 from cdstats.core.curves import average_precision, best_f1
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.histogram import BINS, LevelCounts
+from cdstats.core.score_records import ScoreRecord
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling
-from cdstats.score.compare import compare_from
 from cdstats.score.measures import choose_measures, measure_model
 from cdstats.score.results import choose_losses
 from cdstats.score.saved import result_of_rows
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.score_records import ScoreRecord
     from cdstats.score.comparison import Comparison
 
     Array = NDArray[Any]
@@ -529,13 +528,20 @@ def test_crops_of_one_mask_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
-    from cdstats.core.score_records import SCORE_COLUMNS
-    from cdstats.report.tables import to_csv
+    from cdstats.core.score_records import SCORE_COLUMNS, ScoreRecord
+    from cdstats.render.table import Table
+    from cdstats.render.writers import csv_lines
 
     run = of_few(few, losses=["dice", "lovasz_softmax"])
     further = [*run.images[0].losses]
-    (few / "rows.csv").write_text(to_csv(run.images, [*SCORE_COLUMNS, *further]))
-    again = compare_from(few / "rows.csv", losses=["dice", "lovasz_softmax"])
+    (few / "rows.csv").write_text(
+        "".join(
+            csv_lines(Table.of(ScoreRecord, run.images, [*SCORE_COLUMNS, *further]))
+        )
+    )
+    again = cdstats.compare(
+        from_file=few / "rows.csv", losses=["dice", "lovasz_softmax"]
+    )
     curves = {"average_precision", "best_f1_in_sample"}
     assert set(run.measures) - set(again.measures) == curves
     for one, other in zip(run.models, again.models, strict=True):
@@ -546,14 +552,16 @@ def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
 
 def test_rows_of_other_pixels_are_refused(few: Path) -> None:
     from cdstats.core.score_records import SCORE_COLUMNS
-    from cdstats.report.tables import to_csv
+    from cdstats.render.table import Table
+    from cdstats.render.writers import csv_lines
 
-    rows = to_csv(of_few(few, resamples=1).images, SCORE_COLUMNS).splitlines()
+    images = of_few(few, resamples=1).images
+    rows = list(csv_lines(Table.of(ScoreRecord, images, SCORE_COLUMNS)))
     cells = rows[7].split(",")
     cells[4], cells[5] = str(int(cells[4]) + 1), str(int(cells[5]) - 1)
     (few / "rows.csv").write_text("\n".join([*rows[:7], ",".join(cells), *rows[8:]]))
     with pytest.raises(DataError, match=r"0\.npy: models do not score the same pixels"):
-        compare_from(few / "rows.csv")
+        cdstats.compare(from_file=few / "rows.csv")
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,11 @@ class AuditDocument:
     lists: Mapping[str, Sequence[Any]]
     not_checked: Sequence[str] = ()
 
-    def every(self) -> Grid:
+    def every(self) -> Table:
         """All columns of the findings."""
         return Table.of(Finding, self.lists["findings"])
 
-    def shown(self) -> Grid:
+    def shown(self) -> Table:
         """The findings without the paths of their masks."""
         found, notes = self.lists["findings"], [f"cdstats {__version__}"]
         return Table.of(Finding, found, _COLUMNS, notes)

@@ -6,7 +6,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table as Grid
 from rich.text import Text
 
 from cdstats.core.columns import UNDEFINED, columns_of, further_columns, printable
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import Console
+    from rich.table import Table as Grid
 
     from cdstats.core.comparison_records import Compared, Difference
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table as Grid
 from rich.text import Text
 
 from cdstats.core.columns import (
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
+    from rich.table import Table as Grid
 
     from cdstats.core.catalogue import Entry
     from cdstats.core.material import ModelScore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich import box
 from rich.table import Table as Grid
@@ -287,7 +287,7 @@ class WeightsFormat(StrEnum):
         name: str,
         is_pasted: bool,
         write: Callable[[WeightsDocument], Iterable[str]],
-    ) -> WeightsFormat:
+    ) -> Self:
         """A format by its name."""
         one = str.__new__(cls, name)
         one._value_ = name

@@ -14,7 +14,7 @@ import json
 import re
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cdstats.core.cells import to_cell
 from cdstats.core.columns import columns_of, further_columns
@@ -223,7 +223,7 @@ class Format(StrEnum):
 
     def __new__(
         cls, name: str, ending: str, write: Callable[[Document], Iterable[str]]
-    ) -> Format:
+    ) -> Self:
         """A format by its name."""
         one = str.__new__(cls, name)
         one._value_ = name

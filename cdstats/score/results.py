@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import (
     FILE_EPS,
-    LossResult,
     Reads,
     all_losses,
     constant_prediction,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cdstats.core.catalogue import Loss, Shares
+    from cdstats.core.catalogue import Loss
     from cdstats.core.histogram import LevelCounts
     from cdstats.core.messages import Message
     from cdstats.core.sums import SumsTable
