@@ -51,8 +51,8 @@ class LossLine:
     Attributes:
         name: The name of the loss in the catalogue.
         label: Its name.
-        params: Its parameters, as typed.
-        mean: Its mean over pixels, or its pooled value.
+        params: Its parameters, as typed, after what its value is taken over.
+        mean: Its mean over pixels, or its pooled value, or its mean over images.
         of_loss: Share of the loss that comes from changed pixels.
         of_gradient: Share of the gradient that comes from changed pixels.
         beta: The β of balanced cross-entropy, as typed.
@@ -149,7 +149,8 @@ class LossDocument:
             print_table(console, Table.of(ScoreRecord, self.images, names or narrow))
             console.print()
         notes = _footnotes(self._datasets)
-        print_notes(console, (*notes, "nats, logs clamped at -100"))
+        scale = "nats, logs clamped at -100; class means pooled over all images"
+        print_notes(console, (*notes, scale))
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,17 @@ def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
         model=any(row.model for row in rows),
         failed=any(row.failed for row in rows),
     )
-    numbers = (
-        name
-        for name in further_columns(rows)
-        if name.endswith(("_mean", "_pooled")) and not name.endswith("_image_mean")
-    )
-    return (*kept, *numbers)
+    known = {n for row in rows for n, value in row.losses.items() if value is not None}
+    return (*kept, *(n for n in further_columns(rows) if _heads(n, known)))
+
+
+def _heads(name: str, known: set[str]) -> bool:
+    """Whether a column is the first of its loss: a mean over images only if alone."""
+    pooled = f"{name.removesuffix('_image_mean')}_pooled"
+    if name.endswith("_image_mean"):
+        return name in known and pooled not in known
+    mean = f"{name.removesuffix('_pooled')}_image_mean"
+    return name.endswith(("_mean", "_pooled")) and (name in known or mean not in known)
 
 
 def score_columns(
@@ -314,12 +320,13 @@ def _lines(model: ModelScore) -> list[LossLine]:
     for place in order:
         result, share = model.losses[place], model.shares[place]
         params = ", ".join(f"{name}={value}" for name, value in result.params.items())
+        mean, over = result.shown
         lines.append(
             LossLine(
                 result.loss,
                 result.loss,
-                result.mean if result.mean is not None else result.pooled,
-                params,
+                mean,
+                "; ".join(text for text in (over, params) if text),
                 share.loss,
                 share.gradient,
                 _beta(result.params.get("beta")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -176,11 +177,13 @@ def _measure(
     results = {
         name: (one, result_of_rows(one, table, rows)) for name, one in losses.items()
     }
-    levels = [run.histograms[place] for place in places] if run.histograms else []
-    known = [one for one in levels if one is not None]
-    return measure_model(
-        model, rows, results, known if len(known) == len(rows) else None
-    )
+    curve = binned = None
+    if run.curves is not None:
+        images = [row.place for row in rows]
+        curve = run.curves.of(images)
+        binned = run.curves.binned(images, curve) if curve else None
+    asked = run.curves.threshold if run.curves else math.nan
+    return measure_model(model, rows, results, curve, binned, asked)
 
 
 def _records(

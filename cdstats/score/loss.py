@@ -29,6 +29,7 @@ from cdstats.core.score_records import (
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.pairing import find_pairs
+from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.kinds import Kind
@@ -36,6 +37,7 @@ from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -138,10 +140,16 @@ def score_predictions(options: LossOptions) -> LossRun:
             *ground.notes(options.uncovered),
             *targets.messages,
             *said,
+            *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
-        tuple(one.histogram for one in scored) if options.histograms else (),
+        _curves(scored, whole, how) if options.histograms else None,
     )
+
+
+def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
+    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
 
 
 def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
