@@ -48,6 +48,7 @@ IMAGE_COLUMNS = [
     *("balanced_ce_sum", "balanced_ce_mean", "class_mean_bce"),
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
+    *("rule", "threshold", "kind", "grid", "version", "device"),
     "uncovered",
 ]
 DATASET_NAMES = [
@@ -58,6 +59,8 @@ DATASET_NAMES = [
     *("precision_pooled", "recall_pooled", "f1_pooled", "f1_image_mean"),
     *("f1_image_mean_nonempty", "mf1_pooled", "iou_pooled", "oa", "kappa"),
     *("images_one_class", "images_without_valid", "beta"),
+    *("iou_image_mean", "mcc_pooled", "specificity_pooled"),
+    *("rule", "threshold", "kind", "grid", "version", "device"),
 ]
 RULE = ("--changed", "1", "--unchanged", "0", "--ignore", "255")
 FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]

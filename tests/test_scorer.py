@@ -27,6 +27,7 @@ from cdstats.score.kernel import COUNTS, SUMS, TILE, tile_sums
 from cdstats.score.kinds import Kind
 from cdstats.score.levels import StoredCounts, count_stored
 from cdstats.score.needs import Needs
+from cdstats.score.ranks import probs_of
 from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
 from cdstats.score.states import Accumulated, LevelPool, Outcome
@@ -878,27 +879,35 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
         scorer.add(block)
     scorer.finish(0)
     (one,) = Verdict(scorer.outcome(), needs, None, threshold).results()
-    assert one.histogram is not None
-    sweep = one.histogram.sweep()
-    last = int((sweep.thresholds >= threshold).sum()) - 1
+    assert one.ranked is not None
+    held = one.ranked.counts
+    above = probs_of(held.ranks) >= threshold
     counts = sums_of(one)
-    assert (sweep.tp[last], sweep.fp[last]) == (counts.tp, counts.fp)
-    assert one.histogram.valid == counts.valid
+    found = int(held.changed[above].sum()), int(held.unchanged[above].sum())
+    assert found == (counts.tp, counts.fp)
+    assert held.changed.sum() + held.unchanged.sum() == counts.valid
 
 
-def test_histograms_are_kept_only_when_asked_for(tmp_path: Path) -> None:
+def test_curves_are_kept_only_when_asked_for(tmp_path: Path) -> None:
     prediction = spread([0.25, 0.5], "float32")
-    assert run(tmp_path, prediction).histograms == ()
-    found = run(tmp_path, prediction, prediction, histograms=True).histograms
-    assert [one.valid for one in found if one is not None] == [6, 6]
+    assert run(tmp_path, prediction).curves is None
+    found = run(tmp_path, prediction, prediction, histograms=True)
+    assert found.curves is not None
+    curve = found.curves.of(row.place for row in found.images)
+    assert curve is not None
+    assert (curve.changed + curve.unchanged).sum() == 12
 
 
-def test_the_histogram_of_logits_is_of_their_probabilities(tmp_path: Path) -> None:
+def test_the_thresholds_of_logits_are_their_probabilities(tmp_path: Path) -> None:
     prediction = spread([-1.0, 0.0, 3.0], "float64")
-    (one,) = run(tmp_path, prediction, kind="logit", histograms=True).histograms
-    assert one is not None
+    found = run(tmp_path, prediction, kind="logit", histograms=True)
+    assert found.curves is not None
+    curve = found.curves.of(row.place for row in found.images)
+    assert curve is not None
+    assert curve.is_exact
     expected = 1 / (1 + np.exp(-np.array([-1.0, 0.0, 3.0])))
-    assert one.values.tolist() == (np.floor(expected * 1024) / 1024).tolist()
+    used = curve.thresholds[curve.changed > 0]
+    assert set(used) <= set(expected) or used == pytest.approx(expected, rel=1e-15)
 
 
 def test_pools_of_many_images_are_those_of_all_at_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cdstats
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import summary_format
@@ -116,7 +115,7 @@ class CompareOutputs:
         if kind is Format.JSONL:
             return tables.to_jsonl(rows, chosen or every)
         shown = paper_columns(models) if models else _shown_of_images(rows)
-        notes = comparison_notes(models, cdstats.__version__) if models else []
+        notes = comparison_notes(models) if models else []
         write = tables.to_markdown if kind is Format.MARKDOWN else tables.to_latex
         return write(rows, chosen or shown, notes)
 
@@ -140,8 +139,8 @@ class CompareOutputs:
         if self.by is None and not chosen:
             print_differing(console, run.differing, run.models)
         console.print()
-        notes = comparison_notes(run.models, cdstats.__version__)
-        for note in (f"device: {run.device}; nats, logs clamped at -100", *notes):
+        notes = comparison_notes(run.models)
+        for note in (*notes, "nats, logs clamped at -100"):
             console.print(note, style="dim", markup=False)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import cdstats
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.files import write_all
 from cdstats.cli.outputs import MOST_IMAGES, summary_format
 from cdstats.core.columns import columns_of
 from cdstats.core.errors import UsageError
 from cdstats.core.messages import Level, Message
-from cdstats.core.score_records import SCORE_COLUMNS, DatasetScore, ScoreRecord
+from cdstats.core.score_records import (
+    SCORE_COLUMNS,
+    DatasetScore,
+    ScoreRecord,
+    Stated,
+)
 from cdstats.report import tables
 from cdstats.report.columns import choose_columns, model_columns, score_columns
 from cdstats.report.formats import Format
@@ -129,8 +133,7 @@ class ScoreOutputs:
             return tables.to_jsonl(rows, chosen or every)
         shown = chosen or (score_columns(images) if images else model_columns(models))
         write = tables.to_markdown if kind is Format.MARKDOWN else tables.to_latex
-        rules = dict.fromkeys(f"masks: {m.rule}; {m.kind}" for m in models if m.rule)
-        return write(rows, shown, [*rules, f"cdstats {cdstats.__version__}"])
+        return write(rows, shown, _footnotes(models or images))
 
     def _print_screen(self, run: LossRun) -> None:
         from cdstats.report.scores import print_scores
@@ -148,13 +151,18 @@ class ScoreOutputs:
             narrow = score_columns(run.images, losses=False)
             print_records(console, run.images, shown or narrow)
             console.print()
-        rules = dict.fromkeys(m.dataset.rule for m in run.models if m.dataset.rule)
-        for rule in rules:
-            console.print(f"masks: {rule}", style="dim", markup=False)
-        note = f"device: {run.device}; nats, logs clamped at -100"
-        console.print(
-            f"{note}; cdstats {cdstats.__version__}", style="dim", markup=False
-        )
+        notes = _footnotes([model.dataset for model in run.models])
+        for note in (
+            *notes,
+            "nats, logs clamped at -100; class means pooled over all images",
+        ):
+            console.print(note, style="dim", markup=False)
+
+
+def _footnotes(rows: Sequence[DatasetScore] | Sequence[ScoreRecord]) -> list[str]:
+    """How the numbers came about: the rule of each, and what else was decided."""
+    rules = dict.fromkeys(f"masks: {row.rule}" for row in rows if row.rule)
+    return [*rules, *Stated.of(rows).notes]
 
 
 def image_row_columns(rows: Sequence[ScoreRecord]) -> tuple[str, ...]:
@@ -177,12 +185,13 @@ def _lines(model: ModelScore) -> list[Any]:
     for place in order:
         result, share = model.losses[place], model.shares[place]
         params = ", ".join(f"{name}={value}" for name, value in result.params.items())
+        mean, over = result.shown
         lines.append(
             LossLine(
                 result.loss,
                 result.loss,
-                result.mean if result.mean is not None else result.pooled,
-                params,
+                mean,
+                "; ".join(text for text in (over, params) if text),
                 share.loss,
                 share.gradient,
                 _beta(result.params.get("beta")),

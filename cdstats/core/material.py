@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.chart_records import WorstImage
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
     from cdstats.core.score_records import DatasetScore, ScoreRecord
 
@@ -55,13 +55,14 @@ class ModelMaterial:
         dataset: Its sums, losses and metrics over all images.
         losses: BCE, balanced and class-mean BCE, then further losses.
         shares: For each loss, how much comes from changed pixels.
-        histogram: Its pixels by probability; None where predictions were not read.
+        curve: Its pixels by probability; None where predictions were not read, and for
+            labels.
     """
 
     dataset: DatasetScore
     losses: tuple[LossResult, ...]
     shares: tuple[Shares, ...]
-    histogram: LevelCounts | None = None
+    curve: Curve | None = None
 
     @property
     def name(self) -> str:

@@ -452,8 +452,8 @@ class LossOptions(
 
     histograms: bool = option(
         False,
-        "Keep the probabilities of each prediction in equal bins, for curves; see "
-        "`LossRun.histograms`.",
+        "Count the pixels of each prediction by probability, for curves; see "
+        "`LossRun.curves`.",
         **_PYTHON,
     )
     check: Callable[[Sequence[Any]], None] | None = option(
@@ -486,7 +486,7 @@ class ResampleOptions(Options):
     )
     curves: bool = option(
         True,
-        "Average precision and best threshold: 100 kB for each prediction.",
+        "Average precision and best threshold; floating predictions are read again.",
         typed=bool,
         flags=("--curves/--no-curves",),
         panel=COMPARISON,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cdstats.core.columns import UNDEFINED, columns_of, printable
 from cdstats.core.comparison_records import ALL_DRAWN
-from cdstats.core.score_records import ScoreRecord
+from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.report.layout import records_table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class _Scale:
     decimals: int
 
     @classmethod
-    def of(cls, found: Sequence[Compared]) -> _Scale:
+    def of(cls, found: Sequence[Compared], known: int) -> _Scale:
         ends, digits = [0.0], 3
         for gap in (one.to_first for one in found if one.to_first):
             each = (gap.difference, gap.low, gap.high)
@@ -74,7 +74,7 @@ class _Scale:
             most = max(map(abs, numbers), default=0.0)
             if most > 0:
                 digits = max(digits, 1 - math.floor(math.log10(most)))
-        return cls(min(ends), max(ends), min(digits, _MOST_DIGITS))
+        return cls(min(ends), max(ends), min(digits, known))
 
     def place(self, number: float) -> int:
         """The sign of the drawing where a number lies."""
@@ -178,7 +178,7 @@ def _difference_table(
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column(Text("Same\nsign", justify="right"), justify="right", no_wrap=True)
-    scale = _Scale.of(found)
+    scale = _Scale.of(found, _known_digits(models, found))
     for model, one in zip(models, found, strict=True):
         gap = one.to_first
         table.add_row(
@@ -190,6 +190,18 @@ def _difference_table(
             _share(gap.same_sign) if gap else "",
         )
     return table
+
+
+def _known_digits(models: Sequence[ComparedModel], found: Sequence[Compared]) -> int:
+    """Decimals of a measure that are known: AP and best F1 may not have all."""
+    names = ("average_precision", "best_f1_in_sample")
+    bounds = [
+        model.average_precision_within or 0.0
+        for model, one in zip(models, found, strict=True)
+        if any(model.compared.get(name) is one for name in names)
+    ]
+    most = max(bounds, default=0.0)
+    return min(_MOST_DIGITS, int(-math.log10(most))) if most else _MOST_DIGITS
 
 
 def _interval(one: Compared, scale: _Scale) -> str:
@@ -278,12 +290,11 @@ def _table() -> Table:
     )
 
 
-def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]:
+def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
     """Footnotes: how the intervals were made, and what they do not say.
 
     Args:
         models: The models, the first being what the others are compared with.
-        version: The version of the program.
     """
     first = models[0]
     drawn = first.images - first.images_without_valid
@@ -317,11 +328,12 @@ def comparison_notes(models: Sequence[ComparedModel], version: str) -> list[str]
     if known:
         notes += [
             "in-sample: the best threshold on these images, too good for others",
-            "AP, best F1: 1,024 thresholds; AP is exact for 8-bit maps, else within "
-            f"{max(known):.2g}",
+            "AP, best F1: exact"
+            if max(known) == 0
+            else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
         ]
     rules = dict.fromkeys(model.rule for model in models if model.rule)
-    return [*notes, *(f"masks: {rule}" for rule in rules), f"cdstats {version}"]
+    return [*notes, *(f"masks: {rule}" for rule in rules), *Stated.of(models).notes]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cdstats
 from cdstats.core.arguments import takes, texts
 from cdstats.core.catalogue import (
     LossResult,
@@ -19,6 +20,7 @@ from cdstats.core.messages import Level, Message, counted
 from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
     ScoreRecord,
+    Stated,
     dataset_score,
     failed_record,
     scored_records,
@@ -26,6 +28,7 @@ from cdstats.core.score_records import (
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.pairing import find_pairs
+from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.kinds import Kind
@@ -34,6 +37,7 @@ from cdstats.score.results import (
     LossRun,
     ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -121,13 +125,14 @@ def score_predictions(options: LossOptions) -> LossRun:
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
-    run = _gather(scored, verdict, chosen, prior, targets)
+    device = ", ".join(dict.fromkeys(outcome.devices))
+    run = _gather(scored, verdict, chosen, prior, targets, device)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
     said = [Message(Level.NOTE, text) for text in _kind_texts(run.models)]
     return LossRun(
-        ", ".join(dict.fromkeys(outcome.devices)),
+        device,
         run.images,
         run.models,
         (
@@ -135,10 +140,16 @@ def score_predictions(options: LossOptions) -> LossRun:
             *ground.notes(options.uncovered),
             *targets.messages,
             *said,
+            *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
-        tuple(one.histogram for one in scored) if options.histograms else (),
+        _curves(scored, whole, how) if options.histograms else None,
     )
+
+
+def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
+    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
 
 
 def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
@@ -201,6 +212,7 @@ def _gather(
     chosen: Sequence[Loss],
     prior: float | None,
     targets: Targets,
+    device: str,
 ) -> LossRun:
     """Rows and scores, model by model."""
     rule = ", ".join(targets.rules)
@@ -208,17 +220,11 @@ def _gather(
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
-        rows, results, table = _model(own, verdict, chosen, prior)
+        kind, version = verdict.kind_text(model), cdstats.__version__
+        stated = Stated(verdict.threshold, kind, "none", version, device, rule)
+        rows, results, table = _model(own, verdict, chosen, prior, stated)
         images += rows
-        dataset = dataset_score(
-            model,
-            rows,
-            results,
-            table,
-            verdict.kind_text(model),
-            rule,
-            chosen[3:],
-        )
+        dataset = dataset_score(model, rows, results, table, chosen[3:])
         models.append(
             ModelScore(
                 dataset,
@@ -233,7 +239,11 @@ def _gather(
 
 
 def _model(
-    own: Sequence[Scored], verdict: Verdict, chosen: Sequence[Loss], prior: float | None
+    own: Sequence[Scored],
+    verdict: Verdict,
+    chosen: Sequence[Loss],
+    prior: float | None,
+    stated: Stated,
 ) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
     """The rows of one model in their order, its losses and its sums."""
     good = [one for one in own if one.sums is not None and one.size is not None]
@@ -250,12 +260,15 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
+            [replace(stated, grid=one.grid) for one in good],
         )
     )
     rows = [
         next(done)
         if one.sums is not None and one.size is not None
-        else failed_record(one.place, one.reason, one.size)
+        else failed_record(
+            one.place, one.reason, one.size, replace(stated, grid=one.grid)
+        )
         for one in own
     ]
     return rows, results, table

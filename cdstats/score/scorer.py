@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ from cdstats.core.histogram import LevelCounts
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, as_tensor, native
 from cdstats.score.distances import position_sums
-from cdstats.score.joint import binned_counts
 from cdstats.score.kernel import COUNTS, IGNORED
 from cdstats.score.kinds import Kind, is_stored, scales_of, wrong_values_text
 from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import (
     LOGITS,
@@ -29,16 +29,22 @@ from cdstats.score.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Term
+    from cdstats.core.score_records import Place
     from cdstats.score.needs import Needs
     from cdstats.score.scenes import Loaded
     from cdstats.score.states import Accumulated
+
+    Collect = Callable[[Place, NDArray[Any], NDArray[Any]], None]
+
+_CHUNK: Final = 1 << 18
+"""Scores that are ranked together: what they are widened to fits the cache."""
 
 
 class Scorer:
@@ -54,6 +60,8 @@ class Scorer:
         threshold: A pixel is predicted changed when p is at least this.
         batch: Tiles of a batch on a device; None for what its memory takes.
         compiled: Whether loops on a processor are compiled; needs Numba.
+        collect: Takes the floating scores and labels of each block with their place;
+            nothing else is done with them then.
     """
 
     def __init__(
@@ -65,8 +73,10 @@ class Scorer:
         batch: int | None,
         *,
         compiled: bool = False,
+        collect: Collect | None = None,
     ) -> None:
         self._needs, self._kind, self._compiled = needs, kind, compiled
+        self._collect = collect
         functions = [partial(_term_of, term) for term in needs.terms]
         self._batches = TileBatches(
             *(device, batch, threshold, kind is Kind.LOGIT, functions),
@@ -100,6 +110,8 @@ class Scorer:
         if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
         elif is_stored(stored, self._kind) and not state.soft:
+            if self._collect:
+                return
             counted = count_stored(scores, target, compiled=self._compiled)
             counted = replace(counted, dtype=stored.name)
             state.stored = counted if state.stored is None else state.stored + counted
@@ -125,6 +137,9 @@ class Scorer:
         elif self._kind is Kind.HARD and not _is_hard(scores, target):
             state.reason = "holds other values than 0 and 1; hard predictions do not"
             return
+        if self._collect:
+            self._collect(state.place, scores, target)
+            return
         if state.soft:
             self._keep(loaded)
             scores = scores.astype(np.float64)
@@ -143,15 +158,18 @@ class Scorer:
     def _bin(
         self, state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
     ) -> None:
-        """Count the probabilities of a block in equal bins, if that was asked for."""
+        """Count the scores of a block by the code of their rank, if asked for."""
         if not self._needs.bins:
             return
-        probs = scores
-        if self._kind is Kind.LOGIT:
-            probs = torch.sigmoid(as_tensor(scores)).numpy()
-        found = binned_counts(
-            probs.reshape(-1), target.reshape(-1), compiled=self._compiled
-        )
+        logits = self._kind is Kind.LOGIT
+        flat, labels = scores.reshape(-1), target.reshape(-1)
+        codes = [
+            codes_of(ranks_of(flat[at : at + _CHUNK], logits=logits))
+            for at in range(0, flat.size, _CHUNK)
+        ]
+        if not codes:
+            return
+        found = count_stored(np.concatenate(codes), labels, compiled=self._compiled)
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:

@@ -72,8 +72,8 @@ class PredictionState:
         stored: Counts of each stored value, for integers and float16.
         tiles: The sums of its tiles, for other floating numbers.
         whole: What needed the whole image, by whether integers are taken as labels.
-        bins: Unchanged and changed pixels in equal bins of probability, when asked
-            for; int64, ``(2, BINS + 1)``.
+        bins: Counts of each code of ranks, for other floating numbers, when asked for;
+            see `cdstats.score.ranks`.
         rank: The place of its pair in the order of the rows.
         uncovered: Unchanged and changed pixels that have no score.
         grid: What was done about georeferences.
@@ -90,12 +90,12 @@ class PredictionState:
     stored: StoredCounts | None = None
     tiles: Accumulated | None = None
     whole: dict[bool, Whole] = field(default_factory=dict)
-    bins: NDArray[np.int64] | None = None
+    bins: StoredCounts | None = None
     rank: int = 0
     uncovered: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2, dtype=np.int64)
     )
-    grid: str = ""
+    grid: str = "none"
     difference: str = ""
     cut: int = 0
 

@@ -10,16 +10,18 @@ import numpy as np
 
 from cdstats.core.catalogue import LevelValues, Reads, level_value
 from cdstats.core.errors import DataError
-from cdstats.core.histogram import LevelCounts
 from cdstats.core.sums import ImageSums
+from cdstats.score.curves import Ranked
 from cdstats.score.kernel import COUNTS, SUMS
 from cdstats.score.kinds import Kind, StoredKinds, wrong_values_text
+from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LOGITS, PROBS, LevelPool, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdstats.core.catalogue import Loss
+    from cdstats.core.histogram import LevelCounts
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.score.levels import StoredCounts
@@ -39,8 +41,8 @@ class Scored:
         sums: Its sums; None when it failed.
         values: The values of losses that need levels.
         reason: Why it failed.
-        histogram: Its pixels in equal bins of probability, if that was asked for.
-        grid: What was done about georeferences.
+        ranked: Its pixels by rank, if that was asked for.
+        grid: How the ground of prediction and mask was compared.
     """
 
     place: Place
@@ -48,8 +50,8 @@ class Scored:
     sums: ImageSums | None
     values: Mapping[Loss, float | None]
     reason: str = ""
-    histogram: LevelCounts | None = None
-    grid: str = ""
+    ranked: Ranked | None = None
+    grid: str = "none"
 
 
 class Verdict:
@@ -73,7 +75,7 @@ class Verdict:
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._kind, self._threshold = kind, threshold
+        self._kind, self.threshold = kind, threshold
         self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
         self._floating: defaultdict[str, set[str]] = defaultdict(set)
         for state in outcome.states:
@@ -143,16 +145,16 @@ class Verdict:
     def _result(self, state: PredictionState) -> Scored:
         as_labels = self._reads_labels(state.place.model, state.dtype)
         whole = state.whole.get(as_labels) or Whole()
-        sums, levels, reason = None, None, state.reason
+        sums, ranked, reason = None, None, state.reason
         if not reason:
             try:
-                sums, levels = self._evaluate(state, whole.terms)
+                sums, ranked = self._evaluate(state, whole.terms)
             except DataError as error:
                 reason = str(error)
         if sums is not None:
             sums = self._with_uncovered(sums, state)
         return Scored(
-            *(state.place, state.size, sums, whole.values, reason, levels, state.grid)
+            *(state.place, state.size, sums, whole.values, reason, ranked, state.grid)
         )
 
     def _with_uncovered(self, sums: ImageSums, state: PredictionState) -> ImageSums:
@@ -165,18 +167,34 @@ class Verdict:
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
-    ) -> tuple[ImageSums, LevelCounts | None]:
-        """The sums of a prediction, and its histogram if that was asked for."""
+    ) -> tuple[ImageSums, Ranked | None]:
+        """The sums of a prediction, and its pixels by rank if that was asked for."""
         if state.stored is None:
             tiles = self._tile_sums(state, state.tiles, extra)
-            bins = state.bins
-            return tiles, None if bins is None else LevelCounts.of_bins(*bins)
+            if state.bins is None:
+                return tiles, None
+            codes = ranks_of_codes(state.bins.values)
+            counts = RankCounts(codes, state.bins.changed, state.bins.unchanged)
+            return tiles, self._ranked(state, counts, exact=False)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
-            threshold=self._threshold, terms=self._needs.terms, ignored=state.ignored
+            threshold=self.threshold, terms=self._needs.terms, ignored=state.ignored
         )
-        binned = levels.binned() if self._needs.bins else None
-        return sums.with_terms(extra) if extra else sums, binned
+        sums = sums.with_terms(extra) if extra else sums
+        if not self._needs.bins:
+            return sums, None
+        ranks = ranks_of(levels.values, logits=False)
+        counts = RankCounts(ranks, levels.changed, levels.unchanged)
+        return sums, self._ranked(state, counts, exact=True)
+
+    def _ranked(
+        self, state: PredictionState, counts: RankCounts, *, exact: bool
+    ) -> Ranked:
+        """Pixels by rank, with those that have no score if they are counted."""
+        some = int(self._fill and state.uncovered.any())
+        unchanged, changed = np.repeat(state.uncovered[:, None], some, axis=1)
+        apart = RankCounts(np.zeros(some, dtype=np.uint64), changed, unchanged)
+        return Ranked(state.rank, RankCounts.joined([counts, apart]), exact, apart)
 
     def _tile_sums(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cdstats.core.chart_records import CurveSummary
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.material import ScoreMaterial
 
 
@@ -69,18 +69,16 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
 def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
     """What the curves come to of every model that has them."""
     return [
-        score_charts.curve_summary(name, one) for name, one in _levels(held).items()
+        score_charts.curve_summary(name, one) for name, one in _curves_of(held).items()
     ]
 
 
-def _levels(held: ScoreMaterial) -> dict[str, LevelCounts]:
-    """The histograms of models that have curves: no labels, and changed pixels."""
+def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
+    """The curves of models that have them: no labels, and changed pixels."""
     return {
-        model.name: model.histogram
+        model.name: model.curve
         for model in held.models
-        if model.histogram is not None
-        and not model.is_hard
-        and model.histogram.changed.any()
+        if model.curve is not None and not model.is_hard and model.curve.changed.any()
     }
 
 
@@ -100,13 +98,13 @@ _FEW: Final = 3
 def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     """Thresholds, precision over recall, and calibration of models that have them."""
     names = NEEDS_PREDICTIONS[:3]
-    levels = _levels(held)
-    if not levels:
+    curves = _curves_of(held)
+    if not curves:
         yield from (Missing(name, _no_curve(held)) for name in names)
         return
     swept = [
         row
-        for name, one in levels.items()
+        for name, one in curves.items()
         for row in score_charts.threshold_scores(name, one)
     ]
     best = curve_summaries(held)
@@ -118,8 +116,9 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "thresholds",
         "",
         "F1 over the threshold",
-        f"All pixels pooled; thresholds are k / 1024. The best F1 was chosen in-sample "
-        f"and is too good for other data{told}.{used}",
+        "All pixels pooled, at thresholds at most 1/1024 apart in threshold and in "
+        f"recall. The best F1 was chosen in-sample and is too good for other data"
+        f"{told}.{used}",
         swept,
         ThresholdScore,
         partial(scores.draw_thresholds, swept, best, held.threshold),
@@ -129,14 +128,14 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "",
         "Precision over recall",
         "All pixels pooled. AP: average precision, the area in steps without "
-        "interpolation; probabilities are tied within 1/1024.",
+        "interpolation; the curve is drawn at steps of 1/1024 in recall.",
         swept,
         ThresholdScore,
         partial(scores.draw_precision_recall, swept, best),
     )
     rows = [
         row
-        for name, one in levels.items()
+        for name, one in curves.items()
         for row in score_charts.calibration_bins(name, one)
     ]
     distance = _few([f"{one.calibration_error:.3f}" for one in best], best)
