@@ -24,6 +24,7 @@ from cdstats.core.refusals import (
     BLACK,
     Refusal,
     codes_refusal,
+    mostly_changed_text,
     no_masks_refusal,
     nodata_text,
     one_value_refusal,
@@ -177,11 +178,7 @@ class Findings:
         share = self._discrete[changed] / self._discrete.total()
         if share <= 0.5:
             return Verdict(rule, ignore=self._ignore)
-        text = (
-            f"{100 * share:.3g} % of the pixels have the palette colour {changed} and "
-            "count as changed, as the other colour is black. If black is changed: "
-            f"--changed '{BLACK}' --unchanged '{changed}'"
-        )
+        text = mostly_changed_text(share, changed, ("--changed", "--unchanged"))
         return Verdict(rule, warnings=(text,), ignore=self._ignore)
 
     def _unsettled(self) -> bool:

@@ -78,6 +78,22 @@ def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
     )
 
 
+def mostly_changed_text(share: float, colour: str, options: tuple[str, str]) -> str:
+    """What to tell where a palette says that most pixels are changed.
+
+    Args:
+        share: The share of changed pixels.
+        colour: The changed colour; the other one is black.
+        options: The options that name changed and unchanged values.
+    """
+    changed, unchanged = options
+    return (
+        f"{100 * share:.3g} % of the pixels have the palette colour {colour} and count "
+        "as changed, because the other colour is black. If black is changed: "
+        f"{changed} '{BLACK}' {unchanged} '{colour}'"
+    )
+
+
 def _typed(value: Value) -> str:
     """A value as it is typed in a shell, where ``#`` starts a comment."""
     return f"'{value}'" if str(value).startswith("#") else str(value)
