@@ -38,9 +38,10 @@ def loss(
     """
     from cdstats.cli.score_outputs import ScoreOutputs
     from cdstats.cli.screen import scoring_bar
+    from cdstats.score.interpret import choose_predictions
     from cdstats.score.results import choose_losses
 
-    logits = options.kind == "logit"
+    logits = choose_predictions(options).all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
     outputs = ScoreOutputs(
         output.output_format, by, output.columns, output.csv, output.summary, chosen[3:]
