@@ -238,7 +238,7 @@ def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None
         *("cli.options", "cli.choices", "render.writers", "render.table"),
         *("core.cells", "core.columns", "engine.memory"),
         *("cli.output", "io.signatures", "core.options"),
-        *("core.arguments", "core.comparison_names"),
+        *("core.arguments", "core.comparison_names", "core.messages"),
     }
     assert rooms_after(command("ratio", "--help")) == needed
 

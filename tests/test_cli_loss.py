@@ -1516,7 +1516,7 @@ def test_one_file_outside_the_range_refuses_the_run(small: Folders) -> None:
     done = score(small.preds, small.masks)
     assert (done.code, done.out) == (1, "")
     assert "1 of 3" in done.err
-    assert "--kind logit?" in done.err
+    assert "they hold 0 to 1.5; say what they are with --scale N" in done.err
 
 
 class _Code:
@@ -2032,7 +2032,8 @@ def test_nodata_of_a_prediction_is_no_score(tmp_path: Path) -> None:
     mask = save(tmp_path / "t.png", labels)
     done = image_rows(tmp_path / "p.tif", mask)
     (row,) = done.rows()
-    assert row["reason"] == "has no score at 3 valid pixels: they are nodata (-9999)"
+    assert row["reason"].startswith("has no score at 3 valid pixels: ")
+    assert "declared nodata. --pred-nodata ignore leaves them out" in row["reason"]
 
 
 def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:

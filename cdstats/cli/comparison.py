@@ -68,6 +68,9 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
         return
     console.print()
     print_table(console, Table.of(PublishedComparison, rows, _COLUMNS))
+    for row in rows:
+        if row.other_set:
+            typer.echo(f"note: {row.other_set}", err=True)
     sources = (f"{r.published_dataset}, {r.status}: {r.source}" for r in rows)
     print_notes(console, dict.fromkeys(sources))
 

@@ -41,9 +41,10 @@ def loss(
     from cdstats.core.score_records import DatasetScore, ScoreRecord
     from cdstats.render.scores import LossDocument, LossSummary
     from cdstats.render.table import choose_columns
+    from cdstats.score.interpret import choose_predictions
     from cdstats.score.results import choose_losses
 
-    logits = options.kind == "logit"
+    logits = choose_predictions(options).all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
     by_image = by is ScoreBy.IMAGE
     further = [one.column for one in chosen[3:]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.curves import Curve, average_precision
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import Kind
 from cdstats.score.ranks import (
     CODES,
     SPANS,
@@ -171,7 +171,7 @@ class Curves:
         def collect(place: Place, scores: NDArray[Any], labels: NDArray[Any]) -> None:
             if place not in held:
                 return
-            logits = self._how.kind is Kind.LOGIT
+            logits = self._how.choice.of(place.model).kind is Kind.LOGIT
             flat, label = scores.reshape(-1), labels.reshape(-1)
             for at in range(0, flat.size, _CHUNK):
                 part = slice(at, at + _CHUNK)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cdstats.engine.choice import Engine
     from cdstats.io.pairing import FilePair
-    from cdstats.score.kinds import Kind
+    from cdstats.score.interpret import PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.reading import RankedPair
     from cdstats.score.scorer import Collect
@@ -71,7 +71,7 @@ class Scoring:
 
     Attributes:
         needs: What the losses of the run need.
-        kind: What the user says that the predictions are; None to find out.
+        choice: What the user says that the predictions are.
         threshold: A pixel is predicted changed when p is at least this.
         device: The name of the device, chosen where the work is done.
         batch: Tiles of a batch on a device; None for what its memory takes.
@@ -80,7 +80,7 @@ class Scoring:
     """
 
     needs: Needs
-    kind: Kind | None
+    choice: PredictionChoice
     threshold: float
     device: str
     batch: int | None
@@ -112,11 +112,11 @@ class Scoring:
         """
         device = choose_device(self.device)
         scorer = Scorer(
-            *(self.needs, device, self.kind, self.threshold, self.batch),
+            *(self.needs, device, self.choice, self.threshold, self.batch),
             compiled=self.compiled and has_numba(),
             collect=collect,
         )
-        reader = PairReader(share.targets, self.kind, self.ground)
+        reader = PairReader(share.targets, self.choice, self.ground)
         scene, pixels = -1, 0
         numbers: dict[int, None] = {}
         for loaded in prefetch(reader.read(share.pairs)):

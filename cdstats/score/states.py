@@ -79,6 +79,10 @@ class PredictionState:
         grid: What was done about georeferences.
         difference: How its grid differs from that of its mask, where that is ignored.
         cut: Crops that were cut at an edge of the mask.
+        low: About the lowest floating score of a valid pixel; exact where a sample
+            lies outside [0, 1], or where a sigmoid puts all.
+        high: The highest one, likewise.
+        is_jpeg: Whether it was compressed with loss.
     """
 
     place: Place
@@ -98,6 +102,9 @@ class PredictionState:
     grid: str = "none"
     difference: str = ""
     cut: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    is_jpeg: bool = False
 
     @property
     def exceeds(self) -> bool | None:
