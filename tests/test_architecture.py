@@ -237,7 +237,7 @@ def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None
         *("cli.commands", "cli.main", "cli.ratio", "core.errors"),
         *("cli.options", "cli.choices", "report.formats", "engine.memory"),
         *("cli.files", "report.files", "io.signatures", "core.options"),
-        *("core.arguments", "core.comparison_names"),
+        *("core.arguments", "core.comparison_names", "core.messages"),
     }
     assert rooms_after(command("ratio", "--help")) == needed
 

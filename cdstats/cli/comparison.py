@@ -66,6 +66,9 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
         return
     console.print()
     print_records(console, rows, _COLUMNS)
+    for row in rows:
+        if row.other_set:
+            typer.echo(f"note: {row.other_set}", err=True)
     sources = (f"{r.published_dataset}, {r.status}: {r.source}" for r in rows)
     for note in dict.fromkeys(sources):
         console.print(note, style="dim", markup=False)

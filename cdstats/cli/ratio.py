@@ -51,7 +51,7 @@ def ratio(
     --preset.
     """
     from cdstats.cli.comparison import compare, known_reference
-    from cdstats.cli.finishing import with_commands
+    from cdstats.cli.finishing import remove_used, with_commands
     from cdstats.cli.outputs import Outputs, RowPrinter
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.scan.ratio import count_masks
@@ -77,6 +77,8 @@ def ratio(
             )
         )
     cache = Path(options.cache) if options.cache else None
+    if cache:
+        remove_used(result, cache)
     messages = with_commands(result, cache, context.meta[ARGUMENTS], paths)
     show_messages(result, messages, screen.quiet)
     written = outputs.write(result)

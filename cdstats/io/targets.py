@@ -16,6 +16,8 @@ from cdstats.io.masks import open_masks
 from cdstats.io.partial import open_pair, pair_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from cdstats.core.labels import LabelRule
@@ -50,6 +52,22 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
             part
         )
     return labels
+
+
+def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8]]:
+    """The labels that `read_labels` gives, as strips of whole rows from the top."""
+    strip = np.empty((0, image.width), dtype=np.uint8)
+    for block in image.blocks():
+        part = _label_block(image, block, rule)
+        height, width = part.shape
+        if width == image.width:
+            yield part
+            continue
+        if block.column == 0:
+            strip = np.empty((height, image.width), dtype=np.uint8)
+        strip[:, block.column : block.column + width] = part
+        if block.column + width == image.width:
+            yield strip
 
 
 def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
