@@ -1608,7 +1608,7 @@ def test_no_valid_pixel_at_all_is_a_failure_that_is_told(
     assert done.data()["dataset"]["bce_mean"] is None
 
 
-def test_at_most_ten_like_failures_are_shown(tmp_path: Path) -> None:
+def test_like_failures_are_told_once(tmp_path: Path) -> None:
     for number in range(15):
         save(tmp_path / f"preds/{number}.npy", np.full((3 + number % 2, 4), 0.5))
         save(tmp_path / f"masks/{number}.npy", np.eye(3, 4, dtype=np.uint8))
@@ -1618,8 +1618,9 @@ def test_at_most_ten_like_failures_are_shown(tmp_path: Path) -> None:
     assert done.code == 1
     assert sum(row["status"] == "failed" for row in done.rows()) == 7 + 12
     lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 11
-    assert "9 more failed" in lines[-1]
+    assert len(lines) == 8
+    assert lines[-1].startswith("error: 12 files: ")
+    assert "and 9 more" in lines[-1]
 
 
 # The screen
@@ -1850,7 +1851,7 @@ def test_a_full_disk_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cdstats.report.files.os.fsync", full)
+    monkeypatch.setattr("cdstats.cli.output.os.fsync", full)
     done = score(small.preds, small.masks, "--csv", table)
     assert done.code == 1
     assert f"error: {table}: cannot be written: no space left on device" in done.err

@@ -15,6 +15,7 @@ import cdstats
 from cdstats.core.catalogue import evaluate
 from cdstats.core.curves import Curve, average_precision, best_f1
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.score_records import ScoreRecord
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.measures import choose_measures, measure_model
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.score_records import ScoreRecord
     from cdstats.score.comparison import Comparison
 
     Array = NDArray[Any]
@@ -436,7 +436,9 @@ def test_a_model_that_lacks_an_image_is_refused_before_pixels_are_read(
 ) -> None:
     (few / "runs/b/3.npy").unlink()
     monkeypatch.setattr("cdstats.score.scoring.PairReader", None)
-    with pytest.raises(DataError, match=r"b lacks 1 of 6 images \(3.npy\).*--common"):
+    with pytest.raises(
+        DataError, match=r"b lacks 1 of 6 images \(3.npy\).*common=True"
+    ):
         of_few(few)
 
 
@@ -503,7 +505,7 @@ def test_one_model_is_not_compared(few: Path) -> None:
 def test_the_baseline_comes_first(few: Path) -> None:
     run = of_few(few, baseline="b", resamples=20)
     assert [model.model for model in run.models] == ["b", "a"]
-    with pytest.raises(UsageError, match="--baseline c: is no model; there are a, b"):
+    with pytest.raises(UsageError, match='baseline="c": is no model; there are a, b'):
         of_few(few, baseline="c")
 
 
@@ -531,12 +533,17 @@ def test_crops_of_one_mask_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
-    from cdstats.core.score_records import SCORE_COLUMNS
-    from cdstats.report.tables import to_csv
+    from cdstats.core.score_records import SCORE_COLUMNS, ScoreRecord
+    from cdstats.render.table import Table
+    from cdstats.render.writers import csv_lines
 
     run = of_few(few, losses=["dice", "lovasz_softmax"])
     further = [*run.images[0].losses]
-    (few / "rows.csv").write_text(to_csv(run.images, [*SCORE_COLUMNS, *further]))
+    (few / "rows.csv").write_text(
+        "".join(
+            csv_lines(Table.of(ScoreRecord, run.images, [*SCORE_COLUMNS, *further]))
+        )
+    )
     again = cdstats.compare(
         from_file=few / "rows.csv", losses=["dice", "lovasz_softmax"]
     )
@@ -550,9 +557,11 @@ def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
 
 def test_rows_of_other_pixels_are_refused(few: Path) -> None:
     from cdstats.core.score_records import SCORE_COLUMNS
-    from cdstats.report.tables import to_csv
+    from cdstats.render.table import Table
+    from cdstats.render.writers import csv_lines
 
-    rows = to_csv(of_few(few, resamples=1).images, SCORE_COLUMNS).splitlines()
+    images = of_few(few, resamples=1).images
+    rows = list(csv_lines(Table.of(ScoreRecord, images, SCORE_COLUMNS)))
     cells = rows[7].split(",")
     cells[4], cells[5] = str(int(cells[4]) + 1), str(int(cells[5]) - 1)
     (few / "rows.csv").write_text("\n".join([*rows[:7], ",".join(cells), *rows[8:]]))
@@ -563,10 +572,10 @@ def test_rows_of_other_pixels_are_refused(few: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"resamples": 0}, "--resamples 0: expected 1 to"),
-        ({"confidence": 95}, "--confidence 95: expected a number between 0 and 1"),
-        ({"seed": -1}, "--seed -1: expected 0 or more"),
-        ({"measures": ["f2"]}, "expected one of f1, iou"),
+        ({"resamples": 0}, "resamples=0: expected 1 to"),
+        ({"confidence": 95}, "confidence=95.0: expected a number between 0 and 1"),
+        ({"seed": -1}, "seed=-1: expected 0 or more"),
+        ({"measures": ["f2"]}, "expected f1, iou"),
     ],
 )
 def test_options_out_of_range_are_refused(

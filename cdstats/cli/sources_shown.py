@@ -19,8 +19,8 @@ from cdstats.core.arguments import (
 )
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.options import JobOptions, MaskOptions, ScoreOptions
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -340,7 +340,7 @@ class ScoreOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class FromOptions(Options):
-    """Rows of an earlier run instead of files."""
+    """Rows of an earlier run instead of files, and what errors do in Python."""
 
     from_file: StrPath | None = option(
         None,
@@ -349,6 +349,13 @@ class FromOptions(Options):
         flags=("--from",),
         metavar="FILE",
         panel=SELECTION,
+    )
+    errors: str = option(
+        "raise",
+        "Whether a missing path, a refused encoding or an empty set raises, or what "
+        "there is is returned (keep); a bad file is a row with its reason.",
+        choices=("raise", "keep"),
+        on_command_line=False,
     )
 
 

@@ -48,19 +48,23 @@ class Batch(NamedTuple):
         images = wide.reshape(self.shape[0], self.shape[-2], *rows.shape[1:]).sum(1)
         return images.sum(0, keepdim=True) if pooled else images
 
+    def valid_count(self, *, pooled: bool) -> Tensor:
+        """Valid pixels of each image or of the batch; float64."""
+        repeated = self.shape[-1] // max(1, self.valid.shape[1])
+        return self.sums(self.valid.sum(1) * repeated, pooled=pooled)
+
     def counts(self, *, pooled: bool) -> tuple[Tensor, Tensor]:
         """Changed and valid pixels of each image or of the batch; float64."""
-        repeated = self.shape[-1] // max(1, self.valid.shape[1])
-        valid = self.sums(self.valid.sum(1) * repeated, pooled=pooled)
-        return self.sums(self.changed.sum(1), pooled=pooled), valid
+        changed = self.sums(self.changed.sum(1), pooled=pooled)
+        return changed, self.valid_count(pooled=pooled)
 
     def soft_counts(self, *, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Hits Σp·y, false alarms Σp·(1−y) and misses Σ(1−p)·y."""
         # Two tensors of ones: torch.compile refuses one that is passed twice.
         maps = Maps(*self[:3], self._weight(1.0), self._weight(1.0))
         rows = evaluate(SoftCounts(self.from_logits), maps)
-        hits, false_alarms, misses = self.sums(rows, pooled=pooled).unbind(1)
-        return hits, false_alarms, misses
+        hits, probs, changed = self.sums(rows, pooled=pooled).unbind(1)
+        return hits, probs - hits, changed - hits
 
     def cross_entropy(
         self,

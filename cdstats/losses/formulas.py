@@ -125,7 +125,7 @@ class CrossEntropy(NamedTuple):
 
 
 class SoftCounts(NamedTuple):
-    """Hits Σp·y, false alarms Σp·(1−y) and misses Σ(1−p)·y of each row.
+    """Sums Σp·y, Σp and Σy of the valid pixels of each row.
 
     Attributes:
         from_logits: Whether the scores are logits.
@@ -135,24 +135,22 @@ class SoftCounts(NamedTuple):
     per_row: int = 3
 
     def value(self, maps: Maps, buffers: Buffers) -> Tensor:
-        """The three counts of each row."""
+        """The three sums of each row."""
         scores, changed, valid, *_ = maps
         probs = torch.sigmoid(scores, out=buffers[1]) if self.from_logits else scores
-        product = torch.mul(probs, changed, out=buffers[2])
-        hits = product.sum(1)
-        misses = torch.sub(changed, product, out=buffers[2]).sum(1)
-        false_alarms = torch.sub(valid, changed, out=buffers[2]).mul_(probs).sum(1)
-        return torch.stack([hits, false_alarms, misses], 1)
+        hits = torch.mul(probs, changed, out=buffers[2]).sum(1)
+        if valid.shape == probs.shape:
+            probs = torch.mul(probs, valid, out=buffers[2])
+        return torch.stack([hits, probs.sum(1), changed.sum(1)], 1)
 
     def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
-        """The gradient for those of the three counts."""
+        """The gradient for those of the first two sums."""
         scores, changed, valid, *_ = maps
-        of_hit, of_false_alarm, of_miss = gradient.unsqueeze(1).unbind(2)
-        slope = torch.sub(valid, changed, out=buffers[0]).mul_(of_false_alarm)
-        slope.addcmul_(changed, of_hit - of_miss)
+        of_hit, of_prob, _ = gradient.unsqueeze(1).unbind(2)
+        slope = torch.mul(changed, of_hit, out=buffers[0]).add_(valid * of_prob)
         if self.from_logits:
             probs = torch.sigmoid(scores, out=buffers[1])
-            slope.mul_(torch.sub(1, probs, out=buffers[2]).mul_(probs))
+            slope.mul_(torch.addcmul(probs, probs, probs, value=-1, out=buffers[2]))
         return slope
 
 

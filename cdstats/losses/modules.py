@@ -256,7 +256,7 @@ class PixelLoss(Loss):
         rows = batch.cross_entropy(*weights, gamma=gamma)
         loss = batch.sums(rows, pooled=True)[0]
         if self.reduction == "mean":
-            loss = self.mean(loss, batch.counts(pooled=True)[1][0])
+            loss = self.mean(loss, batch.valid_count(pooled=True)[0])
         return loss.to(batch.changed.dtype)
 
 

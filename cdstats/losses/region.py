@@ -32,13 +32,13 @@ def tversky(
 ) -> tuple[Tensor, Tensor]:
     """1 − (TP + s)/(TP + a·FP + b·FN + s) and where it is defined; float64.
 
-    Computed as (a·FP + b·FN)/(TP + a·FP + b·FN + s), which is exact near 0, and finite
-    where it is undefined: without a valid pixel and at 0/0.
+    Computed as (a·FP + b·FN)/(TP + a·FP + b·FN + s), and finite where it is undefined:
+    without a valid pixel and at 0/0.
     """
     hits, false_alarms, misses = batch.soft_counts(pooled=pooled)
     wrong = fp_weight * false_alarms + fn_weight * misses
     whole = hits + wrong + smooth
-    _, valid = batch.counts(pooled=pooled)
+    valid = batch.valid_count(pooled=pooled)
     return wrong / torch.where(whole == 0, 1, whole), (valid > 0) & (whole != 0)
 
 
@@ -218,7 +218,7 @@ class ComboLoss(ImageLoss):
         """The loss of a batch."""
         batch, pooled = self.prepare(prediction, target), self.pooled
         rows = batch.cross_entropy(*class_weights(batch, self.beta))
-        _, valid = batch.counts(pooled=pooled)
+        valid = batch.valid_count(pooled=pooled)
         entropy = batch.sums(rows, pooled=pooled) / valid.clamp(min=1)
         region, defined = dice(batch, self.smooth, pooled=pooled)
         loss = self.alpha * entropy + (1 - self.alpha) * region

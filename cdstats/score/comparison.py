@@ -69,21 +69,21 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each measure."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.models)
+        return frame(self.models, ComparedModel)
 
     def differing_frame(self) -> pd.DataFrame:
         """The images by how far models differ, with a column for each model."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.differing)
+        return frame(self.differing, DifferingImage)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images of each model, as `cdstats.loss` gives them."""
-        from cdstats.report.frames import score_frame
+        from cdstats.render.writers import frame
 
-        return score_frame(self.images, ScoreRecord)
+        return frame(self.images, ScoreRecord)
 
 
 def compare_run(

@@ -16,6 +16,7 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError
+from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
@@ -35,7 +36,6 @@ from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
-    ModelScore,
     choose_losses,
     inverted_notes,
     one_class_bce,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from cdstats.core.columns import columns_of
-from cdstats.report.figures.output import FigureFormat, figure_bytes
-from cdstats.report.figures.style import styled
-from cdstats.report.tables import to_csv
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import styled
+from cdstats.render.table import Table
+from cdstats.render.writers import csv_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.report.figures.chart import Chart
+    from cdstats.render.figures.chart import Chart
 
 
 def file_stems(found: Sequence[Chart]) -> list[str]:
@@ -50,5 +50,5 @@ def figure_files(
             figure = one.draw()
             for output in formats:
                 yield f"{stem}.{output.value}", figure_bytes(figure, stem, output)
-        rows = to_csv(one.rows, tuple(columns_of(one.kind)))
+        rows = "".join(csv_lines(Table.of(one.kind, one.rows)))
         yield f"{stem}.csv", rows.encode("utf-8", "surrogateescape")

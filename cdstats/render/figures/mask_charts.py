@@ -10,9 +10,9 @@ from cdstats.core import mask_charts
 from cdstats.core.audit_records import BinarisationShare, RegionSizes
 from cdstats.core.chart_records import FractionBin, FractionShare, HeatCell
 from cdstats.core.records import ALL
-from cdstats.report.figures import masks
-from cdstats.report.figures.chart import Chart, Missing, plural
-from cdstats.report.figures.names import NEEDS_MASKS
+from cdstats.render.figures import masks
+from cdstats.render.figures.chart import Chart, Missing, plural
+from cdstats.render.figures.names import NEEDS_MASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

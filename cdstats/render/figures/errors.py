@@ -6,7 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.report.figures.style import (
+from cdstats.render.figures.style import (
     COLUMN,
     OUTCOMES,
     PAPER,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdstats.report.figures.chart import Chart, Missing
-from cdstats.report.figures.mask_charts import charts_of_masks
-from cdstats.report.figures.score_charts import charts_of_scores
+from cdstats.render.figures.chart import Chart, Missing
+from cdstats.render.figures.mask_charts import charts_of_masks
+from cdstats.render.figures.score_charts import charts_of_scores
 
 if TYPE_CHECKING:
     from cdstats.core.material import Material

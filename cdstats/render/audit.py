@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
+from cdstats import __version__
 from cdstats.core.audit_records import Finding
-from cdstats.core.columns import UNDEFINED, columns_of, printable
-from cdstats.core.messages import Level
+from cdstats.core.columns import UNDEFINED, printable
+from cdstats.core.messages import Level, counted
 from cdstats.core.records import ALL
-from cdstats.report import tables
-from cdstats.report.formats import Format
-from cdstats.report.terminal import results_console
+from cdstats.render.table import Table
+from cdstats.render.terminal import pairs_grid, plain_grid, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
         SplitShift,
         ValueShare,
     )
-    from cdstats.core.columns import Record
 
 _STYLES: Final = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
 _WIDTH: Final = 100
@@ -44,68 +42,50 @@ _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _COLUMNS: Final = ("severity", "check", "dataset", "split", "images", "text")
 
 
-def print_audit(
-    lists: Mapping[str, Sequence[Record]],
-    not_checked: Sequence[str],
-    output: Format,
-    version: str,
-) -> None:
-    """Print an audit.
+@dataclass(frozen=True)
+class AuditDocument:
+    """An audit: its findings, and in JSON and for a person what they follow from.
 
-    Args:
+    Attributes:
         lists: The records by the names of their lists: findings, splits, values,
             binarisations, regions, shifts, duplicates, heat_maps.
         not_checked: What was left out.
-        output: How; all formats but the table and JSON print the findings alone.
-        version: The program's.
     """
-    if output is Format.TABLE:
-        _print_screen(results_console(), lists, not_checked, version)
-        return
-    sys.stdout.write(_text(lists, not_checked, output, version))
 
+    lists: Mapping[str, Sequence[Any]]
+    not_checked: Sequence[str] = ()
 
-def _text(
-    lists: Mapping[str, Sequence[Record]],
-    not_checked: Sequence[str],
-    output: Format,
-    version: str,
-) -> str:
-    if output is Format.JSON:
-        data = {name: [asdict(row) for row in rows] for name, rows in lists.items()}
-        return tables.json_text({**data, "not_checked": list(not_checked)})
-    found = lists["findings"]
-    every = tuple(columns_of(Finding))
-    if output is Format.CSV:
-        return "".join(tables.printed_csv_lines(found, every))
-    if output is Format.JSONL:
-        return tables.to_jsonl(found, every)
-    write = tables.to_markdown if output is Format.MARKDOWN else tables.to_latex
-    return write(found, _COLUMNS, [f"cdstats {version}"])
+    def every(self) -> Table:
+        """All columns of the findings."""
+        return Table.of(Finding, self.lists["findings"])
 
+    def shown(self) -> Table:
+        """The findings without the paths of their masks."""
+        found, notes = self.lists["findings"], [f"cdstats {__version__}"]
+        return Table.of(Finding, found, _COLUMNS, notes)
 
-def _print_screen(
-    console: Console,
-    lists: Mapping[str, Sequence[Any]],
-    not_checked: Sequence[str],
-    version: str,
-) -> None:
-    names = list(dict.fromkeys(row.dataset for row in lists["splits"]))
-    for name in names:
-        own = {
-            key: [row for row in rows if row.dataset == name]
-            for key, rows in lists.items()
-        }
-        _print_findings(console, name, own["findings"])
-        _print_splits(console, own["splits"], own["shifts"])
-        _print_values(console, own["values"])
-        _print_binarisations(console, own["binarisations"])
-        _print_regions(console, own["regions"])
-        _print_heat(console, own["heat_maps"])
-    if not_checked:
-        text = f"not checked, needs the files: {', '.join(not_checked)}"
-        console.print(text, markup=False, width=_width(console))
-    console.print(f"cdstats {version}", style="dim", markup=False)
+    def data(self) -> Mapping[str, Any]:
+        """Every list."""
+        return {**self.lists, "not_checked": self.not_checked}
+
+    def show(self, console: Console) -> None:
+        """Print the findings of each dataset first."""
+        names = list(dict.fromkeys(row.dataset for row in self.lists["splits"]))
+        for name in names:
+            own = {
+                key: [row for row in rows if row.dataset == name]
+                for key, rows in self.lists.items()
+            }
+            _print_findings(console, name, own["findings"])
+            _print_splits(console, own["splits"], own["shifts"])
+            _print_values(console, own["values"])
+            _print_binarisations(console, own["binarisations"])
+            _print_regions(console, own["regions"])
+            _print_heat(console, own["heat_maps"])
+        if self.not_checked:
+            text = f"not checked, needs the files: {', '.join(self.not_checked)}"
+            console.print(text, markup=False, width=_width(console))
+        print_notes(console, [f"cdstats {__version__}"])
 
 
 def _width(console: Console) -> int:
@@ -115,13 +95,11 @@ def _width(console: Console) -> int:
 def _print_findings(console: Console, name: str, found: Sequence[Finding]) -> None:
     numbers = {level: sum(one.level is level for one in found) for level in _STYLES}
     counts = ", ".join(
-        f"{n:,} {level.value}{'' if n == 1 else 's'}" for level, n in numbers.items()
+        counted(number, level.value) for level, number in numbers.items()
     )
     title = Text(printable(name) or "masks", style="bold").append(f": {counts}", "")
     console.print(title)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = pairs_grid()
     for one in found:
         place = "" if one.split == ALL else f"{one.split}: "
         text = Text(printable(f"{place}{one.text}"))
@@ -141,15 +119,9 @@ def _paths_text(one: Finding) -> str:
     return f" [{shown}{f' and {more:,} more' if more > 0 else ''}]"
 
 
-def _table(*titles: str, left: int = 1) -> Table:
+def _table(*titles: str, left: int = 1) -> Grid:
     """A table whose first columns are texts and the others numbers."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-    )
+    table = plain_grid(1)
     for number, title in enumerate(titles):
         justify: Any = "left" if number < left else "right"
         table.add_column(Text(title, justify=justify), justify=justify, no_wrap=True)
@@ -195,9 +167,7 @@ def _bars(counts: Sequence[int]) -> str:
 def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
     if not rows:
         return
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = pairs_grid()
     for split in dict.fromkeys(row.split for row in rows):
         own = sorted(
             (row for row in rows if row.split == split), key=lambda row: -row.pixels
@@ -219,7 +189,7 @@ def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
 def _print_binarisations(console: Console, rows: Sequence[BinarisationShare]) -> None:
     if not rows:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.add_column("Rule", overflow="fold")
     splits = list(dict.fromkeys(row.split for row in rows))
     for split in splits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.score_charts import CLASS_MEAN, PLAIN
-from cdstats.report.figures.style import (
+from cdstats.render.figures.style import (
     INK,
     MUTED,
     ends_height,

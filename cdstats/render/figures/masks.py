@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.binarisation import LOADERS
 from cdstats.core.records import ALL
-from cdstats.report.figures.style import (
+from cdstats.render.figures.style import (
     BLUE,
     GRID,
     INK,

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from cdstats.core.columns import UNDEFINED, columns_of, printable
-from cdstats.core.comparison_records import ALL_DRAWN
+from cdstats.core.columns import UNDEFINED, columns_of, further_columns, printable
+from cdstats.core.comparison_names import PARTS
+from cdstats.core.comparison_records import (
+    ALL_DRAWN,
+    ComparedModel,
+    DifferingImage,
+)
 from cdstats.core.score_records import ScoreRecord, Stated
-from cdstats.report.layout import records_table
+from cdstats.render.table import Table, needed
+from cdstats.render.terminal import (
+    plain_grid,
+    print_notes,
+    print_table,
+    screen_table,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import Console
+    from rich.table import Table as Grid
 
-    from cdstats.core.comparison_records import (
-        Compared,
-        ComparedModel,
-        Difference,
-        DifferingImage,
-    )
+    from cdstats.core.comparison_records import Compared, Difference
 
 _SCREEN: Final = 80
 """The width that tables keep to."""
@@ -108,6 +113,100 @@ def _holds_zero(found: Difference) -> bool:
     return found.low <= 0 <= found.high
 
 
+@dataclass(frozen=True)
+class CompareDocument:
+    """The comparison of `cdstats compare`.
+
+    Attributes:
+        device: The device that computed.
+        models: The models, the first being what the others are compared with.
+        differing: Images by how far models are apart.
+        images: A row for each prediction.
+        further: Measures to show beside the usual ones.
+        losses: The measures of which less is better.
+        by_image: Whether a format of one table holds the differing images.
+        adds_images: Whether a person sees the most differing images below the models.
+        columns: The columns that were chosen.
+    """
+
+    device: str
+    models: Sequence[ComparedModel]
+    differing: Sequence[DifferingImage]
+    images: Sequence[ScoreRecord]
+    further: Sequence[str] = ()
+    losses: Collection[str] = ()
+    by_image: bool = False
+    adds_images: bool = False
+    columns: tuple[str, ...] | None = None
+
+    def every(self) -> Table:
+        """All columns of images, or of models."""
+        if self.by_image:
+            return Table.of(DifferingImage, self.differing, self.columns)
+        return Table.of(ComparedModel, self.models, self.columns)
+
+    def shown(self) -> Table:
+        """The columns of a paper."""
+        if self.by_image:
+            names = self.columns or _image_columns(self.differing)
+            return Table.of(DifferingImage, self.differing, names)
+        names = self.columns or paper_columns(self.models)
+        notes = comparison_notes(self.models)
+        return Table.of(ComparedModel, self.models, names, notes)
+
+    def data(self) -> Mapping[str, Any]:
+        """Models, differing images and predictions."""
+        return {
+            "device": self.device,
+            "models": map(_model, self.models),
+            "differing": self.differing,
+            "images": [{**asdict(row), **row.losses} for row in self.images],
+        }
+
+    def show(self, console: Console) -> None:
+        """Print models with their differences, images, or the columns chosen."""
+        if self.columns:
+            print_table(console, self.every())
+        elif self.by_image:
+            print_differing(console, self.differing, self.models, every=True)
+        else:
+            print_models(console, self.models, self.further, self.losses)
+            if self.adds_images:
+                print_differing(console, self.differing, self.models)
+        console.print()
+        notes = comparison_notes(self.models)
+        print_notes(console, (*notes, "nats, logs clamped at -100"))
+
+
+@dataclass(frozen=True)
+class CompareSummary(CompareDocument):
+    """The models of a ``--summary`` file."""
+
+    def data(self) -> Mapping[str, Any]:
+        """The models alone."""
+        return {"models": map(_model, self.models)}
+
+
+def _image_columns(rows: Sequence[DifferingImage]) -> tuple[str, ...]:
+    kept = needed(
+        "target part split measure spread",
+        part=any(row.part for row in rows),
+        split=any(row.split for row in rows),
+    )
+    return (*kept, *further_columns(rows))
+
+
+def _model(model: ComparedModel) -> dict[str, Any]:
+    """A model with its measures as an object each."""
+    blank = dict.fromkeys(PARTS)
+    measures = {
+        name: {"value": one.value, **(asdict(one.to_first) if one.to_first else blank)}
+        for name, one in model.compared.items()
+    }
+    plain = {name: getattr(model, name) for name in columns_of(ComparedModel)}
+    return {**plain, "measures": measures}
+
+
 def model_table_columns(models: Sequence[ComparedModel]) -> tuple[str, ...]:
     """The columns of the table of models that are defined for one of them."""
     return _defined(models, _MODELS)
@@ -150,11 +249,13 @@ def print_models(
         losses: The measures of which less is better.
     """
     width = min(console.width, _SCREEN)
-    table = records_table(models, model_table_columns(models), width)
+    own = Table.of(ComparedModel, models, model_table_columns(models))
+    table = screen_table(own, width)
     console.print(table, crop=False)
     if any(model.best_threshold_in_sample is not None for model in models):
         console.print()
-        table = records_table(models, _defined(models, _CURVES), width)
+        own = Table.of(ComparedModel, models, _defined(models, _CURVES))
+        table = screen_table(own, width)
         console.print(table, crop=False)
     for name in _defined(models, (*_DIFFERENCES, *further)):
         found = [model.compared[name] for model in models]
@@ -170,8 +271,8 @@ def print_models(
 
 def _difference_table(
     models: Sequence[ComparedModel], found: Sequence[Compared], encoding: str
-) -> Table:
-    table = _table()
+) -> Grid:
+    table = plain_grid()
     table.add_column("Model", overflow="fold", min_width=8)
     percent = f"{100 * models[0].confidence:.10g} %"
     for head in ("Value", "Difference", f"{percent} interval"):
@@ -244,9 +345,9 @@ def print_differing(
 
 def _differing_table(
     images: Sequence[DifferingImage], models: Sequence[ComparedModel]
-) -> Table:
+) -> Grid:
     """Each image with the value of every model, or of the two that are farthest."""
-    table = _table()
+    table = plain_grid()
     table.add_column("Mask", overflow="fold", min_width=12)
     few = len(models) <= _MOST_COLUMNS
     heads = [str(n) for n in range(1, len(models) + 1)] if few else []
@@ -278,16 +379,6 @@ def _plain(value: float | None) -> str:
 
 def _one_line(measure: str) -> str:
     return columns_of(ScoreRecord)[measure].line
-
-
-def _table() -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-        padding=(0, 0),
-    )
 
 
 def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:

@@ -13,9 +13,9 @@ from cdstats.core.chart_records import (
     ThresholdScore,
     WorstImage,
 )
-from cdstats.report.figures import errors, scores
-from cdstats.report.figures.chart import Chart, Missing
-from cdstats.report.figures.names import NEEDS_PREDICTIONS
+from cdstats.render.figures import errors, scores
+from cdstats.render.figures.chart import Chart, Missing
+from cdstats.render.figures.names import NEEDS_PREDICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
