@@ -23,7 +23,7 @@ from cdstats.core.comparison_records import (
     Difference,
     DifferingImage,
 )
-from cdstats.report.comparison import print_differing, print_models
+from cdstats.render.comparison import print_differing, print_models
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
@@ -356,7 +356,8 @@ def test_help_loads_no_numpy() -> None:
 def model(name: str, difference: Difference | None) -> ComparedModel:
     compared = {"f1_pooled": Compared(0.5, difference)}
     none = (None, None, "", "", 100, 0.95, 0)
-    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, compared)
+    stated = (0.5, "none", "1.0", "cpu")
+    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, *stated, compared)
 
 
 def drawn(*differences: Difference) -> list[str]:
@@ -468,7 +469,7 @@ def test_rows_of_images_keep_to_the_screen_with_long_names(tmp_path: Path) -> No
         (tmp_path / "runs" / model).rename(long)
     done = of(tmp_path, "--by", "image")
     assert done.exit_code == 0
-    tables = done.stdout.partition("device: ")[0]
+    tables = done.stdout.partition("differences from")[0]
     assert max(map(len, tables.splitlines())) <= 80
     assert "1 a_model_with_a_long_name_0" in done.stdout
 

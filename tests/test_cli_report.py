@@ -269,10 +269,14 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             ["--from", "{rows}", "--loss", "dice"], "--loss goes with", id="loss"
         ),
         pytest.param(
-            ["--masks", "x", "--device", "cpu"], "goes with --pred", id="device"
+            ["--masks", "x", "--device", "cpu"],
+            "no predictions are read here; leave out --device",
+            id="device",
         ),
         pytest.param(
-            ["--from", "{rows}", "--jobs", "2"], "goes with --masks", id="jobs"
+            ["--from", "{rows}", "--jobs", "2"],
+            "and no pixel; leave out --jobs",
+            id="jobs",
         ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
         pytest.param(
@@ -363,10 +367,10 @@ def test_a_broken_matplotlib_is_one_line(command: str, tmp_path: Path) -> None:
 
 def test_the_package_of_reports_is_called_like_the_command(tmp_path: Path) -> None:
     code = (
-        "import cdstats, cdstats.report.tables\n"
+        "import cdstats, cdstats.report.html\n"
         f"written = cdstats.report({str(tmp_path / 'r.html')!r}, masks=['{MASKS}'])\n"
         "print(*(path.name for path in written.files), written.failures)\n"
-        "from cdstats.report import tables\n"
+        "from cdstats.report import html\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

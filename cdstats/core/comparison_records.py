@@ -15,7 +15,7 @@ from cdstats.core.columns import (
     printable,
 )
 from cdstats.core.comparison_names import PARTS
-from cdstats.core.score_records import DatasetScore
+from cdstats.core.score_records import THRESHOLD, DatasetScore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,13 +75,17 @@ class ComparedModel:
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
         best_threshold_in_sample: The threshold of the highest F1 on these images.
-        average_precision_within: How far average precision may be from its value
-            without bins of 1/1024; maps of at most 8 bits lose nothing.
+        average_precision_within: How far average precision may be from that of the
+            sorted pixels; 0 where it is exact.
         kind: What its predictions are.
         rule: The rule that labelled the masks.
         resamples: Resamples of the images.
         confidence: Share of resamples inside an interval.
         seed: Where the random numbers start.
+        threshold: A pixel is predicted changed when p is at least this.
+        grid: How the ground of predictions and masks was compared.
+        version: The version of the program that scored.
+        device: The device that computed.
         compared: Its measures by name.
     """
 
@@ -101,6 +105,10 @@ class ComparedModel:
     resamples: int
     confidence: float
     seed: int
+    threshold: float | None = field(metadata=THRESHOLD)
+    grid: str
+    version: str
+    device: str
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -104,15 +104,19 @@ class DatasetLabels:
     Args:
         dataset: The dataset's name.
         choice: The rule options.
+        looks: Presets of the datasets that the files are named like.
     """
 
-    def __init__(self, dataset: str, choice: RuleChoice) -> None:
+    def __init__(
+        self, dataset: str, choice: RuleChoice, looks: Sequence[str] = ()
+    ) -> None:
+        self._looks = looks
         self.dataset = dataset
         self._choice = choice
         self._given = Verdict(choice.rule) if choice.rule is not None else None
         self._findings: dict[str, Findings | None] = {}
         self._pre: dict[str, _PreDisaster] = {}
-        self._shown: dict[str, Binarisation] = {}
+        self._shown: dict[str, dict[str, Binarisation]] = {}
         self._nodata = _CountedNodata()
         self._white = 0
 
@@ -126,7 +130,8 @@ class DatasetLabels:
         split, counted = mask.split, mask.counted
         if split not in self._findings:
             is_open = self._choice.rule is None
-            self._findings[split] = Findings(self._choice.ignore) if is_open else None
+            own = Findings(self._choice.ignore, self._looks)
+            self._findings[split] = own if is_open else None
             self._pre[split] = _PreDisaster()
         self._pre[split].see(place, mask.path)
         findings = self._findings[split]
@@ -183,7 +188,8 @@ class DatasetLabels:
         row = _label(mask, decision)
         if row.status == "ok" and mask.counted.mask and decision.rule:
             found = binarisation(mask.counted.mask, decision.rule)
-            self._shown[row.rule] = self._shown.get(row.rule, Binarisation()) + found
+            splits = self._shown.setdefault(row.rule, {})
+            splits[row.split] = splits.get(row.split, Binarisation()) + found
         return row
 
     @property
@@ -193,9 +199,26 @@ class DatasetLabels:
         notes = [
             *self._nodata.texts(),
             *([_WHITE.format(masks=counted(self._white, "mask"))] * bool(self._white)),
-            *(_binarisation_text(one) for one in self._shown.values() if one.differs),
         ]
-        return told + [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
+        told += [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
+        return told + [Message(Level.NOTE, text) for text in self._otherwise()]
+
+    def _otherwise(self) -> list[str]:
+        """What other loaders would make of the masks of each rule, where they differ.
+
+        Splits that do not share their rule with all others are named.
+        """
+        texts = []
+        for splits in self._shown.values():
+            total = sum(splits.values(), Binarisation())
+            named = splits if len(splits) < len(self._findings) else [""]
+            where = ", ".join(
+                split_label(self.dataset, split)
+                for split in sorted(named, key=split_order)
+            )
+            if total.differs:
+                texts.append(f"{where}: {_binarisation_text(total)}")
+        return texts
 
     def _told(self, split: str) -> list[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)
@@ -226,10 +249,12 @@ def split_label(dataset: str, split: str) -> str:
     return f"{dataset}/{split}" if split else dataset
 
 
-def label_dataset(masks: Sequence[CountedMask], choice: RuleChoice) -> Labelled:
+def label_dataset(
+    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+) -> Labelled:
     """Turn the masks of one dataset into rows, each split by its own rule."""
     ordered = sorted(masks, key=lambda one: split_order(one.split))
-    labels = _seen(ordered, choice)
+    labels = _seen(ordered, choice, looks)
     images = [labels.row(one) for one in ordered]
     return Labelled(images, labels.messages)
 
@@ -251,8 +276,10 @@ def decide(
     return decisions, labels.messages
 
 
-def _seen(masks: Sequence[CountedMask], choice: RuleChoice) -> DatasetLabels:
-    labels = DatasetLabels(masks[0].dataset, choice)
+def _seen(
+    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+) -> DatasetLabels:
+    labels = DatasetLabels(masks[0].dataset, choice, looks)
     for place, one in enumerate(masks):
         labels.see(one, place)
     return labels

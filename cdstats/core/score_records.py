@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core import metrics
@@ -19,7 +19,7 @@ from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.sums import ImageSums, SumsTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cdstats.core.catalogue import Loss
 
@@ -35,6 +35,59 @@ _SAME: Final = (*_FIELDS, "prob_sum", "prob_sq_sum")
 
 _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 """Counts that are defined for labels alone."""
+
+
+THRESHOLD: Final = column(format=repr)
+"""Metadata of a threshold, which may be typed again: no digit is missing."""
+NOT_RECORDED: Final = "not recorded"
+"""What stands for a text that the rows of an earlier version lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What was decided before a number was computed; every output states it.
+
+    Attributes:
+        threshold: A pixel is predicted changed when p is at least this; None where it
+            was not recorded.
+        kind: What the predictions are.
+        grid: How the ground of prediction and mask was compared; ``none`` where
+            neither has a georeference.
+        version: The version of the program that scored.
+        device: The device that computed.
+        rule: The rule that labelled the masks.
+    """
+
+    threshold: float | None = None
+    kind: str = NOT_RECORDED
+    grid: str = NOT_RECORDED
+    version: str = NOT_RECORDED
+    device: str = NOT_RECORDED
+    rule: str = NOT_RECORDED
+
+    @classmethod
+    def of(cls, rows: Iterable[Any]) -> Stated:
+        """What holds for some records together: texts that differ are listed."""
+        found = list(rows)
+        thresholds = {one.threshold for one in found}
+        texts = {
+            name: ", ".join(
+                dict.fromkeys(t for one in found if (t := getattr(one, name)))
+            )
+            for name in ("kind", "grid", "version", "device", "rule")
+        }
+        return cls(thresholds.pop() if len(thresholds) == 1 else None, **texts)
+
+    @property
+    def notes(self) -> tuple[str, str]:
+        """All but the rule, as two footnotes."""
+        known = self.threshold is not None
+        cut = f"changed when p >= {self.threshold!r}" if known else "threshold: "
+        by = "version: " if self.version == NOT_RECORDED else "cdstats "
+        return (
+            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
+            f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
+        )
 
 
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
@@ -55,7 +108,7 @@ class ScoreRecord:
     """The sums and losses of one prediction, or the reason why it has none.
 
     ``losses`` holds the values of further losses by column; they stand after the
-    other columns.
+    other columns. Of ``rule`` and what follows, see `Stated`.
     """
 
     pred: str
@@ -94,6 +147,12 @@ class ScoreRecord:
     missed_sq_sum: float | None
     false_sum: float | None
     false_sq_sum: float | None
+    rule: str
+    threshold: float | None = field(metadata=THRESHOLD)
+    kind: str
+    grid: str
+    version: str
+    device: str
     uncovered: int | None
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
@@ -107,6 +166,11 @@ class ScoreRecord:
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
         """The same row with further losses."""
         return replace(self, losses=losses)
+
+    @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.pred, self.target, self.model, self.split)
 
     @property
     def kept_sums(self) -> tuple[str, ...]:
@@ -145,6 +209,11 @@ class ScoreRecord:
         return valid - uncovered, changed
 
     @property
+    def stated(self) -> Stated:
+        """What was decided before the row was computed."""
+        return Stated(**{f.name: getattr(self, f.name) for f in fields(Stated)})
+
+    @property
     def confusion(self) -> Confusion:
         """The confusion counts of the row."""
         return Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
@@ -161,7 +230,10 @@ class Place:
 
 
 def failed_record(
-    place: Place, reason: str, size: tuple[int, int] | None = None
+    place: Place,
+    reason: str,
+    size: tuple[int, int] | None = None,
+    stated: Stated = Stated(),
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
     blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
@@ -177,6 +249,7 @@ def failed_record(
             "reason": reason,
             "model": place.model,
             "split": place.split,
+            **asdict(stated),
         }
     )
 
@@ -187,6 +260,7 @@ def scored_records(
     sums: Sequence[ImageSums],
     results: Sequence[LossResult],
     columns: Sequence[str],
+    stated: Sequence[Stated],
 ) -> list[ScoreRecord]:
     """The rows of scored predictions.
 
@@ -196,10 +270,12 @@ def scored_records(
         sums: The sums of each.
         results: BCE, balanced and class-mean BCE, then further losses.
         columns: The column names of the further losses.
+        stated: What was decided for each.
     """
     bce, balanced, class_mean = results[:3]
     rows = []
-    for number, (place, size, one) in enumerate(zip(places, sizes, sums, strict=True)):
+    each = zip(places, sizes, sums, stated, strict=True)
+    for number, (place, size, one, known) in enumerate(each):
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(
@@ -222,6 +298,7 @@ def scored_records(
                 reason="",
                 model=place.model,
                 split=place.split,
+                **asdict(known),
                 losses={
                     name: result.image_values[number]
                     for name, result in zip(columns, results[3:], strict=True)
@@ -250,7 +327,7 @@ class DatasetScore:
     ``beta`` is the share of unchanged pixels of the dataset; which β balanced
     cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
     ``losses`` holds two values of each further loss by column: its sum and mean, or its
-    pooled value and mean over images.
+    pooled value and mean over images. Of ``threshold`` and the like, see `Stated`.
     """
 
     model: str
@@ -297,7 +374,11 @@ class DatasetScore:
     iou_image_mean: float | None = field(metadata=metrics.IOU.image_mean)
     mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
     specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
-    uncovered: int = 0
+    threshold: float | None = field(metadata=THRESHOLD)
+    grid: str
+    version: str
+    device: str
+    uncovered: int
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -307,14 +388,30 @@ class DatasetScore:
         """The columns of further losses."""
         return self.losses
 
+    @property
+    def inverted(self) -> str:
+        """Why changed and unchanged seem swapped in the predictions; or empty."""
+        counts = Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
+        other = counts.of_complement
+        kappa = metrics.KAPPA.of(other)
+        if self.kappa is None or self.kappa >= 0 or not kappa or kappa <= _CLEAR:
+            return ""
+        return (
+            f"kappa is {self.kappa:.3f}: are changed and unchanged inverted in the "
+            f"predictions? The complement has kappa {kappa:.3f} and "
+            f"F1 {metrics.F1.of(other) or 0:.3f}"
+        )
+
+
+_CLEAR: Final = 0.4
+"""A kappa above this does not come about by chance."""
+
 
 def dataset_score(
     model: str,
     images: Sequence[ScoreRecord],
     results: Sequence[LossResult],
     table: SumsTable,
-    kind: str,
-    rule: str,
     further: Sequence[Loss] = (),
 ) -> DatasetScore:
     """The row of a model.
@@ -325,8 +422,6 @@ def dataset_score(
         results: BCE, balanced and class-mean BCE over its scored images, then those
             of further losses.
         table: The sums of its scored images.
-        kind: What the predictions are.
-        rule: The rule that labelled the masks.
         further: The further losses.
     """
     ok = [row for row in images if row.status == "ok"]
@@ -356,8 +451,7 @@ def dataset_score(
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
         beta=total.unchanged[0].item() / valid if valid else None,
-        kind=kind,
-        rule=rule,
+        **asdict(Stated.of(ok or images)),
         losses={
             name: value
             for loss, result in zip(further, results[3:], strict=True)

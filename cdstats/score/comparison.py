@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.score_records import ScoreRecord
+from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
@@ -68,21 +69,21 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each measure."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.models)
+        return frame(self.models, ComparedModel)
 
     def differing_frame(self) -> pd.DataFrame:
         """The images by how far models differ, with a column for each model."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.differing)
+        return frame(self.differing, DifferingImage)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images of each model, as `cdstats.loss` gives them."""
-        from cdstats.report.frames import score_frame
+        from cdstats.render.writers import frame
 
-        return score_frame(self.images, ScoreRecord)
+        return frame(self.images, ScoreRecord)
 
 
 def compare_run(
@@ -176,11 +177,13 @@ def _measure(
     results = {
         name: (one, result_of_rows(one, table, rows)) for name, one in losses.items()
     }
-    levels = [run.histograms[place] for place in places] if run.histograms else []
-    known = [one for one in levels if one is not None]
-    return measure_model(
-        model, rows, results, known if len(known) == len(rows) else None
-    )
+    curve = binned = None
+    if run.curves is not None:
+        images = [row.place for row in rows]
+        curve = run.curves.of(images)
+        binned = run.curves.binned(images, curve) if curve else None
+    asked = run.curves.threshold if run.curves else math.nan
+    return measure_model(model, rows, results, curve, binned, asked)
 
 
 def _records(
@@ -221,8 +224,7 @@ def _records(
                 ignored=sum(row.ignored or 0 for row in rows),
                 best_threshold_in_sample=model.best_threshold,
                 average_precision_within=model.precision_within,
-                kind=datasets[model.model].kind,
-                rule=datasets[model.model].rule,
+                **asdict(Stated.of([datasets[model.model]])),
                 resamples=how.resamples,
                 confidence=how.confidence,
                 seed=how.seed,

@@ -5,119 +5,63 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cdstats
+from cdstats.core.arguments import takes, texts
 from cdstats.core.catalogue import (
     LossResult,
     changed_shares,
     evaluate,
 )
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError
+from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.rules import choose_rule
+from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
     ScoreRecord,
+    Stated,
     dataset_score,
     failed_record,
     scored_records,
 )
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
+from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
-    ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
+from cdstats.score.saved import loss_from
 from cdstats.score.scoring import Scoring, Share, run_on
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from os import PathLike
+    from collections.abc import Sequence
 
     from cdstats.core.catalogue import Loss
-    from cdstats.io.pairing import FilePair
     from cdstats.score.states import Outcome, PredictionState
     from cdstats.score.targets import Targets
 
-    StrPath = str | PathLike[str]
 
-
-def loss(
-    pred: StrPath | Sequence[StrPath],
-    target: StrPath,
-    *,
-    kind: str | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
-    beta: str | float = "image",
-    losses: Sequence[str] = (),
-    threshold: float = 0.5,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    grid: str = "check",
-    uncovered: str = "fail",
-    overlap: str = "refuse",
-    strict: bool = False,
-    histograms: bool = False,
-    engine: str = "local",
-    scheduler: str | None = None,
-    check: Callable[[Sequence[FilePair]], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> LossRun:
+@takes(LossOptions)
+def loss(options: LossOptions) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
 
-    Every pixel of a prediction is read once; all losses follow from the sums.
-
-    Args:
-        pred: A file, folder, glob, pattern or address of predictions, or several, each
-            may be ``NAME=PATH``.
-        target: The masks: a file, folder, glob, pattern or address.
-        kind: ``prob``, ``logit`` or ``hard``; None to find out from all predictions.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        batch_size: Tiles of 65,536 pixels in a batch on a device; None for what its
-            memory takes. The result does not depend on it.
-        beta: β of balanced cross-entropy: of each image, of the dataset, or a number.
-        losses: Further losses such as ``"focal:gamma=2"``, or ``"all"``.
-        threshold: A pixel is predicted changed when p is at least this.
-        changed: Values of the masks that are changed, as for `cdstats.ratio`.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no sum.
-        preset: Name of a public dataset's encoding, instead of the three.
-        band: Band of the masks, counted from 1.
-        split: Keep this split alone.
-        max_pixels: Pixels that a mask or prediction may declare.
-        grid: ``check`` fails a prediction whose georeference differs from that of its
-            mask; ``overlap`` scores the pixels in common, after a shift of whole
-            pixels; ``warp`` resamples it onto the grid of the mask; ``ignore`` compares
-            the arrays as they are.
-        uncovered: Valid pixels without a prediction: ``fail``, ``ignore`` leaves them
-            out, ``unchanged`` counts them as predicted unchanged in counts and metrics.
-        overlap: Pixels of several crops: ``refuse``, or the ``mean``, ``first`` or
-            nearest (``centre``) of their scores; crops are merged to a row per mask.
-        strict: Raise at the first pair that cannot be scored.
-        histograms: Keep the probabilities of each prediction in equal bins, for
-            curves; see `LossRun.histograms`.
-        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
-            must see the files under the same paths; start one worker for each GPU.
-        scheduler: Address of the cluster's scheduler.
-        check: Called with the pairs that were found, before a pixel is read; what it
-            raises ends the run.
-        progress: Called with images done and pixels so far.
+    Every pixel of a prediction is read once; all losses follow from the sums. Masks
+    are read as by `cdstats.ratio`. The result does not depend on ``batch_size``. The
+    workers of a Dask cluster must see the files under the same paths; start one worker
+    for each GPU. With ``strict`` the first pair that cannot be scored raises.
 
     Returns:
         Records of images and models; a pair that cannot be scored is a record with
@@ -131,64 +75,83 @@ def loss(
         Balanced cross-entropy: Xie and Tu, 2015, eq. 2
         (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
     """
-    meaning = _kind(kind)
-    ground = Ground.of(grid, uncovered, overlap)
-    ground.refuse_labels(meaning)
-    chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
+    return score_predictions(options)
+
+
+def score_predictions(options: LossOptions) -> LossRun:
+    """What `loss` gives, from its options."""
+    if options.from_file is not None:
+        return loss_from(Path(options.from_file), options.losses, options.beta)
+    meaning = choose_predictions(options)
+    threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    ground.refuse_labels(meaning.kinds)
+    logits = meaning.all_logits
+    chosen = choose_losses(options.losses, options.beta, logits=logits)
     if scheduler is None:
-        choose_device(device)
-    Needs.of(chosen, 0.5).refuse_without_logits(meaning)
-    choice = choose_rule(changed, unchanged, ignore, preset)
-    texts = [pred] if not isinstance(pred, (list, tuple)) else pred
-    with open_engine(engine, scheduler, None) as apply:
+        choose_device(options.device)
+    Needs.of(chosen, 0.5).refuse_without_logits(all_logits=logits)
+    choice, batch = options.rule_choice(), options.batch_tiles()
+    with open_engine(options.engine, scheduler, None) as apply:
         pairs = find_pairs(
-            [str(text) for text in texts],
-            str(target),
-            split=split,
+            texts(options.pred),
+            str(options.target),
+            split=options.split,
             preset=choice.preset,
         )
-        if check:
-            check(pairs.pairs)
-        band = band or (choice.preset.band if choice.preset else None)
+        meaning.check(pair.model for pair in pairs.pairs)
+        if options.check:
+            options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         files = dict.fromkeys(p.target for p in found if p.target is not None)
-        targets = choose_targets(list(files), choice, band, max_pixels)
+        targets = choose_targets(
+            list(files), choice, options.band_of(choice), options.max_pixels
+        )
         if targets.soft:
-            chosen = _for_soft(chosen, "all" in losses)
+            chosen = _for_soft(chosen, "all" in options.losses)
         whole = Share.of(found, targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
         fast = compiling_pays(paths)
         how = Scoring(
-            Needs.of((), None), meaning, threshold, device, batch_size, fast, ground
+            *(Needs.of((), None), meaning, threshold, options.device),
+            *(batch, fast, ground),
         )
         score = partial(run_on, apply) if scheduler else Scoring.run
         prior = None
         if any(one.needs_prior for one in chosen):
             prior = _prior(how, score(how, whole))
-        how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
-        outcome = score(how, whole, strict=strict, progress=progress)
+        how = replace(how, needs=Needs.of(chosen, prior, bins=options.histograms))
+        outcome = score(how, whole, strict=strict, progress=options.progress)
     fill = ground.uncovered is Uncovered.UNCHANGED
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
     notes = [Message(Level.NOTE, text) for text in pairs.notes]
-    run = _gather(scored, verdict, chosen, prior, targets)
+    device = ", ".join(dict.fromkeys(outcome.devices))
+    run = _gather(scored, verdict, chosen, prior, targets, device)
     if strict and run.failed:
         first = next(row for row in run.images if row.status == "failed")
         raise DataError(f"{first.pred or first.target}: {first.reason}")
     said = [Message(Level.NOTE, text) for text in _kind_texts(run.models)]
     return LossRun(
-        ", ".join(dict.fromkeys(outcome.devices)),
+        device,
         run.images,
         run.models,
         (
             *notes,
-            *ground.notes(uncovered),
+            *ground.notes(options.uncovered),
             *targets.messages,
             *said,
+            *verdict.messages,
+            *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
-        tuple(one.histogram for one in scored) if histograms else (),
+        _curves(scored, whole, how) if options.histograms else None,
     )
+
+
+def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
+    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
 
 
 def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
@@ -224,15 +187,6 @@ def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
     return [f"predictions of {model}: {text}" for model, text in kinds.items()]
 
 
-def _kind(kind: str | None) -> Kind | None:
-    if kind is None:
-        return None
-    try:
-        return Kind(kind)
-    except ValueError:
-        raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
-
-
 def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
     """The losses that soft targets have; those of ``all`` that they lack are left out.
 
@@ -248,7 +202,7 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
 
 def _prior(how: Scoring, outcome: Outcome) -> float | None:
     """The share of changed pixels of what could be scored, in a pass of its own."""
-    verdict = Verdict(outcome, how.needs, how.kind, how.threshold)
+    verdict = Verdict(outcome, how.needs, how.choice, how.threshold)
     good = [one.sums for one in verdict.results() if one.sums is not None]
     prior = SumsTable.of(good).prior
     return None if math.isnan(prior) else prior
@@ -260,6 +214,7 @@ def _gather(
     chosen: Sequence[Loss],
     prior: float | None,
     targets: Targets,
+    device: str,
 ) -> LossRun:
     """Rows and scores, model by model."""
     rule = ", ".join(targets.rules)
@@ -267,17 +222,11 @@ def _gather(
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
-        rows, results, table = _model(own, verdict, chosen, prior)
+        kind, version = verdict.kind_text(model), cdstats.__version__
+        stated = Stated(verdict.threshold, kind, "none", version, device, rule)
+        rows, results, table = _model(own, verdict, chosen, prior, stated)
         images += rows
-        dataset = dataset_score(
-            model,
-            rows,
-            results,
-            table,
-            verdict.kind_text(model),
-            rule,
-            chosen[3:],
-        )
+        dataset = dataset_score(model, rows, results, table, chosen[3:])
         models.append(
             ModelScore(
                 dataset,
@@ -292,7 +241,11 @@ def _gather(
 
 
 def _model(
-    own: Sequence[Scored], verdict: Verdict, chosen: Sequence[Loss], prior: float | None
+    own: Sequence[Scored],
+    verdict: Verdict,
+    chosen: Sequence[Loss],
+    prior: float | None,
+    stated: Stated,
 ) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
     """The rows of one model in their order, its losses and its sums."""
     good = [one for one in own if one.sums is not None and one.size is not None]
@@ -309,12 +262,15 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
+            [replace(stated, grid=one.grid) for one in good],
         )
     )
     rows = [
         next(done)
         if one.sums is not None and one.size is not None
-        else failed_record(one.place, one.reason, one.size)
+        else failed_record(
+            one.place, one.reason, one.size, replace(stated, grid=one.grid)
+        )
         for one in own
     ]
     return rows, results, table

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from cdstats.core.arguments import texts
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
-from cdstats.core.rules import choose_rule
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
-from cdstats.score.kinds import Kind
+from cdstats.io.predictions import PALETTE
+from cdstats.score.grid import Ground
+from cdstats.score.interpret import Kind, choose_predictions, divided, plain_numbers
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from os import PathLike
 
     from numpy.typing import NDArray
 
     from cdstats.core.chart_records import WorstImage
+    from cdstats.core.options import LossOptions
     from cdstats.io.pairing import FilePair
+    from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]
@@ -34,19 +36,7 @@ _TP, _FP, _FN, _TN, _IGNORED = range(5)
 
 
 def error_pictures(
-    worst: Sequence[WorstImage],
-    pred: Sequence[str | PathLike[str]],
-    target: str | PathLike[str],
-    *,
-    kind: str | None = None,
-    threshold: float = 0.5,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    worst: Sequence[WorstImage], options: LossOptions
 ) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
     """Pictures of some images that were scored, which are read again.
 
@@ -54,35 +44,30 @@ def error_pictures(
 
     Args:
         worst: The images.
-        pred: The predictions, as they were scored.
-        target: The masks, as they were scored; so are the other arguments.
-        kind: What the predictions are; see `cdstats.loss`.
-        threshold: A pixel is predicted changed when p is at least this.
-        changed: Values of the masks that are changed.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no count.
-        preset: Name of a public dataset's encoding.
-        band: Band of the masks, counted from 1.
-        split: Keep this split alone.
-        max_pixels: Pixels that a mask or prediction may declare.
+        options: How they were scored.
 
     Returns:
         The pictures in the order of the images, and what to tell of those left out.
     """
     if not worst:
         return (), ()
-    choice = choose_rule(changed, unchanged, ignore, preset)
+    choice = options.rule_choice()
     found = find_pairs(
-        [str(text) for text in pred], str(target), split=split, preset=choice.preset
+        texts(options.pred),
+        str(options.target),
+        split=options.split,
+        preset=choice.preset,
     )
-    band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
-    targets = choose_targets(list(files), choice, band, max_pixels)
+    targets = choose_targets(
+        list(files), choice, options.band_of(choice), options.max_pixels
+    )
     wanted = {(one.model, one.pred, one.target): one for one in worst}
-    logits = kind == Kind.LOGIT.value
-    reader = PairReader(targets, Kind(kind) if kind else None)
+    meaning = choose_predictions(options)
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    reader = PairReader(targets, meaning, ground)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
+    drawn = dict(_pictures(reader.read(pairs), wanted, meaning, options.threshold))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(
@@ -111,7 +96,7 @@ def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
 def _pictures(
     blocks: Iterator[Loaded],
     wanted: dict[tuple[str, str, str], WorstImage],
-    logits: bool,
+    meaning: PredictionChoice,
     threshold: float,
 ) -> Iterator[tuple[WorstImage, Picture | None]]:
     """The picture of each image that is wanted, when its last block has been read."""
@@ -126,23 +111,30 @@ def _pictures(
         image = one
         if image is None or loaded.size is None or loaded.scores is None:
             continue
-        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype))
-        canvas.add(loaded, logits, threshold)
+        choice = meaning.of(place.model)
+        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype, choice))
+        canvas.add(loaded, choice.kind is Kind.LOGIT, threshold)
     if image is not None and canvas is not None:
         yield image, canvas.picture(image)
 
 
-def _scales(dtype: str) -> tuple[float, ...]:
+def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
     """What stored numbers of a type may be divided by."""
-    return (1.0, 255.0, 65535.0) if dtype.startswith(("int", "uint")) else (1.0,)
+    if choice.scale is not None:
+        return (choice.scale,)
+    whole = dtype.startswith(("int", "uint", PALETTE))
+    return (1.0, 255.0, 65535.0) if whole else (1.0,)
 
 
 def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
-    """What scoring compares with the threshold; a sigmoid in its precision there."""
+    """What scoring compares with the threshold, in the precision of scoring."""
+    if scores.dtype.kind != "f" and not logits:
+        return scores.astype(np.float64) / scale
+    floating = divided(scores, scale)
     if logits:
-        exact = np.float64 if scores.dtype == np.float64 else np.float32
-        scores = torch.sigmoid(torch.from_numpy(scores.astype(exact))).numpy()
-    return scores.astype(np.float64) / scale
+        floating = torch.sigmoid(torch.from_numpy(floating)).numpy()
+    found: NDArray[Any] = floating.astype(np.float64)
+    return found
 
 
 class _Canvas:
@@ -171,7 +163,8 @@ class _Canvas:
         columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
         cells = rows[:, None] * self._shape[1] + columns[None, :]
         for scale, held in self._held.items():
-            found = _probabilities(scores, scale, logits) >= threshold
+            plain = plain_numbers(scores, loaded.dtype)
+            found = _probabilities(plain, scale, logits) >= threshold
             outcome = np.where(
                 labels == 1,
                 np.where(found, _TP, _FN),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.catalogue import (
     BY_PIXEL,
@@ -15,10 +16,12 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError
+from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import (
     Place,
     ScoreRecord,
+    Stated,
     dataset_score,
     scored_records,
 )
@@ -26,8 +29,8 @@ from cdstats.core.sums import SumsTable
 from cdstats.io.rows import csv_rows, parse_record, read_text
 from cdstats.score.results import (
     LossRun,
-    ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_UNSTATED: Final = {
+    name: "" if value is None else value for name, value in asdict(Stated()).items()
+}
+"""What rows of earlier versions lack."""
 _SAVED = "read from {path}: no pixel was read"
 
 
@@ -75,8 +82,8 @@ def loss_from(
         images += again
         scores.append(score)
     texts = [_SAVED.format(path=path), *_not_kept(chosen)]
-    notes = tuple(Message(Level.NOTE, text) for text in texts)
-    return LossRun("none", tuple(images), tuple(scores), notes)
+    notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
+    return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
 
 
 def _not_kept(chosen: Sequence[Loss]) -> list[str]:
@@ -101,7 +108,8 @@ def _read(path: Path) -> list[ScoreRecord]:
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
-    plain = parse_record(ScoreRecord, row, leave_out=("losses",))
+    stated = {name: text for name, text in _UNSTATED.items() if name not in row}
+    plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
     further = {
         name: float(text) if text else None
@@ -145,6 +153,7 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
+            [row.stated for row in ok],
         )
     )
     again = [next(done) if row.status == "ok" else row for row in rows]
@@ -152,7 +161,7 @@ def _model(
         changed_shares(one, table) if one.reads is Reads.SUMS else Shares(None, None)
         for one in chosen
     ]
-    dataset = dataset_score(model, again, results, table, "", "", chosen[3:])
+    dataset = dataset_score(model, again, results, table, chosen[3:])
     return again, ModelScore(
         dataset,
         tuple(results),

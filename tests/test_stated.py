@@ -1,0 +1,146 @@
+"""Every output of scores states threshold, kind, grid, version, device and rule."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.score_records import NOT_RECORDED, Stated
+
+STATED = ("threshold", "kind", "grid", "version", "device")
+RULE = ("rule", *STATED)
+WORDS = ("0.3125", "probabilities (float32)", "grid: none", "device: cpu")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    for name in ("a", "b", "t"):
+        Path(name).mkdir()
+    for number in range(2):
+        mask = rng.random((6, 7)) < 0.4
+        np.save(f"t/{number}.npy", mask.astype(np.uint8))
+        for model in "ab":
+            p = np.clip(mask * 0.5 + rng.random((6, 7)) / 2, 0, 1)
+            np.save(f"{model}/{number}.npy", p.astype(np.float32))
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, [*arguments, "--quiet"])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def loss(*arguments: str) -> str:
+    places = ("--pred", "a", "--target", "t", "--device", "cpu")
+    return run("loss", *places, "--threshold", "0.3125", *arguments)
+
+
+def compare(*arguments: str) -> str:
+    models = ("--pred", "a=a", "--pred", "b=b", "--target", "t", "--device", "cpu")
+    return run("compare", *models, "--threshold", "0.3125", *arguments)
+
+
+def check(one: dict[str, Any]) -> None:
+    assert float(one["threshold"]) == 0.3125
+    assert one["kind"] == "probabilities (float32)"
+    assert one["grid"] == "none"
+    assert one["device"].startswith("cpu")
+    assert one["version"] == cdstats.__version__
+    assert "1" in one["rule"]
+
+
+@pytest.mark.parametrize("command", [loss, compare])
+def test_rows_of_images_and_of_models_state_it(command: Any) -> None:
+    command("--csv", "rows.csv", "--summary", "sum.csv")
+    for name in ("rows.csv", "sum.csv"):
+        for row in rows(Path(name).read_text()):
+            check(row)
+
+
+def test_the_columns_stand_at_the_end(folder: Path) -> None:
+    loss("--csv", "rows.csv", "--loss", "focal")
+    header = list(rows((folder / "rows.csv").read_text())[0])
+    start = header.index("rule")
+    assert tuple(header[start : start + 6]) == RULE
+    assert [name.partition("[")[0] for name in header[start + 6 :]] == [
+        "uncovered",
+        "focal",
+    ]
+
+
+def test_objects_of_json_state_it() -> None:
+    data = json.loads(loss("--format", "json"))
+    for one in (data["dataset"], *data["images"]):
+        check(one)
+    data = json.loads(compare("--format", "json"))
+    for one in (*data["models"], *data["images"]):
+        check(one)
+
+
+@pytest.mark.parametrize("command", [loss, compare])
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_footnotes_state_it(command: Any, form: str) -> None:
+    text = " ".join(command("--format", form, "--by", "image").split())
+    text += " ".join(command("--format", form).split())
+    for word in (*WORDS, f"cdstats {cdstats.__version__}"):
+        assert word.replace("_", r"\_") in text or word in text
+
+
+def test_rows_of_an_earlier_run_keep_what_they_state(folder: Path) -> None:
+    first = json.loads(loss("--csv", "rows.csv", "--format", "json"))
+    again = json.loads(run("loss", "--from", "rows.csv", "--format", "json"))
+    for name in RULE:
+        assert again["dataset"][name] == first["dataset"][name]
+        assert [one[name] for one in again["images"]] == [
+            one[name] for one in first["images"]
+        ]
+    assert again["device"] == first["device"]
+    run("loss", "--from", "rows.csv", "--csv", "again.csv")
+    assert (folder / "again.csv").read_text() == (folder / "rows.csv").read_text()
+
+
+def test_a_comparison_of_rows_keeps_what_they_state() -> None:
+    compare("--csv", "rows.csv")
+    data = json.loads(run("compare", "--from", "rows.csv", "--format", "json"))
+    for one in data["models"]:
+        check(one)
+
+
+def test_rows_of_an_earlier_version_say_that_it_was_not_recorded(folder: Path) -> None:
+    loss("--csv", "rows.csv")
+    held = rows((folder / "rows.csv").read_text())
+    kept = [{n: v for n, v in row.items() if n not in RULE} for row in held]
+    with (folder / "old.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, kept[0])
+        writer.writeheader()
+        writer.writerows(kept)
+    one = json.loads(run("loss", "--from", "old.csv", "--format", "json"))["dataset"]
+    assert one["threshold"] is None
+    assert {one[name] for name in ("rule", *STATED[1:])} == {NOT_RECORDED}
+    text = " ".join(run("loss", "--from", "old.csv").split())
+    assert f"threshold: {NOT_RECORDED}" in text
+    assert f"grid: {NOT_RECORDED}" in text
+
+
+def test_what_differs_between_rows_is_listed() -> None:
+    one = Stated(0.5, "hard", "none", "1", "cpu", "rule")
+    other = Stated(0.4, "prob", "none", "1", "cpu", "rule")
+    assert Stated.of([one, one]) == one
+    both = Stated.of([one, other])
+    assert (both.threshold, both.kind, both.grid) == (None, "hard, prob", "none")
