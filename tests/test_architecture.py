@@ -248,11 +248,11 @@ def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
     rule = ("--changed", "255", "--unchanged", "0")
     modules = modules_after(command("ratio", str(tmp_path), *rule, "--format", "csv"))
     others = {
-        *("rich", "rasterio", "torch", "pandas", "tomllib", "statistics"),
+        *("rich", "rasterio", "torch", "pandas", "statistics"),
         *("cdstats.io.gdal", "cdstats.io.rasters", "cdstats.io.tiff"),
         *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.remote"),
         *("cdstats.core.presets", "cdstats.core.reference", "cdstats.scan.saved"),
-        *("cdstats.report.terminal", "cdstats.engine.crew"),
+        *("cdstats.report.terminal", "cdstats.engine.processes"),
     }
     assert "kornia_rs" in modules
     assert modules.isdisjoint(others)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -272,7 +273,7 @@ def test_an_empty_path_is_an_error_and_not_the_folder_where_one_stands(
 def test_splits_are_folders_below_the_path(tmp_path: Path) -> None:
     write_masks(tmp_path / "X", "Validation/OUT/a.png", "OUT/test/a.png", "OUT/a.png")
     assert splits(find(tmp_path / "X")) == {
-        "OUT/a.png": "",
+        "OUT/a.png": "unassigned",
         "OUT/test/a.png": "test",
         "Validation/OUT/a.png": "val",
     }
@@ -373,11 +374,15 @@ def test_names_without_a_mask_are_counted_in_a_note(tmp_path: Path) -> None:
     assert "2 names of list/train.txt have no mask" in find(root).notes
 
 
-def test_a_mask_in_two_lists_is_counted_in_the_first_and_told(tmp_path: Path) -> None:
+def test_a_mask_in_two_lists_counts_in_both_and_once_in_all(tmp_path: Path) -> None:
     root = listed(tmp_path / "X", train=["a.png", "b.png"], test=["b.png", "c.png"])
     done = count(root)
-    assert len(done.rows) == 4
-    assert splits(find(root))["label/b.png"] == "train"
+    assert done.column("split") == ["train", "train", "test", "test", "unlisted"]
+    rows = {row.split: row.images for row in cdstats.ratio(root).datasets}
+    assert rows == {"all": 4, "train": 2, "test": 2, "unlisted": 1}
+    assert count(root, "--split", "test").column("path") == [
+        *("label/b.png", "label/c.png"),
+    ]
     assert "label/b.png in train and test" in done.err
 
 
@@ -416,6 +421,11 @@ def test_split_folders_come_before_split_lists(tmp_path: Path) -> None:
 
 
 # Masks beside images.
+
+
+def ways(text: str) -> list[str]:
+    """The paths that a refusal suggests."""
+    return re.findall(r"'([^']*[*{][^']*)'", text)
 
 
 def test_only_mask_folders_are_read_where_images_lie_beside(tmp_path: Path) -> None:
@@ -473,7 +483,8 @@ def test_two_labels_of_the_same_images_are_refused(tmp_path: Path) -> None:
     done = count(root)
     assert (done.code, done.rows) == (1, [])
     assert "label1 and label2" in done.err
-    assert "/label1/" in done.err.partition("read one")[2]
+    assert ways(done.err) == [f"{tmp_path}/SECOND/**/label{n}" for n in (1, 2)]
+    assert count(ways(done.err)[0]).column("path") == ["train/label1/1.png"]
 
 
 def test_one_of_the_two_labels_is_read_by_a_pattern(tmp_path: Path) -> None:
@@ -500,11 +511,14 @@ def oscd(root: Path) -> Path:
     return root
 
 
-def test_masks_in_two_codings_are_refused_with_the_presets(tmp_path: Path) -> None:
+def test_masks_in_two_codings_are_refused_with_a_path_for_each(tmp_path: Path) -> None:
     done = count(oscd(tmp_path / "oscd"))
     assert (done.code, done.rows) == (1, [])
-    assert "--preset oscd-png" in done.err
-    assert "--preset oscd-tif" in done.err
+    read = [count(way).column("path") for way in ways(done.err)]
+    assert [[Path(path).name for path in paths] for paths in read] == [
+        ["cm.png", "cm.png"],
+        ["paris-cm.tif", "pisa-cm.tif"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -579,9 +593,9 @@ def test_a_list_names_files_from_its_own_folder(
     done = count("@data/good ones.txt")
     assert (done.code, set(done.column("dataset"))) == (0, {"good ones"})
     assert dict(zip(done.column("path"), done.column("split"), strict=True)) == {
-        "9.png": "",
-        "10.png": "",
-        str(other): "",
+        "9.png": "unassigned",
+        "10.png": "unassigned",
+        str(other): "unassigned",
         "train/a.png": "train",
         "val/b.png": "val",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,7 @@ def test_sums_of_splits_are_the_sums_of_the_dataset(
         for place, counts in enumerate(masks)
         for split in ["train" if place < cut else "test"]
     ]
+    rows = [replace(row, path=f"{place}.png") for place, row in enumerate(rows)]
     whole, *splits = summaries(["D"], rows)
     for name in ("images", "failed", "without_change", "pixels", "changed", "ignored"):
         assert getattr(whole, name) == sum(getattr(split, name) for split in splits)
@@ -318,6 +319,7 @@ def test_each_dataset_comes_as_given_and_before_its_splits() -> None:
         counted(PixelCounts(1, 3), dataset="B", split="train"),
         counted(PixelCounts(1, 4), dataset="B", split="extra"),
     ]
+    rows = [replace(row, path=f"{place}.png") for place, row in enumerate(rows)]
     found = summaries(["B", "A", "C"], rows)
     assert [(row.dataset, row.split) for row in found] == [
         *[("B", "all"), ("B", "train"), ("B", "val"), ("B", "test"), ("B", "extra")],

@@ -289,7 +289,7 @@ def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None
         assert done.column("split") == ["train", "test", "unlisted"]
         assert done.column("changed") == ["1", "3", "2"]
         assert "lists: splits from list/train.txt, list/test.txt" in done.err
-        assert "1 names of list/test.txt have no mask" in done.err
+        assert "1 name of list/test.txt has no mask" in done.err
 
 
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:

@@ -32,6 +32,7 @@ class Preset:
         leave_out: Names that a folder scan leaves out.
         two_peaks: Whether a mask must show its grey levels near 0 and near 255.
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
+        prefer: The folder to read where it lies beside other folders of labels.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Preset:
     leave_out: tuple[str, ...] = ()
     two_peaks: bool = False
     pair: bool = False
+    prefer: str = ""
 
     @property
     def rule(self) -> LabelRule:
@@ -68,10 +70,10 @@ def presets() -> tuple[Preset, ...]:
         ['levir-cd', 'levir-cd-256']
     """
     text = files("cdstats").joinpath("data/presets.toml").read_text(encoding="utf-8")
-    return tuple(
-        Preset(name=name, **{**table, "leave_out": tuple(table.get("leave_out", ()))})
-        for name, table in tomllib.loads(text).items()
-    )
+    tables = tomllib.loads(text)
+    for table in tables.values():
+        table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})
+    return tuple(Preset(name=name, **table) for name, table in tables.items())
 
 
 def preset(name: str) -> Preset:

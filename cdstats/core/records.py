@@ -237,11 +237,17 @@ class Summaries:
     def __init__(self) -> None:
         self._tallies: dict[str, dict[str | None, Tally]] = {}
 
-    def add(self, row: ImageRecord) -> None:
-        """Take an image row into account."""
+    def add(self, row: ImageRecord, *, again: bool = False) -> None:
+        """Take an image row into account.
+
+        Args:
+            row: The row.
+            again: Whether the mask has a row in another split, which counts in the
+                row of the dataset.
+        """
         tallies = self._tallies.setdefault(row.dataset, {})
         # A split may itself be called "all"; the key of the whole is no name.
-        for split in {None, row.split or None}:
+        for split in {row.split or None, *(() if again else (None,))}:
             tallies.setdefault(split, Tally()).add(row)
 
     def records(self, datasets: Sequence[str]) -> tuple[SummaryRecord, ...]:
@@ -262,9 +268,16 @@ def summaries(
 ) -> tuple[SummaryRecord, ...]:
     """The rows of every dataset, each followed by the rows of its named splits."""
     found = Summaries()
+    seen: dict[tuple[str, str], str] = {}
     for row in images:
-        found.add(row)
+        first = seen.setdefault((row.dataset, row.path), row.split)
+        found.add(row, again=first != row.split)
     return found.records(datasets)
+
+
+def once(rows: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Rows with one for each mask: a mask in two splits has a row in each."""
+    return [*{(row.dataset, row.path): row for row in reversed([*rows])}.values()][::-1]
 
 
 def split_order(split: str) -> tuple[int, str]:

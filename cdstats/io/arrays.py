@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -129,6 +131,7 @@ def _entries(path: Path) -> dict[str, _Entry]:
     with _damage():
         archive = zipfile.ZipFile(path)
         check_parts(path, archive, "NPZ")
+        _refuse_files(archive.namelist())
         if any(part.compress_type not in _PACKED for part in archive.infolist()):
             raise DataError(
                 "holds arrays packed otherwise than NumPy does; save them with "
@@ -138,6 +141,23 @@ def _entries(path: Path) -> dict[str, _Entry]:
             name.removesuffix(".npy"): _read_entry(archive, name)
             for name in archive.namelist()
         }
+
+
+def _refuse_files(names: list[str]) -> None:
+    """Refuse an archive of files that are no arrays.
+
+    Raises:
+        DataError: If no part has the name of an array, and some have those of files.
+    """
+    endings = Counter(PurePosixPath(name).suffix.lower() for name in names)
+    if names and ".npy" not in endings and set(endings) - {""}:
+        held = ", ".join(
+            f"{number:,} {ending or 'other'}" for ending, number in endings.items()
+        )
+        raise DataError(
+            f"is a zip archive of files ({held}), not of arrays; unpack it and give "
+            "its folder"
+        )
 
 
 @contextmanager

@@ -7,16 +7,16 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address, looks_like_address, shown
-from cdstats.io.folders import empty_text, mask_names, walk
+from cdstats.io.folders import empty_text, unread_notes, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.lists import lines_of, list_lines, listed_file
+from cdstats.io.layouts import Search, looks_like, splits_of
+from cdstats.io.lists import lines_of, list_lines, listed_file, split_by_lists
 from cdstats.io.naming import (
     dataset_name,
     naturally,
@@ -26,8 +26,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.patterns import Pattern, is_pattern
-from cdstats.io.signatures import EXTENSIONS, wanted_texts
-from cdstats.io.split_lists import split_by_lists
+from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,21 +34,11 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
 
 _MAGIC: Final = re.compile(r"[*?\[]")
-
-
-@dataclass(frozen=True)
-class _Search:
-    """What to look for.
-
-    Attributes:
-        extensions: Names of files that a folder or glob reads, in lower case.
-        masks: Whether only masks are looked for: folders of images are left out.
-        preset: The encoding of the masks, which may leave files out.
-    """
-
-    extensions: frozenset[str] = EXTENSIONS
-    masks: bool = True
-    preset: Preset | None = None
+_LOOKED_AT: Final = 500
+"""Files whose names are compared with those of known datasets."""
+UNASSIGNED: Final = "unassigned"
+"""The split of masks that lie beside the folders of splits."""
+_KEY: Final = re.compile(r"[\w-]+")
 
 
 @dataclass
@@ -83,7 +72,7 @@ def find_masks(
     Raises:
         UsageError: If a pattern or address is not understood.
     """
-    groups = _groups(paths, _Search(preset=preset))
+    groups = _groups(paths, Search(preset=preset))
     return [_finish(found, split, preset) for found in groups]
 
 
@@ -94,11 +83,11 @@ def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSe
         paths: As for `find_masks`.
         extensions: Names of the files that a folder or glob reads, in lower case.
     """
-    groups = _groups(paths, _Search(extensions, masks=False))
+    groups = _groups(paths, Search(extensions, masks=False))
     return [_finish(found, None, None) for found in groups]
 
 
-def _groups(paths: Sequence[str], search: _Search) -> list[_Found]:
+def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
     """What each dataset holds.
 
     Files without a name are one dataset, and so are folders of one dataset's splits.
@@ -148,7 +137,7 @@ def _merge(into: _Found, found: _Found) -> None:
     into.problems += found.problems
 
 
-def _find(name: str, text: str, search: _Search) -> _Found:
+def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
         found = _look(text, search)
@@ -160,9 +149,17 @@ def _find(name: str, text: str, search: _Search) -> _Found:
     return found
 
 
-def _look(text: str, search: _Search) -> _Found:
+def _look(text: str, search: Search) -> _Found:
     if text == "-":
         return _listed("stdin", Path(), lines_of(sys.stdin, "-"))
+    whole, key = _keyed(text)
+    if key:
+        found = _look(whole, search)
+        found.files = FoundFiles(
+            replace(file, name=f"{file.name}#{key}" if file.name else "", member=key)
+            for file in found.files
+        )
+        return found
     path = Path(text)
     if text.startswith("@") and not os.path.lexists(text):
         return _read_list(text[1:])
@@ -183,15 +180,21 @@ def _look(text: str, search: _Search) -> _Found:
     raise DataError(f"{text}: no such file or folder")
 
 
-def _remote(text: str, search: _Search) -> _Found:
+def _keyed(text: str) -> tuple[str, str]:
+    """A folder, glob or pattern and the key to read in each of its files, if any."""
+    whole, hash_, key = text.rpartition("#")
+    if not hash_ or not _KEY.fullmatch(key) or os.path.lexists(text):
+        return text, ""
+    varies = is_pattern(whole) or bool(_MAGIC.search(whole))
+    if varies or whole.endswith("/") or Path(whole).is_dir():
+        return whole, key
+    return text, ""
+
+
+def _remote(text: str, search: Search) -> _Found:
     from cdstats.io.found_remote import find_remote
 
-    found = find_remote(
-        text,
-        search.extensions,
-        masks=search.masks,
-        leave_out=lambda names: _leave_out(names, search.preset),
-    )
+    found = find_remote(text, search)
     return _Found(found.name, found.home, [found.root], found.files, found.notes)
 
 
@@ -210,26 +213,28 @@ def _absolute(path: Path) -> str:
 
 def _below(root: Path, names: Iterable[str]) -> FoundFiles:
     """The files of a folder in natural order, with the splits that folders tell."""
-    above = split_above(Path(_absolute(root)).parts)
+    names = tuple(names)
+    above, told = split_above(Path(_absolute(root)).parts), splits_of(names)
     prefix = str(root / "_")[:-1]
 
     @cache
     def split_of(folder: str) -> str:
-        return split_in(PurePosixPath(folder).parts) or above
+        return told(folder) or above
 
     return FoundFiles.walked(prefix, names, split_of)
 
 
-def _folder(path: Path, search: _Search) -> _Found:
+def _folder(path: Path, search: Search) -> _Found:
     walked = walk(path, search.extensions)
     found = _Found(dataset_name(Path(_absolute(path)).parts), _home(path), [path])
     found.problems = walked.problems
-    names, left_out = _leave_out(walked.names, search.preset)
-    names, note = mask_names(path, names) if search.masks else (naturally(names), "")
-    found.notes = [text for text in (left_out, note) if text]
-    found.files = _below(path, names)
-    if not names and not walked.problems:
+    chosen = search.choose(path, walked.names)
+    found.files = _below(path, chosen.names)
+    if chosen.names:
+        found.notes = chosen.notes + unread_notes(walked.others)
+    elif not walked.problems:
         found.problems = [empty_text(path, walked.others, search.extensions)]
+        found.notes = chosen.notes
     return found
 
 
@@ -241,74 +246,61 @@ def _home(path: Path) -> str:
     return str(folder)
 
 
-def _leave_out(names: list[str], preset: Preset | None) -> tuple[list[str], str]:
-    """Names without those that a preset leaves out, and a note about them."""
-    shapes = preset.leave_out if preset else ()
-    left = [n for n in names if any(fnmatch(PurePosixPath(n).name, s) for s in shapes)]
-    if not left or not preset:
-        return names, ""
-    gone = set(left)
-    text = f"left out {len(left):,} files ({', '.join(shapes)}) by preset {preset.name}"
-    return [name for name in names if name not in gone], text
-
-
-def _glob(text: str, search: _Search) -> _Found:
+def _glob(text: str, search: Search) -> _Found:
     root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
     found_twice = glob.glob(text, recursive=True)  # noqa: PTH207 - reads what was typed
-    matches = [*dict.fromkeys(map(Path, found_twice))]
+    matches = [*dict.fromkeys(map(os.path.normpath, found_twice))]
     found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
-    names = [
-        match.relative_to(root).as_posix() if root != Path() else match.as_posix()
-        for match in matches
-        if match.is_file() and match.suffix.lower() in search.extensions
-    ]
-    kept, note = _leave_out(naturally(names), search.preset)
-    found.files, found.notes = _below(root, kept), [note] if note else []
-    folders = [match for match in matches if match.is_dir()]
-    _add_folders(found, root, folders, search)
+    named, folders = list[str](), list[str]()
+    for match in matches:
+        name = os.path.relpath(match, root).replace(os.sep, "/")
+        path = Path(match)
+        if path.is_dir():
+            folders.append(name)
+        elif path.suffix.lower() in search.extensions and path.is_file():
+            named.append(name)
+    kept = search.named(named)
+    inside, notes = _inside(found, root, folders, search)
+    names = [*dict.fromkeys([*kept.names, *inside])]
+    found.files, found.notes = _below(root, naturally(names)), kept.notes + notes
     if not found.files:
         kind, expected = wanted_texts(search.extensions)
         raise DataError(f"{text}: matches no {kind}; expected {expected}")
     return found
 
 
-def _add_folders(
-    found: _Found, root: Path, folders: Sequence[Path], search: _Search
-) -> None:
-    """Add what lies in folders that a glob matches, images beside masks left out."""
+def _inside(
+    found: _Found, root: Path, folders: Sequence[str], search: Search
+) -> tuple[list[str], list[str]]:
+    """The files to read in folders that a glob matches, and notes about them."""
     names: list[str] = []
     for folder in folders:
-        walked = walk(folder, search.extensions)
-        above = folder.relative_to(root).as_posix()
-        names += [f"{above}/{name}" for name in walked.names]
+        walked = walk(root / folder, search.extensions)
+        above = "" if folder == "." else f"{folder}/"
+        names += [f"{above}{name}" for name in walked.names]
         found.problems += walked.problems
-    names, left_out = _leave_out(names, search.preset)
-    note = ""
-    if search.masks and names:
-        names, note = mask_names(root, names)
-    found.files.extend(_below(root, names))
-    found.notes += [text for text in (left_out, note) if text]
+    chosen = search.choose(root, dict.fromkeys(names))
+    return chosen.names, chosen.notes
 
 
-def _pattern(pattern: Pattern, search: _Search) -> _Found:
+def _pattern(pattern: Pattern, search: Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{pattern.text}: there is no folder {root}")
     walked = walk(root, search.extensions)
     found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
-    names, note = _leave_out(naturally(walked.names), search.preset)
+    named = search.named(walked.names)
     prefix = "" if root == Path() else f"{root.as_posix().rstrip('/')}/"
-    files = _below(root, names)
-    for file in files:
+    for file in _below(root, named.names):
         parts = pattern.match(prefix + file.name)
         if parts is not None:
             split = parts.get("split")
             found.files.append(
                 replace(file, split=usual_split(split)) if split else file
             )
-    found.notes, found.problems = [note] if note else [], walked.problems
+    found.notes, found.problems = named.notes, walked.problems
     if not found.files:
-        first = f"; the folder holds {names[0]}, ..." if names else ""
+        first = f"; the folder holds {named.names[0]}, ..." if named.names else ""
         kind, _ = wanted_texts(search.extensions)
         raise DataError(f"{pattern.text}: matches no {kind}{first}")
     return found
@@ -351,14 +343,27 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    if not any(files.splits):
-        files, listed = split_by_lists(files)
+    files = files.unique().ordered()
+    if any(files.splits):
+        files = _assigned(files)
+    elif files:
+        files, listed = split_by_lists(files, _common(found.roots))
         notes += listed
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    ordered, sources = files.unique().ordered(), tuple(found.sources)
-    return FoundSet(name, ordered, tuple(notes), tuple(problems), sources)
+    looks = looks_like(name, [file.name for file in files[:_LOOKED_AT]])
+    sources = tuple(found.sources)
+    return FoundSet(name, files, tuple(notes), tuple(problems), sources, looks)
+
+
+def _assigned(files: FoundFiles) -> FoundFiles:
+    """Files that lie in no split beside those that do, as a split of their own."""
+    if "" not in files.splits:
+        return files
+    return FoundFiles(
+        file if file.split else replace(file, split=UNASSIGNED) for file in files
+    )
 
 
 def _common(roots: Sequence[Path]) -> Path:
@@ -384,7 +389,9 @@ def _named_below(file: FoundFile, base: Path) -> FoundFile:
 def _of_split(
     files: FoundFiles, split: str, dataset: str, problems: list[str]
 ) -> FoundFiles:
-    kept = files.placed(n for n, file in enumerate(files) if file.split == split)
+    kept = FoundFiles(
+        replace(file, again=False) for file in files if file.split == split
+    )
     if not kept:
         held = ", ".join(sorted({*files.splits} - {""})) or "no split"
         problems.append(f"{dataset}: has no split {split!r}; it holds {held}")

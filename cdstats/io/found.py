@@ -34,6 +34,8 @@ class FoundFile:
         member: The array or image to read; empty for all.
         partner: The file of unchanged pixels, when two files make one mask.
         mark: Size and version of an object of a store, where its list tells them.
+        again: Whether it stands in an earlier split, too, and counts there in the row
+            of its dataset.
     """
 
     path: str
@@ -42,6 +44,7 @@ class FoundFile:
     member: str = ""
     partner: str = ""
     mark: tuple[int, int] | None = None
+    again: bool = False
 
     def anywhere(self) -> FoundFile:
         """The same file by a path that means the same in another working folder."""
@@ -56,10 +59,12 @@ class _Shared(NamedTuple):
         folder: What stands before the name in the path; None where the text of a file
             holds its name, path, member and partner as JSON.
         split: The split.
+        again: Whether the file stands in an earlier split, too.
     """
 
     folder: str | None
     split: str
+    again: bool = False
 
 
 class FoundFiles(Sequence[FoundFile]):
@@ -111,10 +116,11 @@ class FoundFiles(Sequence[FoundFile]):
         self._settled = False
         self.are_named &= bool(file.name)
         if file.member or file.partner or not file.path.endswith(file.name):
-            shared = _Shared(None, file.split)
+            shared = _Shared(None, file.split, file.again)
             text = json.dumps([file.name, file.path, file.member, file.partner])
         else:
-            shared = _Shared(file.path.removesuffix(file.name), file.split)
+            folder = file.path.removesuffix(file.name)
+            shared = _Shared(folder, file.split, file.again)
             text = file.name
         if file.mark is not None or self._marks:
             unmarked = 2 * len(self._ends) - len(self._marks)
@@ -210,13 +216,13 @@ class FoundFiles(Sequence[FoundFile]):
     def _built(self, start: int, place: int) -> FoundFile:
         """The file at a place, whose text starts there."""
         text = self._texts[start : self._ends[place]].decode(*_ENCODING)
-        folder, split = self._shared[self._kinds[place]]
+        folder, split, again = self._shared[self._kinds[place]]
         size, version = self._marks[2 * place : 2 * place + 2] or (-1, -1)
         mark = (size, version) if size >= 0 else None
         if folder is not None:
-            return FoundFile(folder + text, text, split, mark=mark)
+            return FoundFile(folder + text, text, split, mark=mark, again=again)
         name, path, member, partner = json.loads(text)
-        return FoundFile(path, name, split, member, partner, mark)
+        return FoundFile(path, name, split, member, partner, mark, again)
 
 
 def _identity(file: FoundFile) -> tuple[str, str]:
@@ -240,6 +246,7 @@ class FoundSet:
         notes: What was decided on the way, for the user.
         problems: Inputs that could not be read, as one line each.
         sources: The arguments that named it.
+        looks: Presets of the datasets that its files are named like.
     """
 
     name: str
@@ -247,6 +254,7 @@ class FoundSet:
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
     sources: tuple[str, ...] = field(default=())
+    looks: tuple[str, ...] = ()
 
 
 def paired(files: FoundFiles) -> FoundFiles:

@@ -13,15 +13,13 @@ from cdstats.core.errors import DataError, UsageError
 from cdstats.io import remote
 from cdstats.io.addresses import Address, shown, two_slashes
 from cdstats.io.copies import folder
-from cdstats.io.folders import mask_names
 from cdstats.io.found import FoundFile, FoundFiles
+from cdstats.io.layouts import splits_of
 from cdstats.io.lists import named_file, names_file
 from cdstats.io.naming import (
     dataset_name,
-    naturally,
     says_split_or_masks,
     split_above,
-    split_in,
     usual_split,
 )
 from cdstats.io.patterns import Pattern, is_pattern
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    LeaveOut = Callable[[list[str]], tuple[list[str], str]]
+    from cdstats.io.layouts import Chosen, Search
 
 Result = TypeVar("Result")
 
@@ -56,16 +54,12 @@ class RemoteFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def find_remote(
-    text: str, extensions: frozenset[str], *, masks: bool, leave_out: LeaveOut
-) -> RemoteFiles:
+def find_remote(text: str, search: Search) -> RemoteFiles:
     """Find what an address names.
 
     Args:
         text: An address of a file, folder, pattern or glob; ``FILE#member`` too.
-        extensions: Names of files that a folder or glob reads, in lower case.
-        masks: Whether folders of images beside masks are left out.
-        leave_out: Names without those that a preset leaves out, and a note.
+        search: Which files a folder, pattern or glob reads.
 
     Raises:
         DataError: If nothing is there, or a list of files cannot be read to its end.
@@ -78,11 +72,11 @@ def find_remote(
     if address.scheme in ("s3", "gs"):
         varies = varies or bool(re.search(r"[?\[]", text))
     if not varies and not file.member and _is_folder(address, text):
-        return _folder(address, extensions, masks, leave_out)
+        return _folder(address, search)
     if not varies:
         files = FoundFiles([file])
         return RemoteFiles("", "", Path(shown(file.path)).parent, files)
-    return _matching(text, extensions, masks, leave_out)
+    return _matching(text, search)
 
 
 def _is_folder(address: Address, text: str) -> bool:
@@ -101,14 +95,11 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
         raise DataError(f"{shown(text)}: {error}") from None
 
 
-def _folder(
-    address: Address, extensions: frozenset[str], masks: bool, leave_out: LeaveOut
-) -> RemoteFiles:
-    listing = _listing(address, extensions)
-    names, left_out = leave_out(listing.names)
-    names, note = _masks(address, names) if masks else (naturally(names), "")
-    if not names:
-        kind, expected = wanted_texts(extensions)
+def _folder(address: Address, search: Search) -> RemoteFiles:
+    listing = _listing(address, search.extensions)
+    chosen = _chosen(address, listing.names, search)
+    if not chosen.names:
+        kind, expected = wanted_texts(search.extensions)
         raise DataError(
             f"{_plain(address)}: is not there, or holds no {kind}s; expected {expected}"
         )
@@ -119,8 +110,8 @@ def _folder(
         dataset_name(_folders(address)),
         f"{address.scheme}://{'/'.join(folders)}",
         _path(address),
-        FoundFiles(_files(address, names, listing)),
-        [text for text in (left_out, note) if text],
+        FoundFiles(_files(address, chosen.names, listing)),
+        chosen.notes,
     )
 
 
@@ -174,9 +165,9 @@ def _listing(address: Address, extensions: frozenset[str]) -> _Listing:
     return _Listing([listed.keys[place][start:] for place in wanted], marks[wanted])
 
 
-def _masks(address: Address, names: Iterable[str]) -> tuple[list[str], str]:
+def _chosen(address: Address, names: list[str], search: Search) -> Chosen:
     try:
-        return mask_names(_path(address), names)
+        return search.choose(_path(address), names)
     except DataError as error:
         raise DataError(two_slashes(str(error))) from None
 
@@ -185,17 +176,16 @@ def _files(
     address: Address, names: Iterable[str], listing: _Listing
 ) -> Iterator[FoundFile]:
     """The files of a folder, with the splits that folder names tell."""
-    above = split_above(_folders(address))
+    names = tuple(names)
+    above, split_of = split_above(_folders(address)), splits_of(names)
     start = f"{address.key}/" if address.key else ""
     for name in names:
-        split = split_in(PurePosixPath(name).parts[:-1]) or above
+        split = split_of(name.rpartition("/")[0]) or above
         place = address.with_key(start + name)
         yield FoundFile(place, name, split, mark=listing.mark(name))
 
 
-def _matching(
-    text: str, extensions: frozenset[str], masks: bool, leave_out: LeaveOut
-) -> RemoteFiles:
+def _matching(text: str, search: Search) -> RemoteFiles:
     """The files that a pattern or a glob matches, and those in folders it matches."""
     address = Address.parse(text)
     pattern = Pattern(_plain(address))
@@ -206,8 +196,9 @@ def _matching(
             "is not read in an address; name parts with {}, * or ?"
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))
-    listing = _listing(root, extensions)
-    names, left_out = leave_out(naturally(listing.names))
+    listing = _listing(root, search.extensions)
+    named = search.named(listing.names)
+    names = named.names
     below = Pattern(f"{pattern.text}/**")
     files = FoundFiles()
     deeper: list[str] = []
@@ -220,11 +211,12 @@ def _matching(
             files.append(replace(file, split=usual_split(split)) if split else file)
         elif not is_pattern(text) and below.match(place) is not None:
             deeper.append(name)
-    deeper, note = _masks(root, deeper) if masks and deeper else (deeper, "")
-    files.extend(_files(root, deeper, listing))
+    chosen = _chosen(root, deeper, search)
+    files.extend(_files(root, chosen.names, listing))
     if not files:
         first = f"; the folder holds {names[0]}, ..." if names else ""
-        kind, _ = wanted_texts(extensions)
+        kind, _ = wanted_texts(search.extensions)
         raise DataError(f"{shown(text)}: matches no {kind}{first}")
-    notes = [said for said in (left_out, note) if said]
-    return RemoteFiles(dataset_name(_folders(root)), "", _path(root), files, notes)
+    name = dataset_name(_folders(root))
+    notes = named.notes + chosen.notes
+    return RemoteFiles(name, "", _path(root), files, notes)

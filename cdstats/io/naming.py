@@ -1,61 +1,130 @@
-"""What folder names say: where masks lie, what split, and what dataset."""
+"""What names of folders and files say: what they hold, which split, which dataset."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+import tomllib
+from enum import Enum
+from functools import cache, lru_cache
+from importlib.resources import files
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MASK_FOLDERS: Final = frozenset(
-    (
-        "label",
-        "labels",
-        "out",
-        "gt",
-        "mask",
-        "cm",
-        "target",
-        "targets",
-        "change label",
-        "change_label",
-    )
-)
-"""Folders that hold masks, in lower case."""
-IMAGE_FOLDERS: Final = frozenset(
-    (
-        *("a", "b", "t1", "t2", "time1", "time2", "im1", "im2", "image1", "image2"),
-        *("before", "after", "images", "pre-event", "post-event"),
-    )
-)
-"""Folders that hold the images beside masks, in lower case."""
-_SPLITS: Final = {
-    "train": "train",
-    "training": "train",
-    "trainset": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "validate": "val",
-    "valset": "val",
-    "test": "test",
-    "testing": "test",
-    "testset": "test",
-}
 _DIGITS: Final = re.compile(r"(\d+)")
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+class Role(Enum):
+    """What the name of a folder or file says about its pixels."""
+
+    CHANGE = "labels of change"
+    TRUTH = "labels"
+    OTHER = "labels of one date, of classes or of another part"
+    LOOSE = "labels, and words that are not known"
+    IMAGE = "images"
+    PREDICTION = "predictions"
+    ASIDE = "neither"
+    NONE = ""
+
+
+LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.LOOSE)
+"""Roles of masks, the surest first."""
+
+
+def label_rank(role: Role) -> int:
+    """How sure a role of labels is: 0 for change, 1 for labels, 2 for all others."""
+    return min(LABELS.index(role), 2)
+
+
+@cache
+def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
+    """The names and words of ``data/layouts.toml``, by table and meaning."""
+    text = files("cdstats").joinpath("data/layouts.toml").read_text(encoding="utf-8")
+    return {
+        table: {meaning: frozenset(words) for meaning, words in meanings.items()}
+        for table, meanings in tomllib.loads(text).items()
+    }
+
+
+@cache
+def _splits() -> dict[str, str]:
+    table = vocabulary()["splits"]
+    return {word: split for split, words in table.items() for word in words}
+
+
+def words_in(name: str) -> list[str]:
+    """The words and numbers of a name, in lower case.
+
+    Example:
+        >>> words_in("GT_CD"), words_in("labelA-2018")
+        (['gt', 'cd'], ['label', 'a', '2018'])
+    """
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+@lru_cache(maxsize=4096)
+def role_of(name: str) -> Role:
+    """What the name of a folder, or of a file without its number, says.
+
+    Example:
+        >>> [role_of(name).name for name in ("label_cd", "GT", "label1", "im1", "rome")]
+        ['CHANGE', 'TRUTH', 'OTHER', 'IMAGE', 'NONE']
+    """
+    known, names = vocabulary()["words"], vocabulary()["names"]
+    words = [word for word in words_in(name) if word not in _splits()]
+    whole = "".join(words)
+    for role in (Role.CHANGE, Role.TRUTH, Role.IMAGE, Role.ASIDE):
+        if whole in names[role.name.lower()]:
+            return role
+    held = {word for word in words if not word.isdigit() and len(word) > 1}
+    unknown = held - frozenset().union(*known.values())
+    truth, change = held & known["truth"], held & known["change"]
+    if held & known["aside"] and not unknown:
+        return Role.ASIDE
+    if held & known["prediction"] or (held & known["map"] and change and not truth):
+        return Role.PREDICTION
+    if truth:
+        return _label_role(words, held, unknown)
+    image = held & known["image"]
+    if unknown or not held:
+        return Role.NONE
+    if change and not held & known["other"]:
+        return Role.IMAGE if image else Role.CHANGE
+    if held & known["other"]:
+        return Role.OTHER
+    return Role.IMAGE if image else Role.NONE
+
+
+def _label_role(words: list[str], held: set[str], unknown: set[str]) -> Role:
+    """The role of a name with a word for labels."""
+    known = vocabulary()["words"]
+    image = held & (known["image"] - {"image", "images", "img", "imgs"})
+    change = held & (known["change"] | known["change_label"])
+    if change and not unknown and not image and not held & known["other"]:
+        return Role.CHANGE
+    if unknown:
+        return Role.LOOSE
+    further = image or held & known["other"]
+    parts = any(word.isdigit() or len(word) == 1 for word in words)
+    return Role.OTHER if further or parts else Role.TRUTH
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder's name says that it holds masks."""
-    return name.lower() in MASK_FOLDERS
+    """Whether a folder's name is one of the usual ones for masks."""
+    return name.lower() in vocabulary()["datasets"]["masks"]
 
 
 def is_image_folder(name: str) -> bool:
-    """Whether a folder's name says that it holds the images beside masks."""
-    return name.lower() in IMAGE_FOLDERS
+    """Whether a folder's name is one of the usual ones for the images beside masks."""
+    return name.lower() in vocabulary()["datasets"]["images"]
+
+
+def plays_a_part(name: str) -> bool:
+    """Whether a folder's name says what its files are, not which place or scene."""
+    return role_of(name) not in (Role.NONE, Role.LOOSE) or is_image_folder(name)
 
 
 def usual_split(name: str) -> str:
@@ -65,7 +134,7 @@ def usual_split(name: str) -> str:
         >>> usual_split("Validation"), usual_split("tier3")
         ('val', 'tier3')
     """
-    return _SPLITS.get(name.lower(), name)
+    return _splits().get(name.lower(), name)
 
 
 def split_in(folders: Sequence[str]) -> str:
@@ -75,9 +144,23 @@ def split_in(folders: Sequence[str]) -> str:
         >>> split_in(("Real", "Train", "OUT")), split_in(("label",))
         ('train', '')
     """
-    return next(
-        (_SPLITS[f.lower()] for f in reversed(folders) if f.lower() in _SPLITS), ""
-    )
+    return next(filter(None, map(split_named, reversed(folders))), "")
+
+
+@lru_cache(maxsize=4096)
+def split_named(folder: str) -> str:
+    """The split that a folder's name is, or ends with; empty for none.
+
+    Example:
+        >>> split_named("VAL"), split_named("OSCD - Train Labels"), split_named("x")
+        ('val', 'train', '')
+    """
+    known = vocabulary()["words"]
+    after = known["truth"] | known["image"] | known["plain"]
+    words = words_in(folder)
+    while len(words) > 1 and words[-1] in after and words[-1] not in _splits():
+        words.pop()
+    return _splits().get(words[-1], "") if words else ""
 
 
 def split_above(folders: Sequence[str]) -> str:
@@ -88,12 +171,12 @@ def split_above(folders: Sequence[str]) -> str:
         ('train', '')
     """
     last = takewhile(says_split_or_masks, reversed(folders))
-    return split_in(tuple(last)[::-1])
+    return next((_splits()[f.lower()] for f in last if f.lower() in _splits()), "")
 
 
 def says_split_or_masks(folder: str) -> bool:
     """Whether a folder's name is that of a split or says that it holds masks."""
-    return is_mask_folder(folder) or folder.lower() in _SPLITS
+    return is_mask_folder(folder) or folder.lower() in _splits()
 
 
 def dataset_name(folders: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address, shown
 from cdstats.io.discovery import find_files, find_masks, split_name
-from cdstats.io.naming import is_mask_folder, natural_key
+from cdstats.io.naming import Role, natural_key, role_of
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
+_LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER)
 _SHOWN: Final = 3
 _TRIED: Final = 12
 _WHOLE: Final = "whole"
@@ -116,6 +117,8 @@ def find_pairs(
         UsageError: If a pattern is not understood.
     """
     masks = _one(find_masks([target], split=split, preset=preset), target)
+    files = [file for file in masks.files if not file.again]
+    masks = replace(masks, files=files)
     notes = list(masks.notes)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
     for text in predictions:
@@ -270,7 +273,10 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
         prefix = f"{pattern.folder.rstrip('/')}/"
     for file in found.files:
         parts = (pattern.match(prefix + file.name) if pattern else None) or {}
-        key = parts["key"] if "key" in parts else _path_key(file.name)
+        name = file.name
+        if file.member and text.endswith(f"#{file.member}"):
+            name = name.removesuffix(f"#{file.member}")
+        key = parts["key"] if "key" in parts else _path_key(name)
         if crops and pattern:
             parts[_WHOLE] = pattern.named(parts).removeprefix(prefix)
         elif pattern and pattern.place:
@@ -281,7 +287,7 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
 
 def _path_key(name: str) -> str:
     path = PurePosixPath(name)
-    folders = [part for part in path.parts[:-1] if not is_mask_folder(part)]
+    folders = [part for part in path.parts[:-1] if role_of(part) not in _LABELS]
     stem = path.name if "#" in path.suffix else path.stem
     return "/".join([*folders, stem])
 
@@ -300,7 +306,7 @@ def _nothing_text(left: _Side, right: _Side) -> str:
         [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    hint = _suggest(first[:_TRIED], second[:_TRIED])
+    hint = _suggest(first, second)
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
@@ -309,17 +315,18 @@ def _nothing_text(left: _Side, right: _Side) -> str:
 
 
 def _suggest(predictions: list[str], masks: list[str]) -> str:
-    """The patterns, made from a name of each side, that pair most files."""
+    """The patterns, made from a name of each side, that pair most files, if any do."""
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
-        for one in predictions
-        for two in masks
+        for one in predictions[:_TRIED]
+        for two in masks[:_TRIED]
         if (shared := _longest_shared(_stem(one), _stem(two)))
     }
     best = max(
         sorted(tried), key=lambda p: _paired(p, predictions, masks), default=None
     )
-    if best is None:
+    fewer = min(len(predictions), len(masks))
+    if best is None or 2 * _paired(best, predictions, masks) <= fewer:
         return "Name the key that they share as {} in a pattern on both sides"
     return f"Try --pred '.../{best[0]}' --target '.../{best[1]}'"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import Block, OpenImage
 
     Marks = NDArray[np.bool_]
+    Pair = tuple[Marks, Marks]
 
 CHANGED, UNCHANGED = 255, 0
 """The values that stand for the labels of a pair read together."""
@@ -81,7 +82,7 @@ def pair_blocks(
     Raises:
         DataError: If a file holds other values or both mark one pixel.
     """
-    for one, two in zip(_marks(first), _marks(second), strict=True):
+    for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
             raise DataError(f"{both:,} pixels are marked here and in {shown(partner)}")
@@ -95,10 +96,28 @@ def _open(path: str, band: int | None, max_pixels: int) -> OpenImage:
     return images[0]
 
 
-def _marks(image: OpenImage) -> Iterator[Marks]:
+def _rows(image: OpenImage) -> Iterator[Marks]:
+    """Where a file marks its pixels, in whole rows whatever its blocks are."""
+    waiting: list[tuple[int, Marks]] = []
+    filled = 0
     for block in image.blocks():
         _check(block)
-        yield block.values == MARK
+        waiting.append((block.column, block.values == MARK))
+        filled += block.values.shape[1]
+        if filled == image.width:
+            ordered = sorted(waiting, key=lambda one: one[0])
+            yield np.concatenate([marks for _, marks in ordered], axis=1)
+            waiting, filled = [], 0
+
+
+def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
+    """Pieces of two files of as many rows each."""
+    one, two = next(first, None), next(second, None)
+    while one is not None and two is not None:
+        rows = min(len(one), len(two))
+        yield one[:rows], two[:rows]
+        one = one[rows:] if len(one) > rows else next(first, None)
+        two = two[rows:] if len(two) > rows else next(second, None)
 
 
 def _check(block: Block) -> None:

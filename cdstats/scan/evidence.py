@@ -203,9 +203,14 @@ def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
             _are_byte_equal([one.file for one in group]),
             tuple(one.row.path for one in group),
         )
-        for group in groups.values()
+        for group in map(_each, groups.values())
         if len(group) > 1
     ]
+
+
+def _each(group: Sequence[Seen]) -> list[Seen]:
+    """One of each mask, though it is in two splits."""
+    return [*{one.row.path: one for one in group}.values()]
 
 
 def _are_byte_equal(files: Sequence[FoundFile]) -> bool:

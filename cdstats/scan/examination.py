@@ -17,7 +17,7 @@ from cdstats.core.audit_records import (
     ValueShare,
     split_audit,
 )
-from cdstats.core.records import ALL, split_order
+from cdstats.core.records import ALL, once, split_order
 from cdstats.scan import evidence, findings
 from cdstats.scan.shift import split_shifts
 
@@ -97,7 +97,9 @@ def examine(
         values += held
         binarisations += shares
         regions.append(sizes)
+    told += findings.listed_twice_findings(name, rows)
     groups = evidence.duplicates(name, seen)
+    seen = _once(seen)
     told += findings.duplicate_findings(name, groups)
     told += findings.image_findings(name, seen)
     heat = evidence.heat_map(name, seen)
@@ -119,7 +121,8 @@ def row_parts(
 ) -> tuple[tuple[Finding, ...], tuple[SplitAudit, ...], tuple[SplitShift, ...]]:
     """What follows from counted rows alone: findings, splits and their shifts."""
     told: list[Finding] = []
-    splits = [split_audit(name, ALL, rows)]
+    each = once(rows)
+    splits = [split_audit(name, ALL, each)]
     for split in _splits(rows):
         own = [row for row in rows if row.split == split]
         told += findings.failure_findings((name, split), own, unreadable)
@@ -128,8 +131,13 @@ def row_parts(
             splits.append(split_audit(name, split, own))
     shifts = split_shifts(name, rows)
     told += findings.shift_findings(shifts)
-    told += findings.size_findings(name, rows)
+    told += findings.size_findings(name, each)
     return tuple(told), tuple(splits), tuple(shifts)
+
+
+def _once(seen: Sequence[Seen]) -> Sequence[Seen]:
+    """What was seen of each mask, though it is in two splits."""
+    return [*{one.row.path: one for one in seen}.values()]
 
 
 def _splits(rows: Sequence[ImageRecord]) -> list[str]:

@@ -9,7 +9,7 @@ from cdstats.core.audit_records import Finding
 from cdstats.core.labelling import REFUSED
 from cdstats.core.labels import shares_text
 from cdstats.core.messages import Level
-from cdstats.core.records import ALL
+from cdstats.core.records import ALL, split_order
 from cdstats.scan.evidence import IN_USE, specks_in
 
 if TYPE_CHECKING:
@@ -209,6 +209,19 @@ def duplicate_findings(dataset: str, groups: Sequence[Duplicate]) -> list[Findin
         check = "leakage" if is_leak else "duplicate"
         found += _finding(level, check, (dataset, ALL), text, paths)
     return found
+
+
+def listed_twice_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Finding]:
+    """Masks that the lists of two splits name."""
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        splits.setdefault(row.path, set()).add(row.split)
+    paths = [path for path, held in splits.items() if len(held) > 1]
+    if not paths:
+        return []
+    several = " and ".join(sorted(splits[paths[0]], key=split_order))
+    text = f"{_masks(paths)} in more than one split, first {paths[0]} in {several}"
+    return _finding(Level.ERROR, "leakage", (dataset, ALL), text, paths)
 
 
 def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:

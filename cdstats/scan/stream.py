@@ -182,7 +182,7 @@ class Stream:
         rows = [labels.row(mask) for mask in masks]
         for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
             self.images.put(place, number, mask, row)
-            self._summaries.add(row)
+            self._summaries.add(row, again=placed.file.again)
         if self._order:
             self._order.add(place, rows, self.images)
         return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from cdstats.core import imbalance
 from cdstats.core.errors import DataError
 from cdstats.core.recommendation import recommend
-from cdstats.core.records import ALL
+from cdstats.core.records import ALL, once
 from cdstats.core.weight_records import DatasetWeights, SamplingWeight
 from cdstats.core.weights import Tally, sampling_weights, schemes, tally
 from cdstats.io.naming import usual_split
@@ -121,7 +121,8 @@ def _dataset(
     name: str, images: Sequence[ImageRecord], split: str | None
 ) -> DatasetWeights:
     chosen, basis = _basis({row.split for row in images}, split)
-    rows = [row for row in images if chosen in (ALL, row.split)]
+    own = (row for row in images if chosen in (ALL, row.split))
+    rows = once(own) if chosen == ALL else [*own]
     counts = tally(rows)
     rules = {row.rule for row in rows if row.status == "ok"}
     return DatasetWeights(

@@ -1,0 +1,297 @@
+"""Which files of a folder are masks, by what their own names say: ``1_mask.png``."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import defaultdict
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.io.naming import LABELS, Role, label_rank, naturally, role_of, vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+SHOWN: Final = 3
+"""Folders or files that a note names."""
+ENOUGH: Final = 0.5
+"""Share of the smaller of two sets of names that makes them names of one set."""
+_MOST_BESIDE: Final = 24
+"""Files in a folder up to which one of them, such as ``ref.png``, is the only mask."""
+_TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_LONG_NUMBER: Final = re.compile(r"\d{2,}")
+
+
+def path_choices(folder: Path, globs: Iterable[str]) -> str:
+    """Paths to choose from, quoted as a shell needs them."""
+    start = "" if folder == Path() else f"{glob.escape(folder.as_posix())}/"
+    if "=" in start.split("/")[0]:
+        start = f"./{start}"
+    return " or ".join(f"'{start}**/{one}'" for one in globs)
+
+
+def name_the_same(keys: AbstractSet[object], others: AbstractSet[object]) -> bool:
+    """Whether most names of the smaller of two sets are in the other, too."""
+    fewer = min(len(keys), len(others))
+    return fewer > 0 and len(keys & others) >= ENOUGH * fewer
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+class _Stem(NamedTuple):
+    """What the name of a file says.
+
+    Attributes:
+        kind: The words that say what it is; empty for none.
+        key: What is left of the name: equal for the files of one image.
+        shape: The name as a glob, everything but these words made ``*``.
+    """
+
+    kind: str
+    key: str
+    shape: str
+
+
+@lru_cache(maxsize=64)
+def _stem_words() -> frozenset[str]:
+    known = vocabulary()["words"]
+    return frozenset().union(*(known[m] for m in known if m != "plain"))
+
+
+def _is_marked(stem: str, token: re.Match[str], before: str) -> bool:
+    """Whether a token of a file's name tells what the file is."""
+    word = token[0].lower()
+    if word in _stem_words() or word in vocabulary()["names"]["truth"]:
+        return True
+    if word.isdigit():
+        # The number of an image, as in im1 and t2, and of one of two labels.
+        near = before and stem[token.start() - 1].isalpha()
+        return bool(near and word in ("1", "2"))
+    if word not in ("a", "b", "t", "s"):
+        return False
+    around = stem[: token.start()][-1:], stem[token.end() :][:1]
+    if not "".join(around):
+        return False
+    if word in ("t", "s"):
+        # The sensor of an image stands beside its number: S1_mask_0001.
+        further = word == "t" or len(re.findall(r"\d+", stem)) > 1
+        return around[1] in ("1", "2") and not around[0].isalnum() and further
+    return not any(one.isalnum() for one in around)
+
+
+def _stem(name: str, *, numbered: bool = True) -> _Stem:
+    """What a file's name says, without its folders."""
+    stem = PurePosixPath(name).stem
+    kind, key, shape, end, before = list[str](), list[str](), "", 0, ""
+    for token in _TOKEN.finditer(stem):
+        marked = _is_marked(stem, token, before)
+        if marked and token[0].isdigit() and not numbered:
+            marked = False
+        between = stem[end : token.start()]
+        if marked:
+            kind.append(token[0])
+            shape += f"{glob.escape(between)}{glob.escape(token[0])}"
+        else:
+            key.append(token[0].lower())
+            shape += "" if shape.endswith("*") else f"{glob.escape(between)}*"
+        before = token[0] if marked else ""
+        end = token.end()
+    ending = glob.escape(stem[end:] + PurePosixPath(name).suffix)
+    return _Stem("_".join(kind), "_".join(key), f"{shape}{ending}")
+
+
+def masks_by_file(
+    folder: Path, names: list[str], known: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The files that are masks by their own names, where a folder holds several kinds.
+
+    Args:
+        folder: The folder.
+        names: The files below it.
+        known: Presets of the datasets that these are named like.
+
+    Returns:
+        The masks, and what was left out.
+
+    Raises:
+        DataError: If two kinds of files are masks of the same images.
+    """
+    shapes = {_shape(name) for name in names}
+    if len({(_stem(s).kind.lower(), PurePosixPath(s).suffix) for s in shapes}) < 2:
+        return names, []
+    kinds = _FileKinds(folder, names, known)
+    left = kinds.left_out()
+    if not left:
+        return names, []
+    kept = [name for name in names if name not in left]
+    files = [name for name in names if name in left]
+    more = f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else ""
+    read = naturally({kinds.shapes[kinds.kind_of[name]] for name in kept})
+    note = (
+        f"read {', '.join(read[:SHOWN])}; left out {counted(len(files), 'file')} "
+        f"beside: {', '.join(files[:SHOWN])}{more}"
+    )
+    return kept, [note]
+
+
+def _shape(name: str) -> str:
+    return _LONG_NUMBER.sub("00", name.rpartition("/")[2])
+
+
+class _FileKinds:
+    """Files by what their own names say."""
+
+    def __init__(self, folder: Path, names: list[str], known: Sequence[str]) -> None:
+        self._folder = folder
+        self._known = known
+        self._names = names
+        read = {name: _stem(name) for name in names}
+        images = any(role_of(stem.kind) is Role.IMAGE for stem in read.values())
+        if not images:
+            # Numbers of masks alone, such as gt1 and gt2, tell images apart.
+            read = {name: _stem(name, numbered=False) for name in names}
+        self.kind_of = {name: self._kind(name, stem) for name, stem in read.items()}
+        self.shapes: dict[str, str] = {}
+        self._keys: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._folders: dict[str, set[str]] = defaultdict(set)
+        for name, stem in read.items():
+            kind = self.kind_of[name]
+            self.shapes.setdefault(kind, stem.shape)
+            self._keys[kind].add((_folder(name), stem.key))
+            self._folders[kind].add(_folder(name))
+        self._stems = read
+
+    @staticmethod
+    def _kind(name: str, stem: _Stem) -> str:
+        return f"{stem.kind.lower()}{PurePosixPath(name).suffix.lower()}"
+
+    def _role(self, kind: str) -> Role:
+        return role_of(kind.rpartition(".")[0])
+
+    def left_out(self) -> set[str]:
+        """The files beside masks that are none.
+
+        Raises:
+            DataError: If two kinds of files are masks of the same images.
+        """
+        labels = sorted(
+            (kind for kind in self._keys if self._role(kind) in LABELS),
+            key=lambda kind: (label_rank(self._role(kind)), kind),
+        )
+        left: set[str] = set()
+        gone: set[str] = set()
+        for kind in labels:
+            if kind in gone:
+                continue
+            for other in self._keys:
+                if other == kind or other in gone or not self._share(kind, other):
+                    continue
+                if self._role(other) in LABELS and self._refuses(kind, other):
+                    if len(self._presets(kind, other)) == 1:
+                        # Its values tell whether the preset fits, and which one.
+                        continue
+                    self._refuse(kind, other)
+                gone.add(other)
+                left |= self._beside(other, kind)
+        for kind in self._keys:
+            if self._role(kind) is Role.ASIDE and len(self._keys) > 1:
+                left |= {name for name in self._names if self.kind_of[name] == kind}
+        return left | self._images_beside(left)
+
+    def _refuses(self, kind: str, other: str) -> bool:
+        """Whether neither of two kinds of labels is surer to be the masks."""
+        ranks = {label_rank(self._role(one)) for one in (kind, other)}
+        return len(ranks) == 1 or "unchange" in other.replace("nochange", "unchange")
+
+    def _share(self, kind: str, other: str) -> bool:
+        """Whether two kinds are of the same images.
+
+        A name that is all words, such as ``ref.png``, is the mask of its folder. Files
+        that say nothing belong to a mask whose name they begin with.
+        """
+        keys, others = self._keys[kind], self._keys[other]
+        if all(not key for _, key in keys):
+            if len(self._keys[other]) > _MOST_BESIDE * len(self._folders[other]):
+                return False
+            return name_the_same(self._folders[kind], self._folders[other])
+        if self._role(other) is Role.NONE:
+            others = {
+                (folder, key[:end])
+                for folder, key in others
+                for end in (*_ends(key), len(key))
+            }
+        fewer = min(len(keys), len(self._keys[other]))
+        return len(keys & others) >= ENOUGH * fewer
+
+    def _beside(self, kind: str, masks: str) -> set[str]:
+        """The files of a kind in the folders that hold masks of another."""
+        folders = self._folders[masks]
+        return {
+            name
+            for name in self._names
+            if self.kind_of[name] == kind and _folder(name) in folders
+        }
+
+    def _images_beside(self, left: set[str]) -> set[str]:
+        """Images and predictions beside files whose names say nothing."""
+        found: set[str] = set()
+        plain = [kind for kind in self._keys if self._role(kind) is Role.NONE]
+        for kind in self._keys:
+            if self._role(kind) in (Role.IMAGE, Role.PREDICTION):
+                for other in plain:
+                    if self._beside(other, kind) - left and self._share(kind, other):
+                        found |= self._beside(kind, other)
+        return found
+
+    def _presets(self, kind: str, other: str) -> list[str]:
+        """The presets of datasets named like these files that read one of two kinds."""
+        from cdstats.core.presets import preset
+
+        names = [n for n in self._names if self.kind_of[n] in (kind, other)]
+        return [
+            name
+            for name in self._known
+            if any(
+                fnmatch(PurePosixPath(one).name.lower(), shape.lower())
+                for shape in preset(name).leave_out
+                for one in names
+            )
+        ]
+
+    def _refuse(self, kind: str, other: str) -> None:
+        first, second = (self.shapes[one] for one in (kind, other))
+        names = [PurePosixPath(name).name for name in self._names]
+        ways = [
+            self.shapes[one]
+            for one in (kind, other)
+            if "unchange" not in one
+            and sum(fnmatch(name, self.shapes[one]) for name in names)
+            == sum(held == one for held in self.kind_of.values())
+        ]
+        text = f"{self._folder}: {first} and {second} are of the same images"
+        if "unchange" in other:
+            text = (
+                f"{self._folder}: {first} marks changed pixels and {second} unchanged "
+                "ones; read them together with --preset partial-pair, or"
+            )
+            raise DataError(
+                f"{text} the first alone: {path_choices(self._folder, ways)}"
+            )
+        known = [f"--preset {name}" for name in self._presets(kind, other)]
+        raise DataError(
+            f"{text}; read one: {' or '.join([*known, ''])}"
+            f"{path_choices(self._folder, ways)}"
+        )
+
+
+def _ends(key: str) -> Iterable[int]:
+    """Where the words of a key end."""
+    return (at for at, letter in enumerate(key) if letter == "_")

@@ -1,0 +1,374 @@
+"""Which files below a folder are masks: by the names of their folders, then their own.
+
+What names say is data: words in ``data/layouts.toml``, the file names of each dataset
+in ``data/presets.toml``. A folder that holds two masks of the same images is refused
+with a path for each.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.io.file_kinds import SHOWN, masks_by_file, name_the_same, path_choices
+from cdstats.io.naming import (
+    LABELS,
+    Role,
+    is_mask_folder,
+    label_rank,
+    naturally,
+    plays_a_part,
+    role_of,
+    split_in,
+    split_named,
+    vocabulary,
+)
+from cdstats.io.signatures import EXTENSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cdstats.core.presets import Preset
+
+_LOOKED_AT: Final = 500
+"""Files whose names are compared with those of known datasets."""
+_YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The masks among some files.
+
+    Attributes:
+        names: Their names, in natural order.
+        notes: What was read and what was left out.
+    """
+
+    names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to look for.
+
+    Attributes:
+        extensions: Names of files that a folder or glob reads, in lower case.
+        masks: Whether only masks are looked for, not images or predictions.
+        preset: The encoding of the masks, which may leave files out.
+    """
+
+    extensions: frozenset[str] = EXTENSIONS
+    masks: bool = True
+    preset: Preset | None = None
+
+    def choose(self, folder: Path, names: Iterable[str]) -> Chosen:
+        """The files to read among those below a folder.
+
+        Raises:
+            DataError: If the folder holds two masks of the same images.
+        """
+        if not self.masks:
+            return Chosen(naturally(names))
+        return choose_masks(folder, names, self.preset)
+
+    def named(self, names: Iterable[str]) -> Chosen:
+        """The files to read among those that someone named by a pattern."""
+        ordered = naturally(names)
+        if self.preset is None:
+            return Chosen(ordered)
+        return Chosen(*leave_out(ordered, self.preset, _by(self.preset)))
+
+
+def _by(preset: Preset) -> str:
+    return f"by preset {preset.name}"
+
+
+def splits_of(names: Iterable[str]) -> Callable[[str], str]:
+    """The split of the files in each folder, as folder names tell it.
+
+    A folder beside those of splits is a split of its own, unless its name says what
+    its files are.
+
+    Example:
+        >>> of = splits_of(["train/label/1.png", "tier3/label/2.png", "label/3.png"])
+        >>> of("train/label"), of("tier3/label"), of("label")
+        ('train', 'tier3', '')
+    """
+    bases: set[tuple[str, ...]] = set()
+    for folder in {_folder(name) for name in names}:
+        parts = PurePosixPath(folder).parts
+        named = [at for at, part in enumerate(parts) if split_named(part)]
+        if named:
+            bases.add(parts[: named[-1]])
+    longest = sorted(bases, key=len, reverse=True)
+
+    def split_of(folder: str) -> str:
+        parts = PurePosixPath(folder).parts
+        split = split_in(parts)
+        for base in () if split else longest:
+            own = parts[len(base) : len(base) + 1]
+            if own and parts[: len(base)] == base and not plays_a_part(own[0]):
+                return own[0]
+        return split
+
+    return split_of
+
+
+def looks_like(dataset: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The presets of the datasets whose files are named as these.
+
+    Args:
+        dataset: The name of the folder.
+        names: Names of files below it.
+    """
+    first = {_folder(name): name for name in reversed(names)}
+    some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
+    places = {f"{dataset}/{name}".lower() for name in some}
+    return tuple(
+        preset
+        for preset, shapes in vocabulary()["looks"].items()
+        if any(fnmatch(place, shape) for shape in shapes for place in places)
+    )
+
+
+def leave_out(
+    names: list[str], preset: Preset, reason: str
+) -> tuple[list[str], list[str]]:
+    """Names without those that a preset leaves out, and a note about them."""
+    shapes = [shape.lower() for shape in preset.leave_out]
+    left = {
+        name
+        for name in names
+        if any(fnmatch(PurePosixPath(name).name.lower(), shape) for shape in shapes)
+    }
+    if not left:
+        return names, []
+    shown = ", ".join(preset.leave_out)
+    note = f"left out {counted(len(left), 'file')} ({shown}) {reason}"
+    return [name for name in names if name not in left], [note]
+
+
+def choose_masks(
+    folder: Path, names: Iterable[str], preset: Preset | None = None
+) -> Chosen:
+    """The files among those below a folder that are masks by their names.
+
+    Labels of change come before other labels, and labels before images, predictions
+    and files whose names say nothing: first by folder, such as ``label`` beside ``A``,
+    then by file, such as ``1_mask.png`` beside ``1.jpg``.
+
+    Args:
+        folder: The folder.
+        names: The files below it.
+        preset: The encoding, which may leave files out or prefer a folder.
+
+    Raises:
+        DataError: If the folder holds two masks of the same images.
+    """
+    ordered = naturally(names)
+    notes: list[str] = []
+    if preset is not None:
+        ordered, notes = leave_out(ordered, preset, _by(preset))
+    if not ordered:
+        return Chosen([], notes)
+    prefer = preset.prefer if preset else ""
+    kept, note = _by_folder(folder, ordered, prefer)
+    _refuse_parallel_folders(folder, kept)
+    notes += note
+    if not (preset and preset.pair):
+        known = () if preset else looks_like(folder.absolute().name, kept)
+        kept, note = masks_by_file(folder, kept, known)
+        notes += note
+    return Chosen(kept, notes)
+
+
+# Folders.
+
+
+class _Place(NamedTuple):
+    """What the folders of a file say.
+
+    Attributes:
+        role: What the file is.
+        kind: The folders that say so, as they are written.
+        home: The folders above them, those of splits left out.
+        rest: All other folders: equal for the files of one image.
+    """
+
+    role: Role
+    kind: str
+    home: tuple[str, ...]
+    rest: str
+
+
+@lru_cache(maxsize=4096)
+def _place(folder: str) -> _Place:
+    parts = PurePosixPath(folder).parts
+    roles = [role_of(part) for part in parts]
+    if any(role is not Role.LOOSE for role in roles if role in LABELS):
+        roles = [Role.NONE if role is Role.LOOSE else role for role in roles]
+    labels = [at for at, role in enumerate(roles) if role in LABELS]
+    said = [at for at, role in enumerate(roles) if role is not Role.NONE]
+    role = _role(roles, labels)
+    if labels:
+        years = [
+            at
+            for at, part in enumerate(parts)
+            if at > labels[0] and _YEAR.fullmatch(part) and role is not Role.CHANGE
+        ]
+        said = sorted({*said, *years})
+        if years:
+            role = Role.OTHER
+    first = said[0] if said else len(parts)
+    home = tuple(part for part in parts[:first] if not split_named(part))
+    rest = "/".join(part for at, part in enumerate(parts) if at not in said)
+    return _Place(role, _glob_of(parts, said), home, rest)
+
+
+def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
+    """What a file is, by the roles of its folders."""
+    for role in (Role.PREDICTION, Role.ASIDE):
+        if role in roles:
+            return role
+    if labels:
+        if Role.CHANGE in roles:
+            return Role.CHANGE
+        below = Role.IMAGE in roles[labels[0] :]
+        return Role.OTHER if below else roles[labels[-1]]
+    return Role.IMAGE if Role.IMAGE in roles else Role.NONE
+
+
+def _glob_of(parts: Sequence[str], said: Sequence[int]) -> str:
+    """Some parts of a path, as a glob that names them in their order."""
+    text = ""
+    for number, at in enumerate(said):
+        apart = number and at != said[number - 1] + 1
+        text += ("/**/" if apart else "/") * bool(number) + glob.escape(parts[at])
+    return text
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _by_folder(
+    folder: Path, names: list[str], prefer: str
+) -> tuple[list[str], list[str]]:
+    """The files in the surest folders of labels, and what was left out."""
+    places = {name: _place(_folder(name)) for name in names}
+    preferred = [name for name in names if prefer and prefer in name.split("/")[:-1]]
+    if preferred:
+        kept = preferred
+    else:
+        is_inside = is_mask_folder(folder.absolute().name)
+        kept = _surest(names, places, is_inside)
+    if len(kept) == len(names):
+        return names, []
+    held = set(kept)
+    labelled = places[kept[0]].role in LABELS
+    near, notes = names, list[str]()
+    if labelled:
+        near, notes = _beside(names, kept, places)
+    left = [name for name in near if name not in held]
+    gone = {places[n].kind or PurePosixPath(_folder(n)).name for n in left} - {""}
+    shown = naturally(gone)
+    if any(not _folder(name) for name in left):
+        shown.append("files outside them")
+    read = naturally({places[name].kind for name in kept} - {""})
+    text = [f"read the masks in {', '.join(read) or 'the other folders'}"]
+    if shown:
+        text.append(f"left out {', '.join(shown)}")
+    return kept, ["; ".join(text + notes)]
+
+
+def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> list[str]:
+    """The files of the surest role below each folder that holds labels."""
+    best: dict[tuple[str, ...], int] = {}
+    for place in set(places.values()):
+        if place.role in LABELS:
+            own = label_rank(place.role)
+            best[place.home] = min(own, best.get(place.home, own))
+    change = [home for home, own in best.items() if own == 0]
+
+    def is_wanted(place: _Place) -> bool:
+        if place.role not in LABELS:
+            return is_inside and place.role is Role.NONE and () not in change
+        below = any(place.home[: len(home)] == home for home in change)
+        return label_rank(place.role) == (0 if below else best[place.home])
+
+    kept = [name for name in names if is_wanted(places[name])]
+    for role in (Role.NONE, Role.PREDICTION):
+        kept = kept or [name for name in names if places[name].role is role]
+    return kept or names
+
+
+def _beside(
+    names: list[str], kept: list[str], places: dict[str, _Place]
+) -> tuple[list[str], list[str]]:
+    """Files in or beside folders of masks, and what to tell of those elsewhere.
+
+    Those elsewhere may well be the masks of another dataset.
+    """
+    homes = {places[name].home for name in kept}
+    apart = [
+        name
+        for name in names
+        if not any(_all_folders(name)[: len(home)] == home for home in homes)
+    ]
+    if not apart:
+        return names, []
+    folders = [*dict.fromkeys(_folder(name) or "." for name in apart)]
+    more = f" and {len(folders) - SHOWN:,} more" if len(folders) > SHOWN else ""
+    gone = set(apart)
+    note = (
+        f"left out {counted(len(apart), 'file')} beside no such folder, in "
+        f"{', '.join(folders[:SHOWN])}{more}: to read them, name their folder"
+    )
+    return [name for name in names if name not in gone], [note]
+
+
+@lru_cache(maxsize=1024)
+def _parts(folder: str) -> tuple[str, ...]:
+    parts = PurePosixPath(folder).parts
+    return tuple(part for part in parts if not split_named(part))
+
+
+def _all_folders(name: str) -> tuple[str, ...]:
+    return _parts(_folder(name))
+
+
+def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
+    """Refuse folders of labels that hold a mask for the same images."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    if len({_place(_folder(name)).kind for name in names}) < 2:
+        return
+    for name in names:
+        place = _place(_folder(name))
+        if place.role in LABELS:
+            stem = PurePosixPath(name).stem
+            kinds[place.kind].add(f"{'/'.join(place.home)}//{place.rest}/{stem}")
+    doubled = _parallel({kind: frozenset(keys) for kind, keys in kinds.items()})
+    if doubled:
+        raise DataError(
+            f"{folder}: {' and '.join(doubled)} hold labels of the same images; read "
+            f"one: {path_choices(folder, doubled)}"
+        )
+
+
+def _parallel(kinds: dict[str, frozenset[str]]) -> list[str]:
+    """The kinds that name the same images as another kind does."""
+    found: set[str] = set()
+    for kind, keys in kinds.items():
+        for other, others in kinds.items():
+            if kind < other and name_the_same(keys, others):
+                found |= {kind, other}
+    return naturally(found)
