@@ -235,8 +235,9 @@ def test_the_help_loads_no_more_than_the_names_of_the_commands(
 def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
     needed = {
         *("cli.commands", "cli.main", "cli.ratio", "core.errors"),
-        *("cli.options", "cli.choices", "engine.choice", "report.formats"),
-        *("cli.files", "report.files", "io.signatures", "engine.memory"),
+        *("cli.options", "cli.choices", "report.formats", "engine.memory"),
+        *("cli.files", "report.files", "io.signatures", "core.options"),
+        *("core.arguments", "core.comparison_names"),
     }
     assert rooms_after(command("ratio", "--help")) == needed
 

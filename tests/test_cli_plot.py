@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
-from cdstats.cli.source_options import command_text
+from cdstats.cli.report import command_text
+from cdstats.cli.sources_shown import ReportOptions
 from cdstats.report.figures.names import FIGURES
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +136,6 @@ def test_the_library_takes_the_names_of_formats(tmp_path: Path) -> None:
 
 
 def test_a_command_is_named_as_it_may_be_typed_again() -> None:
-    options = {"--masks": ["a b", "c"], "--band": 2, "--kind": None, "--loss": []}
-    text = command_text("plot", options)
-    assert text == "cdstats plot --masks 'a b' --masks c --band 2"
+    options = ReportOptions(Path("r.html"), masks=["a b", "c"], band=2, jobs=4)
+    text = "cdstats report --masks 'a b' --masks c --band 2 --output r.html"
+    assert command_text(options) == text

@@ -269,10 +269,14 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             ["--from", "{rows}", "--loss", "dice"], "--loss goes with", id="loss"
         ),
         pytest.param(
-            ["--masks", "x", "--device", "cpu"], "goes with --pred", id="device"
+            ["--masks", "x", "--device", "cpu"],
+            "no predictions are read here; leave out --device",
+            id="device",
         ),
         pytest.param(
-            ["--from", "{rows}", "--jobs", "2"], "goes with --masks", id="jobs"
+            ["--from", "{rows}", "--jobs", "2"],
+            "and no pixel; leave out --jobs",
+            id="jobs",
         ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
         pytest.param(

@@ -18,7 +18,6 @@ from cdstats.core.errors import DataError, UsageError
 from cdstats.core.histogram import BINS, LevelCounts
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling
-from cdstats.score.compare import compare_from
 from cdstats.score.measures import choose_measures, measure_model
 from cdstats.score.results import choose_losses
 from cdstats.score.saved import result_of_rows
@@ -535,7 +534,9 @@ def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
     run = of_few(few, losses=["dice", "lovasz_softmax"])
     further = [*run.images[0].losses]
     (few / "rows.csv").write_text(to_csv(run.images, [*SCORE_COLUMNS, *further]))
-    again = compare_from(few / "rows.csv", losses=["dice", "lovasz_softmax"])
+    again = cdstats.compare(
+        from_file=few / "rows.csv", losses=["dice", "lovasz_softmax"]
+    )
     curves = {"average_precision", "best_f1_in_sample"}
     assert set(run.measures) - set(again.measures) == curves
     for one, other in zip(run.models, again.models, strict=True):
@@ -553,7 +554,7 @@ def test_rows_of_other_pixels_are_refused(few: Path) -> None:
     cells[4], cells[5] = str(int(cells[4]) + 1), str(int(cells[5]) - 1)
     (few / "rows.csv").write_text("\n".join([*rows[:7], ",".join(cells), *rows[8:]]))
     with pytest.raises(DataError, match=r"0\.npy: models do not score the same pixels"):
-        compare_from(few / "rows.csv")
+        cdstats.compare(from_file=few / "rows.csv")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import cdstats
 from cdstats.cli.gathering import gather
+from cdstats.cli.sources_shown import ShownOptions
 from cdstats.core.chart_records import FractionShare
 from cdstats.core.material import Material
 from cdstats.report.figures.chart import Chart
@@ -51,7 +52,7 @@ def save_models(folder: Path, names: tuple[str, ...]) -> list[str]:
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Sample masks, and two saved epochs that predict some of them."""
     models = save_models(tmp_path_factory.mktemp("preds"), ("epoch1", "epoch2"))
-    found = gather({"masks": [MASKS], "pred": models, "target": MASKS / "val"})
+    found = gather(ShownOptions(masks=MASKS, pred=models, target=MASKS / "val"))
     assert found.material.failures == []
     return found.material
 

@@ -8,6 +8,7 @@ import pytest
 
 import cdstats
 from cdstats.core.material import Picture
+from cdstats.core.options import LossOptions
 from cdstats.core.score_charts import worst_images
 from cdstats.score.pictures import SIDE, error_pictures
 
@@ -26,7 +27,7 @@ def draw(pred: Path, target: Path, **options: Any) -> tuple[Picture, ...]:
     run = cdstats.loss(pred, target, **options)
     assert [row.status for row in run.images] == ["ok"]
     worst = worst_images("", run.images, 3)
-    pictures, notes = error_pictures(worst, [pred], target, **options)
+    pictures, notes = error_pictures(worst, LossOptions(pred, target, **options))
     assert notes == ()
     return pictures
 
@@ -99,7 +100,7 @@ def test_a_crop_shows_its_window_of_the_mask(tmp_path: Path) -> None:
         np.save(tmp_path / f"a_{y}_{x}.npy", np.zeros((4, 4), dtype=np.float32))
     names = f"{tmp_path}/{{}}_{{y}}_{{x}}.npy", f"{target}/{{}}.npy"
     run = cdstats.loss(*names)
-    pictures, _ = error_pictures(worst_images("", run.images, 1), names[:1], names[1])
+    pictures, _ = error_pictures(worst_images("", run.images, 1), LossOptions(*names))
     assert (pictures[0].shares[..., 2] == 1).all()
 
 
@@ -108,7 +109,7 @@ def test_a_prediction_that_changed_since_has_no_picture(tmp_path: Path) -> None:
     pred, target = save(tmp_path, mask, uniform("float32")[:6, :6])
     worst = worst_images("", cdstats.loss(pred, target).images, 1)
     np.save(pred / "a.npy", 1 - mask.astype(np.float32))
-    pictures, notes = error_pictures(worst, [pred], target)
+    pictures, notes = error_pictures(worst, LossOptions(pred, target))
     assert pictures == ()
     assert [note.text for note in notes] == [
         "a.npy: no picture: read again, its pixels differ from its counts"

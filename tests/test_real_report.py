@@ -12,6 +12,7 @@ import pytest
 
 import cdstats
 from cdstats.cli.gathering import gather
+from cdstats.cli.sources_shown import ShownOptions
 from cdstats.report.figures.charts import charts
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
@@ -31,7 +32,9 @@ def pair_counts(prediction: str) -> tuple[int, ...]:
 def test_pictures_of_saved_predictions_add_up_to_the_published_counts() -> None:
     folder = REAL / "dsifn_256"
     pred = f"{folder}/predict_{{model}}/{{}}.png"
-    material = gather({"pred": [pred], "target": f"{folder}/label/{{}}.png"}).material
+    material = gather(
+        ShownOptions(pred=pred, target=f"{folder}/label/{{}}.png")
+    ).material
     assert material.scores
     pictures = material.scores.pictures
     assert len({one.image.model for one in pictures}) == 6
@@ -62,8 +65,8 @@ def test_models_of_public_repositories_have_a_line_each_over_beta(
 
 
 def test_masks_of_many_sizes_have_every_figure_but_the_heat_map() -> None:
-    options = {"masks": [REAL / "cdnet2014"], "preset": "cdnet2014"}
-    found, missing = charts(gather(options).material)  # type: ignore[arg-type]
+    options = ShownOptions(masks=REAL / "cdnet2014", preset="cdnet2014")
+    found, missing = charts(gather(options).material)
     assert [one.figure for one in found] == ["distribution", "binarisation", "regions"]
     assert {one.figure for one in missing} == {"splits", "heat-map"}
     assert sum(row.images for row in found[0].rows) == 300  # type: ignore[attr-defined]

@@ -35,8 +35,13 @@ _functions: dict[str, Callable[..., None]] = {}
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function the command of its name; its parameters are the options."""
-    _functions[function.__name__] = function
+    """Make a function the command of its name; its parameters are the options.
+
+    A parameter that is a group of options stands for each option of the group.
+    """
+    from cdstats.cli.options import spread
+
+    _functions[function.__name__] = spread(function)
     return function
 
 

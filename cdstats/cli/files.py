@@ -15,11 +15,13 @@ from cdstats.report.files import pointed_to, write_whole
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cdstats.core.arguments import StrPath
+
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 
 
 def refuse_inputs(
-    outputs: Sequence[Path | None], inputs: Sequence[str | Path | None]
+    outputs: Sequence[StrPath | None], inputs: Sequence[StrPath | None]
 ) -> None:
     """Refuse to write over what is read, or over what is no file.
 
@@ -28,7 +30,7 @@ def refuse_inputs(
             of masks, if its folder is not there, or if two outputs are one file.
     """
     given = [path for text in inputs if text for path in _meant(str(text))]
-    wanted = [path for path in outputs if path]
+    wanted = [Path(path) for path in outputs if path]
     for path in wanted:
         if not pointed_to(path).parent.is_dir():
             raise UsageError(f"{path}: cannot be written: there is no such folder")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.cli.provenance import provenance_of
-from cdstats.cli.sources_shown import check_sources, rows_of, rule_options
+from cdstats.cli.sources_shown import check_sources, rows_of
 from cdstats.core.errors import DataError
 from cdstats.core.material import (
     MaskMaterial,
@@ -14,19 +14,18 @@ from cdstats.core.material import (
     ModelMaterial,
     ScoreMaterial,
 )
+from cdstats.core.options import AuditOptions, LossOptions
 from cdstats.core.records import summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from os import PathLike
 
-    from cdstats.cli.sources_shown import SourceOptions
+    from cdstats.cli.sources_shown import ShownOptions
+    from cdstats.core.arguments import StrPath
     from cdstats.core.histogram import LevelCounts
     from cdstats.core.messages import Message
     from cdstats.scan.examination import AuditResult
     from cdstats.score.results import LossRun
-
-    StrPath = str | PathLike[str]
 
 MOST_PICTURES: Final = 24
 """Pictures of one run."""
@@ -48,14 +47,14 @@ class Gathered:
     unread: int
 
 
-def gather(options: SourceOptions) -> Gathered:
+def gather(options: ShownOptions) -> Gathered:
     """Read masks and predictions, or the rows of earlier runs.
 
     Raises:
         UsageError: If the sources are missing, too many, or options do not fit them.
         DataError: If a source holds nothing that can be used.
     """
-    saved = {rows_of(path): path for path in options.get("from_files", ())}
+    saved = {rows_of(path): path for path in options.from_files}
     check_sources(options, saved)
     audit = _audit(options, saved.get("masks"))
     run = _score(options, saved.get("predictions"))
@@ -75,21 +74,17 @@ def gather(options: SourceOptions) -> Gathered:
     )
 
 
-def _audit(options: SourceOptions, saved: StrPath | None) -> AuditResult | None:
+def _audit(options: ShownOptions, saved: StrPath | None) -> AuditResult | None:
     from cdstats.cli.screen import counting_screen
-    from cdstats.scan.audit import audit, audit_from
+    from cdstats.scan.audit import audit_masks
 
     if saved is not None:
-        return audit_from(saved)
-    masks = options.get("masks")
-    if not masks:
+        return audit_masks(AuditOptions(from_file=saved))
+    if not options.masks:
         return None
-    with counting_screen(options.get("quiet", True)) as screen:
-        found = audit(
-            [str(path) for path in masks],
-            jobs=options.get("jobs", 1),
-            progress=screen.progress,
-            **rule_options(options),
+    with counting_screen(options.quiet) as screen:
+        found = audit_masks(
+            AuditOptions.of(options, paths=options.masks, progress=screen.progress)
         )
     if not found.images:
         texts = [message.text for message in found.messages]
@@ -97,31 +92,21 @@ def _audit(options: SourceOptions, saved: StrPath | None) -> AuditResult | None:
     return found
 
 
-def _score(options: SourceOptions, saved: StrPath | None) -> LossRun | None:
+def _score(options: ShownOptions, saved: StrPath | None) -> LossRun | None:
     from pathlib import Path
 
-    pred, target = options.get("pred"), options.get("target")
-    losses = options.get("losses", ())
     if saved is not None:
         from cdstats.score.saved import loss_from
 
-        return loss_from(Path(saved), losses)
-    if not pred or not target:
+        return loss_from(Path(saved), options.losses, options.beta)
+    if not options.pred:
         return None
     from cdstats.cli.screen import scoring_bar
-    from cdstats.score.loss import loss
+    from cdstats.score.loss import score_predictions
 
-    with scoring_bar(options.get("quiet", True)) as progress:
-        return loss(
-            [str(path) for path in pred],
-            target,
-            kind=options.get("kind"),
-            device=options.get("device") or "auto",
-            losses=losses,
-            threshold=_threshold(options),
-            histograms=True,
-            progress=progress,
-            **rule_options(options),
+    with scoring_bar(options.quiet) as progress:
+        return score_predictions(
+            LossOptions.of(options, histograms=True, progress=progress)
         )
 
 
@@ -139,7 +124,7 @@ def _mask_material(audit: AuditResult) -> MaskMaterial:
 
 
 def _score_material(
-    run: LossRun, options: SourceOptions
+    run: LossRun, options: ShownOptions
 ) -> tuple[ScoreMaterial, tuple[Message, ...]]:
     """Scores with pooled histograms and pictures, and what to tell of pictures."""
     models = tuple(
@@ -148,27 +133,13 @@ def _score_material(
         )
         for one in run.models
     )
-    pred, target = options.get("pred"), options.get("target")
-    if not pred or not target:
+    if not options.pred:
         scores = ScoreMaterial(models, run.images, threshold=None, has_pixels=False)
         return scores, ()
     from cdstats.score.pictures import error_pictures
 
-    threshold = _threshold(options)
-    pictures, notes = error_pictures(
-        list(_worst(run)),
-        pred,
-        target,
-        kind=options.get("kind"),
-        threshold=threshold,
-        **rule_options(options),
-    )
-    return ScoreMaterial(models, run.images, pictures, threshold), notes
-
-
-def _threshold(options: SourceOptions) -> float:
-    threshold = options.get("threshold")
-    return 0.5 if threshold is None else threshold
+    pictures, notes = error_pictures(list(_worst(run)), LossOptions.of(options))
+    return ScoreMaterial(models, run.images, pictures, options.threshold), notes
 
 
 def _histogram(run: LossRun, model: str) -> LevelCounts | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdstats.cli import options, score_options
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
-from cdstats.core.errors import UsageError
-from cdstats.engine.choice import EngineName
-from cdstats.report.formats import Format
+from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.core.arguments import texts
+from cdstats.core.options import LossOptions
 
 if TYPE_CHECKING:
     from cdstats.score.results import LossRun
@@ -20,35 +21,14 @@ if TYPE_CHECKING:
 
 @command
 def loss(
-    pred: score_options.Pred = None,
-    target: score_options.TargetPath = None,
-    kind: score_options.KindOption = None,
-    beta: score_options.Beta = "image",
-    further: score_options.FurtherLosses = None,
-    threshold: score_options.Threshold = None,
-    device: score_options.Device = None,
-    batch_size: score_options.BatchSize = None,
-    changed: options.Changed = None,
-    unchanged: options.Unchanged = None,
-    ignore: options.Ignore = None,
-    preset: options.PresetName = None,
-    band: options.Band = None,
-    split: options.Split = None,
-    from_file: options.FromFile = None,
+    *,
+    options: LossOptions,
     by: Annotated[
         ScoreBy | None,
-        typer.Option(help="Rows to print.", rich_help_panel="Output"),
+        typer.Option(help="Rows to print.", rich_help_panel=OUTPUT),
     ] = None,
-    columns: options.Columns = None,
-    output_format: options.OutputFormat = Format.TABLE,
-    csv: options.CsvFile = None,
-    summary: options.SummaryFile = None,
-    engine: options.Engine = EngineName.LOCAL,
-    scheduler: options.Scheduler = None,
-    max_failed: options.MaxFailed = 0,
-    max_pixels: options.MaxPixels = None,
-    strict: options.Strict = False,
-    quiet: options.Quiet = False,
+    output: OutputOptions,
+    screen: ScreenOptions,
 ) -> None:
     """Score saved predictions: balanced cross-entropy beside plain BCE.
 
@@ -57,55 +37,32 @@ def loss(
     Masks are read as by `cdstats ratio`, with the same rules.
     """
     from cdstats.cli.score_outputs import ScoreOutputs
+    from cdstats.cli.screen import scoring_bar
     from cdstats.score.results import choose_losses
 
-    logits = kind is score_options.KindName.LOGIT
-    chosen = choose_losses(further or (), beta, logits=logits)
-    outputs = ScoreOutputs(output_format, by, columns, csv, summary, chosen[3:])
-    refuse_inputs([csv, summary], [*(pred or []), target, from_file])
-    if from_file is not None:
-        pixels = (pred, target, kind, threshold, device, batch_size)
-        elsewhere = None if engine is EngineName.LOCAL else engine
-        score_options.refuse_with_from(
-            *(*pixels, changed, unchanged, ignore, preset, band, split),
-            *(elsewhere, scheduler, max_pixels),
-        )
+    logits = options.kind == "logit"
+    chosen = choose_losses(options.losses, options.beta, logits=logits)
+    outputs = ScoreOutputs(
+        output.output_format, by, output.columns, output.csv, output.summary, chosen[3:]
+    )
+    refuse_inputs(
+        [output.csv, output.summary],
+        [*texts(options.pred), options.target, options.from_file],
+    )
+    if options.from_file is not None:
+        # Rows of earlier runs need no torch, which takes longest to load.
         from cdstats.score.saved import loss_from
 
-        run = loss_from(from_file, further or (), beta)
-    elif not pred or not target:
-        raise UsageError("name predictions with --pred and their masks with --target")
+        run = loss_from(Path(options.from_file), options.losses, options.beta)
     else:
-        from cdstats.cli.screen import scoring_bar
-        from cdstats.io.limits import MAX_PIXELS
-        from cdstats.score.loss import loss as score
+        from cdstats.score.loss import score_predictions
 
-        with scoring_bar(quiet) as progress:
-            run = score(
-                pred,
-                target,
-                kind=kind.value if kind else None,
-                device=device or "auto",
-                batch_size=score_options.batch_tiles(batch_size),
-                beta=beta,
-                losses=further or (),
-                threshold=0.5 if threshold is None else threshold,
-                changed=changed,
-                unchanged=unchanged,
-                ignore=ignore,
-                preset=preset,
-                band=band,
-                split=split,
-                engine=engine.value,
-                scheduler=scheduler,
-                max_pixels=max_pixels or MAX_PIXELS,
-                strict=strict,
-                progress=progress,
-            )
-    outputs.show_messages(run, beta, quiet)
+        with scoring_bar(screen.quiet) as progress:
+            run = score_predictions(replace(options, progress=progress))
+    outputs.show_messages(run, options.beta, screen.quiet)
     written = outputs.write(run)
     outputs.print(run)
-    raise typer.Exit(int(not written or _has_failed(run, max_failed)))
+    raise typer.Exit(int(not written or _has_failed(run, screen.max_failed)))
 
 
 def _has_failed(run: LossRun, max_failed: int) -> bool:

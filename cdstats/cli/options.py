@@ -1,14 +1,208 @@
-"""Options that several commands share."""
+"""Groups of options as options of a command, and the groups that commands alone have.
+
+A parameter of a command whose type is a group (`cdstats.core.options`) becomes one
+option for each field of the group; the command receives the group. How an option is
+added is told there.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
+from functools import wraps
+from inspect import Parameter, signature
+from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
-from cdstats.engine.choice import EngineName
+from cdstats.core.arguments import Option, Options, declared, defaults, option
+from cdstats.core.options import RUN
 from cdstats.report.formats import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OUTPUT: Final = "Output"
+_LAST: Final = (
+    *("jobs", "engine", "scheduler", "cache"),
+    *("max_failed", "max_pixels", "strict", "quiet"),
+)
+"""Options that end the help of every command, in this order."""
+_CONTEXT: Final = "context"
+_ENUM: Final[Any] = Enum
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(Options):
+    """Where results go."""
+
+    columns: str | None = option(
+        None, "Columns to print, as a comma list.", metavar="A,B", panel=OUTPUT
+    )
+    output_format: Format = option(
+        Format.TABLE,
+        "Format of standard output.",
+        typed=Format,
+        flags=("--format",),
+        panel=OUTPUT,
+    )
+    csv: Path | None = option(
+        None,
+        "Write the image rows to this file.",
+        typed=Path,
+        metavar="FILE",
+        panel=OUTPUT,
+    )
+    summary: Path | None = option(
+        None,
+        "Write the rows of totals to this file: .csv, .json, .md or .tex.",
+        typed=Path,
+        metavar="FILE",
+        panel=OUTPUT,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenOptions(Options):
+    """What is shown beside results, and when failures count."""
+
+    max_failed: int = option(
+        0,
+        "Exit with 0 up to this many failed files.",
+        typed=int,
+        least=0,
+        metavar="N",
+        panel=RUN,
+    )
+    quiet: bool = option(
+        False,
+        "Print results and errors alone.",
+        typed=bool,
+        flags=("--quiet", "-q"),
+        panel=RUN,
+    )
+
+
+OutputFormat = Annotated[
+    Format,
+    typer.Option("--format", help="Format of standard output.", rich_help_panel=OUTPUT),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=RUN
+    ),
+]
+
+
+def spread(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose groups of options are spread out into single options.
+
+    Options that do not fit the sources are refused before the command is called.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, type[Options]] = {}
+    parameters = [Parameter(_CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for name, known in signature(function).parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += _parameters(hints[name])
+        elif name != _CONTEXT:
+            parameters.append(
+                known.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
+            )
+    parameters.sort(key=lambda one: _place(one.name))
+
+    @wraps(function)
+    def command(**values: Any) -> None:  # noqa: ANN401 - of any option
+        context: typer.Context = values.pop(_CONTEXT)
+        given = {name for name in values if _is_given(context, name)}
+        for name, group in groups.items():
+            known = _taken(group, values, given)
+            options = group(**known)
+            options.refuse_unfit(given)
+            values[name] = options
+        if _CONTEXT in hints:
+            values[_CONTEXT] = context
+        function(**values)
+
+    command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _place(name: str) -> int:
+    return _LAST.index(name) if name in _LAST else -1
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def _taken(
+    group: type[Options], values: dict[str, Any], given: set[str]
+) -> dict[str, Any]:
+    """The values of a group, taken out of those of a command."""
+    known = {}
+    for name, one in _offered(group):
+        value = values.pop(name)
+        if name in given:
+            known[name] = value
+        elif one.has_command_default:
+            known[name] = one.command_default
+    return known
+
+
+def _offered(group: type[Options]) -> Iterator[tuple[str, Option]]:
+    return (pair for pair in declared(group) if pair[1].on_command_line)
+
+
+def _parameters(group: type[Options]) -> Iterator[Parameter]:
+    known = defaults(group)
+    for name, one in _offered(group):
+        kind, default = _typed(name, one, known[name])
+        if one.argument:
+            about = typer.Argument(
+                help=one.help, metavar=one.metavar, show_default=False
+            )
+        else:
+            about = _option(name, one)
+        yield Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, about],
+        )
+
+
+def _option(name: str, one: Option) -> Any:  # noqa: ANN401 - Typer's own type
+    return typer.Option(
+        *one.names(name),
+        help=one.help,
+        metavar=one.metavar,
+        min=one.least,
+        max=one.most,
+        show_default=one.shown or True,
+        autocompletion=_COMPLETIONS.get(name),
+        rich_help_panel=one.panel,
+    )
+
+
+def _typed(name: str, one: Option, default: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """The type of an option on the command line, and its default."""
+    typed: Any = str if one.typed is PathLike else one.typed
+    if one.choices:
+        typed = _ENUM(name, {text: text for text in one.choices})
+    if one.has_command_default:
+        default = one.command_default
+    if one.many:
+        return list[typed] | None, None
+    if default is None or one.shown:
+        return typed | None, None
+    return typed, typed(default) if one.choices else default
 
 
 def _preset_names(incomplete: str) -> list[str]:
@@ -17,166 +211,4 @@ def _preset_names(incomplete: str) -> list[str]:
     return [p.name for p in presets() if p.name.startswith(incomplete)]
 
 
-_RULE = "Rule"
-_SELECT = "Selection"
-_OUTPUT = "Output"
-_RUN = "Run"
-
-Paths = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Masks: files, folders, globs, patterns, @list.txt or -; "
-        "NAME=PATH names the dataset.",
-        metavar="[NAME=]PATH",
-        show_default=False,
-    ),
-]
-Changed = Annotated[
-    str | None,
-    typer.Option(
-        help="Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.",
-        metavar="RULE",
-        rich_help_panel=_RULE,
-    ),
-]
-Unchanged = Annotated[
-    str | None,
-    typer.Option(
-        help="Values that are unchanged.", metavar="RULE", rich_help_panel=_RULE
-    ),
-]
-Ignore = Annotated[
-    str | None,
-    typer.Option(
-        help="Values to leave out. Alone, the other values are detected.",
-        metavar="RULE",
-        rich_help_panel=_RULE,
-    ),
-]
-PresetName = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        help="Encoding of a public dataset; `cdstats presets` lists them.",
-        metavar="NAME",
-        autocompletion=_preset_names,
-        rich_help_panel=_RULE,
-    ),
-]
-Band = Annotated[
-    int | None,
-    typer.Option(
-        help="Band that holds the mask, counted from 1.",
-        metavar="N",
-        min=1,
-        rich_help_panel=_SELECT,
-    ),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(help="Read this split only.", metavar="NAME", rich_help_panel=_SELECT),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        help="Columns to print, as a comma list.",
-        metavar="A,B",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-OutputFormat = Annotated[
-    Format,
-    typer.Option(
-        "--format", help="Format of standard output.", rich_help_panel=_OUTPUT
-    ),
-]
-CsvFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--csv",
-        help="Write the image rows to this file.",
-        metavar="FILE",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-SummaryFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--summary",
-        help="Write the rows of totals to this file: .csv, .json, .md or .tex.",
-        metavar="FILE",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-FromFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--from",
-        help="Read the image rows of an earlier --csv, and no pixel.",
-        metavar="FILE",
-        rich_help_panel=_SELECT,
-    ),
-]
-CacheFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        help="Keep the counts of every file in this one; read what is new or changed.",
-        metavar="FILE",
-        rich_help_panel=_RUN,
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        help="Worker processes; by default as many as pay.",
-        metavar="N",
-        min=1,
-        rich_help_panel=_RUN,
-    ),
-]
-Engine = Annotated[
-    EngineName,
-    typer.Option(
-        help="Run on this machine or on a Dask cluster.", rich_help_panel=_RUN
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="Scheduler of the Dask cluster, such as tcp://HOST:8786.",
-        metavar="ADDRESS",
-        rich_help_panel=_RUN,
-    ),
-]
-MaxFailed = Annotated[
-    int,
-    typer.Option(
-        help="Exit with 0 up to this many failed files.",
-        metavar="N",
-        min=0,
-        rich_help_panel=_RUN,
-    ),
-]
-MaxPixels = Annotated[
-    int | None,
-    typer.Option(
-        help="Refuse an image that declares more pixels.",
-        metavar="N",
-        min=1,
-        show_default="4,294,967,296",
-        rich_help_panel=_RUN,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Stop at the first failed file.", rich_help_panel=_RUN
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=_RUN
-    ),
-]
+_COMPLETIONS: Final = {"preset": _preset_names}

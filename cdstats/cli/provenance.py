@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cdstats
+from cdstats.core.arguments import texts
 from cdstats.core.material import Provenance, list_hash
 from cdstats.core.records import ALL
 from cdstats.io.addresses import shown_in
 
 if TYPE_CHECKING:
-    from cdstats.cli.sources_shown import SourceOptions
+    from cdstats.cli.sources_shown import ShownOptions
     from cdstats.core.material import MaskMaterial, ScoreMaterial
 
 
 def provenance_of(
-    options: SourceOptions, masks: MaskMaterial | None, scores: ScoreMaterial | None
+    options: ShownOptions, masks: MaskMaterial | None, scores: ScoreMaterial | None
 ) -> Provenance:
     """The version, the command, the rules, and a hash of every list of files."""
-    sources = [f"masks {path}" for path in options.get("masks", ())]
-    sources += [f"predictions {path}" for path in options.get("pred", ())]
-    if options.get("target"):
-        sources.append(f"masks of predictions {options.get('target')}")
-    sources += [f"rows {path}" for path in options.get("from_files", ())]
+    sources = [f"masks {path}" for path in texts(options.masks)]
+    sources += [f"predictions {path}" for path in texts(options.pred)]
+    if options.target:
+        sources.append(f"masks of predictions {options.target}")
+    sources += [f"rows {path}" for path in options.from_files]
     lists: dict[str, str] = {}
     rules: list[str] = []
     if masks:
@@ -38,7 +39,7 @@ def provenance_of(
         rules += [f"masks of predictions: {rule}" for rule in held if rule]
     return Provenance(
         cdstats.__version__,
-        options.get("command", ""),
+        options.command,
         tuple(shown_in(source) for source in sources),
         tuple(dict.fromkeys(rules)),
         lists,

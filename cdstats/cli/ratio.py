@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdstats.cli import options
 from cdstats.cli.choices import By, Sort
 from cdstats.cli.commands import command
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import ARGUMENTS
-from cdstats.core.errors import UsageError
-from cdstats.engine.choice import EngineName
-from cdstats.report.formats import Format
+from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.core.arguments import texts
+from cdstats.core.options import RatioOptions
 
 if TYPE_CHECKING:
     from cdstats.scan.ratio import RatioResult
@@ -21,52 +22,26 @@ if TYPE_CHECKING:
 
 @command
 def ratio(
+    *,
     context: typer.Context,
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Masks: files, folders, globs, patterns, @list.txt, addresses or -; "
-            "NAME=PATH names the dataset.",
-            metavar="[NAME=]PATH",
-            show_default=False,
-        ),
-    ] = None,
-    changed: options.Changed = None,
-    unchanged: options.Unchanged = None,
-    ignore: options.Ignore = None,
-    preset: options.PresetName = None,
-    band: options.Band = None,
-    split: options.Split = None,
-    from_file: options.FromFile = None,
+    options: RatioOptions,
     by: Annotated[
         By | None,
-        typer.Option(
-            help="Rows to print; by default splits.", rich_help_panel="Output"
-        ),
+        typer.Option(help="Rows to print; by default splits.", rich_help_panel=OUTPUT),
     ] = None,
     sort: Annotated[
-        Sort, typer.Option(help="Order of image rows.", rich_help_panel="Output")
+        Sort, typer.Option(help="Order of image rows.", rich_help_panel=OUTPUT)
     ] = Sort.PATH,
-    columns: options.Columns = None,
-    output_format: options.OutputFormat = Format.TABLE,
-    csv: options.CsvFile = None,
-    summary: options.SummaryFile = None,
+    output: OutputOptions,
     against: Annotated[
         str | None,
         typer.Option(
             help="Set published counts, or the file of an earlier run, beside.",
             metavar="NAME|FILE",
-            rich_help_panel="Output",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    jobs: options.Jobs = None,
-    engine: options.Engine = EngineName.LOCAL,
-    scheduler: options.Scheduler = None,
-    cache: options.CacheFile = None,
-    max_failed: options.MaxFailed = 0,
-    max_pixels: options.MaxPixels = None,
-    strict: options.Strict = False,
-    quiet: options.Quiet = False,
+    screen: ScreenOptions,
 ) -> None:
     """Count the changed and unchanged pixels of change masks.
 
@@ -79,58 +54,37 @@ def ratio(
     from cdstats.cli.finishing import with_commands
     from cdstats.cli.outputs import Outputs, RowPrinter
     from cdstats.cli.screen import counting_screen, show_messages
-    from cdstats.io.limits import MAX_PIXELS
-    from cdstats.scan.ratio import ratio as count
+    from cdstats.scan.ratio import count_masks
 
-    outputs = Outputs(output_format, by, sort, columns, csv, summary)
+    outputs = Outputs(
+        output.output_format, by, sort, output.columns, output.csv, output.summary
+    )
     printer = RowPrinter(outputs)
     reference = known_reference(against)
-    refuse_inputs([csv, summary, cache], [*(paths or []), from_file, against])
-    if from_file is not None:
-        elsewhere = None if engine is EngineName.LOCAL else engine
-        rules = (changed, unchanged, ignore, preset, band, split, cache, max_pixels)
-        _refuse_with_from(paths, (*rules, jobs, elsewhere, scheduler))
-        from cdstats.scan.saved import ratio_from
-
-        result = ratio_from(from_file)
-    elif paths:
-        with counting_screen(quiet) as screen:
-            result = count(
-                paths,
-                changed=changed,
-                unchanged=unchanged,
-                ignore=ignore,
-                preset=preset,
-                band=band,
-                split=split,
-                jobs=jobs,
-                engine=engine.value,
-                scheduler=scheduler,
-                max_pixels=max_pixels or MAX_PIXELS,
-                strict=strict,
-                cache=cache,
-                progress=screen.progress,
-                announce=screen.announce,
-                each=printer if printer.is_wanted and not strict else None,
+    paths = texts(options.paths)
+    refuse_inputs(
+        [output.csv, output.summary, options.cache],
+        [*paths, options.from_file, against],
+    )
+    with counting_screen(screen.quiet) as shown:
+        wanted = printer.is_wanted and not (options.strict or options.from_file)
+        result = count_masks(
+            replace(
+                options,
+                progress=shown.progress,
+                announce=shown.announce,
+                each=printer if wanted else None,
             )
-    else:
-        raise UsageError("no masks named: give a PATH, or --from FILE.csv")
-    messages = with_commands(result, cache, context.meta[ARGUMENTS], paths or [])
-    show_messages(result, messages, quiet)
+        )
+    cache = Path(options.cache) if options.cache else None
+    messages = with_commands(result, cache, context.meta[ARGUMENTS], paths)
+    show_messages(result, messages, screen.quiet)
     written = outputs.write(result)
     if not printer.has_printed:
         outputs.print(result)
-    differs = compare(result, reference, output_format) if reference else False
-    done = written and not differs and not _has_failed(result, max_failed)
+    compared = reference and compare(result, reference, output.output_format)
+    done = written and not compared and not _has_failed(result, screen.max_failed)
     raise typer.Exit(int(not done))
-
-
-def _refuse_with_from(paths: list[str] | None, rules: tuple[object, ...]) -> None:
-    if paths or any(rule is not None for rule in rules):
-        raise UsageError(
-            "--from reads rows that are counted already; leave out PATH, rules, "
-            "--band, --split, --jobs, --cache, --engine, --scheduler and --max-pixels"
-        )
 
 
 def _has_failed(result: RatioResult, max_failed: int) -> bool:

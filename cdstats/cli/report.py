@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import shlex
+from dataclasses import replace
 
 import typer
 
-from cdstats.cli import options, score_options, source_options
 from cdstats.cli.commands import command
-from cdstats.cli.source_options import command_text, show_written
+from cdstats.cli.options import ScreenOptions
+from cdstats.cli.sources_shown import ReportOptions
+from cdstats.core.arguments import declared, defaults
+from cdstats.io.addresses import shown_in
 
 
 @command
-def report(
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="The file to write.", metavar="FILE.html"),
-    ] = Path("report.html"),
-    masks: source_options.Masks = None,
-    pred: source_options.Pred = None,
-    target: source_options.Target = None,
-    from_files: source_options.FromFiles = None,
-    losses: score_options.FurtherLosses = None,
-    kind: score_options.KindOption = None,
-    threshold: score_options.Threshold = None,
-    device: score_options.Device = None,
-    changed: options.Changed = None,
-    unchanged: options.Unchanged = None,
-    ignore: options.Ignore = None,
-    preset: options.PresetName = None,
-    band: options.Band = None,
-    split: options.Split = None,
-    jobs: options.Jobs = None,
-    max_failed: options.MaxFailed = 0,
-    max_pixels: options.MaxPixels = None,
-    quiet: options.Quiet = False,
-) -> None:
+def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
     """Write one HTML file about masks, predictions, or both.
 
     Tables, figures, the worst images and where all of it comes from, in a
@@ -44,44 +23,31 @@ def report(
     from counts and sums; the page says what is left out. Needs the packages
     of the extra "report".
     """
-    from cdstats.cli.reporting import report as write
+    from cdstats.cli.reporting import report_sources
+    from cdstats.cli.screen import show_written
 
-    typed = command_text(
-        "report",
-        {
-            **source_options.given(masks, pred, target, from_files, losses),
-            "--kind": kind.value if kind else None,
-            "--threshold": threshold,
-            "--device": device,
-            "--changed": changed,
-            "--unchanged": unchanged,
-            "--ignore": ignore,
-            "--preset": preset,
-            "--band": band,
-            "--split": split,
-            "--max-pixels": max_pixels,
-            "--output": output,
-        },
-    )
-    written = write(
-        output,
-        masks=masks or (),
-        pred=pred or (),
-        target=target,
-        from_files=from_files or (),
-        losses=losses or (),
-        kind=kind.value if kind else None,
-        threshold=threshold,
-        device=device,
-        changed=changed,
-        unchanged=unchanged,
-        ignore=ignore,
-        preset=preset,
-        band=band,
-        split=split,
-        jobs=jobs,
-        command=typed,
-        max_pixels=max_pixels,
-        quiet=quiet,
-    )
-    raise typer.Exit(show_written(written, max_failed, quiet))
+    text = command_text(options)
+    written = report_sources(replace(options, command=text, quiet=screen.quiet))
+    raise typer.Exit(show_written(written, screen.max_failed, screen.quiet))
+
+
+def command_text(options: ReportOptions) -> str:
+    """The command as it may be typed again: its options that were given.
+
+    The number of workers is left out, because the report does not depend on it.
+
+    Example:
+        >>> command_text(ReportOptions(masks=["my masks"]))
+        "cdstats report --masks 'my masks' --output report.html"
+    """
+    usual = defaults(ReportOptions)
+    words = ["cdstats", "report"]
+    known_last = sorted(declared(ReportOptions), key=lambda one: one[0] == "output")
+    for name, known in known_last:
+        value = getattr(options, name)
+        if name == "jobs" or not known.on_command_line:
+            continue
+        if value != usual[name] or name == "output":
+            for one in value if known.many else [value]:
+                words += [known.names(name)[0], str(one)]
+    return shlex.join(shown_in(word) for word in words)

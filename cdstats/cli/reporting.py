@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cdstats.cli.files import refuse_inputs
 from cdstats.cli.gathering import gather
+from cdstats.cli.sources_shown import PlotOptions, ReportOptions
+from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
 from cdstats.report.figures.charts import charts
 from cdstats.report.figures.files import figure_files
@@ -19,15 +21,10 @@ from cdstats.report.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
-    from typing import Unpack
 
     from cdstats.cli.gathering import Gathered
-    from cdstats.cli.sources_shown import SourceOptions
     from cdstats.core.messages import Message
     from cdstats.report.figures.chart import Missing
-
-ALL_FORMATS: Final = tuple(FigureFormat)
 
 
 @dataclass(frozen=True)
@@ -49,20 +46,28 @@ class Written:
     unread: int
 
 
-def report(output: str | PathLike[str], **options: Unpack[SourceOptions]) -> Written:
+@takes(ReportOptions)
+def report(options: ReportOptions) -> Written:
     """Write one HTML file of masks, of predictions, or of both.
 
-    Args:
-        output: The file; it needs no network, no script and no other file.
-        **options: What to read, and how; see `SourceOptions`.
+    The file needs no network, no script and no other file.
 
     Raises:
         UsageError: If options do not fit, or the extra ``report`` is not installed.
         DataError: If a source holds nothing that can be used.
     """
+    return report_sources(options)
+
+
+write_report = report
+"""The same by a name that no package has."""
+
+
+def report_sources(options: ReportOptions) -> Written:
+    """What `report` gives, from its options."""
     check_installed("matplotlib", "jinja2")
-    path = Path(output)
-    refuse_inputs([path], _inputs(options))
+    path = Path(options.output)
+    refuse_inputs([path], options.inputs())
     from cdstats.report.html import report_html
 
     gathered = gather(options)
@@ -71,38 +76,28 @@ def report(output: str | PathLike[str], **options: Unpack[SourceOptions]) -> Wri
     return _written((path,), missing, gathered)
 
 
-write_report = report
-"""The same by a name that no package has."""
-
-
-def plot(
-    folder: str | PathLike[str],
-    *,
-    only: Sequence[str] = (),
-    formats: Sequence[FigureFormat | str] = ALL_FORMATS,
-    **options: Unpack[SourceOptions],
-) -> Written:
+@takes(PlotOptions)
+def plot(options: PlotOptions) -> Written:
     """Write figures at the width of a journal's column, each with its data as CSV.
-
-    Args:
-        folder: Where to write; made if it is not there.
-        only: The figures to write, by name; all that there are by default.
-        formats: ``pdf``, ``svg``, ``png``.
-        **options: What to read, and how; see `SourceOptions`.
 
     Raises:
         UsageError: If options do not fit, or the extra ``report`` is not installed.
         DataError: If a source holds nothing that can be used, or no figure is left.
     """
+    return plot_sources(options)
+
+
+def plot_sources(options: PlotOptions) -> Written:
+    """What `plot` gives, from its options."""
     check_installed("matplotlib")
-    kinds = [_format(one) for one in formats]
+    only = options.only
     for name in only:
         if name not in FIGURES:
             raise UsageError(
                 f"there is no figure {name!r}; there are {', '.join(FIGURES)}"
             )
-    place = Path(folder)
-    _check_folder(place, _inputs(options))
+    place = Path(options.folder)
+    _check_folder(place, options.inputs())
     gathered = gather(options)
     found, missing = charts(gathered.material)
     chosen = [one for one in found if not only or one.figure in only]
@@ -111,20 +106,12 @@ def plot(
         reasons = "; ".join(f"{one.figure}: {one.reason}" for one in lacking)
         raise DataError(f"nothing to draw from these sources: {reasons or 'no masks'}")
     place.mkdir(exist_ok=True)
+    kinds = [FigureFormat(one) for one in options.formats]
     files = []
     for name, data in figure_files(chosen, kinds):
         write_whole(place / name, data)
         files.append(place / name)
     return _written(tuple(files), lacking, gathered)
-
-
-def _format(text: FigureFormat | str) -> FigureFormat:
-    if isinstance(text, FigureFormat):
-        return text
-    try:
-        return FigureFormat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no format: expected pdf, svg or png") from None
 
 
 def _written(
@@ -137,17 +124,6 @@ def _written(
         tuple(gathered.material.failures),
         gathered.unread,
     )
-
-
-def _inputs(options: SourceOptions) -> list[str]:
-    target = options.get("target")
-    named = (
-        *options.get("masks", ()),
-        *options.get("pred", ()),
-        *([target] if target else []),
-        *options.get("from_files", ()),
-    )
-    return [str(path) for path in named]
 
 
 def _check_folder(place: Path, inputs: Sequence[str]) -> None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import typer
+
 from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cdstats.cli.reporting import Written
     from cdstats.core.records import ImageRecord
 
 MOST_LINES: Final = 10
@@ -169,3 +172,22 @@ def _first(messages: Iterable[Message], noun: str, rest: str) -> list[Message]:
     more = sum(1 for _ in left)
     text = f"{counted(more, noun)}{rest}"
     return [*first, Message(Level.ERROR, text)] if more else first
+
+
+def show_written(written: Written, max_failed: int, quiet: bool) -> int:
+    """Print the files that were written, and on standard error what to tell.
+
+    Returns:
+        The exit code.
+    """
+    left_out = [
+        Message(Level.NOTE, f"no figure {one.figure}: {one.reason}")
+        for one in written.missing
+    ]
+    failed = [
+        Message(Level.ERROR, f"{name}: {reason}") for name, reason in written.failures
+    ]
+    show_failures([*written.messages, *left_out, *failed], (), quiet)
+    for path in written.files:
+        typer.echo(str(path))
+    return int(written.unread > 0 or len(written.failures) > max_failed)

@@ -2,90 +2,147 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
+from cdstats.core.arguments import (
+    MASKS,
+    PREDICTIONS,
+    Options,
+    Paths,
+    StrPath,
+    only_python,
+    option,
+    texts,
+)
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.rules import choose_rule
-from cdstats.io.limits import MAX_PIXELS
+from cdstats.core.options import JobOptions, MaskOptions, ScoreOptions
+from cdstats.report.figures.names import FIGURES
+from cdstats.report.figures.output import FigureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from os import PathLike
 
-    StrPath = str | PathLike[str]
-
-
-class SourceOptions(TypedDict, total=False):
-    """What `cdstats.report` and `cdstats.plot` read, and how.
-
-    Attributes:
-        masks: Masks, each may be ``NAME=PATH``.
-        pred: Predictions, each may be ``NAME=PATH``.
-        target: The masks of the predictions.
-        from_files: Image rows that ``cdstats ratio --csv`` or ``cdstats loss --csv``
-            wrote, instead of masks or of predictions.
-        losses: Further losses, as for `cdstats.loss`.
-        kind: What the predictions are, as for `cdstats.loss`.
-        threshold: A pixel is predicted changed when p is at least this; None for 0.5.
-        device: Where predictions are scored; None for the best there is.
-        changed: Values of masks that are changed; with the next three as for
-            `cdstats.ratio`.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no number.
-        preset: Name of a public dataset's encoding.
-        band: Band of the masks, counted from 1.
-        split: Keep this split alone.
-        max_pixels: Pixels that a mask or prediction may declare; None for the usual
-            limit.
-        jobs: Worker processes that look at masks.
-        command: The command to name as the source.
-        quiet: Whether no progress is shown.
-    """
-
-    masks: Sequence[StrPath]
-    pred: Sequence[StrPath]
-    target: StrPath | None
-    from_files: Sequence[StrPath]
-    losses: Sequence[str]
-    kind: str | None
-    threshold: float | None
-    device: str | None
-    changed: str | None
-    unchanged: str | None
-    ignore: str | None
-    preset: str | None
-    band: int | None
-    split: str | None
-    max_pixels: int | None
-    jobs: int | None
-    command: str
-    quiet: bool
+_SOURCES = "Sources"
 
 
-class RuleOptions(TypedDict):
-    """The options that decide how masks are read."""
+@dataclass(frozen=True, kw_only=True)
+class _SourceOptions(Options):
+    """Masks, predictions, and rows of earlier runs."""
 
-    changed: str | None
-    unchanged: str | None
-    ignore: str | None
-    preset: str | None
-    band: int | None
-    split: str | None
-    max_pixels: int
+    masks: Paths | None = option(
+        None,
+        "Masks to count, as for `cdstats ratio`. Repeatable.",
+        typed=PathLike,
+        many=True,
+        metavar="[NAME=]PATH",
+        panel=_SOURCES,
+    )
+    pred: Paths | None = option(
+        None,
+        "Predictions to score, as for `cdstats loss`; NAME= names a model. Repeatable.",
+        typed=PathLike,
+        many=True,
+        metavar="[NAME=]PATH",
+        panel=_SOURCES,
+    )
+    target: StrPath | None = option(
+        None,
+        "The masks of the predictions.",
+        typed=PathLike,
+        metavar="PATH",
+        panel=_SOURCES,
+    )
+    from_files: Sequence[StrPath] = option(
+        (),
+        "Rows that `cdstats ratio --csv` or `cdstats loss --csv` wrote, instead of "
+        "files. Twice for both.",
+        typed=Path,
+        many=True,
+        flags=("--from",),
+        metavar="FILE",
+        panel=_SOURCES,
+    )
+
+    def reads(self) -> frozenset[str]:
+        """What is read: masks, predictions, or only earlier rows."""
+        masks = MASKS if self.masks else frozenset()
+        return masks | (PREDICTIONS if self.pred else frozenset())
+
+    def inputs(self) -> list[str]:
+        """Everything that is named as a source."""
+        named = [*texts(self.masks), *texts(self.pred), self.target, *self.from_files]
+        return [str(one) for one in named if one is not None]
 
 
-def rule_options(options: SourceOptions) -> RuleOptions:
-    """The options that decide how masks are read; the usual ones where not given."""
-    return {
-        "changed": options.get("changed"),
-        "unchanged": options.get("unchanged"),
-        "ignore": options.get("ignore"),
-        "preset": options.get("preset"),
-        "band": options.get("band"),
-        "split": options.get("split"),
-        "max_pixels": options.get("max_pixels") or MAX_PIXELS,
-    }
+@dataclass(frozen=True)
+class _FileOptions(Options):
+    """Where a report goes."""
+
+    output: StrPath = option(
+        Path("report.html"),
+        "The file to write.",
+        typed=Path,
+        flags=("--output", "-o"),
+        metavar="FILE.html",
+    )
+
+
+@dataclass(frozen=True)
+class _FigureOptions(Options):
+    """Where figures go, and which are drawn."""
+
+    folder: StrPath = option(
+        Path("figures"),
+        "The folder to write to.",
+        typed=Path,
+        flags=("--output", "-o"),
+        metavar="FOLDER",
+    )
+    _: KW_ONLY
+    only: Sequence[str] = option(
+        (),
+        f"Write this figure alone: {', '.join(FIGURES)}. Repeatable.",
+        many=True,
+        metavar="NAME",
+        panel="Output",
+    )
+    formats: Sequence[FigureFormat | str] = option(
+        tuple(FigureFormat),
+        "Write this format alone. Repeatable.",
+        many=True,
+        choices=tuple(one.value for one in FigureFormat),
+        flags=("--format",),
+        panel="Output",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
+    """What `cdstats.report` and `cdstats.plot` read, and how."""
+
+    beta: str | float = only_python(ScoreOptions, "beta")
+    batch_size: int | str | None = only_python(ScoreOptions, "batch_size")
+    command: str = option(
+        "", "The command to name as the source.", on_command_line=False
+    )
+    quiet: bool = option(
+        True, "Whether no progress is shown.", typed=bool, on_command_line=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ShownOptions, _FileOptions):
+    """What `cdstats.report` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions(ShownOptions, _FigureOptions):
+    """What `cdstats.plot` takes."""
+
+    losses: Sequence[str] = only_python(ScoreOptions, "losses")
 
 
 def rows_of(path: StrPath) -> str:
@@ -108,7 +165,7 @@ def rows_of(path: StrPath) -> str:
     )
 
 
-def check_sources(options: SourceOptions, saved: Mapping[str, StrPath]) -> None:
+def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
     """Refuse sources that are missing, too many, or not fit for the options.
 
     Args:
@@ -118,15 +175,14 @@ def check_sources(options: SourceOptions, saved: Mapping[str, StrPath]) -> None:
     Raises:
         UsageError: If something does not fit.
     """
-    masks, pred = options.get("masks"), options.get("pred")
-    target, files = options.get("target"), options.get("from_files", ())
-    if not (masks or pred or target or files):
+    masks, pred, target = options.masks, options.pred, options.target
+    if not options.inputs():
         raise UsageError(
             "nothing to show: name --masks, or --pred and --target, or --from FILE.csv"
         )
     if bool(pred) != bool(target):
         raise UsageError("name predictions with --pred and their masks with --target")
-    if len(saved) < len(files):
+    if len(saved) < len(options.from_files):
         raise UsageError(
             "--from takes one file of masks and one of predictions; these are alike"
         )
@@ -136,51 +192,26 @@ def check_sources(options: SourceOptions, saved: Mapping[str, StrPath]) -> None:
     ):
         if kind in saved and given:
             raise UsageError(f"{saved[kind]} holds {kind}; leave out {named}")
-    if options.get("losses") and not (pred or "predictions" in saved):
+    if options.losses and not (pred or "predictions" in saved):
         raise UsageError("--loss goes with predictions; name them with --pred")
-    _refuse_unused(options)
     _refuse_unknown(options)
 
 
-def _refuse_unknown(options: SourceOptions) -> None:
+def _refuse_unknown(options: ShownOptions) -> None:
     """Refuse options that mean nothing, before a file is read."""
-    rule = rule_options(options)
-    choose_rule(rule["changed"], rule["unchanged"], rule["ignore"], rule["preset"])
-    pred, kind = options.get("pred") or (), options.get("kind")
-    target = options.get("target")
-    if any(str(path).rpartition("=")[2] == "-" for path in (*pred, target or "")):
+    options.rule_choice()
+    pred = texts(options.pred)
+    if any(path.rpartition("=")[2] == "-" for path in (*pred, str(options.target))):
         raise UsageError(
             "predictions and their masks are read twice, so their names cannot come "
             "from standard input; name a list with @list.txt"
         )
-    if not pred and not options.get("losses"):
+    if not pred and not options.losses:
         return
     from cdstats.score.devices import choose_device
-    from cdstats.score.kinds import Kind
     from cdstats.score.results import choose_losses
 
-    if kind is not None and kind not in {one.value for one in Kind}:
-        raise UsageError(f"--kind {kind}: expected prob, logit or hard")
-    choose_losses(options.get("losses", ()), "image", logits=kind == Kind.LOGIT.value)
+    logits = options.kind == "logit"
+    choose_losses(options.losses, options.beta, logits=logits)
     if pred:
-        choose_device(options.get("device") or "auto")
-
-
-def _refuse_unused(options: SourceOptions) -> None:
-    """Refuse options that nothing here would follow."""
-    masks, pred = options.get("masks"), options.get("pred")
-    unused = {
-        "--masks or --pred": ()
-        if masks or pred
-        else tuple(RuleOptions.__annotations__),
-        "--masks": () if masks else ("jobs",),
-        "--pred": () if pred else ("kind", "threshold", "device"),
-    }
-    for needed, names in unused.items():
-        unfit = [name for name in names if options.get(name) is not None]
-        given = [f"--{name.replace('_', '-')}" for name in unfit]
-        if given:
-            raise UsageError(
-                f"nothing is read here that {', '.join(given)} is about: it goes with "
-                f"{needed}; leave it out"
-            )
+        choose_device(options.device)

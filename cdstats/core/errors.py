@@ -11,7 +11,7 @@ class DataError(CdstatsError):
     """A file that cannot be used as it is."""
 
 
-class UsageError(CdstatsError):
+class UsageError(CdstatsError, ValueError):
     """An option, rule, preset or device that does not exist or does not fit."""
 
     exit_code = 2

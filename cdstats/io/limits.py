@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.core.options import MAX_PIXELS as MAX_PIXELS
 from cdstats.io.blocks import WHOLE_PIXELS
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from cdstats.io.blocks import OpenImage
 
-MAX_PIXELS: Final = 1 << 32
-"""Pixels that an image may declare: 65,536 x 65,536."""
 _MEMORY_SHARE: Final = 2
 """Of the memory of the machine, what is unpacked at once may take one part in this."""
 

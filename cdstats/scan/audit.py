@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.arguments import takes, texts
 from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.labelling import decide, label_dataset
 from cdstats.core.messages import Level, Message
+from cdstats.core.options import AuditOptions
 from cdstats.core.records import split_order
-from cdstats.core.rules import choose_rule
 from cdstats.engine.work import run
 from cdstats.io.addresses import is_address
 from cdstats.io.beside import forget_folders
 from cdstats.io.counting import Task
 from cdstats.io.discovery import find_masks
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.scan.evidence import Seen
 from cdstats.scan.examination import AuditResult, examine, joined, row_parts
 from cdstats.scan.inspection import (
@@ -26,12 +26,10 @@ from cdstats.scan.inspection import (
     inspect_file,
     possible_rules,
 )
-from cdstats.scan.regions import CONNECTIVITY
 from cdstats.scan.saved import ratio_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from os import PathLike
 
     from cdstats.core.labels import LabelRule
     from cdstats.core.records import ImageRecord
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from cdstats.io.found import FoundFile, FoundSet
     from cdstats.scan.inspection import View
 
-SPECK: Final = 9
-"""Regions below this many pixels are specks."""
 NEEDS_PIXELS: Final = (
     "values",
     "binarisation",
@@ -54,69 +50,51 @@ NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
 """What is not looked for beside masks of a store."""
 
 
-def audit(
-    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
-    *,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    speck: int = SPECK,
-    connectivity: int = CONNECTIVITY,
-    jobs: int | None = 1,
-    max_pixels: int = MAX_PIXELS,
-    progress: Callable[[int, int, int], None] | None = None,
-) -> AuditResult:
+@takes(AuditOptions)
+def audit(options: AuditOptions) -> AuditResult:
     """Look for what is wrong with masks, reading each once.
 
-    Args:
-        paths: Masks, as for `cdstats.ratio`.
-        changed: Values that are changed; with the next three as for `cdstats.ratio`.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no ratio.
-        preset: Name of a public dataset's encoding.
-        band: Band of each mask, counted from 1; None where there is one choice.
-        split: Keep this split alone.
-        speck: Regions below this many pixels are specks.
-        connectivity: Neighbours of a pixel of a region: 8, or 4 without diagonals.
-        jobs: Worker processes, as for `cdstats.ratio`.
-        max_pixels: Pixels that a mask may declare; a larger one is refused.
-        progress: Called with files done, files in all and pixels counted so far.
+    Masks are named and read as by `cdstats.ratio`. Rows of an earlier run
+    (``from_file``) give what `NEEDS_PIXELS` does not list.
 
     Raises:
         UsageError: If a rule, preset or pattern is not understood.
-        ValueError: If `connectivity` is neither 4 nor 8.
+        DataError: If ``from_file`` holds no image rows.
 
     Example:
         >>> found = audit("sample_masks/CDD")
         >>> [(row.split, row.images, row.bins) for row in found.splits][1]
         ('train', 10, (0, 0, 1, 7, 2))
     """
-    if connectivity not in (4, 8):
-        raise ValueError(f"connectivity is {connectivity}; expected 4 or 8")
-    choice = choose_rule(changed, unchanged, ignore, preset)
-    texts = [paths] if not isinstance(paths, (list, tuple)) else paths
-    found = find_masks([str(text) for text in texts], split=split, preset=choice.preset)
-    band = band or (choice.preset.band if choice.preset else None)
-    look = Look(possible_rules(choice), band, choice.edges, connectivity, max_pixels)
-    looks = _look_at(found, look, jobs, progress)
+    return audit_masks(options)
+
+
+def audit_masks(options: AuditOptions) -> AuditResult:
+    """What `audit` gives, from its options."""
+    if options.from_file is not None:
+        return _audit_from(Path(options.from_file))
+    choice = options.rule_choice()
+    paths = texts(options.paths)
+    found = find_masks(paths, split=options.split, preset=choice.preset)
+    look = Look(
+        possible_rules(choice),
+        options.band_of(choice),
+        choice.edges,
+        int(options.connectivity),
+        options.max_pixels,
+    )
+    looks = _look_at(found, look, options.jobs, options.progress)
     parts = [
-        _dataset(one, inspected, choice, look, speck)
+        _dataset(one, inspected, choice, look, options.speck)
         for one, inspected in zip(found, looks, strict=True)
     ]
     remote = any(is_address(file.path) for one in found for file in one.files)
     return joined(parts, NEEDS_A_DISK if remote else ())
 
 
-def audit_from(path: str | PathLike[str]) -> AuditResult:
-    """What the image rows of an earlier ``--csv`` tell; `NEEDS_PIXELS` is left out.
-
-    Raises:
-        DataError: If the file holds no image rows.
-    """
-    rows = ratio_from(Path(path)).images
+def _audit_from(path: Path) -> AuditResult:
+    """What the image rows of an earlier run tell; `NEEDS_PIXELS` is left out."""
+    rows = ratio_from(path).images
     parts = []
     for name in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == name]

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdstats.core.arguments import takes, texts
 from cdstats.core.messages import Level, Message
+from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
-from cdstats.core.rules import choose_rule
 from cdstats.engine.choice import EngineName, open_engine
 from cdstats.io.discovery import find_masks
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.scan.cache import Cache
 from cdstats.scan.rows import StoredImages
 from cdstats.scan.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from os import PathLike
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -92,55 +91,18 @@ class RatioResult:
         return frame(self.images, ImageRecord)
 
 
-def ratio(
-    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
-    *,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    jobs: int | None = 1,
-    engine: str = "local",
-    scheduler: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    strict: bool = False,
-    cache: str | PathLike[str] | None = None,
-    progress: Callable[[int, int, int], None] | None = None,
-    announce: Callable[[Message], None] | None = None,
-    each: Callable[[ImageRecord], None] | None = None,
-) -> RatioResult:
+@takes(RatioOptions)
+def ratio(options: RatioOptions) -> RatioResult:
     """Count the changed and unchanged pixels of every mask.
 
     Every pixel is read once; which stored values mean changed is decided from the
     counts: by the rule given, or found for each split from all its masks.
 
-    Args:
-        paths: A file, folder, glob, pattern or address, or several, each may be
-            ``NAME=PATH``.
-        changed: Values that are changed, as a rule such as ``"2"`` or ``">=128"``.
-        unchanged: Values that are unchanged; goes with ``changed``.
-        ignore: Values that are in no ratio.
-        preset: Name of a public dataset's encoding, instead of the three.
-        band: Band of each mask, counted from 1; None where there is one choice.
-        split: Keep this split alone.
-        jobs: Worker processes; 1 counts in this process, None starts workers when
-            enough work is left.
-        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
-            must see the files under the same absolute paths.
-        scheduler: Address of the cluster's scheduler.
-        max_pixels: Pixels that a mask may declare; a larger one is refused.
-        strict: Raise at the first mask that cannot be counted, the same one whatever
-            ``jobs`` are; a refused encoding is told in ``messages``, with its rows.
-        cache: A file that keeps the counts of every file that is finished. A run that
-            finds it reads only what is new or changed, by any rule; made when it is
-            not there.
-        progress: Called with files done, files in all and pixels counted so far.
-        announce: Called with what can be told before all is counted: that a split is
-            certain to be refused.
-        each: Called with every image row in order: with a rule, as soon as it and all
-            before it are counted, otherwise when the rule is found.
+    With ``jobs=1`` this process counts, with None workers start when enough work is
+    left, and with -1 all cores count. The workers of a Dask cluster must see the files
+    under the same absolute paths. A run that finds its ``cache`` reads only what is
+    new or changed, by any rule. With ``strict`` the first mask that cannot be counted
+    raises, the same one with any number of workers.
 
     Returns:
         Records of datasets, splits and images; a mask that cannot be counted is a
@@ -158,23 +120,41 @@ def ratio(
         >>> row.dataset, row.changed, row.unchanged, round(row.change_ratio, 3)
         ('BCDD', 89720, 2007432, 0.045)
     """
-    choice = choose_rule(changed, unchanged, ignore, preset)
-    texts = [paths] if not isinstance(paths, (list, tuple)) else paths
-    band = band or (choice.preset.band if choice.preset else None)
-    with open_engine(engine, scheduler, jobs) as run, ExitStack() as stack:
+    return count_masks(options)
+
+
+def count_masks(options: RatioOptions) -> RatioResult:
+    """What `ratio` gives, from its options."""
+    if options.from_file is not None:
+        from cdstats.scan.saved import ratio_from
+
+        return ratio_from(Path(options.from_file))
+    choice = options.rule_choice()
+    band = options.band_of(choice)
+    engine = open_engine(options.engine, options.scheduler, options.jobs)
+    with engine as run, ExitStack() as stack:
         counts = None
-        if cache is not None or choice.rule is None:
-            counts = Cache(Path(cache) if cache else None, band, choice.edges)
+        if options.cache is not None or choice.rule is None:
+            cache = Path(options.cache) if options.cache else None
+            counts = Cache(cache, band, choice.edges)
             stack.callback(counts.close)
-        found = find_masks(
-            [str(text) for text in texts], split=split, preset=choice.preset
-        )
+        paths = texts(options.paths)
+        found = find_masks(paths, split=options.split, preset=choice.preset)
         stream = Stream(
-            found, choice, counts, strict=strict, announce=announce, each=each
+            found,
+            choice,
+            counts,
+            strict=options.strict,
+            announce=options.announce,
+            each=options.each,
         )
-        is_local = engine == EngineName.LOCAL.value
         stream.count(
-            choice, band, run, progress, anywhere=not is_local, max_pixels=max_pixels
+            choice,
+            band,
+            run,
+            options.progress,
+            anywhere=options.engine != EngineName.LOCAL.value,
+            max_pixels=options.max_pixels,
         )
         messages = tuple(_messages(found, stream))
         if counts and counts.is_temporary and any(one.ways for one in messages):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
+from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError
+from cdstats.core.options import RatioOptions, WeightsOptions
 from cdstats.core.recommendation import recommend
 from cdstats.core.records import ALL, once
 from cdstats.core.weight_records import DatasetWeights, SamplingWeight
 from cdstats.core.weights import Tally, sampling_weights, schemes, tally
 from cdstats.io.naming import usual_split
-from cdstats.scan.ratio import ratio
-from cdstats.scan.saved import ratio_from
+from cdstats.scan.ratio import count_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from os import PathLike
 
     from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
-    from cdstats.scan.options import CountOptions
     from cdstats.scan.ratio import RatioResult
 
 TRAIN: Final = "train"
@@ -61,45 +59,33 @@ class WeightsResult:
                 yield row
 
 
-def weights(
-    paths: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
-    *,
-    from_file: str | PathLike[str] | None = None,
-    split: str | None = None,
-    **options: Unpack[CountOptions],
-) -> WeightsResult:
+@takes(WeightsOptions)
+def weights(options: WeightsOptions) -> WeightsResult:
     """Class weights for training, from the counts of masks.
 
     Counts come from the split ``train`` where there is one; weights that have seen the
-    test masks would leak them.
-
-    Args:
-        paths: Masks, as for `cdstats.ratio`.
-        from_file: The image rows of an earlier ``--csv`` instead.
-        split: The split to count instead of ``train``.
-        **options: Those of `cdstats.ratio`; for `paths` alone.
+    test masks would leak them. Masks are counted as by `cdstats.ratio`.
 
     Raises:
-        ValueError: If both or none of `paths` and `from_file` are given, or options
-            beside `from_file`.
-        UsageError: If a rule, preset or pattern is not understood.
-        DataError: If `from_file` holds no image rows, or none of the split.
+        UsageError: If both or none of ``paths`` and ``from_file`` are given, options of
+            masks beside ``from_file``, or a rule, preset or pattern that is not
+            understood.
+        DataError: If ``from_file`` holds no image rows, or none of the split.
 
     Example:
         >>> found = weights("sample_masks/CDD").datasets[0]
         >>> found.basis, round(found.scheme("pos-weight").changed_weight, 3)
         ('train split', 6.559)
     """
-    if (paths is None) == (from_file is None):
-        raise ValueError("give either paths or from_file")
-    if from_file is not None and options:
-        raise ValueError(f"from_file is counted already; leave out {min(options)}")
-    wanted = None if split is None else usual_split(split)
-    if from_file is None:
-        result = ratio(paths or [], split=split, **options)
-    else:
-        result = ratio_from(Path(from_file))
-        _check_split(result, wanted, str(from_file))
+    return weigh_masks(options)
+
+
+def weigh_masks(options: WeightsOptions) -> WeightsResult:
+    """What `weights` gives, from its options."""
+    wanted = None if options.split is None else usual_split(options.split)
+    result = count_masks(RatioOptions.of(options))
+    if options.from_file is not None:
+        _check_split(result, wanted, str(options.from_file))
     return _weigh(result, wanted)
 
 

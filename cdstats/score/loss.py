@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cdstats
+from cdstats.core.arguments import takes, texts
 from cdstats.core.catalogue import (
     LossResult,
     changed_shares,
     evaluate,
 )
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.rules import choose_rule
+from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
     ScoreRecord,
     Stated,
@@ -25,7 +27,6 @@ from cdstats.core.score_records import (
 )
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
@@ -38,88 +39,27 @@ from cdstats.score.results import (
     one_class_bce,
     trivial_scores,
 )
+from cdstats.score.saved import loss_from
 from cdstats.score.scoring import Scoring, Share, run_on
 from cdstats.score.targets import choose_targets
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from os import PathLike
+    from collections.abc import Sequence
 
     from cdstats.core.catalogue import Loss
-    from cdstats.io.pairing import FilePair
     from cdstats.score.states import Outcome, PredictionState
     from cdstats.score.targets import Targets
 
-    StrPath = str | PathLike[str]
 
-
-def loss(
-    pred: StrPath | Sequence[StrPath],
-    target: StrPath,
-    *,
-    kind: str | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
-    beta: str | float = "image",
-    losses: Sequence[str] = (),
-    threshold: float = 0.5,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    grid: str = "check",
-    uncovered: str = "fail",
-    overlap: str = "refuse",
-    strict: bool = False,
-    histograms: bool = False,
-    engine: str = "local",
-    scheduler: str | None = None,
-    check: Callable[[Sequence[FilePair]], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> LossRun:
+@takes(LossOptions)
+def loss(options: LossOptions) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
 
-    Every pixel of a prediction is read once; all losses follow from the sums.
-
-    Args:
-        pred: A file, folder, glob, pattern or address of predictions, or several, each
-            may be ``NAME=PATH``.
-        target: The masks: a file, folder, glob, pattern or address.
-        kind: ``prob``, ``logit`` or ``hard``; None to find out from all predictions.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        batch_size: Tiles of 65,536 pixels in a batch on a device; None for what its
-            memory takes. The result does not depend on it.
-        beta: β of balanced cross-entropy: of each image, of the dataset, or a number.
-        losses: Further losses such as ``"focal:gamma=2"``, or ``"all"``.
-        threshold: A pixel is predicted changed when p is at least this.
-        changed: Values of the masks that are changed, as for `cdstats.ratio`.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no sum.
-        preset: Name of a public dataset's encoding, instead of the three.
-        band: Band of the masks, counted from 1.
-        split: Keep this split alone.
-        max_pixels: Pixels that a mask or prediction may declare.
-        grid: ``check`` fails a prediction whose georeference differs from that of its
-            mask; ``overlap`` scores the pixels in common, after a shift of whole
-            pixels; ``warp`` resamples it onto the grid of the mask; ``ignore`` compares
-            the arrays as they are.
-        uncovered: Valid pixels without a prediction: ``fail``, ``ignore`` leaves them
-            out, ``unchanged`` counts them as predicted unchanged in counts and metrics.
-        overlap: Pixels of several crops: ``refuse``, or the ``mean``, ``first`` or
-            nearest (``centre``) of their scores; crops are merged to a row per mask.
-        strict: Raise at the first pair that cannot be scored.
-        histograms: Keep the probabilities of each prediction in equal bins, for
-            curves; see `LossRun.histograms`.
-        engine: ``"local"``, or ``"dask"`` for the workers of a Dask cluster, which
-            must see the files under the same paths; start one worker for each GPU.
-        scheduler: Address of the cluster's scheduler.
-        check: Called with the pairs that were found, before a pixel is read; what it
-            raises ends the run.
-        progress: Called with images done and pixels so far.
+    Every pixel of a prediction is read once; all losses follow from the sums. Masks
+    are read as by `cdstats.ratio`. The result does not depend on ``batch_size``. The
+    workers of a Dask cluster must see the files under the same paths; start one worker
+    for each GPU. With ``strict`` the first pair that cannot be scored raises.
 
     Returns:
         Records of images and models; a pair that cannot be scored is a record with
@@ -133,42 +73,52 @@ def loss(
         Balanced cross-entropy: Xie and Tu, 2015, eq. 2
         (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
     """
-    meaning = _kind(kind)
-    ground = Ground.of(grid, uncovered, overlap)
+    return score_predictions(options)
+
+
+def score_predictions(options: LossOptions) -> LossRun:
+    """What `loss` gives, from its options."""
+    if options.from_file is not None:
+        return loss_from(Path(options.from_file), options.losses, options.beta)
+    meaning = None if options.kind is None else Kind(options.kind)
+    threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
     ground.refuse_labels(meaning)
-    chosen = choose_losses(losses, beta, logits=meaning is Kind.LOGIT)
+    logits = meaning is Kind.LOGIT
+    chosen = choose_losses(options.losses, options.beta, logits=logits)
     if scheduler is None:
-        choose_device(device)
+        choose_device(options.device)
     Needs.of(chosen, 0.5).refuse_without_logits(meaning)
-    choice = choose_rule(changed, unchanged, ignore, preset)
-    texts = [pred] if not isinstance(pred, (list, tuple)) else pred
-    with open_engine(engine, scheduler, None) as apply:
+    choice, batch = options.rule_choice(), options.batch_tiles()
+    with open_engine(options.engine, scheduler, None) as apply:
         pairs = find_pairs(
-            [str(text) for text in texts],
-            str(target),
-            split=split,
+            texts(options.pred),
+            str(options.target),
+            split=options.split,
             preset=choice.preset,
         )
-        if check:
-            check(pairs.pairs)
-        band = band or (choice.preset.band if choice.preset else None)
+        if options.check:
+            options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         files = dict.fromkeys(p.target for p in found if p.target is not None)
-        targets = choose_targets(list(files), choice, band, max_pixels)
+        targets = choose_targets(
+            list(files), choice, options.band_of(choice), options.max_pixels
+        )
         if targets.soft:
-            chosen = _for_soft(chosen, "all" in losses)
+            chosen = _for_soft(chosen, "all" in options.losses)
         whole = Share.of(found, targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
         fast = compiling_pays(paths)
         how = Scoring(
-            Needs.of((), None), meaning, threshold, device, batch_size, fast, ground
+            *(Needs.of((), None), meaning, threshold, options.device),
+            *(batch, fast, ground),
         )
         score = partial(run_on, apply) if scheduler else Scoring.run
         prior = None
         if any(one.needs_prior for one in chosen):
             prior = _prior(how, score(how, whole))
-        how = replace(how, needs=Needs.of(chosen, prior, bins=histograms))
-        outcome = score(how, whole, strict=strict, progress=progress)
+        how = replace(how, needs=Needs.of(chosen, prior, bins=options.histograms))
+        outcome = score(how, whole, strict=strict, progress=options.progress)
     fill = ground.uncovered is Uncovered.UNCHANGED
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
@@ -185,12 +135,12 @@ def loss(
         run.models,
         (
             *notes,
-            *ground.notes(uncovered),
+            *ground.notes(options.uncovered),
             *targets.messages,
             *said,
             *ground_messages(outcome.states, ground),
         ),
-        tuple(one.histogram for one in scored) if histograms else (),
+        tuple(one.histogram for one in scored) if options.histograms else (),
     )
 
 
@@ -225,15 +175,6 @@ def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
     if len(set(kinds.values())) == 1:
         return [f"predictions: {next(iter(kinds.values()))}"]
     return [f"predictions of {model}: {text}" for model, text in kinds.items()]
-
-
-def _kind(kind: str | None) -> Kind | None:
-    if kind is None:
-        return None
-    try:
-        return Kind(kind)
-    except ValueError:
-        raise UsageError(f"--kind {kind}: expected prob, logit or hard") from None
 
 
 def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:

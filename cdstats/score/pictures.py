@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from cdstats.core.arguments import texts
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
-from cdstats.core.rules import choose_rule
-from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.pairing import find_pairs
+from cdstats.score.grid import Ground
 from cdstats.score.kinds import Kind
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from os import PathLike
 
     from numpy.typing import NDArray
 
     from cdstats.core.chart_records import WorstImage
+    from cdstats.core.options import LossOptions
     from cdstats.io.pairing import FilePair
     from cdstats.score.scenes import Loaded
 
@@ -34,19 +34,7 @@ _TP, _FP, _FN, _TN, _IGNORED = range(5)
 
 
 def error_pictures(
-    worst: Sequence[WorstImage],
-    pred: Sequence[str | PathLike[str]],
-    target: str | PathLike[str],
-    *,
-    kind: str | None = None,
-    threshold: float = 0.5,
-    changed: str | None = None,
-    unchanged: str | None = None,
-    ignore: str | None = None,
-    preset: str | None = None,
-    band: int | None = None,
-    split: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    worst: Sequence[WorstImage], options: LossOptions
 ) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
     """Pictures of some images that were scored, which are read again.
 
@@ -54,35 +42,31 @@ def error_pictures(
 
     Args:
         worst: The images.
-        pred: The predictions, as they were scored.
-        target: The masks, as they were scored; so are the other arguments.
-        kind: What the predictions are; see `cdstats.loss`.
-        threshold: A pixel is predicted changed when p is at least this.
-        changed: Values of the masks that are changed.
-        unchanged: Values that are unchanged.
-        ignore: Values that are in no count.
-        preset: Name of a public dataset's encoding.
-        band: Band of the masks, counted from 1.
-        split: Keep this split alone.
-        max_pixels: Pixels that a mask or prediction may declare.
+        options: How they were scored.
 
     Returns:
         The pictures in the order of the images, and what to tell of those left out.
     """
     if not worst:
         return (), ()
-    choice = choose_rule(changed, unchanged, ignore, preset)
+    choice = options.rule_choice()
     found = find_pairs(
-        [str(text) for text in pred], str(target), split=split, preset=choice.preset
+        texts(options.pred),
+        str(options.target),
+        split=options.split,
+        preset=choice.preset,
     )
-    band = band or (choice.preset.band if choice.preset else None)
     files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
-    targets = choose_targets(list(files), choice, band, max_pixels)
+    targets = choose_targets(
+        list(files), choice, options.band_of(choice), options.max_pixels
+    )
     wanted = {(one.model, one.pred, one.target): one for one in worst}
-    logits = kind == Kind.LOGIT.value
-    reader = PairReader(targets, Kind(kind) if kind else None)
+    logits = options.kind == Kind.LOGIT.value
+    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    kind = Kind(options.kind) if options.kind else None
+    reader = PairReader(targets, kind, ground)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    drawn = dict(_pictures(reader.read(pairs), wanted, logits, threshold))
+    drawn = dict(_pictures(reader.read(pairs), wanted, logits, options.threshold))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(

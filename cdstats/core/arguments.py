@@ -1,0 +1,331 @@
+"""Options declared once: how a field becomes an argument of Python and of a command.
+
+A field made by `option` carries its default, its help, the values that it takes, and
+which pixels it is about. From these follow the checks of a value, the keyword
+arguments of a function (`takes`) and the options of a command
+(`cdstats.cli.options`).
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from functools import wraps
+from inspect import cleandoc, signature
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+P = ParamSpec("P")
+Group = TypeVar("Group", bound="Options")
+Result = TypeVar("Result")
+
+StrPath = str | PathLike[str]
+Paths = StrPath | Iterable[StrPath] | Mapping[str, StrPath]
+RuleText = str | float
+
+MASKS: Final = frozenset({"masks"})
+PREDICTIONS: Final = frozenset({"predictions"})
+PIXELS: Final = MASKS | PREDICTIONS
+
+_SAME: Final = object()
+ANY: Final = object
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known of an option beside its name and default.
+
+    Attributes:
+        help: One line for both helps.
+        typed: The type of a value: ``str``, ``int``, ``float``, ``bool``, ``Path``, an
+            enum, ``PathLike`` for a text that may name a place in many ways, or `ANY`
+            for what Python passes through, such as functions.
+        many: Whether it may be given several times.
+        choices: The only values that it takes.
+        numbers: Whether Python may give a number for a text.
+        least: The lowest number.
+        most: The highest number.
+        flags: Its names on the command line; by default the name of the field.
+        metavar: What stands for the value in the help.
+        panel: The panel of the help.
+        shown: The default as the help shows it; by default the value, unless None.
+        needs: What must be read for the option to mean anything: ``masks``,
+            ``predictions``, one of them, or nothing.
+        on_command_line: Whether commands offer it.
+        argument: Whether it is an argument of a command, without a name.
+        command_default: The default of commands, where it is another.
+        none_is_value: Whether None means something other than the default.
+    """
+
+    help: str
+    typed: type = str
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    numbers: bool = False
+    least: float | None = None
+    most: float | None = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    panel: str | None = None
+    shown: str | None = None
+    needs: frozenset[str] = frozenset()
+    on_command_line: bool = True
+    argument: bool = False
+    command_default: Any = _SAME
+    none_is_value: bool = False
+
+    @property
+    def has_command_default(self) -> bool:
+        """Whether commands have another default."""
+        return self.command_default is not _SAME
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Its names on the command line, given the name of its field."""
+        return self.flags or (f"--{name.replace('_', '-')}",)
+
+    def typed_name(self, name: str) -> str:
+        """The name by which a message calls it."""
+        return "PATH" if self.argument else self.names(name)[0].partition("/")[0]
+
+    def taken(self, name: str, value: object) -> object:
+        """A value as the package uses it.
+
+        Raises:
+            TypeError: If it is of another type; names the argument.
+            UsageError: If it is outside the range or none of the choices.
+        """
+        if not self.many:
+            return self._one(name, value)
+        return tuple(self._one(name, one) for one in _each(name, value))
+
+    def _one(self, name: str, value: object) -> object:
+        value = getattr(value, "value", value) if self.choices else value
+        known, expected = _checked(self, value)
+        if known is None:
+            kind = type(value).__name__
+            raise TypeError(f"{name} is {kind} {value!r:.60}; expected {expected}")
+        if self.choices and known not in self.choices:
+            *first, last = self.choices
+            wanted = f"{', '.join(first)} or {last}" if first else last
+            raise UsageError(f"{self.typed_name(name)} {value}: expected {wanted}")
+        if isinstance(known, (int, float)) and not self._holds(known):
+            raise UsageError(
+                f"{self.typed_name(name)} {value}: expected {expected}{self._range()}"
+            )
+        return known
+
+    def _holds(self, number: float) -> bool:
+        above = self.least is None or number >= self.least
+        return above and (self.most is None or number <= self.most)
+
+    def _range(self) -> str:
+        if self.most is not None:
+            return f" from {self.least:g} to {self.most:g}"
+        return "" if self.least is None else f" of at least {self.least:g}"
+
+
+def _checked(option: Option, value: object) -> tuple[object, str]:
+    """A value in the type of an option, None where it has another; the type in words.
+
+    Numbers may be given as text for whole numbers, and for texts that allow it as
+    numbers. True and False are no numbers.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if option.typed is bool:
+        return (value if isinstance(value, bool) else None), "True or False"
+    if option.typed is int:
+        if isinstance(value, str) and value.strip().isdecimal():
+            return int(value), "a whole number"
+        whole = isinstance(value, Integral) and is_number
+        return (int(value) if whole else None), "a whole number"  # type: ignore[call-overload]
+    if option.typed is float:
+        return (float(value) if is_number else None), "a number"  # type: ignore[arg-type]
+    if option.typed is str:
+        if option.numbers and is_number:
+            whole = isinstance(value, Integral)
+            return str(int(value) if whole else float(value)), ""  # type: ignore[call-overload,arg-type]
+        text = "a text or a number" if option.numbers else "a text"
+        return (str(value) if isinstance(value, str) else None), text
+    if option.typed is ANY:
+        return value, "a value"
+    if issubclass(option.typed, Enum):
+        return (value if isinstance(value, option.typed) else None), "a choice"
+    if not isinstance(value, (str, PathLike)):
+        return None, "a path"
+    place = os.fspath(value)
+    return (Path(place) if option.typed is Path else place), "a path"
+
+
+def _each(name: str, value: object) -> Iterator[object]:
+    """The values of an option that may be given several times.
+
+    One value stands for itself, and a mapping names its paths.
+
+    Raises:
+        TypeError: If they cannot be told apart.
+    """
+    if isinstance(value, (str, PathLike)):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, path in value.items():
+            if not isinstance(path, (str, PathLike)):
+                raise TypeError(f"{name} is a mapping; expected a path for {key!r}")
+            yield f"{key}={os.fspath(path)}"
+    elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
+        yield from value
+    else:
+        kind = type(value).__name__
+        raise TypeError(f"{name} is {kind} {value!r:.60}; expected one or several")
+
+
+def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - as `field`
+    """A field of a group: an option with its default, its help and its settings.
+
+    Args:
+        default: The default in Python.
+        text: One line for the help.
+        **settings: Further attributes of `Option`.
+    """
+    return field(default=default, metadata={"option": Option(text, **settings)})
+
+
+def only_python(group: type[Options], name: str) -> Any:  # noqa: ANN401 - as `field`
+    """A field of another group, kept for Python and not offered by the command."""
+    known = next(one for one in fields(group) if one.name == name)
+    hidden = replace(known.metadata["option"], on_command_line=False)
+    return field(default=known.default, metadata={"option": hidden})
+
+
+@dataclass(frozen=True)
+class Options:
+    """A group of options; values are checked, and have one type afterwards."""
+
+    def __post_init__(self) -> None:
+        for one, known in declared(type(self)):
+            value = getattr(self, one)
+            default = defaults(type(self))[one]
+            if value is None and not known.none_is_value:
+                value = default
+            if value is not None and value is not default:
+                value = known.taken(one, value)
+            object.__setattr__(self, one, value)
+
+    @classmethod
+    def of(cls, other: Options, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
+        """This group with the values that another group has, except for changes."""
+        own = {one.name for one in fields(cls)} & {one.name for one in fields(other)}
+        values = {name: getattr(other, name) for name in own}
+        return cls(**(values | changes))
+
+    def reads(self) -> frozenset[str]:
+        """What is read: ``masks``, ``predictions``, or only earlier rows."""
+        return frozenset() if getattr(self, "from_file", None) else PIXELS
+
+    def missing(self) -> str | None:
+        """What to say of a source that is not named; None where all are."""
+        return None
+
+    def refuse_unfit(self, given: Collection[str]) -> None:
+        """Refuse options that do not fit what is read, and sources that are not named.
+
+        Args:
+            given: The names of the fields that the user set.
+
+        Raises:
+            UsageError: If there is one.
+        """
+        read = self.reads()
+        unfit = {
+            known.typed_name(name): known.needs
+            for name, known in declared(type(self))
+            if name in given and known.needs and not known.needs & read
+        }
+        if unfit:
+            nouns = sorted(set().union(*unfit.values()))
+            why = f"no {' or '.join(nouns)} are read here"
+            if {"from_file", "from_files"} & set(given):
+                why = "--from reads the rows of an earlier run, and no pixel"
+            raise UsageError(f"{why}; leave out {', '.join(unfit)}")
+        if text := self.missing():
+            raise UsageError(text)
+
+
+def declared(group: type[Options]) -> list[tuple[str, Option]]:
+    """The options of a group by the names of their fields, in order."""
+    return [
+        (one.name, one.metadata["option"])
+        for one in fields(group)
+        if "option" in one.metadata
+    ]
+
+
+def defaults(group: type[Options]) -> dict[str, Any]:
+    """The defaults of a group by the names of its fields."""
+    return {one.name: one.default for one in fields(group)}
+
+
+def texts(value: Paths | None) -> list[str]:
+    """Paths as text, each may be ``NAME=PATH``.
+
+    Example:
+        >>> texts({"mine": "masks"})
+        ['mine=masks']
+    """
+    return [] if value is None else [str(one) for one in _each("paths", value)]
+
+
+def takes(
+    group: Callable[P, Group],
+) -> Callable[[Callable[[Group], Result]], Callable[P, Result]]:
+    """Make a function of a group a function of the group's fields.
+
+    Its signature is that of the group, and its docstring lists all arguments.
+
+    Args:
+        group: The class of the group.
+    """
+    known = signature(group)
+
+    def decorate(function: Callable[[Group], Result]) -> Callable[P, Result]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+            given = known.bind(*args, **kwargs).arguments
+            options = group(*args, **kwargs)
+            options.refuse_unfit(
+                [name for name, one in given.items() if one is not None]
+            )
+            return function(options)
+
+        returned = signature(function).return_annotation
+        call.__signature__ = known.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        call.__doc__ = _documented(function.__doc__ or "", declared(group))  # type: ignore[arg-type]
+        return call
+
+    return decorate
+
+
+def _documented(text: str, options: Iterable[tuple[str, Option]]) -> str:
+    """A docstring with a section for the arguments, before that of what is returned."""
+    lines = ["Args:"]
+    for name, known in options:
+        lines += textwrap.wrap(
+            f"{name}: {known.help}",
+            width=84,
+            initial_indent="    ",
+            subsequent_indent="        ",
+        )
+    parts = cleandoc(text).split("\n\n")
+    sections = ("Returns:", "Raises:", "Example:", "References:")
+    starts = (n for n, part in enumerate(parts) if part.startswith(sections))
+    place = next(starts, len(parts))
+    return "\n\n".join([*parts[:place], "\n".join(lines), *parts[place:]])

@@ -1,0 +1,541 @@
+"""The options of a run, once each: what the Python functions and the commands take.
+
+A group is a frozen dataclass. Functions take its fields as keyword arguments, commands
+offer them as options, and inside the package the group is passed on whole.
+
+**To add an option, add one field to one group.** Python signatures, checks of
+arguments, the help of ``help()`` and of ``--help``, and the refusal of options that do
+not fit ``--from`` follow from it. A field of `ScoreOptions` belongs to ``loss``,
+``compare``, ``report`` and ``plot`` at once, one of `MaskOptions` also to ``ratio``,
+``audit`` and ``weights``. The code that needs the value reads it from the group.
+``python docs/generate_cli.py`` then brings the documentation up to date.
+
+Example:
+    >>> options = LossOptions(pred="predictions", target="masks", changed=255)
+    >>> options.changed, options.threshold, options.device
+    ('255', 0.5, 'auto')
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.arguments import (
+    ANY,
+    MASKS,
+    PIXELS,
+    PREDICTIONS,
+    Options,
+    Paths,
+    RuleText,
+    StrPath,
+    option,
+)
+from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdstats.core.messages import Message
+    from cdstats.core.records import ImageRecord
+    from cdstats.core.rules import RuleChoice
+
+MAX_PIXELS: Final = 1 << 32
+"""Pixels that an image may declare: 65,536 x 65,536."""
+RULE: Final = "Rule"
+SELECTION: Final = "Selection"
+SCORING: Final = "Scoring"
+COMPARISON: Final = "Comparison"
+GROUND: Final = "Ground"
+RUN: Final = "Run"
+_PYTHON: Final[dict[str, Any]] = {"typed": ANY, "on_command_line": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskOptions(Options):
+    """How masks are chosen and read."""
+
+    changed: RuleText | None = option(
+        None,
+        "Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.",
+        metavar="RULE",
+        panel=RULE,
+        numbers=True,
+        needs=PIXELS,
+    )
+    unchanged: RuleText | None = option(
+        None,
+        "Values that are unchanged.",
+        metavar="RULE",
+        panel=RULE,
+        numbers=True,
+        needs=PIXELS,
+    )
+    ignore: RuleText | None = option(
+        None,
+        "Values to leave out. Alone, the other values are detected.",
+        metavar="RULE",
+        panel=RULE,
+        numbers=True,
+        needs=PIXELS,
+    )
+    preset: str | None = option(
+        None,
+        "Encoding of a public dataset; `cdstats presets` lists them.",
+        metavar="NAME",
+        panel=RULE,
+        needs=PIXELS,
+    )
+    band: int | None = option(
+        None,
+        "Band that holds the mask, counted from 1.",
+        typed=int,
+        least=1,
+        metavar="N",
+        panel=SELECTION,
+        needs=PIXELS,
+    )
+    split: str | None = option(
+        None,
+        "Read this split only.",
+        metavar="NAME",
+        panel=SELECTION,
+        needs=PIXELS,
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        "Refuse an image that declares more pixels.",
+        typed=int,
+        least=1,
+        metavar="N",
+        panel=RUN,
+        shown="4,294,967,296",
+        needs=PIXELS,
+    )
+
+    def rule_choice(self) -> RuleChoice:
+        """The rule that the options give, or how one is to be found.
+
+        Raises:
+            UsageError: If they do not make a rule.
+        """
+        from cdstats.core.rules import choose_rule
+
+        rules = (self.changed, self.unchanged, self.ignore)
+        changed, unchanged, ignore = (None if r is None else str(r) for r in rules)
+        return choose_rule(changed, unchanged, ignore, self.preset)
+
+    def band_of(self, choice: RuleChoice) -> int | None:
+        """The band to read: the one given, or that of the preset."""
+        return self.band or (choice.preset.band if choice.preset else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(Options):
+    """How many processes count masks."""
+
+    jobs: int | None = option(
+        1,
+        "Worker processes; by default as many as pay.",
+        typed=int,
+        least=1,
+        metavar="N",
+        panel=RUN,
+        needs=MASKS,
+        command_default=None,
+        none_is_value=True,
+    )
+
+    def __post_init__(self) -> None:
+        if self.jobs == -1:
+            object.__setattr__(self, "jobs", os.cpu_count() or 1)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheOptions(Options):
+    """What a run keeps, and when it stops."""
+
+    cache: StrPath | None = option(
+        None,
+        "Keep the counts of every file in this one; read what is new or changed.",
+        typed=Path,
+        metavar="FILE",
+        panel=RUN,
+        needs=MASKS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictOptions(Options):
+    """When a run stops."""
+
+    strict: bool = option(
+        False, "Stop at the first failed file.", typed=bool, panel=RUN
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(Options):
+    """Where work runs."""
+
+    engine: str = option(
+        "local",
+        "Run on this machine or on a Dask cluster.",
+        choices=("local", "dask"),
+        panel=RUN,
+        needs=PIXELS,
+    )
+    scheduler: str | None = option(
+        None,
+        "Scheduler of the Dask cluster, such as tcp://HOST:8786.",
+        metavar="ADDRESS",
+        panel=RUN,
+        needs=PIXELS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Options):
+    """How predictions are read and scored."""
+
+    kind: str | None = option(
+        None,
+        "What the predictions are; found out if not given, logits never.",
+        choices=("prob", "logit", "hard"),
+        panel=SCORING,
+        needs=PREDICTIONS,
+    )
+    beta: str | float = option(
+        "image",
+        "Beta of balanced cross-entropy: image, dataset or a number.",
+        numbers=True,
+        metavar="image|dataset|FLOAT",
+        panel=SCORING,
+    )
+    losses: Sequence[str] = option(
+        (),
+        "A further loss, or all; `cdstats explain` lists them. Repeatable.",
+        many=True,
+        flags=("--loss",),
+        metavar="NAME[:param=value,...]",
+        panel=SCORING,
+    )
+    threshold: float = option(
+        0.5,
+        "A pixel is predicted changed when p is at least this.",
+        typed=float,
+        least=0,
+        most=1,
+        metavar="P",
+        panel=SCORING,
+        shown="0.5",
+        needs=PREDICTIONS,
+    )
+    grid: str = option(
+        "check",
+        "A georeference that differs from the mask's: fail, score the pixels in "
+        "common, resample, or ignore it.",
+        choices=("check", "overlap", "warp", "ignore"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
+    uncovered: str = option(
+        "fail",
+        "Valid pixels without a prediction: fail, leave out, or count as predicted "
+        "unchanged.",
+        choices=("fail", "ignore", "unchanged"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
+    overlap: str = option(
+        "refuse",
+        "Pixels of several crops: refuse, or take the mean, the first or the nearest "
+        "score.",
+        choices=("refuse", "mean", "first", "centre"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda, cuda:N or mps.",
+        metavar="NAME",
+        panel=RUN,
+        shown="auto",
+        needs=PREDICTIONS,
+    )
+    batch_size: int | str | None = option(
+        None,
+        "Tiles of 65,536 pixels computed together on a device.",
+        numbers=True,
+        metavar="auto|N",
+        panel=RUN,
+        shown="auto",
+        needs=PREDICTIONS,
+    )
+
+    def batch_tiles(self) -> int | None:
+        """The tiles of a batch; None for what fits.
+
+        Raises:
+            UsageError: If the size is no number.
+        """
+        text = str(self.batch_size)
+        if text in ("None", "auto"):
+            return None
+        if not (text.isascii() and text.isdigit()) or int(text) == 0:
+            raise UsageError(f"--batch-size {text}: expected auto or a number from 1")
+        return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromOptions(Options):
+    """Rows of an earlier run instead of files."""
+
+    from_file: StrPath | None = option(
+        None,
+        "Read the image rows of an earlier --csv, and no pixel.",
+        typed=Path,
+        flags=("--from",),
+        metavar="FILE",
+        panel=SELECTION,
+    )
+
+
+@dataclass(frozen=True)
+class PathOptions(Options):
+    """Masks, as the argument of a command."""
+
+    paths: Paths | None = option(
+        None,
+        "Masks: files, folders, globs, patterns, @list.txt, addresses or -; "
+        "NAME=PATH names the dataset.",
+        typed=PathLike,
+        many=True,
+        argument=True,
+        metavar="[NAME=]PATH",
+        needs=MASKS,
+    )
+
+    def missing(self) -> str | None:
+        """What to say of masks that are not named."""
+        if self.paths is None and not getattr(self, "from_file", None):
+            return "no masks named: give a PATH, or --from FILE.csv"
+        return None
+
+
+@dataclass(frozen=True)
+class PairOptions(Options):
+    """Predictions and their masks."""
+
+    pred: Paths | None = option(
+        None,
+        "Predictions: a file, folder, glob, pattern or address; NAME= names a model.",
+        typed=PathLike,
+        many=True,
+        metavar="[NAME=]PATH",
+        needs=PREDICTIONS,
+    )
+    target: StrPath | None = option(
+        None,
+        "Masks: a file, folder, glob, pattern or address, or .npy.",
+        typed=PathLike,
+        metavar="PATH",
+        needs=PREDICTIONS,
+    )
+
+    def missing(self) -> str | None:
+        """What to say of predictions or masks that are not named."""
+        if getattr(self, "from_file", None):
+            return None
+        if self.pred is None or self.target is None:
+            return "name predictions with --pred and their masks with --target"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioOptions(
+    StrictOptions,
+    CacheOptions,
+    EngineOptions,
+    JobOptions,
+    FromOptions,
+    MaskOptions,
+    PathOptions,
+):
+    """What `cdstats.ratio` takes."""
+
+    progress: Callable[[int, int, int], None] | None = option(
+        None,
+        "Called with files done, files in all and pixels counted so far.",
+        **_PYTHON,
+    )
+    announce: Callable[[Message], None] | None = option(
+        None,
+        "Called with what is certain before all is counted: that a split is refused.",
+        **_PYTHON,
+    )
+    each: Callable[[ImageRecord], None] | None = option(
+        None,
+        "Called with every image row in order, as soon as it and all before it are "
+        "counted, or when the rule is found.",
+        **_PYTHON,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsOptions(
+    StrictOptions, CacheOptions, JobOptions, FromOptions, MaskOptions, PathOptions
+):
+    """What `cdstats.weights` takes."""
+
+    split: str | None = option(
+        None,
+        "Count this split; by default train, or all where there is none.",
+        metavar="NAME",
+        panel=SELECTION,
+    )
+    progress: Callable[[int, int, int], None] | None = option(
+        None,
+        "Called with files done, files in all and pixels counted so far.",
+        **_PYTHON,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(JobOptions, FromOptions, MaskOptions, PathOptions):
+    """What `cdstats.audit` takes."""
+
+    speck: int = option(
+        9,
+        "Changed regions below this many pixels are specks.",
+        typed=int,
+        least=1,
+        metavar="N",
+        panel="Regions",
+        shown="9",
+        needs=MASKS,
+    )
+    connectivity: int | str = option(
+        "8",
+        "Neighbours of a pixel of a region.",
+        choices=("4", "8"),
+        numbers=True,
+        panel="Regions",
+        shown="8",
+        needs=MASKS,
+    )
+    progress: Callable[[int, int, int], None] | None = option(
+        None,
+        "Called with files done, files in all and pixels counted so far.",
+        **_PYTHON,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(
+    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
+):
+    """What `cdstats.loss` takes."""
+
+    histograms: bool = option(
+        False,
+        "Keep the probabilities of each prediction in equal bins, for curves; see "
+        "`LossRun.histograms`.",
+        **_PYTHON,
+    )
+    check: Callable[[Sequence[Any]], None] | None = option(
+        None,
+        "Called with the pairs that were found, before a pixel is read; what it "
+        "raises ends the run.",
+        **_PYTHON,
+    )
+    progress: Callable[[int, int], None] | None = option(
+        None, "Called with images done and pixels so far.", **_PYTHON
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResampleOptions(Options):
+    """How models are compared."""
+
+    baseline: str | None = option(
+        None,
+        "The model that the others are compared with.",
+        metavar="NAME",
+        panel=COMPARISON,
+        shown="the first",
+    )
+    common: bool = option(
+        False,
+        "Compare the images that all models have, instead of refusing.",
+        typed=bool,
+        panel=COMPARISON,
+    )
+    curves: bool = option(
+        True,
+        "Average precision and best threshold: 100 kB for each prediction.",
+        typed=bool,
+        flags=("--curves/--no-curves",),
+        panel=COMPARISON,
+    )
+    resamples: int = option(
+        2000,
+        "How many times the images are drawn.",
+        typed=int,
+        metavar="N",
+        panel=COMPARISON,
+    )
+    confidence: float = option(
+        0.95,
+        "Share of the resamples inside an interval.",
+        typed=float,
+        metavar="SHARE",
+        panel=COMPARISON,
+    )
+    seed: int = option(
+        0,
+        "Where the random numbers start.",
+        typed=int,
+        metavar="N",
+        panel=COMPARISON,
+    )
+    measures: Sequence[ImageMeasure | str] = option(
+        BY_DEFAULT,
+        "Find the images where models differ most by this. Repeatable.",
+        many=True,
+        choices=tuple(one.value for one in ImageMeasure),
+        flags=("--measure",),
+        panel=COMPARISON,
+        shown="f1 and bce_mean",
+    )
+
+
+@dataclass(frozen=True)
+class ModelOptions(PairOptions):
+    """Predictions of several models, and their masks."""
+
+    pred: Paths | None = option(
+        None,
+        "Predictions of a model, once for each; or one pattern with {model}.",
+        typed=PathLike,
+        many=True,
+        metavar="NAME=PATH",
+        needs=PREDICTIONS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(
+    FromOptions, MaskOptions, ScoreOptions, ResampleOptions, ModelOptions
+):
+    """What `cdstats.compare` takes."""
+
+    progress: Callable[[int, int], None] | None = option(
+        None, "Called with images done and pixels so far.", **_PYTHON
+    )
