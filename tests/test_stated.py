@@ -78,8 +78,10 @@ def test_the_columns_stand_at_the_end(folder: Path) -> None:
     header = list(rows((folder / "rows.csv").read_text())[0])
     start = header.index("rule")
     assert tuple(header[start : start + 6]) == RULE
-    further = [name.partition("[")[0] for name in header[start + 6 :]]
-    assert further == ["uncovered", "focal"]
+    assert [name.partition("[")[0] for name in header[start + 6 :]] == [
+        "uncovered",
+        "focal",
+    ]
 
 
 def test_objects_of_json_state_it() -> None:

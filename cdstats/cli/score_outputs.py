@@ -152,7 +152,10 @@ class ScoreOutputs:
             print_records(console, run.images, shown or narrow)
             console.print()
         notes = _footnotes([model.dataset for model in run.models])
-        for note in (*notes, "nats, logs clamped at -100"):
+        for note in (
+            *notes,
+            "nats, logs clamped at -100; class means pooled over all images",
+        ):
             console.print(note, style="dim", markup=False)
 
 
@@ -182,12 +185,13 @@ def _lines(model: ModelScore) -> list[Any]:
     for place in order:
         result, share = model.losses[place], model.shares[place]
         params = ", ".join(f"{name}={value}" for name, value in result.params.items())
+        mean, over = result.shown
         lines.append(
             LossLine(
                 result.loss,
                 result.loss,
-                result.mean if result.mean is not None else result.pooled,
-                params,
+                mean,
+                "; ".join(text for text in (over, params) if text),
                 share.loss,
                 share.gradient,
                 _beta(result.params.get("beta")),

@@ -112,7 +112,7 @@ class DatasetLabels:
         self._given = Verdict(choice.rule) if choice.rule is not None else None
         self._findings: dict[str, Findings | None] = {}
         self._pre: dict[str, _PreDisaster] = {}
-        self._shown: dict[str, Binarisation] = {}
+        self._shown: dict[str, dict[str, Binarisation]] = {}
         self._nodata = _CountedNodata()
         self._white = 0
 
@@ -183,7 +183,8 @@ class DatasetLabels:
         row = _label(mask, decision)
         if row.status == "ok" and mask.counted.mask and decision.rule:
             found = binarisation(mask.counted.mask, decision.rule)
-            self._shown[row.rule] = self._shown.get(row.rule, Binarisation()) + found
+            splits = self._shown.setdefault(row.rule, {})
+            splits[row.split] = splits.get(row.split, Binarisation()) + found
         return row
 
     @property
@@ -193,9 +194,26 @@ class DatasetLabels:
         notes = [
             *self._nodata.texts(),
             *([_WHITE.format(masks=counted(self._white, "mask"))] * bool(self._white)),
-            *(_binarisation_text(one) for one in self._shown.values() if one.differs),
         ]
-        return told + [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
+        told += [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
+        return told + [Message(Level.NOTE, text) for text in self._otherwise()]
+
+    def _otherwise(self) -> list[str]:
+        """What other loaders would make of the masks of each rule, where they differ.
+
+        Splits that do not share their rule with all others are named.
+        """
+        texts = []
+        for splits in self._shown.values():
+            total = sum(splits.values(), Binarisation())
+            named = splits if len(splits) < len(self._findings) else [""]
+            where = ", ".join(
+                split_label(self.dataset, split)
+                for split in sorted(named, key=split_order)
+            )
+            if total.differs:
+                texts.append(f"{where}: {_binarisation_text(total)}")
+        return texts
 
     def _told(self, split: str) -> list[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)

@@ -383,6 +383,24 @@ class DatasetScore:
         """The columns of further losses."""
         return self.losses
 
+    @property
+    def inverted(self) -> str:
+        """Why changed and unchanged seem swapped in the predictions; or empty."""
+        counts = Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
+        other = counts.of_complement
+        kappa = metrics.KAPPA.of(other)
+        if self.kappa is None or self.kappa >= 0 or not kappa or kappa <= _CLEAR:
+            return ""
+        return (
+            f"kappa is {self.kappa:.3f}: are changed and unchanged inverted in the "
+            f"predictions? The complement has kappa {kappa:.3f} and "
+            f"F1 {metrics.F1.of(other) or 0:.3f}"
+        )
+
+
+_CLEAR: Final = 0.4
+"""A kappa above this does not come about by chance."""
+
 
 def dataset_score(
     model: str,

@@ -7,6 +7,11 @@ autocast and `torch.compile`, have finite gradients at 0 and 1, and leave out pi
 ``ignore_index`` whatever lies under them, NaN included. The definitions are those of
 ``cdstats loss``, which scores saved predictions.
 
+What `cdstats loss` calls the same numbers: for a loss of regions, such as `DiceLoss`,
+``reduction="mean"`` is its column ``dice_image_mean``, and ``dice_pooled`` is the loss
+of all pixels as one image; for a loss of pixels, ``reduction="mean"`` is
+``balanced_ce_mean`` and ``"sum"`` is ``balanced_ce_sum``, with β of each image.
+
 Three traps, each closed as far as it can be:
 
 - Masks stored as 0 and 255. A target outside [0, 1] raises on the CPU; on other

@@ -90,13 +90,18 @@ def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
         "model": any(row.model for row in rows),
         "failed": any(row.failed for row in rows),
     }
-    further = dict.fromkeys(
-        name
-        for row in rows
-        for name in row.losses
-        if name.endswith(("_mean", "_pooled")) and not name.endswith("_image_mean")
-    )
+    known = {n for row in rows for n, value in row.losses.items() if value is not None}
+    further = dict.fromkeys(n for row in rows for n in row.losses if _heads(n, known))
     return (*(name for name in wanted if optional.get(name, True)), *further)
+
+
+def _heads(name: str, known: set[str]) -> bool:
+    """Whether a column is the first of its loss: a mean over images only if alone."""
+    pooled = f"{name.removesuffix('_image_mean')}_pooled"
+    if name.endswith("_image_mean"):
+        return name in known and pooled not in known
+    mean = f"{name.removesuffix('_pooled')}_image_mean"
+    return name.endswith(("_mean", "_pooled")) and (name in known or mean not in known)
 
 
 def score_columns(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.columns import UNDEFINED, Column, columns_of, plain
 from cdstats.core.metrics import metrics_of
-from cdstats.core.score_records import DatasetScore
+from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.report.columns import summary_columns
 from cdstats.report.figures.score_charts import curve_summaries
 
@@ -105,10 +105,7 @@ def metrics_table(scores: ScoreMaterial) -> HtmlTable:
     )
     heads = (("Model", True), *((text, False) for text in _METRICS.values()))
     notes = ["pooled over all pixels unless said; an undefined number is –"]
-    if scores.threshold is not None:
-        notes.insert(0, f"changed when p >= {scores.threshold:g}")
-    kinds = dict.fromkeys(one.dataset.kind for one in scores.models if one.dataset.kind)
-    notes += [f"predictions: {kind}" for kind in kinds]
+    notes += Stated.of(one.dataset for one in scores.models).notes
     return HtmlTable("Metrics of the changed class", heads, rows, tuple(notes))
 
 
@@ -128,7 +125,7 @@ def loss_table(scores: ScoreMaterial) -> HtmlTable:
         ("Sum", False),
     )
     notes = [
-        "nats, logs clamped at -100; the mean of a loss of regions is its pooled value",
+        "nats, logs clamped at -100; means over pixels unless said",
         "balanced_ce is not on the scale of BCE; class_mean_bce is",
     ]
     if any(one.is_hard for one in scores.models):
@@ -171,11 +168,11 @@ def _loss_row(
         f"{name}={'none' if value is None else value}"
         for name, value in result.params.items()
     )
-    mean = result.mean if result.mean is not None else result.pooled
+    mean, over = result.shown
     return (
         _name(dataset),
         f"{result.loss} ({typed})" if typed else result.loss,
-        _number(mean),
+        f"{_number(mean)} ({over})" if over else _number(mean),
         _per_cent(share.loss),
         _per_cent(share.gradient),
         _number(None if result.sum is None else round(result.sum)),

@@ -33,8 +33,8 @@ class LossLine:
     Attributes:
         name: The name of the loss in the catalogue.
         label: Its name.
-        params: Its parameters, as typed.
-        mean: Its mean over pixels, or its pooled value.
+        params: Its parameters, as typed, after what its value is taken over.
+        mean: Its mean over pixels, or its pooled value, or its mean over images.
         of_loss: Share of the loss that comes from changed pixels.
         of_gradient: Share of the gradient that comes from changed pixels.
         beta: The β of balanced cross-entropy, as typed.

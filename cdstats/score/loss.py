@@ -36,6 +36,7 @@ from cdstats.score.results import (
     LossRun,
     ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -138,6 +139,7 @@ def score_predictions(options: LossOptions) -> LossRun:
             *ground.notes(options.uncovered),
             *targets.messages,
             *said,
+            *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
         tuple(one.histogram for one in scored) if options.histograms else (),

@@ -16,16 +16,16 @@ from cdstats.core.catalogue import (
     parse_loss,
 )
 from cdstats.core.errors import UsageError
+from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
     from cdstats.core.catalogue import Loss, Shares
     from cdstats.core.histogram import LevelCounts
-    from cdstats.core.messages import Message
     from cdstats.core.sums import SumsTable
 
 
@@ -155,6 +155,13 @@ def _beta(beta: str | float) -> str | float:
     return beta
 
 
+def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
+    """Which models seem to have changed and unchanged swapped."""
+    found = ((one.dataset.model, one.dataset.inverted) for one in models)
+    texts = [f"{name}: {text}" if name else text for name, text in found if text]
+    return [Message(Level.WARNING, text) for text in texts]
+
+
 def trivial_scores(
     table: SumsTable, basic: Sequence[Loss], types: set[str] | None
 ) -> tuple[Trivial, ...]:
@@ -164,12 +171,14 @@ def trivial_scores(
         table: The sums of the images.
         basic: BCE, balanced and class-mean BCE.
         types: The types of the stored numbers, whose smallest step stands for "no
-            change"; None where they are not known.
+            change"; None where they are not known. Beside labels, p = 0 stands for it.
     """
     if table.soft or not table.valid.any():
         return ()
     guesses = {"p = prior everywhere": table.prior}
-    if types is not None:
+    if table.hard:
+        guesses["no change, p = 0"] = 0.0
+    elif types is not None:
         known = [name for name in sorted(types) if name in FILE_EPS]
         eps_of = min(known, key=lambda name: FILE_EPS[name], default="uint8")
         guesses[f"no change, p = eps of {eps_of}"] = FILE_EPS[eps_of]

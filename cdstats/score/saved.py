@@ -30,6 +30,7 @@ from cdstats.score.results import (
     LossRun,
     ModelScore,
     choose_losses,
+    inverted_notes,
     one_class_bce,
     trivial_scores,
 )
@@ -81,7 +82,7 @@ def loss_from(
         images += again
         scores.append(score)
     texts = [_SAVED.format(path=path), *_not_kept(chosen)]
-    notes = tuple(Message(Level.NOTE, text) for text in texts)
+    notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
 
 
@@ -107,7 +108,7 @@ def _read(path: Path) -> list[ScoreRecord]:
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
-    stated = {name: text for name, text in _UNSTATED.items() if not row.get(name)}
+    stated = {name: text for name, text in _UNSTATED.items() if name not in row}
     plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
     further = {

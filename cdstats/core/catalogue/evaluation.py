@@ -119,6 +119,16 @@ class LossResult:
             return self.sum, self.mean
         return self.pooled, self.image_mean
 
+    @property
+    def shown(self) -> tuple[float | None, str]:
+        """The first number that is defined, and what it is if no mean over pixels."""
+        known = (
+            (self.mean, ""),
+            (self.pooled, "pooled"),
+            (self.image_mean, "image mean"),
+        )
+        return next((one for one in known if one[0] is not None), (None, ""))
+
     def as_record(self) -> dict[str, Any]:
         """The entry of the loss in a JSON report: the keys that it defines."""
         numbers = {key: getattr(self, key) for key in self.reduction.value}
