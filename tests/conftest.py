@@ -16,9 +16,10 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what the program leaves in the system's temporary folder apart."""
+    """Keep what the program leaves in temporary and cache folders apart."""
     folder = str(tmp_path_factory.mktemp("temporary"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", folder)
         patch.setitem(os.environ, "TMPDIR", folder)
+        patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
         yield

@@ -51,7 +51,7 @@ def reason_of(path: Path) -> str:
 
 def prediction_reason(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        open_predictions(str(path), "", 1, "prob")
+        open_predictions(str(path), "", [None])
     return str(caught.value)
 
 
@@ -185,7 +185,7 @@ def test_odd_headers_are_read_or_refused_without_noise(
         (one,) = count_file(Task(str(path)))
         if name == "python2":
             assert one.reason == ""
-            (image,) = open_predictions(str(path), "", 1, "prob")
+            (image,) = open_predictions(str(path), "", [None])
             assert np.array_equal(next(image.blocks()).values, MASK)
         else:
             assert "damaged" in one.reason

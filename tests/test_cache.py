@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
+from cdstats.cli.finishing import kept_folder
 from cdstats.core.counted import Counted
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
@@ -533,12 +534,67 @@ def test_counts_that_cannot_be_kept_leave_the_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "m/0.png", {1: 60, 2: 40})
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     done = ratio(tmp_path / "m")
     assert done.code == 1
     assert "holds 1 (60 pixels, 60 %), 2" in done.err
     assert "the counts cannot be kept for another rule" in done.err
     assert commands(done.err) == []
+
+
+def test_counts_are_kept_for_the_user_alone_until_they_are_used_or_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = kept_folder()
+    folder.mkdir(parents=True)
+    for name, days in (("old.sqlite", 8), ("new.sqlite", 6), ("other.txt", 8)):
+        (folder / name).touch()
+        then = time.time() - days * 24 * 3600
+        os.utime(folder / name, (then, then))
+    write(tmp_path / "m/0.png", {1: 60, 2: 40})
+    write(tmp_path / "n/0.png", {1: 60, 2: 40})
+    done = ratio(tmp_path / "m", tmp_path / "n")
+    (kept,) = set(folder.iterdir()) - {folder / "new.sqlite", folder / "other.txt"}
+    assert (kept.stat().st_mode | folder.stat().st_mode) & 0o077 == 0
+    finish = commands(done.err)
+    assert str(kept) in finish[0]
+    # The command of one dataset leaves what those of the other need.
+    assert (
+        ratio(
+            "--cache", kept, "--changed", "2", "--unchanged", "1", tmp_path / "m"
+        ).code
+        == 0
+    )
+    assert kept.exists()
+    assert (
+        ratio(
+            "--cache",
+            kept,
+            "--changed",
+            "2",
+            "--unchanged",
+            "1",
+            tmp_path / "m",
+            tmp_path / "n",
+        ).code
+        == 0
+    )
+    assert not kept.exists()
+
+
+def test_a_database_that_the_user_named_stays(tmp_path: Path) -> None:
+    write(tmp_path / "m/0.png", {1: 60, 2: 40})
+    cache = tmp_path / "mine.sqlite"
+    assert ratio("--cache", cache, tmp_path / "m").code == 1
+    assert (
+        ratio(
+            "--cache", cache, "--changed", "2", "--unchanged", "1", tmp_path / "m"
+        ).code
+        == 0
+    )
+    assert cache.exists()
 
 
 # The store itself.

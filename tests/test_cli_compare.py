@@ -23,7 +23,7 @@ from cdstats.core.comparison_records import (
     Difference,
     DifferingImage,
 )
-from cdstats.report.comparison import print_differing, print_models
+from cdstats.render.comparison import print_differing, print_models
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]

@@ -1516,7 +1516,7 @@ def test_one_file_outside_the_range_refuses_the_run(small: Folders) -> None:
     done = score(small.preds, small.masks)
     assert (done.code, done.out) == (1, "")
     assert "1 of 3" in done.err
-    assert "--kind logit?" in done.err
+    assert "they hold 0 to 1.5; say what they are with --scale N" in done.err
 
 
 class _Code:
@@ -1608,7 +1608,7 @@ def test_no_valid_pixel_at_all_is_a_failure_that_is_told(
     assert done.data()["dataset"]["bce_mean"] is None
 
 
-def test_at_most_ten_like_failures_are_shown(tmp_path: Path) -> None:
+def test_like_failures_are_told_once(tmp_path: Path) -> None:
     for number in range(15):
         save(tmp_path / f"preds/{number}.npy", np.full((3 + number % 2, 4), 0.5))
         save(tmp_path / f"masks/{number}.npy", np.eye(3, 4, dtype=np.uint8))
@@ -1618,8 +1618,9 @@ def test_at_most_ten_like_failures_are_shown(tmp_path: Path) -> None:
     assert done.code == 1
     assert sum(row["status"] == "failed" for row in done.rows()) == 7 + 12
     lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 11
-    assert "9 more failed" in lines[-1]
+    assert len(lines) == 8
+    assert lines[-1].startswith("error: 12 files: ")
+    assert "and 9 more" in lines[-1]
 
 
 # The screen
@@ -1850,7 +1851,7 @@ def test_a_full_disk_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cdstats.report.files.os.fsync", full)
+    monkeypatch.setattr("cdstats.cli.output.os.fsync", full)
     done = score(small.preds, small.masks, "--csv", table)
     assert done.code == 1
     assert f"error: {table}: cannot be written: no space left on device" in done.err
@@ -2031,7 +2032,8 @@ def test_nodata_of_a_prediction_is_no_score(tmp_path: Path) -> None:
     mask = save(tmp_path / "t.png", labels)
     done = image_rows(tmp_path / "p.tif", mask)
     (row,) = done.rows()
-    assert row["reason"] == "has no score at 3 valid pixels: they are nodata (-9999)"
+    assert row["reason"].startswith("has no score at 3 valid pixels: ")
+    assert "declared nodata. --pred-nodata ignore leaves them out" in row["reason"]
 
 
 def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:

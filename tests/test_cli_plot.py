@@ -12,7 +12,7 @@ import cdstats
 from cdstats.cli import app
 from cdstats.cli.report import command_text
 from cdstats.cli.sources_shown import ReportOptions
-from cdstats.report.figures.names import FIGURES
+from cdstats.render.figures.names import FIGURES
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

@@ -201,12 +201,12 @@ REFUSED = [
     ),
     pytest.param(
         one({1: 90, 2: 10}, "1 (90 pixels, 90 %)", "2 (10 pixels, 10 %)",
-            "--preset oscd-tif", "hi-ucd", "--changed 2 --unchanged 1"),
+            "--preset oscd-tif", "Hi-UCD", "--changed 2 --unchanged 1"),
         id="1-2",
     ),
     pytest.param(
         one({0: 70, 1: 20, 2: 10}, "0 (70 pixels, 70 %)", "1 (20 pixels, 20 %)",
-            "2 (10 pixels, 10 %)", "--preset hi-ucd", "sitscd"),
+            "2 (10 pixels, 10 %)", "Hi-UCD", "--preset sitscd"),
         id="0-1-2",
     ),
     pytest.param(
@@ -335,7 +335,8 @@ REFUSED = [
     ),
     pytest.param(
         one({0: 90, "#0000ff": 10}, "colour channels differ", "0 (90 pixels, 90 %)",
-            "#0000ff (10 pixels, 10 %)", "--preset second-rgb or s2looking-parts"),
+            "#0000ff (10 pixels, 10 %)", "--changed '#0000ff' --unchanged 0",
+            "--preset s2looking-parts"),
         id="one-colour",
     ),
     pytest.param(
@@ -345,7 +346,7 @@ REFUSED = [
     ),
     pytest.param(
         one({0: 9, **COLOURS}, "#ff0000 (50 pixels", "#ff0007 (43 pixels",
-            "and 25 more values", "--preset second-rgb or s2looking-parts"),
+            "and 25 more values", "--changed and --unchanged"),
         id="32-colours",
     ),
     pytest.param(

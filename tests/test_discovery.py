@@ -475,7 +475,7 @@ def test_a_folder_of_images_named_by_itself_is_read(tmp_path: Path) -> None:
 
 def test_two_labels_of_the_same_images_are_refused(tmp_path: Path) -> None:
     root = write_masks(
-        tmp_path / "SECOND",
+        tmp_path / "X",
         "train/label1/1.png",
         "train/label2/1.png",
         "train/im1/1.png",
@@ -483,7 +483,7 @@ def test_two_labels_of_the_same_images_are_refused(tmp_path: Path) -> None:
     done = count(root)
     assert (done.code, done.rows) == (1, [])
     assert "label1 and label2" in done.err
-    assert ways(done.err) == [f"{tmp_path}/SECOND/**/label{n}" for n in (1, 2)]
+    assert ways(done.err) == [f"{tmp_path}/X/**/label{n}" for n in (1, 2)]
     assert count(ways(done.err)[0]).column("path") == ["train/label1/1.png"]
 
 
@@ -511,14 +511,10 @@ def oscd(root: Path) -> Path:
     return root
 
 
-def test_masks_in_two_codings_are_refused_with_a_path_for_each(tmp_path: Path) -> None:
+def test_masks_in_two_codings_are_refused_with_the_presets(tmp_path: Path) -> None:
     done = count(oscd(tmp_path / "oscd"))
     assert (done.code, done.rows) == (1, [])
-    read = [count(way).column("path") for way in ways(done.err)]
-    assert [[Path(path).name for path in paths] for paths in read] == [
-        ["cm.png", "cm.png"],
-        ["paris-cm.tif", "pisa-cm.tif"],
-    ]
+    assert "read one: --preset oscd-png or --preset oscd-tif" in done.err
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ from cdstats.cli.gathering import gather
 from cdstats.cli.sources_shown import ShownOptions
 from cdstats.core.chart_records import FractionShare
 from cdstats.core.material import Material
-from cdstats.report.figures.chart import Chart
-from cdstats.report.figures.charts import charts
-from cdstats.report.figures.files import figure_files, file_stems
-from cdstats.report.figures.masks import draw_splits
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat, figure_bytes
-from cdstats.report.figures.style import SERIES, label, series_style, spread, styled
+from cdstats.render.figures.chart import Chart
+from cdstats.render.figures.charts import charts
+from cdstats.render.figures.files import figure_files, file_stems
+from cdstats.render.figures.masks import draw_splits
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import SERIES, label, series_style, spread, styled
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

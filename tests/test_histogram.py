@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdstats.core.curves import Curve
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.pixel_terms import Term
 from cdstats.core.sums import PLAIN
@@ -56,6 +57,7 @@ def direct(changed: Array, unchanged: Array) -> dict[str, float]:
         "fn": int((changed < 0.5).sum()),
         "tn": int((unchanged < 0.5).sum()),
         "ignored": 3,
+        "uncovered": 0,
     }
 
 
@@ -88,12 +90,11 @@ def test_levels_without_pixels_add_in_place() -> None:
 
 
 @given(levels)
-def test_the_sweep_holds_the_confusion_of_every_threshold(counts: LevelCounts) -> None:
-    sweep = counts.sweep()
-    for row, threshold in enumerate(sweep.thresholds):
+def test_a_curve_holds_the_confusion_of_every_threshold(counts: LevelCounts) -> None:
+    curve = Curve.of(counts.values, counts.changed, counts.unchanged)
+    for threshold, *found in zip(curve.thresholds, *curve.confusion, strict=True):
         sums = counts.sums(threshold=threshold)
-        found = (sweep.tp[row], sweep.fp[row], sweep.fn[row], sweep.tn[row])
-        assert found == (sums.tp, sums.fp, sums.fn, sums.tn)
+        assert found == [sums.tp, sums.fp, sums.fn, sums.tn]
 
 
 def test_terms_are_summed_by_class() -> None:

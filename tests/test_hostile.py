@@ -265,7 +265,7 @@ def test_what_is_unpacked_at_once_and_fills_the_memory_is_refused(
     png_of(tmp_path / "a.png", 9000, 9000, interlaced=True)
     monkeypatch.setattr(limits, "_memory", lambda: 100_000)
     with pytest.raises(DataError, match=r"80,000 bytes at once.*save it as \.npy"):
-        open_predictions(str(tmp_path / "a.npz"), "", 1, "prob")
+        open_predictions(str(tmp_path / "a.npz"), "", [None])
     assert values_of(tmp_path / "a.npz") == {0: 10_000}
     assert "72,000 bytes at once" in reason_of(tmp_path / "f.npz")
     assert "save it in smaller tiles" in reason_of(tmp_path / "a.tif")
@@ -382,7 +382,7 @@ def test_a_raster_of_half_a_thousand_million_pixels_passes_the_limit() -> None:
 
 def pred_reason(path: Path, **options: Any) -> str:
     with pytest.raises(DataError) as caught:
-        open_predictions(str(path), "", 1, "prob", **options)
+        open_predictions(str(path), "", [None], **options)
     return str(caught.value)
 
 
@@ -442,7 +442,7 @@ def test_a_tensor_that_repeats_one_number_is_limited_by_its_shape(
     assert "declares 100,000 x 100,000 pixels" in pred_reason(path)
     torch.save(one.expand(9, 10, 10), path)
     assert "more than 899 are refused" in pred_reason(path, max_pixels=899)
-    assert len(open_predictions(str(path), "", 9, "prob", 900)) == 9
+    assert len(open_predictions(str(path), "", [None] * 9, max_pixels=900)) == 9
     torch.save(one.bfloat16().expand(1000, 1000), path)
     monkeypatch.setattr(limits, "_memory", lambda: 1_000_000)
     assert "4,000,000 bytes at once" in pred_reason(path)
@@ -455,7 +455,7 @@ def test_the_limit_counts_the_pixels_of_an_image_and_not_its_channels(
 
     path = tmp_path / "p.pt"
     torch.save(torch.full((9, 2, 8, 8), 0.5), path)
-    assert len(open_predictions(str(path), "", 9, "prob", 64)) == 9
+    assert len(open_predictions(str(path), "", [None] * 9, max_pixels=64)) == 9
     assert "more than 63 are refused" in pred_reason(path, max_pixels=63)
 
 
@@ -473,7 +473,7 @@ def test_a_stack_of_endless_images_is_refused_before_they_are_listed(
     else:
         np.save(path, np.zeros((3_000, 1, 1), np.uint8))
     monkeypatch.setattr(limits, "_memory", lambda: 1_000_000)
-    assert "holds 3,000 images: save them in several files" in pred_reason(path)
+    assert "3000 channels for one mask" in pred_reason(path)
     if suffix != ".pt":
         assert "holds 3,000 images" in reason_of(path)
 
@@ -497,14 +497,14 @@ def test_a_flipped_bit_of_a_tensor_is_refused_or_harmless(data: Any) -> None:
         path = Path(folder) / "p.pt"
         torch.save({"p": torch.arange(256.0).reshape(16, 16) / 256}, path)
         whole = path.read_bytes()
-        (image,) = open_predictions(str(path), "", 1, "prob")
+        (image,) = open_predictions(str(path), "", [None])
         expected = np.concatenate([one.values for one in image.blocks()])
         place = data.draw(st.integers(0, len(whole) - 1))
         flipped = bytearray(whole)
         flipped[place] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(flipped)
         try:
-            (image,) = open_predictions(str(path), "", 1, "prob")
+            (image,) = open_predictions(str(path), "", [None])
         except DataError:
             return
         found = np.concatenate([one.values for one in image.blocks()])
@@ -571,7 +571,6 @@ def test_files_beside_a_raster_change_nothing(tmp_path: Path) -> None:
         "<ColorTable><Entry c1='9' c2='0' c3='0' c4='255'/></ColorTable>"
         "</PAMRasterBand></PAMDataset>"
     )
-    saved(tmp_path / "a.tif.msk", np.zeros_like(MASK), format="TIFF")
     saved(tmp_path / "a.tif.ovr", np.zeros_like(MASK), format="TIFF")
     (tmp_path / "a.tfw").write_text("1\n0\n0\n1\n0\n0\n")
     assert values_of(path) == COUNTS

@@ -8,7 +8,9 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 Loss: TypeAlias = Callable[..., Tensor]
-Form: TypeAlias = tuple[Loss, Loss, Callable[..., nn.Module]]
+Form: TypeAlias = tuple[Loss, Callable[..., nn.Module]]
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_text())
@@ -42,59 +44,32 @@ OF_GOLDEN: dict[str, Loss] = {
     "lovasz_hinge": losses.lovasz_hinge_loss,
 }
 FORMS: dict[str, Form] = {
-    "balanced": (
-        losses.balanced_cross_entropy,
-        losses.balanced_cross_entropy_with_logits,
-        losses.BalancedCrossEntropyLoss,
-    ),
-    "class_mean": (
-        losses.class_mean_bce,
-        losses.class_mean_bce_with_logits,
-        losses.ClassMeanBCELoss,
-    ),
-    "focal": (
-        losses.focal_loss,
-        losses.focal_loss_with_logits,
-        losses.FocalLoss,
-    ),
-    "dice": (
-        losses.dice_loss,
-        losses.dice_loss_with_logits,
-        losses.DiceLoss,
-    ),
-    "log_cosh_dice": (
-        losses.log_cosh_dice_loss,
-        losses.log_cosh_dice_loss_with_logits,
-        losses.LogCoshDiceLoss,
-    ),
-    "tversky": (
-        losses.tversky_loss,
-        losses.tversky_loss_with_logits,
-        losses.TverskyLoss,
-    ),
-    "focal_tversky": (
-        losses.focal_tversky_loss,
-        losses.focal_tversky_loss_with_logits,
-        losses.FocalTverskyLoss,
-    ),
-    "combo": (
-        losses.combo_loss,
-        losses.combo_loss_with_logits,
-        losses.ComboLoss,
-    ),
-    "lovasz": (
-        losses.lovasz_softmax_loss,
-        losses.lovasz_softmax_loss_with_logits,
-        losses.LovaszSoftmaxLoss,
-    ),
+    "balanced": (losses.balanced_cross_entropy, losses.BalancedCrossEntropyLoss),
+    "class_mean": (losses.class_mean_bce, losses.ClassMeanBCELoss),
+    "focal": (losses.focal_loss, losses.FocalLoss),
+    "dice": (losses.dice_loss, losses.DiceLoss),
+    "log_cosh_dice": (losses.log_cosh_dice_loss, losses.LogCoshDiceLoss),
+    "tversky": (losses.tversky_loss, losses.TverskyLoss),
+    "focal_tversky": (losses.focal_tversky_loss, losses.FocalTverskyLoss),
+    "combo": (losses.combo_loss, losses.ComboLoss),
+    "lovasz": (losses.lovasz_softmax_loss, losses.LovaszSoftmaxLoss),
 }
+
+
+def _of_logits(loss: Loss) -> Loss:
+    return partial(loss, from_logits=True)
+
+
 ON_PROBS = [pytest.param(form[0], id=name) for name, form in FORMS.items()]
 ON_LOGITS = [
-    *(pytest.param(form[1], id=name) for name, form in FORMS.items()),
+    *(pytest.param(_of_logits(form[0]), id=name) for name, form in FORMS.items()),
     pytest.param(losses.lovasz_hinge_loss, id="lovasz_hinge"),
 ]
-PAIRS = [pytest.param(*form[:2], id=name) for name, form in FORMS.items()]
 HALF = [torch.float16, torch.bfloat16]
+# torch's own tracer does what the warning forbids.
+tracing = pytest.mark.filterwarnings(
+    "ignore:.*should not be instantiated:DeprecationWarning"
+)
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA device"
 )
@@ -164,7 +139,8 @@ def _reductions(
     """Our values under the names of the golden file."""
 
     def reduced(reduction: str) -> Tensor:
-        return loss(scores, target, reduction=reduction, **arguments).double()
+        options = {"reduction": reduction, "undefined": "nan", **arguments}
+        return loss(scores, target, **options).double()
 
     if loss in (losses.balanced_cross_entropy, losses.focal_loss):
         return {
@@ -304,13 +280,13 @@ def test_balanced_cross_entropy_over_its_weights_is_the_class_mean() -> None:
         balanced = losses.balanced_cross_entropy_with_logits(
             image[None], labels[None], reduction="mean"
         )
-        class_mean = losses.class_mean_bce_with_logits(image[None], labels[None])
+        class_mean = _of_logits(losses.class_mean_bce)(image[None], labels[None])
         torch.testing.assert_close(balanced / (2 * share * (1 - share)), class_mean)
 
 
 def test_focal_loss_without_focus_is_weighted_cross_entropy() -> None:
     logits, target = _images()
-    focal = losses.focal_loss_with_logits(logits, target, alpha=0.9, gamma=0)
+    focal = _of_logits(losses.focal_loss)(logits, target, alpha=0.9, gamma=0)
     balanced = losses.balanced_cross_entropy_with_logits(
         logits, target, beta=0.9, reduction="mean"
     )
@@ -326,13 +302,12 @@ def test_combo_is_the_sum_of_its_parts(beta: losses.Beta) -> None:
     torch.testing.assert_close(combo, 0.3 * entropy + 0.7 * dice, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("on_probs", "on_logits"), PAIRS)
-def test_logits_give_what_their_sigmoid_gives(on_probs: Loss, on_logits: Loss) -> None:
+@pytest.mark.parametrize("loss", ON_PROBS)
+def test_logits_give_what_their_sigmoid_gives(loss: Loss) -> None:
     logits, target = _images(ignored=True)
-    expected = on_probs(logits.sigmoid(), target)
-    torch.testing.assert_close(
-        on_logits(logits, target), expected, rtol=1e-12, atol=1e-14
-    )
+    expected = loss(logits.sigmoid(), target)
+    value = loss(logits, target, from_logits=True)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -340,8 +315,8 @@ def test_logits_give_what_their_sigmoid_gives(on_probs: Loss, on_logits: Loss) -
 def test_a_module_gives_what_its_function_gives(name: str, from_logits: bool) -> None:
     logits, target = _images(ignored=True)
     scores = logits if from_logits else logits.sigmoid()
-    module = FORMS[name][2](from_logits=from_logits, reduction="none")
-    function = FORMS[name][1] if from_logits else FORMS[name][0]
+    module = FORMS[name][1](from_logits=from_logits, reduction="none")
+    function = partial(FORMS[name][0], from_logits=from_logits)
     expected = function(scores, target, reduction="none")
     assert torch.equal(copy.deepcopy(module)(scores, target), expected)
     assert "reduction='none'" in repr(module)
@@ -473,15 +448,16 @@ def test_losses_run_under_autocast(loss: Loss, dtype: torch.dtype) -> None:
     assert torch.equal(measured[1], expected[1])
 
 
+@tracing
 @pytest.mark.parametrize(
     "loss",
     [
         losses.balanced_cross_entropy,
-        losses.class_mean_bce_with_logits,
-        losses.focal_loss_with_logits,
-        losses.focal_tversky_loss_with_logits,
-        losses.combo_loss_with_logits,
-        losses.lovasz_softmax_loss_with_logits,
+        _of_logits(losses.class_mean_bce),
+        _of_logits(losses.focal_loss),
+        _of_logits(losses.focal_tversky_loss),
+        _of_logits(losses.combo_loss),
+        _of_logits(losses.lovasz_softmax_loss),
     ],
 )
 def test_losses_compile_to_one_graph(loss: Loss) -> None:
@@ -495,8 +471,7 @@ def test_losses_compile_to_one_graph(loss: Loss) -> None:
     torch.testing.assert_close(measured[1], expected[1])
 
 
-# torch's own tracer does what the warning forbids.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@tracing
 def test_a_compiled_loss_takes_half_types() -> None:
     probs, target = (
         torch.tensor([[[0.0, 1.0, 0.5]]]).half(),
@@ -560,15 +535,47 @@ def test_a_shared_beta_makes_images_without_change_count(beta: losses.Beta) -> N
     assert (gradient[0] > 0).all()
 
 
+@pytest.mark.parametrize(("undefined", "expected"), [("zero", 0), ("nan", math.nan)])
+@pytest.mark.parametrize("validate", [False, None])
 @pytest.mark.parametrize("name", FORMS)
-def test_a_mean_over_no_valid_pixel_is_nan_with_a_gradient_of_zero(name: str) -> None:
-    probs = torch.tensor([[[0.2, math.nan]]])
-    target = torch.full((1, 1, 2), 255)
-    value, gradient = _value_and_gradient(
-        FORMS[name][0], probs, target, reduction="mean", validate=False
-    )
-    assert value.isnan()
+def test_a_batch_without_a_defined_value_gives_zero_or_nan_without_a_gradient(
+    name: str, validate: bool | None, undefined: str, expected: float
+) -> None:
+    module = FORMS[name][1](reduction="mean", undefined=undefined, validate=validate)
+    probs, target = torch.tensor([[[0.2, math.nan]]]), torch.full((1, 1, 2), 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        value, gradient = _value_and_gradient(module, probs, target)
+    assert value.item() == pytest.approx(expected, nan_ok=True)
     assert not gradient.any()
+
+
+@pytest.mark.parametrize(("undefined", "expected"), [("zero", 0), ("nan", math.nan)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.ClassMeanBCELoss(),
+        losses.ClassMeanBCELoss(reduction="pooled"),
+        losses.DiceLoss(smooth=0),
+        losses.FocalTverskyLoss(smooth=0, reduction="pooled"),
+    ],
+)
+def test_a_batch_of_undefined_images_gives_zero_or_nan_without_a_gradient(
+    loss: Any, undefined: str, expected: float
+) -> None:
+    loss.undefined = undefined
+    probs = torch.zeros(2, 3, 4)
+    value, gradient = _value_and_gradient(loss, probs, torch.zeros(2, 3, 4))
+    assert value.item() == pytest.approx(expected, nan_ok=True)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+@pytest.mark.parametrize("name", FORMS)
+def test_an_empty_batch_is_undefined(name: str, shape: tuple[int, ...]) -> None:
+    empty = torch.zeros(shape), torch.zeros(shape)
+    assert FORMS[name][1](reduction="mean")(*empty) == 0
+    assert FORMS[name][1](reduction="mean", undefined="nan")(*empty).isnan()
 
 
 @pytest.mark.parametrize(
@@ -626,6 +633,7 @@ def test_refused_targets_give_nan_where_nothing_is_raised(loss: Loss) -> None:
     assert loss(scores, target, **arguments).isnan()
 
 
+@tracing
 def test_a_compiled_loss_gives_nan_for_refused_targets() -> None:
     loss = losses.BalancedCrossEntropyLoss(ignore_index=None)
     torch.compiler.reset()
@@ -651,7 +659,7 @@ def test_a_warning_tells_that_all_change_may_be_ignored() -> None:
 @pytest.mark.parametrize("bad", [1.5, -0.1, math.nan, math.inf])
 def test_probabilities_outside_their_range_are_refused(loss: Loss, bad: float) -> None:
     probs, target = torch.tensor([[[0.5, bad]]]), torch.tensor([[[1, 0]]])
-    with pytest.raises(ValueError, match=r"expected 0 to 1.*_with_logits"):
+    with pytest.raises(ValueError, match=r"expected 0 to 1.*from_logits"):
         loss(probs, target)
     assert loss(probs, target, validate=False).isnan()
 
@@ -681,10 +689,12 @@ def test_soft_targets_are_refused_where_they_are_not_defined(loss: Loss) -> None
 @pytest.mark.parametrize(
     ("shape", "target_shape", "message"),
     [
-        pytest.param((2, 1, 4, 4), (2, 4, 4), "equal shapes", id="channel"),
-        pytest.param((2, 4, 4), (1, 4, 4), "equal shapes", id="broadcast"),
+        pytest.param((2, 4, 4), (1, 4, 4), "the same images", id="broadcast"),
+        pytest.param((2, 1, 4, 4), (1, 2, 4, 4), r"target\[:, 1\]", id="channels"),
         pytest.param((4, 4), (4, 4), r"x\[None\]", id="one-image"),
-        pytest.param((2, 2, 4, 4), (2, 2, 4, 4), "2 channels", id="one-hot"),
+        pytest.param(
+            (2, 2, 4, 4), (2, 4, 4), r"2 channels. Pass .*\[:, 1\]", id="one-hot"
+        ),
         pytest.param((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), "expected", id="volume"),
     ],
 )
@@ -739,7 +749,7 @@ def test_the_order_of_images_does_not_matter(
     name: str, reduction: str, seed: int, order: list[int]
 ) -> None:
     logits, target = _images(seed, shape=(4, 3, 3), ignored=True)
-    loss = FORMS[name][1]
+    loss = _of_logits(FORMS[name][0])
     torch.testing.assert_close(
         loss(logits[order], target[order], reduction=reduction),
         loss(logits, target, reduction=reduction),
@@ -777,7 +787,7 @@ def test_balanced_losses_do_not_know_which_class_is_changed(seed: int) -> None:
     logits, target = _images(seed)
     for loss in (
         losses.balanced_cross_entropy_with_logits,
-        losses.class_mean_bce_with_logits,
+        _of_logits(losses.class_mean_bce),
     ):
         torch.testing.assert_close(loss(-logits, 1 - target), loss(logits, target))
 

@@ -13,7 +13,7 @@ import pytest
 import cdstats
 from cdstats.cli.gathering import gather
 from cdstats.cli.sources_shown import ShownOptions
-from cdstats.report.figures.charts import charts
+from cdstats.render.figures.charts import charts
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 

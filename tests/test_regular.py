@@ -93,7 +93,7 @@ def test_an_array_of_one_endless_row_is_refused(tmp_path: Path, kind: str) -> No
         (one,) = count_file(Task(str(path)))
         assert "rows of 67,108,865 pixels" in one.reason
         with pytest.raises(DataError, match="rows of 67,108,865 pixels"):
-            open_predictions(str(path), "", 1, "prob")
+            open_predictions(str(path), "", [None])
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()

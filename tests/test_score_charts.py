@@ -1,6 +1,7 @@
 """Rows behind the figures of predictions."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cdstats
-from cdstats.core.histogram import BINS, LevelCounts
+from cdstats.core.curves import Curve
+from cdstats.core.histogram import LevelCounts
 from cdstats.core.metrics import F1, Confusion
 from cdstats.core.score_charts import (
     CLASS_MEAN,
@@ -48,6 +50,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LossRun:
     return cdstats.loss(models, folder / "masks", histograms=True)
 
 
+def curve_of(changed: Any, unchanged: Any) -> Curve:
+    levels = LevelCounts.of(changed, unchanged)
+    return Curve.of(levels.values, levels.changed, levels.unchanged)
+
+
 def images(run: LossRun, model: str) -> list[ScoreRecord]:
     return [row for row in run.images if row.model == model]
 
@@ -84,7 +91,7 @@ def test_scores_at_thresholds_are_those_of_the_probabilities(
     changed: list[float], unchanged: list[float]
 ) -> None:
     c, u = np.array(changed), np.array(unchanged)
-    for row in threshold_scores("m", LevelCounts.of(c, u).binned())[::97]:
+    for row in threshold_scores("m", curve_of(c, u))[::97]:
         hits = (c >= row.threshold).sum(), (u >= row.threshold).sum()
         assert (row.tp, row.fp) == hits
         assert (row.fn, row.tn) == (c.size - hits[0], u.size - hits[1])
@@ -96,7 +103,7 @@ def test_bins_of_calibration_hold_every_pixel_once(
     changed: list[float], unchanged: list[float]
 ) -> None:
     c, u = np.array(changed), np.array(unchanged)
-    rows = calibration_bins("m", LevelCounts.of(c, u).binned())
+    rows = calibration_bins("m", curve_of(c, u))
     assert sum(row.changed for row in rows) == c.size
     assert sum(row.pixels for row in rows) == c.size + u.size
     for row in rows:
@@ -106,30 +113,29 @@ def test_bins_of_calibration_hold_every_pixel_once(
         ]
         assert row.pixels == len(inside)
         if inside:
-            assert row.mean_probability == pytest.approx(np.mean(inside), abs=1 / BINS)
+            assert row.mean_probability == pytest.approx(np.mean(inside), abs=1e-9)
 
 
 def test_a_calibrated_model_has_no_calibration_error() -> None:
-    levels = LevelCounts.of(np.full(3, 0.75), np.full(1, 0.75)).binned()
-    assert curve_summary("m", levels).calibration_error == pytest.approx(
-        0, abs=1 / BINS
-    )
-    wrong = LevelCounts.of(np.full(1, 0.75), np.full(3, 0.75)).binned()
-    assert curve_summary("m", wrong).calibration_error == pytest.approx(0.5, abs=0.001)
+    levels = curve_of(np.full(3, 0.75), np.full(1, 0.75))
+    assert curve_summary("m", levels).calibration_error == pytest.approx(0, abs=1e-12)
+    wrong = curve_of(np.full(1, 0.75), np.full(3, 0.75))
+    assert curve_summary("m", wrong).calibration_error == pytest.approx(0.5)
 
 
 def test_the_best_threshold_gives_the_best_f1_of_all() -> None:
     generator = np.random.default_rng(1)
-    levels = LevelCounts.of(generator.random(50) ** 0.5, generator.random(200)).binned()
+    levels = curve_of(generator.random(50) ** 0.5, generator.random(200))
     best = curve_summary("m", levels)
     rows = threshold_scores("m", levels)
     assert best.best_f1 == max(row.f1 for row in rows if row.f1 is not None)
-    (chosen,) = [row for row in rows if row.threshold == best.best_threshold]
+    assert best.best_threshold is not None
+    chosen = next(row for row in rows if row.threshold >= best.best_threshold)
     assert chosen.f1 == best.best_f1
 
 
 def test_curves_without_changed_pixels_are_undefined() -> None:
-    levels = LevelCounts.of(np.array([]), np.array([0.5])).binned()
+    levels = curve_of(np.array([]), np.array([0.5]))
     summary = curve_summary("m", levels)
     assert (summary.average_precision, summary.best_f1) == (None, None)
 

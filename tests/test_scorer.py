@@ -18,15 +18,17 @@ import cdstats
 from cdstats.core.catalogue import choose, parse_loss
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.histogram import LevelCounts
+from cdstats.core.options import LossOptions
 from cdstats.core.pixel_terms import Term
 from cdstats.core.score_records import Place
 from cdstats.score import batching
 from cdstats.score.batching import TileBatches
 from cdstats.score.distances import other_class_distance, position_sums
+from cdstats.score.interpret import choose_predictions
 from cdstats.score.kernel import COUNTS, SUMS, TILE, tile_sums
-from cdstats.score.kinds import Kind
 from cdstats.score.levels import StoredCounts, count_stored
 from cdstats.score.needs import Needs
+from cdstats.score.ranks import probs_of
 from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
 from cdstats.score.states import Accumulated, LevelPool, Outcome
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 GOLDEN = json.loads((Path(__file__).parent / "golden/losses.json").read_text())
 CASES = [case for case in GOLDEN["cases"] if "p" in case]
 CPU = torch.device("cpu")
+FOUND_OUT = choose_predictions(LossOptions())
 MASK = np.array([[1, 0, 1, 0], [1, 0, 255, 255]], dtype=np.uint8)
 LOGIT_LEVELS = "lovasz_hinge"
 
@@ -208,9 +211,6 @@ DECIDED = [
     pytest.param("uint8", [51, 102], [0.2, 0.4], False, id="two scaled bytes"),
     pytest.param("uint8", [0, 101], [0, 101 / 255], False, id="101 is no per cent"),
     pytest.param("uint16", [0, 13107], [0, 0.2], False, id="scaled uint16"),
-    pytest.param(
-        "uint16", [50, 100], [50 / 65535, 100 / 65535], False, id="low uint16"
-    ),
     pytest.param("float16", [0, 0.25], [0, 0.25], False, id="float16"),
     pytest.param("float32", [0, 0.25, 1], [0, 0.25, 1], False, id="float32"),
     pytest.param("float64", [0, 1], [0, 1], False, id="float64 0 and 1"),
@@ -231,15 +231,19 @@ def test_the_kind_follows_from_type_and_values(
 
 
 REFUSED = [
-    pytest.param("uint8", [0, 37, 100], "per cent", id="bytes up to 100"),
-    pytest.param("uint8", [0, 2], "per cent", id="bytes 0 and 2"),
+    pytest.param("uint8", [0, 37, 100], "Per cent.*--scale 100", id="bytes up to 100"),
+    pytest.param("uint16", [50, 100], "Per cent.*--scale 100", id="low uint16"),
+    pytest.param("uint16", [0, 7000], "--pred-changed 7000", id="two of uint16"),
+    pytest.param(
+        "uint8", [0, 2], "--pred-changed 2 --pred-unchanged 0", id="bytes 0 and 2"
+    ),
     pytest.param("int64", [0, 1, 2], "0 and 1", id="three classes"),
     pytest.param("int64", [0, 128, 255], "0 and 255", id="bytes as int64"),
     pytest.param("int8", [-1, 1], "-1", id="negative labels"),
-    pytest.param("float64", [0.5, 1.5], "1 of 1 .*--kind logit", id="above 1"),
+    pytest.param("float64", [0.5, 1.5], "1 of 1 .*--scale N", id="above 1"),
     pytest.param("float32", [-0.1, 0.5], "1 of 1 .*--kind logit", id="below 0"),
-    pytest.param("float64", [1 + 1e-7], "1 of 1 .*--kind logit", id="just above 1"),
-    pytest.param("float16", [0.5, 1.5], "1 of 1 .*--kind logit", id="float16 above 1"),
+    pytest.param("float64", [1 + 1e-7], "1 of 1 .*rounding", id="just above 1"),
+    pytest.param("float16", [0.5, 1.5], "1 of 1 .*--scale N", id="float16 above 1"),
 ]
 
 
@@ -496,16 +500,17 @@ def blocks(
 def scored(
     pairs: Sequence[tuple[Array, Array]],
     *names: str,
-    kind: Kind | None = None,
+    kind: str | None = None,
     cut: int | None = None,
 ) -> tuple[Verdict, list[Scored]]:
     needs = Needs.of(map(parse_loss, names), None)
-    scorer = Scorer(needs, CPU, kind, 0.5, None)
+    choice = choose_predictions(LossOptions(kind=kind))
+    scorer = Scorer(needs, CPU, choice, 0.5, None)
     for number, (scores, labels) in enumerate(pairs):
         for block in blocks(number, scores, labels, cut):
             scorer.add(block)
         scorer.finish(number)
-    verdict = Verdict(scorer.outcome(), needs, kind, 0.5)
+    verdict = Verdict(scorer.outcome(), needs, choice, 0.5)
     return verdict, verdict.results()
 
 
@@ -586,7 +591,7 @@ def test_logits_are_sorted_as_they_are() -> None:
     case = next(case for case in CASES if case["id"] == "mixed-decimals")
     logits, labels = np.array(case["logits"]), np.array(case["y"], dtype=np.uint8)
     pairs = list(zip(logits, labels, strict=True))
-    verdict, found = scored(pairs, LOGIT_LEVELS, kind=Kind.LOGIT)
+    verdict, found = scored(pairs, LOGIT_LEVELS, kind="logit")
     (expected,) = [e for e in case["expected"] if e["loss"] == LOGIT_LEVELS]
     hinge = choose(LOGIT_LEVELS)
     values = [one.values[hinge] for one in found]
@@ -605,8 +610,8 @@ def test_what_fails_late_adds_nothing_to_pooled_values(later: int) -> None:
     bad[0][5, 5], bad[1][5, 5] = 1.5, 0
     pairs = [bad, good] if later else [good, bad]
     loss = choose("lovasz_softmax")
-    verdict, found = scored(pairs, "lovasz_softmax", kind=Kind.PROB)
-    alone, _ = scored([good], "lovasz_softmax", kind=Kind.PROB)
+    verdict, found = scored(pairs, "lovasz_softmax", kind="prob")
+    alone, _ = scored([good], "lovasz_softmax", kind="prob")
     assert [one.sums is None for one in found].count(True) == 1
     assert verdict.pooled_value(loss) == alone.pooled_value(loss)
 
@@ -873,32 +878,40 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
 ) -> None:
     stored, labels = random_pair(dtype, 5)
     needs = Needs.of((), None, bins=True)
-    scorer = Scorer(needs, CPU, None, threshold, None)
+    scorer = Scorer(needs, CPU, FOUND_OUT, threshold, None)
     for block in blocks(0, stored, labels, 20):
         scorer.add(block)
     scorer.finish(0)
-    (one,) = Verdict(scorer.outcome(), needs, None, threshold).results()
-    assert one.histogram is not None
-    sweep = one.histogram.sweep()
-    last = int((sweep.thresholds >= threshold).sum()) - 1
+    (one,) = Verdict(scorer.outcome(), needs, FOUND_OUT, threshold).results()
+    assert one.ranked is not None
+    held = one.ranked.counts
+    above = probs_of(held.ranks) >= threshold
     counts = sums_of(one)
-    assert (sweep.tp[last], sweep.fp[last]) == (counts.tp, counts.fp)
-    assert one.histogram.valid == counts.valid
+    found = int(held.changed[above].sum()), int(held.unchanged[above].sum())
+    assert found == (counts.tp, counts.fp)
+    assert held.changed.sum() + held.unchanged.sum() == counts.valid
 
 
-def test_histograms_are_kept_only_when_asked_for(tmp_path: Path) -> None:
+def test_curves_are_kept_only_when_asked_for(tmp_path: Path) -> None:
     prediction = spread([0.25, 0.5], "float32")
-    assert run(tmp_path, prediction).histograms == ()
-    found = run(tmp_path, prediction, prediction, histograms=True).histograms
-    assert [one.valid for one in found if one is not None] == [6, 6]
+    assert run(tmp_path, prediction).curves is None
+    found = run(tmp_path, prediction, prediction, histograms=True)
+    assert found.curves is not None
+    curve = found.curves.of(row.place for row in found.images)
+    assert curve is not None
+    assert (curve.changed + curve.unchanged).sum() == 12
 
 
-def test_the_histogram_of_logits_is_of_their_probabilities(tmp_path: Path) -> None:
+def test_the_thresholds_of_logits_are_their_probabilities(tmp_path: Path) -> None:
     prediction = spread([-1.0, 0.0, 3.0], "float64")
-    (one,) = run(tmp_path, prediction, kind="logit", histograms=True).histograms
-    assert one is not None
+    found = run(tmp_path, prediction, kind="logit", histograms=True)
+    assert found.curves is not None
+    curve = found.curves.of(row.place for row in found.images)
+    assert curve is not None
+    assert curve.is_exact
     expected = 1 / (1 + np.exp(-np.array([-1.0, 0.0, 3.0])))
-    assert one.values.tolist() == (np.floor(expected * 1024) / 1024).tolist()
+    used = curve.thresholds[curve.changed > 0]
+    assert set(used) <= set(expected) or used == pytest.approx(expected, rel=1e-15)
 
 
 def test_pools_of_many_images_are_those_of_all_at_once() -> None:
@@ -918,16 +931,19 @@ def test_pools_of_many_images_are_those_of_all_at_once() -> None:
 def test_outcomes_travel_and_join() -> None:
     pairs = [random_pair("uint8", 0), random_pair("uint8", 1), random_pair("uint8", 2)]
     needs = Needs.of(map(parse_loss, EVERY_WAY), None)
-    whole, joined = Scorer(needs, CPU, None, 0.5, None), Outcome()
+    whole, joined = (
+        Scorer(needs, CPU, FOUND_OUT, 0.5, None),
+        Outcome(),
+    )
     for number, (scores, labels) in enumerate(pairs):
-        alone = Scorer(needs, CPU, None, 0.5, None)
+        alone = Scorer(needs, CPU, FOUND_OUT, 0.5, None)
         for scorer, place in ((whole, number), (alone, 0)):
             for block in blocks(place, scores, labels, None):
                 scorer.add(block)
             scorer.finish(place)
         joined.extend(pickle.loads(pickle.dumps(alone.outcome())))  # noqa: S301
-    first = Verdict(whole.outcome(), needs, None, 0.5)
-    second = Verdict(joined, needs, None, 0.5)
+    first = Verdict(whole.outcome(), needs, FOUND_OUT, 0.5)
+    second = Verdict(joined, needs, FOUND_OUT, 0.5)
     for one, two in zip(first.results(), second.results(), strict=True):
         assert one.sums == two.sums
         assert one.values == two.values

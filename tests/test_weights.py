@@ -20,7 +20,6 @@ from typer.testing import CliRunner, Result
 
 import cdstats
 from cdstats.cli import app
-from cdstats.core.columns import columns_of
 from cdstats.core.counts import PixelCounts
 from cdstats.core.recommendation import recommend
 from cdstats.core.records import ImageRecord
@@ -32,8 +31,9 @@ from cdstats.core.weights import (
     schemes,
     tally,
 )
-from cdstats.report.pasting import yaml_text
-from cdstats.report.tables import to_csv
+from cdstats.render.table import Table
+from cdstats.render.weights import yaml_text
+from cdstats.render.writers import csv_lines
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 COUNTS = st.integers(1, 10**12)
@@ -47,7 +47,7 @@ def row(changed: int, unchanged: int, split: str = "", ignored: int = 0) -> Imag
 def write_rows(path: Path, rows: list[ImageRecord]) -> Path:
     """Image rows as `cdstats ratio --csv` writes them, each with its own name."""
     named = [replace(one, path=f"{n}.png") for n, one in enumerate(rows)]
-    path.write_text(to_csv(named, tuple(columns_of(ImageRecord))), encoding="utf-8")
+    path.write_text("".join(csv_lines(Table.of(ImageRecord, named))), encoding="utf-8")
     return path
 
 

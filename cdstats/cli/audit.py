@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import cdstats
 from cdstats.cli.commands import command
 from cdstats.cli.options import OutputFormat, Quiet
 from cdstats.core.messages import Level
 from cdstats.core.options import RUN, AuditOptions
-from cdstats.report.formats import Format
+from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
@@ -52,15 +51,16 @@ def audit(
     of one class, equal masks inside and across splits, splits that differ, specks,
     and where change sits in the frame.
     """
+    from cdstats.cli.output import Output
     from cdstats.cli.screen import counting_screen, show_failures
-    from cdstats.report.audit import print_audit
+    from cdstats.render.audit import AuditDocument
     from cdstats.scan.audit import audit_masks
 
     with counting_screen(quiet) as shown:
         result = audit_masks(replace(options, progress=shown.progress))
     show_failures(result.messages, (), quiet)
     lists = {name: getattr(result, name) for name in _LISTS}
-    print_audit(lists, result.not_checked, output_format, cdstats.__version__)
+    Output(output_format).print(AuditDocument(lists, result.not_checked))
     raise typer.Exit(int(_is_bad(result, fail_on)))
 
 

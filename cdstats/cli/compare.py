@@ -9,8 +9,8 @@ import typer
 
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.commands import command
-from cdstats.cli.files import refuse_inputs
 from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import CompareOptions
 
@@ -36,23 +36,33 @@ def compare(
     again and again, the same ones for every model. Models that do not score the same
     images are refused.
     """
-    from cdstats.cli.compare_outputs import CompareOutputs
-    from cdstats.cli.screen import scoring_bar
+    from cdstats.cli.output import Output
+    from cdstats.cli.screen import scoring_bar, show_comparison
+    from cdstats.core.comparison_names import PARTS
+    from cdstats.core.comparison_records import ComparedModel, DifferingImage
+    from cdstats.core.score_records import ScoreRecord
+    from cdstats.render.comparison import CompareDocument, CompareSummary
+    from cdstats.render.table import choose_columns
     from cdstats.score.compare import compare_models
     from cdstats.score.comparison import measure_names
 
-    outputs = CompareOutputs(
-        output.output_format, by, output.columns, output.csv, output.summary
-    )
-    outputs.check_columns(measure_names(options.losses, options.beta))
+    by_image = by is ScoreBy.IMAGE
+    measures = measure_names(options.losses, options.beta)
+    parts = (f"{name}_{part}" for name in measures for part in PARTS)
+    # The models of a pattern, and so their columns, are known when files are listed.
+    further = ("value[",) if by_image else (*measures, *parts)
+    kind = DifferingImage if by_image else ComparedModel
+    columns = choose_columns(output.columns, kind, further)
+    place = Output(output.output_format, output.csv, output.summary)
     refuse_inputs(
         [output.csv, output.summary],
         [*texts(options.pred), options.target, options.from_file],
     )
     with scoring_bar(screen.quiet) as progress:
         run = compare_models(replace(options, progress=progress))
-    outputs.show_messages(run, screen.quiet)
-    written = outputs.write(run)
-    outputs.print(run)
+    show_comparison(run, screen.quiet)
+    found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
+    written = place.write(ScoreRecord, run.images, CompareSummary(*found))
+    place.print(CompareDocument(*found, by_image, by is None, columns))
     failed = run.failed > screen.max_failed or not run.drawn_from
     raise typer.Exit(int(not written or failed))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from cdstats.core.errors import UsageError
-from cdstats.report.formats import Format
+from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
     from cdstats.core.reference import Difference
@@ -52,10 +52,12 @@ def compare(result: RatioResult, reference: str | Path, output: Format) -> bool:
 
 def _print_published(result: RatioResult, name: str, output: Format) -> None:
     """Published counts: below the table, or on standard error beside other formats."""
-    from cdstats.core.reference import beside_published
-    from cdstats.report.terminal import (
+    from cdstats.core.reference import PublishedComparison, beside_published
+    from cdstats.render.table import Table
+    from cdstats.render.terminal import (
         messages_console,
-        print_records,
+        print_notes,
+        print_table,
         results_console,
     )
 
@@ -65,10 +67,12 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
         typer.echo(f"note: nothing published under {name!r} fits these rows", err=True)
         return
     console.print()
-    print_records(console, rows, _COLUMNS)
+    print_table(console, Table.of(PublishedComparison, rows, _COLUMNS))
+    for row in rows:
+        if row.other_set:
+            typer.echo(f"note: {row.other_set}", err=True)
     sources = (f"{r.published_dataset}, {r.status}: {r.source}" for r in rows)
-    for note in dict.fromkeys(sources):
-        console.print(note, style="dim", markup=False)
+    print_notes(console, dict.fromkeys(sources))
 
 
 def _compare_saved(result: RatioResult, path: Path, output: Format) -> bool:

@@ -17,7 +17,7 @@ def explain(
 ) -> None:
     """Explain a loss: formula, parameters, source and pitfalls; or list all."""
     from cdstats.core.catalogue import CATALOGUE, NOT_SCORES, choose
-    from cdstats.report.explanations import print_catalogue, print_entry
+    from cdstats.render.scores import print_catalogue, print_entry
 
     if name is None:
         print_catalogue(tuple(CATALOGUE.values()), NOT_SCORES)

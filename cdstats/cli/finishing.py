@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
     from cdstats.scan.ratio import RatioResult
 
+_SUFFIX: Final = ".sqlite"
+_DAYS: Final = 7
+"""How long the counts of a refused run are kept."""
+
 
 def with_commands(
     result: RatioResult,
@@ -27,7 +34,7 @@ def with_commands(
 ) -> list[Message]:
     """The messages of a run; where a split was refused, with what finishes it.
 
-    Without a cache the counts are kept in a file of the system's temporary folder.
+    Without a cache the counts are kept in a file of the user's cache folder.
 
     Args:
         result: The run.
@@ -73,16 +80,20 @@ def _of_dataset(
 
 
 def _kept(result: RatioResult) -> Path:
-    """A file that holds the counts of a run.
+    """A file that holds the counts of a run, readable by the user alone.
 
     Raises:
         DataError: If it cannot be written.
     """
+    folder = kept_folder()
     try:
-        handle, name = tempfile.mkstemp(prefix="cdstats-", suffix=".sqlite")
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        _remove_old(folder)
+        handle, name = tempfile.mkstemp(suffix=_SUFFIX, dir=folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{tempfile.gettempdir()}: {reason}") from None
+        raise DataError(f"{folder}: {reason}") from None
     os.close(handle)
     kept = Path(name)
     try:
@@ -92,6 +103,46 @@ def _kept(result: RatioResult) -> Path:
         kept.unlink(missing_ok=True)
         raise
     return kept
+
+
+def kept_folder() -> Path:
+    """The folder of the user's cache in which counts of refused runs are kept."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing without one
+    if not home.is_absolute():
+        home = Path(tempfile.gettempdir())
+    if sys.platform == "win32":
+        usual = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
+    elif sys.platform == "darwin":
+        usual = home / "Library/Caches"
+    else:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return usual / "cdstats" / "refused"
+
+
+def remove_used(result: RatioResult, cache: Path) -> None:
+    """Remove the kept counts of a refused run once a run has used all of them.
+
+    A database that the user named lies elsewhere and stays.
+    """
+    is_kept = cache.absolute().parent == kept_folder() and cache.suffix == _SUFFIX
+    if is_kept and not any(one.ways for one in result.messages):
+        from cdstats.scan.cache import states_in
+
+        if states_in(cache) <= len(result.images):
+            _remove(cache)
+
+
+def _remove_old(folder: Path) -> None:
+    oldest = time.time() - _DAYS * 24 * 3600
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with suppress(FileNotFoundError):  # another run may remove it meanwhile
+            if path.stat().st_mtime < oldest:
+                _remove(path)
+
+
+def _remove(database: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        database.with_name(database.name + ending).unlink(missing_ok=True)
 
 
 def _ways_text(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cdstats.cli.sources_shown import ShownOptions
     from cdstats.core.arguments import StrPath
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.messages import Message
     from cdstats.scan.examination import AuditResult
     from cdstats.score.results import LossRun
@@ -129,7 +129,7 @@ def _score_material(
     """Scores with pooled histograms and pictures, and what to tell of pictures."""
     models = tuple(
         ModelMaterial(
-            one.dataset, one.losses, one.shares, _histogram(run, one.dataset.model)
+            one.dataset, one.losses, one.shares, _curve(run, one.dataset.model)
         )
         for one in run.models
     )
@@ -142,13 +142,12 @@ def _score_material(
     return ScoreMaterial(models, run.images, pictures, options.threshold), notes
 
 
-def _histogram(run: LossRun, model: str) -> LevelCounts | None:
+def _curve(run: LossRun, model: str) -> Curve | None:
     """The pixels of all predictions of a model by probability."""
-    total: LevelCounts | None = None
-    for row, one in zip(run.images, run.histograms, strict=bool(run.histograms)):
-        if row.model == model and one is not None:
-            total = one if total is None else total + one
-    return total
+    rows = [row for row in run.images if row.model == model and row.status == "ok"]
+    if run.curves is None:
+        return None
+    return run.curves.of(row.place for row in rows if row.changed or row.unchanged)
 
 
 def _worst(run: LossRun) -> Iterator[Any]:

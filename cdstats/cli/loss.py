@@ -10,8 +10,8 @@ import typer
 
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.commands import command
-from cdstats.cli.files import refuse_inputs
 from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import LossOptions
 
@@ -36,15 +36,23 @@ def loss(
     comes from changed pixels, and precision, recall, F1 and IoU of the changed class.
     Masks are read as by `cdstats ratio`, with the same rules.
     """
-    from cdstats.cli.score_outputs import ScoreOutputs
-    from cdstats.cli.screen import scoring_bar
+    from cdstats.cli.output import MOST_IMAGES, Output
+    from cdstats.cli.screen import scoring_bar, show_scores
+    from cdstats.core.score_records import DatasetScore, ScoreRecord
+    from cdstats.render.scores import LossDocument, LossSummary
+    from cdstats.render.table import choose_columns
+    from cdstats.score.interpret import choose_predictions
     from cdstats.score.results import choose_losses
 
-    logits = options.kind == "logit"
+    logits = choose_predictions(options).all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
-    outputs = ScoreOutputs(
-        output.output_format, by, output.columns, output.csv, output.summary, chosen[3:]
-    )
+    by_image = by is ScoreBy.IMAGE
+    further = [one.column for one in chosen[3:]]
+    if not by_image:
+        further = [name for one in chosen[3:] for name in one.dataset_columns]
+    kind = ScoreRecord if by_image else DatasetScore
+    columns = choose_columns(output.columns, kind, further)
+    place = Output(output.output_format, output.csv, output.summary)
     refuse_inputs(
         [output.csv, output.summary],
         [*texts(options.pred), options.target, options.from_file],
@@ -59,9 +67,11 @@ def loss(
 
         with scoring_bar(screen.quiet) as progress:
             run = score_predictions(replace(options, progress=progress))
-    outputs.show_messages(run, options.beta, screen.quiet)
-    written = outputs.write(run)
-    outputs.print(run)
+    show_scores(run, options.beta, screen.quiet)
+    parts = (run.device, run.models, run.images)
+    written = place.write(ScoreRecord, run.images, LossSummary(*parts))
+    few = by is None and len(run.images) <= MOST_IMAGES
+    place.print(LossDocument(*parts, by_image, few, columns))
     raise typer.Exit(int(not written or _has_failed(run, screen.max_failed)))
 
 

@@ -19,7 +19,7 @@ import typer
 
 from cdstats.core.arguments import Option, Options, declared, defaults, option
 from cdstats.core.options import RUN
-from cdstats.report.formats import Format
+from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

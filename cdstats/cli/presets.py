@@ -8,7 +8,7 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.commands import command
-from cdstats.report.formats import Format
+from cdstats.render.writers import Format
 
 
 @command
@@ -19,14 +19,12 @@ def presets(
     output_format: options.OutputFormat = Format.TABLE,
 ) -> None:
     """List the encodings of public datasets that --preset knows."""
+    from cdstats.cli.output import Output
     from cdstats.core.presets import preset
     from cdstats.core.presets import presets as every
-    from cdstats.report.lists import print_list, print_preset
+    from cdstats.render.masks import EntryDocument, ListDocument
 
-    if name is not None and output_format is Format.TABLE:
-        print_preset(preset(name))
-        return
-    rows = every() if name is None else (preset(name),)
-    print_list(
-        rows, ("name", "dataset", "changed", "unchanged", "ignore"), output_format
-    )
+    names = ("name", "dataset", "changed", "unchanged", "ignore")
+    rows = (preset(name),) if name is not None else every()
+    document = (ListDocument if name is None else EntryDocument)(rows, names)
+    Output(output_format).print(document)

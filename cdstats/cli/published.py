@@ -8,7 +8,7 @@ import typer
 
 from cdstats.cli import options
 from cdstats.cli.commands import command
-from cdstats.report.formats import Format
+from cdstats.render.writers import Format
 
 _COLUMNS = (
     "dataset",
@@ -36,8 +36,9 @@ def published(
     output_format: options.OutputFormat = Format.TABLE,
 ) -> None:
     """List published pixel counts with their sources."""
+    from cdstats.cli.output import Output
     from cdstats.core.reference import EVERY, UNVERIFIED, published_of
-    from cdstats.report.lists import print_list
+    from cdstats.render.masks import ListDocument
 
     rows = published_of(name or EVERY)
     notes = [_NOTE]
@@ -45,4 +46,4 @@ def published(
         notes.append(f"DASNet rows (arXiv:2003.03608): {UNVERIFIED}.")
     if name is not None:
         notes += dict.fromkeys(f"{row.dataset}: {row.source}" for row in rows)
-    print_list(rows, _COLUMNS, output_format, notes)
+    Output(output_format).print(ListDocument(rows, _COLUMNS, notes))

@@ -10,13 +10,16 @@ import typer
 
 from cdstats.cli.choices import By, Sort
 from cdstats.cli.commands import command
-from cdstats.cli.files import refuse_inputs
 from cdstats.cli.main import ARGUMENTS
 from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import RatioOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdstats.core.records import ImageRecord
     from cdstats.scan.ratio import RatioResult
 
 
@@ -51,15 +54,19 @@ def ratio(
     --preset.
     """
     from cdstats.cli.comparison import compare, known_reference
-    from cdstats.cli.finishing import with_commands
-    from cdstats.cli.outputs import Outputs, RowPrinter
+    from cdstats.cli.finishing import remove_used, with_commands
+    from cdstats.cli.output import MOST_IMAGES, Output, RowPrinter
     from cdstats.cli.screen import counting_screen, show_messages
+    from cdstats.core.records import ALL, ImageRecord, SummaryRecord
+    from cdstats.render.masks import CountsDocument, SummaryDocument, rule_notes
+    from cdstats.render.table import choose_columns
     from cdstats.scan.ratio import count_masks
 
-    outputs = Outputs(
-        output.output_format, by, sort, output.columns, output.csv, output.summary
-    )
-    printer = RowPrinter(outputs)
+    by_image = by is By.IMAGE
+    columns = choose_columns(output.columns, ImageRecord if by_image else SummaryRecord)
+    place = Output(output.output_format, output.csv, output.summary)
+    in_order = by_image and sort is Sort.PATH
+    printer = RowPrinter(place, columns, by_image=in_order)
     reference = known_reference(against)
     paths = texts(options.paths)
     refuse_inputs(
@@ -77,14 +84,35 @@ def ratio(
             )
         )
     cache = Path(options.cache) if options.cache else None
+    if cache:
+        remove_used(result, cache)
     messages = with_commands(result, cache, context.meta[ARGUMENTS], paths)
     show_messages(result, messages, screen.quiet)
-    written = outputs.write(result)
+    notes = rule_notes(result.datasets)
+    rows = result.datasets
+    written = place.write(
+        ImageRecord, _images(result, sort), SummaryDocument(rows, notes=notes)
+    )
     if not printer.has_printed:
-        outputs.print(result)
+        document = CountsDocument(
+            [row for row in rows if by is not By.DATASET or row.split == ALL],
+            _images(result, sort),
+            by_image=by_image,
+            adds_images=by is None and len(result.images) <= MOST_IMAGES,
+            columns=columns,
+            notes=notes,
+        )
+        place.print(document)
     compared = reference and compare(result, reference, output.output_format)
     done = written and not compared and not _has_failed(result, screen.max_failed)
     raise typer.Exit(int(not done))
+
+
+def _images(result: RatioResult, sort: Sort) -> Iterable[ImageRecord]:
+    """Image rows in the order asked for: most change first, failed ones last."""
+    if sort is Sort.PATH:
+        return result.images
+    return result.sorted_images(sort.value.replace("-", "_"))
 
 
 def _has_failed(result: RatioResult, max_failed: int) -> bool:

@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdstats.cli.files import refuse_inputs
 from cdstats.cli.gathering import gather
+from cdstats.cli.output import refuse_inputs, write_whole
 from cdstats.cli.sources_shown import PlotOptions, ReportOptions
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
-from cdstats.report.figures.charts import charts
-from cdstats.report.figures.files import figure_files
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
-from cdstats.report.figures.style import check_installed
-from cdstats.report.files import write_whole
+from cdstats.render.figures.charts import charts
+from cdstats.render.figures.files import figure_files
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat
+from cdstats.render.figures.style import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.cli.gathering import Gathered
     from cdstats.core.messages import Message
-    from cdstats.report.figures.chart import Missing
+    from cdstats.render.figures.chart import Missing
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 
     from cdstats.cli.reporting import Written
     from cdstats.core.records import ImageRecord
+    from cdstats.score.comparison import Comparison
+    from cdstats.score.results import LossRun
 
 MOST_LINES: Final = 10
 """Failures of one kind that are shown; all of them are in the rows."""
+_EQUAL: Final = 5
+"""Files from which on an equal reason is told once."""
+_MOST_NAMES: Final = 3
+"""Files that a reason told once names."""
+_MOST_REASONS: Final = 1_000
+"""Reasons that are kept; files of others are counted alone."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cdstats.report.terminal import messages_console, print_message
+    from cdstats.render.terminal import messages_console, print_message
 
     bar = Progress(
         TextColumn("counting"),
@@ -76,7 +84,7 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
 
 def _announce(message: Message, quiet: bool) -> None:
     if not quiet:
-        from cdstats.report.terminal import messages_console, print_message
+        from cdstats.render.terminal import messages_console, print_message
 
         print_message(messages_console(), message)
 
@@ -94,7 +102,7 @@ def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         return
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from cdstats.report.terminal import messages_console
+    from cdstats.render.terminal import messages_console
 
     bar = Progress(
         TextColumn("scoring  {task.fields[images]:,} images"),
@@ -144,34 +152,90 @@ def show_failures(
         failures: What failed, and why.
         quiet: Whether errors alone are printed.
     """
-    from cdstats.core.columns import printable
-
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
-    failed = (
-        Message(Level.ERROR, f"{printable(name)}: {why}") for name, why in failures
-    )
-    told = [
-        *notes,
-        *_first(errors, "more error", " like these"),
-        *_first(failed, "more failed file", "; --csv lists all of them"),
-    ]
+    told = [*notes, *_first(errors), *_failed(failures)]
     if not told:
         return
-    from cdstats.report.terminal import messages_console, print_message
+    from cdstats.render.terminal import messages_console, print_message
 
     console = messages_console()
     for message in told:
         print_message(console, message)
 
 
-def _first(messages: Iterable[Message], noun: str, rest: str) -> list[Message]:
-    """The first of like messages, and how many more there are."""
-    left = iter(messages)
-    first = list(islice(left, MOST_LINES))
-    more = sum(1 for _ in left)
-    text = f"{counted(more, noun)}{rest}"
-    return [*first, Message(Level.ERROR, text)] if more else first
+def _first(errors: Sequence[Message]) -> list[Message]:
+    """The first errors, and how many more there are."""
+    more = len(errors) - MOST_LINES
+    if more <= 0:
+        return list(errors)
+    text = f"{counted(more, 'more error')} like these"
+    return [*errors[:MOST_LINES], Message(Level.ERROR, text)]
+
+
+def _failed(failures: Iterable[tuple[str, str]]) -> list[Message]:
+    """The first failures, equal reasons told once, and how many more files failed."""
+    from cdstats.core.columns import printable
+
+    numbers: Counter[str] = Counter()
+    names: dict[str, list[str]] = {}
+    more = 0
+    for name, why in failures:
+        if why not in names and len(names) >= _MOST_REASONS:
+            more += 1
+            continue
+        numbers[why] += 1
+        own = names.setdefault(why, [])
+        if len(own) < _EQUAL:
+            own.append(printable(name))
+    lines: list[tuple[int, str]] = []
+    for why, own in names.items():
+        if numbers[why] < _EQUAL:
+            lines += [(1, f"{name}: {why}") for name in own]
+            continue
+        shown = ", ".join(own[:_MOST_NAMES])
+        left = f"{numbers[why] - _MOST_NAMES:,} more"
+        text = f"{counted(numbers[why], 'file')}: {why} ({shown} and {left})"
+        lines.append((numbers[why], text))
+    more += sum(number for number, _ in lines[MOST_LINES:])
+    told = [Message(Level.ERROR, text) for _, text in lines[:MOST_LINES]]
+    if more:
+        text = f"{counted(more, 'more failed file')}; --csv lists all of them"
+        told.append(Message(Level.ERROR, text))
+    return told
+
+
+def show_scores(run: LossRun, beta: str | float, quiet: bool) -> None:
+    """Print the messages and failures of scored predictions."""
+    from cdstats.render.scores import score_notes
+
+    messages = list(run.messages)
+    if run.images and not run.has_valid:
+        text = "no image has a valid pixel: nothing is defined"
+        messages.append(Message(Level.ERROR, text))
+    for model in run.models:
+        messages += score_notes(model.dataset, model.hard, model.one_class_bce, beta)
+    failed = (row for row in run.images if row.status == "failed")
+    failures = ((row.pred or row.target, row.reason) for row in failed)
+    show_failures(messages, failures, quiet)
+
+
+def show_comparison(run: Comparison, quiet: bool) -> None:
+    """Print the messages and failures of compared models, alike ones once."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for row in run.images:
+        if row.status == "failed" and (row.pred or run.failed):
+            place = row.target or row.pred, row.reason
+            models.setdefault(place, []).append(row.model)
+    failures = (
+        (f"{_names(found, len(run.models))}: {place}", reason)
+        for (place, reason), found in models.items()
+    )
+    show_failures(run.messages, failures, quiet)
+
+
+def _names(models: Sequence[str], every: int) -> str:
+    return "every model" if len(models) == every else ", ".join(models)
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:

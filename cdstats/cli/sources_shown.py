@@ -19,8 +19,8 @@ from cdstats.core.arguments import (
 )
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.options import JobOptions, MaskOptions, ScoreOptions
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,9 +209,10 @@ def _refuse_unknown(options: ShownOptions) -> None:
     if not pred and not options.losses:
         return
     from cdstats.score.devices import choose_device
+    from cdstats.score.interpret import choose_predictions
     from cdstats.score.results import choose_losses
 
-    logits = options.kind == "logit"
+    logits = choose_predictions(options).all_logits
     choose_losses(options.losses, options.beta, logits=logits)
     if pred:
         choose_device(options.device)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-import cdstats
 from cdstats.cli.commands import command
-from cdstats.cli.files import refuse_inputs
 from cdstats.cli.options import OUTPUT, ScreenOptions
+from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import WeightsOptions
-from cdstats.report.formats import WeightsFormat
+from cdstats.render.weights import WeightsDocument, WeightsFormat
 
 
 @command
@@ -46,7 +46,6 @@ def weights(
     """
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme
-    from cdstats.report.weights import print_weights
     from cdstats.scan.weights import weigh_masks
 
     if scheme is not None:
@@ -55,6 +54,7 @@ def weights(
     with counting_screen(screen.quiet) as shown:
         result = weigh_masks(replace(options, progress=shown.progress))
     show_messages(result, result.messages, screen.quiet)
-    print_weights(result.datasets, output_format, scheme, cdstats.__version__)
+    document = WeightsDocument(result.datasets, scheme)
+    sys.stdout.writelines(output_format.write(document))
     failed = result.unread > 0 or result.failed > screen.max_failed
     raise typer.Exit(int(failed))

@@ -9,6 +9,7 @@ arguments of a function (`takes`) and the options of a command
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,16 +19,17 @@ from inspect import cleandoc, signature
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
-from cdstats.core.errors import UsageError
+from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.messages import Level, Message, counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 P = ParamSpec("P")
 Group = TypeVar("Group", bound="Options")
-Result = TypeVar("Result")
+Result = TypeVar("Result", bound="HasMessages")
 
 StrPath = str | PathLike[str]
 Paths = StrPath | Iterable[StrPath] | Mapping[str, StrPath]
@@ -39,6 +41,18 @@ PIXELS: Final = MASKS | PREDICTIONS
 
 _SAME: Final = object()
 ANY: Final = object
+
+
+KEEP: Final = "keep"
+"""What `errors` is to return results that hold an error."""
+
+
+class HasMessages(Protocol):
+    """What functions return: a dataclass with messages."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Notes, warnings and errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,29 +303,120 @@ def takes(
 ) -> Callable[[Callable[[Group], Result]], Callable[P, Result]]:
     """Make a function of a group a function of the group's fields.
 
-    Its signature is that of the group, and its docstring lists all arguments.
+    Its signature is that of the group, and its docstring lists all arguments. Texts of
+    errors and messages name arguments, not options of the command line. Where the group
+    has the field ``errors``, a result that holds an error raises.
 
     Args:
         group: The class of the group.
     """
-    known = signature(group)
+    shape, known = signature(group), dict(declared(group))  # type: ignore[arg-type]
 
     def decorate(function: Callable[[Group], Result]) -> Callable[P, Result]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-            given = known.bind(*args, **kwargs).arguments
-            options = group(*args, **kwargs)
-            options.refuse_unfit(
-                [name for name, one in given.items() if one is not None]
-            )
-            return function(options)
+            given = shape.bind(*args, **kwargs).arguments
+            try:
+                options = group(*args, **kwargs)
+                options.refuse_unfit([n for n, one in given.items() if one is not None])
+                result = function(options)
+            except CdstatsError as error:
+                error.args = (in_python(str(error), known),)
+                raise
+            if getattr(options, "errors", KEEP) != KEEP:
+                _refuse_nothing(result, known)
+            return _reworded(result, known)
 
         returned = signature(function).return_annotation
-        call.__signature__ = known.replace(return_annotation=returned)  # type: ignore[attr-defined]
-        call.__doc__ = _documented(function.__doc__ or "", declared(group))  # type: ignore[arg-type]
+        call.__signature__ = shape.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        call.__doc__ = _documented(function.__doc__ or "", known.items())
         return call
 
     return decorate
+
+
+def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
+    """Refuse a result with an error, or with nothing in it.
+
+    Raises:
+        DataError: If it is one.
+    """
+    texts = [one.text for one in result.messages if one.level is Level.ERROR]
+    if not texts and not len(getattr(result, "images", ())):
+        texts = ["no file was found in what is named"]
+    if texts:
+        more = f" (and {counted(len(texts) - 1, 'more error')})" if texts[1:] else ""
+        first = in_python(texts[0], options)
+        raise DataError(f"{first}{more}; errors='keep' returns what could be read")
+
+
+def _reworded(result: Result, options: Mapping[str, Option]) -> Result:
+    """A result whose messages and reasons name arguments."""
+    told = [replace(m, text=in_python(m.text, options)) for m in result.messages]
+    changed: dict[str, Any] = {"messages": tuple(told)}
+    rows = getattr(result, "images", None)
+    if isinstance(rows, tuple):
+        changed["images"] = tuple(
+            replace(row, reason=in_python(row.reason, options)) if row.reason else row
+            for row in rows
+        )
+    elif rows is not None:
+        rows.reword = lambda text: in_python(text, options)
+    new: Result = replace(result, **changed)  # type: ignore[type-var]
+    return new
+
+
+_OPTION: Final = re.compile(
+    r"`cdstats [^`]*`|\bPATH\b|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;,()]+))?"
+)
+"""A command, which stays as it is, or an option of a message and the word behind it."""
+
+
+def in_python(text: str, options: Mapping[str, Option]) -> str:
+    """A message in which arguments stand for options of the command line.
+
+    Args:
+        text: The message, written for the command line.
+        options: The options of the function, by the names of its arguments.
+
+    Example:
+        >>> kind = {"kind": Option("", choices=("prob", "logit"))}
+        >>> in_python("say --kind logit, or use --kind to choose", kind)
+        'say kind="logit", or use kind to choose'
+        >>> in_python("name them with --changed '>=128' --unchanged rest.", {})
+        'name them with changed=">=128", unchanged="rest".'
+    """
+    names = {
+        flag: name
+        for name, one in options.items()
+        for part in one.names(name)
+        for flag in part.split("/")
+    }
+
+    def argument(match: re.Match[str]) -> str:
+        if match[0] == "PATH":
+            return "paths" if "paths" in options else match[0]
+        if match[1] is None:
+            return match[0]
+        name = names.get(f"--{match[1]}", match[1].replace("-", "_"))
+        word = match[2] or ""
+        value = word.rstrip(".:")
+        rest = word[len(value) :]
+        known = options.get(name, Option(""))
+        if known.typed is bool:
+            return f"{name}=True {word}".rstrip()
+        # In prose a word follows; a value is quoted, chosen, no plain word, or is
+        # what an error quotes before its colon.
+        is_prose = value.isalpha() and value.islower()
+        is_prose &= value not in (*known.choices, "rest") and not rest.startswith(":")
+        if is_prose or not value:
+            return f"{name} {word}".rstrip()
+        if known.typed in (int, float):
+            return f"{name}={value}{rest}"
+        return f'{name}="{value.strip(chr(39))}"{rest}'
+
+    # Arguments that follow each other are separated by commas.
+    return re.sub(r'(="[^"]*") (?=[a-z_]+=")', r"\1, ", _OPTION.sub(argument, text))
 
 
 def _documented(text: str, options: Iterable[tuple[str, Option]]) -> str:

@@ -75,8 +75,8 @@ class ComparedModel:
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
         best_threshold_in_sample: The threshold of the highest F1 on these images.
-        average_precision_within: How far average precision may be from its value
-            without bins of 1/1024; maps of at most 8 bits lose nothing.
+        average_precision_within: How far average precision may be from that of the
+            sorted pixels; 0 where it is exact.
         kind: What its predictions are.
         rule: The rule that labelled the masks.
         resamples: Resamples of the images.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counts import value_order
 from cdstats.core.encodings import (
@@ -24,10 +24,12 @@ from cdstats.core.refusals import (
     BLACK,
     Refusal,
     codes_refusal,
+    mostly_changed_text,
     no_masks_refusal,
     nodata_text,
     one_value_refusal,
     tie_refusal,
+    with_suggestions,
 )
 from cdstats.core.terms import Range
 
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cdstats.core.counts import MaskCounts, Value
+
+
+_WHITE_16: Final = 65535
+_MOST_SEEN: Final = 1 << 16
+"""Values of refused masks that are kept for suggestions."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,10 @@ class Findings:
         'changed 1, unchanged 0 (detected)'
     """
 
-    def __init__(self, ignore: LabelRule) -> None:
+    def __init__(self, ignore: LabelRule, looks: Sequence[str] = ()) -> None:
         self._ignore = ignore
+        self._looks = looks
+        self._seen: Counter[Value] = Counter()
         self._kinds: Counter[Kind] = Counter()
         self._codes: Counter[Value] = Counter()
         self._discrete: Counter[Value] = Counter()
@@ -115,6 +124,8 @@ class Findings:
         self._jpeg |= reading.jpeg
         if reading.takes_a_class:
             self._torn.add(nodata_text(reading.declared))
+        if len(self._seen) < _MOST_SEEN:
+            self._seen.update(reading.values)
         if kind is Kind.NO_MASK:
             # They are told only where no mask holds a value; there may be many.
             if not self._discrete and not self._level:
@@ -126,7 +137,7 @@ class Findings:
             self._codes.update(reading.values)
         elif kind is Kind.ONE_VALUE:
             self._single.update(reading.values)
-        elif kind is Kind.ZERO_COLOUR:
+        elif kind is Kind.ZERO_OTHER:
             self._colours.update({*reading.values} - {0})
         if kind is not Kind.SMEARED:
             self._discrete.update(reading.values)
@@ -152,6 +163,15 @@ class Findings:
 
     def verdict(self) -> Verdict:
         """What is decided for the masks added so far."""
+        found = self._decided()
+        if not found.refusal:
+            return found
+        refusal = with_suggestions(
+            Refusal(found.refusal, found.ways), self._seen, self._looks
+        )
+        return replace(found, refusal=refusal.text, ways=refusal.ways)
+
+    def _decided(self) -> Verdict:
         pairs = self._pairs
         most = max(pairs.values())
         codes = self._kinds[Kind.CODES]
@@ -169,6 +189,8 @@ class Findings:
         smeared = self._kinds[Kind.SMEARED] > 0 and changed == 255
         found = pair_rule(changed, smeared, self._ignore)
         notes = (_stray_note(_in_order(self._level)),) if smeared else ()
+        if changed == _WHITE_16:
+            notes = (f"{_WHITE_16:,} is white in 16 bit: read as changed",)
         return Verdict(found, notes=notes, ignore=self._ignore, smeared=smeared)
 
     def _coloured(self, changed: str) -> Verdict:
@@ -177,11 +199,7 @@ class Findings:
         share = self._discrete[changed] / self._discrete.total()
         if share <= 0.5:
             return Verdict(rule, ignore=self._ignore)
-        text = (
-            f"{100 * share:.3g} % of the pixels have the palette colour {changed} and "
-            "count as changed, as the other colour is black. If black is changed: "
-            f"--changed '{BLACK}' --unchanged '{changed}'"
-        )
+        text = mostly_changed_text(share, changed, ("--changed", "--unchanged"))
         return Verdict(rule, warnings=(text,), ignore=self._ignore)
 
     def _unsettled(self) -> bool:

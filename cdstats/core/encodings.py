@@ -40,7 +40,7 @@ class Kind(Enum):
     ONE_VALUE = "one value"
     ZERO_ONE = "0 and 1"
     ZERO_255 = "0 and 255"
-    ZERO_COLOUR = "black and one colour of a palette"
+    ZERO_OTHER = "black and one colour of a palette, or 0 and 65535"
     SMEARED = "0 and 255, smeared"
     CODES = "codes"
     NO_MASK = "no mask"
@@ -89,7 +89,7 @@ def pair_of(values: Collection[Value]) -> Value | None:
         return None
     (other,) = others
     is_colour = isinstance(other, str) and other.startswith("#")
-    return other if other in (1, 255) or is_colour else None
+    return other if other in (1, 255, 65535) or is_colour else None
 
 
 def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
@@ -146,8 +146,9 @@ def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
     if changed is None or (changed == 1 and jpeg):
         return Kind.SMEARED if is_smeared(values, jpeg) else Kind.CODES
     if isinstance(changed, str):
-        return Kind.ZERO_COLOUR
-    return Kind.ZERO_ONE if changed == 1 else Kind.ZERO_255
+        return Kind.ZERO_OTHER
+    known = {1: Kind.ZERO_ONE, 255: Kind.ZERO_255}
+    return known.get(int(changed), Kind.ZERO_OTHER)
 
 
 def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
@@ -223,10 +224,14 @@ def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
 def _colour_refusal(values: Mapping[Value, int], colours: int) -> Refusal:
     if colours > MANY_LEVELS:
         return Refusal(f"holds {colours:,} colours: looks like an image, not a mask")
+    if colours == 1 and len(values) == 2 and 0 in values:
+        (colour,) = values.keys() - {0}
+        way = f"--changed '{colour}' --unchanged 0"
+        text = f"its colour channels differ: {_shares(values)}. If black is unchanged: "
+        return Refusal(f"{text}{way}", (way,))
     return Refusal(
         f"its colour channels differ: {_shares(values)}. Name the colours with "
-        "--changed and --unchanged, choose one with --band, or use --preset "
-        "second-rgb or s2looking-parts",
+        "--changed and --unchanged, or choose one with --band",
         (NAME_THEM,),
     )
 

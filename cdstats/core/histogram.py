@@ -9,7 +9,7 @@ same form.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
 
 Counts = NDArray[np.int64]
-BINS: Final = 1024
-"""Equal bins of a histogram of probabilities: a power of two, so that none rounds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,34 +68,6 @@ class LevelCounts:
             (positive[0], positive[1], np.zeros_like(positive[1])),
             (negative[0], np.zeros_like(negative[1]), negative[1]),
         )
-
-    @classmethod
-    def of_bins(cls, unchanged: Counts, changed: Counts) -> LevelCounts:
-        """Counts of `BINS` equal bins and of p = 1, each at its lower edge.
-
-        A threshold that is a whole number of bins gives the confusion counts that the
-        probabilities themselves give.
-
-        Args:
-            unchanged: Unchanged pixels of each bin; int64, ``(BINS + 1,)``.
-            changed: Changed pixels of each bin.
-        """
-        held = np.flatnonzero(unchanged + changed)
-        return cls(held / BINS, changed[held], unchanged[held])
-
-    def binned(self) -> LevelCounts:
-        """The same pixels, those of a bin together: see `of_bins`.
-
-        Example:
-            >>> levels = LevelCounts.of(np.array([0.5, 0.5004]), np.array([0.1]))
-            >>> levels.binned().values
-            array([0.09960938, 0.5       ])
-        """
-        place = np.floor(self.values * BINS).astype(np.int64)
-        counts = np.zeros((2, BINS + 1), dtype=np.int64)
-        np.add.at(counts[0], place, self.unchanged)
-        np.add.at(counts[1], place, self.changed)
-        return LevelCounts.of_bins(*counts)
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
         if np.array_equal(self.values, other.values):
@@ -162,43 +132,6 @@ class LevelCounts:
             _weighted(self.changed, term.per_pixel(self.values, changed=True)),
             _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
         )
-
-    def sweep(self) -> ThresholdSweep:
-        """The confusion counts at every level as threshold, the highest first.
-
-        Example:
-            >>> levels = LevelCounts.of(np.array([0.9, 0.4]), np.array([0.4]))
-            >>> sweep = levels.sweep()
-            >>> sweep.thresholds, sweep.tp, sweep.fp
-            (array([0.9, 0.4]), array([1, 2]), array([0, 1]))
-        """
-        tp, fp = self.changed[::-1].cumsum(), self.unchanged[::-1].cumsum()
-        return ThresholdSweep(
-            thresholds=self.values[::-1],
-            tp=tp,
-            fp=fp,
-            fn=self.changed.sum() - tp,
-            tn=self.unchanged.sum() - fp,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ThresholdSweep:
-    """Confusion counts at falling thresholds: a pixel is changed when p >= threshold.
-
-    Attributes:
-        thresholds: Every level, the highest first; float64.
-        tp: Changed pixels predicted changed; int64, as the others.
-        fp: Unchanged pixels predicted changed.
-        fn: Changed pixels predicted unchanged.
-        tn: Unchanged pixels predicted unchanged.
-    """
-
-    thresholds: Floats
-    tp: Counts
-    fp: Counts
-    fn: Counts
-    tn: Counts
 
 
 _Level = tuple[NDArray[Any], Counts, Counts]

@@ -104,9 +104,13 @@ class DatasetLabels:
     Args:
         dataset: The dataset's name.
         choice: The rule options.
+        looks: Presets of the datasets that the files are named like.
     """
 
-    def __init__(self, dataset: str, choice: RuleChoice) -> None:
+    def __init__(
+        self, dataset: str, choice: RuleChoice, looks: Sequence[str] = ()
+    ) -> None:
+        self._looks = looks
         self.dataset = dataset
         self._choice = choice
         self._given = Verdict(choice.rule) if choice.rule is not None else None
@@ -126,7 +130,8 @@ class DatasetLabels:
         split, counted = mask.split, mask.counted
         if split not in self._findings:
             is_open = self._choice.rule is None
-            self._findings[split] = Findings(self._choice.ignore) if is_open else None
+            own = Findings(self._choice.ignore, self._looks)
+            self._findings[split] = own if is_open else None
             self._pre[split] = _PreDisaster()
         self._pre[split].see(place, mask.path)
         findings = self._findings[split]
@@ -244,10 +249,12 @@ def split_label(dataset: str, split: str) -> str:
     return f"{dataset}/{split}" if split else dataset
 
 
-def label_dataset(masks: Sequence[CountedMask], choice: RuleChoice) -> Labelled:
+def label_dataset(
+    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+) -> Labelled:
     """Turn the masks of one dataset into rows, each split by its own rule."""
     ordered = sorted(masks, key=lambda one: split_order(one.split))
-    labels = _seen(ordered, choice)
+    labels = _seen(ordered, choice, looks)
     images = [labels.row(one) for one in ordered]
     return Labelled(images, labels.messages)
 
@@ -269,8 +276,10 @@ def decide(
     return decisions, labels.messages
 
 
-def _seen(masks: Sequence[CountedMask], choice: RuleChoice) -> DatasetLabels:
-    labels = DatasetLabels(masks[0].dataset, choice)
+def _seen(
+    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+) -> DatasetLabels:
+    labels = DatasetLabels(masks[0].dataset, choice, looks)
     for place, one in enumerate(masks):
         labels.see(one, place)
     return labels

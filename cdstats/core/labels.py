@@ -149,10 +149,10 @@ class LabelRule:
         try:
             return self._labels[value]
         except KeyError:
-            found = self._labels[value] = self._named(value) or self._rest(value)
+            found = self._labels[value] = self.named(value) or self._rest(value)
             return found
 
-    def _named(self, value: Value) -> Label | None:
+    def named(self, value: Value) -> Label | None:
         """The label of a term other than ``rest`` that names a value."""
         if value not in self._known:
             self._known[value] = self._find(lambda term: names(term, value))
@@ -208,7 +208,7 @@ class LabelRule:
         elif mask.nodata is None:
             return self.label(value)
         else:
-            named = self._named(value)
+            named = self.named(value)
         if value == mask.nodata and (named is None or self.origin == DETECTED):
             return Label.IGNORED
         return named or self._rest(value)
@@ -234,15 +234,15 @@ class LabelRule:
         colour = palette[index]
         level = colour_value(colour)
         if self.origin == DETECTED:
-            return self._named(level)
+            return self.named(level)
         by_colour = self._find(lambda term: term == colour)
         by_index = self._find(lambda term: isinstance(term, Range) and index in term)
         bound = by_colour is None and self._bound(index)
         if colour in _ENDS and not by_colour:
             if bound:
-                return self._named(level)
+                return self.named(level)
             if self.origin or level not in palette:
-                by_colour = self._named(level)
+                by_colour = self.named(level)
         if bound and max(map(abs, bound.ends)) >= _HALF:
             raise DataError(
                 f"its palette holds colours ({colour}, ...) and {self} is a rule for "

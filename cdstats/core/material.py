@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.chart_records import WorstImage
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
     from cdstats.core.score_records import DatasetScore, ScoreRecord
 
@@ -48,6 +48,47 @@ class MaskMaterial:
 
 
 @dataclass(frozen=True)
+class Trivial:
+    """The losses of a predictor that gives every pixel one probability.
+
+    Attributes:
+        name: What it predicts.
+        prob: The probability.
+        bce: Its mean BCE.
+        balanced: Its mean balanced cross-entropy.
+        class_mean: Its class-mean BCE.
+    """
+
+    name: str
+    prob: float
+    bce: float | None
+    balanced: float | None
+    class_mean: float | None
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """The losses of one model.
+
+    Attributes:
+        dataset: Its sums, losses and metrics over all images.
+        losses: BCE, balanced and class-mean BCE, then further losses.
+        shares: For each loss, how much comes from changed pixels.
+        trivial: Losses of trivial predictors on the same masks, as reference.
+        one_class_bce: Mean BCE of the images of one class, which add 0 to balanced
+            cross-entropy with β of the image; None without such images.
+        hard: Whether every p is 0 or 1, so that BCE is no likelihood.
+    """
+
+    dataset: DatasetScore
+    losses: tuple[LossResult, ...]
+    shares: tuple[Shares, ...]
+    trivial: tuple[Trivial, ...] = ()
+    one_class_bce: float | None = None
+    hard: bool = False
+
+
+@dataclass(frozen=True)
 class ModelMaterial:
     """What is known of one model.
 
@@ -55,13 +96,14 @@ class ModelMaterial:
         dataset: Its sums, losses and metrics over all images.
         losses: BCE, balanced and class-mean BCE, then further losses.
         shares: For each loss, how much comes from changed pixels.
-        histogram: Its pixels by probability; None where predictions were not read.
+        curve: Its pixels by probability; None where predictions were not read, and for
+            labels.
     """
 
     dataset: DatasetScore
     losses: tuple[LossResult, ...]
     shares: tuple[Shares, ...]
-    histogram: LevelCounts | None = None
+    curve: Curve | None = None
 
     @property
     def name(self) -> str:

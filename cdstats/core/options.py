@@ -39,7 +39,7 @@ from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
@@ -50,6 +50,7 @@ MAX_PIXELS: Final = 1 << 32
 RULE: Final = "Rule"
 SELECTION: Final = "Selection"
 SCORING: Final = "Scoring"
+CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
@@ -204,11 +205,55 @@ class EngineOptions(Options):
 class ScoreOptions(Options):
     """How predictions are read and scored."""
 
-    kind: str | None = option(
-        None,
-        "What the predictions are; found out if not given, logits never.",
-        choices=("prob", "logit", "hard"),
+    kind: str | Sequence[str] | Mapping[str, str] | None = option(
+        (),
+        "What the predictions are; found out if not given, logits never. NAME= for one "
+        "model.",
+        many=True,
+        metavar="[NAME=]prob|logit|hard",
         panel=SCORING,
+        needs=PREDICTIONS,
+    )
+    scale: float | None = option(
+        None,
+        "Divide predictions by the number that stands for a probability of 1: 100 for "
+        "per cent.",
+        typed=float,
+        metavar="N",
+        panel=CODES,
+        needs=PREDICTIONS,
+    )
+    pred_changed: RuleText | None = option(
+        None,
+        "Values of predictions that are changed, where they are codes or classes.",
+        metavar="RULE",
+        panel=CODES,
+        numbers=True,
+        needs=PREDICTIONS,
+    )
+    pred_unchanged: RuleText | None = option(
+        None,
+        "Values of predictions that are unchanged; by default the rest.",
+        metavar="RULE",
+        panel=CODES,
+        numbers=True,
+        needs=PREDICTIONS,
+    )
+    pred_band: int | None = option(
+        None,
+        "Band or channel of the predictions, counted from 1.",
+        typed=int,
+        least=1,
+        metavar="N",
+        panel=CODES,
+        needs=PREDICTIONS,
+    )
+    pred_nodata: str = option(
+        "refuse",
+        "Valid pixels that a prediction declares as nodata or masks out: refuse, score "
+        "what is stored, or leave out.",
+        choices=("refuse", "keep", "ignore"),
+        panel=CODES,
         needs=PREDICTIONS,
     )
     beta: str | float = option(
@@ -295,7 +340,7 @@ class ScoreOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class FromOptions(Options):
-    """Rows of an earlier run instead of files."""
+    """Rows of an earlier run instead of files, and what errors do in Python."""
 
     from_file: StrPath | None = option(
         None,
@@ -304,6 +349,13 @@ class FromOptions(Options):
         flags=("--from",),
         metavar="FILE",
         panel=SELECTION,
+    )
+    errors: str = option(
+        "raise",
+        "Whether a missing path, a refused encoding or an empty set raises, or what "
+        "there is is returned (keep); a bad file is a row with its reason.",
+        choices=("raise", "keep"),
+        on_command_line=False,
     )
 
 
@@ -445,8 +497,8 @@ class LossOptions(
 
     histograms: bool = option(
         False,
-        "Keep the probabilities of each prediction in equal bins, for curves; see "
-        "`LossRun.histograms`.",
+        "Count the pixels of each prediction by probability, for curves; see "
+        "`LossRun.curves`.",
         **_PYTHON,
     )
     check: Callable[[Sequence[Any]], None] | None = option(
@@ -479,7 +531,7 @@ class ResampleOptions(Options):
     )
     curves: bool = option(
         True,
-        "Average precision and best threshold: 100 kB for each prediction.",
+        "Average precision and best threshold; floating predictions are read again.",
         typed=bool,
         flags=("--curves/--no-curves",),
         panel=COMPARISON,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import UsageError
-from cdstats.core.labels import LabelRule
+from cdstats.core.labels import Label, LabelRule
+from cdstats.core.refusals import has_heavy_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cdstats.core.counts import Value
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class Preset:
     prefer: str = ""
 
     @property
+    def short(self) -> str:
+        """The name of the dataset without its parts and copies."""
+        return re.split(r" / |, | and | \(|/| crops| <| cm\.png", self.dataset)[0]
+
+    @cached_property
     def rule(self) -> LabelRule:
         """The label rule of the dataset."""
         return LabelRule.parse(
@@ -74,6 +88,51 @@ def presets() -> tuple[Preset, ...]:
     for table in tables.values():
         table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})
     return tuple(Preset(name=name, **table) for name, table in tables.items())
+
+
+def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:
+    """The presets among some that name every value of masks and find both classes.
+
+    Args:
+        values: Pixels of each value.
+        names: Names of presets.
+
+    Example:
+        >>> [one.name for one in fitting({1: 9, 2: 1}, ["oscd-tif", "hi-ucd"])]
+        ['oscd-tif']
+    """
+    known = {one.name: one for one in presets()}
+    return [known[name] for name in names if _fits(known[name], values)]
+
+
+def _fits(one: Preset, values: Mapping[Value, int]) -> bool:
+    held = _in_band(values, one.band)
+    is_threshold = any(sign in one.changed + one.unchanged for sign in "<>")
+    if one.pair or not held or (is_threshold and not has_heavy_ends(held)):
+        return False
+    labels = {value: one.rule.named(value) for value in held}
+    unnamed = [value for value, label in labels.items() if label is None]
+    # "rest" says little of several values: white may be unchanged beside a colour.
+    found = {*labels.values(), *map(one.rule.label, unnamed)} - {None}
+    is_named = not unnamed or (len(unnamed) == 1 and one.rule.label(*unnamed))
+    return bool(is_named) and found >= {Label.CHANGED, Label.UNCHANGED}
+
+
+def _in_band(values: Mapping[Value, int], band: int | None) -> Mapping[Value, int]:
+    """The values of one band; none where the masks have no such band."""
+    coloured = any(str(value).startswith("#") for value in values)
+    if band is None or (band == 1 and not coloured):
+        return values
+    if not coloured:
+        return {}
+    found: Counter[Value] = Counter()
+    for value, pixels in values.items():
+        text = str(value)
+        is_colour = text.startswith("#")
+        found[int(text[2 * band - 1 : 2 * band + 1], 16) if is_colour else value] += (
+            pixels
+        )
+    return found
 
 
 def preset(name: str) -> Preset:

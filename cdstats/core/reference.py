@@ -20,6 +20,8 @@ from cdstats.core.columns import (
 )
 from cdstats.core.errors import UsageError
 from cdstats.core.imbalance import change_fraction, change_ratio
+from cdstats.core.messages import counted
+from cdstats.core.records import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -161,6 +163,20 @@ class PublishedComparison:
     published_change_fraction: str | None = field(
         metadata=column("Published\nfraction", align="right")
     )
+    images: int
+    published_images: int | None
+
+    @property
+    def other_set(self) -> str:
+        """That the rows are of different numbers of images, or an empty text."""
+        if self.published_images in (None, self.images):
+            return ""
+        where = self.dataset if self.split == ALL else f"{self.dataset}/{self.split}"
+        return (
+            f"{where}: {counted(self.images, 'image')} beside "
+            f"{self.published_images:,} published ones: the sets differ, and so do "
+            "their counts"
+        )
 
 
 def beside_published(
@@ -201,6 +217,8 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
         status=f"{other.status}; {UNVERIFIED}" if other.is_dasnet else other.status,
         source=other.source,
         published_change_fraction=other.change_fraction,
+        images=row.images,
+        published_images=other.images,
     )
 
 

@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.labels import names_text, shares_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cdstats.core.counts import Value
 
 NAME_THEM: Final = "--changed VALUES --unchanged rest"
 """Options with a place for the values that only the user knows."""
 BLACK: Final = "#000000"
+
+
+_HALF: Final = "--changed '>=128' --unchanged '<128'"
+_COLOURS: Final = ("second-rgb", "s2looking-parts")
+"""Presets that the colours of masks suggest by themselves."""
+_BLURRED: Final = 8
+"""Grey levels below which they are codes."""
+_NEAR: Final = 32
+_AT_ENDS: Final = 0.8
+"""Share of the pixels of a blurred mask within 32 levels of 0 or 255."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,22 @@ def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
     )
 
 
+def mostly_changed_text(share: float, colour: str, options: tuple[str, str]) -> str:
+    """What to tell where a palette says that most pixels are changed.
+
+    Args:
+        share: The share of changed pixels.
+        colour: The changed colour; the other one is black.
+        options: The options that name changed and unchanged values.
+    """
+    changed, unchanged = options
+    return (
+        f"{100 * share:.3g} % of the pixels have the palette colour {colour} and count "
+        "as changed, because the other colour is black. If black is changed: "
+        f"{changed} '{BLACK}' {unchanged} '{colour}'"
+    )
+
+
 def _typed(value: Value) -> str:
     """A value as it is typed in a shell, where ``#`` starts a comment."""
     return f"'{value}'" if str(value).startswith("#") else str(value)
@@ -97,7 +123,7 @@ _KNOWN: Final[tuple[tuple[frozenset[Value], Refusal], ...]] = (
     (
         frozenset((1, 2)),
         Refusal(
-            "In OSCD and Hi-UCD 2 is changed: --preset oscd-tif or hi-ucd, or "
+            "In OSCD and Hi-UCD 2 is changed: --preset oscd-tif, or "
             "--changed 2 --unchanged 1",
             ("--changed 2 --unchanged 1",),
         ),
@@ -156,18 +182,70 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
         return Refusal(text, (way,))
     if values == {0, 1, 2}:
         return Refusal(
-            "--preset hi-ucd (0 unlabelled, 1 unchanged, 2 changed), --preset sitscd "
-            "(2 unusable), or name them with --changed and --unchanged",
+            "As in Hi-UCD (0 unlabelled): --changed 2 --unchanged 1 --ignore 0; as in "
+            "SitsSCD (2 unusable): --preset sitscd; or name them with --changed and "
+            "--unchanged",
             ("--changed 2 --unchanged 1 --ignore 0", "--preset sitscd", NAME_THEM),
         )
     for codes, advice in _KNOWN:
         if values == codes or (50 in codes and {0, 255} < values <= codes):
             return advice
+    if len(values) == 2 and 0 in values and max(values, key=float) != 0:
+        way = f"--changed {max(values, key=float)} --unchanged 0"
+        return Refusal(f"If 0 is unchanged: {way}", (way,))
     return Refusal(
         f"Class codes {names_text(sorted(values, key=float))}? Name the changed ones: "
         f"{NAME_THEM}, or a preset (`cdstats presets`)",
         (NAME_THEM,),
     )
+
+
+def has_heavy_ends(values: Mapping[Value, int]) -> bool:
+    """Whether grey levels are those of a blurred mask: most of them near 0 and 255.
+
+    Example:
+        >>> blurred = {0: 60, 255: 30, **dict.fromkeys(range(40, 50), 1)}
+        >>> has_heavy_ends(blurred), has_heavy_ends({0: 60, 255: 30, 128: 10})
+        (True, False)
+    """
+    levels = {v: n for v, n in values.items() if isinstance(v, int)}
+    if len(levels) < max(len(values), _BLURRED) or min(levels) or max(levels) != 255:
+        return False
+    ends = {v: n for v, n in levels.items() if not _NEAR < v < 255 - _NEAR}
+    heaviest = sorted(levels, key=lambda level: -levels[level])[:2]
+    heavy = {0, 255} == {*heaviest}
+    return heavy and sum(ends.values()) >= _AT_ENDS * sum(levels.values())
+
+
+def with_suggestions(
+    refusal: Refusal, values: Mapping[Value, int], looks: Iterable[str]
+) -> Refusal:
+    """A refusal with what settles it as far as names and values of the masks tell.
+
+    A preset is named only where it names every value and both of its classes occur.
+
+    Args:
+        refusal: The refusal.
+        values: The values of all masks.
+        looks: Presets of the datasets that the files are named like.
+    """
+    from cdstats.core.presets import fitting
+
+    texts, ways = [refusal.text], list(refusal.ways)
+    likely = fitting(values, looks)
+    if likely:
+        names = " or ".join(f"--preset {one.name}" for one in likely)
+        shorts = " or ".join(dict.fromkeys(one.short for one in likely))
+        texts.append(f"looks like {shorts}: {names}")
+    elif any(str(value).startswith("#") for value in values):
+        likely = fitting(values, _COLOURS)
+        texts += [f"or use --preset {one.name}" for one in likely]
+    if has_heavy_ends(values):
+        texts.append(f"blurred edges of 0 and 255? {_HALF}")
+        ways.append(_HALF)
+    # The counts of a run are not those of a certain band.
+    presets = [f"--preset {one.name}" for one in likely if one.band is None]
+    return Refusal("; ".join(texts), tuple(dict.fromkeys([*presets, *ways])))
 
 
 def tie_refusal(changed: Sequence[Value], count: int) -> Refusal:

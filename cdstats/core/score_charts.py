@@ -16,21 +16,21 @@ from cdstats.core.chart_records import (
     ThresholdScore,
     WorstImage,
 )
-from cdstats.core.curves import average_precision, best_f1
-from cdstats.core.histogram import BINS
 from cdstats.core.metrics import F1, PRECISION, RECALL, Confusion
 from cdstats.core.sums import SumsTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 STEPS: Final = 50
 """Equal steps of β from 0 to 1."""
 CALIBRATION_BINS: Final = 16
-"""Equal bins of a calibration curve; each holds a whole number of histogram bins."""
+"""Equal bins of a calibration curve."""
+_SHOWN: Final = 1024
+"""Steps that a curve is shown in."""
 PLAIN, CLASS_MEAN = "plain", "class mean"
 
 
@@ -67,46 +67,54 @@ def beta_losses(model: str, rows: Iterable[ScoreRecord]) -> list[BetaLoss]:
     return found
 
 
-def threshold_scores(model: str, levels: LevelCounts) -> list[ThresholdScore]:
-    """The scores of a model at every threshold k / 1024, the lowest first.
+def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
+    """The scores of a model at some of its thresholds, the lowest first.
+
+    One threshold for each step of 1/1024 in probability and in recall, and that of the
+    best F1.
 
     Example:
-        >>> from cdstats.core.histogram import LevelCounts
-        >>> levels = LevelCounts.of(np.array([0.75]), np.array([0.25])).binned()
-        >>> [(row.threshold, row.f1) for row in threshold_scores("unet", levels)]
+        >>> curve = Curve.of(np.array([0.25, 0.75]), np.array([0, 1]), np.array([1, 0]))
+        >>> [(row.threshold, row.f1) for row in threshold_scores("unet", curve)]
         [(0.25, 0.666...), (0.75, 1.0)]
     """
-    sweep = levels.sweep()
-    columns = (sweep.thresholds, sweep.tp, sweep.fp, sweep.fn, sweep.tn)
+    tp, fp, fn, tn = curve.confusion
+    if not tp.size:
+        return []
+    steps = np.floor(curve.thresholds * _SHOWN), np.floor(tp * _SHOWN / max(tp[0], 1))
+    first = [
+        np.flatnonzero(np.diff(steps[0], prepend=-1)),
+        np.flatnonzero(np.diff(steps[1], append=-1)),
+    ]
+    if curve.best:
+        first.append(np.flatnonzero(curve.thresholds >= curve.best[1])[:1])
     scores = []
-    rising = (column[::-1].tolist() for column in columns)
-    for threshold, tp, fp, fn, tn in zip(*rising, strict=True):
-        held = Confusion(tp, fp, fn, tn)
+    for place in np.unique(np.concatenate(first)).tolist():
+        held = Confusion(*(int(c[place]) for c in (tp, fp, fn, tn)))
         metrics = (PRECISION.of(held), RECALL.of(held), F1.of(held))
-        scores.append(ThresholdScore(model, threshold, tp, fp, fn, tn, *metrics))
+        threshold = float(curve.thresholds[place])
+        scores.append(
+            ThresholdScore(
+                model, threshold, held.tp, held.fp, held.fn, held.tn, *metrics
+            )
+        )
     return scores
 
 
-def calibration_bins(model: str, levels: LevelCounts) -> list[CalibrationBin]:
+def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
     """What share of the pixels of each probability is changed.
-
-    The mean probability is known to 1/1024: a pixel stands at the middle of its bin of
-    the histogram, one of the first bin at 0 and one of p = 1 at 1.
 
     Args:
         model: The name of the model.
-        levels: Its histogram: `LevelCounts.binned`, or of bins.
+        curve: Its pixels by probability.
     """
-    pixels = levels.changed + levels.unchanged
-    place = np.minimum(levels.values * CALIBRATION_BINS, CALIBRATION_BINS - 1)
+    pixels = curve.changed + curve.unchanged
+    place = np.minimum(curve.thresholds * CALIBRATION_BINS, CALIBRATION_BINS - 1)
     place = place.astype(np.int64)
-    middle = np.where(levels.values % 1 > 0, levels.values + 0.5 / BINS, levels.values)
-    shape = (3, CALIBRATION_BINS)
-    held = np.zeros(shape)
-    for row, weights in zip(
-        held, (pixels, levels.changed, pixels * middle), strict=True
-    ):
-        np.add.at(row, place, weights)
+    held = [
+        np.bincount(place, weights, CALIBRATION_BINS)
+        for weights in (pixels, curve.changed, pixels * curve.thresholds)
+    ]
     return [
         CalibrationBin(
             model,
@@ -117,27 +125,21 @@ def calibration_bins(model: str, levels: LevelCounts) -> list[CalibrationBin]:
             total / count if count else None,
             changed / count if count else None,
         )
-        for number, (count, changed, total) in enumerate(held.T.tolist())
+        for number, (count, changed, total) in enumerate(np.transpose(held).tolist())
     ]
 
 
-def curve_summary(model: str, levels: LevelCounts) -> CurveSummary:
+def curve_summary(model: str, curve: Curve) -> CurveSummary:
     """Average precision, the best threshold and the calibration error of a model."""
-    precision = average_precision(levels.changed, levels.unchanged).item()
-    best, place = best_f1(levels.changed, levels.unchanged)
-    defined = not np.isnan(best)
-    rows = [row for row in calibration_bins(model, levels) if row.pixels]
+    best, threshold = curve.best or (None, None)
+    rows = [row for row in calibration_bins(model, curve) if row.pixels]
     distances = [
         row.pixels * abs((row.observed_fraction or 0) - (row.mean_probability or 0))
         for row in rows
     ]
-    return CurveSummary(
-        model,
-        None if np.isnan(precision) else precision,
-        float(best) if defined else None,
-        float(levels.values[int(place)]) if defined else None,
-        sum(distances) / levels.valid if levels.valid else None,
-    )
+    pixels = sum(row.pixels for row in rows)
+    error = sum(distances) / pixels if pixels else None
+    return CurveSummary(model, curve.average_precision, best, threshold, error)
 
 
 def epoch_scores(models: Sequence[DatasetScore]) -> list[EpochScore]:

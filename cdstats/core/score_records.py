@@ -168,6 +168,11 @@ class ScoreRecord:
         return replace(self, losses=losses)
 
     @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.pred, self.target, self.model, self.split)
+
+    @property
     def kept_sums(self) -> tuple[str, ...]:
         """The columns from which everything else follows."""
         labels = () if isinstance(self.changed, float) else _LABEL_COUNTS
@@ -373,7 +378,7 @@ class DatasetScore:
     grid: str
     version: str
     device: str
-    uncovered: int = 0
+    uncovered: int
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -94,7 +94,7 @@ def _stem(name: str, *, numbered: bool = True) -> _Stem:
     for token in _TOKEN.finditer(stem):
         marked = _is_marked(stem, token, before)
         if marked and token[0].isdigit() and not numbered:
-            marked = False
+            marked = before.lower() in ("s", "t")
         between = stem[end : token.start()]
         if marked:
             kind.append(token[0])
@@ -154,8 +154,8 @@ class _FileKinds:
         self._known = known
         self._names = names
         read = {name: _stem(name) for name in names}
-        images = any(role_of(stem.kind) is Role.IMAGE for stem in read.values())
-        if not images:
+        roles = {role_of(stem.kind) for stem in read.values()}
+        if Role.IMAGE not in roles or len(roles) == 1:
             # Numbers of masks alone, such as gt1 and gt2, tell images apart.
             read = {name: _stem(name, numbered=False) for name in names}
         self.kind_of = {name: self._kind(name, stem) for name, stem in read.items()}
@@ -201,10 +201,20 @@ class _FileKinds:
                     self._refuse(kind, other)
                 gone.add(other)
                 left |= self._beside(other, kind)
+        self._refuse_two_formats(gone)
         for kind in self._keys:
             if self._role(kind) is Role.ASIDE and len(self._keys) > 1:
                 left |= {name for name in self._names if self.kind_of[name] == kind}
         return left | self._images_beside(left)
+
+    def _refuse_two_formats(self, gone: set[str]) -> None:
+        """Refuse files of one name in two formats, such as a photograph and a mask."""
+        kept = sorted(self._keys.keys() - gone)
+        for number, kind in enumerate(kept):
+            for other in kept[number + 1 :]:
+                same = kind.rpartition(".")[0] == other.rpartition(".")[0]
+                if same and name_the_same(self._keys[kind], self._keys[other]):
+                    self._refuse(kind, other)
 
     def _refuses(self, kind: str, other: str) -> bool:
         """Whether neither of two kinds of labels is surer to be the masks."""
@@ -276,20 +286,17 @@ class _FileKinds:
             and sum(fnmatch(name, self.shapes[one]) for name in names)
             == sum(held == one for held in self.kind_of.values())
         ]
+        known = [f"--preset {name}" for name in self._presets(kind, other)]
+        choices = " or ".join(known) or path_choices(self._folder, ways)
         text = f"{self._folder}: {first} and {second} are of the same images"
         if "unchange" in other:
             text = (
                 f"{self._folder}: {first} marks changed pixels and {second} unchanged "
-                "ones; read them together with --preset partial-pair, or"
+                "ones"
             )
-            raise DataError(
-                f"{text} the first alone: {path_choices(self._folder, ways)}"
-            )
-        known = [f"--preset {name}" for name in self._presets(kind, other)]
-        raise DataError(
-            f"{text}; read one: {' or '.join([*known, ''])}"
-            f"{path_choices(self._folder, ways)}"
-        )
+            if PurePosixPath(first).stem == "change":
+                choices = f"--preset partial-pair, or the first alone: {choices}"
+        raise DataError(f"{text}; read one: {choices}")
 
 
 def _ends(key: str) -> Iterable[int]:

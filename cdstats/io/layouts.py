@@ -180,7 +180,7 @@ def choose_masks(
         ordered, notes = leave_out(ordered, preset, _by(preset))
     if not ordered:
         return Chosen([], notes)
-    prefer = preset.prefer if preset else ""
+    prefer = preset.prefer if preset else _usual_choice(folder, ordered)
     kept, note = _by_folder(folder, ordered, prefer)
     _refuse_parallel_folders(folder, kept)
     notes += note
@@ -189,6 +189,19 @@ def choose_masks(
         kept, note = masks_by_file(folder, kept, known)
         notes += note
     return Chosen(kept, notes)
+
+
+def _usual_choice(folder: Path, names: Sequence[str]) -> str:
+    """The folder to read of a dataset whose name and files are known."""
+    dataset = folder.absolute().name
+    known = looks_like(dataset, names)
+    if not known:
+        return ""
+    from cdstats.core.presets import preset
+
+    found = (preset(name) for name in known)
+    named = (one for one in found if one.short.lower() in dataset.lower())
+    return next((one.prefer for one in named if one.prefer), "")
 
 
 # Folders.
@@ -220,6 +233,7 @@ def _place(folder: str) -> _Place:
     said = [at for at, role in enumerate(roles) if role is not Role.NONE]
     role = _role(roles, labels)
     if labels:
+        said = [at for at in said if at >= labels[0]]
         years = [
             at
             for at, part in enumerate(parts)
@@ -279,9 +293,14 @@ def _by_folder(
     if labelled:
         near, notes = _beside(names, kept, places)
     left = [name for name in near if name not in held]
-    gone = {places[n].kind or PurePosixPath(_folder(n)).name for n in left} - {""}
+    above = {one for name in kept for one in _above(_folder(name))}
+    gone = {
+        places[name].kind or PurePosixPath(_folder(name)).name
+        for name in left
+        if places[name].kind or _folder(name) not in above
+    }
     shown = naturally(gone)
-    if any(not _folder(name) for name in left):
+    if any(not places[name].kind and _folder(name) in above for name in left):
         shown.append("files outside them")
     read = naturally({places[name].kind for name in kept} - {""})
     text = [f"read the masks in {', '.join(read) or 'the other folders'}"]
@@ -334,6 +353,13 @@ def _beside(
         f"{', '.join(folders[:SHOWN])}{more}: to read them, name their folder"
     )
     return [name for name in names if name not in gone], [note]
+
+
+@lru_cache(maxsize=1024)
+def _above(folder: str) -> tuple[str, ...]:
+    """The folders above a folder, the root of all included."""
+    parts = folder.split("/")
+    return tuple("/".join(parts[:end]) for end in range(len(parts)))
 
 
 @lru_cache(maxsize=1024)

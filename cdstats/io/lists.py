@@ -280,6 +280,9 @@ def _columns(line: str) -> frozenset[str]:
     """The names of a line: as a whole, or in columns; folders of images dropped."""
     columns = {line, *re.split(r"[ \t,;]+", line), *re.split(r"[\t,;]", line)}
     names = {column.strip().strip("\"'").replace("\\", "/") for column in columns}
+    # Beside names with an extension, bare numbers are labels and no names.
+    files = {name for name in names if _without_extension(name) != name}
+    names = files or names
     return frozenset(one for name in names if name for one in _listed_names(name))
 
 

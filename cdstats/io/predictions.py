@@ -7,14 +7,16 @@ predictions together by the caller; here they stay as stored.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
@@ -24,12 +26,16 @@ from cdstats.io.masks import access_text, is_number, open_masks, select_image
 from cdstats.io.rasters import MOST_BANDS, BandsError
 from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format
+from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from cdstats.core.counts import Value
+    from cdstats.core.labels import LabelRule
 
 PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
 """File names that a folder of predictions is searched for, in lower case."""
@@ -39,14 +45,39 @@ _WIDEST: Final = 8
 SUM_TOLERANCE: Final = 1e-2
 """How far the probabilities of two channels may be from adding up to 1."""
 
-Channels = Literal["prob", "logit"]
+PALETTE: Final = "palette"
+"""The format of an image whose numbers are colours, red, green and blue in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the stored numbers of a prediction become scores.
+
+    Attributes:
+        logits: Whether two channels are logits, whose difference is taken, instead of
+            probabilities, of which the second is.
+        scale: What stands for a probability of 1; None where the type tells.
+        rule: Which values are changed and unchanged; None where numbers are scores.
+        band: The band or channel to read, counted from 1; None for the only one.
+        keeps_nodata: Whether pixels that the file declares as nodata, masks out or
+            makes transparent are scored all the same.
+    """
+
+    logits: bool = False
+    scale: float | None = None
+    rule: LabelRule | None = None
+    band: int | None = None
+    keeps_nodata: bool = False
+
+
+PLAIN: Final = Decoding()
 
 
 def open_predictions(
     path: str,
     member: str,
-    targets: int,
-    channels: Channels,
+    targets: Sequence[tuple[int, int] | None],
+    how: Decoding = PLAIN,
     max_pixels: int = MAX_PIXELS,
 ) -> list[OpenImage]:
     """Open the predictions of a file.
@@ -55,14 +86,15 @@ def open_predictions(
         path: An image, ``.npy``, ``.npz`` or ``.pt`` file, or its address.
         member: The array or key to read, or the number of an image of a stack; empty
             for all.
-        targets: Number of masks that stand beside the file: with one, an array of two
-            planes holds two channels.
-        channels: How two channels become one: ``"prob"`` takes the second, which must
-            add up to 1 with the first; ``"logit"`` takes their difference.
+        targets: Width and height of each mask that stands beside the file, or None
+            where the prediction covers a part of it: with one, an array of several
+            planes holds channels.
+        how: How the stored numbers become scores.
         max_pixels: Pixels that an image may declare.
 
     Returns:
-        An image for each prediction; its blocks hold the stored numbers.
+        An image for each prediction; its blocks hold scores as stored, labels where a
+        rule is given, or `PALETTE` colours.
 
     Raises:
         DataError: If the file is damaged, holds no numbers or has an unknown shape.
@@ -70,28 +102,78 @@ def open_predictions(
     if is_address(path):
         return open_copy(
             path,
-            lambda copy: open_predictions(
-                str(copy), member, targets, channels, max_pixels
-            ),
+            lambda copy: open_predictions(str(copy), member, targets, how, max_pixels),
         )
     try:
         opened = _array(Path(path), member, max_pixels)
     except OSError as error:
         raise DataError(access_text(error)) from None
     if opened is None:
-        return _pictures(path, member, channels, max_pixels)
+        return [_decoded(one, how) for one in _pictures(path, member, how, max_pixels)]
     array, number, kind = opened
     # A number picks from a stack, so two planes are two images and not two channels.
-    beside = 0 if number else targets
-    images = _images(array, beside, channels, kind)
+    images = _images(array, () if number else targets, how, kind)
     check_images(images, max_pixels)
-    return select_image(images, number)
+    return [_decoded(one, how) for one in select_image(images, number)]
+
+
+def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
+    """An image whose blocks hold scores, and hide what has none.
+
+    Raises:
+        DataError: If its values need a rule.
+    """
+    if image.format.endswith(MINISWHITE) and how.rule is None:
+        raise DataError(
+            "is a MINISWHITE TIFF file: 0 is white, and readers disagree on what it "
+            "means. Name its values as stored with --pred-changed and --pred-unchanged"
+        )
+    colours = None if how.rule or image.palette is None else _packed(image.palette)
+
+    def blocks() -> Iterator[Block]:
+        for block in image.blocks():
+            hidden = None if how.keeps_nodata else _without_score(block, image.nodata)
+            values = block.values
+            if how.rule is not None:
+                plain = replace(block, hidden=hidden, half=None)
+                values = prediction_labels(image, plain, how.rule)
+            elif colours is not None:
+                values = colours[values]
+            yield replace(block, values=values, hidden=hidden)
+
+    return replace(
+        image,
+        blocks=blocks,
+        nodata=None,
+        palette=None,
+        format=image.format if colours is None else PALETTE,
+    )
+
+
+def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
+    """Where a block is transparent, masked out or nodata."""
+    if nodata is None or block.is_colour:
+        return block.hidden
+    empty: NDArray[np.bool_] = (
+        np.isnan(block.values) if nodata == NAN else block.values == nodata
+    )
+    return empty if block.hidden is None else empty | block.hidden
+
+
+def _packed(palette: Mapping[int, str]) -> NDArray[np.uint32]:
+    """The colour of each index as a number: red, green and blue, from the highest."""
+    table = np.zeros(max(palette) + 1, dtype=np.uint32)
+    for index, colour in palette.items():
+        table[index] = int(colour[1:], 16)
+    return table
 
 
 def _pictures(
-    path: str, member: str, channels: Channels, max_pixels: int
+    path: str, member: str, how: Decoding, max_pixels: int
 ) -> list[OpenImage]:
     """The predictions of an image file; two bands are two channels."""
+    if how.band is not None:
+        return open_masks(path, member, how.band, max_pixels)
     with _one_band(f"more than {MOST_BANDS}"):
         images = open_masks(path, member, None, max_pixels)
     if len(images) != 1 or images[0].bands != 2:
@@ -103,7 +185,7 @@ def _pictures(
 
     def blocks() -> Iterator[Block]:
         for one, two in zip(*(image.blocks() for image in pair), strict=True):
-            values, off = _one_channel(np.stack([one.values, two.values]), channels)
+            values, off = _one_channel(np.stack([one.values, two.values]), how)
             yield Block(one.row, one.column, values, one.hidden, off)
 
     return [replace(images[0], blocks=blocks, part=None)]
@@ -122,8 +204,9 @@ def _one_band(bands: str) -> Iterator[None]:
         yield
     except BandsError:
         raise DataError(
-            f"has {bands} bands; expected one, or two: unchanged and changed. Save "
-            "the band of the change scores alone, as gdal_translate -b N does"
+            f"has {bands} bands; expected one, or two: unchanged and changed. Choose "
+            "that of the change scores with --pred-band N; of a softmax of several "
+            "classes, save the arg max and name the changed ones with --pred-changed"
         ) from None
 
 
@@ -149,11 +232,14 @@ def _array(
 
 
 def _images(
-    array: NDArray[Any], targets: int, channels: Channels, kind: str
+    array: NDArray[Any],
+    targets: Sequence[tuple[int, int] | None],
+    how: Decoding,
+    kind: str,
 ) -> list[OpenImage]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
-    planes = _planes(array, targets)
+    planes = _planes(array, targets, how.band)
     count, height, width = planes.shape[0], *planes.shape[-2:]
     check_stack(count)
     check_row(width)
@@ -164,7 +250,7 @@ def _images(
             part = np.asarray(planes[number, :, start : start + down])
             if part.dtype.itemsize > _WIDEST:
                 part = part.astype(np.float64)
-            values, off = _one_channel(part, channels)
+            values, off = _one_channel(part, how)
             yield Block(start, 0, values, half=off)
 
     return [
@@ -185,36 +271,74 @@ def _bind(
     return lambda: blocks(number)
 
 
-def _planes(array: NDArray[Any], targets: int) -> NDArray[Any]:
-    """An array as images, channels, rows and columns.
+def _planes(
+    array: NDArray[Any], targets: Sequence[tuple[int, int] | None], band: int | None
+) -> NDArray[Any]:
+    """An array as images, channels, rows and columns; one or two channels.
 
     Raises:
-        DataError: If its shape is none of those that predictions have.
+        DataError: If its shape is none of those that predictions have, or its channels
+            need a choice.
     """
     shape = array.shape
-    single = targets == 1
-    if len(shape) == 2:
-        planes = array[None, None]
-    elif len(shape) == 3 and single and shape[0] == 2:
-        planes = array[None]
-    elif len(shape) == 3 and single and shape[2] == 2 and min(shape[:2]) > 2:
-        planes = np.moveaxis(array, 2, 0)[None]
-    elif len(shape) == 3:
-        planes = array[:, None]
-    elif len(shape) == 4 and shape[1] in (1, 2):
-        planes = array
-    else:
-        planes = None
+    planes = _channels_first(array, targets)
     if planes is None or 0 in planes.shape:
         raise DataError(
             f"has the shape {shape}; expected (H, W), (1, H, W), (N, H, W), "
-            "(N, 1, H, W) or (N, 2, H, W), and (2, H, W) or (H, W, 2) beside one mask"
+            "(N, 1, H, W) or (N, 2, H, W), and (2, H, W) or (H, W, 2) beside one mask; "
+            "channels may come last"
+        )
+    channels = planes.shape[1]
+    if band is not None:
+        if band > channels:
+            raise DataError(
+                f"has {counted(channels, 'channel')}; --pred-band {band} was asked for"
+            )
+        return planes[:, band - 1 : band]
+    if channels > 2:
+        raise DataError(
+            f"has the shape {shape}, {channels} channels for one mask: a softmax of "
+            f"{channels} classes? Choose the channel of change with --pred-band N, or "
+            "save the arg max and name the changed classes with --pred-changed"
         )
     return planes
 
 
+def _channels_first(
+    array: NDArray[Any], targets: Sequence[tuple[int, int] | None]
+) -> NDArray[Any] | None:
+    """An array as images, channels, rows and columns, by the size of its mask.
+
+    Where that tells nothing, the smallest dimensions are channels.
+    """
+    shape = array.shape
+    size = targets[0] if targets else None
+    rows = None if size is None else (size[1], size[0])
+    if len(shape) == 2:
+        return array[None, None]
+    if len(shape) == 3 and len(targets) == 1 and shape[0] != 1:
+        last = np.moveaxis(array, 2, 0)[None]
+        if rows is not None and shape[1:] != rows and shape[:2] == rows:
+            return last
+        if shape[2] <= 2 < min(shape[:2]) and shape[1:] != rows:
+            return last
+        return array[None]
+    if len(shape) == 3:
+        return array[:, None]
+    if len(shape) != 4:
+        return None
+    last = np.moveaxis(array, 3, 1)
+    if rows is not None and shape[1:3] == rows and shape[2:] != rows:
+        return last
+    if rows is not None and shape[2:] == rows:
+        return array
+    if shape[1] in (1, 2):
+        return array
+    return last if shape[3] in (1, 2) else array
+
+
 def _one_channel(
-    part: NDArray[Any], channels: Channels
+    part: NDArray[Any], how: Decoding
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """The change scores of one plane, or of the planes unchanged and changed.
 
@@ -223,15 +347,16 @@ def _one_channel(
     """
     if len(part) == 1:
         return part[0], None
-    if channels == "logit":
+    if how.logits:
         both = part.astype(np.result_type(part.dtype, np.float32), copy=False)
         return both[1] - both[0], None
     if part.dtype.kind == "f":
         total = part[0].astype(np.float32) + part[1].astype(np.float32)
+        full = how.scale or 1
         # Not "greater": a sum that is no number does not add up either.
-        return part[1], ~(np.abs(total - 1) <= SUM_TOLERANCE)
+        return part[1], ~(np.abs(total - full) <= SUM_TOLERANCE * full)
     whole = part.astype(np.int64).sum(axis=0)
-    full = _FULL.get(part.dtype.name, 1)
+    full = how.scale or _FULL.get(part.dtype.name, 1)
     one_hot = (whole == 1).all()
     off = np.zeros(whole.shape, bool) if one_hot else np.abs(whole - full) > (full > 1)
     return part[1], off

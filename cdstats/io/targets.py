@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,11 +10,14 @@ import numpy as np
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
+from cdstats.core.terms import REST, Range
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import open_pair, pair_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from cdstats.core.labels import LabelRule
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 CODES: Final = {Label.CHANGED: 1, Label.UNCHANGED: 0, Label.IGNORED: 255}
 """What each label is in an array of labels."""
+_UNNAMED: Final = 2
 SOFT_IGNORED: Final = -1.0
 """What an ignored pixel is in an array of soft targets."""
 
@@ -49,11 +54,27 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
     return labels
 
 
+def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8]]:
+    """The labels that `read_labels` gives, as strips of whole rows from the top."""
+    strip = np.empty((0, image.width), dtype=np.uint8)
+    for block in image.blocks():
+        part = _label_block(image, block, rule)
+        height, width = part.shape
+        if width == image.width:
+            yield part
+            continue
+        if block.column == 0:
+            strip = np.empty((height, image.width), dtype=np.uint8)
+        strip[:, block.column : block.column + width] = part
+        if block.column + width == image.width:
+            yield strip
+
+
 def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
     if block.half is not None and block.half.any():
         raise DataError(f"{int(block.half.sum()):,} pixels are half transparent")
     values, place = _distinct(block, has_palette=image.palette is not None)
-    table = np.full(len(values), 2, dtype=np.uint8)
+    table = np.full(len(values), _UNNAMED, dtype=np.uint8)
     for number, value in enumerate(values):
         label = rule.label_in(image, value)
         if label is not None:
@@ -61,9 +82,48 @@ def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.
     labels: NDArray[np.uint8] = table[place]
     if block.hidden is not None:
         labels[block.hidden] = CODES[Label.IGNORED]
-    if (labels == 2).any():
-        number = int(place[labels == 2][0])
+    if (labels == _UNNAMED).any():
+        number = int(place[labels == _UNNAMED][0])
         raise DataError(f"holds {values[number]}; expected {rule.expected()}")
+    return labels
+
+
+def prediction_labels(
+    image: OpenImage, block: Block, rule: LabelRule
+) -> NDArray[np.uint8]:
+    """The labels of a block of a prediction, 0 where it has no score.
+
+    Numbers of many values are compared with the terms of the rule, not looked up.
+
+    Raises:
+        DataError: If a value has no label.
+    """
+    values = block.values
+    if values.dtype.kind == "f" or (values.dtype.itemsize > 1 and not block.is_colour):
+        labels = _compared(values, rule)
+        if block.hidden is not None:
+            labels[block.hidden] = 0
+        if (labels == _UNNAMED).any():
+            raise DataError(
+                f"holds {values[labels == _UNNAMED][0]}; expected {rule.expected()}"
+            )
+    else:
+        labels = _label_block(replace(image, nodata=None), block, rule)
+        labels[labels == CODES[Label.IGNORED]] = 0
+    return labels
+
+
+def _compared(values: NDArray[Any], rule: LabelRule) -> NDArray[np.uint8]:
+    """The label of each number; `_UNNAMED` where no term names it."""
+    rest = next((la for la in Label if REST in rule.terms(la)), None)
+    code = _UNNAMED if rest is None else CODES[rest]
+    labels = np.full(values.shape, code, dtype=np.uint8)
+    if values.dtype.kind == "f":
+        labels[np.isnan(values)] = _UNNAMED
+    for label in Label:
+        for term in rule.terms(label):
+            if isinstance(term, Range):
+                labels[term.holds(values)] = CODES[label]
     return labels
 
 

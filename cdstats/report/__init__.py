@@ -1,4 +1,4 @@
-"""Floor 2: records as text, tables, figures and pages.
+"""Floor 3: the report, one page of masks and scores.
 
 The command `cdstats report` and this package share a name; called, the package does
 what the command does: `cdstats.report(...)` is `cdstats.write_report(...)`.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.columns import columns_of, plain, printable
 from cdstats.core.records import ALL
-from cdstats.report.figures.chart import Chart, plural
-from cdstats.report.figures.charts import charts
-from cdstats.report.figures.errors import WORDS, png_bytes
-from cdstats.report.figures.files import file_stems
-from cdstats.report.figures.names import FIGURES
-from cdstats.report.figures.output import FigureFormat, figure_bytes
-from cdstats.report.figures.style import OUTCOMES, styled
+from cdstats.render.figures import style
+from cdstats.render.figures.chart import Chart, plural
+from cdstats.render.figures.charts import charts
+from cdstats.render.figures.errors import WORDS, png_bytes
+from cdstats.render.figures.files import file_stems
+from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.report.html_tables import (
     HtmlTable,
     curve_table,
@@ -24,7 +27,6 @@ from cdstats.report.html_tables import (
     metrics_table,
     record_table,
 )
-from cdstats.report.svg import inline_svg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,23 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 64
 """Rows of a figure that the page holds as a table too."""
+
+
+THEMED: Final = {
+    style.INK: "ink",
+    style.MUTED: "muted",
+    style.GRID: "grid",
+    style.PAPER: "paper",
+    style.BLUE: "blue",
+    style.VERMILION: "vermilion",
+    style.GREEN: "green",
+    style.ORANGE: "orange",
+    style.SKY: "sky",
+    style.PURPLE: "purple",
+}
+"""Colours that a page sets for its theme, by the names of their variables."""
+_NAME: Final = re.compile(r'(\bid="|url\(#|href="#)')
+_SIZE: Final = re.compile(r' (?:width|height)="[\d.]+pt"')
 
 
 @dataclass(frozen=True)
@@ -195,3 +214,27 @@ def _lede(material: Material) -> Iterator[str]:
 
 def _shown(row: Record, name: str) -> str:
     return columns_of(type(row))[name].cell(getattr(row, name))
+
+
+def inline_svg(text: str, name: str, title: str, description: str) -> str:
+    """An SVG file as an element of a page.
+
+    Args:
+        text: The file, as matplotlib writes it.
+        name: A name that no other figure of the page has.
+        title: What the figure shows, for those who cannot see it.
+        description: What it says.
+    """
+    start = text.index("<svg")
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
+    body = _NAME.sub(rf"\g<1>{name}-", body)
+    for colour, variable in THEMED.items():
+        body = body.replace(colour, f"var(--{variable})")
+    head, _, rest = body.partition(">")
+    head = _SIZE.sub("", head)
+    words = (
+        f'<title id="{name}-title">{html.escape(printable(title))}</title>'
+        f'<desc id="{name}-desc">{html.escape(printable(description))}</desc>'
+    )
+    role = f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
+    return f"{head} {role}>{words}{rest.strip()}"

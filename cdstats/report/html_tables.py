@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.columns import UNDEFINED, Column, columns_of, plain
 from cdstats.core.metrics import metrics_of
 from cdstats.core.score_records import DatasetScore, Stated
-from cdstats.report.columns import summary_columns
-from cdstats.report.figures.score_charts import curve_summaries
+from cdstats.render.figures.score_charts import curve_summaries
+from cdstats.render.masks import summary_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

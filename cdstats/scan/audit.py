@@ -169,7 +169,7 @@ def _seen(
         CountedMask(found.name, file.split, _row_name(file, one), one.counted)
         for file, one in pairs
     ]
-    labelled = label_dataset(masks, choice)
+    labelled = label_dataset(masks, choice, found.looks)
     decisions, _ = decide(masks, choice)
     rows = zip(pairs, labelled.images, decisions, strict=True)
     seen = [

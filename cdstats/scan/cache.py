@@ -13,7 +13,7 @@ import sqlite3
 import time
 import weakref
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError, UsageError
@@ -260,6 +260,17 @@ class Cache:
             self.flush()
         finally:
             self._close()
+
+
+def states_in(path: Path) -> int:
+    """How many finished files a cache holds.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    with telling(path), closing(sqlite3.connect(path)) as database:
+        (count,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
+        return int(count)
 
 
 def _checksum(key: _Key, text: str, finished: bool) -> int:

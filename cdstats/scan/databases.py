@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import CdstatsError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,8 @@ def telling(where: object) -> Iterator[None]:
     """
     try:
         yield
+    except CdstatsError:
+        raise
     except sqlite3.OperationalError as error:
         if "decode" in str(error):
             text = (

@@ -22,11 +22,11 @@ from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
-from cdstats.io.targets import CODES, read_labels, read_pair_labels
-from cdstats.scan.regions import region_sizes
+from cdstats.io.targets import CODES, label_strips, read_pair_labels
+from cdstats.scan.regions import STRIP_PIXELS, Regions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 GRID: Final = 8
 """Rows and columns of the cells in which change is counted over the frame."""
+_HELD_PIXELS: Final = 1 << 22
+"""Pixels of an image whose blocks are held between its views."""
 _CHANGED, _IGNORED = 1, 255
 
 
@@ -121,7 +123,16 @@ def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
         images = open_masks(task.path, task.member, look.band, look.max_pixels)
     except DataError as error:
         return [Inspected(Counted("", None, str(error)))]
-    return [replace(_inspect_image(image, look), beside=beside) for image in images]
+    found = []
+    for number, image in enumerate(images):
+
+        def again(number: int = number) -> OpenImage:
+            return open_masks(task.path, task.member, look.band, look.max_pixels)[
+                number
+            ]
+
+        found.append(replace(_inspect_image(image, look, again), beside=beside))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +154,26 @@ class Inspect:
         expect_tasks(tasks)
 
 
-def _inspect_image(image: OpenImage, look: Look) -> Inspected:
+def _inspect_image(
+    image: OpenImage, look: Look, again: Callable[[], OpenImage]
+) -> Inspected:
+    """Look at an image: a small one is held, a large one read again for each view."""
     size = (image.width, image.height)
     try:
-        held = list(image.blocks())
-        image = replace(image, blocks=lambda: iter(held))
+        small = image.width * image.height <= _HELD_PIXELS
+        if small:
+            held = list(image.blocks())
+            image = replace(image, blocks=lambda: iter(held))
         counted = count_image(image, look.edges)
         if counted.mask is None or counted.mask.counts.half_transparent:
             return Inspected(counted)
         rules = (*look.rules, *_palette_rules(counted.mask, look))
         maps = {label_map(rule, counted.mask): rule for rule in rules}
-        views = [
-            _view(labels, read_labels(image, rule), look.connectivity)
-            for labels, rule in maps.items()
-            if labels is not None
-        ]
+        views = []
+        for labels, rule in maps.items():
+            if labels is not None:
+                strips = label_strips(image if small else again(), rule)
+                views.append(_view(labels, strips, size, look.connectivity))
     except DataError as error:
         return Inspected(Counted(image.member, None, str(error), size))
     except MemoryError:
@@ -188,7 +204,8 @@ def _inspect_pair(task: Task, look: Look) -> Inspected:
     height, width = labels.shape
     mask = MaskCounts(width, height, ValueCounts(values, masked=hidden))
     maps = {label_map(rule, mask) for rule in look.rules} - {None}
-    views = [_view(m, labels, look.connectivity) for m in maps if m is not None]
+    size = (width, height)
+    views = [_view(m, [labels], size, look.connectivity) for m in maps if m is not None]
     return Inspected(Counted("", mask, size=(width, height)), tuple(views))
 
 
@@ -207,34 +224,50 @@ def label_map(rule: LabelRule, mask: MaskCounts) -> bytes | None:
     return bytes(codes)
 
 
-def _view(labels: bytes, pixels: NDArray[np.uint8], connectivity: int) -> View:
-    changed = pixels == _CHANGED
-    sizes, counts = np.unique(region_sizes(changed, connectivity), return_counts=True)
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return View(
-        labels,
-        digest.digest(),
-        sizes,
-        counts,
-        count_cells(changed),
-        count_cells(pixels != _IGNORED),
-    )
+def _view(
+    labels: bytes,
+    strips: Iterable[NDArray[np.uint8]],
+    size: tuple[int, int],
+    connectivity: int,
+) -> View:
+    """What labels tell, given in strips of whole rows from the top."""
+    width, height = size
+    regions = Regions(connectivity)
+    digest = hashlib.blake2b(repr((height, width)).encode(), digest_size=16)
+    cells = np.zeros((2, min(GRID, height), min(GRID, width)), dtype=np.int64)
+    row, rows = 0, max(1, STRIP_PIXELS // max(1, width))
+    for strip in strips:
+        for at in range(0, len(strip), rows):
+            part = np.ascontiguousarray(strip[at : at + rows])
+            changed = part == _CHANGED
+            regions.add(changed)
+            digest.update(part.data)
+            for held, pixels in zip(cells, (changed, part != _IGNORED), strict=True):
+                held += count_cells(pixels, row, height)
+            row += len(part)
+    sizes, counts = np.unique(regions.sizes, return_counts=True)
+    return View(labels, digest.digest(), sizes, counts, *cells)
 
 
-def count_cells(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
+def count_cells(
+    pixels: NDArray[np.bool_], first: int = 0, height: int | None = None
+) -> NDArray[np.int64]:
     """True pixels in each cell of a grid over the frame.
+
+    Args:
+        pixels: Some whole rows of the frame.
+        first: The first of them.
+        height: Rows of the frame; by default those given.
 
     Example:
         >>> count_cells(np.eye(16, dtype=bool)).diagonal().tolist()
         [2, 2, 2, 2, 2, 2, 2, 2]
     """
-    starts = [
-        np.arange(cells) * side // cells
-        for side in pixels.shape
-        for cells in [min(GRID, side)]
-    ]
-    if 0 in pixels.shape:
-        return np.zeros((0, 0), dtype=np.int64)
-    rows = np.add.reduceat(pixels, starts[0], axis=0, dtype=np.int64)
-    return np.add.reduceat(rows, starts[1], axis=1)
+    sides = (len(pixels) if height is None else height, pixels.shape[1])
+    down, across = (np.arange(min(GRID, n)) * n // max(1, min(GRID, n)) for n in sides)
+    found = np.zeros((down.size, across.size), dtype=np.int64)
+    if pixels.size:
+        rows = np.add.reduceat(pixels, across, axis=1, dtype=np.int64)
+        place = np.searchsorted(down, np.arange(first, first + len(pixels)), "right")
+        np.add.at(found, place - 1, rows)
+    return found

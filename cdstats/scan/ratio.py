@@ -80,13 +80,13 @@ class RatioResult:
 
     def frame(self) -> pd.DataFrame:
         """The rows of datasets and splits as a data frame."""
-        from cdstats.report.frames import frame
+        from cdstats.render.writers import frame
 
         return frame(self.datasets, SummaryRecord)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of images as a data frame."""
-        from cdstats.report.frames import frame
+        from cdstats.render.writers import frame
 
         return frame(self.images, ImageRecord)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 CONNECTIVITY: Final = 8
 """Neighbours of a pixel: 8 with the diagonal ones, 4 without."""
-_STRIP_PIXELS: Final = 1 << 24
+STRIP_PIXELS: Final = 1 << 22
+"""Pixels that are labelled at once."""
 
 
 def region_sizes(
     changed: NDArray[np.bool_],
     connectivity: int = CONNECTIVITY,
     *,
-    strip_pixels: int = _STRIP_PIXELS,
+    strip_pixels: int = STRIP_PIXELS,
 ) -> NDArray[np.int64]:
     """Pixels of each connected region, in no order.
 
@@ -34,26 +35,52 @@ def region_sizes(
         >>> region_sizes(diagonal).tolist(), region_sizes(diagonal, 4).tolist()
         ([3], [1, 1, 1])
     """
-    from scipy import ndimage
+    regions = Regions(connectivity)
+    rows = max(1, strip_pixels // max(1, changed.shape[1]))
+    for row in range(0, len(changed), rows):
+        regions.add(changed[row : row + rows])
+    return regions.sizes
 
-    if not changed.any():
-        return np.zeros(0, dtype=np.int64)
-    height, width = changed.shape
-    rows = max(1, strip_pixels // width)
-    structure = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
-    sizes: list[NDArray[np.int64]] = []
-    seams: list[NDArray[np.int64]] = []
-    above: NDArray[Any] | None = None
-    first = 0
-    for row in range(0, height, rows):
-        labels, count = ndimage.label(changed[row : row + rows], structure)
-        sizes.append(np.bincount(labels.reshape(-1), minlength=count + 1)[1:])
-        top = np.where(labels[0] > 0, labels[0] + first, 0).astype(np.int64)
-        if above is not None:
-            seams.append(_seam(above, top, connectivity))
-        above = np.where(labels[-1] > 0, labels[-1] + first, 0).astype(np.int64)
-        first += count
-    return _joined(np.concatenate(sizes), seams)
+
+class Regions:
+    """Counts connected regions in strips of rows, from the top to the bottom.
+
+    Args:
+        connectivity: 8 or 4 neighbours.
+    """
+
+    def __init__(self, connectivity: int) -> None:
+        self._connectivity = connectivity
+        self._sizes: list[NDArray[np.int64]] = []
+        self._seams: list[NDArray[np.int64]] = []
+        self._above: NDArray[np.int64] | None = None
+        self._found = 0
+
+    def add(self, changed: NDArray[np.bool_]) -> None:
+        """Take the next strip; bool, ``(rows, width)``."""
+        if not changed.any():
+            self._above = None
+            return
+        from scipy import ndimage
+
+        structure = ndimage.generate_binary_structure(2, 1 + (self._connectivity == 8))
+        labels, count = ndimage.label(changed, structure)
+        self._sizes.append(np.bincount(labels.reshape(-1), minlength=count + 1)[1:])
+        first, last = (
+            np.where(row > 0, row + self._found, 0).astype(np.int64)
+            for row in (labels[0], labels[-1])
+        )
+        if self._above is not None:
+            self._seams.append(_seam(self._above, first, self._connectivity))
+        self._above = last
+        self._found += count
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Pixels of each region, in no order."""
+        if not self._sizes:
+            return np.zeros(0, dtype=np.int64)
+        return _joined(np.concatenate(self._sizes), self._seams)
 
 
 def _seam(

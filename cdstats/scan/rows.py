@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from cdstats.core.counts import PixelCounts
@@ -64,10 +64,14 @@ class StoredImages(Sequence[ImageRecord]):
 
     Args:
         places: The files of the rows.
+
+    Attributes:
+        reword: What becomes of the reason of a failed row when it is asked for.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
+        self.reword: Callable[[str], str] = str
         self._rules: dict[str, int] = {}
         self._names: list[str] = []
         self._number = 0
@@ -120,7 +124,8 @@ class StoredImages(Sequence[ImageRecord]):
         name = (dataset, file.split, path)
         if rule == _FAILED:
             size = None if width is None else (width, height)
-            return ImageRecord.failed(name, reason.decode(*_ENCODING), size)
+            text = self.reword(reason.decode(*_ENCODING))
+            return ImageRecord.failed(name, text, size)
         counts = PixelCounts(*labels)
         return ImageRecord.counted(name, (width, height), counts, self._names[rule])
 

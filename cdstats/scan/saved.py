@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.counts import PixelCounts
-from cdstats.core.errors import DataError
+from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.records import ImageRecord, SummaryRecord, split_order, summaries
 from cdstats.core.reference import Difference, differences
 from cdstats.io.naming import natural_key
@@ -56,6 +56,8 @@ def _naming(path: Path) -> Iterator[None]:
     """Say of which file rows are not as they should be."""
     try:
         yield
+    except CdstatsError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: is not a file that `cdstats ratio` wrote with --csv or --summary "

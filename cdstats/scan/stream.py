@@ -65,7 +65,9 @@ class Stream:
         self._cache = cache
         self._is_late = choice.rule is None
         self._first = FirstFailure(len(self._places)) if strict else None
-        self._labels = [DatasetLabels(dataset.name, choice) for dataset in found]
+        self._labels = [
+            DatasetLabels(dataset.name, choice, dataset.looks) for dataset in found
+        ]
         self._stamps = _Stamps(len(self._places) if self._is_late else 0)
         self._watch = _Watch(self._places, announce) if announce else None
         self._order = _InOrder(len(self._places), each) if each else None

@@ -97,8 +97,9 @@ def _check_split(result: RatioResult, wanted: str | None, source: str) -> None:
 
 
 def _weigh(result: RatioResult, split: str | None) -> WeightsResult:
-    names = dict.fromkeys(row.dataset for row in result.images)
-    own = {name: [r for r in result.images if r.dataset == name] for name in names}
+    own: dict[str, list[ImageRecord]] = {}
+    for row in result.images:
+        own.setdefault(row.dataset, []).append(row)
     found = [_dataset(name, rows, split) for name, rows in own.items()]
     return WeightsResult(tuple(found), result.images, result.messages, result.unread)
 

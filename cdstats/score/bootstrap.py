@@ -134,6 +134,7 @@ def resampled(
             for measure in measures:
                 known = measure.name in model.values
                 some = measure.of(totals) if known else np.full(len(draws), np.nan)
+                some = some + model.offsets.get(measure.name, 0.0)
                 values[measure.name].append(some)
     return [
         {name: np.concatenate(parts) for name, parts in values.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.messages import Level, Message
 from cdstats.score.bootstrap import FEW_IMAGES
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from cdstats.score.measures import Measured
     from cdstats.score.results import LossRun
+
+_BINS_OFF: Final = 1e-4
+"""How far average precision of bins is off when a note says so."""
 
 
 def cautions(
@@ -40,6 +43,13 @@ def cautions(
             text = "one image has no interval"
         found.append(Message(Level.WARNING, f"{images:,} images compared: {text}"))
     found += _of_loss(run, images)
+    off = max((abs(v) for one in models for v in one.offsets.values()), default=0.0)
+    if off > _BINS_OFF:
+        text = (
+            "intervals of AP and best F1 come from 1,024 bins of probability and are "
+            f"corrected by up to {off:.1g}"
+        )
+        found.append(Message(Level.NOTE, text))
     lacking = _without_curves(run, models, soft)
     if images and lacking:
         found.append(Message(Level.NOTE, lacking))
@@ -68,7 +78,7 @@ def _without_curves(run: LossRun, models: Sequence[Measured], soft: bool) -> str
     what = "average precision and best threshold"
     if soft:
         return f"soft targets: {what} need labels, as do all metrics"
-    if not run.histograms:
+    if run.curves is None:
         return (
             f"{what} need the probabilities of pixels: compare with --pred, --target "
             "and --curves"

@@ -10,6 +10,7 @@ from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.options import CompareOptions, LossOptions
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.comparison import compare_run
+from cdstats.score.interpret import choose_predictions
 from cdstats.score.loss import score_predictions
 from cdstats.score.results import choose_losses
 from cdstats.score.same_images import check_pairs
@@ -54,6 +55,6 @@ def compare_models(options: CompareOptions) -> Comparison:
         )
     )
     measures = tuple(dict.fromkeys(ImageMeasure(name) for name in options.measures))
-    logits = options.kind == "logit"
+    logits = choose_predictions(options).all_logits
     further = choose_losses(options.losses, options.beta, logits=logits)
     return compare_run(run, further, how, measures, baseline, common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -68,21 +69,21 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each measure."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.models)
+        return frame(self.models, ComparedModel)
 
     def differing_frame(self) -> pd.DataFrame:
         """The images by how far models differ, with a column for each model."""
-        from cdstats.report.frames import further_frame
+        from cdstats.render.writers import frame
 
-        return further_frame(self.differing)
+        return frame(self.differing, DifferingImage)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images of each model, as `cdstats.loss` gives them."""
-        from cdstats.report.frames import score_frame
+        from cdstats.render.writers import frame
 
-        return score_frame(self.images, ScoreRecord)
+        return frame(self.images, ScoreRecord)
 
 
 def compare_run(
@@ -176,11 +177,13 @@ def _measure(
     results = {
         name: (one, result_of_rows(one, table, rows)) for name, one in losses.items()
     }
-    levels = [run.histograms[place] for place in places] if run.histograms else []
-    known = [one for one in levels if one is not None]
-    return measure_model(
-        model, rows, results, known if len(known) == len(rows) else None
-    )
+    curve = binned = None
+    if run.curves is not None:
+        images = [row.place for row in rows]
+        curve = run.curves.of(images)
+        binned = run.curves.binned(images, curve) if curve else None
+    asked = run.curves.threshold if run.curves else math.nan
+    return measure_model(model, rows, results, curve, binned, asked)
 
 
 def _records(

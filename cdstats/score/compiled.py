@@ -94,19 +94,3 @@ def count_shorts(
             a[row, (word >> _AT_32) & _SHORT] += 1
             a[row, word >> _AT_48] += 1
     _count_each(values, labels, a, whole, values.size)
-
-
-@compiled()
-def count_bins(
-    probs: NDArray[np.floating[Any]],
-    labels: NDArray[np.uint8],
-    tables: NDArray[np.uint32],
-) -> None:
-    """Add valid pixels to the first table ``[label, floor(p * bins)]``."""
-    table = tables[0]
-    bins = table.shape[1] - 1
-    for place in range(probs.size):
-        label = min(labels[place], _OTHER)
-        prob = probs[place]
-        if label < _OTHER and 0 <= prob <= 1:
-            table[label, int(prob * bins)] += 1

@@ -35,9 +35,9 @@ def choose_device(name: str) -> torch.device:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind, _, number = name.partition(":")
-    known = kind in ("cpu", "cuda", "mps") and (not number or kind == "cuda")
-    if not known or (number and not number.isdigit()):
+    kind, colon, number = name.partition(":")
+    known = kind in ("cpu", "cuda", "mps") and (not colon or kind == "cuda")
+    if not known or (colon and not (number.isascii() and number.isdecimal())):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
     there = {
         "cpu": 1,

@@ -11,9 +11,11 @@ import numpy as np
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import Level, Message
 from cdstats.io.georeference import TOLERANCE, deviations, difference
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cdstats.io.georeference import Georeference
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -89,13 +91,13 @@ class Ground:
         """Whether valid pixels that no prediction covers are a failure."""
         return self.uncovered is Uncovered.FAIL
 
-    def refuse_labels(self, kind: Kind | None) -> None:
+    def refuse_labels(self, kinds: Collection[Kind | None]) -> None:
         """Refuse means of labels, which are none.
 
         Raises:
             UsageError: If predictions are labels and crops of them are averaged.
         """
-        if kind is Kind.HARD and self.overlap is Overlap.MEAN:
+        if Kind.HARD in kinds and self.overlap is Overlap.MEAN:
             raise UsageError(
                 "--overlap mean makes fractions of labels: choose --overlap first or "
                 "centre, or --kind prob"

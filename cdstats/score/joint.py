@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.histogram import BINS
 from cdstats.score.kernel.threads import in_threads
 
 if TYPE_CHECKING:
@@ -114,43 +113,6 @@ def _place_counts(
     place += values
     counts = np.bincount(place, minlength=_CLASSES * levels)
     return counts.reshape(_CLASSES, levels)
-
-
-def binned_counts(
-    probs: NDArray[np.floating[Any]],
-    labels: NDArray[np.uint8],
-    *,
-    compiled: bool = False,
-) -> Counts:
-    """Pixels of each label whose probability lies in each of `BINS` equal bins.
-
-    Args:
-        probs: Probabilities of change, ``(n,)``; what is none is left out.
-        labels: 1 changed, 0 unchanged, anything else ignored; ``(n,)``.
-        compiled: Whether to count float32 and float64 in compiled loops.
-
-    Returns:
-        Unchanged pixels and changed pixels; the last bin holds p = 1 alone; int64,
-        ``(2, BINS + 1)``.
-    """
-    if compiled and probs.dtype in (np.float32, np.float64):
-        from cdstats.score.compiled import count_bins
-
-        return _looped(count_bins, probs, labels, (1, _CLASSES, BINS + 1))
-    return _in_numpy(lambda part: _bin_counts(probs[part], labels[part]), probs.size)
-
-
-def _bin_counts(probs: NDArray[np.floating[Any]], labels: NDArray[np.uint8]) -> Counts:
-    total = np.zeros((2, BINS + 1), dtype=np.int64)
-    for part in _chunks(probs.size):
-        p, label = probs[part], labels[part]
-        # Written so that a NaN is left out.
-        kept = (label <= 1) & (p >= 0) & (p <= 1)
-        # A power of two scales without rounding, in any type but float16.
-        place = (p[kept].astype(np.float64) * BINS).astype(np.int64)
-        place += label[kept].astype(np.int64) * (BINS + 1)
-        total += np.bincount(place, minlength=total.size).reshape(total.shape)
-    return total
 
 
 def _chunks(size: int) -> Iterator[slice]:

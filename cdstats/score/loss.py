@@ -16,6 +16,7 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError
+from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.options import LossOptions
 from cdstats.core.score_records import (
@@ -28,13 +29,13 @@ from cdstats.core.score_records import (
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
 from cdstats.io.pairing import find_pairs
+from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
-    ModelScore,
     choose_losses,
     inverted_notes,
     one_class_bce,
@@ -81,15 +82,15 @@ def score_predictions(options: LossOptions) -> LossRun:
     """What `loss` gives, from its options."""
     if options.from_file is not None:
         return loss_from(Path(options.from_file), options.losses, options.beta)
-    meaning = None if options.kind is None else Kind(options.kind)
+    meaning = choose_predictions(options)
     threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
     ground = Ground.of(options.grid, options.uncovered, options.overlap)
-    ground.refuse_labels(meaning)
-    logits = meaning is Kind.LOGIT
+    ground.refuse_labels(meaning.kinds)
+    logits = meaning.all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
     if scheduler is None:
         choose_device(options.device)
-    Needs.of(chosen, 0.5).refuse_without_logits(meaning)
+    Needs.of(chosen, 0.5).refuse_without_logits(all_logits=logits)
     choice, batch = options.rule_choice(), options.batch_tiles()
     with open_engine(options.engine, scheduler, None) as apply:
         pairs = find_pairs(
@@ -98,6 +99,7 @@ def score_predictions(options: LossOptions) -> LossRun:
             split=options.split,
             preset=choice.preset,
         )
+        meaning.check(pair.model for pair in pairs.pairs)
         if options.check:
             options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
@@ -139,11 +141,17 @@ def score_predictions(options: LossOptions) -> LossRun:
             *ground.notes(options.uncovered),
             *targets.messages,
             *said,
+            *verdict.messages,
             *inverted_notes(run.models),
             *ground_messages(outcome.states, ground),
         ),
-        tuple(one.histogram for one in scored) if options.histograms else (),
+        _curves(scored, whole, how) if options.histograms else None,
     )
+
+
+def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
+    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
 
 
 def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
@@ -194,7 +202,7 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
 
 def _prior(how: Scoring, outcome: Outcome) -> float | None:
     """The share of changed pixels of what could be scored, in a pass of its own."""
-    verdict = Verdict(outcome, how.needs, how.kind, how.threshold)
+    verdict = Verdict(outcome, how.needs, how.choice, how.threshold)
     good = [one.sums for one in verdict.results() if one.sums is not None]
     prior = SumsTable.of(good).prior
     return None if math.isnan(prior) else prior

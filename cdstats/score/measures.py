@@ -15,11 +15,9 @@ import numpy as np
 from cdstats.core.catalogue import Reads, evaluate
 from cdstats.core.catalogue.evaluation import BY_PIXEL
 from cdstats.core.curves import average_precision, best_f1
-from cdstats.core.histogram import BINS
 from cdstats.core.metrics import Confusion, Over, metric_values, metrics_of
 from cdstats.core.score_records import DatasetScore
 from cdstats.core.sums import PLAIN, SumsTable, quotient
-from cdstats.score.ties import precision_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss, LossResult
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.curves import Curve
     from cdstats.core.metrics import Metric
     from cdstats.core.score_records import ScoreRecord
     from cdstats.core.sums import Floats
+    from cdstats.score.curves import Binned
 
     Totals: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -76,11 +75,12 @@ class Measured:
         model: Its name.
         values: Each measure over all images; None where undefined.
         columns: What adds over the images with a valid pixel, one number for each.
-        bins: Pixels of each class of each image in equal bins of probability; empty
-            where there are none.
+        bins: Pixels of each class of each image in bins of probability; empty where
+            there are none.
         best_threshold: The threshold of the highest F1.
-        precision_within: How far average precision may be from what it is without
-            bins.
+        precision_within: How far average precision may be from its exact value.
+        offsets: What is added to average precision and best F1 of the bins, so that
+            all images together give the values of the curve.
     """
 
     model: str
@@ -89,6 +89,7 @@ class Measured:
     bins: Mapping[str, Floats]
     best_threshold: float | None
     precision_within: float | None
+    offsets: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -188,7 +189,9 @@ def measure_model(
     model: str,
     rows: Sequence[ScoreRecord],
     results: Mapping[str, tuple[Loss, LossResult]],
-    levels: Sequence[LevelCounts] | None,
+    curve: Curve | None,
+    binned: Binned | None,
+    asked: float,
 ) -> Measured:
     """Measure one model.
 
@@ -196,7 +199,9 @@ def measure_model(
         model: Its name.
         rows: Its scored images with a valid pixel, in the order of every model.
         results: Each loss over these images, by the name that begins its columns.
-        levels: The histogram of each image; None where there are none.
+        curve: Its curve over these images; None where it has none.
+        binned: These images in bins of probability.
+        asked: The threshold of the confusion counts.
     """
     table = SumsTable.of([row.sums for row in rows])
     columns: dict[str, Floats] = {
@@ -214,15 +219,21 @@ def measure_model(
         values |= {f"{name}_{field}": getattr(result, field) for field in _means(loss)}
         if _is_pooled(loss):
             values[_pooled_name(name)] = result.pooled
-    bins, threshold, within = _bins(levels), None, None
-    if bins:
-        whole = {name: counts.sum(0) for name, counts in bins.items()}
-        values |= {name: _number(of(whole)) for name, of in _CURVES.items()}
-        _, place = best_f1(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
-        if values[AP] is not None:
-            threshold = float(place) / BINS
-            within = precision_within(whole[_CHANGED_BINS], whole[_UNCHANGED_BINS])
-    return Measured(model, values, columns, bins, threshold, within)
+    if curve is None or binned is None:
+        return Measured(model, values, columns, {}, None, None, {})
+    best = curve.best
+    if best is not None and (values["f1_pooled"] or 0) > best[0]:
+        # A level that is not divided may hold the threshold of the run.
+        best = values["f1_pooled"] or 0, asked
+    values |= {AP: curve.average_precision, BEST_F1: best[0] if best else None}
+    bins = {_CHANGED_BINS: binned.changed, _UNCHANGED_BINS: binned.unchanged}
+    if best is None:
+        return Measured(model, values, columns, bins, None, None, {})
+    whole = {name: counts.sum(0) for name, counts in bins.items()}
+    offsets = {
+        name: (values[name] or 0.0) - float(of(whole)) for name, of in _CURVES.items()
+    }
+    return Measured(model, values, columns, bins, best[1], curve.within, offsets)
 
 
 def _loss_columns(
@@ -250,20 +261,3 @@ def _defined(
     known = np.array([value is not None for value in values], dtype=np.float64)
     filled = np.array([value or 0.0 for value in values], dtype=np.float64)
     return {name: filled, f"{name} weight": known * (1.0 if weight is None else weight)}
-
-
-def _bins(levels: Sequence[LevelCounts] | None) -> dict[str, Floats]:
-    """The bins of each image; nothing for labels, which have one threshold only."""
-    if levels is None or not levels:
-        return {}
-    held = np.zeros((2, len(levels), BINS + 1))
-    for number, one in enumerate(levels):
-        place = np.rint(one.values * BINS).astype(np.int64)
-        held[0, number, place], held[1, number, place] = one.changed, one.unchanged
-    if not held[..., 1:BINS].any():
-        return {}
-    return {_CHANGED_BINS: held[0], _UNCHANGED_BINS: held[1]}
-
-
-def _number(value: Floats) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import Reads
 from cdstats.core.errors import UsageError
-from cdstats.score.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,13 +48,13 @@ class Needs:
             bins,
         )
 
-    def refuse_without_logits(self, kind: Kind | None) -> None:
+    def refuse_without_logits(self, *, all_logits: bool) -> None:
         """Refuse losses that are defined on logits, where there are none.
 
         Raises:
             UsageError: If there is such a loss.
         """
-        if self.logit_levels and kind is not Kind.LOGIT:
+        if self.logit_levels and not all_logits:
             names = ", ".join(loss.name for loss in self.logit_levels)
             raise UsageError(f"{names} is defined on logits: say --kind logit")
 

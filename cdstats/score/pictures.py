@@ -11,8 +11,9 @@ from cdstats.core.arguments import texts
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.io.pairing import find_pairs
+from cdstats.io.predictions import PALETTE
 from cdstats.score.grid import Ground
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import Kind, choose_predictions, divided, plain_numbers
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cdstats.core.chart_records import WorstImage
     from cdstats.core.options import LossOptions
     from cdstats.io.pairing import FilePair
+    from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]
@@ -61,12 +63,11 @@ def error_pictures(
         list(files), choice, options.band_of(choice), options.max_pixels
     )
     wanted = {(one.model, one.pred, one.target): one for one in worst}
-    logits = options.kind == Kind.LOGIT.value
+    meaning = choose_predictions(options)
     ground = Ground.of(options.grid, options.uncovered, options.overlap)
-    kind = Kind(options.kind) if options.kind else None
-    reader = PairReader(targets, kind, ground)
+    reader = PairReader(targets, meaning, ground)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    drawn = dict(_pictures(reader.read(pairs), wanted, logits, options.threshold))
+    drawn = dict(_pictures(reader.read(pairs), wanted, meaning, options.threshold))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(
@@ -95,7 +96,7 @@ def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
 def _pictures(
     blocks: Iterator[Loaded],
     wanted: dict[tuple[str, str, str], WorstImage],
-    logits: bool,
+    meaning: PredictionChoice,
     threshold: float,
 ) -> Iterator[tuple[WorstImage, Picture | None]]:
     """The picture of each image that is wanted, when its last block has been read."""
@@ -110,23 +111,30 @@ def _pictures(
         image = one
         if image is None or loaded.size is None or loaded.scores is None:
             continue
-        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype))
-        canvas.add(loaded, logits, threshold)
+        choice = meaning.of(place.model)
+        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype, choice))
+        canvas.add(loaded, choice.kind is Kind.LOGIT, threshold)
     if image is not None and canvas is not None:
         yield image, canvas.picture(image)
 
 
-def _scales(dtype: str) -> tuple[float, ...]:
+def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
     """What stored numbers of a type may be divided by."""
-    return (1.0, 255.0, 65535.0) if dtype.startswith(("int", "uint")) else (1.0,)
+    if choice.scale is not None:
+        return (choice.scale,)
+    whole = dtype.startswith(("int", "uint", PALETTE))
+    return (1.0, 255.0, 65535.0) if whole else (1.0,)
 
 
 def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
-    """What scoring compares with the threshold; a sigmoid in its precision there."""
+    """What scoring compares with the threshold, in the precision of scoring."""
+    if scores.dtype.kind != "f" and not logits:
+        return scores.astype(np.float64) / scale
+    floating = divided(scores, scale)
     if logits:
-        exact = np.float64 if scores.dtype == np.float64 else np.float32
-        scores = torch.sigmoid(torch.from_numpy(scores.astype(exact))).numpy()
-    return scores.astype(np.float64) / scale
+        floating = torch.sigmoid(torch.from_numpy(floating)).numpy()
+    found: NDArray[Any] = floating.astype(np.float64)
+    return found
 
 
 class _Canvas:
@@ -155,7 +163,8 @@ class _Canvas:
         columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
         cells = rows[:, None] * self._shape[1] + columns[None, :]
         for scale, held in self._held.items():
-            found = _probabilities(scores, scale, logits) >= threshold
+            plain = plain_numbers(scores, loaded.dtype)
+            found = _probabilities(plain, scale, logits) >= threshold
             outcome = np.where(
                 labels == 1,
                 np.where(found, _TP, _FN),

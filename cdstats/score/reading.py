@@ -10,7 +10,7 @@ from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
 from cdstats.score.grid import Ground
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import PredictionChoice
 from cdstats.score.scenes import Loaded, Mask, Scene
 
 if TYPE_CHECKING:
@@ -34,15 +34,18 @@ class PairReader:
 
     Args:
         targets: How masks are labelled.
-        kind: What the user says that predictions are; None to find out.
+        choice: What the user says that predictions are; None to find out.
         ground: Which ground is scored.
     """
 
     def __init__(
-        self, targets: Targets, kind: Kind | None = None, ground: Ground | None = None
+        self,
+        targets: Targets,
+        choice: PredictionChoice | None = None,
+        ground: Ground | None = None,
     ) -> None:
         self._targets = targets
-        self._kind = kind
+        self._choice = choice or PredictionChoice()
         self._ground = ground or Ground()
         self._number = -1
         self._scene = -1
@@ -96,7 +99,7 @@ class PairReader:
         for image, mask in zip(images, masks, strict=True):
             self._scene += 1
             row = self._row(rank, pair, image, mask)
-            scene = Scene(mask, self._ground, self._kind)
+            scene = Scene(mask, self._ground, self._choice.of(pair.model))
             yield from scene.add(row, image)
             yield from scene.finish()
 
@@ -106,7 +109,8 @@ class PairReader:
         """The crops of the masks of one file: a row for each, or for all of a mask."""
         self._scene += 1
         crops = [pair.crop for _, pair in pairs if pair.crop is not None]
-        scenes = [Scene(mask, self._ground, self._kind, crops) for mask in masks]
+        choice = self._choice.of(pairs[0][1].model)
+        scenes = [Scene(mask, self._ground, choice, crops) for mask in masks]
         if self._ground.merges:
             first = min(rank for rank, _ in pairs)
             for scene in scenes:
@@ -141,8 +145,8 @@ class PairReader:
         images = open_predictions(
             one.path,
             one.member,
-            1 if pair.crop else len(masks),
-            "logit" if self._kind is Kind.LOGIT else "prob",
+            [None] if pair.crop else [mask.target.size for mask in masks],
+            self._choice.of(pair.model).decoding,
             self._targets.max_pixels,
         )
         if len(images) != len(masks):
@@ -174,7 +178,11 @@ class PairReader:
             two.split if two else "",
         )
         size = (image.width, image.height) if image else None
-        return Loaded(self._number, rank, place, size, scene=self._scene)
+        return Loaded(
+            *(self._number, rank, place, size),
+            scene=self._scene,
+            is_jpeg=image is not None and "JPEG" in image.format,
+        )
 
 
 class HeldLabels:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.catalogue import (
     FILE_EPS,
-    LossResult,
     Reads,
     all_losses,
     constant_prediction,
@@ -16,6 +15,7 @@ from cdstats.core.catalogue import (
     parse_loss,
 )
 from cdstats.core.errors import UsageError
+from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
 
@@ -24,50 +24,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cdstats.core.catalogue import Loss, Shares
-    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.catalogue import Loss
     from cdstats.core.sums import SumsTable
-
-
-@dataclass(frozen=True)
-class Trivial:
-    """The losses of a predictor that gives every pixel one probability.
-
-    Attributes:
-        name: What it predicts.
-        prob: The probability.
-        bce: Its mean BCE.
-        balanced: Its mean balanced cross-entropy.
-        class_mean: Its class-mean BCE.
-    """
-
-    name: str
-    prob: float
-    bce: float | None
-    balanced: float | None
-    class_mean: float | None
-
-
-@dataclass(frozen=True)
-class ModelScore:
-    """The losses of one model.
-
-    Attributes:
-        dataset: Its sums, losses and metrics over all images.
-        losses: BCE, balanced and class-mean BCE, then further losses.
-        shares: For each loss, how much comes from changed pixels.
-        trivial: Losses of trivial predictors on the same masks, as reference.
-        one_class_bce: Mean BCE of the images of one class, which add 0 to balanced
-            cross-entropy with β of the image; None without such images.
-        hard: Whether every p is 0 or 1, so that BCE is no likelihood.
-    """
-
-    dataset: DatasetScore
-    losses: tuple[LossResult, ...]
-    shares: tuple[Shares, ...]
-    trivial: tuple[Trivial, ...] = ()
-    one_class_bce: float | None = None
-    hard: bool = False
+    from cdstats.score.curves import Curves
 
 
 @dataclass(frozen=True)
@@ -79,16 +38,14 @@ class LossRun:
         images: A row for each prediction, failed ones included.
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
-        histograms: For each row the pixels of each class in equal bins of probability
-            (``cdstats.core.histogram.BINS``), None where it has none; empty unless
-            they were asked for.
+        curves: The curves of its models; None unless they were asked for.
     """
 
     device: str
     images: tuple[ScoreRecord, ...]
     models: tuple[ModelScore, ...]
     messages: tuple[Message, ...] = ()
-    histograms: tuple[LevelCounts | None, ...] = ()
+    curves: Curves | None = None
 
     @property
     def any_hard(self) -> bool:
@@ -107,15 +64,15 @@ class LossRun:
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each loss."""
-        from cdstats.report.frames import score_frame
+        from cdstats.render.writers import frame
 
-        return score_frame([model.dataset for model in self.models], DatasetScore)
+        return frame([model.dataset for model in self.models], DatasetScore)
 
     def image_frame(self) -> pd.DataFrame:
         """The rows of the images as a data frame, with a column for each loss."""
-        from cdstats.report.frames import score_frame
+        from cdstats.render.writers import frame
 
-        return score_frame(self.images, ScoreRecord)
+        return frame(self.images, ScoreRecord)
 
 
 def choose_losses(

@@ -16,6 +16,7 @@ from cdstats.core.catalogue import (
     evaluate,
 )
 from cdstats.core.errors import DataError
+from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import (
     Place,
@@ -28,7 +29,6 @@ from cdstats.core.sums import SumsTable
 from cdstats.io.rows import csv_rows, parse_record, read_text
 from cdstats.score.results import (
     LossRun,
-    ModelScore,
     choose_losses,
     inverted_notes,
     one_class_bce,

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import positions, resampled
 from cdstats.io.limits import check_memory
+from cdstats.io.predictions import PALETTE
+from cdstats.io.targets import CODES, SOFT_IGNORED
 from cdstats.score.grid import NO_GRID, place
-from cdstats.score.kinds import Kind
+from cdstats.score.interpret import Kind, ModelChoice, Nodata
 from cdstats.score.mosaic import Mosaic, Piece, Tiles, overlap_text
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.counts import Value
     from cdstats.core.score_records import Place
     from cdstats.io.blocks import OpenImage
     from cdstats.io.georeference import Georeference
@@ -58,6 +60,7 @@ class Loaded:
         grid: What was done about georeferences.
         difference: How grids differ, where that is ignored.
         cut: Crops that were cut at an edge of their mask.
+        is_jpeg: Whether it was compressed with loss.
     """
 
     number: int
@@ -74,6 +77,7 @@ class Loaded:
     grid: str = NO_GRID
     difference: str = ""
     cut: int = 0
+    is_jpeg: bool = False
 
     def failed(self, reason: str) -> Loaded:
         """The same row without pixels, and why."""
@@ -113,7 +117,7 @@ class Scene:
     Args:
         mask: The mask.
         ground: Which ground is scored.
-        kind: What the user says that predictions are; None to find out.
+        choice: What the user says that predictions are.
         crops: All crops of the mask; none for a prediction of the whole.
 
     Attributes:
@@ -125,11 +129,11 @@ class Scene:
         self,
         mask: Mask,
         ground: Ground,
-        kind: Kind | None,
+        choice: ModelChoice,
         crops: Sequence[Crop] = (),
     ) -> None:
         self.mask = mask
-        self._ground, self._kind = ground, kind
+        self._ground, self._choice = ground, choice
         self._tiles = Tiles(crops, mask.shape) if crops else None
         self.merged: Loaded | None = None
         self._mosaic = Mosaic(mask.shape, ground.overlap)
@@ -288,9 +292,18 @@ class Scene:
             own = labels[
                 part.row : part.row + height, part.column : part.column + width
             ]
-            refuse_marked(part, own, image.nodata)
             scores = np.ascontiguousarray(one_channel(part))
-            yield Piece(part.row, part.column, scores), own
+            refuse_half(part, own, self._choice)
+            covered = None
+            if self._choice.nodata is not Nodata.IGNORE:
+                refuse_hidden(part, own)
+            elif part.hidden is not None and part.hidden.any():
+                # They are seen, as nothing more is to come, and count as ignored.
+                covered = ~part.hidden
+                if self.merged is None:
+                    self._seen += valid_pixels(own, part.hidden)
+                    own = np.where(covered, own, ignored_label(own))
+            yield Piece(part.row, part.column, scores, covered), own
 
     def _put(self, image: OpenImage, at: Placed, crop: Crop | None) -> Iterator[Loaded]:
         """Put a prediction into the mosaic; give the rows that are complete."""
@@ -328,7 +341,7 @@ class Scene:
         own, mask = image.georeference(), self.mask.georeference
         if own is None or mask is None:
             return
-        source, dtype, nearest = _source(image, self._kind)
+        source, dtype, nearest = _source(image, self._choice.kind)
         top, bottom, left, right = _reach(image, own, mask, self.mask.shape)
         step = max(BLOCK_PIXELS // max(right - left, 1), 1)
         for row in range(top, bottom, step):
@@ -362,14 +375,13 @@ def _source(
         if dtype.itemsize > source.itemsize:
             source = source.astype(np.float64)
         lacking = np.zeros(scores.shape, bool) if block.hidden is None else block.hidden
-        if isinstance(image.nodata, (int, float)):
-            lacking = lacking | (scores == image.nodata)
         part = source[
             block.row : block.row + scores.shape[0],
             block.column : block.column + scores.shape[1],
         ]
         part[~lacking] = scores[~lacking]
-        labels &= kind is Kind.HARD or (dtype.kind in "biu" and _are_labels(scores))
+        coded = image.format == PALETTE or _are_labels(scores)
+        labels &= kind is Kind.HARD or (dtype.kind in "biu" and coded)
     return source, dtype, labels
 
 
@@ -435,7 +447,7 @@ def valid_pixels(
 
 def _type_name(image: OpenImage, scores: NDArray[Any]) -> str:
     """The type of stored numbers; some are held in another one."""
-    stored = image.format.startswith(("bfloat", "float8"))
+    stored = image.format.startswith(("bfloat", "float8", PALETTE))
     return image.format if stored else scores.dtype.name
 
 
@@ -449,32 +461,56 @@ def one_channel(block: Block) -> NDArray[Any]:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
     if not (block.values == first[..., None]).all():
-        raise DataError("its colour channels differ; expected one channel")
+        raise DataError(
+            "its colour channels differ; expected one channel. Name its colours with "
+            "--pred-changed and --pred-unchanged, or choose one with --pred-band N"
+        )
     return first
 
 
-def refuse_marked(block: Block, labels: NDArray[Any], nodata: Value | None) -> None:
-    """Refuse pixels that count and have no score: transparent, nodata, or ambiguous.
+def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
+    """What an ignored pixel is among labels, or among soft targets."""
+    label = CODES[Label.IGNORED] if labels.dtype == np.uint8 else SOFT_IGNORED
+    found: NDArray[Any] = np.array(label, dtype=labels.dtype)
+    return found
+
+
+def refuse_hidden(block: Block, labels: NDArray[Any]) -> None:
+    """Refuse pixels that count and have no score.
 
     Raises:
         DataError: If there are any.
     """
-    counts = labels != 255 if labels.dtype == np.uint8 else labels >= 0
-    if block.hidden is not None and (block.hidden & counts).any():
-        pixels = int((block.hidden & counts).sum())
+    if block.hidden is None:
+        return
+    pixels = int((block.hidden & (labels != ignored_label(labels))).sum())
+    if pixels:
         raise DataError(
-            f"has no score at {pixels:,} valid pixels: they are transparent"
+            f"has no score at {counted(pixels, 'valid pixel')}: transparent, masked "
+            "out or declared nodata. --pred-nodata ignore leaves them out, keep scores "
+            "what is stored there"
         )
-    if isinstance(nodata, (int, float)) and not block.is_colour:
-        empty = (block.values == nodata) & counts
-        if empty.any():
-            raise DataError(
-                f"has no score at {int(empty.sum()):,} valid pixels: they are nodata "
-                f"({nodata})"
-            )
-    if block.half is not None and (block.half & counts).any():
+
+
+def refuse_half(block: Block, labels: NDArray[Any], choice: ModelChoice) -> None:
+    """Refuse pixels that count and whose score is ambiguous.
+
+    Raises:
+        DataError: If there are any.
+    """
+    if block.half is None:
+        return
+    wrong = block.half & (labels != ignored_label(labels))
+    if wrong.any():
+        values = block.values[wrong]
+        floating = values.dtype.kind == "f" and choice.scale is None
+        logits = floating and bool((values < 0).any() or (values > 1).any())
         raise DataError(
-            f"has two channels that do not add up to 1, or half transparent pixels, at "
-            f"{int((block.half & counts).sum()):,} valid pixels; scores before the "
-            "softmax need --kind logit"
+            "has two channels that do not add up to 1, or half transparent pixels, at "
+            f"{counted(int(wrong.sum()), 'valid pixel')}; "
+            + (
+                "scores before the softmax need --kind logit"
+                if logits
+                else "choose the channel of the change scores with --pred-band N"
+            )
         )

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 from cdstats.core.catalogue import level_value
 from cdstats.core.histogram import LevelCounts
+from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, as_tensor, native
 from cdstats.score.distances import position_sums
-from cdstats.score.joint import binned_counts
+from cdstats.score.interpret import (
+    SIGMOID,
+    Kind,
+    divided,
+    is_stored,
+    plain_numbers,
+    scales_of,
+    wrong_values_text,
+)
 from cdstats.score.kernel import COUNTS, IGNORED
-from cdstats.score.kinds import Kind, is_stored, scales_of, wrong_values_text
 from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import (
     LOGITS,
@@ -29,16 +38,25 @@ from cdstats.score.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Term
+    from cdstats.core.score_records import Place
+    from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.scenes import Loaded
     from cdstats.score.states import Accumulated
+
+    Collect = Callable[[Place, NDArray[Any], NDArray[Any]], None]
+
+_SAMPLE: Final = 64
+"""Rows and columns of a block whose scores are looked at, about."""
+_CHUNK: Final = 1 << 18
+"""Scores that are ranked together: what they are widened to fits the cache."""
 
 
 class Scorer:
@@ -50,28 +68,34 @@ class Scorer:
     Args:
         needs: What the losses of the run need.
         device: Where to compute.
-        kind: What the user says that the predictions are; None to find out.
+        choice: What the user says that the predictions are.
         threshold: A pixel is predicted changed when p is at least this.
         batch: Tiles of a batch on a device; None for what its memory takes.
         compiled: Whether loops on a processor are compiled; needs Numba.
+        collect: Takes the floating scores and labels of each block with their place;
+            nothing else is done with them then.
     """
 
     def __init__(
         self,
         needs: Needs,
         device: torch.device,
-        kind: Kind | None,
+        choice: PredictionChoice,
         threshold: float,
         batch: int | None,
         *,
         compiled: bool = False,
+        collect: Collect | None = None,
     ) -> None:
-        self._needs, self._kind, self._compiled = needs, kind, compiled
+        self._needs, self._choice, self._compiled = needs, choice, compiled
+        self._collect = collect
         functions = [partial(_term_of, term) for term in needs.terms]
-        self._batches = TileBatches(
-            *(device, batch, threshold, kind is Kind.LOGIT, functions),
-            compiled=compiled,
-        )
+        self._batches = {
+            logits: TileBatches(
+                *(device, batch, threshold, logits, functions), compiled=compiled
+            )
+            for logits in (False, True)
+        }
         self._states: dict[int, PredictionState] = {}
         self._held: dict[int, list[Loaded]] = {}
         self._last = -1
@@ -90,18 +114,27 @@ class Scorer:
             return
         if loaded.number != self._last:
             # What is left of a tile is computed: many crops may be read at a time.
-            self._batches.end(self._last)
+            self._end(self._last)
             self._last = loaded.number
         state.dtype, state.soft = loaded.dtype, loaded.target.dtype != np.uint8
-        scores = native(loaded.scores)
+        raw, choice = native(loaded.scores), self._choice.of(state.place.model)
+        if loaded.dtype == PALETTE and raw.dtype.kind == "f":
+            state.reason = "has a palette, and colours have no mean; --overlap first?"
+            return
+        state.is_jpeg |= loaded.is_jpeg
+        plain = plain_numbers(raw, loaded.dtype)
+        scores = _scaled(plain, _stored_type(loaded, plain), choice)
         target = _scored(state, loaded.target, loaded.covered)
-        loaded = replace(loaded, target=target)
+        loaded = replace(loaded, scores=scores, target=target)
         stored = _stored_type(loaded, scores)
-        if self._kind is Kind.LOGIT and scores.dtype.kind != "f":
+        if choice.kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
-        elif is_stored(stored, self._kind) and not state.soft:
-            counted = count_stored(scores, target, compiled=self._compiled)
-            counted = replace(counted, dtype=stored.name)
+        elif is_stored(stored, choice.kind) and not state.soft:
+            if self._collect:
+                return
+            counted = count_stored(raw, target, compiled=self._compiled)
+            name = PALETTE if loaded.dtype == PALETTE else stored.name
+            counted = replace(counted, dtype=name)
             state.stored = counted if state.stored is None else state.stored + counted
             self._keep(loaded)
         else:
@@ -116,14 +149,18 @@ class Scorer:
     ) -> None:
         """Sum floating scores, or any scores of soft targets, on the device."""
         stored = _stored_type(loaded, scores)
+        choice = self._choice.of(state.place.model)
         if stored.kind != "f":
-            scale = _soft_scale(scores, stored.name)
+            scale = choice.scale or _soft_scale(scores, stored.name)
             if scale is None:
                 state.reason = f"holds {stored} beside soft targets"
                 return
             scores = scores.astype(np.float64) / scale
-        elif self._kind is Kind.HARD and not _is_hard(scores, target):
-            state.reason = "holds other values than 0 and 1; hard predictions do not"
+        elif choice.kind is Kind.HARD and not _is_hard(scores, target):
+            state.reason = "expected only 0 and 1 for --kind hard"
+            return
+        if self._collect:
+            self._collect(state.place, scores, target)
             return
         if state.soft:
             self._keep(loaded)
@@ -133,7 +170,9 @@ class Scorer:
                 scores = scores.astype(np.float32)
             self._keep(loaded)
             self._bin(state, scores, target)
-        self._batches.add(loaded.number, scores, target)
+            _note_range(state, scores, target)
+        batches = self._batches[choice.kind is Kind.LOGIT]
+        batches.add(loaded.number, scores, target)
 
     def _keep(self, loaded: Loaded) -> None:
         """Hold a block if the whole image is needed."""
@@ -143,26 +182,35 @@ class Scorer:
     def _bin(
         self, state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
     ) -> None:
-        """Count the probabilities of a block in equal bins, if that was asked for."""
+        """Count the scores of a block by the code of their rank, if asked for."""
         if not self._needs.bins:
             return
-        probs = scores
-        if self._kind is Kind.LOGIT:
-            probs = torch.sigmoid(as_tensor(scores)).numpy()
-        found = binned_counts(
-            probs.reshape(-1), target.reshape(-1), compiled=self._compiled
-        )
+        logits = self._choice.of(state.place.model).kind is Kind.LOGIT
+        flat, labels = scores.reshape(-1), target.reshape(-1)
+        codes = [
+            codes_of(ranks_of(flat[at : at + _CHUNK], logits=logits))
+            for at in range(0, flat.size, _CHUNK)
+        ]
+        if not codes:
+            return
+        found = count_stored(np.concatenate(codes), labels, compiled=self._compiled)
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:
         """Complete a prediction all of whose blocks were taken."""
         state = self._states[number]
-        self._batches.end(number)
+        self._end(number)
         held = self._held.pop(number, [])
         if held and not state.reason:
             scores, labels = _whole(held, state.size or (0, 0))
-            for as_labels, scale in scales_of(state.stored, self._kind).items():
+            choice = self._choice.of(state.place.model)
+            for as_labels, scale in scales_of(state.stored, choice).items():
                 self._complete(state, scores / scale, labels, as_labels)
+
+    def _end(self, number: int) -> None:
+        """Compute what is left of the last tile of a prediction."""
+        for batches in self._batches.values():
+            batches.end(number)
 
     def _complete(
         self,
@@ -174,11 +222,12 @@ class Scorer:
         """Compute what needs the whole image."""
         shown = scores[labels != 255]
         inside = (shown >= 0) & (shown <= 1)
-        if not (np.isfinite(shown) if self._kind is Kind.LOGIT else inside).all():
+        logits = self._choice.of(state.place.model).kind is Kind.LOGIT
+        if not (np.isfinite(shown) if logits else inside).all():
             return
         probs, needs = scores, self._needs
         whole = state.whole.setdefault(as_labels, Whole())
-        if self._kind is Kind.LOGIT:
+        if logits:
             probs = torch.sigmoid(as_tensor(scores)).numpy()
             key = PoolKey(state.place.model, state.dtype, as_labels, LOGITS)
             self._order(whole, key, scores, labels, needs.logit_levels)
@@ -207,8 +256,11 @@ class Scorer:
         state = self._states[number]
         reason = state.reason
         if not reason:
-            self._batches.flush()
-            reason = self._bad_numbers(state, self._batches.images.get(number))
+            batches = self._batches[
+                self._choice.of(state.place.model).kind is Kind.LOGIT
+            ]
+            batches.flush()
+            reason = self._bad_numbers(state, batches.images.get(number))
         name = state.place.pred or state.place.target
         return f"{name}: {reason}" if reason else ""
 
@@ -221,15 +273,17 @@ class Scorer:
         elif state.stored is not None and state.stored.dtype == "float16":
             wrong = ~np.isfinite(state.stored.values)
             not_finite = int(state.stored.pixels[wrong].sum())
-        if not_finite or (outside and self._kind is Kind.PROB):
+        kind = self._choice.of(state.place.model).kind
+        if not_finite or (outside and kind is Kind.PROB):
             return wrong_values_text(not_finite, outside)
         return ""
 
     def outcome(self) -> Outcome:
         """The states of all predictions, in the order of the rows."""
-        self._batches.flush()
-        for number, sums in self._batches.images.items():
-            self._states[number].tiles = sums
+        for batches in self._batches.values():
+            batches.flush()
+            for number, sums in batches.images.items():
+                self._states[number].tiles = sums
         self._outcome.states = sorted(
             self._states.values(), key=lambda state: state.rank
         )
@@ -258,6 +312,31 @@ def _stored_type(loaded: Loaded, scores: NDArray[Any]) -> np.dtype[Any]:
 def _term_of(term: Term, probs: Tensor, changed: bool) -> Tensor:
     values: Tensor = term.per_pixel(probs, changed=changed, xp=torch)
     return values
+
+
+def _scaled(
+    scores: NDArray[Any], stored: np.dtype[Any], choice: ModelChoice
+) -> NDArray[Any]:
+    """Floating scores divided by what stands for 1; integers of levels stay."""
+    levels = stored.kind != "f" and choice.kind is not Kind.LOGIT
+    if choice.scale is None or levels:
+        return scores
+    return divided(scores, choice.scale)
+
+
+def _note_range(
+    state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
+) -> None:
+    """Note the lowest and highest score: of a sample, or of all if it is unusual."""
+    down, across = (max(1, side // _SAMPLE) for side in scores.shape)
+    for part in (np.s_[::down, ::across], np.s_[:, :]):
+        shown = scores[part][target[part] != IGNORED]
+        shown = shown[np.isfinite(shown)]
+        low = float(shown.min(initial=np.inf))
+        high = float(shown.max(initial=-np.inf))
+        state.low, state.high = min(state.low, low), max(state.high, high)
+        if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
+            break
 
 
 def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:

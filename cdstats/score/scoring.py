@@ -16,13 +16,14 @@ from cdstats.score.scorer import Scorer
 from cdstats.score.states import Outcome, PredictionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cdstats.engine.choice import Engine
     from cdstats.io.pairing import FilePair
-    from cdstats.score.kinds import Kind
+    from cdstats.score.interpret import PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.reading import RankedPair
+    from cdstats.score.scorer import Collect
     from cdstats.score.targets import Targets
 
 _MOST_PAIRS = 64
@@ -40,6 +41,10 @@ class Share:
     def of(cls, pairs: Iterable[FilePair], targets: Targets) -> Share:
         """All pairs of a run."""
         return cls(tuple(enumerate(pairs)), targets)
+
+    def only(self, ranks: Collection[int]) -> Share:
+        """The pairs at some places in the order of the rows."""
+        return self._part([pair for pair in self.pairs if pair[0] in ranks])
 
     def cut(self) -> Iterator[Share]:
         """Smaller shares; pairs of one mask stay together.
@@ -66,7 +71,7 @@ class Scoring:
 
     Attributes:
         needs: What the losses of the run need.
-        kind: What the user says that the predictions are; None to find out.
+        choice: What the user says that the predictions are.
         threshold: A pixel is predicted changed when p is at least this.
         device: The name of the device, chosen where the work is done.
         batch: Tiles of a batch on a device; None for what its memory takes.
@@ -75,7 +80,7 @@ class Scoring:
     """
 
     needs: Needs
-    kind: Kind | None
+    choice: PredictionChoice
     threshold: float
     device: str
     batch: int | None
@@ -91,6 +96,7 @@ class Scoring:
         share: Share,
         *,
         strict: bool = False,
+        collect: Collect | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Outcome:
         """Score pairs, the next block read ahead in a thread.
@@ -98,6 +104,7 @@ class Scoring:
         Args:
             share: The pairs.
             strict: Whether to stop at the first that fails.
+            collect: As for `Scorer`.
             progress: Called with the number of the image and pixels so far.
 
         Raises:
@@ -105,10 +112,11 @@ class Scoring:
         """
         device = choose_device(self.device)
         scorer = Scorer(
-            *(self.needs, device, self.kind, self.threshold, self.batch),
+            *(self.needs, device, self.choice, self.threshold, self.batch),
             compiled=self.compiled and has_numba(),
+            collect=collect,
         )
-        reader = PairReader(share.targets, self.kind, self.ground)
+        reader = PairReader(share.targets, self.choice, self.ground)
         scene, pixels = -1, 0
         numbers: dict[int, None] = {}
         for loaded in prefetch(reader.read(share.pairs)):

@@ -72,13 +72,17 @@ class PredictionState:
         stored: Counts of each stored value, for integers and float16.
         tiles: The sums of its tiles, for other floating numbers.
         whole: What needed the whole image, by whether integers are taken as labels.
-        bins: Unchanged and changed pixels in equal bins of probability, when asked
-            for; int64, ``(2, BINS + 1)``.
+        bins: Counts of each code of ranks, for other floating numbers, when asked for;
+            see `cdstats.score.ranks`.
         rank: The place of its pair in the order of the rows.
         uncovered: Unchanged and changed pixels that have no score.
         grid: What was done about georeferences.
         difference: How its grid differs from that of its mask, where that is ignored.
         cut: Crops that were cut at an edge of the mask.
+        low: About the lowest floating score of a valid pixel; exact where a sample
+            lies outside [0, 1], or where a sigmoid puts all.
+        high: The highest one, likewise.
+        is_jpeg: Whether it was compressed with loss.
     """
 
     place: Place
@@ -90,7 +94,7 @@ class PredictionState:
     stored: StoredCounts | None = None
     tiles: Accumulated | None = None
     whole: dict[bool, Whole] = field(default_factory=dict)
-    bins: NDArray[np.int64] | None = None
+    bins: StoredCounts | None = None
     rank: int = 0
     uncovered: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2, dtype=np.int64)
@@ -98,6 +102,9 @@ class PredictionState:
     grid: str = "none"
     difference: str = ""
     cut: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    is_jpeg: bool = False
 
     @property
     def exceeds(self) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,18 +9,27 @@ import numpy as np
 
 from cdstats.core.catalogue import LevelValues, Reads, level_value
 from cdstats.core.errors import DataError
-from cdstats.core.histogram import LevelCounts
 from cdstats.core.sums import ImageSums
+from cdstats.score.curves import Ranked
+from cdstats.score.interpret import (
+    Kind,
+    Numbers,
+    plain_counts,
+    wrong_values_text,
+)
 from cdstats.score.kernel import COUNTS, SUMS
-from cdstats.score.kinds import Kind, StoredKinds, wrong_values_text
+from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LOGITS, PROBS, LevelPool, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cdstats.core.catalogue import Loss
+    from cdstats.core.histogram import LevelCounts
+    from cdstats.core.messages import Message
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.score.interpret import PredictionChoice
     from cdstats.score.levels import StoredCounts
     from cdstats.score.needs import Needs
     from cdstats.score.states import Accumulated, Outcome, PredictionState
@@ -39,7 +47,7 @@ class Scored:
         sums: Its sums; None when it failed.
         values: The values of losses that need levels.
         reason: Why it failed.
-        histogram: Its pixels in equal bins of probability, if that was asked for.
+        ranked: Its pixels by rank, if that was asked for.
         grid: How the ground of prediction and mask was compared.
     """
 
@@ -48,7 +56,7 @@ class Scored:
     sums: ImageSums | None
     values: Mapping[Loss, float | None]
     reason: str = ""
-    histogram: LevelCounts | None = None
+    ranked: Ranked | None = None
     grid: str = "none"
 
 
@@ -58,7 +66,7 @@ class Verdict:
     Args:
         outcome: The states of all predictions.
         needs: What the losses of the run need.
-        kind: What the user says that the predictions are; None to find out.
+        choice: What the user says that the predictions are.
         threshold: A pixel is predicted changed when p is at least this.
         fill: Whether pixels without a score count as predicted unchanged.
     """
@@ -67,31 +75,36 @@ class Verdict:
         self,
         outcome: Outcome,
         needs: Needs,
-        kind: Kind | None,
+        choice: PredictionChoice,
         threshold: float,
         *,
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._kind, self.threshold = kind, threshold
-        self._kinds: defaultdict[str, StoredKinds] = defaultdict(StoredKinds)
-        self._floating: defaultdict[str, set[str]] = defaultdict(set)
+        self._choice, self.threshold = choice, threshold
+        self._numbers: dict[str, Numbers] = {}
         for state in outcome.states:
             model = state.place.model
-            if state.tiles is not None or state.dtype == "float16":
-                self._floating[model].add(state.dtype)
-            if state.stored is not None and not state.reason:
-                self._kinds[model].add(state.stored)
+            numbers = self._numbers.setdefault(model, Numbers(choice.of(model)))
+            numbers.add(state)
 
     @property
     def types(self) -> set[str]:
         """The types of all stored numbers."""
-        stored = (kinds.largest for kinds in self._kinds.values())
-        return set().union(*self._floating.values(), *stored)
+        return {dtype for one in self._numbers.values() for dtype in one.types}
 
     def kind_text(self, model: str) -> str:
         """What the predictions of a model are, in words."""
-        return self._kinds[model].text(self._kind, self._floating[model])
+        return self._numbers[model].text
+
+    @property
+    def messages(self) -> list[Message]:
+        """What to tell about the predictions, beside what they are."""
+        return [
+            message
+            for model, numbers in self._numbers.items()
+            for message in numbers.messages(f"predictions of {model}")
+        ]
 
     def results(self) -> list[Scored]:
         """The sums of every prediction, in the order of the rows.
@@ -100,25 +113,14 @@ class Verdict:
             DataError: If what the predictions are is refused.
             UsageError: If a loss needs logits and they are none.
         """
-        self._needs.refuse_without_logits(self._kind)
-        for kinds in self._kinds.values():
-            kinds.check(self._kind)
-        self._refuse_outside()
+        self._needs.refuse_without_logits(all_logits=self._choice.all_logits)
+        for model, numbers in self._numbers.items():
+            try:
+                numbers.check()
+            except DataError as error:
+                of = f"{model}: " if len(self._numbers) > 1 else ""
+                raise DataError(f"{of}{error}") from None
         return [self._result(state) for state in self._outcome.states]
-
-    def _refuse_outside(self) -> None:
-        """Refuse a run whose floating predictions are no probabilities.
-
-        Raises:
-            DataError: If the user did not say what they are.
-        """
-        found = [state.exceeds for state in self._outcome.states]
-        floating = [exceeds for exceeds in found if exceeds is not None]
-        if self._kind is None and any(floating):
-            raise DataError(
-                f"{sum(floating):,} of {len(floating):,} predictions exceed [0, 1]: "
-                "--kind logit? Nothing was scored"
-            )
 
     def pooled_value(self, loss: Loss, model: str = "") -> float | None:
         """The value of a loss of levels over all predictions of a model together."""
@@ -130,7 +132,7 @@ class Verdict:
         return None if total.is_empty else level_value(loss, total.total)
 
     def _reads_labels(self, model: str, dtype: str) -> bool:
-        return self._kinds[model].reads_labels(dtype, self._kind)
+        return self._numbers[model].reads_labels(dtype)
 
     def level_values(self, loss: Loss, scored: Iterable[Scored]) -> LevelValues | None:
         """The values of a loss of levels for `evaluate`; None for other losses."""
@@ -143,16 +145,16 @@ class Verdict:
     def _result(self, state: PredictionState) -> Scored:
         as_labels = self._reads_labels(state.place.model, state.dtype)
         whole = state.whole.get(as_labels) or Whole()
-        sums, levels, reason = None, None, state.reason
+        sums, ranked, reason = None, None, state.reason
         if not reason:
             try:
-                sums, levels = self._evaluate(state, whole.terms)
+                sums, ranked = self._evaluate(state, whole.terms)
             except DataError as error:
                 reason = str(error)
         if sums is not None:
             sums = self._with_uncovered(sums, state)
         return Scored(
-            *(state.place, state.size, sums, whole.values, reason, levels, state.grid)
+            *(state.place, state.size, sums, whole.values, reason, ranked, state.grid)
         )
 
     def _with_uncovered(self, sums: ImageSums, state: PredictionState) -> ImageSums:
@@ -165,18 +167,34 @@ class Verdict:
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
-    ) -> tuple[ImageSums, LevelCounts | None]:
-        """The sums of a prediction, and its histogram if that was asked for."""
+    ) -> tuple[ImageSums, Ranked | None]:
+        """The sums of a prediction, and its pixels by rank if that was asked for."""
         if state.stored is None:
             tiles = self._tile_sums(state, state.tiles, extra)
-            bins = state.bins
-            return tiles, None if bins is None else LevelCounts.of_bins(*bins)
+            if state.bins is None:
+                return tiles, None
+            codes = ranks_of_codes(state.bins.values)
+            counts = RankCounts(codes, state.bins.changed, state.bins.unchanged)
+            return tiles, self._ranked(state, counts, exact=False)
         levels = self._levels(state.stored, state.place.model)
         sums = levels.sums(
             threshold=self.threshold, terms=self._needs.terms, ignored=state.ignored
         )
-        binned = levels.binned() if self._needs.bins else None
-        return sums.with_terms(extra) if extra else sums, binned
+        sums = sums.with_terms(extra) if extra else sums
+        if not self._needs.bins:
+            return sums, None
+        ranks = ranks_of(levels.values, logits=False)
+        counts = RankCounts(ranks, levels.changed, levels.unchanged)
+        return sums, self._ranked(state, counts, exact=True)
+
+    def _ranked(
+        self, state: PredictionState, counts: RankCounts, *, exact: bool
+    ) -> Ranked:
+        """Pixels by rank, with those that have no score if they are counted."""
+        some = int(self._fill and state.uncovered.any())
+        unchanged, changed = np.repeat(state.uncovered[:, None], some, axis=1)
+        apart = RankCounts(np.zeros(some, dtype=np.uint64), changed, unchanged)
+        return Ranked(state.rank, RankCounts.joined([counts, apart]), exact, apart)
 
     def _tile_sums(
         self,
@@ -210,12 +228,14 @@ class Verdict:
         Raises:
             DataError: If a value cannot be one.
         """
-        scale = self._kinds[model].scale(stored, self._kind)
+        stored = plain_counts(stored)
+        scale = self._numbers[model].scale(stored)
         values = stored.values.astype(np.float64) / scale
         wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)
         if wrong.any() or outside.any():
             bad = int(stored.pixels[wrong].sum()), int(stored.pixels[outside].sum())
             raise DataError(wrong_values_text(*bad))
-        if self._kind is Kind.HARD and not np.isin(values, (0, 1)).all():
-            raise DataError("holds other values than 0 and 1; hard predictions do not")
+        is_hard = self._choice.of(model).kind is Kind.HARD
+        if is_hard and not np.isin(values, (0, 1)).all():
+            raise DataError("expected only 0 and 1 for --kind hard")
         return stored.levels(scale)

@@ -124,9 +124,10 @@ ENTRIES: Final = (
         ),
         source="Yeung et al. 2021, arXiv 2102.04525",
         pitfalls=(
-            "The authors' code averages the two classes of the region part, the paper "
-            "and this entry add them. Undefined where nothing is changed and nothing "
-            "predicted."
+            "The authors' code averages the two classes of the region part, where the "
+            "paper and this entry add them, and applies lambda to the region part and "
+            "1-lambda to the cross-entropy; the paper and this entry do the reverse. "
+            "Undefined where nothing is changed and nothing predicted."
         ),
         parameters=(
             Parameter("lambda", 0.5, "share of the cross-entropy", high=1),

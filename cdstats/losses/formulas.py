@@ -1,0 +1,212 @@
+"""Pixel formulas with their derivatives, evaluated block by block.
+
+A formula writes into the buffers that it is given, or into new tensors for None. On a
+processor the pixels pass in blocks that stay in its cache: a chain of operations on
+whole batches would wait for memory most of the time. Devices and compiled code take
+the batch at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BLOCK = 2**16
+"""Pixels that one thread handles before the next block; 256 KiB of float32."""
+LOG_FLOOR = -100.0
+"""Least logarithm of a probability, as in torch's binary cross-entropy."""
+LEAST_VARIANCE = 1e-12
+"""Least p(1 − p) that a derivative is divided by, as in torch's."""
+
+Buffers: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor | None]"
+
+
+class Maps(NamedTuple):
+    """Pixels in rows: ``(R, W)``, or ``(R, 1)`` where a row has one value.
+
+    Attributes:
+        scores: Probabilities in [0, 1] or logits.
+        changed: Share of change in [0, 1], 0 at ignored pixels.
+        valid: 1 at valid and 0 at ignored pixels.
+        changed_weight: Weight of the changed class.
+        unchanged_weight: Weight of the unchanged class.
+    """
+
+    scores: Tensor
+    changed: Tensor
+    valid: Tensor
+    changed_weight: Tensor
+    unchanged_weight: Tensor
+
+
+class CrossEntropy(NamedTuple):
+    """Class-weighted cross-entropy of each pixel, times a power of its error.
+
+    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss.
+    Logs of probabilities end at −100; logits have the stable form without an end.
+
+    Attributes:
+        from_logits: Whether the scores are logits.
+        gamma: Exponent of the focal loss; other than 0 for hard labels alone.
+        per_row: 1 for the sum of each row, 0 for a value per pixel.
+    """
+
+    from_logits: bool
+    gamma: float = 0.0
+    per_row: int = 1
+
+    def value(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """The loss of each pixel or row."""
+        loss = self._entropy(maps, buffers)
+        if self.gamma:
+            loss.mul_(self._error(maps, buffers[1]).pow_(self.gamma))
+        return loss.sum(1, keepdim=True) if self.per_row else loss
+
+    def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
+        """The gradient, first by the logit: dp/dz is p(1 − p)."""
+        slope = (self._focal_slope if self.gamma else self._plain_slope)(maps, buffers)
+        if not self.from_logits:
+            variance = torch.sub(1, maps.scores, out=buffers[2]).mul_(maps.scores)
+            slope.div_(variance.clamp_(min=LEAST_VARIANCE))
+        return slope.mul_(gradient)
+
+    def _entropy(self, maps: Maps, buffers: Buffers) -> Tensor:
+        scores, changed, valid, changed_weight, unchanged_weight = maps
+        out, one, two = buffers
+        if not self.from_logits:
+            loss = torch.log(scores, out=out).clamp_(min=LOG_FLOOR)
+            loss.mul_(torch.mul(changed, changed_weight, out=one))
+            # log1p, not log(1 - p), which is 0 for a small p.
+            unlike = torch.neg(scores, out=one).log1p_().clamp_(min=LOG_FLOOR)
+            unchanged = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+            return loss.addcmul_(unlike, unchanged).neg_()
+        # -ln(1 - p) is ln(1 + exp(-|z|)) + max(z, 0), and -ln p is that less z. For a
+        # hard label both weights of z are equal: it cancels before the rest is added.
+        loss = torch.abs(scores, out=out).neg_().exp_().log1p_()
+        of_changed = torch.mul(changed, changed_weight, out=two)
+        weight = torch.sub(valid, changed, out=one).mul_(unchanged_weight)
+        loss.mul_(weight.add_(of_changed))
+        linear = weight.mul_(scores).clamp_(min=0).sub_(of_changed.mul_(scores))
+        return loss.add_(linear)
+
+    def _plain_slope(self, maps: Maps, buffers: Buffers) -> Tensor:
+        scores, changed, valid, changed_weight, unchanged_weight = maps
+        out, one, two = buffers
+        probs = torch.sigmoid(scores, out=one) if self.from_logits else scores
+        rest = torch.sub(1, probs, out=two)
+        slope = torch.mul(changed, changed_weight, out=out).mul_(rest).neg_()
+        unchanged = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+        return slope.addcmul_(unchanged, probs)
+
+    def _focal_slope(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """m^γ·(γ·(1−m)·CE + w·m), m the error and w the weight, up for unchanged."""
+        _, changed, valid, changed_weight, unchanged_weight = maps
+        _, one, two = buffers
+        slope = self._entropy(maps, buffers)
+        error = self._error(maps, one)
+        slope.mul_(torch.sub(1, error, out=two)).mul_(self.gamma)
+        weight = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+        slope.add_(weight.addcmul_(changed, changed_weight).mul_(error))
+        slope.mul_(error.pow_(self.gamma))
+        return slope.mul_(torch.sub(valid, changed, out=two).sub_(changed))
+
+    def _error(self, maps: Maps, out: Tensor | None) -> Tensor:
+        """|p − y| of hard labels, from logits without cancellation."""
+        if not self.from_logits:
+            return torch.sub(maps.scores, maps.changed, out=out).abs_()
+        sign = torch.sub(maps.valid, maps.changed, out=out).sub_(maps.changed)
+        return sign.mul_(maps.scores).sigmoid_()
+
+
+class SoftCounts(NamedTuple):
+    """Sums Σp·y, Σp and Σy of the valid pixels of each row.
+
+    Attributes:
+        from_logits: Whether the scores are logits.
+    """
+
+    from_logits: bool
+    per_row: int = 3
+
+    def value(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """The three sums of each row."""
+        scores, changed, valid, *_ = maps
+        probs = torch.sigmoid(scores, out=buffers[1]) if self.from_logits else scores
+        hits = torch.mul(probs, changed, out=buffers[2]).sum(1)
+        if valid.shape == probs.shape:
+            probs = torch.mul(probs, valid, out=buffers[2])
+        return torch.stack([hits, probs.sum(1), changed.sum(1)], 1)
+
+    def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
+        """The gradient for those of the first two sums."""
+        scores, changed, valid, *_ = maps
+        of_hit, of_prob, _ = gradient.unsqueeze(1).unbind(2)
+        slope = torch.mul(changed, of_hit, out=buffers[0]).add_(valid * of_prob)
+        if self.from_logits:
+            probs = torch.sigmoid(scores, out=buffers[1])
+            slope.mul_(torch.addcmul(probs, probs, probs, value=-1, out=buffers[2]))
+        return slope
+
+
+class _Evaluation(torch.autograd.Function):
+    # torch.compile takes the number of parameters for that of the arguments, so that
+    # the maps are listed one by one.
+    @staticmethod
+    def forward(
+        formula: CrossEntropy | SoftCounts,
+        scores: Tensor,
+        changed: Tensor,
+        valid: Tensor,
+        changed_weight: Tensor,
+        unchanged_weight: Tensor,
+    ) -> Tensor:
+        maps = Maps(scores, changed, valid, changed_weight, unchanged_weight)
+        return _in_blocks(formula.value, formula.per_row or scores.shape[1], maps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004 - torch's class
+        ctx.formula = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's class
+        maps = Maps(*ctx.saved_tensors)
+        slope = _in_blocks(ctx.formula.slope, maps.scores.shape[1], maps, gradient)
+        return None, slope, None, None, None, None
+
+
+def _in_blocks(
+    function: Callable[..., Tensor], width: int, maps: Maps, *gradient: Tensor
+) -> Tensor:
+    """What a formula gives, ``(R, width)``, a block of rows after the other."""
+    scores = maps.scores
+    rows = len(scores)
+    if scores.device.type == "cpu" and not torch.compiler.is_compiling():
+        rows = max(1, BLOCK * torch.get_num_threads() // max(1, scores.shape[1]))
+    if len(scores) <= rows:
+        return function(*gradient, maps, (None, None, None))
+    result = scores.new_empty(len(scores), width)
+    out, one, two = scores.new_empty(3, rows, scores.shape[1])
+    for first in range(0, len(scores), rows):
+        part = slice(first, first + rows)
+        block = Maps(*(values[part] for values in maps))
+        target, count = result[part], len(block.scores)
+        first_buffer = target if width == scores.shape[1] else out[:count]
+        buffers = first_buffer, one[:count], two[:count]
+        value = function(*(each[part] for each in gradient), block, buffers)
+        if value is not target:
+            target.copy_(value)
+    return result
+
+
+def evaluate(formula: CrossEntropy | SoftCounts, maps: Maps) -> Tensor:
+    """The values of a formula; differentiable once, by the scores alone."""
+    result: Tensor = _Evaluation.apply(formula, *maps)  # type: ignore[no-untyped-call]
+    return result

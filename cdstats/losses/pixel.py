@@ -1,0 +1,192 @@
+"""Losses made of the cross-entropy of pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from cdstats.losses.modules import (
+    ImageLoss,
+    PixelLoss,
+    PixelReduction,
+    choice,
+    functional,
+    number,
+    parameter,
+)
+
+if TYPE_CHECKING:
+    from cdstats.losses.batch import Batch
+
+__all__ = [
+    "BalancedCrossEntropyLoss",
+    "Beta",
+    "ClassMeanBCELoss",
+    "FocalLoss",
+    "balanced_cross_entropy",
+    "balanced_cross_entropy_with_logits",
+    "class_mean_bce",
+    "focal_loss",
+]
+
+Beta: TypeAlias = Literal["image", "batch"] | float
+"""Weight of the changed class: from each image, from the batch, or a number."""
+check_beta = number(high=1, words=("image", "batch"))
+
+
+def class_weights(batch: Batch, beta: Beta) -> tuple[Tensor | float, Tensor | float]:
+    """β and 1 − β: numbers, ``(N,)`` or ``(1,)``."""
+    if not isinstance(beta, str):
+        return beta, 1 - beta
+    changed, valid = batch.counts(pooled=beta == "batch")
+    # An image without valid pixels has no beta; NaN would reach its gradient.
+    share = changed / valid.clamp(min=1)
+    return 1 - share, share
+
+
+class BalancedCrossEntropyLoss(PixelLoss):
+    """Cross-entropy in which both classes of an image weigh the same in total.
+
+    ``−(β·y·ln p + (1−β)·(1−y)·ln(1−p))`` with β = unchanged / valid pixels. Logs of
+    probabilities are clamped at −100; logits have the stable form without a clamp. It
+    balances classes inside an image, not between images: an image counts by π(1−π),
+    π its change fraction. **With** ``beta="image"`` **an image of one class adds
+    exactly 0, whatever is predicted**, so false alarms in unchanged images cost
+    nothing. ``beta="batch"`` makes them count when another image of the batch (of this
+    device) holds change, a number makes them count always; 0.5 is half the plain
+    cross-entropy.
+
+    With its defaults it takes probabilities and gives the value of the widely copied
+    ``Balanced_CE_loss``. Unlike it, the loss has finite gradients at 0 and 1, takes any
+    layout and device, and refuses (H, W) input, which the snippet reads as one image
+    per row.
+
+    Args:
+        beta: ``"image"``, ``"batch"`` or a number from 0 to 1.
+
+    Example:
+        >>> loss = BalancedCrossEntropyLoss()
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> loss(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.6751)
+
+    References:
+        Xie and Tu, "Holistically-Nested Edge Detection", 2015, eq. 2
+        (https://arxiv.org/abs/1504.06375). Its text names the two label sets the other
+        way round than its formula needs; this is the formula.
+    """
+
+    beta: Beta = parameter(default="image", check=check_beta)
+    reduction: PixelReduction = parameter(
+        default="sum", check=choice("mean", "sum", "none"), kw_only=True
+    )
+    name: ClassVar[str] = "balanced_ce"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        return self.reduce(batch, *class_weights(batch, self.beta))
+
+
+class FocalLoss(PixelLoss):
+    """Cross-entropy that fades out pixels which are already right.
+
+    ``−a·(1−q)^γ·ln q``, q the probability of the true class, a = α for changed and
+    1 − α for unchanged pixels, 1 if α is None. **The paper's α = 0.25 weighs the
+    changed class down**, three to one; it was tuned for a detector. Use α above 0.5, or
+    None, to favour change. The paper divides by the number of positives, not by pixels.
+
+    Args:
+        alpha: Weight of the changed class from 0 to 1, or None for no weights.
+        gamma: Exponent, at least 0; with 0 it is weighted cross-entropy.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> FocalLoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.0226)
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", 2017, eq. 5
+        (https://arxiv.org/abs/1708.02002).
+    """
+
+    alpha: float | None = parameter(default=0.25, check=number(high=1, words=(None,)))
+    gamma: float = parameter(default=2.0, check=number())
+    soft: ClassVar[bool] = False
+    name: ClassVar[str] = "focal"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        alpha = self.alpha
+        weights = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        return self.reduce(batch, *weights, gamma=self.gamma)
+
+
+class ClassMeanBCELoss(ImageLoss):
+    """Mean of the two class means of the cross-entropy.
+
+    ``½·(mean of −ln p over changed + mean of −ln(1−p) over unchanged pixels)``. It is
+    balanced cross-entropy divided by the sum of its weights, on the scale of plain
+    cross-entropy. **Undefined where a class is absent**: such an image is left out of
+    the mean. Where many images have no change, ``"pooled"`` uses their pixels.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> ClassMeanBCELoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.3375)
+
+    References:
+        Xie and Tu, "Holistically-Nested Edge Detection", 2015, eq. 2
+        (https://arxiv.org/abs/1504.06375), divided by the sum of its weights.
+    """
+
+    name: ClassVar[str] = "class_mean_bce"
+    columns: ClassVar[str] = (
+        '``"pooled"`` is ``{0}`` of the dataset and ``"none"`` that of each image'
+    )
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        changed, valid = batch.counts(pooled=self.pooled)
+        unchanged = valid - changed
+        weights = (0.5 / torch.where(n == 0, 1, n) for n in (changed, unchanged))
+        loss = batch.sums(batch.cross_entropy(*weights), pooled=self.pooled)
+        return self.reduce(batch, loss, (changed != 0) & (unchanged != 0))
+
+
+balanced_cross_entropy = functional(BalancedCrossEntropyLoss, "balanced_cross_entropy")
+focal_loss = functional(FocalLoss, "focal_loss")
+class_mean_bce = functional(ClassMeanBCELoss, "class_mean_bce")
+
+
+def balanced_cross_entropy_with_logits(
+    logits: Tensor,
+    target: Tensor,
+    **parameters: Any,  # noqa: ANN401 - those of the module
+) -> Tensor:
+    """Balanced cross-entropy of change scores before the sigmoid.
+
+    It is `balanced_cross_entropy` with ``from_logits=True``. A target of 255 that is
+    not ignored is refused, where `torch.nn.BCEWithLogitsLoss` returns a number without
+    meaning.
+
+    Args:
+        logits: Change scores before the sigmoid; floating, ``(N, H, W)`` or
+            ``(N, 1, H, W)``.
+        target: 1 changed, 0 unchanged, soft labels between; one of the two shapes.
+        **parameters: Those of `BalancedCrossEntropyLoss`.
+
+    Returns:
+        The loss; dtype of ``logits`` (float32 for half types).
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, -1.0, torch.nan]]])
+        >>> target = torch.tensor([[[1, 0, 255]]])
+        >>> balanced_cross_entropy_with_logits(logits, target)
+        tensor(0.2201)
+    """
+    return balanced_cross_entropy(logits, target, from_logits=True, **parameters)

@@ -1,0 +1,232 @@
+"""Losses made of soft counts of hits, false alarms and misses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from cdstats.losses.modules import ImageLoss, functional, number, parameter
+from cdstats.losses.pixel import Beta, check_beta, class_weights
+
+if TYPE_CHECKING:
+    from cdstats.losses.batch import Batch
+
+__all__ = [
+    "ComboLoss",
+    "DiceLoss",
+    "FocalTverskyLoss",
+    "LogCoshDiceLoss",
+    "TverskyLoss",
+    "combo_loss",
+    "dice_loss",
+    "focal_tversky_loss",
+    "log_cosh_dice_loss",
+    "tversky_loss",
+]
+
+
+def tversky(
+    batch: Batch, fp_weight: float, fn_weight: float, smooth: float, *, pooled: bool
+) -> tuple[Tensor, Tensor]:
+    """1 − (TP + s)/(TP + a·FP + b·FN + s) and where it is defined; float64.
+
+    Computed as (a·FP + b·FN)/(TP + a·FP + b·FN + s), and finite where it is undefined:
+    without a valid pixel and at 0/0.
+    """
+    hits, false_alarms, misses = batch.soft_counts(pooled=pooled)
+    wrong = fp_weight * false_alarms + fn_weight * misses
+    whole = hits + wrong + smooth
+    valid = batch.valid_count(pooled=pooled)
+    return wrong / torch.where(whole == 0, 1, whole), (valid > 0) & (whole != 0)
+
+
+def dice(batch: Batch, smooth: float, *, pooled: bool) -> tuple[Tensor, Tensor]:
+    """Dice loss: Tversky with both weights, and the smoothing, halved."""
+    return tversky(batch, 0.5, 0.5, smooth / 2, pooled=pooled)
+
+
+class DiceLoss(ImageLoss):
+    """Soft Dice loss, 1 − F1 of the probabilities, in [0, 1].
+
+    ``1 − (2·Σp·y + s)/(Σp + Σy + s)``. The smoothing s decides images without change:
+    with s = 0 their loss is 1 and their gradient 0 unless p is 0 everywhere, where it
+    is undefined; with s = 1 it is ``1 − 1/(Σp + 1)``, which grows with image size. With
+    soft labels the minimum is not 0.
+
+    Args:
+        smooth: s, pixels added above and below the fraction; at least 0.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> DiceLoss(smooth=0)(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.2778)
+
+    References:
+        Jadon, "A survey of loss functions for semantic segmentation", 2020,
+        "Dice loss" (https://arxiv.org/abs/2006.14822). Not V-Net's squared form. The
+        smoothing is MONAI's; segmentation_models_pytorch takes half for the same value.
+    """
+
+    smooth: float = parameter(default=1.0, check=number())
+    name: ClassVar[str] = "dice"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        return self.reduce(batch, *dice(batch, self.smooth, pooled=self.pooled))
+
+
+class LogCoshDiceLoss(ImageLoss):
+    """Logarithm of the hyperbolic cosine of the soft Dice loss.
+
+    ``ln cosh(Dice)``, from 0 to 0.434; about Dice²/2 near 0, so that nearly perfect
+    images pull less. For one image it ranks as Dice does; means over images differ.
+
+    Args:
+        smooth: Pixels added above and below the fraction of Dice; at least 0.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> LogCoshDiceLoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.0234)
+
+    References:
+        Jadon, "A survey of loss functions for semantic segmentation", 2020,
+        "Log-Cosh Dice loss" (https://arxiv.org/abs/2006.14822).
+    """
+
+    smooth: float = parameter(default=1.0, check=number())
+    name: ClassVar[str] = "log_cosh_dice"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        loss, defined = dice(batch, self.smooth, pooled=self.pooled)
+        # log1p(2 sinh²(x/2)) is ln cosh x; near 0 cosh x itself rounds to 1.
+        return self.reduce(batch, torch.log1p(2 * torch.sinh(loss / 2) ** 2), defined)
+
+
+class TverskyLoss(ImageLoss):
+    """Dice loss with separate weights for false alarms and misses, in [0, 1].
+
+    ``1 − (TP + s)/(TP + a·FP + b·FN + s)`` of the soft counts ``TP = Σp·y``,
+    ``FP = Σp·(1−y)``, ``FN = Σ(1−p)·y``. Weights 0.5 and 0.5 give Dice with twice the
+    smoothing, 1 and 1 the Jaccard loss. The weights are named because publications
+    disagree on which of α and β is which. Smoothing decides images without change, as
+    in `DiceLoss`.
+
+    Args:
+        fp_weight: a, weight of false alarms; at least 0.
+        fn_weight: b, weight of misses; at least 0.
+        smooth: s, pixels added above and below the fraction; at least 0.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> TverskyLoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.2014)
+
+    References:
+        Salehi et al., "Tversky loss function for image segmentation using 3D fully
+        convolutional deep networks", 2017 (https://arxiv.org/abs/1706.05721);
+        its α is ``fp_weight``, its β ``fn_weight``.
+    """
+
+    fp_weight: float = parameter(default=0.3, check=number())
+    fn_weight: float = parameter(default=0.7, check=number())
+    smooth: float = parameter(default=1.0, check=number())
+    name: ClassVar[str] = "tversky"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        weights = self.fp_weight, self.fn_weight, self.smooth
+        return self.reduce(batch, *tversky(batch, *weights, pooled=self.pooled))
+
+
+class FocalTverskyLoss(ImageLoss):
+    """A power of the Tversky loss, in [0, 1].
+
+    ``Tversky^e``, Tversky as in `TverskyLoss`. With e below 1 the slope is infinite at
+    a perfect score; the gradient there is 0.
+
+    Args:
+        fp_weight: Weight of false alarms; at least 0.
+        fn_weight: Weight of misses; at least 0.
+        exponent: Power e of the Tversky loss, above 0; below 1 it stresses images that
+            are already good, above 1 the others.
+        smooth: Pixels added above and below the fraction; at least 0.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> FocalTverskyLoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.3006)
+
+    References:
+        Abraham and Khan, "A Novel Focal Tversky loss function with improved Attention
+        U-Net for lesion segmentation", 2018 (https://arxiv.org/abs/1810.07842);
+        ``exponent`` is its 1/γ with γ = 4/3, as in its code.
+    """
+
+    fp_weight: float = parameter(default=0.3, check=number())
+    fn_weight: float = parameter(default=0.7, check=number())
+    exponent: float = parameter(default=0.75, check=number(above_low=True))
+    smooth: float = parameter(default=1.0, check=number())
+    name: ClassVar[str] = "focal_tversky"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch = self.prepare(prediction, target)
+        weights = self.fp_weight, self.fn_weight, self.smooth
+        loss, defined = tversky(batch, *weights, pooled=self.pooled)
+        # At 0 the slope of a power below 1 is infinite; the clamp cuts its gradient.
+        base = loss.clamp(min=torch.finfo(loss.dtype).tiny)
+        return self.reduce(batch, base**self.exponent, defined)
+
+
+class ComboLoss(ImageLoss):
+    """Weighted sum of the mean balanced cross-entropy and the Dice loss.
+
+    ``α·CE + (1−α)·Dice``, CE as in `BalancedCrossEntropyLoss` per valid pixel and Dice
+    as in `DiceLoss`. Note that β = 0.5 makes CE half the plain cross-entropy.
+
+    Args:
+        alpha: Share of the cross-entropy from 0 to 1.
+        beta: Weight of the changed class: a number from 0 to 1, ``"image"`` or
+            ``"batch"``.
+        smooth: Pixels added above and below the fraction of Dice; at least 0.
+
+    Example:
+        >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
+        >>> ComboLoss()(probs, torch.tensor([[[1, 0], [1, 0]]]))
+        tensor(0.1931)
+
+    References:
+        Taghanaki et al., "Combo loss: handling input and output imbalance in
+        multi-organ segmentation", 2018 (https://arxiv.org/abs/1805.02798). It
+        subtracts the Dice score; adding the Dice loss differs by the constant 1 − α and
+        is never negative.
+    """
+
+    alpha: float = parameter(default=0.5, check=number(high=1))
+    beta: Beta = parameter(default=0.5, check=check_beta)
+    smooth: float = parameter(default=1.0, check=number())
+    name: ClassVar[str] = "combo"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        batch, pooled = self.prepare(prediction, target), self.pooled
+        rows = batch.cross_entropy(*class_weights(batch, self.beta))
+        valid = batch.valid_count(pooled=pooled)
+        entropy = batch.sums(rows, pooled=pooled) / valid.clamp(min=1)
+        region, defined = dice(batch, self.smooth, pooled=pooled)
+        loss = self.alpha * entropy + (1 - self.alpha) * region
+        return self.reduce(batch, loss, defined)
+
+
+dice_loss = functional(DiceLoss, "dice_loss")
+log_cosh_dice_loss = functional(LogCoshDiceLoss, "log_cosh_dice_loss")
+tversky_loss = functional(TverskyLoss, "tversky_loss")
+focal_tversky_loss = functional(FocalTverskyLoss, "focal_tversky_loss")
+combo_loss = functional(ComboLoss, "combo_loss")

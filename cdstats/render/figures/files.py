@@ -1,0 +1,54 @@
+"""Figures and the data behind them as files of a folder."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.style import styled
+from cdstats.render.table import Table
+from cdstats.render.writers import csv_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cdstats.render.figures.chart import Chart
+
+
+def file_stems(found: Sequence[Chart]) -> list[str]:
+    """The name of the files of each figure, without their ending.
+
+    A figure that is there once has its plain name; of several each carries what it is
+    about, as far as a file name may hold it.
+
+    Example:
+        >>> file_stems([])
+        []
+    """
+    kinds = [one.figure for one in found]
+    stems: list[str] = []
+    for one in found:
+        stem = one.figure
+        if kinds.count(one.figure) > 1:
+            subject = re.sub(r"[^\w.+-]+", "_", one.subject, flags=re.ASCII).strip("._")
+            stem = f"{one.figure}-{subject[:60] or 'other'}"
+        number, plain = 2, stem
+        while stem.lower() in {other.lower() for other in stems}:
+            stem = f"{plain}-{number}"
+            number += 1
+        stems.append(stem)
+    return stems
+
+
+def figure_files(
+    found: Sequence[Chart], formats: Sequence[FigureFormat]
+) -> Iterator[tuple[str, bytes]]:
+    """The files of some figures: each in every format, and its rows as CSV."""
+    for stem, one in zip(file_stems(found), found, strict=True):
+        with styled():
+            figure = one.draw()
+            for output in formats:
+                yield f"{stem}.{output.value}", figure_bytes(figure, stem, output)
+        rows = "".join(csv_lines(Table.of(one.kind, one.rows)))
+        yield f"{stem}.csv", rows.encode("utf-8", "surrogateescape")

@@ -1,0 +1,248 @@
+"""Figures of scored predictions; each is drawn from the rows that stand behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cdstats.core.score_charts import CLASS_MEAN, PLAIN
+from cdstats.render.figures.style import (
+    INK,
+    MUTED,
+    ends_height,
+    key_above,
+    key_height,
+    label,
+    label_ends,
+    new_axes,
+    new_figure,
+    series_style,
+    whole_ticks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+    Key = list[tuple[Artist, str]]
+    from matplotlib.figure import Figure
+
+    from cdstats.core.chart_records import (
+        BetaLoss,
+        CalibrationBin,
+        CurveSummary,
+        EpochScore,
+        ThresholdScore,
+    )
+
+ONE_MODEL: Final = "predictions"
+"""What a model without a name is called."""
+_IN_KEY: Final = 12
+"""Most characters of a name in a key."""
+_SHAPES: Final = {PLAIN: "s", CLASS_MEAN: "o"}
+_MARKS: Final = {
+    PLAIN: "β = ½: plain BCE",
+    CLASS_MEAN: "β = share unchanged: class mean",
+}
+_SHARES: Final = ([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+
+
+def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
+    """Lines: balanced cross-entropy of each model for every β."""
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure, axes = new_axes(max(2.4, 0.7 + ends_height(len(models))))
+    ends = []
+    for number, model in enumerate(models):
+        own = [row for row in rows if row.model == model]
+        style = series_style(number)
+        axes.plot([r.beta for r in own], [r.weighted_mean for r in own], **style)
+        ends.append((own[-1].weighted_mean, model or ONE_MODEL, style["color"]))
+        for mark, shape in _SHAPES.items():
+            there = [(r.beta, r.weighted_mean) for r in own if r.mark == mark]
+            axes.plot(
+                *zip(*there, strict=True), shape, color=style["color"], markersize=4
+            )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(*_SHARES)
+    axes.set_xlabel("β, weight of a changed pixel")
+    axes.set_ylabel("balanced CE (nats per weight)")
+    key: Key = []
+    for mark, shape in _SHAPES.items():
+        lines = axes.plot([], [], shape, color=MUTED, markersize=4)
+        key += [(line, _MARKS[mark]) for line in lines]
+    key_above(figure, key, across=2)
+    label_ends(figure, axes, ends)
+    return figure
+
+
+def draw_thresholds(
+    rows: Sequence[ThresholdScore], best: Sequence[CurveSummary], used: float | None
+) -> Figure:
+    """Lines: F1 over the threshold; of one model precision and recall too.
+
+    Args:
+        rows: The scores at each threshold.
+        best: The best threshold of each model, chosen on the same pixels.
+        used: The threshold of the run.
+    """
+    several = len(best) > 1
+    figure, axes = new_axes(2.3 + key_height(len(best), 2))
+    names = ("f1",) if several else ("f1", "precision", "recall")
+    key: Key = []
+    for number, (one, name) in enumerate((one, n) for one in best for n in names):
+        style = series_style(number)
+        own = [row for row in rows if row.model == one.model]
+        held = [(r.threshold, getattr(r, name)) for r in own]
+        x, y = zip(*((t, v) for t, v in held if v is not None), strict=True)
+        shown = _best_text(one) if several else _NAMES[name]
+        # Between two levels the counts are those of the next: p >= threshold.
+        lines = axes.step([0.0, *x, 1.0], [y[0], *y, y[-1]], where="pre", **style)
+        key += [(line, shown) for line in lines]
+    key += _mark_best(axes, best, several)
+    if used is not None:
+        axes.axvline(used, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    _unit_square(axes)
+    axes.set_xlabel("threshold: changed when p ≥ threshold")
+    axes.set_ylabel("F1 of the changed class" if several else "score")
+    key_above(figure, key, across=2 if several else 4)
+    return figure
+
+
+_NAMES: Final = {"f1": "F1", "precision": "precision", "recall": "recall"}
+
+
+def _best_text(one: CurveSummary) -> str:
+    name = label(one.model or ONE_MODEL, _IN_KEY)
+    return f"{name} {one.best_f1:.3f} at {one.best_threshold:.2f}"
+
+
+def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:
+    """Rings at the best threshold of each model, which was chosen on these pixels.
+
+    Returns:
+        What the key says of them.
+    """
+    ring: dict[str, Any] = {"markersize": 6, "markerfacecolor": "none"}
+    text = "best F1, chosen in-sample"
+    for number, one in enumerate(best):
+        if one.best_f1 is None or one.best_threshold is None:
+            continue
+        colour = series_style(number)["color"]
+        place = [one.best_threshold], [one.best_f1]
+        axes.plot(
+            *place,
+            "o",
+            color=colour,
+            markeredgewidth=1.2,
+            clip_on=False,
+            zorder=5,
+            **ring,
+        )
+        if not several:
+            text = f"best F1 {one.best_f1:.3f}, in-sample"
+    return [(line, text) for line in axes.plot([], [], "o", color=INK, **ring)]
+
+
+def _unit_square(axes: Axes) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xticks(*_SHARES)
+    axes.set_yticks(*_SHARES)
+
+
+def draw_precision_recall(
+    rows: Sequence[ThresholdScore], best: Sequence[CurveSummary]
+) -> Figure:
+    """Lines: precision over recall of each model, with its average precision."""
+    figure, axes = new_axes(2.5 + key_height(len(best), 2))
+    key: Key = []
+    for number, one in enumerate(best):
+        own = [row for row in rows if row.model == one.model]
+        held = [row for row in reversed(own) if row.precision is not None]
+        x = [row.recall or 0.0 for row in held]
+        y = [row.precision or 0.0 for row in held]
+        area = "" if one.average_precision is None else f"{one.average_precision:.3f}"
+        shown = f"{label(one.model or ONE_MODEL, _IN_KEY)} AP {area}"
+        style = series_style(number)
+        lines = axes.step([0.0, *x], [y[0], *y], where="pre", **style)
+        key += [(line, shown) for line in lines]
+    _unit_square(axes)
+    axes.set_xlabel("recall of the changed class")
+    axes.set_ylabel("precision of the changed class")
+    key_above(figure, key, across=2)
+    return figure
+
+
+def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
+    """Lines: the share of changed pixels over the probability that was predicted."""
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure = new_figure(max(3.2, 1.4 + ends_height(len(models))))
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    ends = []
+    for number, model in enumerate(models):
+        own = [row for row in rows if row.model == model]
+        style = series_style(number)
+        held = [row for row in own if row.pixels]
+        x = [row.mean_probability or 0.0 for row in held]
+        y = [row.observed_fraction or 0.0 for row in held]
+        axes.plot(x, y, marker="o", markersize=2.6, clip_on=False, **style)
+        ends.append((y[-1], model or ONE_MODEL, style["color"]))
+        total = sum(row.pixels for row in own)
+        edges = [own[0].low, *(row.high for row in own)]
+        below.stairs([row.pixels / total for row in own], edges, linewidth=1, **style)
+    _unit_square(axes)
+    _per_cent_decades(below)
+    axes.set_ylabel("pixels that are changed")
+    below.set_ylabel("pixels (%)")
+    below.set_xlabel("predicted probability of change")
+    label_ends(figure, axes, ends)
+    return figure
+
+
+def _per_cent_decades(axes: Axes) -> None:
+    """A logarithmic axis of shares up to all pixels, its ticks in per cent."""
+    axes.set_yscale("log")
+    low = max(1e-5, axes.get_ylim()[0])
+    axes.set_ylim(low, 1)
+    ticks = [10.0**n for n in range(-4, 1) if 10.0**n >= low]
+    axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
+    """Lines, one panel each: losses, and F1, over the number in the model's name."""
+    series = list(dict.fromkeys(row.series for row in rows))
+    figure = new_figure(max(3.2, 1 + 3 * ends_height(len(series))))
+    losses, scores = figure.subplots(2, 1, sharex=True)
+    ends: dict[Axes, list[tuple[float, str, str]]] = {losses: [], scores: []}
+    lines = (
+        (losses, "class_mean_bce", "class-mean BCE"),
+        (losses, "bce_mean", "BCE"),
+        (scores, "f1_pooled", "F1"),
+    )
+    number = 0
+    for axes, column, title in lines:
+        for one in series:
+            held = [
+                (row.number, getattr(row, column)) for row in rows if row.series == one
+            ]
+            held = [pair for pair in held if pair[1] is not None]
+            style = series_style(number)
+            number += 1
+            if not held:
+                continue
+            axes.plot(*zip(*held, strict=True), marker="o", markersize=2.6, **style)
+            name = f"{title} {one}" if len(series) > 1 else title
+            ends[axes].append((held[-1][1], name, style["color"]))
+    losses.set_ylim(bottom=0)
+    losses.set_ylabel("loss (nats)")
+    scores.set_ylabel("F1, pooled")
+    scores.set_xlabel("number in the name of the model")
+    whole_ticks(scores, "x")
+    for axes, held_ends in ends.items():
+        axes.margins(x=0.02)
+        label_ends(figure, axes, held_ends)
+    return figure

@@ -1,0 +1,155 @@
+"""A table: columns, rows and notes, whatever it is written as.
+
+A command describes what it prints as a `Document`; each format of
+`cdstats.render.writers` takes from it what it shows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cdstats.core.columns import (
+    Column,
+    column_of,
+    columns_of,
+    further_columns,
+    values,
+)
+from cdstats.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from cdstats.core.columns import Record
+
+_MOST_NAMED: Final = 60
+"""Columns that a message lists."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one kind with some of their columns.
+
+    Attributes:
+        columns: The columns.
+        rows: The records; may be lazy, as those of a million masks are.
+        notes: Footnotes.
+        caption: What it shows, where a table has a caption.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Iterable[Record]
+    notes: tuple[str, ...] = ()
+    caption: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        kind: type[Record],
+        rows: Iterable[Record],
+        names: Iterable[str] | None = None,
+        notes: Iterable[str] = (),
+    ) -> Table:
+        """A table of records.
+
+        Args:
+            kind: Their class.
+            rows: The records.
+            names: The columns; by default all of them, further ones at the end.
+            notes: Footnotes.
+        """
+        if names is None:
+            further = further_columns(rows) if hasattr(kind, "further") else ()
+            names = (*columns_of(kind), *further)
+        return cls(tuple(column_of(kind, n) for n in names), rows, tuple(notes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def values(self) -> Iterator[list[Any]]:
+        """The values of each row."""
+        names = self.names
+        return (values(row, names) for row in self.rows)
+
+    @property
+    def cells(self) -> Iterator[list[str]]:
+        """The values of each row as people read them."""
+        for row in self.values:
+            yield [one.cell(v) for one, v in zip(self.columns, row, strict=True)]
+
+
+class Document(Protocol):
+    """What a command prints, for any format."""
+
+    def every(self) -> Table:
+        """The rows with all columns, or those chosen: for programs."""
+
+    def shown(self) -> Table:
+        """The rows with the columns that people read, or those chosen."""
+
+    def data(self) -> Mapping[str, Any]:
+        """Every list, by name: for JSON."""
+
+    def show(self, console: Console) -> None:
+        """Print to a person."""
+
+
+def row_object(record: Record) -> dict[str, Any]:
+    """A record as an object whose keys are its columns, further ones included."""
+    names = (*columns_of(type(record)), *further_columns([record]))
+    return dict(zip(names, values(record, names), strict=True))
+
+
+def needed(names: str, **wanted: bool) -> tuple[str, ...]:
+    """Columns that are shown: all but those that need not be.
+
+    Example:
+        >>> needed("path status changed", status=False)
+        ('path', 'changed')
+    """
+    return tuple(name for name in names.split() if wanted.get(name, True))
+
+
+def choose_columns(
+    text: str | None, kind: type[Record], further: Sequence[str] = ()
+) -> tuple[str, ...] | None:
+    """Read ``--columns``.
+
+    Args:
+        text: The option; None when it is not given.
+        kind: The kind of rows.
+        further: Columns beside the fields of the rows; a name that ends in ``[`` stands
+            for every column that begins so.
+
+    Raises:
+        UsageError: If a column does not exist.
+    """
+    if text is None:
+        return None
+    known = (*columns_of(kind), *(name for name in further if name[-1:] != "["))
+    starts = tuple(name for name in further if name[-1:] == "[")
+    # A comma within brackets belongs to the parameters of a loss.
+    names = re.split(r",(?![^\[]*\])", text)
+    chosen = tuple(name.strip() for name in names if name.strip())
+    unknown = [n for n in chosen if n not in known and not n.startswith(starts)]
+    if unknown or not chosen:
+        what = f"no column {unknown[0]!r}" if unknown else "--columns names none"
+        raise UsageError(f"{what}; {_columns_text(unknown, known)}")
+    return chosen
+
+
+def _columns_text(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """The columns of like names, then all that there are unless they are many."""
+    near = difflib.get_close_matches(unknown[0] if unknown else "", known, n=5)
+    like = f"did you mean {' or '.join(near)}? " if near else ""
+    if len(known) <= _MOST_NAMED:
+        return f"{like}there are {', '.join(known)}"
+    return f"{like}--format csv without --columns prints all {len(known)}"

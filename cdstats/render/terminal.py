@@ -1,0 +1,209 @@
+"""Tables and messages for people at a terminal, or reading what it printed.
+
+A table fits its screen: text folds, numbers stay whole.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from cdstats.core.columns import printable
+from cdstats.core.messages import Level
+from cdstats.core.records import ALL, SummaryRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+    from cdstats.core.columns import Record
+    from cdstats.core.messages import Message
+    from cdstats.render.table import Table
+
+_STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_NO_TERMINAL_WIDTH = 10_000
+_LEAST_TEXT: Final = 8
+"""Signs of a text that stay on one line, however narrow the screen."""
+_PLACE: Final = ("dataset", "split")
+_UNBROKEN: Final = ("name", "status")
+"""Texts that are looked up or are one word."""
+_BLANKS: Final = re.compile(r" +$", re.MULTILINE)
+
+
+def results_console() -> Console:
+    """Standard output; as wide as the results need when it is no terminal."""
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    file = cast("TextIO", _WithoutBlanks(sys.stdout))
+    width = _NO_TERMINAL_WIDTH
+    return Console(file=file, width=width, highlight=False, soft_wrap=False)
+
+
+class _WithoutBlanks:
+    """A stream whose lines end without blanks, which fill a table to its edge."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        return self._stream.write(_BLANKS.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the stream's own
+        return getattr(self._stream, name)
+
+
+def messages_console() -> Console:
+    """Standard error."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; a dataset's name stands once above its splits."""
+    console.print(screen_table(table, console.width), crop=False)
+
+
+def print_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print footnotes."""
+    for note in notes:
+        console.print(note, style="dim", markup=False)
+
+
+def print_message(console: Console, message: Message) -> None:
+    """Print a message after its level: ``error: FILE: ...``."""
+    text = Text(f"{message.level.value}: ", style=_STYLES[message.level])
+    lines = (printable(line) for line in message.text.split("\n"))
+    console.print(text.append("\n".join(lines), style="default"))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading.
+        is_left: Whether it holds text.
+        folds: Whether a narrow screen may break its text.
+        cells: What stands below.
+    """
+
+    title: str
+    is_left: bool
+    folds: bool
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """The signs it takes where there is room."""
+        return max(map(cell_len, (*self.title.split("\n"), *self.cells)))
+
+    @property
+    def least(self) -> int:
+        """The signs it needs on any screen."""
+        title = max(map(cell_len, self.title.split("\n")))
+        return max(title, min(self.width, _LEAST_TEXT)) if self.folds else self.width
+
+
+def screen_table(table: Table, width: int) -> Grid:
+    """A table for a screen.
+
+    Args:
+        table: The table.
+        width: Signs of a line. Where they are few, columns stand closer, texts fold,
+            and at last dataset and split share a column.
+    """
+    records, columns, gap = list(table.rows), _shown(table), 2
+    if sum(column.width + gap for column in columns) - gap > width:
+        gap = 1
+        if sum(column.least + gap for column in columns) - gap > width:
+            columns = _narrow(table, columns)
+    grid = plain_grid(gap - 1)
+    for column in columns:
+        justify: Any = "left" if column.is_left else "right"
+        grid.add_column(
+            Text(column.title, justify=justify),
+            justify=justify,
+            no_wrap=not column.folds,
+            overflow="fold",
+            min_width=column.least,
+        )
+    for number, record in enumerate(records):
+        cells = (Text(column.cells[number]) for column in columns)
+        grid.add_row(*cells, style="bold" if _is_whole(record) else "")
+    return grid
+
+
+def plain_grid(padding: int = 0) -> Grid:
+    """An empty table with a line below its heading."""
+    return Grid(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, padding),
+        collapse_padding=True,
+    )
+
+
+def pairs_grid() -> Grid:
+    """An empty list of names and texts, which fold."""
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _shown(table: Table) -> list[_Shown]:
+    """The columns; the name of a dataset is blank in the rows of its splits."""
+    cells = [tuple(column) for column in zip(*table.cells, strict=True)]
+    found = []
+    for number, one in enumerate(table.columns):
+        own = cells[number] if cells else ()
+        if one.name == "dataset" and "images" in table.names:
+            pairs = zip(own, table.rows, strict=True)
+            own = tuple("" if _is_part(row) else cell for cell, row in pairs)
+        left = one.align == "left"
+        folds = left and one.name not in _UNBROKEN
+        found.append(_Shown(one.title, left, folds, own))
+    return found
+
+
+def _narrow(table: Table, columns: Sequence[_Shown]) -> list[_Shown]:
+    """The columns, dataset and split in one."""
+    names = table.names
+    if not set(_PLACE) <= set(names):
+        return list(columns)
+    at = [names.index(name) for name in _PLACE]
+    pairs = ([cells[n] for n in at] for cells in table.cells)
+    places = tuple(
+        _place(*pair, is_part=_is_part(row))
+        for pair, row in zip(pairs, table.rows, strict=True)
+    )
+    merged = replace(columns[at[0]], cells=places)
+    return [
+        merged if name == "dataset" else column
+        for name, column in zip(names, columns, strict=True)
+        if name != "split"
+    ]
+
+
+def _place(dataset: str, split: str, *, is_part: bool) -> str:
+    if split in (ALL, ""):
+        return dataset
+    return f"  {split}" if is_part else f"{dataset}/{split}"
+
+
+def _is_part(record: Record) -> bool:
+    """Whether it is the row of a split, below that of its dataset."""
+    return isinstance(record, SummaryRecord) and record.split != ALL
+
+
+def _is_whole(record: Record) -> bool:
+    return getattr(record, "split", "") == ALL

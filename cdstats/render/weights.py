@@ -1,0 +1,315 @@
+"""Class weights: a recommendation, the named schemes, and lines to paste."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from rich import box
+from rich.table import Table as Grid
+from rich.text import Text
+
+from cdstats import __version__
+from cdstats.core.columns import UNDEFINED, printable
+from cdstats.core.messages import counted
+from cdstats.render.terminal import pairs_grid, results_console
+from cdstats.render.writers import json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console
+
+    from cdstats.core.weight_records import DatasetWeights
+    from cdstats.core.weights import Scheme
+
+_BAR: Final = 12
+_WIDTH: Final = 100
+_LONG: Final = 1e7
+"""A weight from here on is written as a power of ten."""
+
+
+@dataclass(frozen=True)
+class WeightsDocument:
+    """The weights of every dataset.
+
+    Attributes:
+        datasets: Their weights.
+        scheme: The scheme whose weights are pasted; None for the recommended ones.
+    """
+
+    datasets: Sequence[DatasetWeights]
+    scheme: str | None = None
+
+    def show(self) -> Iterable[str]:
+        """Print to a person."""
+        console = results_console()
+        for place, one in enumerate(self.datasets):
+            if place:
+                console.print()
+            _print_dataset(console, one)
+        return ()
+
+    def pasted(
+        self,
+        write: Callable[[DatasetWeights, _Chosen, str], str],
+        names: Sequence[str],
+        start: str = "",
+    ) -> Iterable[str]:
+        """Lines of code; of several datasets each name is a dict by dataset."""
+        several = len(self.datasets) > 1
+        yield start
+        if several:
+            yield "".join(f"{name} = {{}}\n" for name in names) + "\n"
+        for place, one in enumerate(self.datasets):
+            key = f"[{one.dataset!r}]" if several else ""
+            yield ("\n" if place else "") + write(one, _chosen(one, self.scheme), key)
+
+
+_Chosen = tuple[float, float, str] | None
+
+
+def _print_dataset(console: Console, one: DatasetWeights) -> None:
+    first = Text(printable(one.dataset), style="bold")
+    first.append(f": {one.recommendation.text}")
+    width = min(console.width, _WIDTH)
+    console.print(first, width=width)
+    console.print(f"counts: {counts_text(one)}", style="dim", markup=False, width=width)
+    if not one.images:
+        return
+    console.print()
+    console.print(_table(one.schemes), crop=False)
+    console.print()
+    grid = pairs_grid()
+    for row in one.schemes:
+        text = Text(row.formula)
+        text.append(f" [{row.source}]", style="dim")
+        if row.remark:
+            text.append(f"; {row.remark}")
+        grid.add_row(Text(row.scheme), text)
+    console.print(grid, width=width)
+    console.print()
+    rule = f"rule: {printable(one.rule)}; " if one.rule else ""
+    note = f"{rule}n1 changed, n0 unchanged, n both; cdstats {__version__}"
+    console.print(note, style="dim", markup=False)
+
+
+def _table(rows: Sequence[Scheme]) -> Grid:
+    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column("Scheme", no_wrap=True)
+    for title in ("Unchanged", "Changed", "Changed/\nunchanged"):
+        table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    most = max((row.weight_ratio or 1 for row in rows), default=1)
+    for row in rows:
+        numbers = (row.unchanged_weight, row.changed_weight, row.weight_ratio)
+        bar = _bar(row.weight_ratio, most)
+        table.add_row(row.scheme, *map(_number, numbers), Text(bar, style="cyan"))
+    return table
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return UNDEFINED
+    plain = abs(value) < _LONG and (value == 0 or abs(value) >= 1e-3)
+    if not plain:
+        return f"{value:.2e}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def _bar(ratio: float | None, most: float) -> str:
+    """The ratio on a scale of logarithms, the longest bar for the largest."""
+    if ratio is None or ratio <= 1 or most <= 1:
+        return ""
+    return "█" * round(_BAR * math.log(ratio) / math.log(most))
+
+
+def yaml_text(data: Any) -> str:  # noqa: ANN401 - plain lists, dicts and values
+    """Plain data as YAML that reads back equal, whatever its texts hold.
+
+    Example:
+        >>> print(yaml_text({"path": "no: yes", "weight": 1e-05}), end="")
+        path: 'no: yes'
+        weight: 1.0e-05
+    """
+    import yaml
+
+    plain = _lists(data)
+    text: str = yaml.dump(plain, Dumper=yaml.SafeDumper, sort_keys=False, width=1000)
+    return text
+
+
+def _lists(data: Any) -> Any:  # noqa: ANN401 - plain lists, dicts and values
+    """The data with lists for tuples, which YAML has no plain form for."""
+    if isinstance(data, dict):
+        return {name: _lists(value) for name, value in data.items()}
+    return [_lists(one) for one in data] if isinstance(data, (list, tuple)) else data
+
+
+def _chosen(one: DatasetWeights, scheme: str | None) -> _Chosen:
+    """The weights to paste, unchanged first, and what to say of them."""
+    if scheme is None:
+        found = one.recommendation
+        return (*found.weight, found.text) if found.weight else None
+    row = next(row for row in one.schemes if row.scheme == scheme)
+    zero, changed = row.unchanged_weight, row.changed_weight
+    if not zero or changed is None:
+        return None
+    return zero, changed, f"{row.scheme}: {row.formula}; {row.source}"
+
+
+def counts_text(one: DatasetWeights) -> str:
+    """What was counted: the split, its images and its pixels."""
+    share = UNDEFINED
+    if one.change_fraction is not None:
+        share = f"{100 * one.change_fraction:.4g} %"
+    images = counted(one.images, "image")
+    parts = [
+        f"{one.basis}, {images} ({one.without_change:,} without change)",
+        f"{one.changed:,} changed, {one.unchanged:,} unchanged pixels ({share})",
+    ]
+    if one.failed:
+        parts.append(f"masks not counted: {one.failed:,}")
+    return printable("; ".join(parts))
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """Lines of comments; a name cannot end its line."""
+    return "".join(f"# {printable(line)}\n" for line in lines)
+
+
+def _head(one: DatasetWeights, reason: str) -> str:
+    name = f"{one.dataset}: {counts_text(one)}"
+    return _comment([name, reason, f"cdstats {__version__}"])
+
+
+def _torch(
+    one: DatasetWeights,
+    chosen: _Chosen,
+    key: str,
+) -> str:
+    """Lines of Python: the two losses, and the further numbers that follow."""
+    if chosen is None:
+        return _head(one, _undefined(one))
+    zero, changed, reason = chosen
+    lines = [
+        _head(one, reason),
+        _comment(["One channel: the mean divides by the pixels, not by the weights."]),
+        f"bce{key} = nn.BCEWithLogitsLoss("
+        f"pos_weight=torch.tensor({changed / zero!r}))\n",
+        _comment(["Two channels: the mean divides by the sum of the pixels' weights."]),
+        f"ce{key} = nn.CrossEntropyLoss(weight=torch.tensor([{zero!r}, {changed!r}]), "
+        "ignore_index=255)\n",
+    ]
+    further = {row.scheme: row for row in one.schemes}
+    bias = further["prior-bias"].changed_weight
+    if bias is not None:
+        lines.append(_comment(["Bias of the last layer that predicts the prior."]))
+        lines.append(f"prior_bias{key} = {bias!r}\n")
+    sampling = further["image-sampling"]
+    pair = (sampling.unchanged_weight, sampling.changed_weight)
+    if None not in pair:
+        lines.append(
+            _comment(["WeightedRandomSampler: has change -> weight of image."])
+        )
+        weight = f"{{False: {pair[0]!r}, True: {pair[1]!r}}}"
+        lines.append(f"image_weight{key} = {weight}\n")
+    return "".join(lines)
+
+
+def _opencd(
+    one: DatasetWeights,
+    chosen: _Chosen,
+    key: str,
+) -> str:
+    """Lines of an Open-CD or MMSegmentation configuration."""
+    if chosen is None:
+        return _head(one, _undefined(one))
+    zero, changed, reason = chosen
+    notes = [
+        "Two channels. MMSegmentation 1.x divides by the sum of the weights, 0.x by",
+        "the pixels; avg_non_ignore=True leaves ignored pixels out of either.",
+    ]
+    if one.ignored:
+        notes += [
+            f"{one.ignored:,} pixels are ignored here: MMSegmentation 1.x takes the "
+            "weight of each",
+            "label, and 255 has none. Check that yours does not fail on it.",
+        ]
+    loss = "type='mmseg.CrossEntropyLoss'"
+    return "".join(
+        [
+            _head(one, reason),
+            _comment(notes),
+            _call(
+                f"loss_decode{key} = dict(",
+                f"{loss}, use_sigmoid=False, loss_weight=1.0",
+                f"class_weight=[{zero!r}, {changed!r}]",
+                "avg_non_ignore=True",
+            ),
+            _comment(["One channel (out_channels=1): class_weight is pos_weight."]),
+            _call(
+                f"loss_decode_one_channel{key} = dict(",
+                f"{loss}, use_sigmoid=True",
+                f"class_weight=[{changed / zero!r}]",
+                "avg_non_ignore=True",
+            ),
+        ]
+    )
+
+
+def _call(start: str, *arguments: str) -> str:
+    """A call with an argument in a line, below each other."""
+    between = ",\n" + " " * len(start)
+    return f"{start}{between.join(arguments)})\n"
+
+
+def _undefined(one: DatasetWeights) -> str:
+    text = one.recommendation.text
+    return text if text.startswith("none") else "none: the scheme gives no weight here"
+
+
+class WeightsFormat(StrEnum):
+    """How weights are written to standard output; see `cdstats.render.writers.Format`.
+
+    Attributes:
+        is_pasted: Whether it is lines of code, which hold the weights of one scheme.
+        write: Gives the text of a document.
+    """
+
+    is_pasted: bool
+    write: Callable[[WeightsDocument], Iterable[str]]
+
+    def __new__(
+        cls,
+        name: str,
+        is_pasted: bool,
+        write: Callable[[WeightsDocument], Iterable[str]],
+    ) -> Self:
+        """A format by its name."""
+        one = str.__new__(cls, name)
+        one._value_ = name
+        one.is_pasted = is_pasted
+        one.write = write
+        return one
+
+    TABLE = "table", False, WeightsDocument.show
+    JSON = "json", False, lambda one: json_lines({"datasets": one.datasets})
+    YAML = (
+        *("yaml", False),
+        lambda one: [yaml_text({"datasets": [asdict(row) for row in one.datasets]})],
+    )
+    TORCH = (
+        *("torch", True),
+        lambda one: one.pasted(
+            _torch,
+            ("bce", "ce", "prior_bias", "image_weight"),
+            "import torch\nfrom torch import nn\n\n",
+        ),
+    )
+    OPENCD = (
+        *("opencd", True),
+        lambda one: one.pasted(_opencd, ("loss_decode", "loss_decode_one_channel")),
+    )

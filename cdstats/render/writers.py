@@ -1,0 +1,239 @@
+"""The formats: one registry, an entry for each.
+
+A new output format is one member of `Format`: its name, the ending of a ``--summary``
+file of it, and a function from a `Document` to lines. Nothing that one format alone
+needs is loaded for the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from cdstats.core.cells import to_cell
+from cdstats.core.columns import columns_of, further_columns
+from cdstats.core.columns import values as values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from cdstats.core.columns import Record
+    from cdstats.render.table import Document, Table
+
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def csv_lines(table: Table) -> Iterator[str]:
+    """A table as CSV in full precision; undefined values are empty."""
+    yield _csv_line(table.names)
+    for row in table.values:
+        yield _csv_line([_plain(value) for value in row])
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    # Cells are quoted for the signs of the line's end, and a name may hold either.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
+    """A value as a cell of CSV: nothing for None, a comma list, no formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    if isinstance(value, str):
+        return to_cell(value)
+    return "" if value is None else value
+
+
+def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
+    """An object as JSON in full precision, entry by entry of its lists.
+
+    Args:
+        data: Values by name; records become objects, and a list may be lazy.
+
+    Example:
+        >>> print("".join(json_lines({"rows": iter([1]), "device": "cpu"})), end="")
+        {
+         "rows": [
+          1
+         ],
+         "device": "cpu"
+        }
+    """
+    yield "{"
+    for place, (name, value) in enumerate(data.items()):
+        yield f"{',' if place else ''}\n {json.dumps(name)}: "
+        if value is None or isinstance(value, (str, int, float, dict)):
+            yield _json(value, 1)
+            continue
+        first = True
+        for one in value:
+            yield ("[" if first else ",") + "\n  " + _json(one, 2)
+            first = False
+        yield "[]" if first else "\n ]"
+    yield "\n}\n" if data else "}\n"
+
+
+def _json(value: Any, depth: int) -> str:  # noqa: ANN401 - any plain value or record
+    text = json.dumps(value, indent=1, allow_nan=False, default=asdict)
+    # No text holds a line break in JSON, so that each one is layout.
+    return text.replace("\n", "\n" + " " * depth)
+
+
+def jsonl_lines(table: Table) -> Iterator[str]:
+    """A table as JSON, a row on each line."""
+    names = table.names
+    for row in table.values:
+        yield json.dumps(dict(zip(names, row, strict=True)), allow_nan=False) + "\n"
+
+
+def markdown_lines(table: Table) -> Iterator[str]:
+    """A table as Markdown with footnotes below."""
+    rule = [":--" if one.align == "left" else "--:" for one in table.columns]
+    cells = ([_markdown(cell) for cell in row] for row in table.cells)
+    for line in ([one.line for one in table.columns], rule, *cells):
+        yield f"| {' | '.join(line)} |\n"
+    for note in table.notes:
+        yield f"\n{_markdown(note)}\n"
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def latex_lines(table: Table) -> Iterator[str]:
+    """A table as LaTeX with the package booktabs, footnotes below."""
+    align = "".join(one.align[0] for one in table.columns)
+    yield "% \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
+    yield f"\\begin{{tabular}}{{{align}}}\n\\toprule\n"
+    yield _latex_line([one.line for one in table.columns])
+    yield "\\midrule\n"
+    yield from map(_latex_line, table.cells)
+    yield "\\bottomrule\n\\end{tabular}\n"
+    for note in table.notes:
+        yield f"\\\\{{\\footnotesize {latex(note)}}}\n"
+    yield "\\end{table}\n"
+
+
+def latex(text: str) -> str:
+    r"""A text that LaTeX prints as it is.
+
+    Example:
+        >>> latex(r"a_b & \input{x}")
+        'a\\_b \\& \\textbackslash{}input\\{x\\}'
+    """
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    """A row of a table.
+
+    The row break and the rule before it take a star or a bracket that follows for their
+    own argument, so that an empty group stands between.
+    """
+    guard = "{}" if cells[0].lstrip().startswith(("[", "*")) else ""
+    return f"{guard}{' & '.join(map(latex, cells))} \\\\\n"
+
+
+def html_lines(table: Table) -> Iterator[str]:
+    """A table as an element of an HTML page, footnotes below."""
+    yield "<table>\n"
+    if table.caption:
+        yield f"<caption>{html.escape(table.caption)}</caption>\n"
+    aligns = [f' style="text-align: {one.align}"' for one in table.columns]
+    yield _html_line("th", aligns, [one.line for one in table.columns])
+    for row in table.cells:
+        yield _html_line("td", aligns, row)
+    yield "</table>\n"
+    for note in table.notes:
+        yield f"<p>{html.escape(note)}</p>\n"
+
+
+def _html_line(tag: str, aligns: Sequence[str], cells: Sequence[str]) -> str:
+    parts = (
+        f"<{tag}{align}>{html.escape(cell)}</{tag}>"
+        for align, cell in zip(aligns, cells, strict=True)
+    )
+    return f"<tr>{''.join(parts)}</tr>\n"
+
+
+def frame(rows: Iterable[Record], kind: type[Record]) -> pd.DataFrame:
+    """A data frame with a row for each record and the columns of their kind.
+
+    Counts are ``Int64`` and undefined values ``<NA>`` or ``NaN``, never 0. Further
+    columns, such as those of losses, stand at the end.
+
+    Args:
+        rows: Records of one kind.
+        kind: Their class, which names the columns when there is no record.
+
+    Example:
+        >>> from cdstats.core.records import SummaryRecord
+        >>> list(frame([], SummaryRecord).columns)[:3]
+        ['dataset', 'split', 'images']
+    """
+    import pandas as pd
+
+    records = list(rows)
+    plain, further = tuple(columns_of(kind)), further_columns(records)
+    names = [*plain, *further]
+    table = pd.DataFrame([values_of(row, names) for row in records], columns=names)
+    fields = {name: str(kind.__dataclass_fields__[name].type) for name in plain}
+    types = {"int": "Int64", "int | None": "Int64", "float | None": "float64"}
+    known = {name: types[text] for name, text in fields.items() if text in types}
+    return table.astype({**known, **dict.fromkeys(further, "float64")})
+
+
+def _screen(document: Document) -> Iterable[str]:
+    from cdstats.render.terminal import results_console
+
+    document.show(results_console())
+    return ()
+
+
+class Format(StrEnum):
+    """How results are written.
+
+    Attributes:
+        ending: The ending of a file of this format; empty where there is none.
+        write: Gives the lines of a document.
+    """
+
+    ending: str
+    write: Callable[[Document], Iterable[str]]
+
+    def __new__(
+        cls, name: str, ending: str, write: Callable[[Document], Iterable[str]]
+    ) -> Self:
+        """A format by its name."""
+        one = str.__new__(cls, name)
+        one._value_ = name
+        one.ending = ending
+        one.write = write
+        return one
+
+    TABLE = "table", "", _screen
+    CSV = "csv", ".csv", lambda document: csv_lines(document.every())
+    JSON = "json", ".json", lambda document: json_lines(document.data())
+    JSONL = "jsonl", "", lambda document: jsonl_lines(document.every())
+    MARKDOWN = "markdown", ".md", lambda document: markdown_lines(document.shown())
+    LATEX = "latex", ".tex", lambda document: latex_lines(document.shown())

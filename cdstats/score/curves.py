@@ -1,0 +1,236 @@
+"""Curves of scored predictions: exact where that takes few levels, else nearly so.
+
+Scoring keeps a coarse count of each image of floating scores. Where that leaves average
+precision or the best F1 uncertain, the images are read again and their levels divided
+where it matters, until no digit that is printed depends on the order within a level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.curves import Curve, average_precision
+from cdstats.score.interpret import Kind
+from cdstats.score.ranks import (
+    CODES,
+    SPANS,
+    RankCounts,
+    RankPool,
+    codes_of,
+    probs_of,
+    ranks_of,
+    rounded_down,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.score_records import Place
+    from cdstats.core.sums import Floats
+    from cdstats.score.scoring import Scoring, Share
+
+BINS: Final = 1024
+"""Bins of a resampled curve."""
+_LEVELS: Final = 1 << 22
+"""Levels of a model at most; an image of 4.2 Mpx has no more."""
+_WITHIN: Final = 5e-6
+"""How far average precision and the best F1 may stay from their exact values."""
+_PASSES: Final = 6
+"""Times that images are read again at most."""
+_CHUNK: Final = 1 << 20
+"""Pixels that are ranked at a time."""
+_BINNED_WITHIN: Final = 1e-3
+"""How far average precision of bins may be off before the bins are chosen anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One prediction by rank.
+
+    Attributes:
+        pair: The place of its pair in the order of the rows.
+        counts: Its pixels at each rank, or at each code of ranks.
+        exact: Whether pixels of one level have one score.
+        apart: Those of its pixels that have no score and count as p = 0.
+    """
+
+    pair: int
+    counts: RankCounts
+    exact: bool
+    apart: RankCounts
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Pixels of each image in the bins of one model.
+
+    Attributes:
+        changed: Changed pixels, ``(images, bins)``.
+        unchanged: Unchanged pixels.
+        off: How far average precision of the bins is from that of the curve.
+    """
+
+    changed: Floats
+    unchanged: Floats
+    off: float
+
+
+class Curves:
+    """Curves of the models of a run.
+
+    Args:
+        images: The predictions that have ranks.
+        share: The pairs of the run.
+        how: How they were scored.
+    """
+
+    def __init__(
+        self, images: Mapping[Place, Ranked], share: Share, how: Scoring
+    ) -> None:
+        self._images, self._share, self._how = images, share, how
+        self._found: dict[tuple[Place, ...], RankCounts] = {}
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of the confusion counts of the run."""
+        return self._how.threshold
+
+    def of(self, places: Iterable[Place]) -> Curve | None:
+        """The curve of some images of a model, pooled.
+
+        Returns:
+            None where one of them has none, or all are labels: they have one threshold.
+
+        Raises:
+            DataError: If a file that was read before cannot be read again.
+        """
+        held = self._held(places)
+        if not held:
+            return None
+        exact = all(one.exact for one in held.values())
+        bits = np.zeros(CODES, dtype=np.uint64) if exact else SPANS
+        counts = RankCounts.joined(one.counts for one in held.values()).rounded(bits)
+        if np.isin(codes_of(counts.ranks), (0, CODES - 1)).all():
+            return None
+        curve = _curve(counts, bits)
+        for _ in range(_PASSES):
+            finer = _finer(curve, counts, bits)
+            if finer is None:
+                break
+            bits, pool = finer, RankPool()
+            self._read(held, bits, lambda _, some, to=pool: to.add(some))  # type: ignore[misc]
+            counts = pool.total
+            curve = _curve(counts, bits)
+        self._found[tuple(held)] = counts
+        return curve
+
+    def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
+        """Images in bins that are chosen for their model, for resampling.
+
+        Args:
+            places: The images that the curve is of.
+            curve: What `of` gave.
+        """
+        held = self._held(places)
+        coarse = RankCounts.joined(one.counts for one in held.values())
+        edges = _edges(coarse)
+        bins = np.stack([one.counts.at(edges) for one in held.values()], axis=1)
+        found = _binned(bins, curve)
+        if found.off > _BINNED_WITHIN:
+            edges = _edges(self._found[tuple(held)])
+            number = {place: at for at, place in enumerate(held)}
+            bins = np.zeros((2, len(held), edges.size), dtype=np.int64)
+
+            def take(place: Place, some: RankCounts) -> None:
+                bins[:, number[place]] += some.at(edges)
+
+            self._read(held, np.zeros(CODES, dtype=np.uint64), take)
+            found = _binned(bins, curve)
+        return found
+
+    def _held(self, places: Iterable[Place]) -> dict[Place, Ranked]:
+        wanted = list(places)
+        known = [place for place in wanted if place in self._images]
+        if len(known) < len(wanted):
+            return {}
+        return {place: self._images[place] for place in known}
+
+    def _read(
+        self,
+        held: Mapping[Place, Ranked],
+        bits: NDArray[np.uint64],
+        take: Callable[[Place, RankCounts], None],
+    ) -> None:
+        """Give the counts of all images, level by level, reading what is needed."""
+
+        def collect(place: Place, scores: NDArray[Any], labels: NDArray[Any]) -> None:
+            if place not in held:
+                return
+            logits = self._how.choice.of(place.model).kind is Kind.LOGIT
+            flat, label = scores.reshape(-1), labels.reshape(-1)
+            for at in range(0, flat.size, _CHUNK):
+                part = slice(at, at + _CHUNK)
+                ranks = rounded_down(ranks_of(flat[part], logits=logits), bits)
+                one = label[part]
+                take(place, RankCounts.of(ranks[one == 1], ranks[one == 0]))
+
+        for place, one in held.items():
+            take(place, (one.counts if one.exact else one.apart).rounded(bits))
+        again = {one.pair for one in held.values() if not one.exact}
+        if again:
+            self._how.run(self._share.only(again), strict=True, collect=collect)
+
+
+def _curve(counts: RankCounts, bits: NDArray[np.uint64]) -> Curve:
+    tied = bits[codes_of(counts.ranks)] == 0
+    return Curve(probs_of(counts.ranks), counts.changed, counts.unchanged, tied)
+
+
+def _finer(
+    curve: Curve, counts: RankCounts, bits: NDArray[np.uint64]
+) -> NDArray[np.uint64] | None:
+    """Levels divided where the curve is uncertain; None where it is not."""
+    more, less = curve.spread
+    best = curve.best
+    if best is None:
+        return None
+    uncertain = curve.reach > best[0] + _WITHIN
+    if max(more.sum(), less.sum()) > _WITHIN:
+        uncertain |= more + less > 0
+    if not uncertain.any():
+        return None
+    codes = codes_of(counts.ranks)
+    wanted = np.zeros(CODES, dtype=np.bool_)
+    wanted[codes[uncertain]] = True
+    pixels = np.bincount(codes, curve.changed + curve.unchanged, CODES)
+    levels = np.bincount(codes, minlength=CODES)
+    for steps in range(int(SPANS.max()), 0, -1):
+        finer = np.where(wanted, bits - np.minimum(bits, np.uint64(steps)), bits)
+        # No level is empty, so there are no more of them than pixels.
+        most = np.minimum(pixels, levels * 2.0 ** (bits - finer).astype(np.float64))
+        if most.sum() <= _LEVELS:
+            return finer
+    return None
+
+
+def _edges(counts: RankCounts) -> NDArray[np.uint64]:
+    """First ranks of bins that hold alike shares of the pixels of each class."""
+    shares = [
+        column / max(int(column.sum()), 1)
+        for column in (counts.changed, counts.unchanged)
+    ]
+    mass = (shares[0] + shares[1]) / 2
+    number = np.floor((mass.cumsum() - mass) * (BINS - 1))
+    return counts.ranks[np.unique(number, return_index=True)[1]]
+
+
+def _binned(bins: NDArray[np.int64], curve: Curve) -> Binned:
+    whole = float(average_precision(*bins.sum(1)))
+    off = abs(whole - (curve.average_precision or 0.0)) if curve.changed.any() else 0.0
+    changed, unchanged = bins.astype(np.float64)
+    return Binned(changed, unchanged, off)

@@ -1,0 +1,572 @@
+"""What the numbers of predictions are, decided on all those of a model together.
+
+`PredictionChoice` is what the user says, `Numbers` what the predictions of a model
+hold, added up as they are read, and what they mean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from cdstats.core.arguments import texts
+from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.labels import LabelRule
+from cdstats.core.messages import Level, Message, counted
+from cdstats.core.refusals import mostly_changed_text
+from cdstats.core.terms import REST
+from cdstats.io.predictions import PALETTE, Decoding
+from cdstats.score.levels import SCALE, StoredCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from cdstats.core.options import ScoreOptions
+    from cdstats.score.states import PredictionState
+
+T = TypeVar("T")
+_BYTE: Final = 255
+_FIXED_POINT: Final = (100, 1000, 10_000)
+"""What integers that stay at or below it may be divided by."""
+_SCALES: Final = (100, 255, 1000, 10_000, 65_535)
+_FEW: Final = 10.0
+"""Floating numbers that stay below are no per cent, and no bytes."""
+_ROUNDING: Final = 1e-2
+_NODATA: Final = -1000.0
+"""Floating numbers below are no logits, but nodata."""
+SIGMOID: Final = (0.5, 0.7311)
+"""Where a sigmoid puts probabilities."""
+
+
+class Kind(Enum):
+    """What a stored number means."""
+
+    PROB = "prob"
+    LOGIT = "logit"
+    HARD = "hard"
+
+
+class Nodata(Enum):
+    """What becomes of pixels that a prediction declares as nodata or masks out."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What the user says of the predictions of one model.
+
+    Attributes:
+        kind: What the numbers are; None to find out.
+        scale: What stands for a probability of 1; None to find out.
+        rule: Which values are changed and unchanged; None where numbers are scores.
+        band: The band or channel to read, counted from 1; None for the only one.
+        nodata: What becomes of pixels without a score.
+
+    Raises:
+        UsageError: If the options contradict each other.
+    """
+
+    kind: Kind | None = None
+    scale: float | None = None
+    rule: LabelRule | None = None
+    band: int | None = None
+    nodata: Nodata = Nodata.REFUSE
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not 0 < self.scale < float("inf"):
+            raise UsageError(f"--scale {self.scale:g}: expected a number above 0")
+        if self.scale is not None and self.kind is Kind.HARD:
+            raise UsageError("--scale is for probabilities; leave out --kind hard")
+        if self.rule and (
+            self.scale is not None or self.kind in (Kind.PROB, Kind.LOGIT)
+        ):
+            raise UsageError(
+                "--pred-changed makes labels; leave out --scale and --kind, or the rule"
+            )
+
+    @property
+    def decoding(self) -> Decoding:
+        """How files are read."""
+        keeps, logits = self.nodata is Nodata.KEEP, self.kind is Kind.LOGIT
+        return Decoding(logits, self.scale, self.rule, self.band, keeps)
+
+    @property
+    def text(self) -> str:
+        """What else was chosen, behind what the numbers are."""
+        band = "" if self.band is None else f", band {self.band}"
+        kept = {Nodata.KEEP: ", nodata kept", Nodata.IGNORE: ", nodata ignored"}
+        return band + kept.get(self.nodata, "")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionChoice:
+    """What the user says of predictions: of all models, or of some by name.
+
+    Attributes:
+        every: What holds for models that are not named.
+        named: What holds for others, by model.
+    """
+
+    every: ModelChoice = ModelChoice()
+    named: Mapping[str, ModelChoice] = field(default_factory=dict)
+
+    def of(self, model: str) -> ModelChoice:
+        """What the user says of a model."""
+        return self.named.get(model, self.every)
+
+    def check(self, models: Iterable[str]) -> None:
+        """Refuse names of models that there are not.
+
+        Raises:
+            UsageError: If there is one.
+        """
+        known = dict.fromkeys(models)
+        for name in self.named:
+            if name not in known:
+                listed = ", ".join(known) or "none has a name"
+                raise UsageError(f"--kind {name}=: no such model; models: {listed}")
+
+    @property
+    def kinds(self) -> set[Kind | None]:
+        """The kinds of all models; a rule makes labels."""
+        choices = (self.every, *self.named.values())
+        return {Kind.HARD if one.rule else one.kind for one in choices}
+
+    @property
+    def all_logits(self) -> bool:
+        """Whether the predictions of every model are logits."""
+        return self.kinds == {Kind.LOGIT}
+
+
+def choose_predictions(options: ScoreOptions) -> PredictionChoice:
+    """Read the options that say what predictions are.
+
+    Raises:
+        UsageError: If they are not understood.
+
+    Example:
+        >>> from cdstats.core.options import LossOptions
+        >>> chosen = choose_predictions(LossOptions(kind=["prob", "b=logit"]))
+        >>> chosen.of("a").kind, chosen.of("b").kind
+        (<Kind.PROB: 'prob'>, <Kind.LOGIT: 'logit'>)
+    """
+    changed, unchanged = options.pred_changed, options.pred_unchanged
+    if unchanged is not None and changed is None:
+        raise UsageError("--pred-unchanged needs --pred-changed")
+    rule = None
+    if changed is not None:
+        rest = REST if unchanged is None else str(unchanged)
+        rule = LabelRule.parse(changed=str(changed), unchanged=rest)
+        if not rule.changed or not rule.unchanged:
+            raise UsageError("--pred-changed and --pred-unchanged must name values")
+    kinds: dict[str, Kind] = {}
+    for text in texts(options.kind):
+        name, _, word = text.rpartition("=")
+        if word not in {one.value for one in Kind}:
+            raise UsageError(f"--kind {text}: expected prob, logit or hard")
+        kinds[name] = Kind(word)
+    every = ModelChoice(
+        kinds.pop("", None),
+        options.scale,
+        rule,
+        options.pred_band,
+        Nodata(options.pred_nodata),
+    )
+    named = {model: replace(every, kind=one) for model, one in kinds.items()}
+    return PredictionChoice(every, named)
+
+
+@dataclass
+class Numbers:
+    """What the predictions of a model hold, and what that means.
+
+    Attributes:
+        choice: What the user says of them.
+        largest: The largest integer of each type.
+        smallest: The smallest integer of each type.
+        codes: The integers of each type, the first few of many.
+        scaled: The types of which a file holds more than labels.
+        floating: The types of floating numbers.
+        low: The lowest floating probability.
+        high: The highest floating probability.
+        outside: Predictions of floating numbers outside [0, 1].
+        floats: Predictions of floating numbers.
+        colours: Pixels of each colour of palettes, as a number.
+        jpeg: Predictions in JPEG files that hold labels.
+        low_codes: Those of them that hold 0 and 1 alone.
+        files: Predictions in all.
+    """
+
+    choice: ModelChoice = field(default_factory=ModelChoice)
+    largest: dict[str, int] = field(default_factory=dict)
+    smallest: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, set[int]] = field(default_factory=dict)
+    scaled: set[str] = field(default_factory=set)
+    floating: set[str] = field(default_factory=set)
+    low: float = np.inf
+    high: float = -np.inf
+    outside: int = 0
+    floats: int = 0
+    colours: Counter[int] = field(default_factory=Counter)
+    jpeg: int = 0
+    low_codes: int = 0
+    files: int = 0
+
+    def add(self, state: PredictionState) -> None:
+        """Take note of a prediction."""
+        self.files += 1
+        if state.tiles is not None or state.dtype == "float16":
+            self.floating.add(state.dtype)
+        if state.exceeds is not None:
+            self.floats += 1
+            self.outside += state.exceeds
+            self.low = min(self.low, state.low)
+            self.high = max(self.high, state.high)
+        if state.stored is not None and not state.reason:
+            self._add_stored(state.stored, jpeg=state.is_jpeg)
+
+    def _add_stored(self, counts: StoredCounts, *, jpeg: bool) -> None:
+        if counts.dtype == PALETTE:
+            pixels = zip(counts.values.tolist(), counts.pixels.tolist(), strict=True)
+            self.colours.update(dict(pixels))
+        stored = plain_counts(counts)
+        dtype, values = stored.dtype, stored.values
+        if not values.size:
+            return
+        if dtype == "float16":
+            shown = values[np.isfinite(values)].astype(np.float64)
+            self.low = min(self.low, shown.min(initial=np.inf))
+            self.high = max(self.high, shown.max(initial=-np.inf))
+            return
+        low, high = int(values[0]), int(values[-1])
+        self.smallest[dtype] = min(low, self.smallest.get(dtype, low))
+        self.largest[dtype] = max(high, self.largest.get(dtype, high))
+        held = self.codes.setdefault(dtype, set())
+        if len(held) <= MANY_LEVELS:
+            held.update(values[: MANY_LEVELS + 1].tolist())
+        if self.choice.rule is None and label_scale(stored) is None:
+            self.scaled.add(dtype)
+        if jpeg and dtype == "uint8" and self.choice.rule is None:
+            levels = dict(zip(values.tolist(), stored.pixels.tolist(), strict=True))
+            self.jpeg += set(levels) <= {0, 255} or has_two_peaks(levels)
+            self.low_codes += set(levels) == {0, 1}
+
+    @property
+    def types(self) -> set[str]:
+        """The types of all stored numbers."""
+        return {*self.floating, *self.largest}
+
+    # What the numbers mean.
+
+    def reads_labels(self, dtype: str) -> bool:
+        """Whether the integers of a type are labels, so far as they are read."""
+        if self.choice.kind is Kind.PROB or self.choice.scale is not None:
+            return False
+        dtype = "uint8" if dtype == PALETTE else dtype
+        return dtype not in self.scaled and dtype in self.largest
+
+    def scale(self, stored: StoredCounts) -> float:
+        """What the values of a prediction are divided by.
+
+        Raises:
+            DataError: If the values are no labels and not scaled either.
+        """
+        if self.choice.scale is not None and self.choice.kind is not Kind.LOGIT:
+            return self.choice.scale
+        if stored.dtype in ("float16", "bool") or stored.dtype not in self.largest:
+            return 1.0
+        if self.reads_labels(stored.dtype):
+            return label_scale(stored) or 1.0
+        return self._common_scale(stored.dtype)
+
+    def check(self) -> None:
+        """Refuse predictions of which nothing says what they are.
+
+        Raises:
+            DataError: If there are any.
+        """
+        self._check_colours()
+        if self.low_codes and self.choice.kind is None:
+            raise DataError(
+                f"{counted(self.low_codes, 'prediction')} hold 0 and 1 in JPEG files, "
+                "whose compression changes many such pixels. Save labels as PNG, or "
+                "count what is left with --pred-changed '>0' --pred-unchanged 0"
+            )
+        for dtype in self.largest if self.choice.scale else self.scaled:
+            self._common_scale(dtype)
+        if self.outside and (self.choice.kind is None):
+            raise DataError(
+                f"{self.outside:,} of {self.floats:,} predictions exceed [0, 1]: "
+                f"{self._advice()}. Nothing was scored"
+            )
+
+    def _check_colours(self) -> None:
+        """Refuse palettes that are neither grey nor black and one colour."""
+        named = [colour for colour in self.colours if not _is_grey(colour)]
+        if not named:
+            return
+        others = self.largest.keys() - {"uint8"} or self.floating
+        one_and_black = len(named) == 1 and {*self.colours} <= {0, *named}
+        if one_and_black and not others and self.codes["uint8"] <= {0, _BYTE}:
+            return
+        listed = [_colour_name(colour) for colour in sorted(self.colours)]
+        few = len(listed) == 2
+        one, two = (f"'{listed[-1]}'", f"'{listed[0]}'") if few else ("RULE", "rest")
+        raise DataError(
+            f"palettes of predictions hold {', '.join(listed[:8])}"
+            f"{', ...' if len(listed) > 8 else ''}; expected grey levels, or black and "
+            "one other colour. Name the changed ones: "
+            f"--pred-changed {one} --pred-unchanged {two}"
+            + (f", or --pred-changed {two} --pred-unchanged {one}" if few else "")
+        )
+
+    def _common_scale(self, dtype: str) -> float:
+        """What the values of a type are divided by when they are no labels."""
+        low, high = self.smallest[dtype], self.largest[dtype]
+        kind, scale = self.choice.kind, self.choice.scale
+        if scale is not None:
+            if low < 0 or high > scale:
+                raise DataError(
+                    f"{dtype} predictions hold values from {low:,} to {high:,}; "
+                    f"--scale {scale:g} expects 0 to {scale:g}"
+                )
+            return scale
+        if kind is Kind.HARD:
+            raise DataError(
+                f"predictions hold values up to {high:,}; expected only 0 and 1, or 0 "
+                f"and 255, for --kind hard. {self._codes_advice(dtype)}"
+            )
+        if low < 0 or dtype not in SCALE:
+            raise DataError(
+                f"{dtype} predictions hold values from {low:,} to {high:,}; expected "
+                "labels 0 and 1, or 0 and 255, or probabilities as floating numbers, "
+                f"uint8 or uint16. {self._integer_advice(dtype)}"
+            )
+        fixed = any(high <= one < SCALE[dtype] for one in _FIXED_POINT)
+        if kind is None and fixed:
+            raise DataError(
+                f"{dtype} predictions stay at or below {high:,}; scaled probabilities "
+                f"reach {SCALE[dtype]:,}. {self._integer_advice(dtype)}"
+            )
+        return float(SCALE[dtype])
+
+    def _integer_advice(self, dtype: str) -> str:
+        """What settles integers: codes where they are few, else a scale."""
+        high = self.largest[dtype]
+        few = len(self.codes[dtype]) <= MANY_LEVELS
+        scale = next((one for one in _SCALES if high <= one), None)
+        if self.smallest[dtype] < 0 or (few and high not in _SCALES):
+            return self._codes_advice(dtype)
+        if scale is None:
+            return "--scale N divides by the number N that stands for 1"
+        name = {100: "Per cent", 255: "Bytes"}.get(scale, "A fixed-point scale")
+        advice = f"{name}? --scale {scale} divides"
+        return f"{advice}. {self._codes_advice(dtype)}" if few else advice
+
+    def _codes_advice(self, dtype: str) -> str:
+        codes = sorted(self.codes[dtype])
+        if len(codes) == 2:
+            low, high = codes
+            way = f"--pred-changed {high} --pred-unchanged {low}"
+            return f"Two codes? {way} if {high} is changed"
+        return "Codes of classes? --pred-changed RULE --pred-unchanged RULE"
+
+    def _advice(self) -> str:
+        """What settles floating numbers outside [0, 1], by their range."""
+        low, high = self.low, self.high
+        held = f"they hold {low:.5g} to {high:.5g}"
+        if self.choice.scale is not None:
+            return f"divided by --scale {self.choice.scale:g}, {held}"
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+            return f"{held}; rounding? Clip them before they are saved"
+        if low < _NODATA:
+            return f"{held}; {low:.5g} may be nodata that the files do not declare"
+        if low < 0:
+            return f"{held}; --kind logit?"
+        scale = next((one for one in _SCALES if high <= one), None)
+        if scale is None or high < _FEW:
+            return (
+                f"{held}; say what they are with --scale N, or with --pred-changed "
+                "RULE --pred-unchanged RULE"
+            )
+        return f"{held}; {'per cent? ' * (scale == 100)}--scale {scale} divides"
+
+    # What is said.
+
+    @property
+    def text(self) -> str:
+        """What the predictions are, in words."""
+        parts = [self._floating_text()] if self.floating else []
+        parts += [self._text(dtype) for dtype in sorted(self.largest)]
+        return "; ".join(parts) + self.choice.text
+
+    def _floating_text(self) -> str:
+        if self.choice.rule is not None:
+            return f"hard labels ({self.choice.rule})"
+        kinds = {Kind.LOGIT: "logits", Kind.HARD: "hard labels"}
+        name = kinds.get(self.choice.kind or Kind.PROB, "probabilities")
+        over = "" if self.choice.scale is None else f" / {self.choice.scale:g}"
+        return f"{name} ({', '.join(f'{one}{over}' for one in sorted(self.floating))})"
+
+    def _text(self, dtype: str) -> str:
+        if self.choice.rule is not None:
+            return f"hard labels ({self.choice.rule})"
+        if self.choice.scale is not None:
+            return f"probabilities ({dtype} / {self.choice.scale:g})"
+        if not self.reads_labels(dtype):
+            return f"probabilities ({dtype} / {SCALE.get(dtype, 1)})"
+        colour = next((c for c in self.colours if not _is_grey(c)), None)
+        if colour is not None:
+            name = _colour_name(colour)
+            return f"hard labels (changed {name}, unchanged {_colour_name(0)})"
+        return f"hard labels (0 and {1 if self.largest[dtype] <= 1 else _BYTE})"
+
+    def messages(self, name: str) -> list[Message]:
+        """What to tell about the predictions of a model, beside what they are."""
+        found = []
+        colour = next((c for c in self.colours if not _is_grey(c)), None)
+        share = self.colours[colour] / self.colours.total() if colour else 0
+        if colour and share > 0.5:
+            options = ("--pred-changed", "--pred-unchanged")
+            text = mostly_changed_text(share, _colour_name(colour), options)
+            found.append(Message(Level.WARNING, f"{name}: {text}"))
+        if self.jpeg:
+            text = (
+                f"labels in JPEG files ({self.jpeg:,} of {self.files:,}): compression "
+                "changed pixels near edges. Save labels as PNG"
+            )
+            found.append(Message(Level.WARNING, f"{name}: {text}"))
+        low, high = self._probabilities()
+        if (
+            SIGMOID[0] <= low <= high <= SIGMOID[1]
+            and self.choice.kind is not Kind.LOGIT
+        ):
+            text = (
+                f"every probability lies between {low:.4f} and {high:.4f}: was the "
+                "sigmoid applied twice?"
+            )
+            found.append(Message(Level.WARNING, f"{name}: {text}"))
+        return found
+
+    def _probabilities(self) -> tuple[float, float]:
+        """The lowest and highest probability; not a number where there is none."""
+        ends = [(self.low, self.high)] if self.low <= self.high else []
+        for dtype, high in self.largest.items():
+            if not self.reads_labels(dtype):
+                full = self.choice.scale or SCALE.get(dtype, 1)
+                # Half a step up and down: levels are rounded.
+                low = (self.smallest[dtype] + 0.5) / full
+                ends.append((low, (high - 0.5) / full))
+            else:
+                ends.append((0.0, 1.0))
+        if not ends:
+            return np.nan, np.nan
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _is_grey(colour: int) -> bool:
+    return colour >> 16 == colour >> 8 & _BYTE == colour & _BYTE
+
+
+def _colour_name(colour: int) -> str:
+    return f"#{colour:06x}"
+
+
+def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Numbers over a scale, in float64 where they have it, else in float32."""
+    exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
+    found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
+    return found
+
+
+def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Scores as they are stored; the colours of palettes as grey levels.
+
+    A grey is its level, any other colour 255: beside black it is changed.
+
+    Example:
+        >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
+        array([  0, 128, 255], dtype=uint8)
+    """
+    if dtype != PALETTE:
+        return values
+    level = values & _BYTE
+    grey = (values >> 16 == level) & (values >> 8 & _BYTE == level)
+    return np.where(grey, level, _BYTE).astype(np.uint8)
+
+
+def plain_counts(stored: StoredCounts) -> StoredCounts:
+    """The counts of `plain_numbers`."""
+    if stored.dtype != PALETTE:
+        return stored
+    none = np.zeros(0, dtype=np.int64)
+    levels = plain_numbers(stored.values, PALETTE)
+    empty = StoredCounts("uint8", levels[:0], none, none)
+    return empty + replace(stored, dtype="uint8", values=levels)
+
+
+def label_scale(stored: StoredCounts) -> float | None:
+    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
+
+    A prediction of zeros alone holds no change in either coding.
+    """
+    held = {int(value) for value in stored.values[:3]}
+    if held <= {0, 1}:
+        return 1.0
+    return 255.0 if held <= {0, 255} else None
+
+
+def scales_of(stored: StoredCounts | None, choice: ModelChoice) -> dict[bool, float]:
+    """What the numbers of a prediction may be divided by, until all are known.
+
+    Args:
+        stored: Its stored values; None for floating numbers that are summed.
+        choice: What the user says.
+
+    Returns:
+        The divisor if they are labels (True), and if they are not (False); without
+        those that cannot be.
+
+    Example:
+        >>> from cdstats.score.levels import count_stored
+        >>> labels = np.array([0, 1], dtype=np.uint8)
+        >>> scales_of(count_stored(labels, labels), ModelChoice())
+        {True: 1.0, False: 255.0}
+    """
+    if stored is None:
+        return {False: 1.0}
+    if choice.scale is not None and choice.kind is not Kind.LOGIT:
+        return {False: choice.scale}
+    if stored.dtype == "float16":
+        return {False: 1.0}
+    if stored.dtype == "bool":
+        return {True: 1.0, False: 1.0}
+    plain = plain_counts(stored)
+    scales = {True: label_scale(plain), False: SCALE.get(plain.dtype)}
+    if choice.rule is not None:
+        return {True: 1.0}
+    if choice.kind is not None:
+        scales.pop(choice.kind is not Kind.HARD)
+    return {labels: float(scale) for labels, scale in scales.items() if scale}
+
+
+def wrong_values_text(not_finite: int, outside: int) -> str:
+    """Why floating scores cannot be probabilities."""
+    if not_finite:
+        return f"is NaN or infinite on {counted(not_finite, 'valid pixel')}"
+    return f"is outside [0, 1] on {counted(outside, 'valid pixel')}"
+
+
+def is_stored(dtype: np.dtype[np.generic], kind: Kind | None) -> bool:
+    """Whether predictions of a type are counted by level instead of summed."""
+    return dtype.kind in "bui" or (dtype == np.float16 and kind is not Kind.LOGIT)

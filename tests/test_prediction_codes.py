@@ -1,0 +1,357 @@
+"""Predictions whose numbers need a word: palettes, scales, codes, bands, nodata."""
+
+import json
+import re
+import shlex
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+
+Array = NDArray[Any]
+BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 160, 0)
+TRUTH = np.zeros((40, 48), bool)
+TRUTH[5:20, 6:30] = True
+GUESS = np.roll(TRUTH, 3, axis=1)
+PROBS = np.clip(
+    0.45 * TRUTH + 0.7 * np.random.default_rng(0).random(TRUTH.shape), 0, 1
+).astype(np.float32)
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """A folder with one mask."""
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    Image.fromarray(TRUTH.astype(np.uint8) * 255).save(folder / "0.png")
+    return folder
+
+
+def score(preds: Path, masks: Path, *options: object) -> Any:
+    """Exit code and output of ``cdstats loss --format json``."""
+    words = ["loss", "--pred", preds, "--target", masks, *options, "--format", "json"]
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def counts(done: Any) -> tuple[int, ...]:
+    """True and false positives, false and true negatives."""
+    assert done.exit_code == 0, done.stderr
+    row = json.loads(done.stdout)["dataset"]
+    return tuple(row[name] for name in ("tp", "fp", "fn", "tn"))
+
+
+def confusion(guess: Array, truth: Array = TRUTH) -> tuple[int, ...]:
+    """The right counts."""
+    p, y = np.asarray(guess, bool), np.asarray(truth, bool)
+    return tuple(int(one.sum()) for one in (p & y, p & ~y, ~p & y, ~p & ~y))
+
+
+def kind(done: Any) -> str:
+    """What the predictions are said to be."""
+    found: str = json.loads(done.stdout)["dataset"]["kind"]
+    return found
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def palette(path: Path, index: Array, *colours: tuple[int, ...]) -> None:
+    image = Image.fromarray(index.astype(np.uint8))
+    image.putpalette(sum(colours, ()))
+    image.save(path)
+
+
+def tiff(path: Path, bands: Array, **profile: Any) -> None:
+    count, height, width = bands.shape
+    size = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="GTiff", **size, **profile) as file:
+            file.write(bands)
+
+
+@pytest.mark.parametrize("name", ["0.png", "0.bmp", "0.tif"])
+@pytest.mark.parametrize(
+    ("index", "colours", "said"),
+    [
+        pytest.param(GUESS, [BLACK, RED], "changed #ff0000", id="red"),
+        pytest.param(~GUESS, [RED, BLACK], "changed #ff0000", id="black-last"),
+        pytest.param(~GUESS, [WHITE, BLACK], "0 and 255", id="grey"),
+        pytest.param(2 * GUESS, [BLACK, RED, WHITE], "0 and 255", id="white"),
+    ],
+)
+def test_a_palette_is_scored_by_its_colours(
+    name: str, index: Array, colours: Any, said: str, masks: Path, tmp_path: Path
+) -> None:
+    palette(folder(tmp_path / "p") / name, index, *colours)
+    done = score(tmp_path / "p", masks, "--loss", "lovasz_softmax")
+    assert counts(done) == confusion(GUESS)
+    assert said in kind(done)
+
+
+@pytest.mark.parametrize(
+    "colours", [[WHITE, RED], [GREEN, RED]], ids=["white", "green"]
+)
+def test_an_unclear_palette_is_refused_and_every_way_works(
+    colours: Any, masks: Path, tmp_path: Path
+) -> None:
+    palette(folder(tmp_path / "p") / "0.png", GUESS, *colours)
+    done = score(tmp_path / "p", masks)
+    assert done.exit_code == 1
+    ways = re.findall(r"--pred-changed '\S+' --pred-unchanged '\S+'", done.stderr)
+    found = {counts(score(tmp_path / "p", masks, *shlex.split(one))) for one in ways}
+    assert found == {confusion(GUESS), confusion(~GUESS)}
+
+
+def test_palettes_of_a_model_are_decided_together(masks: Path, tmp_path: Path) -> None:
+    preds = folder(tmp_path / "p")
+    Image.open(masks / "0.png").save(masks / "1.png")
+    palette(preds / "0.png", GUESS, BLACK, RED)
+    palette(preds / "1.png", GUESS * 0, BLACK, RED)
+    assert counts(score(preds, masks))[0] == confusion(GUESS)[0]
+    palette(preds / "1.png", GUESS, BLACK, GREEN)
+    assert score(preds, masks).exit_code == 1
+
+
+def test_a_palette_that_makes_most_changed_is_warned_of(
+    masks: Path, tmp_path: Path
+) -> None:
+    palette(folder(tmp_path / "p") / "0.png", ~GUESS, BLACK, RED)
+    done = score(tmp_path / "p", masks)
+    assert counts(done) == confusion(~GUESS)
+    (way,) = re.findall(r"warning: .*(--pred-changed '.*')", done.stderr)
+    assert counts(score(tmp_path / "p", masks, *shlex.split(way))) == confusion(GUESS)
+
+
+@pytest.mark.parametrize(
+    ("stored", "scale"),
+    [
+        pytest.param(PROBS * 100, 100, id="per-cent-floats"),
+        pytest.param(PROBS * 255, 255, id="float-bytes"),
+        pytest.param(np.rint(PROBS * 100).astype(np.uint8), 100, id="per-cent"),
+        pytest.param(np.rint(PROBS * 1000).astype(np.uint16), 1000, id="thousand"),
+        pytest.param(np.rint(PROBS * 10000).astype(np.uint16), 10000, id="uint16"),
+        pytest.param(np.rint(PROBS * 10000).astype(np.int16), 10000, id="int16"),
+        pytest.param(np.rint(PROBS * 255).astype(np.int32), 255, id="int32"),
+        pytest.param((PROBS * 100).astype(np.float16), 100, id="float16"),
+    ],
+)
+def test_scaled_predictions_are_refused_with_the_scale_that_fits(
+    stored: Array, scale: int, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored)
+    refused = score(tmp_path / "p", masks)
+    assert refused.exit_code == 1
+    assert f"--scale {scale}" in refused.stderr
+    done = score(tmp_path / "p", masks, "--scale", scale)
+    plain = stored.astype(np.float64) / scale
+    assert counts(done) == confusion(plain >= 0.5)
+    found = json.loads(done.stdout)["dataset"]["prob_sum"]
+    assert found == pytest.approx(plain.sum(), rel=1e-5)
+    assert f"{stored.dtype} / {scale}" in kind(done)
+
+
+def test_two_channels_of_a_scale_add_up_to_it(masks: Path, tmp_path: Path) -> None:
+    whole = np.rint(PROBS * 10000).astype(np.int16)
+    np.save(folder(tmp_path / "p") / "0.npy", np.stack([10000 - whole, whole]))
+    done = score(tmp_path / "p", masks, "--scale", 10000)
+    assert counts(done) == confusion(whole >= 5000)
+
+
+@pytest.mark.parametrize(
+    ("stored", "word"),
+    [
+        pytest.param(PROBS * 12 - 6, "--kind logit?", id="logits"),
+        pytest.param(np.where(GUESS, -9999, PROBS), "nodata", id="nodata"),
+        pytest.param(PROBS + np.float32(1e-6), "rounding", id="rounding"),
+        pytest.param(PROBS + 1, "--scale N", id="unknown"),
+    ],
+)
+def test_floating_numbers_outside_get_the_advice_of_their_range(
+    stored: Array, word: str, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
+    done = score(tmp_path / "p", masks)
+    assert (done.exit_code, word in done.stderr) == (1, True), done.stderr
+    assert word == "--kind logit?" or "--kind" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stored", "changed", "unchanged"),
+    [
+        pytest.param(GUESS + np.uint8(1), "2", "1", id="1-and-2"),
+        pytest.param(np.where(GUESS, 1, -1).astype(np.int8), "1", "-1", id="negative"),
+        pytest.param(GUESS.astype(np.float32) * 3 - 1, ">0", None, id="floats"),
+        pytest.param((GUESS * (1 + TRUTH)).astype(np.uint8), "1-2", "0", id="classes"),
+    ],
+)
+def test_codes_are_read_by_a_rule(
+    stored: Array, changed: str, unchanged: str | None, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored)
+    refused = score(tmp_path / "p", masks)
+    assert (refused.exit_code, "--kind hard" in refused.stderr) == (1, False)
+    rule = ["--pred-changed", changed]
+    rule += [] if unchanged is None else ["--pred-unchanged", unchanged]
+    done = score(tmp_path / "p", masks, *rule)
+    assert counts(done) == confusion(GUESS)
+    assert kind(done).startswith(
+        f"hard labels (changed {changed}"
+        if changed != ">0"
+        else "hard labels (changed >0, unchanged rest"
+    )
+
+
+def test_a_value_that_the_rule_does_not_name_fails_the_prediction(
+    masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", GUESS + np.uint8(1))
+    done = score(tmp_path / "p", masks, "--pred-changed", 2, "--pred-unchanged", 0)
+    assert "holds 1; expected 2, 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pred-unchanged", "0"],
+        ["--scale", "0"],
+        ["--scale", "100", "--kind", "hard"],
+        ["--pred-changed", "1", "--kind", "prob"],
+        ["--pred-nodata", "drop"],
+        ["--kind", "b=logit"],
+        ["--kind", "p=odds"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_contradict_each_other_are_wrong_usage(
+    options: list[str], masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", PROBS)
+    assert score(tmp_path / "p", masks, *options).exit_code == 2
+
+
+SOFTMAX = np.random.default_rng(1).random((7, *TRUTH.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("stored", "band"),
+    [
+        pytest.param(SOFTMAX, 3, id="(7, H, W)"),
+        pytest.param(np.moveaxis(SOFTMAX, 0, 2), 3, id="(H, W, 7)"),
+        pytest.param(SOFTMAX[None], 3, id="(1, 7, H, W)"),
+        pytest.param(np.moveaxis(SOFTMAX, 0, 2)[None], 3, id="(1, H, W, 7)"),
+        pytest.param(SOFTMAX[1:3], 2, id="(2, H, W)"),
+    ],
+)
+def test_channels_of_a_softmax_need_a_choice(
+    stored: Array, band: int, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored)
+    refused = score(tmp_path / "p", masks)
+    assert (refused.exit_code, "--pred-band N" in refused.stderr) == (1, True)
+    assert "--kind" not in refused.stderr
+    done = score(tmp_path / "p", masks, "--pred-band", band)
+    assert counts(done) == confusion(SOFTMAX[2] >= 0.5)
+    assert kind(done).endswith(f"band {band}")
+
+
+@pytest.mark.parametrize(
+    "shape", [(40, 48, 1), (1, 40, 48, 1), (1, 1, 40, 48)], ids=str
+)
+def test_one_channel_may_be_first_or_last(
+    shape: tuple[int, ...], masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", PROBS.reshape(shape))
+    assert counts(score(tmp_path / "p", masks)) == confusion(PROBS >= 0.5)
+
+
+def test_one_band_of_a_raster_is_read(masks: Path, tmp_path: Path) -> None:
+    sure = np.rint(PROBS * 100).astype(np.uint8)
+    tiff(folder(tmp_path / "p") / "0.tif", np.stack([GUESS.astype(np.uint8), sure]))
+    assert score(tmp_path / "p", masks).exit_code == 1
+    done = score(tmp_path / "p", masks, "--pred-band", 1)
+    assert counts(done) == confusion(GUESS)
+    scaled = score(tmp_path / "p", masks, "--pred-band", 2, "--scale", 100)
+    assert counts(scaled) == confusion(sure >= 50)
+
+
+@pytest.mark.parametrize("nodata", [-9999, np.nan], ids=str)
+def test_nodata_of_floats_is_left_out_if_asked_for(
+    nodata: float, masks: Path, tmp_path: Path
+) -> None:
+    stored = PROBS.copy()
+    stored[:9] = nodata
+    tiff(folder(tmp_path / "p") / "0.tif", stored[None], nodata=nodata)
+    refused = score(tmp_path / "p", masks)
+    assert "--pred-nodata ignore" in refused.stderr
+    done = score(tmp_path / "p", masks, "--pred-nodata", "ignore")
+    assert counts(done) == confusion(PROBS[9:] >= 0.5, TRUTH[9:])
+    row = json.loads(done.stdout)["dataset"]
+    assert row["ignored"] == 9 * 48
+    assert row["kind"].endswith("nodata ignored")
+
+
+def test_declared_nodata_may_be_a_prediction(masks: Path, tmp_path: Path) -> None:
+    tiff(folder(tmp_path / "p") / "0.tif", GUESS[None].astype(np.uint8), nodata=0)
+    assert score(tmp_path / "p", masks).exit_code == 1
+    done = score(tmp_path / "p", masks, "--pred-nodata", "keep")
+    assert counts(done) == confusion(GUESS)
+
+
+def test_miniswhite_needs_a_rule(masks: Path, tmp_path: Path) -> None:
+    bands = GUESS[None].astype(np.uint8) * np.uint8(255)
+    tiff(folder(tmp_path / "p") / "0.tif", bands, photometric="miniswhite")
+    assert "MINISWHITE" in score(tmp_path / "p", masks).stderr
+    done = score(tmp_path / "p", masks, "--pred-changed", 255)
+    assert counts(done) == confusion(GUESS)
+
+
+def test_labels_in_jpeg_files_are_warned_of(masks: Path, tmp_path: Path) -> None:
+    preds = folder(tmp_path / "p")
+    Image.fromarray(GUESS.astype(np.uint8) * 255).save(preds / "0.jpg")
+    done = score(preds, masks)
+    assert (done.exit_code, "labels in JPEG files" in done.stderr) == (0, True)
+    Image.fromarray(GUESS.astype(np.uint8)).save(preds / "0.jpg", quality=95)
+    done = score(preds, masks)
+    assert (done.exit_code, "JPEG" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8"])
+def test_a_second_sigmoid_is_asked_about(
+    dtype: str, masks: Path, tmp_path: Path
+) -> None:
+    twice = 1 / (1 + np.exp(-PROBS.astype(float)))
+    stored = np.rint(twice * 255) if dtype == "uint8" else twice
+    np.save(folder(tmp_path / "p") / "0.npy", stored.astype(dtype))
+    asked = "was the sigmoid applied twice?"
+    assert asked in score(tmp_path / "p", masks).stderr
+    stored[0, 0] = 0
+    np.save(tmp_path / "p" / "0.npy", stored.astype(dtype))
+    assert asked not in score(tmp_path / "p", masks).stderr
+
+
+def test_logits_of_one_model_stand_beside_probabilities(
+    masks: Path, tmp_path: Path
+) -> None:
+    probs = PROBS * np.float32(0.98) + np.float32(0.01)
+    np.save(folder(tmp_path / "a") / "0.npy", probs)
+    np.save(folder(tmp_path / "b") / "0.npy", np.log(probs / (1 - probs)))
+    run = cdstats.loss(
+        {"a": tmp_path / "a", "b": tmp_path / "b"}, masks, kind={"b": "logit"}
+    )
+    one, two = (model.dataset for model in run.models)
+    assert (one.kind, two.kind) == ("probabilities (float32)", "logits (float32)")
+    assert (one.tp, one.fp) == (two.tp, two.fp)
+    assert one.bce_mean == pytest.approx(two.bce_mean, rel=1e-5)

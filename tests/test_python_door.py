@@ -1,0 +1,242 @@
+"""The Python functions: what they take, what they raise, and how they word it."""
+
+import inspect
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cdstats
+from cdstats.core.arguments import declared, in_python
+from cdstats.core.options import (
+    AuditOptions,
+    CompareOptions,
+    LossOptions,
+    RatioOptions,
+    WeightsOptions,
+)
+
+GROUPS = {
+    "audit": AuditOptions,
+    "compare": CompareOptions,
+    "loss": LossOptions,
+    "ratio": RatioOptions,
+    "weights": WeightsOptions,
+}
+MASK = np.array([[0, 255], [0, 0]], np.uint8)
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(MASK).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def codes(tmp_path: Path) -> Path:
+    """Masks whose encoding is refused."""
+    folder = tmp_path / "codes"
+    folder.mkdir()
+    Image.fromarray(MASK // 255 + 1).save(folder / "a.png")
+    return folder
+
+
+# What raises
+
+
+@pytest.mark.parametrize("name", ["ratio", "audit", "weights"])
+def test_a_missing_path_and_an_empty_set_raise(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sources: list[Any] = [tmp_path / "gone", tmp_path / "empty", []]
+    for paths in sources:
+        with pytest.raises(cdstats.DataError):
+            getattr(cdstats, name)(paths)
+        kept = getattr(cdstats, name)(paths, errors="keep")
+        assert len(kept.images) == 0
+
+
+@pytest.mark.parametrize("name", ["ratio", "weights"])
+def test_a_refused_encoding_raises_unless_it_is_kept(name: str, codes: Path) -> None:
+    function = getattr(cdstats, name)
+    with pytest.raises(cdstats.DataError, match="errors='keep' returns") as caught:
+        function(codes)
+    assert "--" not in str(caught.value)
+    assert 'changed="' in str(caught.value)
+    assert [row.status for row in function(codes, errors="keep").images] == ["failed"]
+
+
+def test_a_refused_encoding_of_targets_raises(codes: Path, masks: Path) -> None:
+    for call in (
+        lambda: cdstats.loss(masks / "a.png", codes / "a.png"),
+        lambda: cdstats.compare(
+            {"one": masks / "a.png", "two": masks / "a.png"}, codes / "a.png"
+        ),
+    ):
+        with pytest.raises(cdstats.DataError, match="errors='keep' returns"):
+            call()
+
+
+def test_an_audit_looks_at_refused_encodings(codes: Path) -> None:
+    assert cdstats.audit(codes).findings
+
+
+def test_one_refused_dataset_does_not_hide_another(codes: Path, masks: Path) -> None:
+    kept = cdstats.ratio([codes, masks], errors="keep")
+    assert [row.images for row in kept.datasets if row.split == "all"][1] == 2
+    with pytest.raises(cdstats.DataError):
+        cdstats.ratio([codes, masks])
+
+
+def test_a_bad_file_is_a_row(masks: Path) -> None:
+    (masks / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    result = cdstats.ratio(masks)
+    assert [row.status for row in result.images] == ["ok", "ok", "failed"]
+    assert result.datasets[0].changed == 2
+
+
+# What is taken
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"changed": 255, "unchanged": 0}, id="numbers"),
+        pytest.param({"changed": np.uint8(255), "unchanged": "0"}, id="numpy"),
+        pytest.param({"changed": 255.0, "unchanged": 0.0}, id="floats"),
+        pytest.param({"band": "1"}, id="text"),
+        pytest.param({"jobs": -1}, id="all-cores"),
+        pytest.param({"jobs": None}, id="as-many-as-pay"),
+        pytest.param({"max_pixels": None, "cache": None}, id="defaults"),
+    ],
+)
+def test_plain_values_are_taken(masks: Path, options: dict[str, Any]) -> None:
+    assert cdstats.ratio(masks, **options).datasets[0].changed == 2
+
+
+def test_paths_come_as_a_generator_or_by_name(masks: Path) -> None:
+    files = sorted(masks.iterdir())
+    assert cdstats.ratio(path for path in files).datasets[0].images == 2
+    named = cdstats.ratio({"mine": masks, "other": files[0]}).datasets
+    assert [row.dataset for row in named if row.split == "all"] == ["mine", "other"]
+    shutil.copytree(masks, masks.parent / "preds")
+    run = cdstats.loss({"model": masks.parent / "preds"}, masks)
+    assert [one.dataset.model for one in run.models] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"changed": [255], "unchanged": "0"}, id="changed"),
+        pytest.param({"changed": True, "unchanged": "0"}, id="changed"),
+        pytest.param({"band": 1.5}, id="band"),
+        pytest.param({"jobs": "many"}, id="jobs"),
+        pytest.param({"preset": 3}, id="preset"),
+        pytest.param({"strict": "yes"}, id="strict"),
+        pytest.param({"cache": 1}, id="cache"),
+        pytest.param({"paths": 7}, id="paths"),
+        pytest.param({"paths": [b"masks"]}, id="paths"),
+        pytest.param({"paths": {"name": ["a", "b"]}}, id="paths"),
+    ],
+)
+def test_other_types_are_refused_by_the_name_of_the_argument(
+    masks: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match=next(iter(options))):
+        cdstats.ratio(**{"paths": masks, **options})
+
+
+def test_an_unknown_argument_is_one_of_the_function(masks: Path) -> None:
+    call: Any = cdstats.ratio
+    with pytest.raises(TypeError, match="unexpected keyword argument 'chnaged'"):
+        call(masks, chnaged=1)
+
+
+@pytest.mark.parametrize("jobs", [0, -2])
+def test_no_number_of_workers_is_below_one(masks: Path, jobs: int) -> None:
+    with pytest.raises(ValueError, match=f"jobs=.?{jobs}"):
+        cdstats.ratio(masks, jobs=jobs)
+
+
+def test_minus_one_stands_for_all_cores() -> None:
+    assert RatioOptions("masks", jobs=-1).jobs == os.cpu_count()
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5, float("inf")])
+def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
+    with pytest.raises(ValueError, match="a number from 0 to 1"):
+        cdstats.loss(masks, masks, threshold=threshold)
+    with pytest.raises(ValueError, match="a number from 0 to 1"):
+        cdstats.compare([f"a={masks}", f"b={masks}"], masks, threshold=threshold)
+
+
+# How it is worded
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--kind logits: expected prob", 'kind="logits": expected prob'),
+        ("add --unchanged, for example", "add unchanged, for example"),
+        ("leave out --changed and --from", "leave out changed and from_file"),
+        ("--from reads rows; leave out PATH", "from_file reads rows; leave out paths"),
+        ("read by `cdstats ratio --csv`", "read by `cdstats ratio --csv`"),
+        ("raise --max-pixels", "raise max_pixels"),
+        (
+            "--changed 2 --unchanged 1 --ignore 0",
+            'changed="2", unchanged="1", ignore="0"',
+        ),
+        ("--preset bandon-train or", 'preset="bandon-train" or'),
+        ("a -- b", "a -- b"),
+    ],
+)
+def test_a_message_names_arguments(text: str, expected: str) -> None:
+    assert in_python(text, dict(declared(RatioOptions))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("loss", {"kind": "logits"}),
+        ("loss", {"device": "gpu"}),
+        ("loss", {"device": "cuda:"}),
+        ("loss", {"grid": "warped"}),
+        ("loss", {"beta": "other"}),
+        ("loss", {"batch_size": "many"}),
+        ("loss", {"changed": "255"}),
+        ("compare", {"baseline": "other"}),
+        ("compare", {"resamples": 0}),
+    ],
+)
+def test_errors_do_not_speak_of_the_command_line(
+    name: str, arguments: dict[str, Any], masks: Path
+) -> None:
+    for model in "ab":
+        shutil.copytree(masks, masks.parent / model)
+    pred = {model: masks.parent / model for model in "ab"}
+    with pytest.raises(ValueError, match=next(iter(arguments))) as caught:
+        getattr(cdstats, name)(pred, masks, **arguments)
+    assert "--" not in str(caught.value)
+
+
+def test_reasons_of_rows_name_arguments(masks: Path) -> None:
+    rows = cdstats.ratio(masks, max_pixels=3).images
+    assert all(row.reason.endswith("raise max_pixels") for row in rows)
+
+
+# Signatures and help
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_function_shows_the_arguments_of_its_group(name: str) -> None:
+    function = getattr(cdstats, name)
+    shown = inspect.signature(function).parameters
+    assert list(shown) == list(inspect.signature(GROUPS[name]).parameters)
+    for argument, known in declared(GROUPS[name]):
+        assert f"    {argument}: {known.help[:20]}" in (inspect.getdoc(function) or "")
