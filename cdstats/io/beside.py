@@ -17,6 +17,8 @@ from cdstats.io.signatures import file_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cdstats.io.georeference import Georeference
+
 _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 _HEAD: Final = 64
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
@@ -31,11 +33,13 @@ class Beside:
         folder: The folder's name, such as ``"A"``.
         name: The image's name; empty when the folder holds none of the mask's name.
         size: Its width and height; None when they cannot be read.
+        difference: How its grid differs from that of the mask, in words.
     """
 
     folder: str
     name: str = ""
     size: tuple[int, int] | None = None
+    difference: str = ""
 
 
 def images_beside(path: str) -> tuple[Beside, ...]:
@@ -52,7 +56,10 @@ def images_beside(path: str) -> tuple[Beside, ...]:
         if is_mask_folder(folder.name):
             below = mask.parent.relative_to(folder)
             names = _image_folders(str(folder.parent))
-            return tuple(_beside(folder.parent / n / below, n, mask) for n in names)
+            own = _georeference(mask) if names else None
+            return tuple(
+                _beside(folder.parent / n / below, n, mask, own) for n in names
+            )
     return ()
 
 
@@ -62,9 +69,31 @@ def forget_folders() -> None:
     _stems.cache_clear()
 
 
-def _beside(folder: Path, name: str, mask: Path) -> Beside:
+def _beside(folder: Path, name: str, mask: Path, own: Georeference | None) -> Beside:
     found = _stems(str(folder)).get(mask.stem)
-    return Beside(name, found, _size(folder / found)) if found else Beside(name)
+    if not found:
+        return Beside(name)
+    size = _size(folder / found)
+    there = _georeference(folder / found) if own and size else None
+    if own is None or there is None or size is None:
+        return Beside(name, found, size)
+    from cdstats.io.georeference import difference
+
+    return Beside(name, found, size, difference(there, own, size))
+
+
+def _georeference(path: Path) -> Georeference | None:
+    """Where an image lies; None where its file does not say, or cannot be read."""
+    from cdstats.io.georeference import georeference_beside
+
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return georeference_beside(str(path))
+    from cdstats.io.masks import open_masks
+
+    try:
+        return open_masks(str(path), "", 1)[0].georeference()
+    except DataError:
+        return None
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,122 @@ def positions(
     found = np.array([inverse * place for place in zip(xs, ys, strict=True)])
     found[~np.isfinite(found)] = np.nan
     return found
+
+
+def deviations(
+    own: Georeference,
+    mask: Georeference,
+    size: tuple[int, int],
+    corner: tuple[int, int],
+) -> NDArray[np.float64]:
+    """How far the corners lie from where they should, in pixels of the mask.
+
+    Returns:
+        Columns and rows; of the corners upper left, upper right, lower left and lower
+        right; NaN where a corner has no place in the system of the mask.
+    """
+    corners = _corners(size)
+    wanted = np.array(corners, dtype=np.float64) + np.array(corner[::-1])
+    moved: NDArray[np.float64] = positions(corners, own, mask) - wanted
+    return moved
+
+
+def _corners(size: tuple[int, int]) -> list[tuple[float, float]]:
+    width, height = size
+    return [(0, 0), (width, 0), (0, height), (width, height)]
+
+
+def difference(
+    own: Georeference,
+    mask: Georeference,
+    size: tuple[int, int],
+    corner: tuple[int, int] | None = None,
+) -> str:
+    """How the grid of an image differs from that of its mask, in words.
+
+    Args:
+        own: The georeference of the image.
+        mask: That of the mask.
+        size: Width and height of the image.
+        corner: The row and column of the mask at which a crop should lie; None for an
+            image of the whole.
+
+    Returns:
+        The words; empty where both are the same ground.
+    """
+    moved = deviations(own, mask, size, corner or (0, 0))
+    if (np.abs(moved) <= TOLERANCE).all():
+        return ""
+    parts = []
+    if own.crs and mask.crs and own.crs != mask.crs:
+        names = own.name, mask.name
+        if names[0] == names[1]:
+            names = f"another {own.name}", names[1]
+        parts.append(f"is {names[0]}, its mask {names[1]}")
+    if not np.isfinite(moved).all():
+        return parts[0] if parts else "has a georeference that cannot be inverted"
+    if np.ptp(moved, axis=0).max() <= 2 * TOLERANCE:
+        where = "its mask"
+        if corner is not None:
+            where = f"row {corner[0]:,}, column {corner[1]:,} of its mask"
+        parts.append(f"lies {_shift(moved.mean(axis=0), mask)} of {where}")
+    elif not parts:
+        parts.append(_shape(own, mask, size, moved))
+    return " and ".join(parts)
+
+
+def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
+    """A shift in pixels, by points of the compass where rows or columns follow them."""
+    across, down = moved.tolist()
+    a, b, _, d, e, _ = mask.transform[:6]
+    if max(abs(b), abs(d)) <= 1e-6 * min(abs(a), abs(e)):
+        named = (
+            (across if a > 0 else -across, "east", "west"),
+            (down if e > 0 else -down, "north", "south"),
+        )
+    else:
+        named = ((across, "right", "left"), (down, "below", "above"))
+    texts = [
+        f"{_pixels(abs(number))} {more if number > 0 else less}"
+        for number, more, less in named
+        if abs(number) > TOLERANCE / 2
+    ]
+    return " and ".join(texts)
+
+
+def _pixels(number: float) -> str:
+    text = f"{number:,.2f}".rstrip("0").rstrip(".")
+    return f"{text} pixel{'' if text == '1' else 's'}"
+
+
+def _shape(
+    own: Georeference,
+    mask: Georeference,
+    size: tuple[int, int],
+    moved: NDArray[np.float64],
+) -> str:
+    """How grids of one system differ in pixel size or direction."""
+    corners = moved + np.array(_corners(size))
+    along = (corners[1] - corners[0]) / size[0]
+    down = (corners[2] - corners[0]) / size[1]
+    if along[0] * down[1] - along[1] * down[0] < 0:
+        names = ("north-up", "south-up")
+        ups = [names[one.transform.e > 0] for one in (own, mask)]
+        if ups[0] != ups[1]:
+            return f"is {ups[0]}, its mask {ups[1]}"
+        return "is mirrored against its mask"
+    sizes = [_pixel_size(one) for one in (own, mask)]
+    if sizes[0] != sizes[1]:
+        return f"has pixels of {sizes[0]}, its mask of {sizes[1]}"
+    angle = math.degrees(math.atan2(along[1], along[0]))
+    if abs(angle) > 1e-4:
+        return f"is rotated by {abs(angle):.4g} degrees against its mask"
+    return "is sheared against its mask"
+
+
+def _pixel_size(one: Georeference) -> str:
+    a, b, _, d, e, _ = one.transform[:6]
+    return f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}"
 
 
 def resampled(

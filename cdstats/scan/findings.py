@@ -243,6 +243,14 @@ def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:
             f"{_size(beside.size)}"
         )
         found += _finding(Level.ERROR, "size", (dataset, ALL), text, _paths(wrong))
+    moved = [(one, beside) for one, beside in pairs if beside.difference]
+    if moved:
+        one, beside = moved[0]
+        text = (
+            f"grid differs from that of the image beside it: {beside.folder}/"
+            f"{beside.name} {beside.difference} {one.row.path}"
+        )
+        found += _finding(Level.WARNING, "grid", (dataset, ALL), text, _paths(moved))
     if missing:
         folders = ", ".join(sorted({beside.folder for _, beside in missing}))
         text = f"no image of that name in {folders}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -11,13 +10,11 @@ import numpy as np
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import Level, Message
-from cdstats.io.georeference import TOLERANCE, positions
+from cdstats.io.georeference import TOLERANCE, deviations, difference
 from cdstats.score.interpret import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from numpy.typing import NDArray
 
     from cdstats.io.georeference import Georeference
 
@@ -170,14 +167,14 @@ def place(
     row, column = corner or (0, 0)
     if own is None or mask is None:
         return Placed(row, column, NO_GRID)
-    moved = _deviations(own, mask, size, (row, column))
-    if (np.abs(moved) <= TOLERANCE).all():
+    text = difference(own, mask, size, corner)
+    if not text:
         return Placed(row, column, mode.value)
-    text = _difference(own, mask, size, moved, corner)
     if mode is GridMode.IGNORE:
         return Placed(row, column, mode.value, text)
     if mode is GridMode.WARP:
         return Placed(row, column, mode.value, warp=True)
+    moved = deviations(own, mask, size, (row, column))
     whole = np.rint(moved[0]) if np.isfinite(moved[0]).all() else moved[0]
     is_shift = bool((np.abs(moved - whole) <= TOLERANCE).all())
     if mode is GridMode.OVERLAP and is_shift:
@@ -187,106 +184,3 @@ def place(
     if is_shift:
         ways.insert(0, "--grid overlap scores the pixels in common")
     raise DataError(f"{text}. {', '.join(ways)}")
-
-
-def _deviations(
-    own: Georeference,
-    mask: Georeference,
-    size: tuple[int, int],
-    corner: tuple[int, int],
-) -> NDArray[np.float64]:
-    """How far the corners lie from where they should, in pixels of the mask.
-
-    Returns:
-        Columns and rows; of the corners upper left, upper right, lower left and lower
-        right; NaN where a corner has no place in the system of the mask.
-    """
-    corners = _corners(size)
-    wanted = np.array(corners, dtype=np.float64) + np.array(corner[::-1])
-    moved: NDArray[np.float64] = positions(corners, own, mask) - wanted
-    return moved
-
-
-def _corners(size: tuple[int, int]) -> list[tuple[float, float]]:
-    width, height = size
-    return [(0, 0), (width, 0), (0, height), (width, height)]
-
-
-def _difference(
-    own: Georeference,
-    mask: Georeference,
-    size: tuple[int, int],
-    moved: NDArray[np.float64],
-    corner: tuple[int, int] | None,
-) -> str:
-    """How the grid of a prediction differs from that of its mask, in words."""
-    parts = []
-    if own.crs and mask.crs and own.crs != mask.crs:
-        names = own.name, mask.name
-        if names[0] == names[1]:
-            names = f"another {own.name}", names[1]
-        parts.append(f"is {names[0]}, its mask {names[1]}")
-    if not np.isfinite(moved).all():
-        return parts[0] if parts else "has a georeference that cannot be inverted"
-    if np.ptp(moved, axis=0).max() <= 2 * TOLERANCE:
-        where = "its mask"
-        if corner is not None:
-            where = f"row {corner[0]:,}, column {corner[1]:,} of its mask"
-        parts.append(f"lies {_shift(moved.mean(axis=0), mask)} of {where}")
-    elif not parts:
-        parts.append(_shape(own, mask, size, moved))
-    return " and ".join(parts)
-
-
-def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
-    """A shift in pixels, by points of the compass where rows or columns follow them."""
-    across, down = moved.tolist()
-    a, b, _, d, e, _ = mask.transform[:6]
-    if max(abs(b), abs(d)) <= 1e-6 * min(abs(a), abs(e)):
-        named = (
-            (across if a > 0 else -across, "east", "west"),
-            (down if e > 0 else -down, "north", "south"),
-        )
-    else:
-        named = ((across, "right", "left"), (down, "below", "above"))
-    texts = [
-        f"{_pixels(abs(number))} {more if number > 0 else less}"
-        for number, more, less in named
-        if abs(number) > TOLERANCE / 2
-    ]
-    return " and ".join(texts)
-
-
-def _pixels(number: float) -> str:
-    text = f"{number:,.2f}".rstrip("0").rstrip(".")
-    return f"{text} pixel{'' if text == '1' else 's'}"
-
-
-def _shape(
-    own: Georeference,
-    mask: Georeference,
-    size: tuple[int, int],
-    moved: NDArray[np.float64],
-) -> str:
-    """How grids of one system differ in pixel size or direction."""
-    corners = moved + np.array(_corners(size))
-    along = (corners[1] - corners[0]) / size[0]
-    down = (corners[2] - corners[0]) / size[1]
-    if along[0] * down[1] - along[1] * down[0] < 0:
-        names = ("north-up", "south-up")
-        ups = [names[one.transform.e > 0] for one in (own, mask)]
-        if ups[0] != ups[1]:
-            return f"is {ups[0]}, its mask {ups[1]}"
-        return "is mirrored against its mask"
-    sizes = [_pixel_size(one) for one in (own, mask)]
-    if sizes[0] != sizes[1]:
-        return f"has pixels of {sizes[0]}, its mask of {sizes[1]}"
-    angle = math.degrees(math.atan2(along[1], along[0]))
-    if abs(angle) > 1e-4:
-        return f"is rotated by {abs(angle):.4g} degrees against its mask"
-    return "is sheared against its mask"
-
-
-def _pixel_size(one: Georeference) -> str:
-    a, b, _, d, e, _ = one.transform[:6]
-    return f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}"
