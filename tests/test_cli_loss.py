@@ -228,8 +228,8 @@ def assert_close(found: Any, expected: Any, rel: float, where: str) -> None:
         assert len(found) == len(expected), where
         for one, other in zip(found, expected, strict=True):
             assert_close(one, other, rel, where)
-    elif expected is None:
-        assert found is None, where
+    elif expected is None or isinstance(expected, str):
+        assert found == expected, where
     else:
         assert found == pytest.approx(expected, rel=rel, abs=rel * 1e-3), where
 

@@ -248,7 +248,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_engine_is_refused_by_the_library() -> None:
-    with pytest.raises(UsageError, match="engine spark: expected local or dask"):
+    with pytest.raises(UsageError, match='engine="spark": expected local or dask'):
         cdstats.ratio("nowhere", engine="spark")
 
 
@@ -262,8 +262,10 @@ def test_addresses_are_read_by_the_workers(scheduler: str, masks: Path) -> None:
         here = cdstats.ratio(place)
         there = cdstats.ratio(place, engine="dask", scheduler=scheduler)
         assert len(web.of("GET")) == 2 * len(here.images)
-        score = cdstats.loss(place, place, engine="dask", scheduler=scheduler)
-        assert score.images == cdstats.loss(place, place).images
+        web.files |= {f"dav/p/{p.name}": p.read_bytes() for p in masks.iterdir()}
+        both = f"{web.url}/dav/p/", place
+        score = cdstats.loss(*both, engine="dask", scheduler=scheduler)
+        assert score.images == cdstats.loss(*both).images
     assert there.images == here.images
     assert there.failed == 1
 

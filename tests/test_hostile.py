@@ -617,7 +617,7 @@ def test_links_in_a_circle_are_an_end(tmp_path: Path) -> None:
 NAMES = [
     *("=cmd|' C calc'!A0.png", "+1.png", "-1.png", "@SUM(A1).png", "\tx.png"),
     *("'=1.png", "''-.png", "'q.png", 'a,b"c.png', "a\nb.png", "c\rd.png"),
-    *("<script>alert(1)<.png", "\\input{x}.png", "$x_1^2&%#~{}.png", "a|b`c`.png"),
+    *("<script>alert(1)<.png", "\\include{x}.png", "$x_1^2&%#~{}.png", "a|b`c`.png"),
     *(
         "[bold]x[.png",
         "\x1b[31mred\x1b]0;t\x07.png",
@@ -668,7 +668,7 @@ def test_a_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
     [
         ("table", ("\x1b", "\r", "\t", "\x07", "\u202e")),
         ("markdown", ("\x1b", "\r", "\t", " <script>", "\u202e")),
-        ("latex", ("\x1b", "\r", "\t", "\\input{", "\u202e")),
+        ("latex", ("\x1b", "\r", "\t", "\\include{", "\u202e")),
         ("json", ("\x1b", "\r", "\t", "\u202e")),
         ("jsonl", ("\x1b", "\r", "\t", "\u202e")),
     ],

@@ -400,7 +400,7 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
             return match[0]
         name = names.get(f"--{match[1]}", match[1].replace("-", "_"))
         word = match[2] or ""
-        value = word.rstrip(".:")
+        value = word.rstrip(".:?")  # what ends a sentence
         rest = word[len(value) :]
         known = options.get(name, Option(""))
         if known.typed is bool:

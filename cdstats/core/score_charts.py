@@ -74,6 +74,7 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
     best F1.
 
     Example:
+        >>> from cdstats.core.curves import Curve
         >>> curve = Curve.of(np.array([0.25, 0.75]), np.array([0, 1]), np.array([1, 0]))
         >>> [(row.threshold, row.f1) for row in threshold_scores("unet", curve)]
         [(0.25, 0.666...), (0.75, 1.0)]

@@ -12,6 +12,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -42,6 +43,8 @@ _TRIES: Final = 2
 _STARTS: Final = 3
 """How many workers may die one after another before they can do anything."""
 _WAIT_SECONDS: Final = 1.0
+_SOCKET_FOLDER_BYTES: Final = 64
+"""A longer temporary folder leaves no room for the name of the fork server's socket."""
 
 
 def run_in_workers(
@@ -152,10 +155,14 @@ class _Workers:
     def __init__(self, function: Callable[[Any], Any], jobs: int) -> None:
         # Never a fork of this process: GDAL and threads do not survive one.
         known = multiprocessing.get_all_start_methods()
-        method = "forkserver" if "forkserver" in known else "spawn"
+        short = len(os.fsencode(tempfile.gettempdir())) <= _SOCKET_FOLDER_BYTES
+        method = "forkserver" if short and "forkserver" in known else "spawn"
         try:
             self._pool = ProcessPoolExecutor(
-                jobs, multiprocessing.get_context(method), _begin, (function,)
+                jobs,
+                multiprocessing.get_context(method),
+                _begin,
+                (function, dict(os.environ)),
             )
         except OSError as error:
             raise _no_workers(error) from None
@@ -218,13 +225,15 @@ def _starting() -> Iterator[None]:
 _function: Callable[[Any], Any]
 
 
-def _begin(function: Callable[[Any], Any]) -> None:
+def _begin(function: Callable[[Any], Any], environment: dict[str, str]) -> None:
     """Prepare a worker: its function, its output streams and its end.
 
     What the work prints goes to standard error, and no worker outlives the program.
     """
     global _function
     _function = function
+    # A fork server keeps the environment of the program's first run.
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
     keep_freed()

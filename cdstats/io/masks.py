@@ -60,10 +60,17 @@ def _checked(
     images = _open(path, member, band, max_pixels)
     check_images(images, max_pixels)
     named = (f"{path}{end}" for end in _MASK_FILES)
-    beside = next((name for name in named if Path(name).exists()), None)
+    beside = next((name for name in named if _exists(name)), None)
     if beside is None or images[0].format in ("NPY", "NPZ"):
         return images
     return [_with_mask_file(images, beside, band)]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False  # a longer name than any file has
 
 
 def _with_mask_file(
