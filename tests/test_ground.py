@@ -1,0 +1,323 @@
+"""Which ground is scored: grids of predictions and masks, and crops of masks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from typer.testing import CliRunner
+
+from cdstats.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+# Rasterio and affine warn of rasters without a place, and of their own operators.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Dataset has no geotransform"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+
+EAST, NORTH = 500_000, 5_000_000
+HERE = Affine(1, 0, EAST, 0, -1, NORTH)
+COS, SIN = np.cos(np.radians(5)), np.sin(np.radians(5))
+TURNED = Affine(COS, -SIN, EAST, -SIN, -COS, NORTH)
+UTM = "EPSG:32633"
+RNG = np.random.default_rng(7)
+MASK = (RNG.random((24, 32)) < 0.3).astype(np.uint8)
+GUESS = (RNG.random((24, 32)) < 0.3).astype(np.uint8)
+CORNERS = [(0, 0), (0, 16), (12, 0), (12, 16)]
+
+
+@dataclass
+class Seen:
+    """What a command wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The row of all images."""
+        row: dict[str, Any] = json.loads(self.out)["dataset"]
+        return row
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        """The rows of images."""
+        rows: list[dict[str, Any]] = json.loads(self.out)["images"]
+        return rows
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """True and false positives, false and true negatives."""
+        return tuple(self.whole[name] for name in ("tp", "fp", "fn", "tn"))
+
+
+def run(*arguments: object) -> Seen:
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    return Seen(done.exit_code, done.stdout, done.stderr)
+
+
+def loss(pred: object, target: object, *options: object) -> Seen:
+    json_rows = ("--format", "json", "--by", "image")
+    return run("loss", "--pred", pred, "--target", target, *json_rows, *options)
+
+
+def tif(
+    path: Path, values: Array, where: Affine | None = HERE, crs: str | None = UTM
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = {"count": 1, "height": values.shape[0], "width": values.shape[1]}
+    place = {} if where is None else {"transform": where, "crs": crs}
+    with rasterio.open(path, "w", "GTiff", dtype=values.dtype, **kind, **place) as file:
+        file.write(values, 1)
+
+
+def moved(east: float, south: float = 0) -> Affine:
+    return Affine(1, 0, EAST + east, 0, -1, NORTH - south)
+
+
+def confusion(guess: Array, mask: Array) -> tuple[int, ...]:
+    p, t = guess.astype(bool), mask.astype(bool)
+    return tuple(int(one.sum()) for one in (p & t, p & ~t, ~p & t, ~p & ~t))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one mask."""
+    tif(tmp_path / "t/a.tif", MASK)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("where", "crs", "words"),
+    [
+        (moved(20), UTM, ["20 pixels east"]),
+        (moved(-3, 2), UTM, ["3 pixels west", "2 pixels south"]),
+        (moved(0.5), UTM, ["0.5 pixels east"]),
+        (Affine(1e-5, 0, 15, 0, -1e-5, 45), "EPSG:4326", ["EPSG:4326", UTM]),
+        (Affine(2, 0, EAST, 0, -2, NORTH), UTM, ["pixels of 2 x 2", "1 x 1"]),
+        (TURNED, UTM, ["rotated by 5 degrees"]),
+        (Affine(1, 0, EAST, 0, 1, NORTH - 24), UTM, ["south-up", "north-up"]),
+    ],
+    ids=["whole", "two-ways", "part", "crs", "size", "rotation", "south-up"],
+)
+def test_another_grid_fails(
+    folder: Path, where: Affine, crs: str, words: list[str]
+) -> None:
+    tif(folder / "p/a.tif", MASK, where, crs)
+    seen = loss(folder / "p", folder / "t")
+    assert seen.code == 1
+    row = seen.images[0]
+    assert row["status"] == "failed"
+    assert [word for word in words if word not in row["reason"]] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "crs", "grid"),
+    [
+        (moved(0.009), UTM, "check"),
+        (HERE, "+proj=utm +zone=33 +datum=WGS84 +units=m", "check"),
+        (None, None, "none"),
+    ],
+    ids=["hundredth", "two-names", "no-georeference"],
+)
+def test_the_same_ground_is_scored(
+    folder: Path, where: Affine | None, crs: str | None, grid: str
+) -> None:
+    tif(folder / "p/a.tif", GUESS, where, crs)
+    seen = loss(folder / "p", folder / "t")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert seen.whole["grid"] == seen.images[0]["grid"] == grid
+
+
+def test_overlap_scores_the_pixels_in_common(folder: Path) -> None:
+    tif(folder / "p/a.tif", GUESS, moved(5, -3))
+    seen = loss(folder / "p", folder / "t", "--grid", "overlap")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS[3:, :-5], MASK[:-3, 5:]))
+    assert seen.whole["uncovered"] == MASK.size - 21 * 27
+    assert "implies --uncovered ignore" in seen.err
+
+
+def test_overlap_needs_a_shift_of_whole_pixels(folder: Path) -> None:
+    tif(folder / "p/a.tif", GUESS, moved(2.5))
+    seen = loss(folder / "p", folder / "t", "--grid", "overlap")
+    assert seen.code == 1
+    assert "--grid overlap" not in seen.images[0]["reason"]
+
+
+def test_warp_takes_the_nearest_label(folder: Path) -> None:
+    coarse = GUESS[:12, :16]
+    tif(folder / "p/a.tif", coarse, Affine(2, 0, EAST, 0, -2, NORTH))
+    seen = loss(folder / "p", folder / "t", "--grid", "warp")
+    fine = np.kron(coarse, np.ones((2, 2), np.uint8))
+    assert (seen.code, seen.counts) == (0, confusion(fine, MASK))
+
+
+def test_warp_by_whole_pixels_equals_overlap(folder: Path) -> None:
+    p = RNG.random(MASK.shape).astype(np.float32)
+    tif(folder / "p/a.tif", p, moved(4, 2))
+    for way in ("warp", "overlap"):
+        seen = loss(folder / "p", folder / "t", "--grid", way)
+        assert seen.counts == confusion(p[:-2, :-4] >= 0.5, MASK[2:, 4:]), way
+        expected = p[:-2, :-4].sum(dtype=np.float64)
+        assert seen.whole["prob_sum"] == pytest.approx(expected, rel=1e-6), way
+
+
+def test_warp_is_bilinear_for_probabilities(folder: Path) -> None:
+    p = RNG.random((24, 33)).astype(np.float32)
+    tif(folder / "p/a.tif", p, moved(-0.5))
+    seen = loss(folder / "p", folder / "t", "--grid", "warp")
+    middle = (p[:, :-1].astype(np.float64) + p[:, 1:]) / 2
+    assert seen.whole["prob_sum"] == pytest.approx(middle.sum(), rel=1e-5)
+
+
+def test_ignore_compares_the_arrays_with_a_note(folder: Path) -> None:
+    tif(folder / "p/a.tif", GUESS, moved(20))
+    seen = loss(folder / "p", folder / "t", "--grid", "ignore")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert "20 pixels east" in seen.err
+
+
+def test_audit_finds_masks_on_another_grid(tmp_path: Path) -> None:
+    for name, east in (("good", 0), ("bad", 20)):
+        tif(tmp_path / name / "label/0.tif", MASK)
+        for beside in "AB":
+            tif(tmp_path / name / beside / "0.tif", GUESS * 90, moved(east))
+    seen = run("audit", tmp_path / "bad", tmp_path / "good", "--format", "json")
+    found = [f for f in json.loads(seen.out)["findings"] if f["check"] == "grid"]
+    assert [(f["dataset"], f["severity"]) for f in found] == [("bad", "warning")]
+
+
+def crops(
+    folder: Path,
+    values: Array,
+    corners: list[tuple[int, int]],
+    size: tuple[int, int] = (12, 16),
+    name: str = "p",
+) -> str:
+    """Write crops of an array; give their pattern."""
+    for y, x in corners:
+        part = values[y : y + size[0], x : x + size[1]]
+        tif(folder / f"{name}/a_{y}_{x}.tif", part, None)
+    return str(folder / name) + "/{}_{y}_{x}.tif"
+
+
+def test_uncovered_pixels_fail(folder: Path) -> None:
+    seen = loss(crops(folder, GUESS, CORNERS[:3]), folder / "t/{}.tif")
+    assert seen.code == 1
+    text = f"192 valid pixels ({MASK[12:, 16:].sum()} of them changed)"
+    assert all(text in row["reason"] for row in seen.images)
+
+
+@pytest.mark.parametrize("way", ["ignore", "unchanged"])
+def test_uncovered_pixels_are_counted(folder: Path, way: str) -> None:
+    p = RNG.random(MASK.shape).astype(np.float32)
+    pattern = crops(folder, p, CORNERS[:3])
+    seen = loss(pattern, folder / "t/{}.tif", "--uncovered", way)
+    inside = np.ones(MASK.shape, bool)
+    inside[12:, 16:] = False
+    guess = (p >= 0.5) & inside
+    scored = inside if way == "ignore" else np.ones_like(inside)
+    assert (seen.code, seen.counts) == (0, confusion(guess[scored], MASK[scored]))
+    assert seen.whole["uncovered"] == 192
+    right = np.where(MASK, p, 1 - p)[inside].astype(np.float64)
+    assert seen.whole["bce_mean"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+
+
+def test_ignored_pixels_are_not_uncovered(tmp_path: Path) -> None:
+    mask = MASK * 255
+    mask[12:, 16:] = 128
+    tif(tmp_path / "t/a.tif", mask, None)
+    rule = ("--changed", 255, "--unchanged", 0, "--ignore", 128)
+    seen = loss(crops(tmp_path, GUESS, CORNERS[:3]), tmp_path / "t/{}.tif", *rule)
+    used = mask != 128
+    assert (seen.code, seen.counts) == (0, confusion(GUESS[used], MASK[used]))
+
+
+@pytest.mark.parametrize("way", ["refuse", "mean", "first", "centre"])
+def test_overlapping_crops(folder: Path, way: str) -> None:
+    left, right = RNG.random((2, 24, 20)).astype(np.float32)
+    tif(folder / "p/a_0_0.tif", left, None)
+    tif(folder / "p/a_0_12.tif", right, None)
+    pattern = str(folder / "p") + "/{}_{y}_{x}.tif"
+    seen = loss(pattern, folder / "t/{}.tif", "--overlap", way)
+    if way == "refuse":
+        assert seen.code == 1
+        assert "overlaps another crop" in json.dumps(seen.images)
+        return
+    p = np.hstack([left, right[:, 8:]]).astype(np.float64)
+    if way == "mean":
+        p[:, 12:20] = (left[:, 12:].astype(np.float64) + right[:, :8]) / 2
+    if way == "centre":
+        p[:, 16:20] = right[:, 4:8]
+    assert (seen.code, len(seen.images)) == (0, 1)
+    assert seen.counts == confusion(p >= 0.5, MASK)
+    assert seen.whole["prob_sum"] == pytest.approx(p.sum(), rel=1e-6)
+
+
+def test_crops_are_cut_at_the_edge(folder: Path) -> None:
+    padded = np.pad(GUESS, ((0, 6), (0, 8)), constant_values=1)
+    corners = [(y, x) for y in (0, 15) for x in (0, 20)]
+    seen = loss(crops(folder, padded, corners, (15, 20)), folder / "t/{}.tif")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert "3 crops cut at the right or lower edge" in seen.err
+
+
+@pytest.mark.parametrize("names", ["{row}_{col}", "{n}"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("missing", [0, 1])
+def test_numbers_of_tiles(folder: Path, names: str, first: int, missing: int) -> None:
+    for number in range(4 - missing):
+        row, col = divmod(number, 2)
+        at = {"row": row + first, "col": col + first, "n": number + first}
+        part = GUESS[row * 12 : row * 12 + 12, col * 16 : col * 16 + 16]
+        tif(folder / f"p/a_{names.format(**at)}.tif", part, None)
+    pattern = f"{folder}/p/{{}}_{names}.tif"
+    seen = loss(pattern, folder / "t/{}.tif", "--uncovered", "ignore")
+    if first and missing:
+        assert seen.code == 1
+        assert "start at 0 or 1" in json.dumps(seen.images)
+        return
+    used = np.ones(MASK.shape, bool)
+    used[12:, 16:] = not missing
+    assert (seen.code, seen.counts) == (0, confusion(GUESS[used], MASK[used]))
+
+
+def test_compare_scores_crops(folder: Path) -> None:
+    one = crops(folder, GUESS, CORNERS)
+    two = crops(folder, MASK, CORNERS, name="q")
+    models = ("--pred", f"one={one}", "--pred", f"two={two}")
+    options = ("--resamples", 10, "--format", "json")
+    seen = run("compare", *models, "--target", folder / "t/{}.tif", *options)
+    assert seen.code == 0
+    tp, fp, fn, _ = confusion(GUESS, MASK)
+    found = {
+        one["model"]: one["measures"]["f1_pooled"]["value"]
+        for one in json.loads(seen.out)["models"]
+    }
+    assert found == {"one": pytest.approx(2 * tp / (2 * tp + fp + fn)), "two": 1.0}
+
+
+def test_masks_are_no_predictions(folder: Path) -> None:
+    seen = loss(folder / "t", folder / "t")
+    assert seen.code != 0
+    assert "masks themselves" in seen.err
+
+
+def test_a_model_that_is_the_masks_is_left_out(folder: Path) -> None:
+    tif(folder / "a/a.tif", GUESS)
+    seen = loss(f"{folder}/{{model}}/{{}}.tif", folder / "t/{}.tif")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert "t: the model skipped" in seen.err
