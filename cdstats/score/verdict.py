@@ -103,7 +103,9 @@ class Verdict:
         return [
             message
             for model, numbers in self._numbers.items()
-            for message in numbers.messages(f"predictions of {model}")
+            for message in numbers.messages(
+                f"predictions of {model}" if model else "predictions"
+            )
         ]
 
     def results(self) -> list[Scored]:
