@@ -43,6 +43,14 @@ def cautions(
             text = "one image has no interval"
         found.append(Message(Level.WARNING, f"{images:,} images compared: {text}"))
     found += _of_loss(run, images)
+    without = {one.dataset.model: one.dataset.uncovered for one in run.models}
+    if len(set(without.values())) > 1:
+        pixels = ", ".join(f"{model} {number:,}" for model, number in without.items())
+        text = (
+            f"valid pixels without a prediction: {pixels}. They are in no loss, so "
+            "compare these models by metrics"
+        )
+        found.append(Message(Level.WARNING, text))
     off = max((abs(v) for one in models for v in one.offsets.values()), default=0.0)
     if off > _BINS_OFF:
         text = (

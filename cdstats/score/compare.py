@@ -10,6 +10,7 @@ from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.options import CompareOptions, LossOptions
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.comparison import compare_run
+from cdstats.score.grid import Ground
 from cdstats.score.interpret import choose_predictions
 from cdstats.score.loss import score_predictions
 from cdstats.score.results import choose_losses
@@ -47,11 +48,12 @@ def compare_models(options: CompareOptions) -> Comparison:
     """What `compare` gives, from its options."""
     baseline, common = options.baseline, options.common
     how = Resampling(options.resamples, options.confidence, options.seed)
+    merged = Ground.of(options.grid, options.uncovered, options.overlap).merges
     run = score_predictions(
         LossOptions.of(
             options,
             histograms=options.curves,
-            check=partial(check_pairs, baseline=baseline, common=common),
+            check=partial(check_pairs, baseline=baseline, common=common, merged=merged),
         )
     )
     measures = tuple(dict.fromkeys(ImageMeasure(name) for name in options.measures))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.curves import Curve, average_precision
+from cdstats.core.errors import DataError
 from cdstats.score.interpret import Kind
 from cdstats.score.ranks import (
     CODES,
@@ -183,7 +184,10 @@ class Curves:
             take(place, (one.counts if one.exact else one.apart).rounded(bits))
         again = {one.pair for one in held.values() if not one.exact}
         if again:
-            self._how.run(self._share.only(again), strict=True, collect=collect)
+            outcome = self._how.run(self._share.only(again), collect=collect)
+            for state in outcome.states:
+                if state.reason and state.place in held:
+                    raise DataError(f"{state.place.pred}: {state.reason}")
 
 
 def _curve(counts: RankCounts, bits: NDArray[np.uint64]) -> Curve:

@@ -12,7 +12,7 @@ from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.io.pairing import find_pairs
 from cdstats.io.predictions import PALETTE
-from cdstats.score.grid import Ground
+from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.interpret import Kind, choose_predictions, divided, plain_numbers
 from cdstats.score.reading import PairReader
 from cdstats.score.targets import choose_targets
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 SIDE: Final = 192
 """Most cells of a picture along one side."""
-_TP, _FP, _FN, _TN, _IGNORED = range(5)
+_TP, _FP, _FN, _TN, _IGNORED, _UNCOVERED = range(6)
+_KINDS: Final = 6
 
 
 def error_pictures(
@@ -67,7 +68,9 @@ def error_pictures(
     ground = Ground.of(options.grid, options.uncovered, options.overlap)
     reader = PairReader(targets, meaning, ground)
     pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    drawn = dict(_pictures(reader.read(pairs), wanted, meaning, options.threshold))
+    fill = ground.uncovered is Uncovered.UNCHANGED
+    blocks = reader.read(pairs)
+    drawn = dict(_pictures(blocks, wanted, meaning, options.threshold, fill=fill))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(
@@ -81,13 +84,13 @@ def error_pictures(
 
 
 def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
-    """Whether a pair of files holds one of the images."""
+    """Whether a pair of files holds one of the images, or another crop of its mask."""
     if pair.prediction is None or pair.target is None:
         return False
     names = pair.prediction.name, pair.target.name
     return any(
         one.model == pair.model
-        and one.pred.startswith(names[0])
+        and (pair.crop is not None or one.pred.startswith(names[0]))
         and one.target.startswith(names[1])
         for one in worst
     )
@@ -98,24 +101,26 @@ def _pictures(
     wanted: dict[tuple[str, str, str], WorstImage],
     meaning: PredictionChoice,
     threshold: float,
+    *,
+    fill: bool,
 ) -> Iterator[tuple[WorstImage, Picture | None]]:
     """The picture of each image that is wanted, when its last block has been read."""
-    image: WorstImage | None = None
-    canvas: _Canvas | None = None
+    drawn: dict[WorstImage, _Canvas] = {}
+    scene = -1
     for loaded in blocks:
+        if loaded.scene != scene:
+            yield from ((image, one.picture(image)) for image, one in drawn.items())
+            drawn, scene = {}, loaded.scene
         place = loaded.place
-        one = wanted.get((place.model, place.pred, place.target))
-        if one is not image and image is not None and canvas is not None:
-            yield image, canvas.picture(image)
-            canvas = None
-        image = one
+        image = wanted.get((place.model, place.pred, place.target))
         if image is None or loaded.size is None or loaded.scores is None:
             continue
         choice = meaning.of(place.model)
-        canvas = canvas or _Canvas(loaded.size, _scales(loaded.dtype, choice))
-        canvas.add(loaded, choice.kind is Kind.LOGIT, threshold)
-    if image is not None and canvas is not None:
-        yield image, canvas.picture(image)
+        if image not in drawn:
+            scales = _scales(loaded.dtype, choice)
+            drawn[image] = _Canvas(loaded.size, scales, fill=fill)
+        drawn[image].add(loaded, choice.kind is Kind.LOGIT, threshold)
+    yield from ((image, one.picture(image)) for image, one in drawn.items())
 
 
 def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
@@ -143,12 +148,15 @@ class _Canvas:
     Args:
         size: Width and height of the image.
         scales: What its numbers may be divided by.
+        fill: Whether pixels without a score count as predicted unchanged.
     """
 
-    def __init__(self, size: tuple[int, int], scales: Sequence[float]) -> None:
-        self._size = size
+    def __init__(
+        self, size: tuple[int, int], scales: Sequence[float], *, fill: bool
+    ) -> None:
+        self._size, self._fill = size, fill
         self._step = max(1, -(-max(size) // SIDE))
-        self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), 5)
+        self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), _KINDS)
         self._held: dict[float, Counts] = {
             scale: np.zeros(self._shape, dtype=np.int64) for scale in scales
         }
@@ -165,20 +173,27 @@ class _Canvas:
         for scale, held in self._held.items():
             plain = plain_numbers(scores, loaded.dtype)
             found = _probabilities(plain, scale, logits) >= threshold
+            if loaded.covered is not None:
+                found &= loaded.covered
             outcome = np.where(
                 labels == 1,
                 np.where(found, _TP, _FN),
                 np.where(found, _FP, _TN),
             )
+            if loaded.covered is not None and not self._fill:
+                outcome[~loaded.covered] = _UNCOVERED
             outcome[labels == 255] = _IGNORED
-            counts = np.bincount((cells * 5 + outcome).reshape(-1), minlength=held.size)
+            place = (cells * _KINDS + outcome).reshape(-1)
+            counts = np.bincount(place, minlength=held.size)
             held += counts.reshape(self._shape)
 
     def picture(self, image: WorstImage) -> Picture | None:
         """The picture whose pixels add up to the counts of the row, if one does."""
         counts = (image.tp, image.fp, image.fn, image.tn, image.ignored)
         for held in self._held.values():
-            if tuple(held.sum(axis=(0, 1)).tolist()) == counts:
-                shares = held / held.sum(axis=2, keepdims=True)
+            if tuple(held.sum(axis=(0, 1)).tolist()[:_UNCOVERED]) == counts:
+                shown = held[..., :_UNCOVERED].copy()
+                shown[..., _IGNORED] += held[..., _UNCOVERED]
+                shares = shown / shown.sum(axis=2, keepdims=True)
                 return Picture(image, self._size[0], self._size[1], shares)
         return None

@@ -40,7 +40,11 @@ class SharedImages:
 
 
 def check_pairs(
-    pairs: Sequence[FilePair], *, baseline: str | None, common: bool
+    pairs: Sequence[FilePair],
+    *,
+    baseline: str | None,
+    common: bool,
+    merged: bool = False,
 ) -> None:
     """Refuse what cannot be compared, as far as the names of files tell.
 
@@ -48,6 +52,7 @@ def check_pairs(
         pairs: The pairs of all models.
         baseline: The model that the others are compared with; None for the first.
         common: Whether masks that a model lacks are left out, instead of refused.
+        merged: Whether all crops of a mask make one image.
 
     Raises:
         UsageError: If there is one model alone, or the baseline is none of them.
@@ -59,7 +64,7 @@ def check_pairs(
         if pair.prediction is not None and pair.target is not None:
             target, member = pair.target.name, pair.target.member
             place = target if member in target else f"{target}#{member}"
-            at = f"row {pair.crop.row}, column {pair.crop.column}" if pair.crop else ""
+            at = str(pair.crop) if pair.crop and not merged else ""
             models[pair.model][place, at] = ""
     if not common:
         _refuse_lacking(models, {})

@@ -43,8 +43,15 @@ class Share:
         return cls(tuple(enumerate(pairs)), targets)
 
     def only(self, ranks: Collection[int]) -> Share:
-        """The pairs at some places in the order of the rows."""
-        return self._part([pair for pair in self.pairs if pair[0] in ranks])
+        """The pairs at some places in the order of the rows, with all their crops."""
+        crops = {_mask_of(p) for rank, p in self.pairs if p.crop and rank in ranks}
+        return self._part(
+            [
+                (rank, pair)
+                for rank, pair in self.pairs
+                if rank in ranks or (pair.crop and _mask_of(pair) in crops)
+            ]
+        )
 
     def cut(self) -> Iterator[Share]:
         """Smaller shares; pairs of one mask stay together.
@@ -63,6 +70,12 @@ class Share:
     def _part(self, pairs: Sequence[RankedPair]) -> Share:
         files = {pair.target for _, pair in pairs if pair.target is not None}
         return Share(tuple(pairs), self.targets.of(files))
+
+
+def _mask_of(pair: FilePair) -> tuple[str, str, str]:
+    """The model and the mask of a pair."""
+    target = pair.target
+    return pair.model, target.path if target else "", target.member if target else ""
 
 
 @dataclass(frozen=True, slots=True)
