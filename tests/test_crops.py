@@ -1,4 +1,4 @@
-"""Merged crops: their rows, curves and pictures, and models that are cut differently."""
+"""Merged crops: their rows, curves and pictures, and models cut in other ways."""
 
 import re
 from pathlib import Path
