@@ -331,8 +331,8 @@ def lines_of(sources: Path) -> dict[str, list[str]]:
 
 
 COMMANDS = (
-    *("ratio", "audit", "weights", "loss", "compare"),
-    *("explain", "presets", "published"),
+    *("ratio", "weights", "loss", "explain", "presets", "published"),
+    *(pytest.param(name, marks=pytest.mark.full) for name in ("audit", "compare")),
 )
 
 
@@ -352,7 +352,9 @@ def test_the_surroundings_change_no_byte(
     assert len(set(tables)) <= 1
 
 
-@pytest.mark.parametrize("command", ["plot", "report"])
+@pytest.mark.parametrize(
+    "command", ["report", pytest.param("plot", marks=pytest.mark.full)]
+)
 def test_the_surroundings_change_no_byte_of_figures_and_reports(
     command: str, sources: Path, tmp_path: Path
 ) -> None:

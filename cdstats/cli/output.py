@@ -134,11 +134,11 @@ class RowPrinter:
 def refuse_inputs(
     outputs: Sequence[StrPath | None], inputs: Sequence[StrPath | None]
 ) -> None:
-    """Refuse to write over what is read, or over what is no file.
+    """Refuse outputs that would overwrite an input, or that cannot be written.
 
     Raises:
         UsageError: If an output is an input, a list of a split or a file in a format
-            of masks, if its folder is not there, or if two outputs are one file.
+            of masks, if its folder does not exist, or if two outputs are one file.
     """
     given = [path for text in inputs if text for path in _meant(str(text))]
     wanted = [Path(path) for path in outputs if path]

@@ -429,7 +429,7 @@ class RatioOptions(
     )
     announce: Callable[[Message], None] | None = option(
         None,
-        "Called with what is certain before all is counted: that a split is refused.",
+        "Called with each message as soon as it is certain, such as a refused split.",
         **_PYTHON,
     )
     each: Callable[[ImageRecord], None] | None = option(

@@ -24,7 +24,7 @@ _HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1
 which a TIFF file is made for. It opens the file again: that is quicker than any way to
 share what is open, see `benchmarks/opening.py`."""
 _MASK_FILES: Final = (".msk", ".MSK")
-"""How the name of a mask file goes on after that of its image, as in GDAL."""
+"""Endings that GDAL appends to the name of an image to find its mask file."""
 
 
 def open_masks(

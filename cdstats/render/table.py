@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sized
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.columns import (
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from cdstats.core.columns import Record
 
+_BRIEF: Final = 24
+"""Characters of a value in the text of a result."""
 _MOST_NAMED: Final = 60
 """Columns that a message lists."""
 
@@ -100,6 +104,35 @@ class Document(Protocol):
 
     def show(self, console: Console) -> None:
         """Print to a person."""
+
+
+class Displayed(ABC):
+    """What a result shows in a session: its sizes as text, a table in a notebook.
+
+    A result is a dataclass with ``repr=False``.
+    """
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The table of a notebook."""
+
+    def __repr__(self) -> str:
+        known = [f.name for f in fields(self) if f.repr]  # type: ignore[arg-type]
+        parts = (f"{name}: {_brief(getattr(self, name))}" for name in known)
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        from cdstats.render.writers import html_lines
+
+        return "".join(html_lines(self.table()))
+
+
+def _brief(value: object) -> str:
+    """A short value itself, the length of a list, or the name of a type."""
+    if isinstance(value, (str, int, float)):
+        text = str(value)
+        return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
+    return f"{len(value):,}" if isinstance(value, Sized) else type(value).__name__
 
 
 def row_object(record: Record) -> dict[str, Any]:

@@ -18,11 +18,14 @@ from cdstats.core.audit_records import (
     split_audit,
 )
 from cdstats.core.records import ALL, once, split_order
+from cdstats.render.table import Displayed, Table
 from cdstats.scan import evidence, findings
 from cdstats.scan.shift import split_shifts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pandas as pd
 
     from cdstats.core.messages import Level, Message
     from cdstats.core.records import ImageRecord
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class AuditResult:
+@dataclass(frozen=True, repr=False)
+class AuditResult(Displayed):
     """What `audit` found.
 
     Attributes:
@@ -67,6 +70,17 @@ class AuditResult:
     def failed(self) -> int:
         """Masks that could not be counted."""
         return sum(row.status == "failed" for row in self.images)
+
+    def table(self) -> Table:
+        """The findings, the worst first."""
+        names = ("severity", "check", "dataset", "split", "images", "text")
+        return Table.of(Finding, self.findings, names)
+
+    def frame(self) -> pd.DataFrame:
+        """The findings as a data frame, the worst first."""
+        from cdstats.render.writers import frame
+
+        return frame(self.findings, Finding)
 
     def has(self, level: Level) -> bool:
         """Whether a finding is of this severity or worse."""

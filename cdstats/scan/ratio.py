@@ -13,6 +13,7 @@ from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.engine.choice import EngineName, open_engine
 from cdstats.io.discovery import find_masks
+from cdstats.render.table import Displayed, Table
 from cdstats.scan.cache import Cache
 from cdstats.scan.rows import StoredImages
 from cdstats.scan.stream import Stream
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from cdstats.io.found import FoundSet
 
 
-@dataclass(frozen=True)
-class RatioResult:
+@dataclass(frozen=True, repr=False)
+class RatioResult(Displayed):
     """What `ratio` found.
 
     Attributes:
@@ -77,6 +78,12 @@ class RatioResult:
         there = [row for row in self.images if getattr(row, column) is not None]
         rest = [row for row in self.images if getattr(row, column) is None]
         return iter(sorted(there, key=lambda row: -getattr(row, column)) + rest)
+
+    def table(self) -> Table:
+        """The rows of datasets and splits, as the command shows them."""
+        from cdstats.render.masks import summary_columns
+
+        return Table.of(SummaryRecord, self.datasets, summary_columns(self.datasets))
 
     def frame(self) -> pd.DataFrame:
         """The rows of datasets and splits as a data frame."""

@@ -14,6 +14,7 @@ from cdstats.core.records import ALL, once
 from cdstats.core.weight_records import DatasetWeights, SamplingWeight
 from cdstats.core.weights import Tally, sampling_weights, schemes, tally
 from cdstats.io.naming import usual_split
+from cdstats.render.table import Displayed, Table
 from cdstats.scan.ratio import count_masks
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 TRAIN: Final = "train"
 
 
-@dataclass(frozen=True)
-class WeightsResult:
+@dataclass(frozen=True, repr=False)
+class WeightsResult(Displayed):
     """What `weights` found.
 
     Attributes:
@@ -41,6 +42,15 @@ class WeightsResult:
     images: Sequence[ImageRecord]
     messages: tuple[Message, ...] = ()
     unread: int = 0
+
+    def table(self) -> Table:
+        """The counts of each dataset, and the weights that follow from them."""
+        names = (
+            *("dataset", "split", "images", "changed", "unchanged"),
+            *("change_fraction", "imbalance_ratio"),
+        )
+        notes = [f"{one.dataset}: {one.recommendation.text}" for one in self.datasets]
+        return Table.of(DatasetWeights, self.datasets, names, notes)
 
     @property
     def failed(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
+from cdstats.render.table import Displayed, Table
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
 from cdstats.score.measures import choose_measures, measure_model
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 _BASIC: Final = 3
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Displayed):
     """What `compare` found.
 
     Attributes:
@@ -66,6 +67,12 @@ class Comparison:
     def drawn_from(self) -> int:
         """Images that are resampled: those with a valid pixel."""
         return self.models[0].images - self.models[0].images_without_valid
+
+    def table(self) -> Table:
+        """The models, with intervals of their differences."""
+        from cdstats.render.comparison import paper_columns
+
+        return Table.of(ComparedModel, self.models, paper_columns(self.models))
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each measure."""

@@ -18,6 +18,7 @@ from cdstats.core.errors import UsageError
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.messages import Level, Message
 from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
+from cdstats.render.table import Displayed, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from cdstats.score.curves import Curves
 
 
-@dataclass(frozen=True)
-class LossRun:
+@dataclass(frozen=True, repr=False)
+class LossRun(Displayed):
     """What `loss` found.
 
     Attributes:
@@ -61,6 +62,13 @@ class LossRun:
     def has_valid(self) -> bool:
         """Whether any image has a valid pixel."""
         return any(row.changed or row.unchanged for row in self.images)
+
+    def table(self) -> Table:
+        """The rows of the models, as the command shows them."""
+        from cdstats.render.scores import model_columns
+
+        rows = [model.dataset for model in self.models]
+        return Table.of(DatasetScore, rows, model_columns(rows))
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each loss."""

@@ -113,7 +113,7 @@ class Scorer:
         if state.reason or loaded.scores is None or loaded.target is None:
             return
         if loaded.number != self._last:
-            # What is left of a tile is computed: many crops may be read at a time.
+            # Compute the unfinished tile first, because crops of a mask take turns.
             self._end(self._last)
             self._last = loaded.number
         state.dtype, state.soft = loaded.dtype, loaded.target.dtype != np.uint8
