@@ -254,7 +254,7 @@ def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
         *("cdstats.io.gdal", "cdstats.io.rasters", "cdstats.io.tiff"),
         *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.remote"),
         *("cdstats.core.presets", "cdstats.core.reference", "cdstats.scan.saved"),
-        *("cdstats.render.terminal", "cdstats.engine.processes"),
+        *("cdstats.render.terminal", "cdstats.engine.crew"),
     }
     assert "kornia_rs" in modules
     assert modules.isdisjoint(others)

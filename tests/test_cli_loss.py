@@ -940,7 +940,7 @@ def test_soft_targets_outside_the_range_are_refused(bad: float, tmp_path: Path) 
     pred = save(tmp_path / "p.npy", np.full((3, 4), 0.75))
     done = image_rows(pred, save(tmp_path / "t.npy", soft))
     assert done.code == 1
-    assert "t.npy: 2 targets are outside [0, 1]" in done.err
+    assert "t.npy: 2 targets outside [0, 1]" in done.err
 
 
 def test_floating_targets_with_a_rule_are_labels(one: Folders, tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ def turn_pages_in_a_circle(data: bytearray) -> None:
         (repeat_tag, "tag 256 is repeated"),
         (swap_sizes, "tag 256 is repeated or misplaced"),
         (turn_pages_in_a_circle, "form a circle"),
-        (lambda data: data.extend(b"\0"), "1 bytes follow its pixels"),
-        (lambda data: data.extend(FILES["strips.tif"].data), "bytes follow"),
+        (lambda data: data.extend(b"\0"), "1 byte after its pixels"),
+        (lambda data: data.extend(FILES["strips.tif"].data), "bytes after its pixels"),
     ],
 )
 def test_a_tiff_whose_strips_are_not_where_they_can_be_is_refused(
@@ -231,7 +231,7 @@ def test_a_page_that_nothing_leads_to_is_noticed(
     struct.pack_into("<I", data, link, following)
     # The last page of some files is the last of their bytes, too.
     reason = reason_of(tmp_path / "a.tif", bytes(data))
-    assert "no other one leads to" in reason or "bytes follow its pixels" in reason
+    assert "no other one leads to" in reason or "after its pixels" in reason
 
 
 def test_a_page_that_gdal_does_not_list_is_noticed(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_page_that_gdal_does_not_list_is_noticed(tmp_path: Path) -> None:
         found = count_file(Task(str(path)))
         assert found == true or found[0].reason
         reasons |= {one.reason for one in found}
-    assert "TIFF file is damaged: of 4 pages 2 can be read" in reasons
+    assert "TIFF file is damaged: 2 of 4 pages can be read" in reasons
 
 
 @pytest.mark.parametrize("name", ["packbits-rows.tif", "bits-rows.tif"])
@@ -571,7 +571,7 @@ def test_a_bmp_whose_header_does_not_fit_its_file_is_refused(
 
 def test_a_bmp_that_says_that_it_is_filled_up_is_read(tmp_path: Path) -> None:
     data = bytearray(FILES["rgb.bmp"].data + b"\0\0")
-    assert "2 bytes follow" in reason_of(tmp_path / "a.bmp", bytes(data))
+    assert "2 bytes after" in reason_of(tmp_path / "a.bmp", bytes(data))
     struct.pack_into("<I", data, 2, len(data))
     (tmp_path / "a.bmp").write_bytes(data)
     (one,) = count_file(Task(str(tmp_path / "a.bmp")))

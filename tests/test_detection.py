@@ -354,7 +354,7 @@ REFUSED = [
         id="33-colours",
     ),
     pytest.param(
-        one({0: 9, 255: 1}, "1,500 pixels are half transparent", "an overlay",
+        one({0: 9, 255: 1}, "half transparent in 1,500 pixels", "an overlay",
             "not a mask", half=1_500),
         id="half-transparent",
     ),

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -66,8 +67,14 @@ def lost(_: int) -> int:
 
 def workers() -> list[int]:
     """Process ids of the workers of this process."""
-    found = multiprocessing.active_children()
-    return [process.pid for process in found if process.pid is not None]
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, command in rows if "cdstats.engine.worker" in command]
 
 
 def sleep_for(seconds: float) -> None:

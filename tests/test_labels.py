@@ -407,7 +407,7 @@ def test_unnamed_values_are_refused_with_their_pixels_and_the_way_out() -> None:
 
 def test_half_transparent_pixels_are_refused_by_every_rule() -> None:
     mask = mask_of(ValueCounts({0: 2, 255: 2}, half_transparent=1_500))
-    with pytest.raises(DataError, match="1,500 pixels are half transparent"):
+    with pytest.raises(DataError, match="half transparent in 1,500 pixels"):
         LabelRule.parse(changed=">0", unchanged="<=0").apply(mask)
 
 
@@ -448,6 +448,6 @@ def test_an_absurd_number_is_refused_or_harmless(text: str) -> None:
 def test_shares_are_shown_for_the_first_values_and_the_rest_is_counted() -> None:
     values: dict[Value, int] = {0: 999_999, 1: 1, "#ff0000": 0}
     assert shares_text(values, total=1_000_000, limit=2) == (
-        "0 (999,999 pixels, 100 %), 1 (1 pixel, 0.0001 %) and 1 more values"
+        "0 (999,999 pixels, 100 %), 1 (1 pixel, 0.0001 %) and 1 more value"
     )
     assert names_text([1, 2, 3], limit=2) == "1, 2, ... (3 values)"

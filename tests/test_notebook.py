@@ -61,9 +61,10 @@ def test_the_table_of_a_notebook_holds_the_numbers(results: dict[str, Any]) -> N
     assert f"{row.change_ratio:.3f}" in page
 
 
-def test_findings_are_a_data_frame(results: dict[str, Any]) -> None:
+def test_an_audit_gives_data_frames(results: dict[str, Any]) -> None:
     audit = results["AuditResult"]
-    frame = audit.frame()
+    assert len(audit.frame()) == len(audit.splits) > 0
+    frame = audit.finding_frame()
     assert list(frame["text"]) == [one.text for one in audit.findings]
     assert len(frame) > 0
 

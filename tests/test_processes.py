@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cdstats.core.division import Divided
+from cdstats.core.errors import DataError
 from cdstats.engine.ledger import Ledger
 from cdstats.engine.work import run
 from cdstats.io.counting import Task
@@ -101,18 +101,20 @@ def test_a_worker_loads_what_the_files_need_and_no_more(
     found = dict(run(probe.modules_after, tasks, jobs=2, lost=lambda _: []))
     heavy = {"typer", "click", "rich", "pandas", "torch", "rasterio", "sqlite3"}
     rooms = {"core.labelling", "core.records", "io.gdal", "io.rasters", "io.tiff"}
-    others = heavy | {"json"} | {f"cdstats.{room}" for room in rooms}
+    others = heavy | {"json", "logging"} | {f"cdstats.{room}" for room in rooms}
     for modules in found.values():
         assert {"numpy", "kornia_rs"} <= set(modules)
         assert others.isdisjoint(modules)
 
 
-def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
+def test_only_the_worker_that_died_is_replaced(tmp_path: Path) -> None:
     function = partial(killed_once, tmp_path)
     found = dict(run(function, range(60), jobs=2, lost=lambda _: (LOST, LOST)))
     assert {place: number for place, (number, _) in found.items()} == {
         number: number for number in range(60)
     }
+    # The one that lives, the one that died, and one or two in its place.
+    assert 2 <= len({process for _, process in found.values()}) <= 4
 
 
 def test_what_the_work_prints_spoils_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +135,7 @@ def test_an_exception_that_cannot_travel_arrives_as_text() -> None:
 def test_an_exception_tells_where_in_the_worker_it_was_raised() -> None:
     with pytest.raises(SystemExit) as caught:
         list(run(partial(quit_at, 3), range(9), jobs=2, lost=lost))
-    assert "in quit_at" in str(caught.value.__cause__)
+    assert "in quit_at" in caught.value.__notes__[0]
 
 
 def test_results_larger_than_a_pipe_arrive() -> None:
@@ -141,16 +143,13 @@ def test_results_larger_than_a_pipe_arrive() -> None:
     assert [found[i] == big(i) for i in range(6)] == [True] * 6
 
 
-def test_workers_that_cannot_start_end_the_run() -> None:
-    code = (
-        "import multiprocessing\nfrom cdstats.engine.work import run\n"
-        "multiprocessing.set_executable('/bin/false')\n"
-        "list(run(abs, range(9), jobs=2, lost=abs))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=False, text=True
-    )
-    assert re.search(r"DataError: .*end as they start.*--jobs 1", done.stderr)
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+def test_workers_that_cannot_start_end_the_run(
+    monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(DataError, match=r"end as they start.*--jobs 1"):
+        list(run(process_of, range(9), jobs=2, lost=lambda _: (LOST, LOST)))
 
 
 def test_items_are_taken_one_batch_at_a_time() -> None:
@@ -257,10 +256,7 @@ def test_workers_end_when_their_program_is_killed(
     program.kill()
     assert_end(workers)
     assert program.stderr is not None
-    # The standard library's tracker removes the semaphores, and says so.
-    said = program.stderr.read()
-    assert said == "" or "leaked semaphore objects to clean up" in said
-    assert "Traceback" not in said
+    assert program.stderr.read() == ""
 
 
 def test_an_interrupt_ends_program_and_workers_without_their_words(

@@ -266,7 +266,7 @@ def told(
 def test_a_refusal_is_told_once_as_soon_as_it_is_certain() -> None:
     found = told(["train"] * 9, lambda _: [mask({1: 50, 2: 50})])
     assert [after for _, after in found] == [5]
-    assert "D/train: the encoding is ambiguous, whatever the 4 files" in found[0][0]
+    assert "D/train: the encoding is ambiguous (4 files left to count)" in found[0][0]
 
 
 def test_codes_that_no_further_mask_can_settle_are_told_at_once() -> None:

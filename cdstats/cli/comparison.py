@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from cdstats.core.errors import UsageError
+from cdstats.core.messages import counted
 from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _compare_saved(result: RatioResult, path: Path, output: Format) -> bool:
     if not found:
         typer.echo(f"no count differs from {path}", err=to_stderr)
         return False
-    typer.echo(f"{len(found):,} counts differ from {path}:", err=to_stderr)
+    typer.echo(f"{counted(len(found), 'count')} other than in {path}:", err=to_stderr)
     for difference in found[:_MOST_DIFFERENCES]:
         typer.echo(f"  {difference}", err=to_stderr)
     if len(found) > _MOST_DIFFERENCES:

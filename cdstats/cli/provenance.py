@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import cdstats
 from cdstats.core.arguments import texts
 from cdstats.core.material import Provenance, list_hash
+from cdstats.core.messages import counted
 from cdstats.core.records import ALL
 from cdstats.io.addresses import shown_in
 
@@ -28,13 +29,13 @@ def provenance_of(
     rules: list[str] = []
     if masks:
         named = [(row.dataset, row.split, row.path) for row in masks.images]
-        lists[f"{len(named):,} masks"] = list_hash(named)
+        lists[counted(len(named), "mask")] = list_hash(named)
         rules += [
             f"{row.dataset}: {row.rule}" for row in masks.datasets if row.split == ALL
         ]
     if scores:
         pairs = [(row.model, row.pred, row.target) for row in scores.images]
-        lists[f"{len(pairs):,} predictions"] = list_hash(pairs)
+        lists[counted(len(pairs), "prediction")] = list_hash(pairs)
         held = dict.fromkeys(one.dataset.rule for one in scores.models)
         rules += [f"masks of predictions: {rule}" for rule in held if rule]
     return Provenance(

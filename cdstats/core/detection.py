@@ -20,6 +20,7 @@ from cdstats.core.encodings import (
     read_encoding,
 )
 from cdstats.core.labels import DETECTED, LabelRule, shares_text
+from cdstats.core.messages import counted
 from cdstats.core.refusals import (
     BLACK,
     Refusal,
@@ -232,7 +233,7 @@ class Findings:
             return found
         undecided = frozenset(values)
         if undecided == {0}:
-            note = f"no changed pixel in {self._kinds[Kind.ONE_VALUE]:,} masks"
+            note = f"no changed pixel in {counted(self._kinds[Kind.ONE_VALUE], 'mask')}"
             if self._jpeg:
                 note += "; JPEG may have turned codes of 1 into 0"
             return replace(found, undecided=undecided, notes=(note,))
@@ -333,7 +334,7 @@ def _stray_note(values: Mapping[Value, int]) -> str:
     text = shares_text(strays, total=None) if few else f"{len(strays)} values"
     share = 100 * pixels / total
     return (
-        f"{pixels:,} pixels ({share:.2g} %) lie between 0 and 255: {text}; "
+        f"{counted(pixels, 'pixel')} ({share:.2g} %) between 0 and 255: {text}; "
         "read as >=128"
     )
 

@@ -231,7 +231,7 @@ class DatasetLabels:
             found.append(Message(Level.ERROR, text, self._ways(split)))
         pre = self._pre[split]
         if pre.first and not self._choice.preset:
-            what = f"building presence, not change ({pre.count:,} such files)"
+            what = f"building presence, not change ({counted(pre.count, 'such file')})"
             found.append(Message(Level.WARNING, f"{pre.first[1]}: {what}"))
         return found
 

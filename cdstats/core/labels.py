@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import counted
 from cdstats.core.terms import (
     REST,
     Range,
@@ -310,9 +311,10 @@ class LabelRule:
 
 def half_transparent_text(mask: MaskCounts) -> str:
     """Why a mask with half transparent pixels is refused."""
+    pixels = counted(mask.counts.half_transparent, "pixel")
     return (
-        f"{mask.counts.half_transparent:,} pixels are half transparent: an overlay or "
-        "a rendered figure, not a mask. Give the mask it was drawn from"
+        f"half transparent in {pixels}: an overlay or a rendered figure, not a mask. "
+        "Give the mask it was drawn from"
     )
 
 
@@ -331,7 +333,9 @@ def shares_text(
         for value, count in list(values.items())[:limit]
     ]
     more = len(values) - limit
-    return ", ".join(shown) + (f" and {more:,} more values" if more > 0 else "")
+    return ", ".join(shown) + (
+        f" and {counted(more, 'more value')}" if more > 0 else ""
+    )
 
 
 def names_text(values: Iterable[Value], limit: int = 8) -> str:

@@ -174,7 +174,7 @@ class PublishedComparison:
         where = self.dataset if self.split == ALL else f"{self.dataset}/{self.split}"
         return (
             f"{where}: {counted(self.images, 'image')} beside "
-            f"{self.published_images:,} published ones: the sets differ, and so do "
+            f"{self.published_images:,} published: the sets differ, and so do "
             "their counts"
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.gdal import Source
 from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
 from cdstats.io.rasters import open_raster
@@ -142,7 +143,8 @@ def _check_length(header: _Header, size: int) -> None:
     # Some programs fill up a file, and say so in its header.
     if size > needed + (_MOST_PADDING if header.file_size == size else 0):
         raise DataError(
-            f"BMP file is damaged: {size - needed:,} bytes follow its pixels"
+            "BMP file is damaged: it has "
+            f"{counted(size - needed, 'byte')} after its pixels"
         )
 
 

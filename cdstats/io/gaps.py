@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +150,8 @@ def _check_tail(
         if not any(file.read(size - end)):
             return
     raise DataError(
-        f"TIFF file is damaged: {size - end:,} bytes follow its pixels and tables"
+        f"TIFF file is damaged: it has {counted(size - end, 'byte')} after its pixels "
+        "and tables"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io import png
 from cdstats.io.blocks import WHOLE_PIXELS, Block, OpenImage
 from cdstats.io.limits import check_memory
@@ -256,6 +257,6 @@ def check_band(band: int, bands: int) -> int:
         DataError: If it does not.
     """
     if not 1 <= band <= bands:
-        has = "1 band" if bands == 1 else f"{bands} bands"
+        has = counted(bands, "band")
         raise DataError(f"has {has}; band {band} was asked for")
     return band

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.core.options import MAX_PIXELS as MAX_PIXELS
 from cdstats.io.blocks import WHOLE_PIXELS
 
@@ -86,7 +87,8 @@ def check_stack(count: int) -> None:
         DataError: If it is one.
     """
     check_memory(
-        count * _IMAGE_BYTES, f"it holds {count:,} images: save them in several files"
+        count * _IMAGE_BYTES,
+        f"it holds {counted(count, 'image')}: save them in several files",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.addresses import shown
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
@@ -85,14 +86,18 @@ def pair_blocks(
     for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
-            raise DataError(f"{both:,} pixels are marked here and in {shown(partner)}")
+            raise DataError(
+                f"{counted(both, 'pixel')} marked here and in {shown(partner)}"
+            )
         yield one, two
 
 
 def _open(path: str, band: int | None, max_pixels: int) -> OpenImage:
     images = open_masks(path, "", band, max_pixels)
     if len(images) != 1:
-        raise DataError(f"holds {len(images)} images; a pair takes one of each file")
+        raise DataError(
+            f"holds {counted(len(images), 'image')}; a pair takes one of each file"
+        )
     return images[0]
 
 

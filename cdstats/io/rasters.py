@@ -13,6 +13,7 @@ import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.gdal import OpenRaster, Source, quiet
 from cdstats.io.georeference import georeference_of
@@ -88,7 +89,8 @@ def open_tiff(
     images = [number for number, page in enumerate(chain, 1) if page.is_image]
     if pages != (images if len(images) > 1 else []):
         raise DataError(
-            f"TIFF file is damaged: of {len(images):,} pages {len(pages):,} can be read"
+            f"TIFF file is damaged: {len(pages):,} of {counted(len(images), 'page')} "
+            "can be read"
         )
     if len(pages) < 2:
         image = _describe(raster, "", _Choice(band))
@@ -162,7 +164,7 @@ class _Layout:
         bands = [i for i in dataset.indexes if i != self.alpha]
         if band is not None:
             if band not in dataset.indexes:
-                has = "1 band" if dataset.count == 1 else f"{dataset.count} bands"
+                has = counted(dataset.count, "band")
                 raise DataError(f"has {has}; band {band} was asked for")
             bands = [band]
         if len(bands) > MOST_BANDS:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.gdal import holds_more
 from cdstats.io.limits import check_memory
 from cdstats.io.unpacking import lzw_bytes, packbits_bytes
@@ -143,7 +144,9 @@ def check_strips(page: Strips, size: int) -> None:
         raise DataError("TIFF file is damaged: its pixels hold nothing")
     if page.samples > _MOST_SAMPLES:
         # GDAL takes seconds to open a file of as many bands as a number can tell.
-        raise DataError(f"TIFF file is damaged: it declares {page.samples:,} bands")
+        raise DataError(
+            f"TIFF file is damaged: it declares {counted(page.samples, 'band')}"
+        )
     if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
         raise DataError(
             "TIFF file is damaged: it declares more bytes than there can be"

@@ -10,6 +10,7 @@ import numpy as np
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
+from cdstats.core.messages import counted
 from cdstats.core.terms import REST, Range
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
@@ -72,7 +73,9 @@ def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8
 
 def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
     if block.half is not None and block.half.any():
-        raise DataError(f"{int(block.half.sum()):,} pixels are half transparent")
+        raise DataError(
+            f"half transparent in {counted(int(block.half.sum()), 'pixel')}"
+        )
     values, place = _distinct(block, has_palette=image.palette is not None)
     table = np.full(len(values), _UNNAMED, dtype=np.uint8)
     for number, value in enumerate(values):
@@ -190,8 +193,8 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
     wrong = ~((soft >= 0) & (soft <= 1)) & ~left_out
     if wrong.any():
         raise DataError(
-            f"{int(wrong.sum()):,} targets are outside [0, 1] or no numbers; integers "
-            "follow a rule, fractions are soft targets"
+            f"{counted(int(wrong.sum()), 'target')} outside [0, 1] or not a number; "
+            "integers follow a rule, fractions are soft targets"
         )
     soft[left_out] = SOFT_IGNORED
     return soft

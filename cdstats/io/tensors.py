@@ -7,6 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.archives import check_parts
 from cdstats.io.limits import check_memory, check_pixels
 
@@ -151,7 +152,7 @@ def _choose(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
     if not tensors:
         raise DataError("holds a dict without a tensor; expected a tensor, or several")
     if key or len(tensors) != 1:
-        asked = f"no tensor {key!r}" if key else f"{len(tensors)} tensors"
+        asked = f"no tensor {key!r}" if key else counted(len(tensors), "tensor")
         raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")
     return next(iter(tensors.values()))
 

@@ -179,7 +179,7 @@ def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
             for row in own[:_SHOWN_VALUES]
         ]
         more = len(own) - _SHOWN_VALUES
-        parts += [f"and {more:,} more values"] if more > 0 else []
+        parts += [f"and {counted(more, 'more value')}"] if more > 0 else []
         grid.add_row(Text(printable(split)), Text(", ".join(parts)))
     console.print("values by their pixels", style="dim", markup=False)
     console.print(grid, width=_width(console))

@@ -15,6 +15,7 @@ from cdstats.core.comparison_records import (
     ComparedModel,
     DifferingImage,
 )
+from cdstats.core.messages import counted
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.render.table import Table, needed
 from cdstats.render.terminal import (
@@ -406,8 +407,8 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
     )
     if undefined:
         notes.append(
-            f"in {undefined:,} resamples a measure is not defined: no image with "
-            "change, or none without, was drawn"
+            f"in {counted(undefined, 'resample')} a measure is not defined: no image "
+            "with change, or none without, was drawn"
         )
     if len(models) > 2:
         notes.append(
@@ -428,6 +429,7 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:
+    drawn = counted(images, "image")
     if images <= ALL_DRAWN:
-        return f"all {images**images:,} resamples of {images:,} images"
-    return f"{first.resamples:,} resamples of {images:,} images, seed {first.seed}"
+        return f"all {counted(images**images, 'resample')} of {drawn}"
+    return f"{counted(first.resamples, 'resample')} of {drawn}, seed {first.seed}"

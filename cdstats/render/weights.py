@@ -234,8 +234,8 @@ def _opencd(
     ]
     if one.ignored:
         notes += [
-            f"{one.ignored:,} pixels are ignored here: MMSegmentation 1.x takes the "
-            "weight of each",
+            f"{counted(one.ignored, 'pixel')} ignored here: MMSegmentation 1.x takes "
+            "the weight of each",
             "label, and 255 has none. Check that yours does not fail on it.",
         ]
     loss = "type='mmseg.CrossEntropyLoss'"

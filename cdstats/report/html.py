@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.columns import columns_of, plain, printable
+from cdstats.core.messages import counted
 from cdstats.core.records import ALL
 from cdstats.render.figures import style
-from cdstats.render.figures.chart import Chart, plural
 from cdstats.render.figures.charts import charts
 from cdstats.render.figures.errors import WORDS, png_bytes
 from cdstats.render.figures.files import file_stems
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.columns import Record
     from cdstats.core.material import Material, Picture
+    from cdstats.render.figures.chart import Chart
 
 MOST_ROWS: Final = 64
 """Rows of a figure that the page holds as a table too."""
@@ -197,7 +198,7 @@ def _lede(material: Material) -> Iterator[str]:
             ratio = _shown(row, "change_ratio")
             fraction = _shown(row, "change_fraction")
             yield (
-                f"{row.dataset or 'Masks'}: {plural(row.images, 'mask')}, changed / "
+                f"{row.dataset or 'Masks'}: {counted(row.images, 'mask')}, changed / "
                 f"unchanged {ratio}, {fraction} of the valid pixels are changed"
             )
     models = [one.dataset for one in material.scores.models] if material.scores else []

@@ -77,6 +77,12 @@ class AuditResult(Displayed):
         return Table.of(Finding, self.findings, names)
 
     def frame(self) -> pd.DataFrame:
+        """The rows of datasets and splits, images by their change, as a data frame."""
+        from cdstats.render.writers import frame
+
+        return frame(self.splits, SplitAudit)
+
+    def finding_frame(self) -> pd.DataFrame:
         """The findings as a data frame, the worst first."""
         from cdstats.render.writers import frame
 

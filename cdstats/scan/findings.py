@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.audit_records import Finding
 from cdstats.core.labelling import REFUSED
 from cdstats.core.labels import shares_text
-from cdstats.core.messages import Level
+from cdstats.core.messages import Level, counted
 from cdstats.core.records import ALL, split_order
 from cdstats.scan.evidence import IN_USE, specks_in
 
@@ -201,7 +201,7 @@ def duplicate_findings(dataset: str, groups: Sequence[Duplicate]) -> list[Findin
         same = [one for one in groups if one.is_leak is is_leak]
         paths = [path for one in same for path in one.paths]
         exact = sum(one.is_byte_equal for one in same)
-        groups_text = "1 group" if len(same) == 1 else f"{len(same):,} groups"
+        groups_text = counted(len(same), "group")
         what = "across splits (leakage)" if is_leak else "inside a split"
         files = f"; byte-equal files: {exact:,} of them" if exact else ""
         text = f"{_masks(paths)} in {groups_text} of equal labels {what}{files}"
@@ -282,7 +282,7 @@ def size_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Finding]:
 
 
 def _masks(some: Sequence[object]) -> str:
-    return f"{len(some):,} mask{'' if len(some) == 1 else 's'}"
+    return counted(len(some), "mask")
 
 
 def _size(size: tuple[int, int] | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from cdstats.core.counts import PixelCounts
+from cdstats.core.messages import counted
 from cdstats.core.records import ImageRecord
 from cdstats.scan.databases import telling
 
@@ -190,7 +191,7 @@ class StoredImages(Sequence[ImageRecord]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} image rows>"
+        return f"<{counted(len(self), 'image row')}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process holds its rows as a tuple."""

@@ -10,7 +10,7 @@ from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.errors import DataError
 from cdstats.core.failures import FirstFailure
 from cdstats.core.labelling import REFUSED, DatasetLabels, split_label
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import Summaries
 from cdstats.io.addresses import shown
 from cdstats.io.limits import MAX_PIXELS, check_pixels
@@ -275,8 +275,8 @@ class _Watch:
         self._done.add(key)
         where = split_label(labels.dataset, split)
         text = (
-            f"{where}: the encoding is ambiguous, whatever the {left:,} files still to "
-            "count hold. Counting goes on; at its end the counts are kept, and the "
+            f"{where}: the encoding is ambiguous ({counted(left, 'file')} left to "
+            "count). Counting continues; at its end the counts are kept, and the "
             "command is printed that finishes from them. A run that is broken off "
             "keeps them with --cache alone"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.score.bootstrap import FEW_IMAGES
 from cdstats.score.measures import AP
 
@@ -41,7 +41,9 @@ def cautions(
         text = "intervals of so few images are unreliable, and too narrow"
         if images == 1:
             text = "one image has no interval"
-        found.append(Message(Level.WARNING, f"{images:,} images compared: {text}"))
+        found.append(
+            Message(Level.WARNING, f"{counted(images, 'image')} compared: {text}")
+        )
     found += _of_loss(run, images)
     without = {one.dataset.model: one.dataset.uncovered for one in run.models}
     if len(set(without.values())) > 1:

@@ -306,8 +306,8 @@ class Numbers:
             self._common_scale(dtype)
         if self.outside and (self.choice.kind is None):
             raise DataError(
-                f"{self.outside:,} of {self.floats:,} predictions exceed [0, 1]: "
-                f"{self._advice()}. Nothing was scored"
+                f"{self.outside:,} of {counted(self.floats, 'prediction')} exceed "
+                f"[0, 1]: {self._advice()}. Nothing was scored"
             )
 
     def _check_colours(self) -> None:

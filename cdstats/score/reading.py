@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
@@ -151,8 +152,8 @@ class PairReader:
         )
         if len(images) != len(masks):
             raise DataError(
-                f"holds {len(images)} images but its mask file {two.name} holds "
-                f"{len(masks)}"
+                f"holds {counted(len(images), 'image')} but its mask file {two.name} "
+                f"holds {len(masks)}"
             )
         return images
 

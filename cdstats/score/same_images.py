@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -181,7 +182,8 @@ def _refuse_lacking(
             names = [_with_reason(key, reasons.get((model, key))) for key in lacking]
             more = len(names) - _SHOWN
             rest = f" and {more:,} more" if more > 0 else ""
-            text = f"{_name(model)} lacks {len(lacking):,} of {len(every):,} images "
+            of = counted(len(every), "image")
+            text = f"{_name(model)} lacks {len(lacking):,} of {of} "
             text += f"({', '.join(names[:_SHOWN])}{rest})"
             others = [
                 _with_reason(key, reason)

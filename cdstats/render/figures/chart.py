@@ -42,13 +42,3 @@ class Missing:
 
     figure: str
     reason: str
-
-
-def plural(count: int, noun: str) -> str:
-    """A number of things.
-
-    Example:
-        >>> plural(1, "mask"), plural(2000, "mask")
-        ('1 mask', '2,000 masks')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

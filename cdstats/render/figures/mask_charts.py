@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from cdstats.core import mask_charts
 from cdstats.core.audit_records import BinarisationShare, RegionSizes
 from cdstats.core.chart_records import FractionBin, FractionShare, HeatCell
+from cdstats.core.messages import counted
 from cdstats.core.records import ALL
 from cdstats.render.figures import masks
-from cdstats.render.figures.chart import Chart, Missing, plural
+from cdstats.render.figures.chart import Chart, Missing
 from cdstats.render.figures.names import NEEDS_MASKS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
     if not total:
         return Missing("distribution", f"{name}: no mask has a valid pixel")
     caption = (
-        f"{plural(total, 'mask')} by change fraction, changed / valid pixels; orange: "
+        f"{counted(total, 'mask')} by change fraction, changed / valid pixels; orange: "
         f"without change. Rule: {_rule(held, name)}."
     )
     draw = partial(masks.draw_distribution, rows)
@@ -117,13 +118,13 @@ def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
 def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
     heat = next((one for one in held.heat_maps if one.dataset == name), None)
     if heat is None:
-        counted = _whole(held, name).images
-        reason = "its masks differ in size" if counted else "no mask was counted"
+        images = _whole(held, name).images
+        reason = "its masks differ in size" if images else "no mask was counted"
         return Missing("heat-map", f"{name}: {reason}")
     rows = mask_charts.heat_cells(heat)
     caption = (
         f"Changed pixels, per cent of valid pixels, in each cell of the frame of "
-        f"{heat.width:,} x {heat.height:,} pixels; {plural(heat.images, 'mask')}."
+        f"{heat.width:,} x {heat.height:,} pixels; {counted(heat.images, 'mask')}."
     )
     draw = partial(masks.draw_heat_map, rows, (heat.width, heat.height))
     title = "Where change sits"

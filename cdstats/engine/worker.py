@@ -1,0 +1,96 @@
+"""What runs in a worker process: it takes batches from one pipe, answers on another.
+
+A worker is started without the program's main module, so it loads what the work needs
+and nothing else. It ends when its pipe is closed, whatever became of the program.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from cdstats.engine.ledger import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+START: Final = (
+    "import gc, pickle, sys; gc.disable(); "
+    "sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from cdstats.engine.worker import serve; serve()"
+)
+FLUSH_SECONDS: Final = 0.1
+"""Results are sent on at least this often: what has been sent survives the worker."""
+LENGTH_BYTES: Final = 8
+
+RESULTS, RAISED = "results", "raised"
+"""What an answer is: its first word."""
+
+
+def serve() -> None:
+    """Work on batches until there are no more."""
+    source, answers = sys.stdin.buffer, _answers()
+    try:
+        function = pickle.load(source)  # noqa: S301 - from the program itself
+        # Modules stay to the end; looking for garbage in them costs a start 10 ms.
+        gc.freeze()
+        gc.enable()
+        _answer(answers, RESULTS, 0.0, [])
+        while True:
+            try:
+                items, careful = pickle.load(source)  # noqa: S301
+            except EOFError:
+                return
+            _work(function, items, careful, answers)
+    except BrokenPipeError:
+        os._exit(0)  # nobody reads any more
+    except BaseException as error:  # noqa: BLE001 - raised again by the program
+        _answer(answers, RAISED, 0.0, _portable(error))
+
+
+def _work(
+    function: Callable[[Any], Any], items: Sequence[Any], careful: bool, out: BinaryIO
+) -> None:
+    """Answer with the results of a batch, in few pieces or, if careful, one by one."""
+    found: list[Any] = []
+    start = time.perf_counter()
+    tell(function, items)
+    for item in items:
+        found.append(function(item))
+        spent = time.perf_counter() - start
+        if careful or spent > FLUSH_SECONDS:
+            _answer(out, RESULTS, spent, found)
+            found = []
+            start = time.perf_counter()
+    if found:
+        _answer(out, RESULTS, time.perf_counter() - start, found)
+
+
+def _answer(out: BinaryIO, kind: str, seconds: float, content: object) -> None:
+    data = pickle.dumps((kind, seconds, content), pickle.HIGHEST_PROTOCOL)
+    # With its length, so that half an answer is known for what it is.
+    out.write(len(data).to_bytes(LENGTH_BYTES))
+    out.write(data)
+    out.flush()
+
+
+def _answers() -> BinaryIO:
+    """The pipe to the program; what the work prints goes to standard error instead."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error itself where it can travel, else its text; with where it happened."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:  # noqa: BLE001 - whatever an exception's own code raises
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
