@@ -151,6 +151,7 @@ def test_the_kernel_loads_no_other_module_of_the_package() -> None:
     assert all(name.startswith("cdstats.score.kernel.") for name in found[3:])
 
 
+@pytest.mark.full
 def test_the_golden_sums_come_out_with_nothing_but_torch_installed() -> None:
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({FOREIGN!r}))\n"
