@@ -91,11 +91,8 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
         held = Confusion(*(int(c[place]) for c in (tp, fp, fn, tn)))
         metrics = (PRECISION.of(held), RECALL.of(held), F1.of(held))
         threshold = float(curve.thresholds[place])
-        scores.append(
-            ThresholdScore(
-                model, threshold, held.tp, held.fp, held.fn, held.tn, *metrics
-            )
-        )
+        counts = (held.tp, held.fp, held.fn, held.tn)
+        scores.append(ThresholdScore(threshold, model, *counts, *metrics))
     return scores
 
 

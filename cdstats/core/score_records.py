@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
@@ -45,9 +45,11 @@ NOT_RECORDED: Final = "not recorded"
 """What stands for a text that the rows of an earlier version lack."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
     """What was decided before a number was computed; every output states it.
+
+    A record that inherits from it has these columns at the end.
 
     Attributes:
         threshold: A pixel is predicted changed when p is at least this; None where it
@@ -60,7 +62,7 @@ class Stated:
         rule: The rule that labelled the masks.
     """
 
-    threshold: float | None = None
+    threshold: float | None = field(default=None, metadata=THRESHOLD)
     kind: str = NOT_RECORDED
     grid: str = NOT_RECORDED
     version: str = NOT_RECORDED
@@ -78,7 +80,14 @@ class Stated:
             )
             for name in ("kind", "grid", "version", "device", "rule")
         }
-        return cls(thresholds.pop() if len(thresholds) == 1 else None, **texts)
+        threshold = thresholds.pop() if len(thresholds) == 1 else None
+        return cls(threshold=threshold, **texts)
+
+    def with_stated(self, known: Stated) -> Self:
+        """The same record, stating what is known; columns of its own stay."""
+        own = type(self).__annotations__
+        texts = {f.name: getattr(known, f.name) for f in fields(Stated)}
+        return replace(self, **{n: v for n, v in texts.items() if n not in own})
 
     @property
     def notes(self) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core import score_charts
 from cdstats.core.chart_records import (
@@ -14,12 +15,13 @@ from cdstats.core.chart_records import (
     ThresholdScore,
     WorstImage,
 )
+from cdstats.core.score_records import Stated
 from cdstats.render.figures import errors, scores
 from cdstats.render.figures.chart import Chart, Missing
 from cdstats.render.figures.names import NEEDS_PREDICTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cdstats.core.curves import Curve
     from cdstats.core.material import ScoreMaterial
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 
 def charts_of_scores(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     """Every figure of predictions, or why it is missing."""
+    stated = {one.name: Stated.of([one.dataset]) for one in held.models}
+    for one in _charts(held):
+        if isinstance(one, Missing):
+            yield one
+        else:
+            rows: Sequence[Any] = one.rows
+            yield replace(one, rows=[r.with_stated(stated[r.model]) for r in rows])
+
+
+def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     yield _beta(held)
     if held.has_pixels:
         yield from _curves(held)
