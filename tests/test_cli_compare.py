@@ -26,7 +26,6 @@ from cdstats.core.comparison_records import (
 from cdstats.render.comparison import print_differing, print_models
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
-FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
 
 
 def compare(*arguments: str | Path) -> Any:
@@ -101,10 +100,9 @@ def done_json(done: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("by", ["image", "dataset"])
-def test_every_format_prints_every_model(runs: Path, kind: str, by: str) -> None:
-    done = of(runs, "--format", kind, "--by", by)
+@pytest.mark.parametrize("kind", ["jsonl", "markdown", "latex"])
+def test_every_format_prints_every_model(runs: Path, kind: str) -> None:
+    done = of(runs, "--format", kind)
     assert done.exit_code == 0, done.stderr
     for model in ("plain", "balanced", "longer"):
         assert model in done.stdout
@@ -199,18 +197,12 @@ def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
         assert {n: row[n] for n in shared} == {n: other[n] for n in shared}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex"])
-def test_a_summary_has_a_row_for_each_model(own: Path, suffix: str) -> None:
-    path = own / f"summary.{suffix}"
+def test_a_summary_has_a_row_for_each_model(own: Path) -> None:
+    path = own / "summary.md"
     assert of(own, "--summary", path, "--quiet").exit_code == 0
     text = path.read_text(encoding="utf-8")
     for words in ("plain", "balanced", "longer", "difference"):
         assert words in text
-
-
-def test_two_runs_print_the_same_bytes(runs: Path) -> None:
-    first, second = (of(runs, "--format", "json").stdout for _ in range(2))
-    assert first == second
 
 
 # What is refused, and how a run ends

@@ -80,6 +80,8 @@ def test_the_columns_stand_at_the_end(folder: Path) -> None:
     assert tuple(header[start : start + 6]) == RULE
     assert [name.partition("[")[0] for name in header[start + 6 :]] == [
         "uncovered",
+        "ece",
+        "calibration_sums",
         "focal",
     ]
 
@@ -93,13 +95,64 @@ def test_objects_of_json_state_it() -> None:
         check(one)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_images_on_which_models_differ_state_it(form: str) -> None:
+    text = compare("--by", "image", "--format", form)
+    held: list[dict[str, Any]] = [*rows(text)]
+    if form == "jsonl":
+        held = [json.loads(line) for line in text.splitlines()]
+    assert len(held) == 4
+    for row in held:
+        check(row)
+    assert tuple(n for n in held[0] if "value[" not in n)[-6:] == (*STATED, "rule")
+    for one in json.loads(compare("--format", "json"))["differing"]:
+        check(one)
+        assert tuple(one)[-6:] == (*STATED, "rule")
+        assert set(one["values"]) == {"a", "b"}
+    chosen = compare("--by", "image", "--columns", "target,grid", "--format", "csv")
+    assert chosen.splitlines()[1].endswith(",none")
+
+
+def test_a_frame_of_images_on_which_models_differ_states_it() -> None:
+    found = cdstats.compare(["a=a", "b=b"], "t").differing_frame()
+    assert list(found["kind"]) == ["probabilities (float32)"] * 4
+    assert list(found["threshold"]) == [0.5] * 4
+
+
+def test_files_behind_figures_state_it(folder: Path) -> None:
+    models = ("--pred", "net1=a", "--pred", "net2=b", "--target", "t")
+    run("plot", *models, "--threshold", "0.3125", "--format", "svg", "--device", "cpu")
+    files = sorted((folder / "figures").glob("*.csv"))
+    assert {one.stem.partition("-net")[0] for one in files} == {
+        *("loss-beta", "thresholds", "precision-recall", "calibration"),
+        *("epochs", "errors"),
+    }
+    for one in files:
+        for row in rows(one.read_text()):
+            if "precision" in row:  # a row for each threshold
+                assert list(row)[:2] == ["model", "threshold"]
+                row["threshold"] = "0.3125"
+            check(row)
+
+
+def test_every_table_of_scores_on_a_page_states_it(folder: Path) -> None:
+    run("report", "--pred", "a", "--target", "t", "--threshold", "0.3125")
+    page = (folder / "report.html").read_text()
+    section = page[page.index('id="predictions"') : page.index('id="worst"')]
+    tables = section.split("<table>")[1:]
+    assert len(tables) > 3
+    for table in tables:
+        for word in WORDS:
+            assert word in table
+
+
 @pytest.mark.parametrize("command", [loss, compare])
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])
 def test_footnotes_state_it(command: Any, form: str) -> None:
-    text = " ".join(command("--format", form, "--by", "image").split())
-    text += " ".join(command("--format", form).split())
-    for word in (*WORDS, f"cdstats {cdstats.__version__}"):
-        assert word.replace("_", r"\_") in text or word in text
+    for more in ((), ("--by", "image")):
+        text = " ".join(command("--format", form, *more).split())
+        for word in (*WORDS, f"cdstats {cdstats.__version__}"):
+            assert word.replace("_", r"\_") in text or word in text
 
 
 def test_rows_of_an_earlier_run_keep_what_they_state(folder: Path) -> None:
@@ -139,8 +192,8 @@ def test_rows_of_an_earlier_version_say_that_it_was_not_recorded(folder: Path) -
 
 
 def test_what_differs_between_rows_is_listed() -> None:
-    one = Stated(0.5, "hard", "none", "1", "cpu", "rule")
-    other = Stated(0.4, "prob", "none", "1", "cpu", "rule")
+    one = Stated(threshold=0.5, kind="hard", grid="none")
+    other = Stated(threshold=0.4, kind="prob", grid="none")
     assert Stated.of([one, one]) == one
     both = Stated.of([one, other])
     assert (both.threshold, both.kind, both.grid) == (None, "hard, prob", "none")

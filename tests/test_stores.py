@@ -175,8 +175,9 @@ def as_s3(server: StoreServer) -> Iterator[None]:
 # The same numbers as from a disk.
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("name", ["CDD", "BCDD", "awkward"])
+@pytest.mark.parametrize(
+    ("name", "jobs"), [("CDD", "2"), ("BCDD", "1"), ("awkward", "1")]
+)
 def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     name: str, jobs: str, s3: Bucket
 ) -> None:
@@ -188,25 +189,15 @@ def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     assert there.err == here.err.replace(str(SAMPLES), "s3://masks/samples")
 
 
-def test_each_sample_file_has_its_true_counts_in_a_store(s3: Bucket) -> None:
-    s3.upload(SAMPLES, "samples")
-    with (SAMPLES / "expected.csv").open(newline="", encoding="utf-8") as file:
-        expected = list(csv.DictReader(file))
-    assert len(expected) > 15
-    for row in expected:
-        done = ratio(f"s3://masks/samples/{row['path']}", *row["options"].split())
-        names = ("width", "height", "changed", "unchanged", "ignored")
-        assert [done.rows[0][n] for n in names] == [row[n] for n in names]
-
-
-def test_every_page_of_a_list_is_read(s3: Bucket) -> None:
-    for number in range(1005):
-        s3.put(f"many/m_{number}.png", b"no mask")
-    s3.put("many/m_1005.png", png(7))
+def test_every_page_of_a_list_is_read(
+    s3: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
+    for number in range(10):
+        s3.put(f"many/m_{number}.png", png(number))
+    assert s3.client.list_objects_v2(Bucket="masks", Prefix="many/")["IsTruncated"]
     done = ratio("s3://masks/many")
-    assert done.column("path") == [f"m_{number}.png" for number in range(1006)]
-    assert done.column("status") == ["failed"] * 1005 + ["ok"]
-    assert done.rows[-1]["changed"] == "7"
+    assert done.column("changed") == [str(number) for number in range(10)]
 
 
 @pytest.fixture(scope="session")

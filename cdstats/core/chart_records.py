@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cdstats.core.columns import CHANGE_FRACTION, CHANGED, IGNORED, column
+from cdstats.core.score_records import Stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class HeatCell:
 
 
 @dataclass(frozen=True, slots=True)
-class BetaLoss:
+class BetaLoss(Stated):
     """Balanced cross-entropy with a fixed β, over all pixels of a model.
 
     Attributes:
@@ -61,7 +62,7 @@ class BetaLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdScore:
+class ThresholdScore(Stated):
     """The confusion counts of a model when p >= threshold is changed."""
 
     model: str
@@ -84,19 +85,18 @@ class CurveSummary:
         average_precision: Area under precision over recall, in steps.
         best_f1: The highest F1 over all thresholds: in-sample.
         best_threshold: The highest threshold that gives it.
-        calibration_error: Mean distance of predicted and observed share of change,
-            weighed by pixels.
+        ece: Expected calibration error, in 15 bins of equal width.
     """
 
     model: str
     average_precision: float | None
     best_f1: float | None
     best_threshold: float | None
-    calibration_error: float | None
+    ece: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationBin:
+class CalibrationBin(Stated):
     """Pixels of a model with a probability in ``[low, high)``; the last holds 1 too."""
 
     model: str
@@ -109,7 +109,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochScore:
+class EpochScore(Stated):
     """Loss and F1 of a model by the number in its name."""
 
     series: str
@@ -121,7 +121,7 @@ class EpochScore:
 
 
 @dataclass(frozen=True, slots=True)
-class WorstImage:
+class WorstImage(Stated):
     """An image with a large share of wrong pixels, and its confusion counts."""
 
     model: str

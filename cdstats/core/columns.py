@@ -10,9 +10,10 @@ image mean*), its type the alignment (texts to the left) and its value the forma
     )
 
 Every output format, data frame and table of a report then has the column; nothing else
-is to be changed. A mapping of further columns, such as the values of losses chosen at
-run time, is a field marked with `NOT_A_COLUMN` beside a property ``further`` that
-returns them by name; a static method ``further_title`` may name them.
+is to be changed. Fields of a base class stand after those of the class itself. A
+mapping of further columns, such as the values of losses chosen at run time, is a field
+marked with `NOT_A_COLUMN` beside a property ``further`` that returns them by name; a
+static method ``further_title`` may name them.
 """
 
 from __future__ import annotations
@@ -131,12 +132,19 @@ def columns_of(kind: type[Record]) -> Mapping[str, Column]:
         'Without change'
     """
     if kind not in _DECLARED:
-        shown = (one for one in fields(kind) if "hidden" not in one.metadata)
+        known = {one.name: one for one in fields(kind)}
+        shown = (known[n] for n in own_first(kind) if "hidden" not in known[n].metadata)
         _DECLARED[kind] = {one.name: _declared(one) for one in shown}
     return _DECLARED[kind]
 
 
 _DECLARED: Final[dict[type[Record], Mapping[str, Column]]] = {}
+
+
+def own_first(kind: type[Record]) -> list[str]:
+    """The fields of a kind of record, those that it inherits at the end."""
+    known = [one.name for one in fields(kind)]
+    return [n for n in dict.fromkeys((*kind.__annotations__, *known)) if n in known]
 
 
 def _declared(one: Field[Any]) -> Column:

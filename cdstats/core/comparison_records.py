@@ -15,7 +15,7 @@ from cdstats.core.columns import (
     printable,
 )
 from cdstats.core.comparison_names import PARTS
-from cdstats.core.score_records import THRESHOLD, DatasetScore
+from cdstats.core.score_records import THRESHOLD, DatasetScore, Stated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ class ComparedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class DifferingImage:
+class DifferingImage(Stated):
     """How far models are apart on one image.
 
     Attributes:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from cdstats.core.columns import UNDEFINED, columns_of, further_columns, printable
+from cdstats.core.columns import (
+    UNDEFINED,
+    columns_of,
+    further_columns,
+    own_first,
+    printable,
+)
 from cdstats.core.comparison_names import PARTS
 from cdstats.core.comparison_records import (
     ALL_DRAWN,
@@ -150,7 +156,8 @@ class CompareDocument:
         """The columns of a paper."""
         if self.by_image:
             names = self.columns or _image_columns(self.differing)
-            return Table.of(DifferingImage, self.differing, names)
+            notes = [*_rule_notes(self.models), *Stated.of(self.models).notes]
+            return Table.of(DifferingImage, self.differing, names, notes)
         names = self.columns or paper_columns(self.models)
         notes = comparison_notes(self.models)
         return Table.of(ComparedModel, self.models, names, notes)
@@ -160,7 +167,7 @@ class CompareDocument:
         return {
             "device": self.device,
             "models": map(_model, self.models),
-            "differing": self.differing,
+            "differing": map(_differing, self.differing),
             "images": [{**asdict(row), **row.losses} for row in self.images],
         }
 
@@ -195,6 +202,11 @@ def _image_columns(rows: Sequence[DifferingImage]) -> tuple[str, ...]:
         split=any(row.split for row in rows),
     )
     return (*kept, *further_columns(rows))
+
+
+def _differing(image: DifferingImage) -> dict[str, Any]:
+    """An image with the value of each model, and what is stated at the end."""
+    return {name: getattr(image, name) for name in own_first(DifferingImage)}
 
 
 def _model(model: ComparedModel) -> dict[str, Any]:
@@ -424,8 +436,12 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
             if max(known) == 0
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
         ]
+    return [*notes, *_rule_notes(models), *Stated.of(models).notes]
+
+
+def _rule_notes(models: Sequence[ComparedModel]) -> list[str]:
     rules = dict.fromkeys(model.rule for model in models if model.rule)
-    return [*notes, *(f"masks: {rule}" for rule in rules), *Stated.of(models).notes]
+    return [f"masks: {rule}" for rule in rules]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:

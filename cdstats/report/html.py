@@ -26,10 +26,11 @@ from cdstats.report.html_tables import (
     loss_table,
     metrics_table,
     record_table,
+    stated_notes,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cdstats.core.columns import Record
     from cdstats.core.material import Material, Picture
@@ -116,8 +117,9 @@ def report_html(material: Material) -> str:
     )
     found, missing = charts(material)
     drawn = [one for one in found if one.figure != "errors"]
-    pairs = list(zip(drawn, _figures(drawn), strict=True))
     masks, scores = material.masks, material.scores
+    stated = stated_notes(scores) if scores else ()
+    pairs = list(zip(drawn, _figures(drawn, stated), strict=True))
     return environment.get_template("report.html").render(
         provenance=material.provenance,
         lede=list(_lede(material)),
@@ -157,7 +159,7 @@ def _mask_groups(
     ]
 
 
-def _figures(found: list[Chart]) -> Iterator[Figure]:
+def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[Figure]:
     for number, (stem, one) in enumerate(zip(file_stems(found), found, strict=True), 1):
         name = f"figure-{number}"
         whole = f"{one.title}: {one.subject}" if one.subject else one.title
@@ -165,7 +167,9 @@ def _figures(found: list[Chart]) -> Iterator[Figure]:
             data = figure_bytes(one.draw(), stem, FigureFormat.SVG)
         table = None
         if len(one.rows) <= MOST_ROWS:
-            table = record_table(f"Rows of the figure {whole}", one.rows, one.kind)
+            notes = () if one.figure in _OF_MASKS else stated
+            caption = f"Rows of the figure {whole}"
+            table = record_table(caption, one.rows, one.kind, notes=notes)
         svg = inline_svg(data.decode("utf-8"), name, whole, one.caption)
         yield Figure(name, one.title, one.caption, svg, table, len(one.rows))
 

@@ -57,11 +57,12 @@ def record_table(
         caption: What it shows.
         rows: Records of one kind.
         kind: Their class.
-        chosen: The columns; all of them by default.
+        chosen: The columns; by default those that the kind itself declares.
         notes: What stands below.
     """
     every = columns_of(kind)
-    shown = [every[name] for name in chosen or every]
+    own = (name for name in every if name in kind.__annotations__)
+    shown = [every[name] for name in chosen or own]
     heads = tuple((one.line, one.align == "left") for one in shown)
     cells = tuple(tuple(_cell(one, row) for one in shown) for row in rows)
     return HtmlTable(caption, heads, cells, tuple(notes))
@@ -97,6 +98,11 @@ def dataset_table(rows: Sequence[SummaryRecord]) -> HtmlTable:
     return record_table(caption, rows, SummaryRecord, shown, [*rules, ratio])
 
 
+def stated_notes(scores: ScoreMaterial) -> tuple[str, ...]:
+    """What was decided before any score was computed: below every table of scores."""
+    return Stated.of(one.dataset for one in scores.models).notes
+
+
 def metrics_table(scores: ScoreMaterial) -> HtmlTable:
     """Metrics of the changed class, a row for each model."""
     rows = tuple(
@@ -105,7 +111,7 @@ def metrics_table(scores: ScoreMaterial) -> HtmlTable:
     )
     heads = (("Model", True), *((text, False) for text in _METRICS.values()))
     notes = ["pooled over all pixels unless said; an undefined number is –"]
-    notes += Stated.of(one.dataset for one in scores.models).notes
+    notes += stated_notes(scores)
     return HtmlTable("Metrics of the changed class", heads, rows, tuple(notes))
 
 
@@ -132,6 +138,7 @@ def loss_table(scores: ScoreMaterial) -> HtmlTable:
         notes.append(
             "predictions are labels: BCE is 100 times the error rate, not a likelihood"
         )
+    notes += stated_notes(scores)
     return HtmlTable("Losses", heads, rows, tuple(notes))
 
 
@@ -145,7 +152,7 @@ def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
         ("Average precision", False),
         ("Best F1, in-sample", False),
         ("at threshold", False),
-        ("Calibration error", False),
+        ("ECE", False),
     )
     cells = tuple(
         (
@@ -153,12 +160,16 @@ def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
             _number(one.average_precision),
             _number(one.best_f1),
             _number(one.best_threshold),
-            _number(one.calibration_error),
+            _number(one.ece),
         )
         for one in rows
     )
-    note = "of pixels pooled over all images; the best F1 is too good for other data"
-    return HtmlTable("What the curves come to", heads, cells, (note,))
+    notes = (
+        "of pixels pooled over all images; the best F1 is too good for other data",
+        "ECE: expected calibration error in 15 bins of equal width",
+        *stated_notes(scores),
+    )
+    return HtmlTable("What the curves come to", heads, cells, notes)
 
 
 def _loss_row(

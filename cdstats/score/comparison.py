@@ -271,4 +271,5 @@ def _image(
     high = max(known, key=known.__getitem__, default="")
     spread = known[high] - known[low] if len(known) > 1 else None
     split = rows[models[0]].split
-    return DifferingImage(key[0], key[1], split, measure, spread, low, high, values)
+    one = DifferingImage(key[0], key[1], split, measure, spread, low, high, values)
+    return one.with_stated(Stated.of(rows.values()))

@@ -231,8 +231,13 @@ def _gather(
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
-        kind, version = verdict.kind_text(model), cdstats.__version__
-        stated = Stated(verdict.threshold, kind, "none", version, device, rule)
+        stated = Stated(
+            threshold=verdict.threshold,
+            kind=verdict.kind_text(model),
+            version=cdstats.__version__,
+            device=device,
+            rule=rule,
+        )
         rows, results, table = _model(own, verdict, chosen, prior, stated)
         images += rows
         dataset = dataset_score(model, rows, results, table, chosen[3:])

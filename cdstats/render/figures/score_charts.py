@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core import score_charts
 from cdstats.core.chart_records import (
     BetaLoss,
     CalibrationBin,
+    CurveSummary,
     EpochScore,
     ThresholdScore,
     WorstImage,
 )
+from cdstats.core.score_records import Stated
 from cdstats.render.figures import errors, scores
 from cdstats.render.figures.chart import Chart, Missing
 from cdstats.render.figures.names import NEEDS_PREDICTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from cdstats.core.chart_records import CurveSummary
     from cdstats.core.curves import Curve
     from cdstats.core.material import ScoreMaterial
 
 
 def charts_of_scores(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     """Every figure of predictions, or why it is missing."""
+    stated = {one.name: Stated.of([one.dataset]) for one in held.models}
+    for one in _charts(held):
+        if isinstance(one, Missing):
+            yield one
+        else:
+            rows: Sequence[Any] = one.rows
+            yield replace(one, rows=[r.with_stated(stated[r.model]) for r in rows])
+
+
+def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     yield _beta(held)
     if held.has_pixels:
         yield from _curves(held)
@@ -68,9 +80,14 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
 
 def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
     """What the curves come to of every model that has them."""
-    return [
-        score_charts.curve_summary(name, one) for name, one in _curves_of(held).items()
-    ]
+    errors = {model.name: model.dataset.ece for model in held.models}
+    found = []
+    for name, one in _curves_of(held).items():
+        best, threshold = one.best or (None, None)
+        found.append(
+            CurveSummary(name, one.average_precision, best, threshold, errors[name])
+        )
+    return found
 
 
 def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
@@ -138,12 +155,14 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for name, one in curves.items()
         for row in score_charts.calibration_bins(name, one)
     ]
-    distance = _few([f"{one.calibration_error:.3f}" for one in best], best)
+    distance = _few(
+        ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best
+    )
     yield Chart(
         "calibration",
         "",
         "Calibration",
-        "Share of pixels that are changed over their predicted probability, in 16 "
+        "Share of pixels that are changed over their predicted probability, in 15 "
         "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
         f"in each bin. Expected calibration error{distance or ': see the table'}.",
         rows,
