@@ -16,7 +16,6 @@ import rasterio
 from PIL import Image
 
 import cdstats
-from cdstats.io import predictions
 from cdstats.score import loss as loss_module
 from cdstats.score import reading, targets
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings(
     "ignore::rasterio.errors.NotGeoreferencedWarning"
 )
-RULE = {"changed": "255", "unchanged": "0"}
+RULE: dict[str, Any] = {"changed": "255", "unchanged": "0"}
 EVERY_WAY = ["logit_adjusted_ce", "lovasz_softmax", "boundary", "focal"]
 
 
@@ -103,7 +102,7 @@ def test_every_file_is_decoded_once(
     decoded: Counter[str],
     kind: str,
     mask_kind: str,
-    rule: dict[str, str],
+    rule: dict[str, Any],
     tmp_path: Path,
 ) -> None:
     pred, target = write(tmp_path, some_masks(), kind, mask_kind)
@@ -201,8 +200,3 @@ def test_a_mask_beyond_the_bound_is_decoded_twice_with_the_same_result(
     monkeypatch.setattr(targets, "_KEPT_BYTES", 100)
     assert cdstats.loss(*arguments).images == found.images
     assert [n for name, n in decoded.items() if "masks" in name] == [2, 2, 2]
-
-
-@pytest.mark.usefixtures("decoded")
-def test_predictions_are_opened_through_the_function_that_is_watched() -> None:
-    assert reading.open_predictions is not predictions.open_predictions
