@@ -49,7 +49,7 @@ IMAGE_COLUMNS = [
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
     *("rule", "threshold", "kind", "grid", "version", "device"),
-    "uncovered",
+    *("uncovered", "ece", "calibration_sums"),
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),
@@ -61,6 +61,7 @@ DATASET_NAMES = [
     *("images_one_class", "images_without_valid", "beta"),
     *("iou_image_mean", "mcc_pooled", "specificity_pooled"),
     *("rule", "threshold", "kind", "grid", "version", "device"),
+    "ece",
 ]
 RULE = ("--changed", "1", "--unchanged", "0", "--ignore", "255")
 FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]

@@ -38,7 +38,7 @@ PLACE = rasterio.Affine(2, 0, 9, 0, -2, 9)
 SUMS = (
     *("ce_changed_sum", "ce_unchanged_sum", "prob_sum", "prob_changed_sum"),
     *("prob_sq_sum", "prob_sq_changed_sum", "bce_sum", "balanced_ce_sum"),
-    "class_mean_bce",
+    *("class_mean_bce", "ece"),
 )
 COUNTS = ("changed", "unchanged", "ignored", "tp", "fp", "fn", "tn", "saturated_wrong")
 

@@ -329,7 +329,7 @@ def test_pages_that_share_a_large_table_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(tiff_of([page] * 50, bytes(4 * rows)))
     tracemalloc.start()
-    assert "tables lie over each other" in reason_of(path)
+    assert "its tables overlap" in reason_of(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 23
     tracemalloc.stop()
 
