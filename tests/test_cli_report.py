@@ -365,19 +365,6 @@ def test_a_broken_matplotlib_is_one_line(command: str, tmp_path: Path) -> None:
     assert line.startswith("error: matplotlib is installed and cannot be loaded: undef")
 
 
-def test_the_package_of_reports_is_called_like_the_command(tmp_path: Path) -> None:
-    code = (
-        "import cdstats, cdstats.report.html\n"
-        f"written = cdstats.report({str(tmp_path / 'r.html')!r}, masks=['{MASKS}'])\n"
-        "print(*(path.name for path in written.files), written.failures)\n"
-        "from cdstats.report import html\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "r.html ()\n"
-
-
 def visit(page: Path, folder: Path) -> tuple[str, str, list[str]]:
     """Open a page: its elements, what the browser logged, what the page asked for."""
     log = folder / "net.json"

@@ -123,6 +123,7 @@ def test_a_cluster_gives_what_this_process_gives(
     assert run(scheduler, square, items) == [(i, n * n) for i, n in enumerate(items)]
 
 
+@pytest.mark.full
 def test_a_worker_killed_during_the_run_changes_no_result(
     scheduler: str, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_masks_are_counted_as_here(
     assert (here.failed, len(here.images)) == (1, 41)
 
 
+@pytest.mark.full
 def test_the_command_prints_the_same_rows(scheduler: str, masks: Path) -> None:
     arguments = ["ratio", str(masks), "--format", "json", "--max-failed", "1"]
     here = CliRunner().invoke(app, arguments)
@@ -184,6 +186,7 @@ def test_workers_of_another_version_are_refused(
         run(scheduler, square, [1])
 
 
+@pytest.mark.full
 def test_a_scheduler_that_goes_away_ends_the_run() -> None:
     with local_cluster() as cluster:
         threading.Timer(1.5, cluster.close).start()
@@ -191,6 +194,7 @@ def test_a_scheduler_that_goes_away_ends_the_run() -> None:
             run(cluster.scheduler_address, slowly, range(2_000))
 
 
+@pytest.mark.full
 def test_a_cluster_without_workers_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -252,6 +256,7 @@ def test_an_unknown_engine_is_refused_by_the_library() -> None:
         cdstats.ratio("nowhere", engine="spark")
 
 
+@pytest.mark.full
 def test_addresses_are_read_by_the_workers(scheduler: str, masks: Path) -> None:
     pytest.importorskip("obstore", reason="needs the extra cdstats[remote]")
     from store_server import StoreServer

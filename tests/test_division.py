@@ -81,15 +81,15 @@ def test_a_raster_of_one_packed_strip_is_not_divided(
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("jobs", [1, 2])
 def test_parts_of_a_raster_give_what_the_whole_gives(
-    tmp_path: Path, layout: dict[str, Any], jobs: int
+    tmp_path: Path, layout: dict[str, Any]
 ) -> None:
     path = raster(tmp_path / "a.tif", pixels(), nodata=1, **layout)
     whole = count_file(Task(str(path)))
     tasks = [Task(str(path)), Task(str(path))]
-    found = dict(run(in_small_parts, tasks, jobs=jobs, lost=lost))
-    assert found == {0: whole, 1: whole}
+    for jobs in (1, *([2] if "compress" in layout else [])):
+        found = dict(run(in_small_parts, tasks, jobs=jobs, lost=lost))
+        assert found == {0: whole, 1: whole}
     assert len(divided(path).parts) > 3
 
 
@@ -105,7 +105,7 @@ def test_parts_begin_at_the_edges_of_blocks(
     assert (starts[0], *stops) == (*starts, HEIGHT)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     cuts=st.sets(st.integers(1, HEIGHT - 1), max_size=8),
     seed=st.integers(0, 5),

@@ -33,7 +33,7 @@ def labels_of(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("dtype", "levels"), [("uint8", 256), ("uint16", 256), ("uint16", 65536)]
 )
-@pytest.mark.parametrize("size", [0, 1, 49, 1001, 4096])
+@pytest.mark.parametrize("size", [0, 1, 1001])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("start", [0, 3])
 def test_each_label_is_counted_at_each_level(

@@ -204,7 +204,7 @@ def test_tiny_errors_are_not_rounded_away() -> None:
 def test_many_blocks_give_what_float64_gives(module: Any, from_logits: bool) -> None:
     if module is losses.LovaszHingeLoss and not from_logits:
         pytest.skip("has no form for probabilities")
-    logits, changed = _images((3, 500, 301))
+    logits, changed = _images((2, 400, 301))
     target = changed.float()
     target[:, 3:70] = 255
     scores = logits if from_logits else logits.sigmoid()
@@ -245,7 +245,9 @@ def test_a_nan_at_a_valid_pixel_is_not_hidden(module: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("form", ["module", "function"])
+@pytest.mark.parametrize(
+    "form", ["module", pytest.param("function", marks=pytest.mark.full)]
+)
 def test_all_losses_compile_in_one_program(
     form: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -147,30 +147,23 @@ REAL_SETS = [
 real_masks = pytest.mark.skipif(
     not REAL.is_dir(), reason=f"the real masks are not at {REAL}"
 )
-every_set = pytest.mark.parametrize(
-    "masks",
-    [
-        *SAMPLE_SETS,
-        *(pytest.param(one, marks=real_masks) for one in REAL_SETS),
-    ],
-    ids=str,
-)
-FEW = ("CDD", "BCDD", "Taizhou/pred", "output/loc")
-"""What names the sets that are drawn in each run; the others need --full."""
-some_sets = pytest.mark.parametrize(
-    "masks",
-    [
-        pytest.param(
-            one,
-            marks=[
-                *([real_masks] if one in REAL_SETS else []),
-                *([] if any(name in str(one) for name in FEW) else [pytest.mark.full]),
-            ],
-        )
-        for one in (*SAMPLE_SETS, *REAL_SETS)
-    ],
-    ids=str,
-)
+FEW = ("awkward", "BCDD", "CDD", "levir_crops_256", "Taizhou/pred", "output/loc")
+"""What names the sets that each run checks; the others need --full."""
+
+
+def sets(names: tuple[str, ...]) -> pytest.MarkDecorator:
+    """A parameter for each set; those without one of the names need --full."""
+    found = []
+    for one in (*SAMPLE_SETS, *REAL_SETS):
+        marks = [real_masks] if one in REAL_SETS else []
+        if not any(name in str(one) for name in names):
+            marks.append(pytest.mark.full)
+        found.append(pytest.param(one, marks=marks))
+    return pytest.mark.parametrize("masks", found, ids=str)
+
+
+every_set = sets(FEW)
+drawn_sets = sets(("sample_masks CDD", "Taizhou/pred"))
 
 
 def run(*arguments: str) -> str:
@@ -624,7 +617,7 @@ def test_the_report_shows_the_counts_of_the_checker(
             assert row["Ignored pixels"] == f"{whole['ignored']:,}"
 
 
-@some_sets
+@drawn_sets
 def test_figures_of_predictions_are_those_of_the_checker(
     masks: Masks, tmp_path: Path
 ) -> None:

@@ -175,8 +175,9 @@ def as_s3(server: StoreServer) -> Iterator[None]:
 # The same numbers as from a disk.
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("name", ["CDD", "BCDD", "awkward"])
+@pytest.mark.parametrize(
+    ("name", "jobs"), [("CDD", "2"), ("BCDD", "1"), ("awkward", "1")]
+)
 def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     name: str, jobs: str, s3: Bucket
 ) -> None:
@@ -188,25 +189,15 @@ def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     assert there.err == here.err.replace(str(SAMPLES), "s3://masks/samples")
 
 
-def test_each_sample_file_has_its_true_counts_in_a_store(s3: Bucket) -> None:
-    s3.upload(SAMPLES, "samples")
-    with (SAMPLES / "expected.csv").open(newline="", encoding="utf-8") as file:
-        expected = list(csv.DictReader(file))
-    assert len(expected) > 15
-    for row in expected:
-        done = ratio(f"s3://masks/samples/{row['path']}", *row["options"].split())
-        names = ("width", "height", "changed", "unchanged", "ignored")
-        assert [done.rows[0][n] for n in names] == [row[n] for n in names]
-
-
-def test_every_page_of_a_list_is_read(s3: Bucket) -> None:
-    for number in range(1005):
-        s3.put(f"many/m_{number}.png", b"no mask")
-    s3.put("many/m_1005.png", png(7))
+def test_every_page_of_a_list_is_read(
+    s3: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
+    for number in range(10):
+        s3.put(f"many/m_{number}.png", png(number))
+    assert s3.client.list_objects_v2(Bucket="masks", Prefix="many/")["IsTruncated"]
     done = ratio("s3://masks/many")
-    assert done.column("path") == [f"m_{number}.png" for number in range(1006)]
-    assert done.column("status") == ["failed"] * 1005 + ["ok"]
-    assert done.rows[-1]["changed"] == "7"
+    assert done.column("changed") == [str(number) for number in range(10)]
 
 
 @pytest.fixture(scope="session")
@@ -596,10 +587,9 @@ def test_no_copy_is_left(web: StoreServer) -> None:
     assert list(folder().iterdir()) == []
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("stopped", [False, True], ids=["done", "interrupted"])
+@pytest.mark.parametrize(("jobs", "stopped"), [("2", False), ("1", True), ("2", True)])
 def test_the_folder_of_copies_goes_with_the_program(
-    stopped: bool, jobs: str, web: StoreServer, tmp_path: Path
+    jobs: str, stopped: bool, web: StoreServer, tmp_path: Path
 ) -> None:
     web.files = {f"m/{number}.png": png(number) for number in range(40)}
     (tmp_path / "list.txt").write_text("\n".join(f"{web.url}/{n}" for n in web.files))
@@ -639,19 +629,18 @@ def copied(web: StoreServer) -> list[str]:
     return [r.path for r in web.of("GET") if r.headers.get("range") != "bytes=0-0"]
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("listed", [True, False], ids=["tags-listed", "tags-asked"])
+@pytest.mark.parametrize(("listed", "jobs"), [(True, "2"), (False, "1")])
 def test_an_object_that_is_the_same_is_not_fetched_again(
     listed: bool, jobs: str, web: StoreServer, tmp_path: Path
 ) -> None:
     web.lists_tags = listed
-    web.files = {f"dav/m/{number}.png": png(number) for number in range(100)}
+    web.files = {f"dav/m/{number}.png": png(number) for number in range(40)}
     options = f"{web.url}/dav/m/", "--cache", tmp_path / "c.sqlite", "--jobs", jobs
     web.wait = 0.01
     first = ratio(*options)
-    assert first.column("changed") == [str(number) for number in range(100)]
-    asked = 0 if listed else 100
-    assert (len(copied(web)), len(web.of("HEAD"))) == (100, asked)
+    assert first.column("changed") == [str(number) for number in range(40)]
+    asked = 0 if listed else 40
+    assert (len(copied(web)), len(web.of("HEAD"))) == (40, asked)
     web.asked.clear()
     again = ratio(*options)
     assert (again.code, again.out, again.err) == (0, first.out, first.err)

@@ -5,6 +5,7 @@ import math
 import runpy
 import shutil
 from dataclasses import replace
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,10 @@ def test_the_prior_bias_predicts_the_share_of_changed_pixels(
 def test_the_effective_number_agrees_with_its_definition(
     changed: int, unchanged: int
 ) -> None:
-    base = Fraction(9999, 10000)
-    raw = [(1 - base) / (1 - base**n) for n in (unchanged, changed)]
-    expected = [float(2 * one / sum(raw)) for one in raw]
+    with localcontext(prec=50):
+        base = Decimal("0.9999")
+        raw = [(1 - base) / (1 - base**n) for n in (unchanged, changed)]
+        expected = [float(2 * one / sum(raw)) for one in raw]
     found = counted(changed, unchanged)["effective-number"]
     assert [found.unchanged_weight, found.changed_weight] == pytest.approx(
         expected, rel=1e-9
