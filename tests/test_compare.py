@@ -387,6 +387,7 @@ def test_soft_targets_are_compared_by_losses_alone(tmp_path: Path) -> None:
         "bce",
         "balanced",
         "class",
+        "ece",
     }
     found = run.models[1].compared["class_mean_bce"].to_first
     assert found is not None

@@ -17,7 +17,6 @@ from cdstats.core.score_charts import (
     PLAIN,
     beta_losses,
     calibration_bins,
-    curve_summary,
     epoch_scores,
     threshold_scores,
     worst_images,
@@ -116,28 +115,20 @@ def test_bins_of_calibration_hold_every_pixel_once(
             assert row.mean_probability == pytest.approx(np.mean(inside), abs=1e-9)
 
 
-def test_a_calibrated_model_has_no_calibration_error() -> None:
-    levels = curve_of(np.full(3, 0.75), np.full(1, 0.75))
-    assert curve_summary("m", levels).calibration_error == pytest.approx(0, abs=1e-12)
-    wrong = curve_of(np.full(1, 0.75), np.full(3, 0.75))
-    assert curve_summary("m", wrong).calibration_error == pytest.approx(0.5)
-
-
 def test_the_best_threshold_gives_the_best_f1_of_all() -> None:
     generator = np.random.default_rng(1)
     levels = curve_of(generator.random(50) ** 0.5, generator.random(200))
-    best = curve_summary("m", levels)
     rows = threshold_scores("m", levels)
-    assert best.best_f1 == max(row.f1 for row in rows if row.f1 is not None)
-    assert best.best_threshold is not None
-    chosen = next(row for row in rows if row.threshold >= best.best_threshold)
-    assert chosen.f1 == best.best_f1
+    assert levels.best is not None
+    f1, threshold = levels.best
+    assert f1 == max(row.f1 for row in rows if row.f1 is not None)
+    chosen = next(row for row in rows if row.threshold >= threshold)
+    assert chosen.f1 == f1
 
 
 def test_curves_without_changed_pixels_are_undefined() -> None:
     levels = curve_of(np.array([]), np.array([0.5]))
-    summary = curve_summary("m", levels)
-    assert (summary.average_precision, summary.best_f1) == (None, None)
+    assert (levels.average_precision, levels.best) == (None, None)
 
 
 def named(run: LossRun, *names: str) -> list[DatasetScore]:

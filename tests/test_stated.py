@@ -80,6 +80,8 @@ def test_the_columns_stand_at_the_end(folder: Path) -> None:
     assert tuple(header[start : start + 6]) == RULE
     assert [name.partition("[")[0] for name in header[start + 6 :]] == [
         "uncovered",
+        "ece",
+        "calibration_sums",
         "focal",
     ]
 

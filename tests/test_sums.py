@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from cdstats.core.pixel_terms import Term, cross_entropy
-from cdstats.core.sums import PLAIN, ImageSums, SumsTable, quotient
+from cdstats.core.sums import BINS, PLAIN, ImageSums, SumsTable, bins_of, quotient
 
 if TYPE_CHECKING:
     from random import Random
@@ -28,6 +28,7 @@ images = st.builds(
     ce_changed_sum=sums,
     ce_unchanged_sum=sums,
     false_sum=sums,
+    calibration=st.tuples(*[st.floats(-1e6, 1e6)] * BINS),
     terms=st.fixed_dictionaries({FOCAL: st.tuples(sums, sums)}),
 )
 ALL_TERMS = [
@@ -57,6 +58,32 @@ def test_states_of_parts_add_up_in_any_grouping(
 @given(images)
 def test_the_empty_state_adds_nothing(image: ImageSums) -> None:
     assert image + ImageSums() == ImageSums() + image == image
+
+
+def test_the_calibration_error_is_the_mean_distance_over_bins() -> None:
+    misses = (2.0, -1.0, *[0.0] * 12, 3.0)
+    rows = [ImageSums(valid=10, calibration=misses), ImageSums(valid=10)]
+    assert SumsTable.of(rows).calibration_error.tolist() == [0.6, 0]
+    opposite = ImageSums(valid=10, calibration=(-2.0, *[0.0] * 14))
+    # Misses of one bin cancel over images: the error is that of the pooled pixels.
+    total = SumsTable.of([*rows, opposite]).total
+    assert total.calibration_error.tolist() == [pytest.approx(4 / 30)]
+
+
+def test_sums_of_an_earlier_run_lack_the_calibration_error() -> None:
+    rows = [ImageSums(valid=1), ImageSums(valid=1, calibration=())]
+    assert np.isnan(SumsTable.of(rows).calibration_error).all()
+    assert np.isnan(SumsTable.of(rows).total.calibration_error).all()
+    assert np.isnan(SumsTable.of([]).total.calibration_error).all()
+    assert (rows[0] + rows[1]).calibration == ()
+
+
+@pytest.mark.parametrize("scale", [15, 255, 65535])
+def test_an_edge_belongs_to_the_bin_above_it(scale: int) -> None:
+    edges = np.arange(16) * (scale // 15) / scale
+    assert bins_of(edges).tolist() == [*range(15), 14]
+    assert bins_of(edges.astype(np.float32)).tolist() == [*range(15), 14]
+    assert bins_of(edges[1:] - 1e-6).tolist() == list(range(15))
 
 
 def test_states_with_different_terms_do_not_add() -> None:

@@ -85,15 +85,14 @@ class CurveSummary:
         average_precision: Area under precision over recall, in steps.
         best_f1: The highest F1 over all thresholds: in-sample.
         best_threshold: The highest threshold that gives it.
-        calibration_error: Mean distance of predicted and observed share of change,
-            weighed by pixels.
+        ece: Expected calibration error, in 15 bins of equal width.
     """
 
     model: str
     average_precision: float | None
     best_f1: float | None
     best_threshold: float | None
-    calibration_error: float | None
+    ece: float | None
 
 
 @dataclass(frozen=True, slots=True)

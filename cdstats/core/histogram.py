@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdstats.core.pixel_terms import cross_entropy
-from cdstats.core.sums import Floats, ImageSums
+from cdstats.core.sums import BINS, Floats, ImageSums, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +106,7 @@ class LevelCounts:
         changed, unchanged = int(self.changed.sum()), int(self.unchanged.sum())
         c1, c0 = self.changed.astype(np.float64), self.unchanged.astype(np.float64)
         miss = 1 - p
+        gaps = np.bincount(bins_of(p), c0 * p - c1 * miss, BINS)
         return ImageSums(
             valid=changed + unchanged,
             changed=changed,
@@ -124,6 +125,7 @@ class LevelCounts:
             fp=fp,
             fn=changed - tp,
             tn=unchanged - fp,
+            calibration=tuple(gaps.tolist()),
             terms={term: self._term(term) for term in terms},
         )
 

@@ -11,13 +11,12 @@ from cdstats.core.catalogue import choose, evaluate
 from cdstats.core.chart_records import (
     BetaLoss,
     CalibrationBin,
-    CurveSummary,
     EpochScore,
     ThresholdScore,
     WorstImage,
 )
 from cdstats.core.metrics import F1, PRECISION, RECALL, Confusion
-from cdstats.core.sums import SumsTable
+from cdstats.core.sums import BINS, SumsTable, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 STEPS: Final = 50
 """Equal steps of β from 0 to 1."""
-CALIBRATION_BINS: Final = 16
-"""Equal bins of a calibration curve."""
 _SHOWN: Final = 1024
 """Steps that a curve is shown in."""
 PLAIN, CLASS_MEAN = "plain", "class mean"
@@ -107,17 +104,16 @@ def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
         curve: Its pixels by probability.
     """
     pixels = curve.changed + curve.unchanged
-    place = np.minimum(curve.thresholds * CALIBRATION_BINS, CALIBRATION_BINS - 1)
-    place = place.astype(np.int64)
+    place = bins_of(curve.thresholds)
     held = [
-        np.bincount(place, weights, CALIBRATION_BINS)
+        np.bincount(place, weights, BINS)
         for weights in (pixels, curve.changed, pixels * curve.thresholds)
     ]
     return [
         CalibrationBin(
             model,
-            number / CALIBRATION_BINS,
-            (number + 1) / CALIBRATION_BINS,
+            number / BINS,
+            (number + 1) / BINS,
             int(count),
             int(changed),
             total / count if count else None,
@@ -125,19 +121,6 @@ def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
         )
         for number, (count, changed, total) in enumerate(np.transpose(held).tolist())
     ]
-
-
-def curve_summary(model: str, curve: Curve) -> CurveSummary:
-    """Average precision, the best threshold and the calibration error of a model."""
-    best, threshold = curve.best or (None, None)
-    rows = [row for row in calibration_bins(model, curve) if row.pixels]
-    distances = [
-        row.pixels * abs((row.observed_fraction or 0) - (row.mean_probability or 0))
-        for row in rows
-    ]
-    pixels = sum(row.pixels for row in rows)
-    error = sum(distances) / pixels if pixels else None
-    return CurveSummary(model, curve.average_precision, best, threshold, error)
 
 
 def epoch_scores(models: Sequence[DatasetScore]) -> list[EpochScore]:

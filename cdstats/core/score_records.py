@@ -16,7 +16,7 @@ from cdstats.core.columns import (
     columns_of,
 )
 from cdstats.core.metrics import Confusion, metric_values
-from cdstats.core.sums import ImageSums, SumsTable
+from cdstats.core.sums import ImageSums, SumsTable, defined_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +39,8 @@ _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 
 THRESHOLD: Final = column(format=repr)
 """Metadata of a threshold, which may be typed again: no digit is missing."""
+_ECE: Final = column("ECE")
+"""Metadata of the expected calibration error, in 15 bins of equal width."""
 NOT_RECORDED: Final = "not recorded"
 """What stands for a text that the rows of an earlier version lack."""
 
@@ -116,8 +118,10 @@ def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
 class ScoreRecord:
     """The sums and losses of one prediction, or the reason why it has none.
 
-    ``losses`` holds the values of further losses by column; they stand after the
-    other columns. Of ``rule`` and what follows, see `Stated`.
+    ``ece`` is the expected calibration error in 15 bins of equal width, and
+    ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``losses`` holds
+    the values of further losses by column; they stand after the other columns. Of
+    ``rule`` and what follows, see `Stated`.
     """
 
     pred: str
@@ -163,6 +167,8 @@ class ScoreRecord:
     version: str
     device: str
     uncovered: int | None
+    ece: float | None = field(metadata=_ECE)
+    calibration_sums: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -199,6 +205,7 @@ class ScoreRecord:
             changed=changed,
             ignored=self.ignored or 0,
             uncovered=self.uncovered or 0,
+            calibration=tuple(map(float, self.calibration_sums.split())),
             **same,
         )
 
@@ -246,6 +253,7 @@ def failed_record(
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
     blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
+    blank["calibration_sums"] = ""
     width, height = size or (None, None)
     return ScoreRecord(
         **{
@@ -283,6 +291,7 @@ def scored_records(
     """
     bce, balanced, class_mean = results[:3]
     rows = []
+    errors = defined_values(SumsTable.of(sums).calibration_error)
     each = zip(places, sizes, sums, stated, strict=True)
     for number, (place, size, one, known) in enumerate(each):
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
@@ -296,6 +305,8 @@ def scored_records(
                 unchanged=one.counted[1],
                 ignored=one.ignored,
                 uncovered=one.uncovered,
+                ece=errors[number],
+                calibration_sums=" ".join(_short(one.calibration)),
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
@@ -323,6 +334,11 @@ def _same_columns(sums: ImageSums) -> dict[str, Any]:
     if isinstance(sums.changed, float):
         found |= dict.fromkeys(_LABEL_COUNTS)
     return found
+
+
+def _short(numbers: Iterable[float]) -> list[str]:
+    """Numbers in full, but for the zeros after the point of a whole one."""
+    return [repr(number).removesuffix(".0") for number in numbers]
 
 
 def _per_pixel(total: float | None, pixels: int) -> float | None:
@@ -388,6 +404,7 @@ class DatasetScore:
     version: str
     device: str
     uncovered: int
+    ece: float | None = field(metadata=_ECE)
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -459,6 +476,7 @@ def dataset_score(
         balanced_ce_sum=balanced.sum,
         balanced_ce_mean=balanced.mean,
         class_mean_bce=class_mean.pooled,
+        ece=defined_values(total.calibration_error)[0],
         beta=total.unchanged[0].item() / valid if valid else None,
         **asdict(Stated.of(ok or images)),
         losses={

@@ -25,6 +25,20 @@ Column: TypeAlias = NDArray[Any]
 """One number of every image: int64 for a count, float64 for a sum; ``(N,)``."""
 Pair: TypeAlias = tuple[Floats, Floats]
 """A quantity of the changed and of the unchanged pixels of every image."""
+BINS: Final = 15
+"""Bins of probability of the expected calibration error, of equal width."""
+
+
+def bins_of(probs: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """The bin of each probability: p times 15, rounded down; the last one holds 1 too.
+
+    The product has the precision of p, so that 0.2 is in one bin in every precision.
+
+    Example:
+        >>> bins_of(np.array([0.0, 0.2, 0.99, 1.0]))
+        array([ 0,  3, 14, 14])
+    """
+    return np.minimum((probs * BINS).astype(np.int64), BINS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class ImageSums:
         tn: Unchanged pixels predicted unchanged.
         uncovered: Valid pixels of the mask that no prediction covers. They are in no
             other field, but may be in ``fn`` and ``tn``, as predicted unchanged.
+        calibration: Σ (p - y) of the pixels in each of `BINS` bins of p; empty where it
+            was not kept.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
             losses of the run need.
 
@@ -83,11 +99,16 @@ class ImageSums:
     fn: int = 0
     tn: int = 0
     uncovered: int = 0
+    calibration: tuple[float, ...] = (0.0,) * BINS
     terms: Mapping[Term, tuple[float, float]] = field(default_factory=dict)
 
     def __add__(self, other: ImageSums) -> ImageSums:
         plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
-        return ImageSums(**plain, terms=_add_terms(self, other))
+        pairs = zip(self.calibration, other.calibration, strict=False)
+        calibration = tuple(a + b for a, b in pairs)
+        return ImageSums(
+            **plain, calibration=calibration, terms=_add_terms(self, other)
+        )
 
     @property
     def prob_sum(self) -> float:
@@ -124,7 +145,9 @@ class ImageSums:
         return replace(self, terms={**self.terms, **terms})
 
 
-PLAIN: Final = tuple(f.name for f in fields(ImageSums) if f.name != "terms")
+PLAIN: Final = tuple(
+    f.name for f in fields(ImageSums) if f.name not in ("calibration", "terms")
+)
 """The fields of `ImageSums` that are numbers."""
 
 
@@ -139,6 +162,8 @@ class SumsTable:
     """The sums of many images: the fields of `ImageSums` as columns.
 
     Attributes:
+        calibration: A row of `BINS` sums for each image; no column where an image
+            lacks them.
         terms: The columns of each `Term`, over changed and over unchanged pixels.
 
     Example:
@@ -167,6 +192,7 @@ class SumsTable:
     fn: Column
     tn: Column
     uncovered: Column
+    calibration: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     terms: Mapping[Term, Pair] = field(default_factory=dict)
 
     @classmethod
@@ -180,6 +206,7 @@ class SumsTable:
         names = dict.fromkeys(term for row in rows for term in row.terms)
         return cls(
             **{name: _column([getattr(row, name) for row in rows]) for name in PLAIN},
+            calibration=_calibration(rows),
             terms={term: _pair(rows, term) for term in names},
         )
 
@@ -226,6 +253,18 @@ class SumsTable:
         return self.missed_sq_sum - (self.changed - self.target_sq_sum)
 
     @property
+    def calibration_error(self) -> Floats:
+        """The expected calibration error: Σ_b |Σ (p - y)| / n; NaN if not defined.
+
+        References:
+            Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian
+            Binning", 2015: bins of equal width, weighed by their pixels.
+        """
+        if not self.calibration.shape[1]:
+            return np.full(self.valid.shape, np.nan)
+        return quotient(np.abs(self.calibration).sum(1), self.valid)
+
+    @property
     def rejected_prob(self) -> Floats:
         """n0 - (P - I), the soft true negatives."""
         return np.maximum(self.unchanged - self.false_sum, 0.0)
@@ -250,13 +289,23 @@ class SumsTable:
         """
         columns = {name: _total(getattr(self, name)) for name in PLAIN}
         terms = {term: (_total(a), _total(b)) for term, (a, b) in self.terms.items()}
-        return SumsTable(**columns, terms=terms)
+        calibration = [_total(column) for column in self.calibration.T]
+        return SumsTable(
+            **columns,
+            calibration=np.array(calibration).reshape(1, -1),
+            terms=terms,
+        )
 
 
 def _column(numbers: Sequence[float]) -> Column:
     """Numbers as an array: int64 if all are integers, also when there is none."""
     whole = all(isinstance(number, int) for number in numbers)
     return np.array(numbers, dtype=np.int64 if whole else np.float64)
+
+
+def _calibration(rows: Sequence[ImageSums]) -> Floats:
+    known = min((len(row.calibration) for row in rows), default=BINS)
+    return np.array([row.calibration[:known] for row in rows]).reshape(len(rows), known)
 
 
 def _pair(rows: Sequence[ImageSums], term: Term) -> Pair:
@@ -268,6 +317,11 @@ def _total(column: Column) -> Column:
     if column.dtype.kind == "f":
         return np.array([math.fsum(column)])
     return np.array([column.sum(dtype=np.int64)])
+
+
+def defined_values(values: Iterable[float]) -> list[float | None]:
+    """Numbers, None for each that is not defined: for each NaN."""
+    return [None if math.isnan(value) else float(value) for value in values]
 
 
 def quotient(numerator: Column | float, denominator: Column) -> Floats:

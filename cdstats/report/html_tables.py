@@ -152,7 +152,7 @@ def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
         ("Average precision", False),
         ("Best F1, in-sample", False),
         ("at threshold", False),
-        ("Calibration error", False),
+        ("ECE", False),
     )
     cells = tuple(
         (
@@ -160,12 +160,15 @@ def curve_table(scores: ScoreMaterial) -> HtmlTable | None:
             _number(one.average_precision),
             _number(one.best_f1),
             _number(one.best_threshold),
-            _number(one.calibration_error),
+            _number(one.ece),
         )
         for one in rows
     )
-    note = "of pixels pooled over all images; the best F1 is too good for other data"
-    notes = (note, *stated_notes(scores))
+    notes = (
+        "of pixels pooled over all images; the best F1 is too good for other data",
+        "ECE: expected calibration error in 15 bins of equal width",
+        *stated_notes(scores),
+    )
     return HtmlTable("What the curves come to", heads, cells, notes)
 
 

@@ -17,7 +17,7 @@ from cdstats.core.catalogue.evaluation import BY_PIXEL
 from cdstats.core.curves import average_precision, best_f1
 from cdstats.core.metrics import Confusion, Over, metric_values, metrics_of
 from cdstats.core.score_records import DatasetScore
-from cdstats.core.sums import PLAIN, SumsTable, quotient
+from cdstats.core.sums import BINS, PLAIN, SumsTable, defined_values, quotient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 AP: Final = "average_precision"
 BEST_F1: Final = "best_f1_in_sample"
+ECE: Final = "ece"
+_BINS: Final = tuple(f"calibration {number}" for number in range(BINS))
 _CONFUSION: Final = ("tp", "fp", "fn", "tn")
 _METRICS: Final = metrics_of(DatasetScore)
 _EARLIER: Final = (
@@ -54,17 +56,14 @@ class Measure:
         name: Its column.
         of: Its values from the columns of some resamples, added up; NaN where it is
             not defined.
-        loss: The loss that it belongs to; None for a metric, of which more is better.
+        loss: The loss that it belongs to; None for a metric.
+        higher_is_better: Whether more is better.
     """
 
     name: str
     of: Callable[[Totals], Floats]
     loss: Loss | None = None
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether more is better."""
-        return self.loss is None
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +126,11 @@ def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
     return np.array([math.nan if value is None else value for value in values])
 
 
+def _ece(t: Totals) -> Floats:
+    """The expected calibration error of the added sums of each resample."""
+    return quotient(sum(np.abs(t[name]) for name in _BINS), t["valid"])
+
+
 _CURVES: Final[dict[str, Callable[[Totals], Floats]]] = {
     AP: lambda t: average_precision(t[_CHANGED_BINS], t[_UNCHANGED_BINS]),
     BEST_F1: lambda t: best_f1(t[_CHANGED_BINS], t[_UNCHANGED_BINS])[0],
@@ -149,7 +153,7 @@ def choose_measures(
     )
     drawn = [Measure(name, of) for name, of in _CURVES.items() if curves]
     found = [one for name, loss in losses.items() for one in _of_loss(name, loss, soft)]
-    return (*first, *found, *drawn, *others)
+    return (*first, *found, *drawn, *others, Measure(ECE, _ece, higher_is_better=False))
 
 
 def _of_metric(name: str) -> Measure:
@@ -161,12 +165,13 @@ def _of_metric(name: str) -> Measure:
 def _of_loss(name: str, loss: Loss, soft: bool) -> list[Measure]:
     """The measures that a loss has: pooled, and as mean over images."""
     means = [
-        Measure(f"{name}_{field}", partial(_mean, f"{name}_{field}"), loss)
+        Measure(f"{name}_{field}", partial(_mean, f"{name}_{field}"), loss, False)
         for field in _means(loss)
     ]
     if not _is_pooled(loss):
         return means
-    return [Measure(_pooled_name(name), partial(_pooled, loss, soft), loss), *means]
+    pooled = partial(_pooled, loss, soft)
+    return [Measure(_pooled_name(name), pooled, loss, False), *means]
 
 
 def _means(loss: Loss) -> tuple[str, ...]:
@@ -207,7 +212,13 @@ def measure_model(
     columns: dict[str, Floats] = {
         name: getattr(table, name).astype(np.float64) for name in PLAIN
     }
-    values: dict[str, float | None] = {}
+    errors = table.calibration if table.calibration.size else np.full((1, BINS), np.nan)
+    columns |= dict(
+        zip(_BINS, np.broadcast_to(errors.T, (BINS, len(rows))), strict=True)
+    )
+    values: dict[str, float | None] = {
+        ECE: defined_values(table.total.calibration_error)[0]
+    }
     if not table.soft:
         counts = [row.confusion for row in rows]
         values |= metric_values(DatasetScore, counts)

@@ -25,7 +25,7 @@ from cdstats.core.score_records import (
     dataset_score,
     scored_records,
 )
-from cdstats.core.sums import SumsTable
+from cdstats.core.sums import BINS, SumsTable
 from cdstats.io.rows import csv_rows, parse_record, read_text
 from cdstats.score.results import (
     LossRun,
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNSTATED: Final = {
-    name: "" if value is None else value for name, value in asdict(Stated()).items()
+    **{
+        name: "" if value is None else value for name, value in asdict(Stated()).items()
+    },
+    **dict.fromkeys(("ece", "calibration_sums"), ""),
 }
 """What rows of earlier versions lack."""
 _SAVED = "read from {path}: no pixel was read"
@@ -137,6 +140,9 @@ def _check(row: ScoreRecord) -> None:
             raise ValueError(f"{name}: has no {column}")
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name}: {column} is {value}")
+    calibration = row.sums.calibration
+    if len(calibration) not in (0, BINS) or not all(map(math.isfinite, calibration)):
+        raise ValueError(f"{name}: calibration_sums is {row.calibration_sums!r}")
 
 
 def _model(

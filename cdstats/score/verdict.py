@@ -17,7 +17,7 @@ from cdstats.score.interpret import (
     plain_counts,
     wrong_values_text,
 )
-from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LOGITS, PROBS, LevelPool, Whole
 
@@ -211,6 +211,7 @@ class Verdict:
             raise DataError(wrong_values_text(counts["not_finite"], counts["outside"]))
         sums = dict(zip(SUMS, tiles.sums.tolist(), strict=True))
         changed = sums.pop("changed")
+        calibration = tuple(sums.pop(name) for name in CALIBRATION)
         found = [] if tiles.terms is None else tiles.terms.tolist()
         terms = dict(zip(self._needs.terms, map(tuple, found), strict=bool(found)))
         plain = {name: counts[name] for name in COUNTS[:6]}
@@ -219,6 +220,7 @@ class Verdict:
         return ImageSums(
             changed=changed if state.soft else round(changed),
             ignored=state.ignored,
+            calibration=calibration,
             terms={**terms, **extra},
             **plain,
             **sums,

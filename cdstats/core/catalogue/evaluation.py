@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdstats.core.catalogue.entry import Reduction, Value
-from cdstats.core.sums import quotient
+from cdstats.core.sums import defined_values, quotient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -245,7 +245,7 @@ def _by_pixel(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Los
         loss.entry.reduction,
         sum=total,
         mean=_divide(total, pixels),
-        per_image_sum=_numbers(values),
+        per_image_sum=defined_values(values),
         image_mean=_mean(quotient(values, table.valid)),
     )
     if loss.entry.reduction is Reduction.BALANCED and loss.entry.weights:
@@ -258,7 +258,7 @@ def _weighed(result: LossResult, table: SumsTable, weights: Pair) -> LossResult:
     weight_sum = defined_sum(beta * table.changed + weights[1] * table.unchanged)
     return replace(
         result,
-        beta_used=_numbers(beta),
+        beta_used=defined_values(beta),
         weight_sum=weight_sum,
         weighted_mean=_divide(result.sum, weight_sum),
     )
@@ -270,9 +270,9 @@ def _by_image(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Los
         loss.name,
         loss.params,
         loss.entry.reduction,
-        per_image=_numbers(values),
+        per_image=defined_values(values),
         image_mean=_mean(values),
-        pooled=_numbers(_values(loss, table.total, arguments))[0],
+        pooled=defined_values(_values(loss, table.total, arguments))[0],
     )
 
 
@@ -282,14 +282,10 @@ def _from_levels(loss: Loss, levels: LevelValues) -> LossResult:
         loss.name,
         loss.params,
         loss.entry.reduction,
-        per_image=_numbers(values),
+        per_image=defined_values(values),
         image_mean=_mean(values),
         pooled=levels.pooled,
     )
-
-
-def _numbers(values: Iterable[float]) -> Numbers:
-    return [None if math.isnan(value) else float(value) for value in values]
 
 
 def defined_sum(values: Iterable[float]) -> float | None:

@@ -10,6 +10,7 @@ from cdstats.core import score_charts
 from cdstats.core.chart_records import (
     BetaLoss,
     CalibrationBin,
+    CurveSummary,
     EpochScore,
     ThresholdScore,
     WorstImage,
@@ -22,7 +23,6 @@ from cdstats.render.figures.names import NEEDS_PREDICTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.core.chart_records import CurveSummary
     from cdstats.core.curves import Curve
     from cdstats.core.material import ScoreMaterial
 
@@ -80,9 +80,14 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
 
 def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
     """What the curves come to of every model that has them."""
-    return [
-        score_charts.curve_summary(name, one) for name, one in _curves_of(held).items()
-    ]
+    errors = {model.name: model.dataset.ece for model in held.models}
+    found = []
+    for name, one in _curves_of(held).items():
+        best, threshold = one.best or (None, None)
+        found.append(
+            CurveSummary(name, one.average_precision, best, threshold, errors[name])
+        )
+    return found
 
 
 def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
@@ -150,12 +155,14 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for name, one in curves.items()
         for row in score_charts.calibration_bins(name, one)
     ]
-    distance = _few([f"{one.calibration_error:.3f}" for one in best], best)
+    distance = _few(
+        ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best
+    )
     yield Chart(
         "calibration",
         "",
         "Calibration",
-        "Share of pixels that are changed over their predicted probability, in 16 "
+        "Share of pixels that are changed over their predicted probability, in 15 "
         "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
         f"in each bin. Expected calibration error{distance or ': see the table'}.",
         rows,

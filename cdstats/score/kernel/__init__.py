@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from cdstats.score.kernel.passes import tile_sums
 from cdstats.score.kernel.tile import (
+    CALIBRATION,
     CHANGED,
     COUNTS,
     IGNORED,
@@ -23,6 +24,7 @@ from cdstats.score.kernel.tile import (
 )
 
 __all__ = [
+    "CALIBRATION",
     "CHANGED",
     "COUNTS",
     "IGNORED",

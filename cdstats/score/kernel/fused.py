@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.extra import libdevice
 
+from cdstats.core.sums import BINS
 from cdstats.score.kernel.tile import COUNTS, SUMS, Options, TileSums
 
 _SPAN: Final = 1 << 14
@@ -39,9 +40,17 @@ else:
 
 @triton.jit
 def _sum_span(
-    scores, target, sums, counts, width, threshold, SPAN, BLOCK: tl.constexpr
+    scores,
+    target,
+    sums,
+    counts,
+    width,
+    threshold,
+    SPAN,
+    BLOCK: tl.constexpr,
+    BINS: tl.constexpr,
 ):
-    """Sum a span of a row into ten sums and eight counts of its own."""
+    """Sum a span of a row into ten sums, those of bins and eight counts of its own."""
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     none = tl.zeros([BLOCK], tl.float32)
     nothing = tl.zeros([BLOCK], tl.int32)
@@ -49,6 +58,8 @@ def _sum_span(
     given, given_sq, false, false_sq = none, none, none, none
     n1, n0, tp, fp = nothing, nothing, nothing, nothing
     wrong, endless, outside = nothing, nothing, nothing
+    bins = tl.arange(0, 16)
+    calibration = tl.zeros([16], tl.float64)
     for at in range(part * SPAN, part * SPAN + SPAN, BLOCK):
         place = at + tl.arange(0, BLOCK)
         inside = place < width
@@ -81,11 +92,18 @@ def _sum_span(
         tp += (hit & changed).to(tl.int32)
         fp += (hit & unchanged).to(tl.int32)
         wrong += (valid & (right == 0.0)).to(tl.int32)
+        # Neighbours are often alike: most blocks lie in few bins.
+        held = (p * BINS).to(tl.int32)
+        held = tl.minimum(tl.maximum(held, 0), BINS - 1)
+        miss = tl.where(changed, -rest, tl.where(unchanged, p, 0.0))
+        for one in range(tl.min(held, 0), tl.max(held, 0) + 1):
+            total = tl.sum(tl.where(held == one, miss, 0.0), 0).to(tl.float64)
+            calibration += tl.where(bins == one, total, 0.0)
     # The lanes of a program are added in float64, and programs after it.
     changes, others = tl.sum(n1, 0), tl.sum(n0, 0)
     hits, alarms = tl.sum(tp, 0), tl.sum(fp, 0)
     part = row * tl.num_programs(1) + part
-    place = part * 10
+    place = part * (10 + BINS)
     tl.store(sums + place, tl.sum(ce1.to(tl.float64), 0))
     tl.store(sums + place + 1, tl.sum(ce0.to(tl.float64), 0))
     tl.store(sums + place + 2, tl.sum(missed.to(tl.float64), 0))
@@ -96,6 +114,7 @@ def _sum_span(
     tl.store(sums + place + 7, tl.sum(false_sq.to(tl.float64), 0))
     tl.store(sums + place + 8, changes.to(tl.float64))
     tl.store(sums + place + 9, changes.to(tl.float64))
+    tl.store(sums + place + 10 + bins, calibration, mask=bins < BINS)
     place = part * 8
     tl.store(counts + place, (changes + others).to(tl.int64))
     tl.store(counts + place + 1, hits.to(tl.int64))
@@ -130,6 +149,7 @@ def fused_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
             options.cut(torch.float32),
             _SPAN,
             BLOCK=_BLOCK,
+            BINS=BINS,
         )
     terms = scores.new_zeros((rows, 0, 2), dtype=torch.float64)
     return TileSums(sums.sum(1), counts.sum(1), terms)

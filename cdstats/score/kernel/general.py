@@ -12,6 +12,7 @@ from cdstats.score.kernel.tile import (
     UNCHANGED,
     Options,
     TileSums,
+    binned,
     saturated_wrong,
     term_sums,
     total,
@@ -89,4 +90,5 @@ def _sums(
         *(total(false), total(probs * false)),
         *(total(positive * positive), total(positive)),
     )
-    return torch.stack(columns, dim=1)
+    gaps = binned(probs, false - missed)
+    return torch.cat([torch.stack(columns, dim=1), gaps], dim=1)

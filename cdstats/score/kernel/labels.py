@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from cdstats.core.sums import BINS
 from cdstats.score.kernel.tile import (
     CHANGED,
     LOG_FLOOR,
@@ -19,6 +20,8 @@ from cdstats.score.kernel.tile import (
     UNCHANGED,
     Options,
     TileSums,
+    binned,
+    bins_of,
     saturated_wrong,
     term_sums,
     total,
@@ -60,13 +63,35 @@ class _Scratch:
         self._left = self._classes.view(2, -1, RUN).transpose(0, 1)
         self._right = self._features.view(5, -1, RUN).permute(1, 2, 0)
 
-    def products(self, rows: int) -> Tensor:
+    def products(self, rows: int) -> tuple[Tensor, Tensor]:
         """Each feature summed over each class, for each row; float64, ``(R, 2, 5)``.
 
-        A product of matrices for each short run reads every feature once.
+        A product of matrices for each short run reads every feature once. The second
+        result holds the misses of each row by bin, ``(R, 15)``.
         """
         found = torch.bmm(self._left, self._right).double()
-        return found.view(rows, -1, 2, 5).sum(1)
+        misses = self._binned_misses(rows, found[:, :, 0].sum(1))
+        return found.view(rows, -1, 2, 5).sum(1), misses
+
+    def _binned_misses(self, rows: int, sums: Tensor) -> Tensor:
+        """The misses of each row by bin, from the sums of short runs.
+
+        Most runs lie in one bin; the pixels of others are looked at one by one.
+        """
+        probs = self.probs.view(-1, RUN)
+        # Faster than both at once, in torch.aminmax.
+        low, high = bins_of(probs.amin(1)), bins_of(probs.amax(1))
+        mixed = (low != high).nonzero().flatten()
+        row = torch.arange(len(low), device=low.device) // (len(low) // rows)
+        sums[mixed] = 0
+        found = torch.bincount(row * BINS + low, sums, rows * BINS).view(rows, BINS)
+        if len(mixed):
+            valid = (
+                self.changed.view(-1, RUN)[mixed] + self.unchanged.view(-1, RUN)[mixed]
+            )
+            misses = self.misses.view(-1, RUN)[mixed] * valid
+            found.index_add_(0, row[mixed], binned(probs[mixed], misses))
+        return found
 
 
 _LOCAL: Final = threading.local()
@@ -141,12 +166,13 @@ def _leave_out_ignored(room: _Scratch, target: Tensor) -> None:
 
 
 def _gather(
-    products: Tensor,
+    summed: tuple[Tensor, Tensor],
     pixels: tuple[Tensor, Tensor, Tensor],
     options: Options,
     saturated: bool,
 ) -> TileSums:
     """The columns of `TileSums`, from the products of features and classes."""
+    products, gaps = summed
     # Fewer pixels than a float32 counts: exact.
     n1, n0 = (one.sum(1).round().long() for one in pixels[1:])
     tp, fp = products[:, :, 3].round().long().unbind(1)
@@ -162,7 +188,8 @@ def _gather(
         *(n1.double(), n1.double()),
     )
     terms = term_sums(*pixels, options.terms)
-    return TileSums(torch.stack(sums, dim=1), torch.stack(counts, dim=1), terms)
+    columns = torch.cat([torch.stack(sums, dim=1), gaps], dim=1)
+    return TileSums(columns, torch.stack(counts, dim=1), terms)
 
 
 def _squares(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdstats.core.sums import BINS
 from cdstats.score.kernel.compiling import compiled
 from cdstats.score.kernel.threads import in_threads
 from cdstats.score.kernel.tile import (
@@ -35,6 +36,12 @@ _FLOORED: Final = math.exp(LOG_FLOOR)
 """Below this a logarithm is below the floor."""
 _SMALL: Final = 2.0**-20
 """Below this ``ln(1 - x)`` is ``-x - x²/2`` within 1e-12 of it."""
+_BINS: Final = BINS
+_LAST: Final = np.int32(BINS - 1)
+_ONE_BITS: Final = np.uint32(0x3F800000)
+"""The bits of 1 in float32."""
+_PLAIN: Final = len(SUMS) - BINS
+"""The columns of `SUMS` before those of bins."""
 _LN2: Final = math.log(2)
 _BIAS: Final = 1023
 _EXPONENT: Final = np.uint64(52)
@@ -56,6 +63,42 @@ def _mantissa(bits: Any) -> Any:  # noqa: ANN401 - a float of 64 bits
 def _rest(p: float) -> float:
     """1 - p on its own: taken apart in a sum it would lose its digits."""
     return 1.0 - p
+
+
+@compiled()
+def _bin(prob: np.float32) -> np.int32:
+    """The bin of a probability; one of them for any other number."""
+    return min(max(np.int32(prob * np.float32(_BINS)), np.int32(0)), _LAST)
+
+
+@compiled()
+def _add_to_bins(
+    probs: NDArray[np.float32],
+    changed: bool,
+    miss_sum: float,
+    sums: NDArray[np.float64],
+) -> None:
+    """Add the misses of a span, with a sign, to the sums of their bins."""
+    # Numbers without a sign rise as their bits do, and integers are faster to compare.
+    low, high = np.uint32(_ONE_BITS), np.uint32(0)
+    for bits in probs.view(np.uint32):
+        low, high = min(low, bits), max(high, bits)
+    first = _bin(np.uint32(low).view(np.float32))
+    if high <= _ONE_BITS and first == _bin(np.uint32(high).view(np.float32)):
+        sums[_PLAIN + first] += -miss_sum if changed else miss_sum
+        return
+    bins = np.empty(probs.size, np.int32)
+    for place in range(probs.size):
+        bins[place] = _bin(probs[place])
+    # Neighbours add to different numbers, so that none waits for the one before.
+    held, label, whole = np.zeros((2, _BINS)), 1.0 if changed else 0.0, probs.size & -2
+    for place in range(0, whole, 2):
+        held[0, bins[place]] += probs[place] - label
+        held[1, bins[place + 1]] += probs[place + 1] - label
+    if whole < probs.size:
+        held[0, bins[whole]] += probs[whole] - label
+    for number in range(_BINS):
+        sums[_PLAIN + number] += held[0, number] + held[1, number]
 
 
 @compiled(any_order=True)
@@ -101,6 +144,7 @@ def _add_class(
         sums[5] += right_square_sum
     sums[2 + 4 * first] += miss_sum
     sums[3 + 4 * first] += square_sum
+    _add_to_bins(probs, changed, miss_sum, sums)
     counts[0] += probs.size
     counts[1 + first] += hits
     counts[3 + first] += probs.size - hits
@@ -163,6 +207,6 @@ def loop_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
         _add_spans(probs[part], labels[part], cut, sums[part], counts[part])
 
     in_threads(add, rows, torch.get_num_threads())
-    sums[:, 8:] = (counts[:, 1] + counts[:, 3])[:, None]
+    sums[:, 8:_PLAIN] = (counts[:, 1] + counts[:, 3])[:, None]
     terms = torch.zeros((rows, 0, 2), dtype=torch.float64)
     return TileSums(torch.from_numpy(sums), torch.from_numpy(counts), terms)

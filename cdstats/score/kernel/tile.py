@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
+from cdstats.core.sums import BINS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -24,10 +26,12 @@ CHANGED, UNCHANGED, IGNORED = 1, 0, 255
 LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in ``torch.nn.BCELoss``."""
 
+CALIBRATION: Final = tuple(f"calibration_{number}" for number in range(BINS))
+"""The columns of `SUMS` that hold Σ (p - y) of the pixels of a bin of probability."""
 SUMS: Final = (
     *("ce_changed_sum", "ce_unchanged_sum", "missed_sum", "missed_sq_sum"),
     *("prob_changed_sum", "prob_sq_changed_sum", "false_sum", "false_sq_sum"),
-    *("target_sq_sum", "changed"),
+    *("target_sq_sum", "changed", *CALIBRATION),
 )
 """The columns of `TileSums.sums`."""
 COUNTS: Final = (
@@ -42,7 +46,7 @@ class TileSums:
     """The sums of tiles; rows of one image add up to the image's.
 
     Attributes:
-        sums: The columns named in `SUMS`; float64, ``(T, 10)``. ``changed`` is the sum
+        sums: The columns named in `SUMS`; float64, ``(T, 25)``. ``changed`` is the sum
             of the targets: whole for labels.
         counts: The columns named in `COUNTS`; int64, ``(T, 8)``. ``not_finite`` and
             ``outside`` count valid scores that are no numbers or outside [0, 1];
@@ -118,6 +122,24 @@ def _short_runs(values: Tensor) -> Tensor:
     if runs == values.shape[1]:
         return parts
     return torch.cat([parts, values[:, runs:].sum(1, keepdim=True)], dim=1)
+
+
+def bins_of(probs: Tensor) -> Tensor:
+    """The bin of each probability; see `cdstats.core.sums.bins_of`."""
+    return (probs * BINS).int().clamp_(0, BINS - 1)
+
+
+def binned(probs: Tensor, values: Tensor) -> Tensor:
+    """The values of each row added up by the bin of their probability; ``(T, 15)``."""
+    bins = bins_of(probs)
+    if probs.device.type != "cpu":
+        # Added in any order, floating numbers would give another sum each time.
+        each = [total(torch.where(bins == b, values, 0)) for b in range(BINS)]
+        return torch.stack(each, dim=1)
+    rows = torch.arange(len(probs), dtype=torch.int32, device=probs.device)
+    place = bins.add_(rows.unsqueeze(1), alpha=BINS).flatten()
+    held = torch.bincount(place, values.double().flatten(), len(probs) * BINS)
+    return held.view(-1, BINS)
 
 
 def term_sums(
