@@ -16,15 +16,15 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cdstats.io.rasters import windows
-from cdstats.io.tiff import check_tiff
+from cdstats.io.raster import windows
+from cdstats.io.tiff_layout import check_layout, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +68,15 @@ def read(dataset: DatasetReader) -> None:
         dataset.read([1], window=window)
 
 
+def check_tables(file: BinaryIO, size: int) -> None:
+    """Check the layout of a TIFF as cdstats does."""
+    check_layout(file, size, read_tables(file, size))
+
+
 def opened_again(path: Path) -> None:
     """As cdstats does above 16 MiB."""
     with path.open("rb") as file:
-        check_tiff(file, path.stat().st_size)
+        check_tables(file, path.stat().st_size)
     with rasterio.open(path, driver="GTiff") as dataset:
         read(dataset)
 
@@ -79,7 +84,7 @@ def opened_again(path: Path) -> None:
 def handed_on(path: Path) -> None:
     """The open file, as a Python object."""
     with path.open("rb") as file:
-        check_tiff(file, path.stat().st_size)
+        check_tables(file, path.stat().st_size)
         file.seek(0)
         with rasterio.open(file, driver="GTiff") as dataset:
             read(dataset)
@@ -92,7 +97,7 @@ def mapped(path: Path) -> None:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_,
         memoryview(bytes_) as view,
     ):
-        check_tiff(file, path.stat().st_size)
+        check_tables(file, path.stat().st_size)
         with MemoryFile(view) as memory, memory.open(driver="GTiff") as dataset:
             read(dataset)
 
@@ -100,7 +105,7 @@ def mapped(path: Path) -> None:
 def held(path: Path) -> None:
     """All bytes of the file, read at once; as cdstats does up to 16 MiB."""
     with path.open("rb") as file:
-        check_tiff(file, path.stat().st_size)
+        check_tables(file, path.stat().st_size)
         file.seek(0)
         data = file.read()
     with MemoryFile(data) as memory, memory.open(driver="GTiff") as dataset:

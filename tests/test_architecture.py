@@ -251,7 +251,7 @@ def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
     modules = modules_after(command("ratio", str(tmp_path), *rule, "--format", "csv"))
     others = {
         *("rich", "rasterio", "torch", "pandas", "statistics"),
-        *("cdstats.io.gdal", "cdstats.io.rasters", "cdstats.io.tiff"),
+        *("cdstats.io.raster", "cdstats.io.tiff"),
         *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.remote"),
         *("cdstats.core.presets", "cdstats.core.reference", "cdstats.scan.saved"),
         *("cdstats.render.terminal", "cdstats.engine.crew"),

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 import cdstats
-from cdstats.io import rasters
+from cdstats.io import raster
 from cdstats.scan import inspection
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_windows_give_the_audit_of_the_whole_mask(
     whole = cdstats.audit(tmp_path)
     monkeypatch.setattr(inspection, "_HELD_PIXELS", 0)
     monkeypatch.setattr(inspection, "STRIP_PIXELS", 700)
-    monkeypatch.setattr(rasters, "BLOCK_PIXELS", 16 * 48)
+    monkeypatch.setattr(raster, "BLOCK_PIXELS", 16 * 48)
     parts = cdstats.audit(tmp_path)
     assert parts.regions == whole.regions
     assert parts.regions[0].regions > 50

@@ -12,13 +12,11 @@ import rasterio
 import rasterio.shutil
 from fuzz.clean import clean_files
 from fuzz.parts import parts_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from cdstats.io.counting import Task, count_file
-from cdstats.io.unpacking import lzw_bytes, packbits_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,24 +64,24 @@ WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
 @pytest.mark.parametrize(
     ("name", "tag", "value", "words"),
     [
-        ("strips.tif", WIDTH, 56, "not as long as their pixels"),
-        ("strips.tif", BITS, 4, "not as long as their pixels"),
-        ("strips.tif", LENGTH, 44, "not as long as their pixels"),
+        ("strips.tif", WIDTH, 56, "more or fewer bytes than pixels"),
+        ("strips.tif", BITS, 4, "more or fewer bytes than pixels"),
+        ("strips.tif", LENGTH, 44, "more or fewer bytes than pixels"),
         ("zstd-strips.tif", WIDTH, 56, "more than its pixels"),
         ("zstd-tiles.tif", BITS, 4, "more than its pixels"),
-        ("strips.tif", ROWS, 6, "holds 7 of 8 strips"),
+        ("strips.tif", ROWS, 6, "holds the places of 7 of 8 strips"),
         ("lzw-strips.tif", WIDTH, 56, "more than its pixels"),
         ("lzw-tiles.tif", BITS, 4, "more than its pixels"),
         ("packbits-strips.tif", WIDTH, 56, "more than its pixels"),
         ("packbits-one-strip.tif", LENGTH, 47, "more than its pixels"),
-        ("packbits-one-strip.tif", WIDTH, 61, "less than its pixels"),
+        ("packbits-one-strip.tif", WIDTH, 61, "cannot be decoded: "),
         ("deflate-strips.tif", WIDTH, 56, "check sum of strip 0"),
         ("deflate-tiles.tif", BITS, 4, "check sum of tile 0"),
         ("lzma.tif", WIDTH, 56, "more than its pixels"),
         ("ccittfax3.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittfax4.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittrle.tif", SAMPLES, 43_521, "declares 43,521 bands"),
-        ("jpeg-tiles.tif", 322, 32, "holds 12 of 6 tiles"),
+        ("jpeg-tiles.tif", 322, 32, "places of 12 of 6 tiles"),
     ],
 )
 def test_a_tiff_whose_table_does_not_fit_its_pixels_is_refused(
@@ -162,8 +160,8 @@ def turn_pages_in_a_circle(data: bytearray) -> None:
     [
         (shift_strip, "overlap"),
         (share_strip, "1 shared, while 420 bytes belong to none"),
-        (leave_out_strip, "1 strips or tiles are left out"),
-        (lose_place, "no place or length"),
+        (leave_out_strip, "1 strip left out"),
+        (lose_place, "without place or length"),
         (repeat_tag, "tag 256 is repeated"),
         (swap_sizes, "tag 256 is repeated or misplaced"),
         (turn_pages_in_a_circle, "form a circle"),
@@ -220,21 +218,16 @@ def tables_of(data: bytes | bytearray) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("name", ["deflate", "packed", "plain"])
-@pytest.mark.parametrize("page", range(4))
-def test_a_page_that_nothing_leads_to_is_noticed(
+@pytest.mark.parametrize("page", range(3))
+def test_a_chain_of_pages_that_ends_early_is_noticed(
     tmp_path: Path, name: str, page: int
 ) -> None:
     data = bytearray(FILES[f"{name}-pages.tif"].data)
-    tables = tables_of(data)
-    link = tables[page - 1][1] if page else 4
-    following = tables[page + 1][0] if page < 3 else 0
-    struct.pack_into("<I", data, link, following)
-    # The last page of some files is the last of their bytes, too.
-    reason = reason_of(tmp_path / "a.tif", bytes(data))
-    assert "no other one leads to" in reason or "after its pixels" in reason
+    struct.pack_into("<I", data, tables_of(data)[page][1], 0)
+    assert "after its pixels and tables" in reason_of(tmp_path / "a.tif", bytes(data))
 
 
-def test_a_page_that_gdal_does_not_list_is_noticed(tmp_path: Path) -> None:
+def test_a_page_that_gdal_cannot_open_is_noticed(tmp_path: Path) -> None:
     path, whole = tmp_path / "a.tif", FILES["plain-pages.tif"].data
     path.write_bytes(whole)
     true, reasons = count_file(Task(str(path))), set()
@@ -248,7 +241,7 @@ def test_a_page_that_gdal_does_not_list_is_noticed(tmp_path: Path) -> None:
         found = count_file(Task(str(path)))
         assert found == true or found[0].reason
         reasons |= {one.reason for one in found}
-    assert "TIFF file is damaged: 2 of 4 pages can be read" in reasons
+    assert any("Incompatible type" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("name", ["packbits-rows.tif", "bits-rows.tif"])
@@ -260,7 +253,7 @@ def test_a_lost_strip_of_a_few_bytes_is_noticed(
     for tag in (273,) if shared else (273, 279):
         one, other = entry_of(data, tag, 0), entry_of(data, tag, 1)
         data[other] = data[one] if shared else bytes(other.stop - other.start)
-    words = "0 strips or tiles are left out and 1 shared" if shared else "1 strips"
+    words = "0 strips left out and 1 shared" if shared else "1 strip left"
     assert words in reason_of(tmp_path / "a.tif", bytes(data))
 
 
@@ -270,9 +263,7 @@ def test_a_lost_tile_of_an_ordered_file_is_noticed(tmp_path: Path, name: str) ->
     for tag in (324, 325):
         tile = entry_of(data, tag, 2)
         data[tile] = bytes(tile.stop - tile.start)
-    assert "1 strips or tiles are left out" in reason_of(
-        tmp_path / "a.tif", bytes(data)
-    )
+    assert "1 tile left out" in reason_of(tmp_path / "a.tif", bytes(data))
 
 
 @pytest.mark.parametrize("compress", ["none", "lzw", "deflate"])
@@ -362,7 +353,7 @@ def test_a_last_strip_that_gdal_fills_to_all_its_rows_is_no_damage(
     assert one.mask.counts.values == {0: 249_750, 255: 250}
     (place,) = struct.unpack_from("<I", data, offsets(data)[0] + 4 * 31)
     data[place + 3] = 1
-    assert "1 strips are not as long" in reason_of(path, bytes(data))
+    assert "1 strip with more or fewer bytes" in reason_of(path, bytes(data))
 
 
 def test_a_tiff_of_many_bands_needs_a_choice(tmp_path: Path) -> None:
@@ -415,34 +406,6 @@ def test_a_deflated_strip_of_any_length_is_summed_in_parts(tmp_path: Path) -> No
     assert len(data) > 1 << 20
     data[-2] ^= 1
     assert "check sum of strip 0" in reason_of(path, bytes(data))
-
-
-@law
-@given(
-    st.integers(0, 2**32), st.integers(1, 90), st.integers(1, 300), st.integers(2, 9)
-)
-def test_packed_bytes_are_counted_without_unpacking(
-    tmp_path_factory: pytest.TempPathFactory,
-    seed: int,
-    height: int,
-    width: int,
-    levels: int,
-) -> None:
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, levels, (height, width)).astype(np.uint8)
-    pixels[: height // 2] = 7
-    path = tmp_path_factory.mktemp("packed") / "a.tif"
-    for packing, count in (("tiff_lzw", lzw_bytes), ("packbits", packbits_bytes)):
-        Image.fromarray(pixels).save(path, compression=packing)
-        data = path.read_bytes()
-        place, length = (
-            struct.unpack_from("<I", data, tag_of(data, tag) + 8)[0]
-            for tag in (273, 279)
-        )
-        strip = data[place : place + length]
-        assert count(strip, height * width + 9) == height * width
-        assert count(strip, 5) == min(5, height * width)
-        assert count(strip[:-3], height * width) != height * width
 
 
 # What follows an image

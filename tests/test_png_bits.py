@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdstats.io import png, png_bits, rasters
+from cdstats.io import png, png_bits, raster
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
 from cdstats.io.png import GREY, PALETTE, PngHeader
@@ -137,7 +137,7 @@ def test_gdal_is_not_asked_for_a_regular_file_of_few_bits(
     path = written(
         tmp_path / "a.png", header_chunk(pixels, depth, GREY), chunk(b"IDAT", data)
     )
-    monkeypatch.setattr(rasters, "open_raster", None)
+    monkeypatch.setattr(raster, "open_raster", None)
     assert np.array_equal(pixels_of(path), pixels)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import cdstats
 from cdstats.core.errors import DataError
-from cdstats.io import hearing
+from cdstats.io import raster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_thread_that_listens_takes_the_warnings_and_gives_the_level_back(
 ) -> None:
     logger = logging.getLogger("rasterio._err")
     before = logger.level
-    with pytest.raises(DataError, match="made up"), hearing.no_warnings():
+    with pytest.raises(DataError, match="made up"), raster.no_warnings():
         logger.info("line 3 is made up")
     assert logger.level == before
     assert not caplog.records

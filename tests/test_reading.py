@@ -27,7 +27,7 @@ from cdstats.io import images, masks
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
-from cdstats.io.rasters import windows
+from cdstats.io.raster import windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

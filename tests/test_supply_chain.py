@@ -65,7 +65,7 @@ def test_pins_are_exact_and_name_no_address(name: str) -> None:
 
 def test_the_oldest_versions_are_the_bounds_of_the_project() -> None:
     known = {"torch": "2.13.0"}
-    tools = {"build", "hatchling", "mypy", "ruff"}
+    tools = {"build", "hatchling", "mypy", "ruff", "tifffile"}
     # The oldest environment has no stores, so their bounds are not tried there.
     stores = {"boto3", "flask", "flask-cors", "moto", "obstore"}
     for name, bound in bounds().items():

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.gdal import Source
 from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
-from cdstats.io.rasters import open_raster
-from cdstats.io.unpacking import run_bytes
+from cdstats.io.raster import Known, Source, open_raster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +25,7 @@ _MASKS: Final = {3: 12, 6: 16}
 """Bytes that the masks of colours take after a header of 40 bytes."""
 _UNCOMPRESSED: Final = (0, *_MASKS)
 _MOST_PADDING: Final = 3
+_END_OF_ROW, _END_OF_RUNS, _SKIP = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def open_bmp(
         _check_runs(header, size, path, data)
     else:
         _check_length(header, size)
-    return open_raster(Source(str(path), "BMP", data), band)
+    return open_raster(Source(str(path), "BMP", data), Known(band))
 
 
 def _read_header(head: bytes) -> _Header:
@@ -169,3 +168,45 @@ def _check_runs(header: _Header, size: int, path: Path, data: bytes | None) -> N
         raise DataError("BMP file is damaged: its runs do not fill its rows")
     if not 0 <= len(data) - header.start - used <= _MOST_PADDING:
         raise DataError("BMP file is damaged: bytes follow its pixels")
+
+
+def run_bytes(
+    packed: bytes | memoryview, bits: int, width: int, height: int
+) -> int | None:
+    """Bytes that the runs of a BMP file take to fill its rows exactly.
+
+    Args:
+        packed: The runs, and what follows them.
+        bits: Bits of a pixel, 4 or 8.
+        width: Pixels of a row.
+        height: Rows.
+
+    Returns:
+        None where a row gets more or fewer pixels, pixels are skipped, or the runs do
+        not come to an end; nothing is read further than that.
+
+    Example:
+        >>> run_bytes(bytes([3, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1]), 8, 3, 2)
+        12
+    """
+    filled = rows = at = 0
+    while at + 1 < len(packed) and filled <= width:
+        count, code = packed[at], packed[at + 1]
+        at += 2
+        if count:
+            filled += count
+        elif code == _END_OF_ROW:
+            if filled != width or rows == height:
+                return None
+            filled, rows = 0, rows + 1
+        elif code == _END_OF_RUNS:
+            # The last row may be ended by itself.
+            last = filled == width and rows == height - 1
+            return at if last or (not filled and rows == height) else None
+        elif code == _SKIP:
+            return None
+        else:
+            filled += code
+            length = (code * bits + 7) // 8
+            at += length + length % 2
+    return None

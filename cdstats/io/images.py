@@ -104,8 +104,7 @@ def _png_by_gdal(
     path: Path, data: bytes | None, header: png.PngHeader, band: int | None
 ) -> OpenImage:
     """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
-    from cdstats.io.gdal import Source
-    from cdstats.io.rasters import open_raster
+    from cdstats.io.raster import Known, Source, open_raster
 
     if header.interlaced:
         numbers = header.width * header.height * header.channels
@@ -113,12 +112,12 @@ def _png_by_gdal(
     alpha = header.channels in (2, 4)
     source = Source(str(path), "PNG", data)
     deep = header.colour == png.RGB
-    raster = open_raster(
-        source,
+    known = Known(
         band,
         alpha_band=header.channels if alpha else None,
         hidden_colour=header.transparent_key if deep else None,
     )
+    raster = open_raster(source, known)
 
     def blocks() -> Iterator[Block]:
         for block in raster.blocks():
@@ -177,10 +176,9 @@ def open_jpeg(path: Path, data: bytes | None, band: int | None) -> OpenImage:
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
-        from cdstats.io.gdal import Source
-        from cdstats.io.rasters import open_raster
+        from cdstats.io.raster import Known, Source, open_raster
 
-        raster = open_raster(Source(str(path), "JPEG", data), band)
+        raster = open_raster(Source(str(path), "JPEG", data), Known(band))
         return OpenImage("", width, height, "JPEG", raster.blocks)
     if width * height > MOST_COLOUR_PIXELS:
         raise DataError(

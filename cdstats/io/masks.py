@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,15 +80,17 @@ def _with_mask_file(
     Raises:
         DataError: If the mask file cannot be used.
     """
-    from cdstats.io.rasters import MaskFile
+    from cdstats.io.tiff import MaskFile
 
     image, *more = images
     try:
         if more:
             raise DataError("masks one image; the file beside it holds several")
-        if _open(beside, "", 1, image.width * image.height)[0].format != "TIFF":
-            raise DataError("is not a TIFF file")
-        mask = MaskFile(beside, band or 1, (image.width, image.height))
+        opened, _ = open_regular(beside)
+        with opened as file:
+            if file_format(file.read(16)) != "TIFF":
+                raise DataError("is not a TIFF file")
+        mask = MaskFile(Path(beside), band or 1, (image.width, image.height))
     except DataError as error:
         raise DataError(f"its mask file {Path(beside).name} {error}") from None
     blocks, part = image.blocks, image.part
@@ -106,22 +107,17 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     with opened as file:
         head = file.read(16)
         kind = file_format(head)
-        data, chain = None, None
+        data = None
         if size <= _HELD_BYTES.get(kind or "", -1):
             data = head + file.readall()
-        if kind == "TIFF":
-            from cdstats.io.tiff import check_tiff
-
-            held = io.BytesIO(data) if data is not None else io.BufferedReader(file)
-            chain = check_tiff(held, size, max_pixels)
     if kind is None:
         raise DataError(foreign_text(head))
     if kind in ("NPY", "NPZ"):
         return _arrays(Path(path), kind, member, band, max_pixels)
-    if chain is not None:
-        from cdstats.io.rasters import open_tiff
+    if kind == "TIFF":
+        from cdstats.io.tiff import open_tiff
 
-        images = open_tiff(Path(path), data, band, chain)
+        images = open_tiff(Path(path), data, band, max_pixels)
     else:
         images = [_image(Path(path), kind, data, band, max_pixels)]
     return [

@@ -23,7 +23,7 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import access_text, is_number, open_masks, select_image
-from cdstats.io.rasters import MOST_BANDS, BandsError
+from cdstats.io.raster import MOST_BANDS, BandsError
 from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format
 from cdstats.io.targets import prediction_labels

@@ -1,177 +1,297 @@
-"""Whether the pixels that a TIFF file declares lie in it.
-
-GDAL fills what is missing from the tables of a file with zeros, and reads as many bytes
-as fit, without a word. This reads the tables: every strip or tile must have an entry,
-lie inside the file and hold as many bytes as its pixels need, or be marked as left out.
-"""
+"""TIFF files: GDAL decodes them, and what it would not notice is checked here."""
 
 from __future__ import annotations
 
-import re
+import io
+import struct
+import zlib
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.directories import read_page, read_tables
-from cdstats.io.gaps import check_extents
-from cdstats.io.limits import MAX_PIXELS
-from cdstats.io.strips import Strip, check_lengths, check_strips, check_sums
+from cdstats.io.raster import (
+    Known,
+    OpenRaster,
+    Source,
+    no_warnings,
+    open_raster,
+    quiet,
+)
+from cdstats.io.tiff_layout import (
+    DEFLATE,
+    LZMA,
+    LZW,
+    PACKBITS,
+    ZSTD,
+    check_layout,
+    read_tables,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from numpy.typing import NDArray
+    from cdstats.io.blocks import Block, OpenImage
+    from cdstats.io.tiff_layout import Page
 
-    from cdstats.io.directories import Layout, Page, Tables
-    from cdstats.io.gaps import Extents
-    from cdstats.io.strips import Strips
+    Opened = Callable[[], BinaryIO]
 
-_MOST_LOST: Final = 12_288
-"""Places that are tried at most; a file that was changed in place has a few."""
+_UNSUMMED: Final = (LZW, PACKBITS, LZMA, ZSTD)
+"""Compressions without a check sum, whose end GDAL does not look for."""
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _PIECE: Final = 1 << 20
-_OVERLAP: Final = 64
+_STRIP_PLACE: Final = 160
+_MOST_DECODED: Final = 1 << 28
+_MOST_PACKED: Final = 1 << 22
+"""Bytes of the shortest block up to which it is decoded when a file is opened."""
+_MOST_OPEN: Final = 32
+"""Pages of a file that are kept open at a time; further ones are opened again."""
+_WHOLE_DATASET: Final = 2
+"""The flag of a mask file whose first band is the mask of every band."""
 
 
-def check_tiff(file: BinaryIO, size: int, most: int = MAX_PIXELS) -> list[Strips]:
-    """Check the tables of every page of a TIFF file.
+def open_tiff(
+    path: Path, data: bytes | None, band: int | None, most: int
+) -> list[OpenImage]:
+    """Open every page of a TIFF file; overviews and masks are no pages.
 
     Args:
-        file: The file, or its bytes in memory.
-        size: Its bytes.
-        most: Pixels of a page above which nothing of it is unpacked.
-
-    Returns:
-        The pages that follow one another.
+        path: The file.
+        data: Its bytes, or None when it is too large to hold.
+        band: The band to read, counted from 1; None where there is one choice.
+        most: Pixels that a page may declare; nothing of a larger one is decoded.
 
     Raises:
-        DataError: If a strip or tile is missing, lies outside the file, overlaps
-            another or does not hold its pixels, bytes follow the last of them, or a
-            page lies in the file to which nothing points.
+        DataError: If the file is damaged or its bands need a choice.
     """
-    tables = read_tables(file, size)
-    for page in tables.pages:
-        check_strips(page, size)
-    chain = [page.strips for page in tables.chain]
-    # Nothing is unpacked before it is certain that strips do not overlap.
-    unused = check_extents(file, tables.extents, tables.pages, size, len(chain))
-    unpacked = set[Strip]()
-    for page in tables.pages:
-        check_lengths(file, page, most, unpacked)
-    if unused:
-        _check_lost(file, tables, unused)
-    return chain
+    opened = partial(_opened, path, data)
+    chain = _checked_pages(opened, most)
+    images = [at for at, page in enumerate(chain) if page.is_image] or [0]
+    source = Source(str(path), "GTiff", data)
+    found = []
+    for number, (at, stop) in enumerate(pairwise([*images, len(chain)])):
+        page = chain[at]
+        mask = next((one for one in chain[at + 1 : stop] if _hides(one, page)), None)
+        single = images == [0]
+        image = open_raster(
+            source if single else replace(source, offset=page.place),
+            Known(band, nodata=page.nodata, colormap=page.colormap),
+            "" if single else f"#{number}",
+            partial(_check_sums, opened, (page, mask)),
+            kept_open=number < _MOST_OPEN,
+        )
+        if single:
+            # A strip is decoded from its start for every part of its rows.
+            rows = max(page.rows_at_once, image.block_rows)
+            return [replace(image, block_rows=rows)]
+        blocks = image.blocks
+        if mask is not None:
+            # GDAL applies masks to the first page alone.
+            blocks = partial(_hide, blocks, replace(source, offset=mask.place))
+        found.append(replace(image, blocks=blocks, part=None))
+    return found
 
 
-def _check_lost(file: BinaryIO, tables: Tables, unused: Extents) -> None:
-    """Check that no page with pixels of its own lies where nothing points to.
+def _opened(path: Path, data: bytes | None) -> BinaryIO:
+    return path.open("rb") if data is None else io.BytesIO(data)
+
+
+def _hides(page: Page, image: Page) -> bool:
+    """Whether a page is the mask of an image."""
+    return page.is_mask and (page.width, page.length) == (image.width, image.length)
+
+
+def _checked_pages(opened: Opened, most: int) -> list[Page]:
+    """The pages of a file that follow one another, once all of its tables are checked.
 
     Raises:
-        DataError: If one does.
+        DataError: If the file is damaged.
     """
-    held = np.unique(
-        np.concatenate([page.places.astype(np.int64) for page in tables.pages])
-    )
-    lost = [
-        page
-        for page in _unreferenced(file, tables.layout, unused)
-        if not _are_held(page.strips.places, held)
-    ]
-    if not all(_are_replaced(lost, tables.chain)):
+    with opened() as file:
+        size = file.seek(0, io.SEEK_END)
+        tables = read_tables(file, size)
+        # Nothing is decoded before it is certain that blocks do not overlap.
+        check_layout(file, size, tables)
+        known = set[tuple[int, ...]]()
+        for page in tables.pages:
+            if page.width * page.length <= most:
+                _check_end(file, page, known)
+    return tables.chain
+
+
+def _check_end(file: BinaryIO, page: Page, known: set[tuple[int, ...]]) -> None:
+    """Check that the shortest compressed block of a page holds no more than its pixels.
+
+    A wrong width or depth shows in every block. GDAL reports a block that holds less,
+    and stops where it has enough.
+
+    Args:
+        file: The file.
+        page: A page whose tables have been checked.
+        known: Blocks that were decoded for other pages; this one is added.
+
+    Raises:
+        DataError: If the block holds more.
+    """
+    if page.compression not in _UNSUMMED or page.left_out.all():
+        return
+    counts = np.where(page.left_out, np.iinfo(np.int64).max, page.byte_counts)
+    which = int(counts.argmin())
+    place, length = int(page.offsets[which]), int(page.byte_counts[which])
+    wanted = int(page.decoded_bytes()[which])
+    block = (place, length, wanted, page.compression, page.reversed)
+    if length > _MOST_PACKED or wanted > _MOST_DECODED or block in known:
+        return
+    known.add(block)
+    file.seek(place)
+    if _holds_more(page, file.read(length), wanted):
         raise DataError(
-            "TIFF file is damaged: it holds a page that no other one leads to; "
-            "copy it with gdal_translate if it is right"
+            f"TIFF file is damaged: a {page.kind} holds more than its pixels"
         )
 
 
-def _are_held(places: NDArray[np.unsignedinteger], held: NDArray[np.int64]) -> bool:
-    """Whether any of these strips is one of the held ones, which are in order."""
-    own = places[places > 0].astype(np.int64)
-    at = np.searchsorted(held, own).clip(max=held.size - 1)
-    return bool((held[at] == own).any())
+def _holds_more(page: Page, packed: bytes, wanted: int) -> bool:
+    """Whether a compressed block holds more bytes than wanted.
 
-
-def _are_replaced(lost: list[Page], chain: list[Page]) -> list[bool]:
-    """Whether each of some lost pages was written anew.
-
-    A program that changes a file in place writes a directory behind the others and
-    leaves the old one, which goes on with the same page, or with what that page was.
+    GDAL is given it as the only row of a file that is longer by a byte.
     """
-    anew: dict[tuple[int, int, int], int] = {}
-    for page in chain:
-        key = (page.following, page.strips.width, page.strips.length)
-        anew[key] = max(page.place, anew.get(key, 0))
-    now: dict[int, int] = {}
-    for _ in lost:
-        known = len(now)
-        for page in lost:
-            following = now.get(page.following, page.following)
-            place = anew.get((following, page.strips.width, page.strips.length), 0)
-            if place > page.place:
-                now[page.place] = place
-        if len(now) == known:
-            break
-    return [page.place in now for page in lost]
+    tags = (
+        *((256, wanted + 1), (257, 1), (258, 8), (259, page.compression), (262, 1)),
+        *((266, 1 + page.reversed), (273, _STRIP_PLACE), (277, 1), (278, 1)),
+        (279, len(packed)),
+    )
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = (head + table + bytes(4)).ljust(_STRIP_PLACE, b"\0") + packed
+    raster = OpenRaster(Source("strip", "GTiff", data))
+    try:
+        with quiet(raster.source):
+            # One pixel is returned, so that the row is decoded but not copied.
+            raster.dataset.read(1, window=((0, 1), (0, 1)))
+    except DataError:
+        return False
+    finally:
+        raster.close()
+    return True
 
 
-def _unreferenced(file: BinaryIO, layout: Layout, unused: Extents) -> Iterator[Page]:
-    """The directories that begin in bytes of a file that belong to nothing."""
-    seen = set[int]()
-    count = 8 if layout.big else 2
-    for start, length in unused:
-        for at in _sizes(file, layout, start, length):
-            # A kind, or a name, may stand before the size.
-            for before in range(3):
-                place = at - count - before * layout.entry
-                if place < start or place in seen:
-                    continue
-                seen.add(place)
-                if len(seen) > _MOST_LOST:
-                    raise DataError(
-                        "TIFF file is damaged: directories lie in it that belong to "
-                        "no page"
-                    )
-                page = read_page(file, layout, place)
-                if page is not None:
-                    yield page
+def _check_sums(
+    opened: Opened, pages: tuple[Page | None, ...], start: int, stop: int
+) -> None:
+    """Inflate the deflated blocks of some rows.
 
-
-def _sizes(file: BinaryIO, layout: Layout, start: int, length: int) -> Iterator[int]:
-    """Where a stretch holds two entries that look like the width and the length."""
-    one = (1).to_bytes(8 if layout.big else 4, "little")
-    width, height = rb"\x00\x01[\x03\x04]\x00", rb"\x01\x01[\x03\x04]\x00"
-    if layout.order == ">":
-        one = one[::-1]
-        width, height = rb"\x01\x00\x00[\x03\x04]", rb"\x01\x01\x00[\x03\x04]"
-    value = b".{%d}" % len(one)
-    pattern = re.compile(width + one + value + height + one, re.DOTALL)
-    for at in range(start, start + length, _PIECE):
-        file.seek(at)
-        piece = file.read(min(_PIECE + _OVERLAP, start + length - at))
-        yield from (at + found.start() for found in pattern.finditer(piece))
-
-
-def check_rows(file: BinaryIO, size: int, page: int, start: int, stop: int) -> None:
-    """Check the sums of the pixels of some rows of a page, and of its mask.
+    GDAL stops when it has as many pixels as it needs, before the sum that ends a block.
 
     Args:
-        file: The file, whose tables have been checked.
-        size: Its bytes.
-        page: The number of the page, from 0.
+        opened: Opens the file.
+        pages: A page and its mask.
         start: First row.
         stop: The row after the last one.
 
     Raises:
-        DataError: If a sum does not hold.
+        DataError: If a sum is wrong or a block is longer or shorter than its pixels.
     """
-    pages = read_tables(file, size).pages
-    if page >= len(pages):
-        raise DataError("TIFF file has changed while it was read")
-    own = pages[page]
-    masks = [
-        other
-        for other in pages[page + 1 :]
-        if other.is_mask and (other.width, other.length) == (own.width, own.length)
-    ]
-    for one in [own, *masks]:
-        check_sums(file, one, start, stop)
+    for page in pages:
+        if page is None or page.compression not in DEFLATE:
+            continue
+        top, bottom = start // page.block_length, -(-stop // page.block_length)
+        planes = np.arange(page.needed).reshape(-1, page.down, page.across)
+        wanted = page.decoded_bytes()
+        with opened() as file:
+            for block in planes[:, top:bottom].ravel().tolist():
+                if not page.byte_counts[block]:
+                    continue
+                file.seek(int(page.offsets[block]))
+                packed = _pieces(file, int(page.byte_counts[block]), page.reversed)
+                if not _sum_holds(packed, int(wanted[block])):
+                    raise DataError(
+                        f"TIFF file is damaged: the check sum of {page.kind} "
+                        f"{block:,} does not hold"
+                    )
+
+
+def _pieces(file: BinaryIO, length: int, is_reversed: bool) -> Iterator[bytes]:
+    """The bytes of a block, piece by piece."""
+    while piece := file.read(min(length, _PIECE)):
+        length -= len(piece)
+        yield piece.translate(_REVERSED) if is_reversed else piece
+
+
+def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
+    """Whether bytes inflate to as many as wanted, with the check sum that ends them."""
+    unpacker, total, waiting = zlib.decompressobj(), 0, b""
+    try:
+        while not unpacker.eof and total <= wanted:
+            waiting = waiting or next(packed, b"")
+            piece = unpacker.decompress(waiting, _PIECE)
+            if not (piece or waiting):
+                return False
+            waiting, total = unpacker.unconsumed_tail, total + len(piece)
+    except zlib.error:
+        return False
+    return total == wanted
+
+
+class MaskFile:
+    """The mask file beside an image, ``a.tif.msk``: its 0 hides a pixel.
+
+    Args:
+        path: The mask file.
+        band: The band of the image that is read, counted from 1.
+        size: Width and height of the image.
+
+    Raises:
+        DataError: If it is damaged, or GDAL would not use it for the image.
+    """
+
+    def __init__(self, path: Path, band: int, size: tuple[int, int]) -> None:
+        opened = partial(_opened, path, None)
+        page, *_ = _checked_pages(opened, size[0] * size[1])
+        self._check = partial(_check_sums, opened, (page,))
+        self._raster = OpenRaster(Source(str(path), "GTiff"))
+        with quiet(self._raster.source):
+            dataset = self._raster.dataset
+            found = (dataset.width, dataset.height)
+            flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
+            self._band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
+            fits = flags.isdigit() and self._band <= dataset.count
+        if found != size:
+            raise DataError(
+                f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}"
+            )
+        if not fits:
+            raise DataError(f"does not say that it masks band {band}")
+
+    def hide(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Blocks of the image, what the mask file hides hidden."""
+        for block in blocks:
+            self._check(block.row, block.row + len(block.values))
+            yield _hidden(block, self._raster, self._band)
+        self._raster.close()
+
+
+def _hide(blocks: Callable[[], Iterator[Block]], mask: Source) -> Iterator[Block]:
+    """The blocks of a page, what another page hides hidden."""
+    raster = OpenRaster(mask)
+    for block in blocks():
+        yield _hidden(block, raster, 1)
+    raster.close()
+
+
+def _hidden(block: Block, mask: OpenRaster, band: int) -> Block:
+    """A block in which the 0 of a mask hides pixels too."""
+    height, width = block.values.shape[:2]
+    rows, columns = (
+        (block.row, block.row + height),
+        (block.column, block.column + width),
+    )
+    with quiet(mask.source), no_warnings():
+        hidden = mask.dataset.read(band, window=(rows, columns)) == 0
+    half = None if block.half is None else block.half & ~hidden
+    if block.hidden is not None:
+        hidden |= block.hidden
+    return replace(block, hidden=hidden, half=half)

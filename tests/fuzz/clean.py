@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rasterio
+import tifffile
 from PIL import Image
 from rasterio.shutil import copy
 
@@ -248,6 +249,54 @@ def _gdal_pages(pages: Array) -> bytes:
     return data
 
 
+def _written_by_tifffile() -> Iterator[tuple[str, bytes, Array, int]]:
+    """Stacks that share the values of their tags, and pyramids in inner directories."""
+    grey, rgb = mask(), colours()
+    pages = np.stack([grey, grey[::-1], grey // 255 * 7])
+    many = np.stack([np.roll(grey[:23, :30], at, axis=1) for at in range(12)])
+    stacks: list[tuple[str, Array, dict[str, Any]]] = [
+        ("stack", pages, {}),
+        ("strips", pages, {"rowsperstrip": 7}),
+        ("tiles", pages, {"tile": (16, 16)}),
+        ("many", many, {}),
+        ("big", pages, {"bigtiff": True, "metadata": None}),
+        ("motorola", pages.astype(np.uint16), {"byteorder": ">"}),
+        ("imagej", many, {"imagej": True, "resolution": (2.6, 2.6)}),
+        ("ome", pages, {"ome": True, "metadata": {"UUID": "urn:uuid:0"}}),
+        ("deflate-stack", pages, {"compression": "zlib"}),
+        ("deflate-tiles", many, {"compression": "zlib", "tile": (16, 16)}),
+    ]
+    for name, stack, options in stacks:
+        kind: dict[str, Any] = {}
+        if name != "imagej":
+            kind["photometric"] = "minisblack"
+        yield f"{name}.tif", _tifffile(stack, **kind, **options), stack, len(stack)
+    yield "rgb.tif", _tifffile(rgb, photometric="rgb", rowsperstrip=9), rgb, 1
+    for name, packing in (("tiles", None), ("deflate-tiles", "zlib")):
+        yield f"{name}-pyramid.tif", _pyramid(pages, packing), pages, len(pages)
+
+
+def _tifffile(array: Array, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, array, **options)
+    return stream.getvalue()
+
+
+def _pyramid(pages: Array, packing: str | None) -> bytes:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for level in range(3):
+            kind: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": 2}
+            writer.write(
+                pages[:, :: 1 << level, :: 1 << level],
+                photometric="minisblack",
+                tile=(16, 16),
+                compression=packing,
+                **kind,
+            )
+    return stream.getvalue()
+
+
 def _npys() -> Iterator[tuple[str, bytes, Array]]:
     grey = mask()
     for name, array in {
@@ -285,6 +334,7 @@ FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "tiff-deflate": lambda: _packed_tiffs(("deflate", "zstd")),
     "tiff-other": _other_tiffs,
     "tiff-short": _short_parts,
+    "tiff-tifffile": _written_by_tifffile,
     "npy": _npys,
     "npz": _npzs,
 }

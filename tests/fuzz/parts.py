@@ -20,9 +20,21 @@ if TYPE_CHECKING:
 
     from .clean import Clean
 
-_TIFF_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 11: 4, 12: 8, 16: 8}
+_TIFF_SIZES: Final = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    7: 1,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    18: 8,
+}
 _TIFF_STRUCTURE: Final = frozenset(
-    (254, 256, 257, 258, 259, 273, 277, 278, 279, 284, 322, 323, 324, 325)
+    (254, 256, 257, 258, 259, 273, 277, 278, 279, 284, 322, 323, 324, 325, 330)
 )
 """Tags that say where pixels are and how many; the others say what they mean."""
 
@@ -123,9 +135,14 @@ def _tiff(file: Clean) -> Iterator[Part]:
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
     head, entry, word = (16, 20, "Q") if big else (8, 12, "I")
     count_code, half = ("Q", 8) if big else ("H", 4)
-    (place,) = struct.unpack_from(f"{order}{word}", data, head - half)
+    waiting = [*struct.unpack_from(f"{order}{word}", data, head - half)]
+    known = {0}
     yield Part(0, head)
-    while place:
+    while waiting:
+        place = waiting.pop()
+        if place in known:
+            continue
+        known.add(place)
         tables: dict[int, tuple[int, ...]] = {}
         (count,) = struct.unpack_from(f"{order}{count_code}", data, place)
         first = place + struct.calcsize(count_code)
@@ -145,13 +162,19 @@ def _tiff(file: Clean) -> Iterator[Part]:
             size, value = _TIFF_SIZES[kind] * number, at + entry - half
             if size > half:
                 (value,) = struct.unpack_from(f"{order}{word}", data, value)
-                yield Part(value, value + size, unchecked=meaning)
-            code = {3: "H", 4: "I", 16: "Q"}.get(kind)
+                # Pages may share the values of a tag.
+                if value not in known:
+                    yield Part(value, value + size, unchecked=meaning)
+                known.add(value)
+            code = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(kind)
             if code:
                 tables[tag] = struct.unpack_from(f"{order}{number}{code}", data, value)
         last = first + count * entry
         yield Part(last, last + half)
-        (place,) = struct.unpack_from(f"{order}{word}", data, last)
+        waiting += [
+            *tables.get(330, ()),
+            *struct.unpack_from(f"{order}{word}", data, last),
+        ]
         for offsets, lengths in ((273, 279), (324, 325)):
             for start, length in zip(
                 tables.get(offsets, ()), tables.get(lengths, ()), strict=True

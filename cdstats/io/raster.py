@@ -1,0 +1,506 @@
+"""Rasters read by GDAL, window by window: TIFF, BMP, and PNG of unusual depth.
+
+GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
+network and no virtual raster is followed. It reads on after a broken line of a fax
+strip or a JPEG that ends early, warns, and fills the rest: so its warnings while it
+decodes, which it sends to the logger of rasterio, are errors here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+import warnings
+import weakref
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from cdstats.core.counts import MINISWHITE, NAN
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.georeference import georeference_of
+from cdstats.io.palettes import expand, greys, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
+    from rasterio.windows import Window
+
+    from cdstats.core.counts import Value
+    from cdstats.io.georeference import Georeference
+
+_OPTIONS: Final = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": False,
+    "GDAL_CACHEMAX": 64,
+    "GTIFF_REPORT_COMPD_CS": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What GDAL is to open.
+
+    Attributes:
+        path: The file.
+        driver: The one driver that may read it.
+        data: The file's bytes, if they have been read.
+        offset: Where the directory of a TIFF page is; 0 for the first page, which
+            alone has its overviews and mask.
+    """
+
+    path: str
+    driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
+    data: bytes | None = None
+    offset: int = 0
+
+    def place(self, name: str) -> Path | str:
+        """What GDAL is given: a file's name is never taken for an address."""
+        return f"GTIFF_DIR:off:{self.offset}:{name}" if self.offset else Path(name)
+
+
+class OpenRaster:
+    """A dataset that stays open until its pixels are read, or nobody wants them.
+
+    Args:
+        source: The file.
+
+    Raises:
+        DataError: If GDAL does not open it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._stack = ExitStack()
+        self._dataset: DatasetReader | None = self._open()
+        weakref.finalize(self, self._stack.close)
+
+    @property
+    def dataset(self) -> DatasetReader:
+        """The dataset, opened again if it was closed."""
+        if self._dataset is None:
+            self._dataset = self._open()
+        return self._dataset
+
+    def close(self) -> None:
+        """Close the dataset until it is asked for again."""
+        self._dataset = None
+        self._stack.close()
+
+    def _open(self) -> DatasetReader:
+        import rasterio
+        from rasterio.io import MemoryFile
+
+        source = self.source
+        name = str(Path(source.path).absolute())
+        with ExitStack() as stack, quiet(source):
+            if source.data is None and not _is_text(name):
+                # GDAL takes names that are text alone: the file is given by its number.
+                file = stack.enter_context(Path(name).open("rb"))
+                name = f"/dev/fd/{file.fileno()}"
+            if source.data is not None:
+                memory = stack.enter_context(MemoryFile(source.data))
+                name = memory.name
+            if source.data is None or source.offset:
+                dataset = rasterio.open(source.place(name), driver=source.driver)
+            else:
+                dataset = memory.open(driver=source.driver)
+            stack.enter_context(dataset)
+            self._stack.push(stack.pop_all())
+        return dataset
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is valid text; others are kept byte by byte."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def quiet(source: Source) -> Iterator[None]:
+    """GDAL's options for one call, its warnings unseen, its errors ours.
+
+    It is never held while a generator waits: environments close in the order opposite
+    to their opening, and two rasters may be read in turn.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            yield
+        except (DataError, MemoryError):
+            raise
+        except UnicodeEncodeError:
+            raise DataError("has a name that is no valid text; rename it") from None
+        except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
+            raise DataError(
+                f"cannot be decoded: {_cause(error, source.path)}"
+            ) from None
+
+
+def _cause(error: Exception, path: str) -> str:
+    """What GDAL says, in one line without its own names for the file."""
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = " ".join(str(deepest).split()).replace(path, "the file")
+    return re.sub(r"/vsimem/[\w./-]*\w", "the file", text) or "damaged or cut short"
+
+
+_LOGGER: Final = logging.getLogger("rasterio._err")
+
+
+class _Ear(logging.Filter):
+    """Keeps the messages of threads that listen; those of other threads pass.
+
+    The level of the logger is lowered only while a thread listens, so that a program
+    that imports this package keeps its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = threading.local()
+        self._lock = threading.Lock()
+        self._listening = 0
+        self._level = logging.NOTSET
+
+    def start(self) -> None:
+        """Listen in this thread."""
+        self._threads.said = []
+        with self._lock:
+            if not self._listening:
+                self._level = _LOGGER.level
+                # GDAL's errors that do not end a read are told at this level.
+                _LOGGER.setLevel(logging.INFO)
+            self._listening += 1
+
+    def stop(self) -> list[str]:
+        """What was said in this thread."""
+        said: list[str] = self._threads.said
+        self._threads.said = None
+        with self._lock:
+            self._listening -= 1
+            if not self._listening:
+                _LOGGER.setLevel(self._level)
+        return said
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message goes on to whoever set up logging."""
+        said = getattr(self._threads, "said", None)
+        if said is not None:
+            said.append(record.getMessage())
+            return False
+        usual = logging.getLogger("rasterio").getEffectiveLevel()
+        return record.levelno >= (self._level or usual if self._listening else 0)
+
+
+_EAR: Final = _Ear()
+_LOGGER.addFilter(_EAR)
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Refuse what GDAL decodes with a warning.
+
+    Raises:
+        DataError: With the first warning.
+    """
+    _EAR.start()
+    try:
+        yield
+    finally:
+        said = _EAR.stop()
+    if said:
+        raise DataError(f"cannot be decoded: {' '.join(said[0].split())}")
+
+
+MOST_BANDS: Final = 64
+"""Bands that are read together to see whether they are the same."""
+_ONE_BIT: Final = bytes(3) + bytes([255] * 3)
+"""The palette that GDAL adds to a TIFF of 1 bit: black and white."""
+
+
+class BandsError(DataError):
+    """The bands of an image need a choice; a mask takes it from ``--band``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a reader knows of an image beside what GDAL says.
+
+    Attributes:
+        band: The band to read, counted from 1; None for the only one.
+        alpha_band: The band that holds opacity, where the file does not say so itself.
+        hidden_colour: The values of all bands that make a pixel transparent.
+        nodata: The text of the nodata value: GDAL rounds those of 64-bit integers, and
+            takes a text without a number for 0.
+        colormap: The palette of a TIFF, of 16 bits, which GDAL cuts to 8.
+    """
+
+    band: int | None
+    alpha_band: int | None = None
+    hidden_colour: tuple[int, ...] | None = None
+    nodata: str | None = None
+    colormap: NDArray[np.unsignedinteger] | None = None
+
+
+def open_raster(
+    source: Source,
+    known: Known,
+    member: str = "",
+    check: Callable[[int, int], object] | None = None,
+    *,
+    kept_open: bool = True,
+) -> OpenImage:
+    """Open a single image that GDAL reads.
+
+    Args:
+        source: The file.
+        known: What is known of it.
+        member: What tells the image from the others of its file.
+        check: Called with the first row and the row after the last one before rows
+            are read; raises `DataError` for damage that GDAL does not notice.
+        kept_open: Whether the file stays open until the pixels are read.
+
+    Raises:
+        DataError: If the file cannot be opened or its bands need a choice.
+    """
+    raster = OpenRaster(source)
+    dataset = raster.dataset
+    with quiet(source):
+        layout = _Layout(dataset, known)
+        nodata = _nodata(dataset, layout, known.nodata)
+        block_rows = dataset.block_shapes[0][0]
+    height = dataset.height
+
+    def part(start: int, stop: int) -> Iterator[Block]:
+        if check is not None:
+            check(start, stop)
+        return _blocks(raster, layout, start, stop)
+
+    image = OpenImage(
+        member,
+        dataset.width,
+        height,
+        layout.format,
+        lambda: part(0, height),
+        nodata=nodata,
+        palette=names(layout.colours) if layout.colours else None,
+        bands=len(layout.bands),
+        part=part,
+        block_rows=block_rows,
+        georeference=partial(_georeference, raster),
+    )
+    if not kept_open:
+        raster.close()
+    return image
+
+
+def _georeference(raster: OpenRaster) -> Georeference | None:
+    with quiet(raster.source):
+        return georeference_of(raster.dataset)
+
+
+class _Layout:
+    """Which bands of a dataset hold values, which one opacity, and how to read them."""
+
+    def __init__(self, dataset: DatasetReader, known: Known) -> None:
+        from rasterio.enums import ColorInterp, MaskFlags
+
+        band, alpha_band = known.band, known.alpha_band
+        self.hidden_colour = known.hidden_colour
+
+        kinds = dataset.colorinterp
+        marked = next(
+            (i for i in dataset.indexes if kinds[i - 1] is ColorInterp.alpha), None
+        )
+        self.alpha = alpha_band or marked
+        bands = [i for i in dataset.indexes if i != self.alpha]
+        if band is not None:
+            if band not in dataset.indexes:
+                has = counted(dataset.count, "band")
+                raise DataError(f"has {has}; band {band} was asked for")
+            bands = [band]
+        if len(bands) > MOST_BANDS:
+            raise BandsError(f"{len(bands):,} bands; choose one with --band")
+        self.bands = bands or [1]
+        dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
+        if dtype.kind not in "biuf":
+            raise DataError(f"holds {dtype} numbers; expected real ones")
+        rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        self.is_colour = (
+            len(self.bands) == 3
+            and dtype == np.uint8
+            and (
+                tuple(kinds[i - 1] for i in self.bands) == rgb or alpha_band is not None
+            )
+        )
+        flags = dataset.mask_flag_enums[self.bands[0] - 1]
+        self.masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        white = structure.get("MINISWHITE") == "YES"
+        self.colours = b"" if white else _palette(dataset, self.bands[0])
+        self.format = "TIFF" if dataset.driver == "GTiff" else dataset.driver
+        if structure.get("COMPRESSION") == "JPEG" and dataset.driver == "GTiff":
+            self.format += " (JPEG)"
+        if white:
+            self.format += MINISWHITE
+        if self.colours and known.colormap is not None:
+            _check_colours(self.colours, known.colormap)
+
+
+def _palette(dataset: DatasetReader, band: int) -> bytes:
+    """The colours of a band; none for those that a reader adds to a TIFF of 1 bit."""
+    if dataset.driver == "PNG":
+        return b""
+    try:
+        table = dataset.colormap(band)
+    except ValueError:
+        return b""
+    colours = b"".join(bytes(table[index][:3]) for index in sorted(table))
+    return b"" if dataset.driver == "GTiff" and colours == _ONE_BIT else colours
+
+
+def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> None:
+    """Refuse a palette of which colours are the same once they are cut to 8 bits.
+
+    Raises:
+        DataError: If there are some.
+    """
+    whole = colormap[: colormap.size // 3 * 3].reshape(3, -1)
+    of_16_bits = set(zip(*whole.tolist(), strict=True))
+    of_8_bits = {colours[at : at + 3] for at in range(0, len(colours), 3)}
+    if len(of_8_bits) < len(of_16_bits):
+        raise DataError(
+            f"{len(of_16_bits):,} colours of its palette are {len(of_8_bits):,} in 8 "
+            "bits; save its indices without a palette"
+        )
+
+
+def _nodata(dataset: DatasetReader, layout: _Layout, text: str | None) -> Value | None:
+    """The declared nodata value, exact; None where no pixel can have it."""
+    band = layout.bands[0] - 1
+    dtype, value = np.dtype(dataset.dtypes[band]), dataset.nodatavals[band]
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    if dtype.kind == "f":
+        # GDAL rounds the number as it does those of pixels.
+        number = number if value is None else value
+        if math.isnan(number):
+            return NAN
+        return int(number) if number.is_integer() else number
+    try:
+        whole = int(text or "")
+    except ValueError:
+        if not number.is_integer():
+            return None
+        whole = int(number)
+    limits = np.iinfo(dtype)
+    if not limits.min <= whole <= limits.max:
+        return None
+    grey = greys(layout.colours)
+    if grey is not None and whole in range(len(grey)):
+        # The values are expanded to greys, so this one is too.
+        return grey[whole]
+    return whole
+
+
+def _blocks(
+    raster: OpenRaster, layout: _Layout, start: int, stop: int
+) -> Iterator[Block]:
+    dataset = raster.dataset
+    try:
+        for window in windows(dataset.width, start, stop, *dataset.block_shapes[0]):
+            with quiet(raster.source), no_warnings():
+                block = _read(dataset, layout, window)
+            yield block
+    finally:
+        raster.close()
+
+
+def windows(
+    width: int, start: int, stop: int, block_height: int, block_width: int
+) -> Iterator[Window]:
+    """Windows that cover rows of an image, made of whole blocks of its file.
+
+    Args:
+        width: Pixels in a row.
+        start: First row, at the edge of a block.
+        stop: The row after the last one.
+        block_height: Rows of a block.
+        block_width: Columns of a block.
+
+    Example:
+        >>> [(w.row_off, w.height) for w in windows(100, 0, 70, 32, 100)]
+        [(0, 70)]
+    """
+    from rasterio.windows import Window
+
+    across = max(BLOCK_PIXELS // (block_height * block_width), 1) * block_width
+    columns = min(across, width)
+    down = max(BLOCK_PIXELS // (block_height * columns), 1) * block_height
+    for row in range(start, stop, down):
+        for column in range(0, width, columns):
+            yield Window(
+                column, row, min(columns, width - column), min(down, stop - row)
+            )
+
+
+def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
+    values = dataset.read(layout.bands, window=window)
+    hidden = half = None
+    if layout.alpha is not None and layout.alpha not in layout.bands:
+        hidden, half = split_opacity(dataset.read(layout.alpha, window=window))
+    elif layout.masked:
+        hidden = dataset.read_masks(layout.bands[0], window=window) == 0
+    elif layout.hidden_colour is not None:
+        key = np.array(layout.hidden_colour).reshape(-1, 1, 1)
+        hidden = (dataset.read(window=window) == key).all(axis=0)
+    shown = _values(values, layout, hidden)
+    return Block(window.row_off, window.col_off, shown, hidden, half)
+
+
+def split_opacity(
+    alpha: NDArray[Any],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where opacity is none, and where it is neither none nor full."""
+    full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    return alpha == 0, (alpha != 0) & (alpha != full)
+
+
+def _values(
+    bands: NDArray[Any], layout: _Layout, hidden: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """The values of a window: one band, colours, or bands that are all the same."""
+    if len(bands) == 1:
+        return expand(bands[0], layout.colours) if layout.colours else bands[0]
+    if layout.is_colour:
+        return np.moveaxis(bands, 0, -1)
+    same = bands == bands[0]
+    if bands.dtype.kind == "f":
+        same |= np.isnan(bands) & np.isnan(bands[0])
+    if hidden is not None:
+        same |= hidden
+    if not same.all():
+        raise BandsError(
+            f"{len(bands)} bands with different content; choose one with --band"
+        )
+    first: NDArray[Any] = bands[0]
+    return first

@@ -1,0 +1,600 @@
+"""The tables of a TIFF file, and whether its blocks can hold the pixels they declare.
+
+GDAL fills what is missing from the tables with zeros, and reads as many bytes as fit,
+without a warning. So every strip or tile must have an entry, lie inside the file and
+overlap nothing, and the file must end with its last block or table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.io.limits import check_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.unsignedinteger]
+    Tags = dict[int, Numbers]
+
+PLAIN, LZW, PACKBITS, LZMA, ZSTD = 1, 5, 32773, 34925, 50000
+DEFLATE: Final = (8, 32946)
+_YCBCR: Final = 6
+_REDUCED, _MASK = 1, 4
+"""Bits of `NewSubfileType`."""
+_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
+_PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 262, 266, 277, 278, 284
+_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_TILE_WIDTH, _TILE_LENGTH, _COLORMAP, _SUBIFDS = 322, 323, 320, 330
+_JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY = 513, 514, 34665, 34853, 40965
+_NODATA: Final = 42113
+_POINTERS: Final = (_SUBIFDS, _EXIF, _GPS, _INTEROPERABILITY)
+_WANTED: Final = frozenset(
+    (
+        *(_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER),
+        *(_SAMPLES, _ROWS, _PLANAR, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES),
+        *(_TILE_WIDTH, _TILE_LENGTH, _JPEG, _JPEG_BYTES, *_POINTERS),
+    )
+)
+_TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
+_TYPE_BYTES: Final = dict(
+    enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
+)
+_TEXT: Final = 2
+_MOST_PAGES: Final = 65_535
+_MOST_SAMPLES: Final = 1 << 12
+_MOST_BYTES: Final = 1 << 62
+_MOST_READ: Final = 1 << 12
+_MOST_FILLED: Final = 1 << 22
+_COPIES: Final = 3
+"""Copies of a decoded row in memory: one of GDAL, one returned, one counted."""
+_GHOST: Final = re.compile(rb"GDAL_STRUCTURAL_METADATA_SIZE=(\d{6}) bytes\n")
+_LEADER, _TRAILER = b"BLOCK_LEADER=SIZE_AS_UINT4\n", b"LAST_4_BYTES_REPEATED\n"
+_FRAME: Final = 4
+"""Bytes that GDAL may write before and after each tile."""
+_ALIGNED: Final = 16
+_SMALLEST: Final = 18
+"""Bytes of the smallest directory."""
+_PIECE: Final = 1 << 20
+_MOST_TRIES: Final = 1 << 12
+
+
+@dataclass(frozen=True)
+class Page:
+    """A directory of a TIFF file that describes an image.
+
+    Attributes:
+        place: Offset of the directory.
+        following: Offset of the next one; 0 after the last.
+        width: Pixels in a row.
+        length: Rows.
+        block_width: Columns of a strip or tile.
+        block_length: Rows of a strip or tile.
+        tiled: Whether it is stored in tiles, all of full size.
+        samples: Samples of a pixel.
+        planar: Whether each sample has blocks of its own.
+        bits: Bits of each sample.
+        compression: Its number in TIFF.
+        photometric: What a sample is, by its number in TIFF.
+        reversed: Whether the first bit of a byte is its lowest.
+        offsets: Offset of each strip or tile; 0 where it is left out (sparse files).
+        byte_counts: Bytes of each.
+        subfile: Bits of `NewSubfileType`.
+        nodata: The text of ``GDAL_NODATA``; None without one.
+        colormap: The palette: all reds, all greens, all blues, of 16 bits.
+    """
+
+    place: int
+    following: int
+    width: int
+    length: int
+    block_width: int
+    block_length: int
+    tiled: bool
+    samples: int
+    planar: bool
+    bits: tuple[int, ...]
+    compression: int
+    photometric: int
+    reversed: bool
+    offsets: Numbers
+    byte_counts: Numbers
+    subfile: int
+    nodata: str | None
+    colormap: Numbers | None
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it tells which pixels of another page are valid."""
+        return self.subfile & _MASK == _MASK
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image of its own, not an overview or a mask."""
+        return not self.subfile & (_REDUCED | _MASK)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its bytes are its pixels; YCbCr may be stored subsampled."""
+        return self.compression == PLAIN and self.photometric != _YCBCR
+
+    @property
+    def kind(self) -> str:
+        """What its blocks are called."""
+        return "tile" if self.tiled else "strip"
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are decoded together: plain strips can be read row by row."""
+        return 1 if self.is_plain and not self.tiled else self.block_length
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """Which blocks are left out."""
+        left_out: NDArray[np.bool_] = (self.offsets == 0) & (self.byte_counts == 0)
+        return left_out
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a block."""
+        together = 1 if self.planar else self.samples
+        bits = sum(self.bits) if len(self.bits) == together else self.bits[0] * together
+        return (self.block_width * bits + 7) // 8
+
+    @property
+    def across(self) -> int:
+        """Blocks side by side."""
+        return math.ceil(self.width / self.block_width)
+
+    @property
+    def down(self) -> int:
+        """Blocks below each other."""
+        return math.ceil(self.length / self.block_length)
+
+    @property
+    def needed(self) -> int:
+        """Blocks of a page of its size."""
+        return (self.samples if self.planar else 1) * self.across * self.down
+
+    def decoded_bytes(self) -> NDArray[np.int64]:
+        """Bytes of the pixels of each block."""
+        rows = np.full(self.needed, self.block_length, dtype=np.int64)
+        if not self.tiled:
+            last = self.length - (self.down - 1) * self.block_length
+            rows[self.down - 1 :: self.down] = last
+        return rows * self.row_bytes
+
+
+@dataclass
+class Tables:
+    """All directories of a TIFF file.
+
+    Attributes:
+        chain: The pages that follow one another.
+        inner: The pages that other pages point to, such as the levels of a pyramid.
+        extents: Offset and bytes of the header, of each directory, and of values that
+            are stored outside of it.
+        reader: Reads further directories.
+    """
+
+    reader: Reader
+    chain: list[Page] = field(default_factory=list)
+    inner: list[Page] = field(default_factory=list)
+    extents: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def pages(self) -> list[Page]:
+        """All pages, those of the chain first."""
+        return [*self.chain, *self.inner]
+
+
+def read_tables(file: BinaryIO, size: int) -> Tables:
+    """The directories of all pages of a file, each read once.
+
+    Args:
+        file: The file.
+        size: Its bytes.
+
+    Raises:
+        DataError: If a table is damaged, or tables are larger than the file.
+    """
+    reader = Reader(file, size)
+    tables = Tables(reader, extents=reader.extents)
+    waiting, seen = [(reader.first, True)], set[int]()
+    while waiting:
+        place, in_chain = waiting.pop()
+        # The levels of a pyramid point to one another beside the list of their page.
+        if place in seen and not in_chain:
+            continue
+        if place in seen or len(seen) >= _MOST_PAGES:
+            raise DataError("TIFF file is damaged: its pages form a circle")
+        seen.add(place)
+        tags, nodata, following = reader.directory(place, in_chain)
+        waiting += [(int(at), False) for tag in _POINTERS for at in tags.get(tag, ())]
+        if following:
+            waiting.append((following, in_chain))
+        if in_chain or _WIDTH in tags:
+            pages = tables.chain if in_chain else tables.inner
+            pages.append(_page(place, following, tags, nodata))
+    return tables
+
+
+class Reader:
+    """Reads directories, and no more bytes of tables than the file has."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size, self._left = file, size, size
+        self._palettes: dict[tuple[int, int], bytes] = {}
+        head = self._read(0, 4)
+        self._order = "<" if head[:2] == b"II" else ">"
+        big = b"+" in head[2:]
+        self._count, self._offset, self._half = ("Q", "Q", 8) if big else ("H", "I", 4)
+        (self.first,) = self._unpack(self._offset, self._half)
+        self._start = struct.calcsize(f"={self._count}")
+        self.extents = [(0, 2 * self._half)]
+
+    def directory(self, place: int, is_page: bool) -> tuple[Tags, str | None, int]:
+        """The tags of a directory, its nodata text, and the offset of the next one."""
+        (count,) = self._unpack(self._count, place)
+        entry = struct.Struct(f"{self._order}HH{self._offset}{self._half}s")
+        start = place + self._start
+        table = self._read(start, count * entry.size)
+        (following,) = self._unpack(self._offset, start + len(table))
+        self.extents.append((place, self._start + len(table) + self._half))
+        tags: Tags = {}
+        nodata, last = None, 0
+        for tag, kind, number, value in entry.iter_unpack(table):
+            # Other tags may be unsorted, and descriptions may be repeated.
+            if tag in _WANTED and (tag in tags or tag < last <= _TILE_BYTES):
+                raise DataError(
+                    f"TIFF file is damaged: tag {tag} is repeated or misplaced"
+                )
+            # Only the positions of a GPS directory have a tag 0.
+            if tag == 0 and is_page:
+                raise DataError("TIFF file is damaged: a tag of a page has no number")
+            last = tag if tag in _WANTED else last
+            at, size = None, number * _TYPE_BYTES.get(kind, 0)
+            if size > self._half:
+                at = int.from_bytes(value, "little" if self._order == "<" else "big")
+                if at + size > self._size:
+                    raise DataError("TIFF file is cut short: a table ends beyond it")
+                self.extents.append((at, size))
+            if tag == _NODATA and kind == _TEXT and size <= _MOST_READ:
+                data = self._values(tag, at, size, value)
+                nodata = data.partition(b"\0")[0].decode("latin-1")
+            elif (tag in _WANTED or tag == _COLORMAP) and kind in _TYPES:
+                if number == 0:
+                    raise DataError("TIFF file is damaged: one of its tags is empty")
+                dtype = np.dtype(f"{self._order}{_TYPES[kind]}")
+                data = self._values(tag, at, size, value)
+                tags[tag] = np.frombuffer(data, dtype, number)
+        if _JPEG in tags and _JPEG_BYTES in tags:
+            where, size = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
+            self.extents.append((min(where, self._size), min(size, self._size)))
+        return tags, nodata, following
+
+    def first_tag(self, place: int) -> bytes:
+        """The number, type and count of the first tag of a directory."""
+        return self._read(place + self._start, 4 + self._half)
+
+    def page_of_tag(self, place: int) -> Page:
+        """The page of a directory whose first tag is at a place.
+
+        Raises:
+            DataError: If there is none.
+        """
+        place = max(place - self._start, 0)
+        tags, nodata, following = self.directory(place, True)
+        return _page(place, following, tags, nodata)
+
+    def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
+        """The values of a tag: in its entry, or where the entry points to."""
+        if at is None:
+            return value
+        known = self._palettes.get((at, size))
+        if known is not None:
+            return known
+        self._left -= size
+        if self._left < 0:
+            # Pages that share a large table would take memory for each of them.
+            raise DataError("TIFF file is damaged: its tables overlap")
+        data = self._read(at, size)
+        if tag == _COLORMAP:
+            self._palettes[at, size] = data
+        return data
+
+    def _unpack(self, code: str, place: int) -> tuple[int, ...]:
+        code = self._order + code
+        return struct.unpack(code, self._read(place, struct.calcsize(code)))
+
+    def _read(self, place: int, size: int) -> bytes:
+        # Asked for more than there is, a file would make room for all of it.
+        if place + size <= self._size:
+            self._file.seek(place)
+            data = self._file.read(size)
+            if len(data) == size:
+                return data
+        raise DataError("TIFF file is cut short: a table ends beyond it")
+
+
+def _page(place: int, following: int, tags: Tags, nodata: str | None) -> Page:
+    """What a directory says of its pixels.
+
+    Raises:
+        DataError: If it does not say where the pixels are.
+    """
+    if _WIDTH not in tags or _LENGTH not in tags:
+        raise DataError("TIFF file is damaged: a page has no size")
+    tiled = _TILES in tags
+    if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
+        raise DataError("TIFF file is damaged: its tiles have no size")
+    offsets = tags.get(_TILES if tiled else _STRIPS)
+    byte_counts = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)
+    if offsets is None or byte_counts is None:
+        raise DataError(
+            "TIFF file is damaged: a page does not say where its pixels begin and end"
+        )
+
+    def first(tag: int, default: int) -> int:
+        return int(tags[tag][0]) if tag in tags else default
+
+    width, length = first(_WIDTH, 0), first(_LENGTH, 0)
+    return Page(
+        place,
+        following,
+        width,
+        length,
+        first(_TILE_WIDTH, 0) if tiled else width,
+        first(_TILE_LENGTH, 0) if tiled else min(first(_ROWS, length), length),
+        tiled,
+        first(_SAMPLES, 1),
+        first(_PLANAR, 1) == 2,
+        tuple(int(bits) for bits in tags.get(_BITS, (1,))),
+        first(_COMPRESSION, 1),
+        first(_PHOTOMETRIC, 0),
+        first(_FILL_ORDER, 1) == 2,
+        offsets,
+        byte_counts,
+        first(_SUBFILE, 0),
+        nodata,
+        tags.get(_COLORMAP),
+    )
+
+
+def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
+    """Check that the blocks of every page are there and have the right places.
+
+    Args:
+        file: The file.
+        size: Its bytes.
+        tables: Its tables.
+
+    Raises:
+        DataError: If a block is missing, lies outside the file, overlaps another one
+            or a table, or is not as long as its pixels where it is not compressed; if
+            bytes follow the last block or table; or if blocks are left out or shared
+            although bytes of the file belong to none.
+    """
+    for page in tables.pages:
+        _check_blocks(page, size)
+    _check_extents(file, size, tables)
+    for page in tables.pages:
+        wrong = _wrong_lengths(file, page) & ~page.left_out
+        if wrong.any():
+            raise DataError(
+                f"TIFF file is damaged: {counted(int(wrong.sum()), page.kind)} with "
+                "more or fewer bytes than pixels"
+            )
+
+
+def _check_blocks(page: Page, size: int) -> None:
+    """Check that a page tells of all its blocks, inside the file."""
+    if 0 in (page.width, page.length, page.block_width, page.block_length):
+        raise DataError("TIFF file is damaged: a page has no pixels")
+    if not page.samples or page.bits[0] == 0:
+        raise DataError("TIFF file is damaged: its pixels have no bits")
+    if page.samples > _MOST_SAMPLES:
+        # GDAL takes seconds to open a file of as many bands as a number can tell.
+        raise DataError(
+            f"TIFF file is damaged: it declares {counted(page.samples, 'band')}"
+        )
+    if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
+        raise DataError(
+            "TIFF file is damaged: it declares more bytes than there can be"
+        )
+    for what, numbers in (("places", page.offsets), ("lengths", page.byte_counts)):
+        if numbers.size != page.needed:
+            raise DataError(
+                f"TIFF file is damaged: it holds the {what} of {numbers.size:,} of "
+                f"{counted(page.needed, page.kind)}"
+            )
+    half = int(((page.offsets == 0) ^ (page.byte_counts == 0)).sum())
+    if half:
+        raise DataError(
+            f"TIFF file is damaged: {counted(half, page.kind)} without place or length"
+        )
+    if (page.offsets.astype(np.float64) + page.byte_counts > size).any():
+        raise DataError("TIFF file is cut short: pixels lie beyond its end")
+    # A single strip is read row by row.
+    if page.needed > 1 or page.tiled:
+        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
+    else:
+        check_memory(
+            page.row_bytes * _COPIES, "its rows are too long: save it in tiles"
+        )
+
+
+def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
+    """Check that nothing overlaps, that nothing follows, and the rule of sparse files.
+
+    Pages may share the values of their tags, as in the stacks that tifffile writes.
+    """
+    table = np.array(sorted(set(tables.extents)), dtype=np.int64)
+    blocks = [
+        np.stack([page.offsets, page.byte_counts], axis=1)[page.byte_counts > 0]
+        for page in tables.pages
+    ]
+    every = np.concatenate(blocks).astype(np.int64)
+    block = np.unique(every, axis=0)
+    start, length = np.concatenate([table, block]).T
+    is_block = np.arange(start.size) >= len(table)
+    order = np.argsort(start, kind="stable")
+    start, length, is_block = start[order], length[order], is_block[order]
+    gaps = start[1:] - (start + length)[:-1]
+    if (gaps < 0).any():
+        raise DataError("TIFF file is damaged: parts of it overlap")
+    end, ghost = int(start[-1] + length[-1]), _ghost(file, int(length[0]))
+    if size != end:
+        file.seek(end)
+        rest = file.read(min(size - end, _MOST_FILLED))
+        ends = (
+            # Pillow fills up a file of several pages.
+            len(tables.chain) > 1
+            and len(rest) < _ALIGNED
+            and not size % _ALIGNED
+            and not any(rest),
+            # GDAL repeats the end of a tile.
+            _TRAILER in ghost
+            and len(rest) == _FRAME
+            and rest == _before(file, end, _FRAME, _FRAME),
+            # tifffile copies each directory from the one before, unused values too.
+            not is_block[-1] and rest == _before(file, end, _stride(tables), len(rest)),
+        )
+        if size - end > len(rest) or not any(ends):
+            raise DataError(
+                f"TIFF file is damaged: it has {counted(size - end, 'byte')} after its "
+                "pixels and tables"
+            )
+    if sum(page.is_image for page in tables.chain) > 1:
+        _check_lost(file, tables, start[:-1] + length[:-1], gaps)
+    left_out = sum(int(page.left_out.sum()) for page in tables.pages)
+    shared = len(every) - len(block)
+    if not (left_out or shared):
+        return
+    # A table that was overwritten with zeros looks like that of a sparse file, but
+    # leaves bytes that belong to no block.
+    frames = _FRAME * (_LEADER in ghost) * is_block[1:]
+    frames = frames + _FRAME * (_TRAILER in ghost) * is_block[:-1]
+    gaps[0] -= len(ghost)
+    gaps = np.where(gaps >= frames, gaps - frames, gaps)
+    shortest = int(length[is_block].min(initial=1))
+    unused = [
+        int(gaps[at])
+        for at in np.flatnonzero(gaps)
+        if not _is_padding(file, int(start[at + 1]), int(gaps[at]), shortest)
+    ]
+    if unused:
+        raise DataError(
+            "TIFF file is damaged, or was changed in place: "
+            f"{counted(left_out, tables.chain[0].kind)} left out and {shared:,} "
+            f"shared, while {counted(sum(unused), 'byte')} belong to none; copy it "
+            "with gdal_translate if it is right"
+        )
+
+
+def _check_lost(
+    file: BinaryIO, tables: Tables, start: NDArray[np.int64], gaps: NDArray[np.int64]
+) -> None:
+    """Check that no page of a stack lies in bytes that belong to nothing.
+
+    A program that changes a file in place writes a directory behind the others and
+    leaves the old one, which leads to the same page or has the same pixels.
+
+    Raises:
+        DataError: If one does.
+    """
+    chain = tables.chain
+    error = DataError(
+        "TIFF file is damaged: it holds a page that no other page leads to; write its "
+        "pages anew if it is right"
+    )
+    smallest = min(int(page.byte_counts.sum()) for page in chain)
+    if all(page.is_plain for page in chain) and gaps.max() >= smallest > 0:
+        raise error
+    offsets = np.unique(np.concatenate([page.offsets for page in chain]))
+    # Of the pages that lead to the same one, the last.
+    leading = {to: at for at, to in sorted((p.place, p.following) for p in chain)}
+    replaced: dict[int, int] = {}
+    for page in _found(file, tables, start, gaps):
+        now = leading.get(replaced.get(page.following, page.following), 0)
+        if now > page.place:
+            replaced[page.place] = now
+        elif not np.isin(page.offsets, offsets).any():
+            raise error
+
+
+def _found(
+    file: BinaryIO, tables: Tables, start: NDArray[np.int64], gaps: NDArray[np.int64]
+) -> list[Page]:
+    """The pages in bytes that belong to nothing, the last one first."""
+    heads = {tables.reader.first_tag(page.place) for page in tables.chain}
+    pattern = re.compile(b"|".join(map(re.escape, sorted(heads))))
+    found, tries = [], 0
+    for gap in np.flatnonzero(gaps >= _SMALLEST):
+        stop = int(start[gap] + gaps[gap])
+        for at in range(int(start[gap]), stop, _PIECE):
+            file.seek(at)
+            piece = file.read(min(_PIECE + _SMALLEST, stop - at))
+            for match in pattern.finditer(piece):
+                tries += 1
+                if tries > _MOST_TRIES:
+                    raise DataError(
+                        "TIFF file is damaged: many directories belong to no page"
+                    )
+                with suppress(DataError):
+                    found.append(tables.reader.page_of_tag(at + match.start()))
+    return found[::-1]
+
+
+def _stride(tables: Tables) -> int:
+    """Bytes from the last but one directory of a page to the last; 0 for one page."""
+    *_, before, last = 0, *sorted(page.place for page in tables.pages)
+    return last - before if before else 0
+
+
+def _before(file: BinaryIO, end: int, back: int, length: int) -> bytes:
+    """Bytes that begin some bytes before a place and end before it."""
+    file.seek(max(end - back, 0))
+    return file.read(min(length, back))
+
+
+def _ghost(file: BinaryIO, start: int) -> bytes:
+    """The area in which GDAL describes how a file is ordered; empty without one."""
+    file.seek(start)
+    data = file.read(_MOST_READ)
+    found = _GHOST.match(data)
+    return data[: found.end() + int(found[1])] if found else b""
+
+
+def _is_padding(file: BinaryIO, stop: int, length: int, shortest: int) -> bool:
+    """Whether the bytes before a block or table are zeros, too few for a lost block."""
+    if length > 1 and length >= min(shortest, _MOST_READ):
+        return False
+    file.seek(stop - length)
+    return not any(file.read(length))
+
+
+def _wrong_lengths(file: BinaryIO, page: Page) -> NDArray[np.bool_]:
+    """Which blocks are not as long as their pixels; none where they are compressed."""
+    if not page.is_plain:
+        return np.zeros(page.needed, dtype=np.bool_)
+    wrong: NDArray[np.bool_] = page.byte_counts.astype(np.int64) != page.decoded_bytes()
+    if page.tiled:
+        return wrong
+    whole = page.row_bytes * page.block_length
+    for last in range(page.down - 1, page.needed, page.down):
+        if wrong[last] and page.byte_counts[last] == whole <= _MOST_FILLED:
+            # GDAL fills a last strip of a single value as if it had all rows.
+            file.seek(int(page.offsets[last]))
+            data, pixel = file.read(whole), max(page.row_bytes // page.block_width, 1)
+            wrong[last] = data != data[:pixel] * (whole // pixel)
+    return wrong
