@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -29,16 +30,27 @@ _ENTRY = """\
 """
 
 
-def _rows(folder: Path, *arguments: str) -> Sequence[dict[str, str]]:
+_RUN = """
+import json, sys
+from cdstats.cli import app
+for line in json.loads(sys.argv[1]):
+    app([*line, "--format", "csv", "--quiet"], standalone_mode=False)
+    print()
+"""
+
+
+def _rows(folder: Path, *lines: Sequence[str]) -> list[list[dict[str, str]]]:
+    """The rows that the copy of the package prints for each command line."""
     done = subprocess.run(
-        [sys.executable, "-m", "cdstats", *arguments, "--format", "csv", "--quiet"],
+        [sys.executable, "-c", _RUN, json.dumps(lines)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         check=True,
         capture_output=True,
         text=True,
     )
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    tables = done.stdout.split("\n\n")[: len(lines)]
+    return [list(csv.DictReader(io.StringIO(table))) for table in tables]
 
 
 def test_a_new_metric_is_one_field_of_the_dataset_row(tmp_path: Path) -> None:
@@ -58,11 +70,11 @@ def test_a_new_metric_is_one_field_of_the_dataset_row(tmp_path: Path) -> None:
     wrong = sum(((p >= 0.5) & ~mask).sum() for p, mask in held)
     right = float(wrong / sum((~mask).sum() for _, mask in held))
 
-    row = _rows(tmp_path, "loss", "--pred", "a", "--target", "t", "--by", "dataset")[0]
-    assert float(row["fpr_pooled"]) == right
-
     models = ("--pred", "a=a", "--pred", "b=b", "--target", "t")
-    first, second = _rows(tmp_path, "compare", *models)
+    (row, _), (first, second) = _rows(
+        tmp_path, ("loss", *models, "--by", "dataset"), ("compare", *models)
+    )
+    assert float(row["fpr_pooled"]) == right
     assert float(first["fpr_pooled"]) == right
     assert float(second["fpr_pooled_difference"]) == -right
     assert float(second["fpr_pooled_low"]) <= -right
