@@ -196,9 +196,10 @@ def test_every_page_of_a_list_is_read(
     monkeypatch.setattr("cdstats.io.remote._PAGE", 3)
     for number in range(10):
         s3.put(f"many/m_{number}.png", png(number))
+        s3.put(f"many/x/y/m_{number}.png", png(number))
     assert s3.client.list_objects_v2(Bucket="masks", Prefix="many/")["IsTruncated"]
     done = ratio("s3://masks/many")
-    assert done.column("changed") == [str(number) for number in range(10)]
+    assert done.column("changed") == [str(number) for number in range(10)] * 2
 
 
 @pytest.fixture(scope="session")
