@@ -129,7 +129,7 @@ def test_folders_of_masks_are_no_part_of_the_key(tmp_path: Path) -> None:
     done = score_pair(preds, tmp_path / "data")
     assert done.code == 0
     assert done.column("target") == ["label/1.png", "label/2.png"]
-    assert "left out A, B" in done.err
+    assert "skipped A, B" in done.err
 
 
 def test_two_files_pair_whatever_their_names(tmp_path: Path) -> None:
