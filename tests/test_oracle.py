@@ -683,7 +683,7 @@ def _check_thresholds(folder: Path, whole: dict[float, tuple[int, int]]) -> None
 def _check_calibration(
     drawn: list[dict[str, str]], whole: dict[float, tuple[int, int]]
 ) -> None:
-    assert len(drawn) == 16
+    assert len(drawn) == 15
     for row in drawn:
         low, high = float(row["low"]), float(row["high"])
         inside = [
