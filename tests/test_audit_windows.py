@@ -63,7 +63,7 @@ def test_pairs_of_partial_masks_are_never_held_whole(
     for name, square in (("change", (4, 40)), ("unchanged", (400, 2000))):
         marks[:] = 0
         marks[slice(*square), slice(*square)] = 255
-        path = tmp_path / f"0_{name}.tif"
+        path = tmp_path / f"{name}.tif"
         how: dict[str, Any] = {"dtype": "uint8", "width": side, "height": side}
         how |= {"count": 1, "transform": from_origin(0, side, 1, 1)}
         with rasterio.open(path, "w", driver="GTiff", blockysize=8, **how) as file:
