@@ -1026,7 +1026,9 @@ def test_a_summary_holds_no_image_rows_to_read_back(
     ratio(masks, "--summary", whole)
     done = ratio("--from", whole)
     assert (done.code, done.out) == (1, "")
-    assert "holds no image rows; write them with --csv" in done.err
+    assert (
+        "holds no image rows; the option csv of `cdstats ratio` writes them" in done.err
+    )
 
 
 # Comparisons.
