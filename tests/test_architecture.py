@@ -58,8 +58,8 @@ def package_of(module: Path) -> list[str]:
     return ["cdstats", *module.relative_to(PACKAGE).parts[:-1]]
 
 
-def imports(module: Path, *, types: bool) -> Iterator[str]:
-    """Dotted names that a module imports: when it runs, or for its types alone."""
+def imports(module: Path) -> tuple[set[str], set[str]]:
+    """Dotted names that a module imports: when it runs, and for its types alone."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     for_types = {
         node
@@ -68,9 +68,10 @@ def imports(module: Path, *, types: bool) -> Iterator[str]:
         for statement in branch.body
         for node in ast.walk(statement)
     }
+    found: tuple[set[str], set[str]] = (set(), set())
     for node in ast.walk(tree):
-        if (node in for_types) == types:
-            yield from imported(node, package_of(module))
+        found[node in for_types].update(imported(node, package_of(module)))
+    return found
 
 
 def is_type_checking(test: ast.expr) -> bool:
@@ -106,8 +107,7 @@ def faults(module: Path) -> Iterator[str]:
     own = folder_of(module)
     if own not in {*FLOORS, LOSSES}:
         yield f"{own} is no floor"
-    now = set(imports(module, types=False))
-    for_types = set(imports(module, types=True))
+    now, for_types = imports(module)
     inside = [name for name in now | for_types if name.startswith("cdstats.")]
     folders = {name.split(".")[1] for name in inside} - {"__version__", own}
     lower = {folder for folder, floor in FLOORS.items() if floor < FLOORS.get(own, 0)}
