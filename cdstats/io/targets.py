@@ -128,6 +128,11 @@ def _compared(values: NDArray[Any], rule: LabelRule) -> NDArray[np.uint8]:
     return labels
 
 
+def distinct(block: Block) -> list[Value]:
+    """The values of a block of an image in colour, grey levels as numbers."""
+    return _distinct(block, has_palette=False)[0]
+
+
 def _distinct(block: Block, has_palette: bool) -> tuple[list[Value], NDArray[Any]]:
     """The values of a block, and the number of each pixel's value among them."""
     if block.is_colour:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.encodings import MANY_LEVELS
 from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
@@ -15,7 +17,7 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import reach, resampled
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
-from cdstats.io.targets import CODES, SOFT_IGNORED
+from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
 from cdstats.score.grid import NO_GRID, place
 from cdstats.score.interpret import Kind, ModelChoice, Nodata
 from cdstats.score.mosaic import Mosaic, Piece, Tiles, overlap_text
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
     Window = tuple[int, int, int, int]
     """First row, the row after the last, first column, the column after the last."""
+
+_NAMED: Final = 6
+"""Colours that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,11 +453,25 @@ def one_channel(block: Block) -> NDArray[Any]:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
     if not (block.values == first[..., None]).all():
-        raise DataError(
-            "its colour channels differ; expected one channel. Name its colours with "
-            "--pred-changed and --pred-unchanged, or choose one with --pred-band N"
-        )
+        raise DataError(_colours_text(block))
     return first
+
+
+def _colours_text(block: Block) -> str:
+    """Why an image in colour is refused, and what settles it."""
+    values = distinct(block)
+    if len(values) > MANY_LEVELS:
+        return f"holds {len(values):,} colours: looks like an image, not a prediction"
+    text = "its colour channels differ; expected one channel. "
+    colours = [shlex.quote(str(value)) for value in values if value != 0]
+    if len(colours) == 1 and len(values) == 2:
+        rule = f"--pred-changed {colours[0]} --pred-unchanged 0"
+        return f"{text}If black is unchanged: {rule}"
+    named = [*map(str, values[:_NAMED]), *["..."] * (len(values) > _NAMED)]
+    return (
+        f"{text}It holds {', '.join(named)}. Name its colours with --pred-changed and "
+        "--pred-unchanged, or choose one with --pred-band N"
+    )
 
 
 def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
