@@ -1286,19 +1286,18 @@ def test_windows_cover_an_image_exactly_once(
     width: int, height: int, block: tuple[int, int]
 ) -> None:
     block_height, block_width = block[0], block[1] or width
-    rows: dict[int, list[Any]] = {}
+    rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for window in windows(width, 0, height, block_height, block_width):
-        rows.setdefault(window.row_off, []).append(window)
+        rows.setdefault(window.rows, []).append(window.columns)
     bottom = 0
-    for row, across in rows.items():
-        assert row == bottom
-        assert len({window.height for window in across}) == 1
+    for (top, below), across in rows.items():
+        assert top == bottom
         right = 0
-        for window in across:
-            assert window.col_off == right
-            right += window.width
+        for left, after in across:
+            assert left == right
+            right = after
         assert right == width
-        bottom += across[0].height
+        bottom = below
     assert bottom == height
 
 
@@ -1314,8 +1313,9 @@ def test_windows_are_whole_blocks_and_bounded(
 ) -> None:
     most = max(BLOCK_PIXELS, block_height * block_width)
     for window in windows(width, 0, height, block_height, block_width):
-        assert window.width * window.height <= most
-        assert window.col_off % block_width == window.row_off % block_height == 0
+        (top, below), (left, right) = window
+        assert (below - top) * (right - left) <= most
+        assert left % block_width == top % block_height == 0
 
 
 @pytest.mark.parametrize("name", WHOLE)

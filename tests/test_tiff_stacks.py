@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from cdstats.core.counts import PixelCounts
 from cdstats.core.rules import choose_rule
 from cdstats.io import tiff_layout
 from cdstats.io.counting import Task, count_file
+from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,3 +245,59 @@ def test_a_palette_whose_colours_merge_in_8_bits_is_refused(tmp_path: Path) -> N
     (one,) = count_file(Task(str(path)))
     assert one.mask is not None
     assert one.mask.counts.values == {0: 20, 9: 20, 10: 20}
+
+
+# Pixels that are read without GDAL
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "strips": {"blockysize": 7},
+    "one strip": {"blockysize": 77},
+    "tiles": {"tiled": True, "blockxsize": 32, "blockysize": 48},
+    "sparse": {"tiled": True, "blockxsize": 16, "blockysize": 16, "SPARSE_OK": True},
+}
+
+
+@pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int32", "int64", "float32", "float64"]
+)
+def test_pixels_are_those_that_gdal_gives(
+    tmp_path: Path, dtype: str, layout: str, compress: str, endianness: str
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(1).integers(0, 99, (77, 130)).astype(dtype)
+    pixels[16:50, 16:90] = 0
+    nodata = -5 if np.dtype(dtype).kind != "u" else 200
+    with rasterio.open(
+        path, "w", driver="GTiff", width=130, height=77, count=1, dtype=dtype,
+        compress=compress, ENDIANNESS=endianness, nodata=nodata,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9), **LAYOUTS[layout],
+    ) as file:  # fmt: skip
+        if layout != "sparse":
+            file.write(pixels, 1)
+        window = rasterio.windows.Window(16, 32, 48, 16)
+        file.write(pixels[32:48, 16:64], 1, window=window)
+    with rasterio.open(path) as file:
+        true = file.read(1)
+    (image,) = open_masks(str(path), "", None)
+    seen = np.zeros((77, 130), dtype)
+    for block in image.blocks():
+        height, width = block.values.shape
+        rows = slice(block.row, block.row + height)
+        seen[rows, block.column : block.column + width] = block.values
+    assert (seen == true).all()
+    assert image.nodata == nodata
+    assert image.georeference() is not None
+
+
+def test_simple_tiffs_do_not_load_rasterio(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(3), photometric="minisblack", compression="zlib")
+    code = (
+        "import sys; from cdstats.io.counting import Task, count_file\n"
+        f"assert not count_file(Task({str(path)!r}))[2].reason\n"
+        "assert 'rasterio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,7 @@ import re
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLAIN, LZW, PACKBITS, LZMA, ZSTD = 1, 5, 32773, 34925, 50000
 DEFLATE: Final = (8, 32946)
-_YCBCR: Final = 6
+_MINISBLACK, _YCBCR = 1, 6
 _REDUCED, _MASK = 1, 4
 """Bits of `NewSubfileType`."""
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
@@ -36,13 +36,21 @@ _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 262, 266, 277, 278, 284
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _TILE_WIDTH, _TILE_LENGTH, _COLORMAP, _SUBIFDS = 322, 323, 320, 330
 _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY = 513, 514, 34665, 34853, 40965
-_NODATA: Final = 42113
+_FORMAT, _PREDICTOR, _NODATA = 339, 317, 42113
 _POINTERS: Final = (_SUBIFDS, _EXIF, _GPS, _INTEROPERABILITY)
 _WANTED: Final = frozenset(
     (
         *(_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER),
         *(_SAMPLES, _ROWS, _PLANAR, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES),
-        *(_TILE_WIDTH, _TILE_LENGTH, _JPEG, _JPEG_BYTES, *_POINTERS),
+        *(
+            _TILE_WIDTH,
+            _TILE_LENGTH,
+            _FORMAT,
+            _PREDICTOR,
+            _JPEG,
+            _JPEG_BYTES,
+            *_POINTERS,
+        ),
     )
 )
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
@@ -91,6 +99,8 @@ class Page:
         subfile: Bits of `NewSubfileType`.
         nodata: The text of ``GDAL_NODATA``; None without one.
         colormap: The palette: all reds, all greens, all blues, of 16 bits.
+        dtype: The type of its pixels, where they are stored as they are, one number
+            each; None for all that GDAL has to interpret.
     """
 
     place: int
@@ -111,6 +121,7 @@ class Page:
     subfile: int
     nodata: str | None
     colormap: Numbers | None
+    dtype: np.dtype[Any] | None
 
     @property
     def is_mask(self) -> bool:
@@ -224,7 +235,7 @@ def read_tables(file: BinaryIO, size: int) -> Tables:
             waiting.append((following, in_chain))
         if in_chain or _WIDTH in tags:
             pages = tables.chain if in_chain else tables.inner
-            pages.append(_page(place, following, tags, nodata))
+            pages.append(_page(place, following, tags, nodata, reader.order))
     return tables
 
 
@@ -235,7 +246,7 @@ class Reader:
         self._file, self._size, self._left = file, size, size
         self._palettes: dict[tuple[int, int], bytes] = {}
         head = self._read(0, 4)
-        self._order = "<" if head[:2] == b"II" else ">"
+        self.order = "<" if head[:2] == b"II" else ">"
         big = b"+" in head[2:]
         self._count, self._offset, self._half = ("Q", "Q", 8) if big else ("H", "I", 4)
         (self.first,) = self._unpack(self._offset, self._half)
@@ -245,7 +256,7 @@ class Reader:
     def directory(self, place: int, is_page: bool) -> tuple[Tags, str | None, int]:
         """The tags of a directory, its nodata text, and the offset of the next one."""
         (count,) = self._unpack(self._count, place)
-        entry = struct.Struct(f"{self._order}HH{self._offset}{self._half}s")
+        entry = struct.Struct(f"{self.order}HH{self._offset}{self._half}s")
         start = place + self._start
         table = self._read(start, count * entry.size)
         (following,) = self._unpack(self._offset, start + len(table))
@@ -264,7 +275,7 @@ class Reader:
             last = tag if tag in _WANTED else last
             at, size = None, number * _TYPE_BYTES.get(kind, 0)
             if size > self._half:
-                at = int.from_bytes(value, "little" if self._order == "<" else "big")
+                at = int.from_bytes(value, "little" if self.order == "<" else "big")
                 if at + size > self._size:
                     raise DataError("TIFF file is cut short: a table ends beyond it")
                 self.extents.append((at, size))
@@ -274,7 +285,7 @@ class Reader:
             elif (tag in _WANTED or tag == _COLORMAP) and kind in _TYPES:
                 if number == 0:
                     raise DataError("TIFF file is damaged: one of its tags is empty")
-                dtype = np.dtype(f"{self._order}{_TYPES[kind]}")
+                dtype = np.dtype(f"{self.order}{_TYPES[kind]}")
                 data = self._values(tag, at, size, value)
                 tags[tag] = np.frombuffer(data, dtype, number)
         if _JPEG in tags and _JPEG_BYTES in tags:
@@ -294,7 +305,7 @@ class Reader:
         """
         place = max(place - self._start, 0)
         tags, nodata, following = self.directory(place, True)
-        return _page(place, following, tags, nodata)
+        return _page(place, following, tags, nodata, self.order)
 
     def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
         """The values of a tag: in its entry, or where the entry points to."""
@@ -313,7 +324,7 @@ class Reader:
         return data
 
     def _unpack(self, code: str, place: int) -> tuple[int, ...]:
-        code = self._order + code
+        code = self.order + code
         return struct.unpack(code, self._read(place, struct.calcsize(code)))
 
     def _read(self, place: int, size: int) -> bytes:
@@ -326,7 +337,9 @@ class Reader:
         raise DataError("TIFF file is cut short: a table ends beyond it")
 
 
-def _page(place: int, following: int, tags: Tags, nodata: str | None) -> Page:
+def _page(
+    place: int, following: int, tags: Tags, nodata: str | None, order: str
+) -> Page:
     """What a directory says of its pixels.
 
     Raises:
@@ -367,7 +380,21 @@ def _page(place: int, following: int, tags: Tags, nodata: str | None) -> Page:
         first(_SUBFILE, 0),
         nodata,
         tags.get(_COLORMAP),
+        _dtype(tags, order),
     )
+
+
+def _dtype(tags: Tags, order: str) -> np.dtype[Any] | None:
+    """The type of pixels of one number each that are stored as they are."""
+    bits, kind = int(tags[_BITS][0]) if _BITS in tags else 1, tags.get(_FORMAT, (1,))[0]
+    expected = {_PHOTOMETRIC: _MINISBLACK, _FILL_ORDER: 1, _SAMPLES: 1, _PREDICTOR: 1}
+    usual = all(
+        tags[tag].tolist() == [value] for tag, value in expected.items() if tag in tags
+    )
+    known = {1: (8, 16, 32, 64), 2: (8, 16, 32, 64), 3: (32, 64)}.get(int(kind), ())
+    if not usual or _PHOTOMETRIC not in tags or bits not in known or _COLORMAP in tags:
+        return None
+    return np.dtype(f"{order}{'_uif'[int(kind)]}{bits // 8}")
 
 
 def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
