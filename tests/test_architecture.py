@@ -234,7 +234,7 @@ def test_the_help_loads_no_more_than_the_names_of_the_commands(
 
 def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
     needed = {
-        *("cli.commands", "cli.main", "cli.ratio", "core.errors"),
+        *("cli.commands", "cli.main", "cli.commands.ratio", "core.errors"),
         *("cli.options", "cli.choices", "render.writers", "render.table"),
         *("core.cells", "core.columns", "engine.memory"),
         *("cli.output", "io.signatures", "core.options"),

@@ -557,28 +557,6 @@ def test_a_missing_folder_is_told_and_exits_with_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
-@pytest.mark.parametrize(
-    ("place", "preset"),
-    [
-        ("ucsd_bgs", None),
-        ("oscd", "oscd-tif"),
-        ("oscd", "oscd-png"),
-        ("landsat_partial/Taizhou", "partial-pair"),
-        ("xview2_damage/output/dmg", "xbd-post"),
-        ("s2_mine_geotiff/data", None),
-    ],
-)
-def test_real_masks_are_seen_as_they_are_counted(
-    place: str, preset: str | None
-) -> None:
-    result = cdstats.audit(REAL / place, preset=preset)
-    assert result.images == cdstats.ratio(REAL / place, preset=preset).images
-    assert result.failed == 0
-    regions = sum(one.images for one in result.regions)
-    assert regions == len(result.images)
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")
 def test_the_two_codings_of_oscd_have_the_same_regions() -> None:
     tif, png = (
         cdstats.audit(REAL / "oscd", preset=name).regions

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import shlex
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -265,32 +264,6 @@ def test_a_name_that_is_no_text_is_kept(tmp_path: Path, cache: Path) -> None:
 
 
 # Broken off.
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.full), "2"])
-def test_a_killed_run_goes_on_where_it_was(
-    jobs: str, tmp_path: Path, cache: Path
-) -> None:
-    """Killed whenever some more files are finished, until a run comes through."""
-    folder = write_masks(tmp_path / "m", 900)
-    moments = random.Random(7)  # noqa: S311
-    options = ("--cache", cache, "--jobs", jobs, "--format", "json")
-    wanted, kills = 0, 0
-    while wanted < 500:
-        running = start(folder, *options)
-        wanted = finished(cache) + moments.randint(1, 400)
-        limit = time.monotonic() + 300
-        while running.poll() is None and finished(cache) < wanted:
-            assert time.monotonic() < limit
-        if running.poll() is None:
-            kills += 1
-            os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
-        before = finished(cache)
-    assert kills >= 1
-    assert before > 0
-    assert everything(folder, "--cache", cache) == everything(folder)
 
 
 def finished(cache: Path) -> int:

@@ -108,13 +108,6 @@ def test_every_format_prints_every_model(runs: Path, kind: str) -> None:
         assert model in done.stdout
 
 
-def test_a_model_whose_name_begins_with_a_bracket_is_a_row_of_latex(own: Path) -> None:
-    (own / "runs/plain").rename(own / "runs/[plain]")
-    lines = of(own, "--format", "latex").stdout.splitlines()
-    assert len([line for line in lines if line.startswith("{}[plain] & ")]) == 1
-    assert not [line for line in lines if line.startswith("[")]
-
-
 def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
     options = ["--format", "csv", "--seed", "4", "--confidence", "0.9"]
     rows = rows_of(of(runs, *options).stdout)
@@ -322,14 +315,6 @@ def test_labels_have_no_curve(own: Path) -> None:
     assert "labels have one threshold" in done.stderr
     assert "AP" not in done.stdout
     assert "hard labels: BCE is 100 x the error rate" in done.stderr
-
-
-def test_names_from_files_cannot_steer_the_terminal(own: Path) -> None:
-    (own / "runs/plain").rename(own / "runs/pl\x1b[31main")
-    done = of(own)
-    assert done.exit_code == 0
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "pl\\x1b[31main" in done.stdout
 
 
 def test_help_loads_no_numpy() -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
-from cdstats.cli.report import command_text
+from cdstats.cli.commands.report import command_text
 from cdstats.cli.sources_shown import ReportOptions
 from cdstats.render.figures.names import FIGURES
 

@@ -20,7 +20,7 @@ from cdstats.cli import app
 from cdstats.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "cdstats" / "cli"
+FOLDER = ROOT / "cdstats/cli/commands"
 
 
 def commands(of: typer.Typer = app) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def loaded_by(*arguments: str) -> set[str]:
     )
     modules = done.stdout.splitlines()[-1].split()
     assert modules[0] == "LOADED"
-    return {name for name in COMMANDS if f"cdstats.cli.{name}" in modules}
+    return {name for name in COMMANDS if f"cdstats.cli.commands.{name}" in modules}
 
 
 def completed(words: str) -> list[str]:
@@ -84,7 +84,7 @@ def test_the_commands_are_those_of_the_modules_in_order() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_choice_that_is_a_default_is_its_own_text(name: str) -> None:
     """Click before 8.2 compares a default with the texts of the choices."""
-    function = getattr(import_module(f"cdstats.cli.{name}"), name)
+    function = getattr(import_module(f"cdstats.cli.commands.{name}"), name)
     defaults = [p.default for p in inspect.signature(function).parameters.values()]
     choices = [one for one in defaults if isinstance(one, Enum)]
     assert [one.value for one in choices] == choices

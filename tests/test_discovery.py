@@ -432,7 +432,7 @@ def test_only_mask_folders_are_read_where_images_lie_beside(tmp_path: Path) -> N
     root = write_masks(tmp_path / "X", "A/1.png", "B/1.png", "label/1.png")
     done = count(root)
     assert (done.code, done.column("path")) == (0, ["label/1.png"])
-    assert done.err == "note: X: read the masks in label; left out A, B\n"
+    assert done.err == "note: X: read the masks in label; skipped A, B\n"
 
 
 def test_files_beside_no_mask_folder_are_counted_in_the_note(tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_files_beside_no_mask_folder_are_counted_in_the_note(tmp_path: Path) -> 
     done = count(root)
     assert (done.code, done.column("path")) == (0, ["one/label/1.png"])
     assert done.err == (
-        "note: X: read the masks in label; left out A; left out 4 files beside no such "
+        "note: X: read the masks in label; skipped A; skipped 4 files beside no such "
         "folder, in p, q, r and 1 more: to read them, name their folder\n"
     )
 
@@ -454,7 +454,7 @@ def test_image_folders_are_left_out_where_no_folder_says_masks(tmp_path: Path) -
     root = write_masks(tmp_path / "X", "time1/1.png", "time2/1.png", "changes/1.png")
     found = find(root)
     assert names(found) == ["changes/1.png"]
-    assert "left out time1, time2" in found.notes[0]
+    assert "skipped time1, time2" in found.notes[0]
 
 
 def test_files_outside_the_mask_folders_are_told(tmp_path: Path) -> None:
@@ -526,7 +526,7 @@ def test_a_preset_reads_one_of_two_codings(
     (found,) = find_masks([str(oscd(tmp_path / "oscd"))], preset=preset(name))
     assert len(found.files) == 2
     assert all(file.name.endswith(ending) for file in found.files)
-    assert "left out 2 files" in found.notes[0]
+    assert "skipped 2 files" in found.notes[0]
 
 
 # Globs and lists of files.

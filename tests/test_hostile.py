@@ -156,6 +156,8 @@ def test_the_limit_holds_wherever_masks_are_read(tmp_path: Path, command: str) -
     line: tuple[object, ...] = (command, folder)
     if command in ("plot", "report"):
         line = (command, "--masks", folder, "-o", tmp_path / "out")
+    if command == "plot":
+        line += ("--only", "distribution", "--format", "svg")
     done = run(*line, "--max-pixels", 127)
     assert done.exit_code == 1
     assert "declares 8 x 16 pixels; more than 127 are refused" in (

@@ -43,7 +43,6 @@ TYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-FOREIGN = ("numpy", "scipy", "pandas", "rasterio", "kornia_rs", "typer", "rich")
 DEVICES = [
     "cpu",
     pytest.param(

@@ -12,9 +12,10 @@ from PIL import Image
 import cdstats
 from cdstats.core.errors import DataError
 from cdstats.core.presets import fitting, presets
+from cdstats.core.vocabulary import vocabulary
 from cdstats.io.discovery import find_masks
 from cdstats.io.layouts import choose_masks, looks_like
-from cdstats.io.naming import Role, role_of, split_named, vocabulary
+from cdstats.io.naming import Role, role_of, split_named
 
 
 def chosen(*names: str, folder: str = "X") -> list[str]:
@@ -188,7 +189,10 @@ def test_a_folder_ends_with_the_name_of_its_split(folder: str, split: str) -> No
 
 
 def test_every_dataset_that_names_show_has_a_preset() -> None:
-    assert vocabulary()["looks"].keys() <= {one.name for one in presets()}
+    for table in ("looks", "named", "beside"):
+        assert vocabulary()[table].keys() <= {one.name for one in presets()}
+        for shapes in vocabulary()[table].values():
+            assert all(shape == shape.lower() for shape in shapes)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_every_dataset_that_names_show_has_a_preset() -> None:
 def test_names_of_files_show_their_dataset(
     dataset: str, name: str, preset: str
 ) -> None:
-    assert preset in looks_like(dataset, [name])
+    assert preset in looks_like(Path(dataset), [name])
 
 
 @pytest.mark.parametrize(

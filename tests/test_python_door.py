@@ -186,7 +186,13 @@ def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
         ("add --unchanged, for example", "add unchanged, for example"),
         ("leave out --changed and --from", "leave out changed and from_file"),
         ("--from reads rows; leave out PATH", "from_file reads rows; leave out paths"),
-        ("read by `cdstats ratio --csv`", "read by `cdstats ratio --csv`"),
+        ("`cdstats presets` lists them", "`cdstats presets` lists them"),
+        ("a--b/PATH.png: raise --max-pixels", "a--b/PATH.png: raise max_pixels"),
+        ("is floating; --kind logit?", 'is floating; kind="logit"?'),
+        (
+            "--preset sitscd; --split test --band 1",
+            'preset="sitscd"; split="test", band=1',
+        ),
         ("raise --max-pixels", "raise max_pixels"),
         (
             "--changed 2 --unchanged 1 --ignore 0",

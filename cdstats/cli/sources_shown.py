@@ -57,7 +57,7 @@ class _SourceOptions(Options):
     )
     from_files: Sequence[StrPath] = option(
         (),
-        "Rows that `cdstats ratio --csv` or `cdstats loss --csv` wrote, instead of "
+        "Image rows that `cdstats ratio` or `cdstats loss` wrote as CSV, instead of "
         "files. Twice for both.",
         typed=Path,
         many=True,
@@ -160,8 +160,8 @@ def rows_of(path: StrPath) -> str:
     if {"change_ratio", "path"} <= head or text.lstrip().startswith("{"):
         return "masks"
     raise DataError(
-        f"{path}: holds no image rows; expected a file of `cdstats ratio --csv` or of "
-        "`cdstats loss --csv`"
+        f"{path}: holds no image rows; the option csv of `cdstats ratio` and of "
+        "`cdstats loss` writes them"
     )
 
 

@@ -351,25 +351,42 @@ def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
 
 
 def _reworded(result: Result, options: Mapping[str, Option]) -> Result:
-    """A result whose messages and reasons name arguments."""
-    told = [replace(m, text=in_python(m.text, options)) for m in result.messages]
-    changed: dict[str, Any] = {"messages": tuple(told)}
-    rows = getattr(result, "images", None)
-    if isinstance(rows, tuple):
-        changed["images"] = tuple(
-            replace(row, reason=in_python(row.reason, options)) if row.reason else row
-            for row in rows
-        )
-    elif rows is not None:
-        rows.reword = lambda text: in_python(text, options)
+    """A result whose messages, reasons and findings name arguments."""
+    changed: dict[str, Any] = {}
+    for one in fields(result):  # type: ignore[arg-type]
+        held = getattr(result, one.name)
+        if isinstance(held, tuple):
+            changed[one.name] = tuple(_named(row, options) for row in held)
+        elif hasattr(held, "reword"):  # rows that are read when they are asked for
+            held.reword = lambda text: in_python(text, options)
     new: Result = replace(result, **changed)  # type: ignore[type-var]
     return new
 
 
+def _named(row: Any, options: Mapping[str, Option]) -> Any:  # noqa: ANN401 - any record
+    """A record whose texts name arguments."""
+    if isinstance(row, tuple):  # a file and its reason
+        return (row[0], in_python(row[1], options))
+    texts = {n: v for n in ("text", "reason") if (v := getattr(row, n, ""))}
+    changed: dict[str, Any] = {n: in_python(v, options) for n, v in texts.items()}
+    if ways := getattr(row, "ways", ()):
+        changed["ways"] = tuple(in_python(way, options) for way in ways)
+    return replace(row, **changed) if changed else row
+
+
 _OPTION: Final = re.compile(
-    r"`cdstats [^`]*`|\bPATH\b|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;,()]+))?"
+    r"(?<![\w/.-])(?:PATH\b(?![/.]\w)"
+    r"|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;,()`]+))?)"
 )
-"""A command, which stays as it is, or an option of a message and the word behind it."""
+"""An option of a message and the word behind it."""
+PROSE: Final = frozenset(
+    (
+        *("a", "alone", "and", "are", "as", "at", "for", "from", "goes", "if", "is"),
+        *("makes", "must", "needs", "of", "or", "reads", "takes", "the", "to", "where"),
+        "with",
+    )
+)
+"""Words of a message that follow an option and are no value of it."""
 
 
 def in_python(text: str, options: Mapping[str, Option]) -> str:
@@ -380,9 +397,8 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         options: The options of the function, by the names of its arguments.
 
     Example:
-        >>> kind = {"kind": Option("", choices=("prob", "logit"))}
-        >>> in_python("say --kind logit, or use --kind to choose", kind)
-        'say kind="logit", or use kind to choose'
+        >>> in_python("--kind logit? Use --kind to choose", {"kind": Option("")})
+        'kind="logit"? Use kind to choose'
         >>> in_python("name them with --changed '>=128' --unchanged rest.", {})
         'name them with changed=">=128", unchanged="rest".'
     """
@@ -396,8 +412,6 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
     def argument(match: re.Match[str]) -> str:
         if match[0] == "PATH":
             return "paths" if "paths" in options else match[0]
-        if match[1] is None:
-            return match[0]
         name = names.get(f"--{match[1]}", match[1].replace("-", "_"))
         word = match[2] or ""
         value = word.rstrip(".:?")  # what ends a sentence
@@ -405,18 +419,17 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         known = options.get(name, Option(""))
         if known.typed is bool:
             return f"{name}=True {word}".rstrip()
-        # In prose a word follows; a value is quoted, chosen, no plain word, or is
-        # what an error quotes before its colon.
-        is_prose = value.isalpha() and value.islower()
-        is_prose &= value not in (*known.choices, "rest") and not rest.startswith(":")
-        if is_prose or not value:
+        # What an error quotes before its colon is a value, whatever it is.
+        if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
         if known.typed in (int, float):
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'
 
     # Arguments that follow each other are separated by commas.
-    return re.sub(r'(="[^"]*") (?=[a-z_]+=")', r"\1, ", _OPTION.sub(argument, text))
+    return re.sub(
+        r'(=(?:"[^"]*"|\d+)) (?=[a-z_]+=)', r"\1, ", _OPTION.sub(argument, text)
+    )
 
 
 def _documented(text: str, options: Iterable[tuple[str, Option]]) -> str:

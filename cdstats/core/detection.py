@@ -146,6 +146,11 @@ class Findings:
             self._level.update(reading.values)
 
     @property
+    def values(self) -> Mapping[Value, int]:
+        """Pixels of each value, in order, of files that can be masks of codes."""
+        return _in_order(self._discrete)
+
+    @property
     def _pairs(self) -> dict[Value, int]:
         """Masks that hold 0, or black, and each changed value."""
         return {

@@ -15,12 +15,13 @@ from cdstats.core.errors import DataError
 from cdstats.core.labels import Label, LabelRule, shares_text
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import ImageRecord, split_order
+from cdstats.core.vocabulary import named_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.counted import Counted, CountedMask
-    from cdstats.core.counts import MaskCounts
+    from cdstats.core.counts import MaskCounts, Value
     from cdstats.core.rules import RuleChoice
 
 
@@ -48,17 +49,51 @@ class Decision:
 
 
 @dataclass
-class _PreDisaster:
-    """Masks from before a disaster: how many, and which comes first."""
+class _Named:
+    """Masks whose names fix the codes of a dataset.
 
-    count: int = 0
+    Attributes:
+        preset: The preset of that dataset.
+        others: Files that it does not read.
+        first: The place and path of the first of these.
+    """
+
+    preset: str = ""
+    others: int = 0
     first: tuple[int, str] | None = None
 
     def see(self, place: int, path: str) -> None:
-        """Note a mask that is one."""
-        if "_pre_disaster" in path:
-            self.count += 1
+        """Note a mask that may be one."""
+        found = named_preset(path)
+        if found and found[1]:
+            self.preset = found[0]
+        elif found:
+            self.others += 1
             self.first = min(self.first or (place, path), (place, path))
+
+    def checked(self, verdict: Verdict, values: Mapping[Value, int]) -> Verdict:
+        """A decision, or the refusal of one that the codes of the dataset contradict.
+
+        Args:
+            verdict: What the values alone tell.
+            values: The values of the split.
+        """
+        if not self.preset or not values:
+            return verdict
+        from cdstats.core.presets import preset
+
+        known = preset(self.preset)
+        codes = {value: known.rule.label(value) for value in values}
+        found = {v: verdict.rule.label(v) if verdict.rule else None for v in values}
+        if None in codes.values() or (codes == found and not self.others):
+            return verdict
+        way = f"--preset {known.name}"
+        rule = str(known.rule).partition(" (")[0]
+        text = (
+            f"holds {shares_text(values, total=sum(values.values()))}. Looks like "
+            f"{known.short}, where {rule}: {way}"
+        )
+        return Verdict(refusal=text, ways=(way,))
 
 
 @dataclass
@@ -115,7 +150,7 @@ class DatasetLabels:
         self._choice = choice
         self._given = Verdict(choice.rule) if choice.rule is not None else None
         self._findings: dict[str, Findings | None] = {}
-        self._pre: dict[str, _PreDisaster] = {}
+        self._named: dict[str, _Named] = {}
         self._shown: dict[str, dict[str, Binarisation]] = {}
         self._nodata = _CountedNodata()
         self._white = 0
@@ -132,8 +167,8 @@ class DatasetLabels:
             is_open = self._choice.rule is None
             own = Findings(self._choice.ignore, self._looks)
             self._findings[split] = own if is_open else None
-            self._pre[split] = _PreDisaster()
-        self._pre[split].see(place, mask.path)
+            self._named[split] = _Named()
+        self._named[split].see(place, mask.path)
         findings = self._findings[split]
         if findings is not None and counted.mask is not None:
             findings.add(counted.mask)
@@ -149,22 +184,30 @@ class DatasetLabels:
         splits = sorted(self._findings, key=split_order)
         if self._given is not None:
             return dict.fromkeys(splits, self._given)
+        findings = {split: one for split in splits if (one := self._findings[split])}
         found = {
-            split: findings.verdict()
-            for split in splits
-            if (findings := self._findings[split]) is not None
+            split: self._checked(split, one.verdict())
+            for split, one in findings.items()
         }
         return {
-            split: settle(
-                verdict,
-                [
-                    other.rule
-                    for name, other in found.items()
-                    if name != split and other.rule and other.rule.changed
-                ],
+            split: self._checked(
+                split,
+                settle(
+                    verdict,
+                    [
+                        other.rule
+                        for name, other in found.items()
+                        if name != split and other.rule and other.rule.changed
+                    ],
+                ),
             )
             for split, verdict in found.items()
         }
+
+    def _checked(self, split: str, verdict: Verdict) -> Verdict:
+        findings = self._findings[split]
+        values = findings.values if findings else {}
+        return self._named[split].checked(verdict, values)
 
     def decision(self, split: str, counted: Counted) -> Decision:
         """The rule of a mask that was seen before, or why it has none."""
@@ -229,10 +272,17 @@ class DatasetLabels:
         if verdict.refusal:
             text = f"{where}: {verdict.refusal}"
             found.append(Message(Level.ERROR, text, self._ways(split)))
-        pre = self._pre[split]
-        if pre.first and not self._choice.preset:
-            what = f"building presence, not change ({counted(pre.count, 'such file')})"
-            found.append(Message(Level.WARNING, f"{pre.first[1]}: {what}"))
+        named = self._named[split]
+        if (
+            named.first
+            and "_pre_disaster" in named.first[1]
+            and verdict.rule
+            and not self._choice.preset
+        ):
+            what = (
+                f"building presence, not change ({counted(named.others, 'such file')})"
+            )
+            found.append(Message(Level.WARNING, f"{named.first[1]}: {what}"))
         return found
 
     def _ways(self, split: str) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ class Message:
     Attributes:
         level: How much it matters.
         text: What to say; starts with the file or dataset that it is about.
-        ways: Options of the command line, any of which settles what is told.
+        ways: Options, or arguments of the Python function, any of which settles what
+            is told.
         sources: The arguments that named the dataset which the ways settle.
     """
 

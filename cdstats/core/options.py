@@ -344,7 +344,7 @@ class FromOptions(Options):
 
     from_file: StrPath | None = option(
         None,
-        "Read the image rows of an earlier --csv, and no pixel.",
+        "Read image rows that an earlier run wrote as CSV, and no pixel.",
         typed=Path,
         flags=("--from",),
         metavar="FILE",

@@ -41,7 +41,7 @@ class Preset:
         leave_out: Names that a folder scan leaves out.
         two_peaks: Whether a mask must show its grey levels near 0 and near 255.
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
-        prefer: The folder to read where it lies beside other folders of labels.
+        prefer: Folders, of which the first found is read beside other ones of labels.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Preset:
     leave_out: tuple[str, ...] = ()
     two_peaks: bool = False
     pair: bool = False
-    prefer: str = ""
+    prefer: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
@@ -352,7 +352,8 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
-    looks = looks_like(name, [file.name for file in files[:_LOOKED_AT]])
+    above = PurePath(name, *_common(found.roots).parts) if files else PurePath()
+    looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
     sources = tuple(found.sources)
     return FoundSet(name, files, tuple(notes), tuple(problems), sources, looks)
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.naming import LABELS, Role, label_rank, naturally, role_of, vocabulary
+from cdstats.core.vocabulary import vocabulary
+from cdstats.io.naming import (
+    LABELS,
+    Role,
+    label_rank,
+    naturally,
+    role_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,7 +126,7 @@ def masks_by_file(
         known: Presets of the datasets that these are named like.
 
     Returns:
-        The masks, and what was left out.
+        The masks, and what was skipped.
 
     Raises:
         DataError: If two kinds of files are masks of the same images.
@@ -136,7 +143,7 @@ def masks_by_file(
     more = f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else ""
     read = naturally({kinds.shapes[kinds.kind_of[name]] for name in kept})
     note = (
-        f"read {', '.join(read[:SHOWN])}; left out {counted(len(files), 'file')} "
+        f"read {', '.join(read[:SHOWN])}; skipped {counted(len(files), 'file')} "
         f"beside: {', '.join(files[:SHOWN])}{more}"
     )
     return kept, [note]
@@ -194,6 +201,11 @@ class _FileKinds:
             for other in self._keys:
                 if other == kind or other in gone or not self._share(kind, other):
                     continue
+                if self._is_plain_label(other) and self._role(kind) is Role.OTHER:
+                    # A copy in colour of the masks beside it, such as 1_color.png.
+                    gone.add(kind)
+                    left |= self._beside(kind, other)
+                    break
                 if self._role(other) in LABELS and self._refuses(kind, other):
                     if len(self._presets(kind, other)) == 1:
                         # Its values tell whether the preset fits, and which one.
@@ -240,6 +252,16 @@ class _FileKinds:
             }
         fewer = min(len(keys), len(self._keys[other]))
         return len(keys & others) >= ENOUGH * fewer
+
+    def _is_plain_label(self, kind: str) -> bool:
+        """Whether names say nothing of files that lie in folders of masks."""
+        if self._role(kind) is not Role.NONE:
+            return False
+        sure = (Role.TRUTH, Role.CHANGE)
+        return all(
+            any(role_of(one) in sure for one in (self._folder.name, *folder.split("/")))
+            for folder in self._folders[kind]
+        )
 
     def _beside(self, kind: str, masks: str) -> set[str]:
         """The files of a kind in the folders that hold masks of another."""

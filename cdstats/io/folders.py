@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdstats.core.messages import counted
-from cdstats.io.naming import is_image_folder, vocabulary
+from cdstats.core.vocabulary import vocabulary
+from cdstats.io.naming import is_image_folder
 from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:

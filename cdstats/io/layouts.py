@@ -9,37 +9,44 @@ from __future__ import annotations
 
 import glob
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
+from cdstats.core.vocabulary import vocabulary
 from cdstats.io.file_kinds import SHOWN, masks_by_file, name_the_same, path_choices
 from cdstats.io.naming import (
     LABELS,
     Role,
     is_mask_folder,
     label_rank,
+    names_change_alone,
     naturally,
     plays_a_part,
     role_of,
     split_in,
     split_named,
-    vocabulary,
+    words_in,
 )
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from cdstats.core.counts import Value
     from cdstats.core.presets import Preset
 
 _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
+_ABOVE: Final = 4
+"""Folders at the end of a path that tell of the dataset in it."""
+_OPENED: Final = 8
+"""Masks that are opened to see whether a preset fits."""
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
@@ -49,7 +56,7 @@ class Chosen:
 
     Attributes:
         names: Their names, in natural order.
-        notes: What was read and what was left out.
+        notes: What was read and what was skipped.
     """
 
     names: list[str]
@@ -123,16 +130,17 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
     return split_of
 
 
-def looks_like(dataset: str, names: Sequence[str]) -> tuple[str, ...]:
+def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     """The presets of the datasets whose files are named as these.
 
     Args:
-        dataset: The name of the folder.
+        folder: The folder; those above it tell something, too.
         names: Names of files below it.
     """
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
-    places = {f"{dataset}/{name}".lower() for name in some}
+    above = "/".join(folder.parts[-_ABOVE:])
+    places = {f"{above}/{name}".lower() for name in some}
     return tuple(
         preset
         for preset, shapes in vocabulary()["looks"].items()
@@ -153,7 +161,7 @@ def leave_out(
     if not left:
         return names, []
     shown = ", ".join(preset.leave_out)
-    note = f"left out {counted(len(left), 'file')} ({shown}) {reason}"
+    note = f"skipped {counted(len(left), 'file')} ({shown}) {reason}"
     return [name for name in names if name not in left], [note]
 
 
@@ -185,23 +193,24 @@ def choose_masks(
     _refuse_parallel_folders(folder, kept)
     notes += note
     if not (preset and preset.pair):
-        known = () if preset else looks_like(folder.absolute().name, kept)
+        known = () if preset else looks_like(folder.absolute(), kept)
         kept, note = masks_by_file(folder, kept, known)
         notes += note
     return Chosen(kept, notes)
 
 
-def _usual_choice(folder: Path, names: Sequence[str]) -> str:
-    """The folder to read of a dataset whose name and files are known."""
-    dataset = folder.absolute().name
-    known = looks_like(dataset, names)
+def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The folders to prefer of a dataset whose name and files are known."""
+    above = folder.absolute()
+    known = looks_like(above, names)
     if not known:
-        return ""
+        return ()
     from cdstats.core.presets import preset
 
-    found = (preset(name) for name in known)
-    named = (one for one in found if one.short.lower() in dataset.lower())
-    return next((one.prefer for one in named if one.prefer), "")
+    found = map(preset, known)
+    dataset = "/".join(above.parts[-_ABOVE:]).lower()
+    named = (one for one in found if one.short.lower() in dataset)
+    return next((one.prefer for one in named if one.prefer), ())
 
 
 # Folders.
@@ -213,7 +222,7 @@ class _Place(NamedTuple):
     Attributes:
         role: What the file is.
         kind: The folders that say so, as they are written.
-        home: The folders above them, those of splits left out.
+        home: The folders above them, those of splits skipped.
         rest: All other folders: equal for the files of one image.
     """
 
@@ -227,6 +236,11 @@ class _Place(NamedTuple):
 def _place(folder: str) -> _Place:
     parts = PurePosixPath(folder).parts
     roles = [role_of(part) for part in parts]
+    for at, part in enumerate(parts):
+        # A folder that is called "change" may hold a whole dataset.
+        named = roles[at] is Role.CHANGE and names_change_alone(part)
+        if named and set(roles[at + 1 :]) & {Role.IMAGE, Role.TRUTH, Role.PREDICTION}:
+            roles[at] = Role.NONE
     if any(role is not Role.LOOSE for role in roles if role in LABELS):
         roles = [Role.NONE if role is Role.LOOSE else role for role in roles]
     labels = [at for at, role in enumerate(roles) if role in LABELS]
@@ -275,12 +289,11 @@ def _folder(name: str) -> str:
 
 
 def _by_folder(
-    folder: Path, names: list[str], prefer: str
+    folder: Path, names: list[str], prefer: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The files in the surest folders of labels, and what was left out."""
+    """The files in the surest folders of labels, and what was skipped."""
     places = {name: _place(_folder(name)) for name in names}
-    preferred = [name for name in names if prefer and prefer in name.split("/")[:-1]]
-    if preferred:
+    if preferred := _preferred(names, prefer):
         kept = preferred
     else:
         is_inside = is_mask_folder(folder.absolute().name)
@@ -303,10 +316,17 @@ def _by_folder(
     if any(not places[name].kind and _folder(name) in above for name in left):
         shown.append("files outside them")
     read = naturally({places[name].kind for name in kept} - {""})
-    text = [f"read the masks in {', '.join(read) or 'the other folders'}"]
+    where = f"read the masks in {', '.join(read)}"
+    text = [where if read else "no folder has a name that says masks"]
     if shown:
-        text.append(f"left out {', '.join(shown)}")
+        text.append(f"skipped {', '.join(shown)}")
     return kept, ["; ".join(text + notes)]
+
+
+def _preferred(names: Sequence[str], prefer: Sequence[str]) -> list[str]:
+    """The files in the first of some folders that there is."""
+    found = ([n for n in names if one in n.split("/")[:-1]] for one in prefer)
+    return next(filter(None, found), [])
 
 
 def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> list[str]:
@@ -349,7 +369,7 @@ def _beside(
     more = f" and {len(folders) - SHOWN:,} more" if len(folders) > SHOWN else ""
     gone = set(apart)
     note = (
-        f"left out {counted(len(apart), 'file')} beside no such folder, in "
+        f"skipped {counted(len(apart), 'file')} beside no such folder, in "
         f"{', '.join(folders[:SHOWN])}{more}: to read them, name their folder"
     )
     return [name for name in names if name not in gone], [note]
@@ -380,14 +400,38 @@ def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
     for name in names:
         place = _place(_folder(name))
         if place.role in LABELS:
-            stem = PurePosixPath(name).stem
-            kinds[place.kind].add(f"{'/'.join(place.home)}//{place.rest}/{stem}")
+            parts = PurePosixPath(name).parts[:-1]
+            said = {word for word in words_in(parts[-1]) if len(word) > 1}
+            stem = PurePosixPath(name).stem.replace(parts[-1], "")
+            left = [word for word in words_in(stem) if word not in said]
+            where = f"{split_in(parts)}/{'/'.join(place.home)}//{place.rest}"
+            kinds[place.kind].add(f"{where}/{'_'.join(left)}")
     doubled = _parallel({kind: frozenset(keys) for kind, keys in kinds.items()})
     if doubled:
+        known = _fitting_presets(folder, names)
+        choices = path_choices(folder, doubled)
+        if known:
+            options = " or ".join(f"--preset {one.name}" for one in known)
+            choices = f"looks like {known[0].short}: {options}"
         raise DataError(
             f"{folder}: {' and '.join(doubled)} hold labels of the same images; read "
-            f"one: {path_choices(folder, doubled)}"
+            f"one: {choices}"
         )
+
+
+def _fitting_presets(folder: Path, names: list[str]) -> list[Preset]:
+    """The presets that read one of several folders of labels and name its values."""
+    from cdstats.core.presets import fitting, preset
+    from cdstats.io.counting import Task, count_file
+
+    found = []
+    for known in map(preset, looks_like(folder.absolute(), names)):
+        values: Counter[Value] = Counter()
+        for name in _preferred(names, known.prefer)[:_OPENED]:
+            for one in count_file(Task(str(folder / name))):
+                values.update(one.mask.counts.values if one.mask else {})
+        found += fitting(values, [known.name])
+    return found
 
 
 def _parallel(kinds: dict[str, frozenset[str]]) -> list[str]:

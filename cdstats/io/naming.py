@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from enum import Enum
 from functools import cache, lru_cache
-from importlib.resources import files
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
+
+from cdstats.core.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_SMALLEST: Final = 64
+"""Pixels of a side from which a number in a folder's name is taken for its size."""
 _DIGITS: Final = re.compile(r"(\d+)")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -40,16 +42,6 @@ def label_rank(role: Role) -> int:
 
 
 @cache
-def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
-    """The names and words of ``data/layouts.toml``, by table and meaning."""
-    text = files("cdstats").joinpath("data/layouts.toml").read_text(encoding="utf-8")
-    return {
-        table: {meaning: frozenset(words) for meaning, words in meanings.items()}
-        for table, meanings in tomllib.loads(text).items()
-    }
-
-
-@cache
 def _splits() -> dict[str, str]:
     table = vocabulary()["splits"]
     return {word: split for split, words in table.items() for word in words}
@@ -59,10 +51,22 @@ def words_in(name: str) -> list[str]:
     """The words and numbers of a name, in lower case.
 
     Example:
-        >>> words_in("GT_CD"), words_in("labelA-2018")
-        (['gt', 'cd'], ['label', 'a', '2018'])
+        >>> words_in("GT_CD"), words_in("labelA-2018"), words_in("testmask")
+        (['gt', 'cd'], ['label', 'a', '2018'], ['test', 'mask'])
     """
-    return [word.lower() for word in _WORD.findall(name)]
+    return [
+        part for word in _WORD.findall(name) for part in _without_split(word.lower())
+    ]
+
+
+def _without_split(word: str) -> tuple[str, ...]:
+    """A word, or the split and the word that are written as one: ``trainlabel``."""
+    known = vocabulary()["words"]
+    for split in _splits():
+        rest = word.removeprefix(split)
+        if rest != word and rest and any(rest in words for words in known.values()):
+            return split, rest
+    return (word,)
 
 
 @lru_cache(maxsize=4096)
@@ -122,6 +126,17 @@ def is_image_folder(name: str) -> bool:
     return name.lower() in vocabulary()["datasets"]["images"]
 
 
+def names_change_alone(name: str) -> bool:
+    """Whether a name says change and not that it holds labels of it.
+
+    Example:
+        >>> [names_change_alone(name) for name in ("change", "change_label", "CD")]
+        [True, False, False]
+    """
+    known, held = vocabulary()["words"], set(words_in(name))
+    return bool(held & known["change"]) and not held & known["truth"]
+
+
 def plays_a_part(name: str) -> bool:
     """Whether a folder's name says what its files are, not which place or scene."""
     return role_of(name) not in (Role.NONE, Role.LOOSE) or is_image_folder(name)
@@ -152,13 +167,16 @@ def split_named(folder: str) -> str:
     """The split that a folder's name is, or ends with; empty for none.
 
     Example:
-        >>> split_named("VAL"), split_named("OSCD - Train Labels"), split_named("x")
-        ('val', 'train', '')
+        >>> split_named("train_256"), split_named("OSCD - Test Labels")
+        ('train', 'test')
     """
     known = vocabulary()["words"]
     after = known["truth"] | known["image"] | known["plain"]
     words = words_in(folder)
-    while len(words) > 1 and words[-1] in after and words[-1] not in _splits():
+    while len(words) > 1 and words[-1] not in _splits():
+        is_size = words[-1].isdigit() and int(words[-1]) >= _SMALLEST
+        if words[-1] not in after and not is_size:
+            break
         words.pop()
     return _splits().get(words[-1], "") if words else ""
 
@@ -171,7 +189,7 @@ def split_above(folders: Sequence[str]) -> str:
         ('train', '')
     """
     last = takewhile(says_split_or_masks, reversed(folders))
-    return next((_splits()[f.lower()] for f in last if f.lower() in _splits()), "")
+    return split_in([*reversed([*last])])
 
 
 def says_split_or_masks(folder: str) -> bool:

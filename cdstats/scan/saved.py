@@ -60,8 +60,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path}: is not a file that `cdstats ratio` wrote with --csv or --summary "
-            f"({error})"
+            f"{path}: is not a file of results of `cdstats ratio` ({error})"
         ) from None
 
 
@@ -93,7 +92,10 @@ def ratio_from(path: Path) -> RatioResult:
     """
     saved = read_saved(path)
     if not saved.images:
-        raise DataError(f"{path}: holds no image rows; write them with --csv")
+        raise DataError(
+            f"{path}: holds no image rows; the option csv of `cdstats ratio` writes "
+            "them"
+        )
     with _naming(path):
         rows = [_recounted(row) for row in saved.images]
     names = tuple(dict.fromkeys(row.dataset for row in rows))

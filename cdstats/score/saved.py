@@ -106,7 +106,7 @@ def _read(path: Path) -> list[ScoreRecord]:
         return [_record(row) for row in csv_rows(read_text(path))]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: is not a file that `cdstats loss --csv` wrote ({error})"
+            f"{path}: is not a file of image rows of `cdstats loss` ({error})"
         ) from None
 
 

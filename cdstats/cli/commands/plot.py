@@ -1,4 +1,4 @@
-"""``cdstats plot``."""
+"""Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cdstats report``."""
+"""Write one HTML file about masks, predictions, or both."""
 
 from __future__ import annotations
 

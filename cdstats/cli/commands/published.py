@@ -1,4 +1,4 @@
-"""``cdstats published``."""
+"""List published pixel counts with their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cdstats audit``."""
+"""Look for what is wrong with masks before a network is trained on them."""
 
 from __future__ import annotations
 

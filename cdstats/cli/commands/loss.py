@@ -1,4 +1,4 @@
-"""``cdstats loss``."""
+"""Score saved predictions: balanced cross-entropy beside plain BCE."""
 
 from __future__ import annotations
 

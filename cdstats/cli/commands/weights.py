@@ -1,4 +1,4 @@
-"""``cdstats weights``."""
+"""Tell which class weights to put into a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cdstats presets``."""
+"""List the encodings of public datasets that --preset knows."""
 
 from __future__ import annotations
 

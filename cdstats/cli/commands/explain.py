@@ -1,4 +1,4 @@
-"""``cdstats explain``."""
+"""Explain a loss: formula, parameters, source and pitfalls; or list all."""
 
 from __future__ import annotations
 

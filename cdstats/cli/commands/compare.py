@@ -1,4 +1,4 @@
-"""``cdstats compare``."""
+"""Compare models on the same masks: differences with intervals, and where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cdstats ratio``."""
+"""Count the changed and unchanged pixels of change masks."""
 
 from __future__ import annotations
 

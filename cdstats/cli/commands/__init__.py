@@ -1,9 +1,14 @@
-"""The commands by name; the module of each is imported when it is called."""
+"""The commands: each is one module of this folder, imported when it is called.
+
+A new command is a new module: its docstring is the first line of the command's help,
+and its function of the same name is marked with `command`.
+"""
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
+from pkgutil import get_data, iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -14,19 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS: Final = {
-    "audit": "Look for what is wrong with masks before a network is trained on them.",
-    "compare": "Compare models on the same masks: differences with intervals, and "
-    "where.",
-    "explain": "Explain a loss: formula, parameters, source and pitfalls; or list all.",
-    "loss": "Score saved predictions: balanced cross-entropy beside plain BCE.",
-    "plot": "Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV.",
-    "presets": "List the encodings of public datasets that --preset knows.",
-    "published": "List published pixel counts with their sources.",
-    "ratio": "Count the changed and unchanged pixels of change masks.",
-    "report": "Write one HTML file about masks, predictions, or both.",
-    "weights": "Tell which class weights to put into a loss.",
+    name: (get_data(__name__, f"{name}.py") or b"").decode().split('"""')[1]
+    for _, name, _ in iter_modules(__path__)
 }
-"""Every command in the order of the help, with the first line of its own help."""
+"""Every command in the order of the help, with the first line of its own help.
+
+It is the docstring of its module, which is read without running the module.
+"""
 _COUNTING: Final = ("audit", "ratio", "weights")
 """Commands that count masks, and multiply no matrices."""
 _LATER: Final = ("callback", "help", "params")

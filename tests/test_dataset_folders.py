@@ -1,0 +1,231 @@
+"""Folders of public datasets as downloaded: the right counts, or what helps."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from cdstats.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 16
+
+
+def ratio(*arguments: object) -> Result:
+    done = CliRunner().invoke(app, ["ratio", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    return done
+
+
+def square(number: int) -> np.ndarray:
+    """A mask with one rectangle that depends on a number."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[number % 5 : number % 5 + 4, number % 3 : number % 3 + 5 + number % 4] = True
+    return mask
+
+
+def photograph(seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (random.random((SIDE, SIDE, 3)) * 255).astype(np.uint8)
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    """Write an image in the format of its extension; bool is stored as 0/255."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = array.astype(np.uint8) * 255 if array.dtype == bool else array
+    Image.fromarray(array).save(path)
+
+
+def totals(*arguments: object) -> dict[str, tuple[int, int]]:
+    """Changed and unchanged pixels by split; empty where a run failed."""
+    done = ratio(*arguments, "--format", "json")
+    if done.exit_code:
+        return {}
+    rows = json.loads(done.stdout)["datasets"]
+    return {row["split"]: (row["changed"], row["unchanged"]) for row in rows}
+
+
+def area(*masks: np.ndarray) -> tuple[int, int]:
+    changed = sum(int(mask.sum()) for mask in masks)
+    return changed, sum(mask.size for mask in masks) - changed
+
+
+def presets_in(text: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"--preset ([\w-]+)", text)))
+
+
+SPLIT_FOLDERS = {
+    "flat": ("{split}_A", "{split}_label"),
+    "one word": ("{split}A", "{split}label"),
+    "sizes": ("{split}_256/A", "{split}_256/label"),
+    "mmseg": ("img_dir/{split}/A", "ann_dir/{split}"),
+    "below": ("A/{split}", "label/{split}"),
+    "change": ("change/{split}/A", "change/{split}/label"),
+}
+
+
+@pytest.mark.parametrize("layout", SPLIT_FOLDERS)
+def test_splits_are_found_in_folders_of_many_kinds(tmp_path: Path, layout: str) -> None:
+    images, masks = SPLIT_FOLDERS[layout]
+    for split in ("train", "val", "test"):
+        for number in range(2):
+            name = f"{number}.png"
+            write(tmp_path / "X" / images.format(split=split) / name, photograph(1))
+            mask = square(number + len(split))
+            write(tmp_path / "X" / masks.format(split=split) / name, mask)
+    found = totals(tmp_path / "X")
+    both = {s: area(square(len(s)), square(len(s) + 1)) for s in ("train", "val")}
+    assert {split: found[split] for split in both} == both
+    assert found.keys() == {"all", "train", "val", "test"}
+
+
+@pytest.mark.parametrize("beside", ["udm", "gt_vis", "GT_MULTICLASS", "nodata_mask"])
+def test_other_rasters_beside_masks_are_skipped(tmp_path: Path, beside: str) -> None:
+    for number in range(2):
+        write(tmp_path / f"X/gt/{number}.png", square(number))
+        write(tmp_path / f"X/{beside}/{number}.png", square(number + 2))
+    assert totals(tmp_path / "X")["all"] == area(square(0), square(1))
+
+
+def test_masks_of_usable_data_are_no_masks_of_change(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / f"SpaceNet7/site/images/{number}.tif", photograph(number))
+        write(tmp_path / f"SpaceNet7/site/UDM_masks/{number}_UDM.tif", square(number))
+    done = ratio(tmp_path / "SpaceNet7")
+    assert done.exit_code == 1
+    assert "looks like an image" in done.stderr
+    assert "skipped 2 files" in done.stderr
+
+
+def test_copies_in_colour_beside_masks_are_skipped(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / f"X/label/{number}.png", square(number))
+        colour = square(number)[..., None] * np.array([255, 0, 0])
+        write(tmp_path / f"X/label/{number}_color.png", colour.astype(np.uint8))
+    assert totals(tmp_path / "X")["all"] == area(square(0), square(1))
+
+
+def test_labels_by_hand_and_by_threshold_are_two_labels(tmp_path: Path) -> None:
+    for number in range(2):
+        for folder in ("LabelHand", "S1OtsuLabelHand"):
+            name = f"X/{folder}/Ghana_{number}_{folder}.tif"
+            write(tmp_path / name, square(number + len(folder)))
+    done = ratio(tmp_path / "X")
+    assert done.exit_code == 1
+    (first, *_) = re.findall(r"'([^']*)'", done.stderr)
+    assert totals(first)["all"] == area(square(9), square(10))
+
+
+# Codes that the values alone do not tell.
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "preset"),
+    [
+        ("targets/storm_{}_post_disaster_target.png", (0, 1), "xbd-post"),
+        ("targets/storm_{}_post_disaster_target.png", (0, 255), "xbd-post"),
+        ("masks/storm_{}_post_disaster.png", (1,), "xbd-post"),
+        ("target/blast_{}_building_damage.tif", (0, 1), "bright"),
+        ("labels_unch0ch1ig255/bj/t1VSt2/{}.png", (0, 255), "bandon-train"),
+        ("road/groundtruth/gt{}.png", (0, 85), "cdnet2014"),
+        ("road/groundtruth/gt{}.png", (0, 50), "cdnet2014"),
+        ("paris{}/cm/paris-cm.tif", (1,), "oscd-tif"),
+    ],
+)
+def test_names_tell_codes_that_happen_to_look_binary(
+    tmp_path: Path, name: str, codes: tuple[int, ...], preset: str
+) -> None:
+    for number in range(3):
+        mask = np.where(square(number), codes[-1], codes[0]).astype(np.uint8)
+        write(tmp_path / "X" / name.format(number), mask)
+    done = ratio(tmp_path / "X")
+    assert done.exit_code == 1
+    assert presets_in(done.stderr) == [preset]
+    assert "looks like" in done.stderr.lower()
+    changed, unchanged = totals(tmp_path / "X", "--preset", preset)["all"]
+    assert changed == 0
+    ignored = 3 * SIDE**2 - unchanged
+    assert (ignored > 0) == (codes[-1] in (85, 255))
+    given = ("--changed", codes[-1], "--unchanged", "rest")
+    assert totals(tmp_path / "X", *given)["all"][0] > 0
+
+
+def test_targets_before_and_after_a_disaster_are_not_added_up(tmp_path: Path) -> None:
+    for date in ("pre", "post"):
+        name = f"X/targets/storm_1_{date}_disaster_target.png"
+        write(tmp_path / name, np.zeros((SIDE, SIDE), np.uint8))
+    done = ratio(tmp_path / "X")
+    assert presets_in(done.stderr) == ["xbd-post"]
+    assert totals(tmp_path / "X", "--preset", "xbd-post")["all"] == (0, SIDE**2)
+
+
+def test_photographs_of_a_disaster_are_not_said_to_show_buildings(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "X/images/storm_1_pre_disaster.png", photograph(1))
+    err = ratio(tmp_path / "X").stderr
+    assert "looks like an image" in err
+    assert "building presence" not in err
+
+
+COLOURS = np.array([(255, 255, 255), (0, 128, 0), (128, 0, 0), (0, 0, 255)], np.uint8)
+
+
+def write_second(folder: Path, *labels: str) -> None:
+    for number in range(3):
+        for shift, label in enumerate(labels):
+            index = np.where(square(number), 1 + (number + shift) % 3, 0)
+            write(folder / f"train/{label}/{number}.png", COLOURS[index])
+        write(folder / f"train/im1/{number}.png", photograph(number))
+
+
+@pytest.mark.parametrize("labels", [("label1", "label2"), ("labelA", "labelB")])
+@pytest.mark.parametrize("name", ["SECOND", "copy"])
+@pytest.mark.parametrize("below", ["", "train"])
+def test_copies_of_second_are_refused_once_with_their_preset(
+    tmp_path: Path, labels: tuple[str, str], name: str, below: str
+) -> None:
+    write_second(tmp_path / name, *labels)
+    done = ratio(tmp_path / name / below)
+    assert done.exit_code == 1
+    assert presets_in(done.stderr) == ["second-rgb"]
+    assert "**" not in done.stderr
+    found = totals(tmp_path / name / below, "--preset", "second-rgb")
+    assert found["all"] == area(*map(square, range(3)))
+
+
+def test_two_binary_labels_of_other_datasets_offer_their_folders(
+    tmp_path: Path,
+) -> None:
+    for number in range(3):
+        for label in ("label1", "label2"):
+            write(tmp_path / f"X/{label}/{number}.png", square(number))
+    err = ratio(tmp_path / "X").stderr
+    assert not presets_in(err)
+    for path in re.findall(r"('[^']*')", err):
+        assert totals(*shlex.split(path))["all"] == area(*map(square, range(3)))
+
+
+@pytest.mark.parametrize("below", ["", "train", "train/mask", "train/mask/2017_2018/9"])
+def test_folders_above_tell_the_dataset_too(tmp_path: Path, below: str) -> None:
+    change = np.where(square(1), 2, 1)
+    change[0] = 0
+    classes = np.arange(SIDE**2).reshape(SIDE, SIDE) % 7
+    bands = np.dstack([classes, classes[::-1], change]).astype(np.uint8)
+    write(tmp_path / "Hi-UCD mini/train/mask/2017_2018/9/1.png", bands)
+    place = tmp_path / "Hi-UCD mini" / below
+    done = ratio(place)
+    assert presets_in(done.stderr) == ["hi-ucd"]
+    changed = int((change == 2).sum())
+    unchanged = int((change == 1).sum())
+    found = totals(place, "--preset", "hi-ucd")
+    assert found["all"] == (changed, unchanged)
