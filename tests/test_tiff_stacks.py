@@ -15,7 +15,7 @@ import tifffile
 
 from cdstats.core.counts import PixelCounts
 from cdstats.core.rules import choose_rule
-from cdstats.io import tiff_layout
+from cdstats.io import tiff_tables
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
 
@@ -121,13 +121,13 @@ def test_each_directory_is_read_once(
         appended(path, masks, compress="lzw")
     else:
         tifffile.imwrite(path, masks, photometric="minisblack", compression="zlib")
-    places, read = list[int](), tiff_layout.Reader.directory
+    places, read = list[int](), tiff_tables.Reader.directory
 
-    def noted(reader: tiff_layout.Reader, place: int, is_page: bool) -> Any:
+    def noted(reader: tiff_tables.Reader, place: int, is_page: bool) -> Any:
         places.append(place)
         return read(reader, place, is_page)
 
-    monkeypatch.setattr(tiff_layout.Reader, "directory", noted)
+    monkeypatch.setattr(tiff_tables.Reader, "directory", noted)
     assert counts(path) == expected(masks)
     assert len(places) == len(set(places)) == 60
 
@@ -172,7 +172,7 @@ def test_a_page_that_the_chain_skips_is_noticed(tmp_path: Path, kind: str) -> No
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack(5), photometric="minisblack", **KINDS[kind])
     data = bytearray(path.read_bytes())
-    pages = tiff_layout.read_tables(io.BytesIO(data), len(data)).chain
+    pages = tiff_tables.read_tables(io.BytesIO(data), len(data)).chain
     at = data.index(pages[2].place.to_bytes(4, "little"), pages[1].place)
     data[at : at + 4] = pages[3].place.to_bytes(4, "little")
     path.write_bytes(data)

@@ -26,22 +26,15 @@ from cdstats.io.raster import (
     quiet,
     windows,
 )
-from cdstats.io.tiff_layout import (
-    DEFLATE,
-    LZMA,
-    LZW,
-    PACKBITS,
-    ZSTD,
-    check_layout,
-    read_tables,
-)
+from cdstats.io.tiff_layout import check_layout
+from cdstats.io.tiff_tables import DEFLATE, LZMA, LZW, PACKBITS, ZSTD, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cdstats.core.counts import Value
-    from cdstats.io.tiff_layout import Page
+    from cdstats.io.tiff_tables import Page
 
     Opened = Callable[[], BinaryIO]
 
