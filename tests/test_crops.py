@@ -121,13 +121,12 @@ def test_shares_give_the_rows_of_one_pass(
 ) -> None:
     from cdstats.core.options import LossOptions
     from cdstats.io.pairing import find_pairs
-    from cdstats.score.targets import choose_targets
+    from cdstats.score.targets import Targets
 
     pred, target = write(tmp_path, OVERLAPPING)
     pairs = find_pairs([pred], target).pairs
     choice = LossOptions(pred=pred, target=target).rule_choice()
-    files = [pair.target for pair in pairs[:1] if pair.target]
-    share = scoring.Share.of(pairs, choose_targets(files, choice, None))
+    share = scoring.Share.of(pairs, Targets(choice))
     monkeypatch.setattr(scoring, "_MOST_PAIRS", 1)
     assert [len(part.pairs) for part in share.cut()] == [4]
     assert len(share.only([2]).pairs) == 4

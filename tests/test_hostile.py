@@ -215,9 +215,9 @@ def test_soft_targets_are_told_from_codes_under_a_limit_of_ones_own(
 ) -> None:
     """A limit that is raised holds for the look that tells them, too."""
     np.save(tmp_path / "t.npy", np.full((8, 8), 0.25))
-    assert is_soft(str(tmp_path / "t.npy"), "", 64)
+    assert is_soft(masks.open_masks(str(tmp_path / "t.npy"), "", None, 64)[0])
     with pytest.raises(DataError, match="more than 63"):
-        is_soft(str(tmp_path / "t.npy"), "", 63)
+        masks.open_masks(str(tmp_path / "t.npy"), "", None, 63)
 
 
 @pytest.mark.parametrize("command", ["ratio", "audit", "weights", "plot", "report"])

@@ -8,9 +8,10 @@ import pytest
 
 import cdstats
 from cdstats.core.material import Picture
-from cdstats.core.options import LossOptions
+from cdstats.core.messages import Message
 from cdstats.core.score_charts import worst_images
 from cdstats.score.pictures import SIDE, error_pictures
+from cdstats.score.results import LossRun
 
 RANDOM = np.random.default_rng(5)
 
@@ -23,11 +24,18 @@ def save(folder: Path, mask: Any, scores: Any) -> tuple[Path, Path]:
     return folder / "preds", folder / "masks"
 
 
+def draw_worst(
+    run: LossRun, images: int
+) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
+    """What a report draws of a run."""
+    assert run.curves is not None
+    return error_pictures(worst_images("", run.images, images), run.curves)
+
+
 def draw(pred: Path, target: Path, **options: Any) -> tuple[Picture, ...]:
-    run = cdstats.loss(pred, target, **options)
+    run = cdstats.loss(pred, target, histograms=True, **options)
     assert [row.status for row in run.images] == ["ok"]
-    worst = worst_images("", run.images, 3)
-    pictures, notes = error_pictures(worst, LossOptions(pred, target, **options))
+    pictures, notes = draw_worst(run, 3)
     assert notes == ()
     return pictures
 
@@ -99,17 +107,16 @@ def test_a_crop_shows_its_window_of_the_mask(tmp_path: Path) -> None:
     for y, x in ((0, 0), (0, 4), (4, 0), (4, 4)):
         np.save(tmp_path / f"a_{y}_{x}.npy", np.zeros((4, 4), dtype=np.float32))
     names = f"{tmp_path}/{{}}_{{y}}_{{x}}.npy", f"{target}/{{}}.npy"
-    run = cdstats.loss(*names)
-    pictures, _ = error_pictures(worst_images("", run.images, 1), LossOptions(*names))
+    pictures, _ = draw_worst(cdstats.loss(*names, histograms=True), 1)
     assert (pictures[0].shares[..., 2] == 1).all()
 
 
 def test_a_prediction_that_changed_since_has_no_picture(tmp_path: Path) -> None:
     mask = RANDOM.integers(0, 2, (6, 6)).astype(np.uint8)
     pred, target = save(tmp_path, mask, uniform("float32")[:6, :6])
-    worst = worst_images("", cdstats.loss(pred, target).images, 1)
+    run = cdstats.loss(pred, target, histograms=True)
     np.save(pred / "a.npy", 1 - mask.astype(np.float32))
-    pictures, notes = error_pictures(worst, LossOptions(pred, target))
+    pictures, notes = draw_worst(run, 1)
     assert pictures == ()
     assert [note.text for note in notes] == [
         "a.npy: no picture: read again, its pixels differ from its counts"

@@ -161,9 +161,16 @@ def test_compiled_loops_give_the_rows_of_the_others(
     assert len(taken) == 18
     for one, two in zip(found.images, expected.images, strict=True):
         for name, number in asdict(two).items():
-            near = isinstance(number, float)
-            expectation = pytest.approx(number, rel=1e-6) if near else number
-            assert getattr(one, name) == expectation, name
+            value = getattr(one, name)
+            if name == "calibration_sums":
+                # Differences of sums, which lose digits of float32.
+                bins = [float(one) for one in number.split()]
+                value = [float(one) for one in value.split()]
+                expectation = pytest.approx(bins, abs=1e-5)
+            else:
+                near = isinstance(number, float)
+                expectation = pytest.approx(number, rel=1e-6) if near else number
+            assert value == expectation, name
     for run in (found, expected):
         assert run.curves is not None
     places = [row.place for row in found.images if row.status == "ok"]

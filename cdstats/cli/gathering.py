@@ -133,12 +133,12 @@ def _score_material(
         )
         for one in run.models
     )
-    if not options.pred:
+    if run.curves is None:
         scores = ScoreMaterial(models, run.images, threshold=None, has_pixels=False)
         return scores, ()
     from cdstats.score.pictures import error_pictures
 
-    pictures, notes = error_pictures(list(_worst(run)), LossOptions.of(options))
+    pictures, notes = error_pictures(list(_worst(run)), run.curves)
     return ScoreMaterial(models, run.images, pictures, options.threshold), notes
 
 

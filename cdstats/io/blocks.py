@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +47,11 @@ class Block:
         """Whether the values are colours."""
         return self.values.ndim == 3
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return self.values.nbytes
+
 
 def _nowhere() -> None:
     """The georeference of an image that has none."""
@@ -51,7 +59,7 @@ def _nowhere() -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenImage:
-    """An image whose pixels can be read, once and in order.
+    """An image whose pixels can be read in order.
 
     Attributes:
         member: What tells it from the others in its file, such as ``"#3"``; may be
@@ -59,7 +67,8 @@ class OpenImage:
         width: Pixels in a row.
         height: Rows.
         format: What the file is, such as ``"PNG"``.
-        blocks: Reads the pixels; raises `DataError` when they cannot be decoded.
+        blocks: Reads the pixels, from the file each time; raises `DataError` when they
+            cannot be decoded.
         nodata: The value that the file declares as nodata, if any.
         palette: Colour of each index, if the values are indices of a colour palette.
         bands: Bands that hold values, opacity aside.
@@ -81,3 +90,60 @@ class OpenImage:
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
     georeference: Callable[[], Georeference | None] = _nowhere
+
+
+class Sized(Protocol):
+    """Something that holds pixels."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels."""
+
+
+Item = TypeVar("Item", bound=Sized)
+
+
+class Keeping(Generic[Item]):
+    """Keeps what was read while it is little, so that it is read once.
+
+    Args:
+        most: Bytes to keep; of more, everything is read every time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._source: Iterator[Item] | None = None
+        self._kept: list[Item] = []
+
+    def of(self, read: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+        """All items: those kept, and the others as they come.
+
+        Args:
+            read: Reads all items; the same every time.
+        """
+        if self._left < 0:
+            yield from read()
+            return
+        source = self._source = self._source or read()
+        yield from self._kept
+        try:
+            for item in source:
+                self._left -= item.nbytes
+                if self._left >= 0:
+                    self._kept.append(item)
+                else:
+                    self._kept.clear()
+                yield item
+        except DataError:
+            self._left = -1
+            raise
+
+
+def keeping(image: OpenImage, most: int) -> OpenImage:
+    """The same image, whose pixels are decoded once however often they are read.
+
+    Args:
+        image: The image.
+        most: Bytes of decoded pixels to keep; an image of more is decoded every time.
+    """
+    return replace(image, blocks=partial(Keeping[Block](most).of, image.blocks))

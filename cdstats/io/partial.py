@@ -32,7 +32,7 @@ MARK: Final = 255
 def count_pair(
     changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> MaskCounts:
-    """Count a pair of partial masks as one.
+    """Count a pair of partial masks as one, as `count_opened`.
 
     Args:
         changed: The file whose 255 marks changed pixels.
@@ -40,15 +40,29 @@ def count_pair(
         band: The band to read, counted from 1; None where there is one choice.
         max_pixels: Pixels that an image may declare.
 
+    Raises:
+        DataError: If the files differ in size, or as `count_opened`.
+    """
+    first, second = open_pair(changed, unchanged, band, max_pixels)
+    return count_opened(first, second, unchanged)
+
+
+def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCounts:
+    """Count an opened pair of partial masks as one.
+
+    Args:
+        first: The image whose 255 marks changed pixels.
+        second: The image whose 255 marks unchanged pixels.
+        unchanged: The file of the second one.
+
     Returns:
         Pixels marked changed as 255, marked unchanged as 0, and marked in neither as
         ignored.
 
     Raises:
-        DataError: If the files differ in size, hold other values, or mark one pixel
-            both changed and unchanged.
+        DataError: If the images hold other values, or mark one pixel both changed and
+            unchanged.
     """
-    first, second = open_pair(changed, unchanged, band, max_pixels)
     marked = np.array([0, 0, 0])
     for one, two in pair_blocks(first, second, unchanged):
         marked += [one.sum(), two.sum(), (~(one | two)).sum()]

@@ -12,9 +12,7 @@ from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.core.terms import REST, Range
-from cdstats.io.limits import MAX_PIXELS
-from cdstats.io.masks import open_masks
-from cdstats.io.partial import open_pair, pair_blocks
+from cdstats.io.partial import pair_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,14 +151,18 @@ def _plain(number: float) -> Value:
 
 
 def read_pair_labels(
-    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
+    first: OpenImage, second: OpenImage, unchanged: str
 ) -> NDArray[np.uint8]:
     """Read truth in two files as labels; what neither marks is ignored.
 
+    Args:
+        first: The image that marks changed pixels.
+        second: The image that marks unchanged pixels.
+        unchanged: The file of the second one.
+
     Raises:
-        DataError: As `cdstats.io.partial.count_pair`.
+        DataError: As `cdstats.io.partial.count_opened`.
     """
-    first, second = open_pair(changed, unchanged, band, max_pixels)
     labels = np.full((first.height, first.width), 255, dtype=np.uint8)
     row = 0
     for one, two in pair_blocks(first, second, unchanged):
@@ -200,14 +202,13 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
     return soft
 
 
-def is_soft(path: str, member: str, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether a file is an array of fractions: soft targets, unless a rule is given.
+def is_soft(image: OpenImage) -> bool:
+    """Whether an image is an array of fractions: soft targets, unless a rule is given.
 
     Raises:
-        DataError: If the file cannot be opened.
+        DataError: If it cannot be read.
     """
-    images = open_masks(path, member, None, max_pixels)
-    if not images or images[0].format not in ("NPY", "NPZ"):
+    if image.format not in ("NPY", "NPZ"):
         return False
-    block = next(iter(images[0].blocks()), None)
+    block = next(iter(image.blocks()), None)
     return block is not None and block.values.dtype.kind == "f"

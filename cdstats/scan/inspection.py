@@ -22,6 +22,7 @@ from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
+from cdstats.io.partial import open_pair
 from cdstats.io.targets import CODES, label_strips, read_pair_labels
 from cdstats.scan.regions import STRIP_PIXELS, Regions
 
@@ -195,7 +196,8 @@ def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:
 
 def _inspect_pair(task: Task, look: Look) -> Inspected:
     try:
-        labels = read_pair_labels(task.path, task.partner, look.band, look.max_pixels)
+        pair = open_pair(task.path, task.partner, look.band, look.max_pixels)
+        labels = read_pair_labels(*pair, task.partner)
     except DataError as error:
         return Inspected(Counted("", None, str(error)))
     marked = {255: int((labels == 1).sum()), 0: int((labels == 0).sum())}

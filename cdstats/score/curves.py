@@ -93,13 +93,13 @@ class Curves:
     def __init__(
         self, images: Mapping[Place, Ranked], share: Share, how: Scoring
     ) -> None:
-        self._images, self._share, self._how = images, share, how
+        self._images, self.share, self.how = images, share, how
         self._found: dict[tuple[Place, ...], RankCounts] = {}
 
     @property
     def threshold(self) -> float:
         """The threshold of the confusion counts of the run."""
-        return self._how.threshold
+        return self.how.threshold
 
     def of(self, places: Iterable[Place]) -> Curve | None:
         """The curve of some images of a model, pooled.
@@ -172,7 +172,7 @@ class Curves:
         def collect(place: Place, scores: NDArray[Any], labels: NDArray[Any]) -> None:
             if place not in held:
                 return
-            logits = self._how.choice.of(place.model).kind is Kind.LOGIT
+            logits = self.how.choice.of(place.model).kind is Kind.LOGIT
             flat, label = scores.reshape(-1), labels.reshape(-1)
             for at in range(0, flat.size, _CHUNK):
                 part = slice(at, at + _CHUNK)
@@ -184,7 +184,7 @@ class Curves:
             take(place, (one.counts if one.exact else one.apart).rounded(bits))
         again = {one.pair for one in held.values() if not one.exact}
         if again:
-            outcome = self._how.run(self._share.only(again), collect=collect)
+            outcome = self.how.run(self.share.only(again), collect=collect)
             for state in outcome.states:
                 if state.reason and state.place in held:
                     raise DataError(f"{state.place.pred}: {state.reason}")

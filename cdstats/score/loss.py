@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import cdstats
 from cdstats.core.arguments import takes, texts
@@ -28,6 +28,7 @@ from cdstats.core.score_records import (
 )
 from cdstats.core.sums import SumsTable
 from cdstats.engine.choice import open_engine
+from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
 from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
@@ -42,8 +43,8 @@ from cdstats.score.results import (
     trivial_scores,
 )
 from cdstats.score.saved import loss_from
-from cdstats.score.scoring import Scoring, Share, run_on
-from cdstats.score.targets import choose_targets
+from cdstats.score.scoring import Scoring, Share, run_on, score_all
+from cdstats.score.targets import Targets
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 
     from cdstats.core.catalogue import Loss
     from cdstats.score.states import Outcome, PredictionState
-    from cdstats.score.targets import Targets
+
+_KEPT_BYTES: Final = 1 << 28
+"""Pixels of a run that are kept where a loss needs the prior before it is summed."""
 
 
 @takes(LossOptions)
@@ -103,25 +106,31 @@ def score_predictions(options: LossOptions) -> LossRun:
         if options.check:
             options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
-        files = dict.fromkeys(p.target for p in found if p.target is not None)
-        targets = choose_targets(
-            list(files), choice, options.band_of(choice), options.max_pixels
-        )
-        if targets.soft:
-            chosen = _for_soft(chosen, "all" in options.losses)
+        targets = Targets(choice, options.band_of(choice), options.max_pixels)
         whole = Share.of(found, targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
-        fast = compiling_pays(paths)
-        how = Scoring(
-            *(Needs.of((), None), meaning, threshold, options.device),
-            *(batch, fast, ground),
-        )
         score = partial(run_on, apply) if scheduler else Scoring.run
+        needs = partial(Needs.of, bins=options.histograms)
+        waits = any(one.needs_prior for one in chosen)
+        if waits and not scheduler:
+            whole = replace(whole, kept=Keeping(_KEPT_BYTES))
+        how = Scoring(
+            *(needs(() if waits else chosen, None), meaning, threshold, options.device),
+            *(batch, compiling_pays(paths), ground),
+        )
+        outcome, whole = score_all(
+            *(score, how, whole), strict=strict, progress=options.progress
+        )
         prior = None
-        if any(one.needs_prior for one in chosen):
-            prior = _prior(how, score(how, whole))
-        how = replace(how, needs=Needs.of(chosen, prior, bins=options.histograms))
-        outcome = score(how, whole, strict=strict, progress=options.progress)
+        if waits:
+            prior = _prior(how, outcome)
+            how = replace(how, needs=needs(chosen, prior))
+            if how.needs.whole or any(one.tiles is not None for one in outcome.states):
+                outcome = score(how, whole, strict=strict)
+            whole = replace(whole, kept=None)
+    targets = whole.targets
+    if any(state.soft for state in outcome.states):
+        chosen = _for_soft(chosen, "all" in options.losses)
     fill = ground.uncovered is Uncovered.UNCHANGED
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
@@ -201,7 +210,7 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
 
 
 def _prior(how: Scoring, outcome: Outcome) -> float | None:
-    """The share of changed pixels of what could be scored, in a pass of its own."""
+    """The share of changed pixels of what could be scored."""
     verdict = Verdict(outcome, how.needs, how.choice, how.threshold)
     good = [one.sums for one in verdict.results() if one.sums is not None]
     prior = SumsTable.of(good).prior

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from cdstats.core.arguments import texts
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
-from cdstats.io.pairing import find_pairs
 from cdstats.io.predictions import PALETTE
-from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.interpret import Kind, choose_predictions, divided, plain_numbers
+from cdstats.score.grid import Uncovered
+from cdstats.score.interpret import Kind, divided, plain_numbers
 from cdstats.score.reading import PairReader
-from cdstats.score.targets import choose_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.chart_records import WorstImage
-    from cdstats.core.options import LossOptions
     from cdstats.io.pairing import FilePair
+    from cdstats.score.curves import Curves
     from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.scenes import Loaded
 
@@ -37,7 +34,7 @@ _KINDS: Final = 6
 
 
 def error_pictures(
-    worst: Sequence[WorstImage], options: LossOptions
+    worst: Sequence[WorstImage], curves: Curves
 ) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
     """Pictures of some images that were scored, which are read again.
 
@@ -45,32 +42,17 @@ def error_pictures(
 
     Args:
         worst: The images.
-        options: How they were scored.
+        curves: The curves of the run, which know how pairs were scored.
 
     Returns:
         The pictures in the order of the images, and what to tell of those left out.
     """
-    if not worst:
-        return (), ()
-    choice = options.rule_choice()
-    found = find_pairs(
-        texts(options.pred),
-        str(options.target),
-        split=options.split,
-        preset=choice.preset,
-    )
-    files = dict.fromkeys(p.target for p in found.pairs if p.target is not None)
-    targets = choose_targets(
-        list(files), choice, options.band_of(choice), options.max_pixels
-    )
+    how, share = curves.how, curves.share
     wanted = {(one.model, one.pred, one.target): one for one in worst}
-    meaning = choose_predictions(options)
-    ground = Ground.of(options.grid, options.uncovered, options.overlap)
-    reader = PairReader(targets, meaning, ground)
-    pairs = [(n, p) for n, p in enumerate(found.pairs) if _holds(p, worst)]
-    fill = ground.uncovered is Uncovered.UNCHANGED
-    blocks = reader.read(pairs)
-    drawn = dict(_pictures(blocks, wanted, meaning, options.threshold, fill=fill))
+    pairs = [(n, pair) for n, pair in share.pairs if _holds(pair, worst)]
+    blocks = PairReader(share.targets, how.choice, how.ground).read(pairs)
+    fill = how.ground.uncovered is Uncovered.UNCHANGED
+    drawn = dict(_pictures(blocks, wanted, how.choice, how.threshold, fill=fill))
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
     from cdstats.io.pairing import FilePair
-    from cdstats.score.targets import Target, Targets
+    from cdstats.score.targets import Seen, Target, Targets
 
 RankedPair: TypeAlias = "tuple[int, FilePair]"
 """A pair with its place in the order of the rows."""
@@ -37,6 +37,9 @@ class PairReader:
         targets: How masks are labelled.
         choice: What the user says that predictions are; None to find out.
         ground: Which ground is scored.
+
+    Attributes:
+        seen: The masks that were counted, with the place of their pair.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class PairReader:
         self._ground = ground or Ground()
         self._number = -1
         self._scene = -1
+        self.seen: list[tuple[int, Seen]] = []
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
         """Every block of every pair; a pair that fails is one item with its reason.
@@ -58,7 +62,8 @@ class PairReader:
             pairs: Pairs with their places in the order of the rows.
         """
         groups = [_scenes(group) for group in by_target(pairs)]
-        expect_tasks(_tasks(groups), self._targets.versions)
+        counts = not self._targets.decisions
+        expect_tasks(_tasks(groups, counts), self._targets.versions)
         for scenes in groups:
             rank, pair = scenes[0][0]
             if pair.prediction is None or pair.target is None:
@@ -66,6 +71,9 @@ class PairReader:
                     "has no mask" if pair.prediction else "mask without a prediction"
                 )
                 yield self._lone(rank, pair).failed(reason)
+                # It takes part in finding the rule.
+                if pair.target is not None and counts:
+                    self._count(rank, self._opened(rank, pair.target)[0])
             else:
                 yield from self._read_group(pair.target, scenes)
         expect_tasks(())
@@ -76,17 +84,35 @@ class PairReader:
         """The predictions of the masks of one file."""
         many = len(scenes) > 1 or len(scenes[0]) > 1
         labels = HeldLabels(_HELD_BYTES if many else 0)
-        try:
-            masks = [Mask(target, labels) for target in self._targets.open(file)]
-        except DataError as error:
+        first = scenes[0][0][0]
+        targets, reason = self._opened(first, file)
+        if reason:
             for rank, pair in (ranked for scene in scenes for ranked in scene):
-                yield self._lone(rank, pair).failed(f"mask {file.name}: {error}")
+                yield self._lone(rank, pair).failed(f"mask {file.name}: {reason}")
             return
+        masks = [Mask(target, labels) for target in targets]
         for scene in scenes:
             if scene[0][1].crop is None:
                 yield from self._read_whole(*scene[0], masks)
             else:
                 yield from self._read_crops(scene, masks)
+        if not self._targets.decisions:
+            self._count(first, targets)
+
+    def _opened(self, rank: int, file: FoundFile) -> tuple[list[Target], str]:
+        """The masks of a file, or why there are none."""
+        try:
+            return self._targets.open(file), ""
+        except DataError as error:
+            self.seen.append((rank, self._targets.unopened(file, str(error))))
+            return [], str(error)
+
+    def _count(self, rank: int, targets: Sequence[Target]) -> None:
+        """Count masks of which no prediction was read, and note all."""
+        for target in targets:
+            target.count()
+            if target.seen is not None:
+                self.seen.append((rank, target.seen))
 
     def _read_whole(
         self, rank: int, pair: FilePair, masks: Sequence[Mask]
@@ -243,12 +269,19 @@ def _order(pair: FilePair) -> tuple[int, int]:
     return (pair.crop.row, pair.crop.column) if pair.crop else (0, 0)
 
 
-def _tasks(groups: Iterable[Sequence[Sequence[RankedPair]]]) -> Iterator[Task]:
-    """The files of pairs in the order in which they are opened."""
+def _tasks(
+    groups: Iterable[Sequence[Sequence[RankedPair]]], every: bool
+) -> Iterator[Task]:
+    """The files of pairs in the order in which they are opened.
+
+    Args:
+        groups: The pairs of each mask file.
+        every: Whether masks without a prediction are read, too.
+    """
     for group in groups:
         pairs = [pair for scene in group for _, pair in scene]
         target = pairs[0].target
-        if target is not None and pairs[0].prediction is not None:
+        if target is not None and (every or pairs[0].prediction is not None):
             yield Task(target.path, partner=target.partner)
         for pair in pairs:
             if pair.prediction is not None and target is not None:
@@ -257,7 +290,7 @@ def _tasks(groups: Iterable[Sequence[Sequence[RankedPair]]]) -> Iterator[Task]:
 
 def _member(mask: Mask) -> str:
     """What tells a mask from the others in its file."""
-    return mask.target.image.member if mask.target.image else ""
+    return mask.target.image.member
 
 
 def _name(file: FoundFile | None, member: str) -> str:

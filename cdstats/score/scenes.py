@@ -79,6 +79,13 @@ class Loaded:
     cut: int = 0
     is_jpeg: bool = False
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its scores and labels."""
+        return sum(
+            held.nbytes for held in (self.scores, self.target) if held is not None
+        )
+
     def failed(self, reason: str) -> Loaded:
         """The same row without pixels, and why."""
         return replace(self, scores=None, target=None, covered=None, reason=reason)
@@ -108,7 +115,7 @@ class Mask:
     @cached_property
     def georeference(self) -> Georeference | None:
         """Where it lies."""
-        return self.target.georeference()
+        return self.target.image.georeference()
 
 
 class Scene:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cdstats.engine.choice import Engine
+    from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
     from cdstats.score.interpret import PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.reading import RankedPair
+    from cdstats.score.scenes import Loaded
     from cdstats.score.scorer import Collect
-    from cdstats.score.targets import Targets
+    from cdstats.score.targets import Seen, Targets
 
 _MOST_PAIRS = 64
 """Pairs of a share at most, unless they share one mask."""
@@ -32,15 +35,43 @@ _MOST_PAIRS = 64
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Pairs that one process reads, with how their masks are labelled."""
+    """Pairs that one process reads, with how their masks are labelled.
+
+    Attributes:
+        pairs: The pairs with their places in the order of the rows.
+        targets: How masks are labelled.
+        kept: Keeps the blocks for another pass; None to read them again.
+    """
 
     pairs: tuple[RankedPair, ...]
     targets: Targets
+    kept: Keeping[Loaded] | None = None
 
     @classmethod
     def of(cls, pairs: Iterable[FilePair], targets: Targets) -> Share:
         """All pairs of a run."""
         return cls(tuple(enumerate(pairs)), targets)
+
+    def decided(self, seen: Iterable[tuple[int, Seen]]) -> tuple[Share, set[int]]:
+        """The same pairs after all masks were counted, and those to be read again.
+
+        Args:
+            seen: The masks with the place of their pair.
+        """
+        ones = [one for _, one in sorted(seen, key=lambda ranked: ranked[0])]
+        targets = self.targets.decided(ones)
+        wrong = {
+            one.key[:2]
+            for one in ones
+            if one.key in targets.decisions
+            and not one.is_labelled_by(targets.decisions[one.key])
+        }
+        ranks = {
+            rank
+            for rank, pair in self.pairs
+            if pair.prediction and (t := pair.target) and (t.path, t.member) in wrong
+        }
+        return replace(self, targets=targets, kept=None if ranks else self.kept), ranks
 
     def only(self, ranks: Collection[int]) -> Share:
         """The pairs at some places in the order of the rows, with all their crops."""
@@ -130,9 +161,11 @@ class Scoring:
             collect=collect,
         )
         reader = PairReader(share.targets, self.choice, self.ground)
+        read = partial(reader.read, share.pairs)
+        blocks = share.kept.of(read) if share.kept else read()
         scene, pixels = -1, 0
         numbers: dict[int, None] = {}
-        for loaded in prefetch(reader.read(share.pairs)):
+        for loaded in prefetch(blocks):
             if loaded.scene != scene:
                 _finish(scorer, numbers, strict)
             scene = loaded.scene
@@ -144,6 +177,7 @@ class Scoring:
         _finish(scorer, numbers, strict)
         outcome = scorer.outcome()
         outcome.devices.append(device_text(device))
+        outcome.seen, outcome.versions = reader.seen, share.targets.versions
         return outcome
 
 
@@ -181,6 +215,45 @@ def run_on(
         if progress:
             progress(len(outcome.states) - 1, pixels)
     return outcome
+
+
+def score_all(
+    score: Callable[..., Outcome],
+    how: Scoring,
+    whole: Share,
+    *,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Outcome, Share]:
+    """Score the pairs of a run, each mask labelled by the rule of its split.
+
+    Masks that were labelled in another way at first are read again.
+
+    Args:
+        score: `Scoring.run`, or `run_on` of an engine.
+        how: How pairs are scored.
+        whole: The pairs.
+        strict: Whether to stop at the first that fails, once rules are known.
+        progress: As for `Scoring.run`.
+
+    Returns:
+        What was found, and the pairs with how their masks are labelled.
+
+    Raises:
+        DataError: If ``strict`` and a pair fails.
+    """
+    given = whole.targets.choice.rule is not None
+    outcome = score(how, whole, strict=strict and given, progress=progress)
+    whole.targets.versions.update(outcome.versions)
+    share, ranks = whole.decided(outcome.seen)
+    if ranks:
+        # Pooled levels cannot be taken apart.
+        again = share if outcome.pools else share.only(ranks)
+        ranks = {rank for rank, _ in again.pairs}
+        outcome.states = [one for one in outcome.states if one.rank not in ranks]
+        outcome.pools.clear()
+        outcome.extend(score(how, again, strict=strict))
+    return outcome, share
 
 
 def _failure(outcome: Outcome) -> str | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.score.levels import StoredCounts
+    from cdstats.score.targets import Seen
 
 PROBS, LOGITS = "probs", "logits"
 _OUTSIDE: Final = COUNTS.index("outside")
@@ -184,11 +185,15 @@ class Outcome:
         states: A state for each prediction.
         pools: The levels that losses of sorted scores need.
         devices: What computed.
+        seen: The masks that were counted, with the place of their pair.
+        versions: The version of each file of a store that was read.
     """
 
     states: list[PredictionState] = field(default_factory=list)
     pools: dict[PoolKey, LevelPool] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
+    seen: list[tuple[int, Seen]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def pool(self, key: PoolKey, levels: LevelCounts) -> None:
         """Add levels to a pool."""
@@ -198,6 +203,8 @@ class Outcome:
         """Add the predictions that follow."""
         self.states += other.states
         self.devices += other.devices
+        self.seen += other.seen
+        self.versions |= other.versions
         # Stable: the images of one pair keep their order.
         self.states.sort(key=lambda state: state.rank)
         for key, pool in other.pools.items():

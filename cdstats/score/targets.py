@@ -1,58 +1,104 @@
-"""The masks of a run: how each is labelled, decided before a prediction is read."""
+"""The masks of a run: each is decoded once, and labelled by the rule of its split.
+
+Which values mean changed is decided on all masks of a split together. So a mask is
+first labelled by the rule that it has alone, which is nearly always that of its split;
+where they differ, the mask is read again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cdstats.core.counted import CountedMask
-from cdstats.core.errors import CdstatsError, DataError
+from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.errors import DataError
 from cdstats.core.labelling import Decision, decide
-from cdstats.io.addresses import shown
-from cdstats.io.counting import Task, count_file, expect_tasks
+from cdstats.io.blocks import keeping
+from cdstats.io.counting import count_image
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
+from cdstats.io.partial import count_opened, open_pair
 from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from cdstats.core.labels import LabelRule
     from cdstats.core.messages import Message
     from cdstats.core.rules import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
-    from cdstats.io.georeference import Georeference
+
+Key: TypeAlias = "tuple[str, str, str]"
+"""What tells a mask from every other of the run: file, member, image."""
+_KEPT_BYTES: Final = 1 << 28
+"""A larger mask is decoded once to be counted and once to be labelled."""
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A mask that was read, and how it was labelled.
+
+    Attributes:
+        key: Which mask.
+        mask: Its counts.
+        decision: The rule that labelled it, or why it has none; None for soft targets.
+    """
+
+    key: Key
+    mask: CountedMask
+    decision: Decision | None
+
+    def is_labelled_by(self, decision: Decision) -> bool:
+        """Whether a decision gives each of its values the label that it has."""
+        if self.decision is None or self.decision == decision:
+            return True
+        mask, one, two = self.mask.counted.mask, self.decision.rule, decision.rule
+        return (
+            mask is not None
+            and one is not None
+            and two is not None
+            and all(
+                one.label_in(mask, value) is two.label_in(mask, value)
+                for value in mask.counts.values
+            )
+        )
+
+
 class Target:
     """One mask: an image of a file, and how its values become labels.
 
-    Attributes:
+    Args:
+        targets: How masks are labelled.
         file: The file.
-        image: The opened image; None for truth in two files.
-        size: Width and height.
-        decision: Its rule, or why it has none; None for soft targets.
-        georeference: Finds where its pixels lie; None where the file does not say.
+        image: The opened image.
+        partner: The image that marks unchanged pixels, for truth in two files.
+
+    Attributes:
+        seen: The mask as it was counted; None while it is not read.
     """
 
-    file: FoundFile
-    image: OpenImage | None
-    size: tuple[int, int]
-    decision: Decision | None
-    band: int | None = None
-    ignore: LabelRule | None = None
-    max_pixels: int = MAX_PIXELS
-    georeference: Callable[[], Georeference | None] = lambda: None
+    def __init__(
+        self,
+        targets: Targets,
+        file: FoundFile,
+        image: OpenImage,
+        partner: OpenImage | None = None,
+    ) -> None:
+        self.file, self.image = file, image
+        self._targets, self._partner = targets, partner
+        self.seen: Seen | None = None
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """What tells it from every other mask of the run."""
-        member = self.image.member if self.image else ""
-        return self.file.path, self.file.member, member
+        return self.file.path, self.file.member, self.image.member
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.image.width, self.image.height
 
     def read(self) -> NDArray[Any]:
         """Read the labels (uint8), or soft targets (float64).
@@ -60,15 +106,48 @@ class Target:
         Raises:
             DataError: If the mask has no rule or cannot be read with it.
         """
-        if self.decision is None and self.image is not None:
-            return read_soft(self.image, self.ignore)
-        if self.decision is None or self.decision.rule is None:
-            raise DataError(self.decision.reason if self.decision else "has no rule")
-        if self.image is None:
-            return read_pair_labels(
-                self.file.path, self.file.partner, self.band, self.max_pixels
-            )
-        return read_labels(self.image, self.decision.rule)
+        image = keeping(self.image, _KEPT_BYTES)
+        partner = self._partner and keeping(self._partner, _KEPT_BYTES)
+        decision = self._decided(image, partner)
+        if decision is None:
+            return read_soft(image, self._targets.choice.ignore)
+        if decision.rule is None:
+            raise DataError(decision.reason)
+        if partner is not None:
+            return read_pair_labels(image, partner, self.file.partner)
+        return read_labels(image, decision.rule)
+
+    def count(self) -> None:
+        """Count the mask where that was not done before."""
+        if self.seen is None:
+            self._decided(self.image, self._partner)
+
+    def _decided(self, image: OpenImage, partner: OpenImage | None) -> Decision | None:
+        """The rule of the mask, or why it has none; None for soft targets."""
+        choice = self._targets.choice
+        known = self._targets.decisions.get(self.key)
+        if known is not None:
+            return known
+        if self.seen is None:
+            one = self._counted(image, partner)
+            mask = CountedMask("targets", self.file.split, self.file.name, one)
+            is_soft = one.mask is None and not one.reason
+            decision = None if is_soft else decide([mask], choice)[0][0]
+            self.seen = Seen(self.key, mask, decision)
+        return self.seen.decision
+
+    def _counted(self, image: OpenImage, partner: OpenImage | None) -> Counted:
+        """The counts of the mask, or a reason; neither for soft targets."""
+        rule = self._targets.choice.rule
+        try:
+            if partner is not None:
+                counts = count_opened(image, partner, self.file.partner)
+                return Counted("", counts, size=self.size)
+            if rule is None and is_soft(image):
+                return Counted(image.member, None)
+        except DataError as error:
+            return Counted(image.member, None, str(error), self.size)
+        return count_image(image, self._targets.choice.edges)
 
 
 @dataclass(frozen=True)
@@ -76,24 +155,22 @@ class Targets:
     """How the masks of a run are labelled.
 
     Attributes:
-        decisions: The decision for each file and image of it; a file without one
-            holds soft targets.
+        choice: The rule options.
+        band: The band of each mask, counted from 1; None where there is one choice.
+        max_pixels: Pixels that a mask may declare.
+        decisions: The decision for each mask that was counted with all others; a mask
+            without one is counted when it is read.
         rules: The rules in use.
         messages: What to tell about them.
-        band: The band of each mask, counted from 1; None where there is one choice.
-        soft: Whether a file holds soft targets.
-        ignore: The values that are ignored in soft targets.
-        max_pixels: Pixels that a mask may declare.
-        versions: The version of each mask of a store that was counted.
+        versions: The version of each file of a store that was read.
     """
 
-    decisions: dict[tuple[str, str, str], Decision]
-    rules: tuple[str, ...]
-    messages: tuple[Message, ...]
+    choice: RuleChoice
     band: int | None = None
-    soft: bool = False
-    ignore: LabelRule | None = None
     max_pixels: int = MAX_PIXELS
+    decisions: Mapping[Key, Decision] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
 
     def of(self, files: Collection[FoundFile]) -> Targets:
@@ -108,6 +185,20 @@ class Targets:
         versions = {path: one for path, one in self.versions.items() if path in paths}
         return replace(self, decisions=decisions, messages=(), versions=versions)
 
+    def decided(self, seen: Sequence[Seen]) -> Targets:
+        """How masks are labelled now that all were counted."""
+        hard = [one for one in seen if one.decision is not None]
+        masks = [one.mask for one in hard]
+        decisions, messages = decide(masks, self.choice) if masks else ([], [])
+        rules = dict.fromkeys(str(one.rule) for one in decisions if one.rule)
+        keys = [one.key for one in hard]
+        return replace(
+            self,
+            decisions=dict(zip(keys, decisions, strict=True)),
+            rules=tuple(rules),
+            messages=tuple(messages),
+        )
+
     def open(self, file: FoundFile) -> list[Target]:
         """Open the masks of a file.
 
@@ -115,88 +206,13 @@ class Targets:
             DataError: If the file cannot be opened.
         """
         if file.partner:
-            decision = self.decisions[file.path, "", ""]
-            image = open_masks(file.path, "", self.band, self.max_pixels)[0]
-            size = (image.width, image.height)
-            return [
-                Target(
-                    file,
-                    None,
-                    size,
-                    decision,
-                    self.band,
-                    max_pixels=self.max_pixels,
-                    georeference=image.georeference,
-                )
-            ]
-        return [
-            Target(
-                file,
-                image,
-                (image.width, image.height),
-                self.decisions.get((file.path, file.member, image.member)),
-                ignore=self.ignore,
-                georeference=image.georeference,
-            )
-            for image in open_masks(file.path, file.member, self.band, self.max_pixels)
-        ]
+            pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
+            return [Target(self, file, *pair)]
+        images = open_masks(file.path, file.member, self.band, self.max_pixels)
+        return [Target(self, file, image) for image in images]
 
-
-def choose_targets(
-    files: Sequence[FoundFile],
-    choice: RuleChoice,
-    band: int | None,
-    max_pixels: int = MAX_PIXELS,
-) -> Targets:
-    """Decide how every mask is labelled; masks are counted where a rule is to be found.
-
-    Args:
-        files: The mask files.
-        choice: The rule options.
-        band: The band to read.
-        max_pixels: Pixels that a mask may declare.
-    """
-    arrays = [file for file in files if choice.rule is None and _is_array(file)]
-    expect_tasks(Task(file.path) for file in arrays)
-    fractions = {file for file in arrays if _is_soft(file, max_pixels)}
-    hard = [file for file in files if file not in fractions]
-    masks: list[CountedMask] = []
-    owners: list[FoundFile] = []
-    tasks = [Task(file.path, file.member, file.partner) for file in hard]
-    versions: dict[str, str] = {}
-    expect_tasks(tasks, versions)
-    for file, task in zip(hard, tasks, strict=True):
-        for one in count_file(
-            task, band=band, edges=choice.edges, max_pixels=max_pixels
-        ):
-            masks.append(CountedMask("targets", file.split, file.name, one))
-            owners.append(file)
-    expect_tasks(())
-    decisions, messages = decide(masks, choice) if masks else ([], [])
-    by_place = {
-        (file.path, file.member, one.counted.member): decision
-        for file, one, decision in zip(owners, masks, decisions, strict=True)
-    }
-    rules = dict.fromkeys(str(d.rule) for d in decisions if d.rule)
-    soft = len(hard) < len(files)
-    return Targets(
-        by_place,
-        tuple(rules),
-        tuple(messages),
-        band,
-        soft,
-        choice.ignore,
-        max_pixels,
-        versions,
-    )
-
-
-def _is_array(file: FoundFile) -> bool:
-    return shown(file.path).lower().endswith((".npy", ".npz"))
-
-
-def _is_soft(file: FoundFile, max_pixels: int) -> bool:
-    try:
-        return is_soft(file.path, file.member, max_pixels)
-    except CdstatsError:
-        return False
+    def unopened(self, file: FoundFile, reason: str) -> Seen:
+        """A file of masks that could not be opened."""
+        one = Counted("", None, reason)
+        mask = CountedMask("targets", file.split, file.name, one)
+        return Seen((file.path, file.member, ""), mask, Decision(None, reason))
