@@ -23,7 +23,7 @@ from PIL import Image
 from cdstats.core.counts import MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.rules import choose_rule
-from cdstats.io import images, masks
+from cdstats.io import jpeg, masks
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
@@ -1449,10 +1449,10 @@ def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     path = tmp_path / "a.jpg"
     Image.fromarray(pixels).save(path, subsampling="4:2:0")
     small = values_of(path)
-    monkeypatch.setattr(images, "WHOLE_PIXELS", 64)
+    monkeypatch.setattr(jpeg, "WHOLE_PIXELS", 64)
     monkeypatch.setattr(masks, "_HELD_BYTES", {})
     assert values_of(path) == small
-    monkeypatch.setattr(images, "MOST_COLOUR_PIXELS", 64)
+    monkeypatch.setattr(jpeg, "MOST_COLOUR_PIXELS", 64)
     assert "colour JPEG of 64 x 64 pixels; expected at most 64" in reason_of(path)
 
 

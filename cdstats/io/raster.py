@@ -24,8 +24,7 @@ import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
 from cdstats.io.palettes import expand, greys, names
 
@@ -344,10 +343,7 @@ class _Layout:
         self.alpha = alpha_band or marked
         bands = [i for i in dataset.indexes if i != self.alpha]
         if band is not None:
-            if band not in dataset.indexes:
-                has = counted(dataset.count, "band")
-                raise DataError(f"has {has}; band {band} was asked for")
-            bands = [band]
+            bands = [check_band(band, dataset.count)]
         if len(bands) > MOST_BANDS:
             raise BandsError(f"{len(bands):,} bands; choose one with --band")
         self.bands = bands or [1]

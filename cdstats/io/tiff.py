@@ -14,7 +14,7 @@ import numpy as np
 
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
-from cdstats.io.blocks import Block, OpenImage
+from cdstats.io.blocks import Block, ImageFile, OpenImage
 from cdstats.io.raster import (
     Known,
     OpenRaster,
@@ -54,22 +54,15 @@ _WHOLE_DATASET: Final = 2
 """The flag of a mask file whose first band is the mask of every band."""
 
 
-def open_tiff(
-    path: Path, data: bytes | None, band: int | None, most: int
-) -> list[OpenImage]:
+def open_images(file: ImageFile) -> list[OpenImage]:
     """Open every page of a TIFF file; overviews and masks are no pages.
-
-    Args:
-        path: The file.
-        data: Its bytes, or None when it is too large to hold.
-        band: The band to read, counted from 1; None where there is one choice.
-        most: Pixels that a page may declare; nothing of a larger one is decoded.
 
     Raises:
         DataError: If the file is damaged or its bands need a choice.
     """
+    path, data, band = file.path, file.data, file.band
     opened = partial(_opened, path, data)
-    chain = _checked_pages(opened, most)
+    chain = _checked_pages(opened, file.max_pixels)
     images = [at for at, page in enumerate(chain) if page.is_image] or [0]
     source = Source(str(path), "GTiff", data)
     found = []
