@@ -5,8 +5,8 @@ is lost, doubled or misplaced makes a broken stream. It does not where chunks be
 blocks of the stream that refer to nothing before: those streams are inflated here, too.
 
 The fast decoder reads 8 bits only. The rows of 1, 2 or 4 bits are those of a grey image
-of 8 bits whose pixels are bytes, filters included. So it is given such an image, made of
-the same compressed rows, and the bytes are taken apart.
+of 8 bits whose pixels are bytes, filters included. So it is given that image, made of
+the same compressed rows, and its bytes are taken apart.
 """
 
 from __future__ import annotations
