@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import cdstats
 from cdstats.cli.gathering import gather
 from cdstats.cli.sources_shown import ShownOptions
-from cdstats.core.chart_records import FractionShare
+from cdstats.core.charts import FractionShare
 from cdstats.core.material import Material
 from cdstats.render.figures.chart import Chart
 from cdstats.render.figures.charts import charts

@@ -152,7 +152,7 @@ def _curve(run: LossRun, model: str) -> Curve | None:
 
 def _worst(run: LossRun) -> Iterator[Any]:
     """The images to draw: few of each model, and not too many of all."""
-    from cdstats.core.score_charts import worst_images
+    from cdstats.core.charts import worst_images
 
     names = [one.dataset.model for one in run.models][:MOST_PICTURES]
     each = min(_PER_MODEL, MOST_PICTURES // max(1, len(names)))

@@ -248,10 +248,7 @@ def show_written(written: Written, max_failed: int, quiet: bool) -> int:
         Message(Level.NOTE, f"no figure {one.figure}: {one.reason}")
         for one in written.missing
     ]
-    failed = [
-        Message(Level.ERROR, f"{name}: {reason}") for name, reason in written.failures
-    ]
-    show_failures([*written.messages, *left_out, *failed], (), quiet)
+    show_failures([*written.messages, *left_out], written.failures, quiet)
     for path in written.files:
         typer.echo(str(path))
     return int(written.unread > 0 or len(written.failures) > max_failed)
