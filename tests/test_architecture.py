@@ -206,16 +206,14 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "needed"),
+    "sample",
     [
-        pytest.param("sample_masks/CDD", set(), id="JPEG"),
-        pytest.param("sample_masks/BCDD", {"rasterio"}, id="GeoTIFF"),
+        pytest.param("sample_masks/CDD", id="JPEG"),
+        pytest.param("sample_masks/BCDD", id="GeoTIFF"),
     ],
 )
-def test_counting_loads_only_what_the_files_need(sample: str, needed: set[str]) -> None:
-    found = loaded(command("ratio", sample))
-    assert "torch" not in found
-    assert found == needed
+def test_counting_simple_files_loads_nothing_heavy(sample: str) -> None:
+    assert loaded(command("ratio", sample)) == set()
 
 
 def rooms_after(code: str) -> set[str]:
