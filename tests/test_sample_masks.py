@@ -85,6 +85,7 @@ def test_the_generator_does_not_use_the_program_it_tests() -> None:
     assert not re.search(r"^\s*(import|from)\s+cdstats", text, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_the_generator_writes_every_file_again_byte_for_byte(tmp_path: Path) -> None:
     constraints = (SAMPLES.parent / "constraints.txt").read_text(encoding="utf-8")
     for package in ("numpy", "pillow", "rasterio"):

@@ -193,11 +193,13 @@ def test_every_page_of_a_list_is_read(
     s3: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
+    monkeypatch.setattr("cdstats.io.remote._PAGE", 3)
     for number in range(10):
         s3.put(f"many/m_{number}.png", png(number))
+        s3.put(f"many/x/y/m_{number}.png", png(number))
     assert s3.client.list_objects_v2(Bucket="masks", Prefix="many/")["IsTruncated"]
     done = ratio("s3://masks/many")
-    assert done.column("changed") == [str(number) for number in range(10)]
+    assert done.column("changed") == [str(number) for number in range(10)] * 2
 
 
 @pytest.fixture(scope="session")
@@ -281,6 +283,38 @@ def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None
         assert done.column("changed") == ["1", "3", "2"]
         assert "lists: splits from list/train.txt, list/test.txt" in done.err
         assert "1 name of list/test.txt has no mask" in done.err
+
+
+@pytest.mark.parametrize("place", ["{}.txt", "{}_list.txt", "list/{}.txt"])
+def test_lists_in_the_folder_of_a_dataset_of_a_store_tell_splits(
+    s3: Bucket, place: str
+) -> None:
+    folder = f"X{len(place)}"
+    for changed, name in enumerate(("a", "b"), start=1):
+        s3.put(f"{folder}/label/{name}.png", png(changed))
+        s3.put(f"{folder}/A/{name}.png", png(changed))
+    s3.put(f"{folder}/{place.format('train')}", b"a.png\n")
+    s3.put(f"{folder}/{place.format('test')}", b"b.png\n")
+    done = ratio(f"s3://masks/{folder}")
+    assert (done.code, done.column("split")) == (0, ["train", "test"])
+    assert f"splits from {place.format('train')}" in done.err
+
+
+def test_mask_files_beside_objects_are_never_ignored(
+    s3: Bucket, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        s3.put(f"hidden/{name}.png", png(1))
+    s3.put("hidden/b.png.msk", b"II*")
+    s3.put("hidden/gone.png.msk", b"II*")
+    (tmp_path / "list.txt").write_text("s3://masks/hidden/b.png\n")
+    given = ("s3://masks/hidden", "s3://masks/hidden/*.png", "s3://masks/hidden/b.png")
+    for place in (*given, f"@{tmp_path}/list.txt"):
+        done = ratio(place)
+        assert done.code == 1
+        assert "1 mask file (.msk) beside images" in done.err
+        assert "b.png.msk: hides pixels" in done.err
+    assert ratio("s3://masks/hidden/a.png").code == 0
 
 
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
@@ -609,12 +643,12 @@ def test_the_folder_of_copies_goes_with_the_program(
         env={**os.environ, "TMPDIR": str(tmp_path / "copies")},
     )
     try:
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + 60
         while stopped and len(web.asked) < 20 and time.monotonic() < limit:
             time.sleep(0.02)
         if stopped:
             os.killpg(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=60)
     finally:
         running.kill()
         running.communicate()

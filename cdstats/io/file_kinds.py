@@ -115,6 +115,18 @@ def _stem(name: str, *, numbered: bool = True) -> _Stem:
     return _Stem("_".join(kind), "_".join(key), f"{shape}{ending}")
 
 
+def file_words(name: str) -> tuple[Role, tuple[str, str]]:
+    """What a file's name says that it is, and its folder with the rest of its name.
+
+    Example:
+        >>> role, image = file_words("out/test_1_pred.png")
+        >>> role.name, image
+        ('PREDICTION', ('out', 'test_1'))
+    """
+    stem = _stem(name)
+    return role_of(stem.kind), (_folder(name), stem.key)
+
+
 def masks_by_file(
     folder: Path, names: list[str], known: Sequence[str]
 ) -> tuple[list[str], list[str]]:

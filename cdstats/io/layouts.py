@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
 from cdstats.core.vocabulary import vocabulary
-from cdstats.io.file_kinds import SHOWN, masks_by_file, name_the_same, path_choices
+from cdstats.io.file_kinds import (
+    SHOWN,
+    file_words,
+    masks_by_file,
+    name_the_same,
+    path_choices,
+)
 from cdstats.io.naming import (
     LABELS,
     Role,
@@ -36,7 +42,7 @@ from cdstats.io.naming import (
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cdstats.core.counts import Value
     from cdstats.core.presets import Preset
@@ -84,7 +90,7 @@ class Search:
             DataError: If the folder holds two masks of the same images.
         """
         if not self.masks:
-            return Chosen(naturally(names))
+            return choose_predictions(folder, naturally(names))
         return choose_masks(folder, names, self.preset)
 
     def named(self, names: Iterable[str]) -> Chosen:
@@ -197,6 +203,72 @@ def choose_masks(
         kept, note = masks_by_file(folder, kept, known)
         notes += note
     return Chosen(kept, notes)
+
+
+def choose_predictions(folder: Path, names: list[str]) -> Chosen:
+    """The predictions among files, where labels or images lie beside them.
+
+    Folders and files whose names say predictions come before those that say nothing,
+    and these before labels; images come last.
+
+    Raises:
+        DataError: If labels and images alone lie there, as in a dataset.
+
+    Example:
+        >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
+        >>> found = choose_predictions(Path("out"), names)
+        >>> found.names, found.notes
+        (['pred/1.png'], ['read pred; skipped A, L'])
+    """
+    if not names:
+        return Chosen(names)
+    notes = []
+    by_folder = {name: _folder_role(_folder(name)) for name in names}
+    kept = _best_predictions(by_folder)
+    if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
+        folders = _some(naturally({_folder(name) for name in names}))
+        raise DataError(
+            f"{folder}: holds images and labels as a dataset does ({folders}); "
+            "expected predictions. To score the labels, name their folder"
+        )
+    skipped = {_folder(name) for name in names} - {_folder(name) for name in kept}
+    if skipped:
+        read = naturally({_folder(name) or "." for name in kept})
+        notes.append(f"read {_some(read)}; skipped {_some(naturally(skipped))}")
+    said = {name: file_words(name) for name in kept}
+    best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
+    images = {said[name][1] for name in best}
+    left = [n for n in kept if n not in best and said[n][1] in images]
+    if left:
+        gone = set(left)
+        kept = [name for name in kept if name not in gone]
+        notes.append(f"read {_some(kept)}; skipped {_some(left)} beside")
+    return Chosen(kept, notes)
+
+
+def _folder_role(folder: str) -> Role:
+    """What the last folder that says something says."""
+    roles = map(role_of, reversed(PurePosixPath(folder).parts))
+    return next(
+        (role for role in roles if role not in (Role.NONE, Role.LOOSE)), Role.NONE
+    )
+
+
+def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
+    """The names that most likely are predictions, all where they are of one kind."""
+    order = (
+        (Role.PREDICTION,),
+        (Role.NONE, Role.LOOSE),
+        (Role.CHANGE, Role.TRUTH, Role.OTHER),
+    )
+    found = ([name for name, role in roles.items() if role in one] for one in order)
+    return next(filter(None, found), list(roles))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -366,11 +438,10 @@ def _beside(
     if not apart:
         return names, []
     folders = [*dict.fromkeys(_folder(name) or "." for name in apart)]
-    more = f" and {len(folders) - SHOWN:,} more" if len(folders) > SHOWN else ""
     gone = set(apart)
     note = (
         f"skipped {counted(len(apart), 'file')} beside no such folder, in "
-        f"{', '.join(folders[:SHOWN])}{more}: to read them, name their folder"
+        f"{_some(folders)}: to read them, name their folder"
     )
     return [name for name in names if name not in gone], [note]
 

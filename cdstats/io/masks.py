@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
+from cdstats.io.blocks import ImageFile, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.regular import open_regular
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
     from cdstats.io.georeference import Georeference
 
+_READERS: Final = {
+    "PNG": "png",
+    "JPEG": "jpeg",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+    "NPY": "arrays",
+    "NPZ": "arrays",
+}
+"""The module that reads each format, by its function ``open_images``."""
+_ARRAYS: Final = ("NPY", "NPZ")
+"""Formats whose members have names, which their reader selects."""
 _HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
 """Files up to this size are read at once; larger ones are left to a windowed reader,
 which a TIFF file is made for. It opens the file again: that is quicker than any way to
@@ -107,19 +120,15 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     with opened as file:
         head = file.read(16)
         kind = file_format(head)
-        data = None
-        if size <= _HELD_BYTES.get(kind or "", -1):
-            data = head + file.readall()
-    if kind is None:
-        raise DataError(foreign_text(head))
-    if kind in ("NPY", "NPZ"):
-        return _arrays(Path(path), kind, member, band, max_pixels)
-    if kind == "TIFF":
-        from cdstats.io.tiff import open_tiff
-
-        images = open_tiff(Path(path), data, band, max_pixels)
-    else:
-        images = [_image(Path(path), kind, data, band, max_pixels)]
+        if kind is None:
+            raise DataError(foreign_text(head))
+        data = head + file.readall() if size <= _HELD_BYTES.get(kind, -1) else None
+    reader = import_module(f"cdstats.io.{_READERS[kind]}")
+    images: list[OpenImage] = reader.open_images(
+        ImageFile(Path(path), kind, data, member, band, max_pixels)
+    )
+    if kind in _ARRAYS:
+        return images
     return [
         replace(image, georeference=partial(_georeference, path, image))
         for image in select_image(images, member)
@@ -131,56 +140,6 @@ def _georeference(path: str, image: OpenImage) -> Georeference | None:
     from cdstats.io.georeference import georeference_beside
 
     return image.georeference() or georeference_beside(path)
-
-
-def _image(
-    path: Path, kind: str, data: bytes | None, band: int | None, max_pixels: int
-) -> OpenImage:
-    if kind == "BMP":
-        from cdstats.io.bmp import open_bmp
-
-        return open_bmp(path, data, band, max_pixels)
-    from cdstats.io.images import open_jpeg, open_png
-
-    return (open_png if kind == "PNG" else open_jpeg)(path, data, band)
-
-
-def _arrays(
-    path: Path, kind: str, member: str, band: int | None, max_pixels: int
-) -> list[OpenImage]:
-    from cdstats.io.arrays import has_array, open_npy, open_npz
-
-    if band not in (None, 1):
-        raise DataError(f"is an array without bands; band {band} was asked for")
-    if kind == "NPY":
-        return select_image(open_npy(path), member)
-    if is_number(member) and not has_array(path, member):
-        return select_image(open_npz(path, "", max_pixels), member)
-    return open_npz(path, member, max_pixels)
-
-
-def is_number(member: str) -> bool:
-    """Whether a member is the number of an image.
-
-    Example:
-        >>> is_number("12"), is_number("mask"), is_number("")
-        (True, False, False)
-    """
-    return member.isascii() and member.isdecimal()
-
-
-def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
-    """The image of a number, or all where none is named.
-
-    Raises:
-        DataError: If there is no such image.
-    """
-    if not member:
-        return images
-    count = "1 image" if len(images) == 1 else f"{len(images)} images"
-    if not is_number(member) or int(member) >= len(images):
-        raise DataError(f"holds {count}; #{member} was asked for")
-    return [images[int(member)]]
 
 
 def access_text(error: OSError) -> str:
