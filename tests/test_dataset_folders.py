@@ -229,3 +229,40 @@ def test_folders_above_tell_the_dataset_too(tmp_path: Path, below: str) -> None:
     unchanged = int((change == 1).sum())
     found = totals(place, "--preset", "hi-ucd")
     assert found["all"] == (changed, unchanged)
+
+
+# Lists of splits.
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("{}.txt", "{}_list.txt", "list_{}.txt", "{}_ids.txt", "list/{}.txt"),
+        *("splits/{}_list.txt", "ImageSets/{}.txt", "ImageSets/Main/{}.txt"),
+    ],
+)
+def test_lists_of_splits_have_many_names(tmp_path: Path, place: str) -> None:
+    for number in range(3):
+        write(tmp_path / f"X/label/{number}.png", square(number))
+        write(tmp_path / f"X/A/{number}.png", photograph(number))
+    for split, lines in (("train", "0.png\n1.png\n"), ("test", "2.png\n")):
+        path = tmp_path / "X" / place.format(split)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(lines)
+    found = totals(tmp_path / "X")
+    assert found["train"] == area(square(0), square(1))
+    assert found["test"] == area(square(2))
+
+
+def test_the_shortest_name_of_a_list_is_used_and_others_are_named(
+    tmp_path: Path,
+) -> None:
+    for number in range(2):
+        write(tmp_path / f"X/label/{number}.png", square(number))
+    (tmp_path / "X/train.txt").write_text("0.png\n")
+    (tmp_path / "X/train_list.txt").write_text("0.png\n1.png\n")
+    (tmp_path / "X/train_images.txt").write_text("0.png\n1.png\n")
+    done = ratio(tmp_path / "X")
+    assert "splits from train.txt; not used: train_list.txt" in done.stderr
+    assert "train_images" not in done.stderr
+    assert totals(tmp_path / "X")["train"] == area(square(0))
