@@ -37,8 +37,8 @@ _TINY: Final = 1e-43
 """Below this a logarithm may pass the floor."""
 _NEITHER: Final = 0.5
 """What stands where nothing is: a probability that is not saturated."""
-_MIXED: Final = 32
-"""Runs of several bins that are looked at together: their table fits the cache."""
+_MIXED: Final = 64
+"""Runs of several bins that are looked at together: NumPy widens them to 64 bits."""
 
 
 def array_sums(
@@ -236,12 +236,10 @@ def _gaps(
     mixed = np.flatnonzero(low != high)
     by_run[mixed] = 0
     found: NDArray[np.float64] = np.bincount(low, by_run, BINS).astype(np.float64)
-    numbers = np.arange(BINS, dtype=np.uint8)[:, None]
     for at in range(0, mixed.size, _MIXED):
         part = mixed[at : at + _MIXED]
-        inside = bins.reshape(-1, 1, RUN)[part] == numbers
-        own = misses.reshape(-1, RUN, 1)[part]
-        found += np.matmul(inside.astype(own.dtype), own).sum(0, dtype=np.float64)[:, 0]
+        own, others = (one.reshape(-1, RUN)[part].ravel() for one in (bins, misses))
+        found += np.bincount(own, others, BINS)
     return found
 
 
