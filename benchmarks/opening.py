@@ -24,7 +24,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cdstats.io.raster import windows
-from cdstats.io.tiff_layout import check_layout, read_tables
+from cdstats.io.tiff_layout import check_layout
+from cdstats.io.tiff_tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable

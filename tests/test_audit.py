@@ -537,7 +537,7 @@ def test_names_are_shown_harmlessly(tmp_path: Path) -> None:
         pytest.param([], "no masks named", id="nothing"),
         pytest.param(["--from", "x.csv", "--speck", "3"], "out --speck", id="speck"),
         pytest.param(["x", "--connectivity", "6"], "'6' is not one of", id="six"),
-        pytest.param(["x", "--speck", "0"], "greater than or equal to 1", id="zero"),
+        pytest.param(["x", "--speck", "0"], "--speck", id="zero"),
         pytest.param(["x", "--fail-on", "note"], "'note' is not one of", id="note"),
         pytest.param(["x", "--changed", "1"], "add --unchanged", id="rule"),
     ],

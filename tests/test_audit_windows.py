@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ import rasterio
 from rasterio.transform import from_origin
 
 import cdstats
-from cdstats.io import raster
+from cdstats.io import raster, targets
 from cdstats.scan import inspection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -51,3 +52,35 @@ def test_windows_give_the_audit_of_the_whole_mask(
         assert repr(one) == repr(two)
     (tmp_path / "1.tif").write_bytes((tmp_path / "0.tif").read_bytes())
     assert len(cdstats.audit(tmp_path).duplicates) == 1
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_pairs_of_partial_masks_are_never_held_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = 2048
+    marks = np.zeros((side, side), dtype=np.uint8)
+    for name, square in (("change", (4, 40)), ("unchanged", (400, 2000))):
+        marks[:] = 0
+        marks[slice(*square), slice(*square)] = 255
+        path = tmp_path / f"{name}.tif"
+        how: dict[str, Any] = {"dtype": "uint8", "width": side, "height": side}
+        how |= {"count": 1, "transform": from_origin(0, side, 1, 1)}
+        with rasterio.open(path, "w", driver="GTiff", blockysize=8, **how) as file:
+            file.write(marks[None])
+    held = []
+    check = targets.pair_strips
+
+    def seen(*images: Any) -> Iterator[Any]:
+        for strip in check(*images):
+            held.append(strip.size)
+            yield strip
+
+    monkeypatch.setattr(inspection, "pair_strips", seen)
+    monkeypatch.setattr(raster, "BLOCK_PIXELS", 1 << 16)
+    found = cdstats.audit(tmp_path, preset="partial-pair")
+    row = found.images[0]
+    assert (row.changed, row.unchanged) == (36**2, 1600**2)
+    assert (found.regions[0].regions, found.regions[0].size_max) == (1, 36**2)
+    assert sum(held) == side**2
+    assert max(held) < side**2 / 8

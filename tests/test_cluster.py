@@ -297,3 +297,33 @@ def test_predictions_are_scored_on_the_workers_as_in_one_process(
     assert [one.losses for one in there.models] == [one.losses for one in here.models]
     assert [one.dataset for one in there.models] == [one.dataset for one in here.models]
     assert there.failed == 1
+
+
+@pytest.mark.parametrize(
+    "ground", [{"overlap": "mean"}, {"uncovered": "ignore"}, {"grid": "overlap"}]
+)
+def test_workers_merge_the_crops_of_a_mask(
+    scheduler: str, tmp_path: Path, ground: dict[str, str]
+) -> None:
+    rng = np.random.default_rng(6)
+    right = 10 if "overlap" in ground else 12
+    for folder in ("preds", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(5):
+        mask = (rng.random((20, 24)) < 0.3).astype(np.uint8)
+        np.save(tmp_path / f"masks/{number}.npy", mask)
+        for y in (0, 8):
+            for x in (0, right):
+                part = rng.random((12, 14))[: 8 + 4 * bool(y), : 12 + 2 * bool(x)]
+                name = f"preds/{number}_{y}_{x}.npy"
+                np.save(tmp_path / name, part.astype(np.float32))
+    (tmp_path / "preds/3_8_0.npy").unlink()
+    places = f"{tmp_path}/preds/{{}}_{{y}}_{{x}}.npy", f"{tmp_path}/masks/{{}}.npy"
+    ways: dict[str, Any] = {"uncovered": "unchanged", **ground}
+    here = cdstats.loss(*places, **ways, errors="keep")
+    there = cdstats.loss(
+        *places, **ways, errors="keep", engine="dask", scheduler=scheduler
+    )
+    assert there.images == here.images
+    assert len(here.images) == 5
+    assert here.models[0].dataset.uncovered == 12 * right

@@ -227,10 +227,13 @@ def test_a_chain_of_pages_that_ends_early_is_noticed(
     assert "after its pixels and tables" in reason_of(tmp_path / "a.tif", bytes(data))
 
 
-def test_a_page_that_gdal_cannot_open_is_noticed(tmp_path: Path) -> None:
-    path, whole = tmp_path / "a.tif", FILES["plain-pages.tif"].data
+@pytest.mark.parametrize("name", ["deflate", "packed", "plain"])
+def test_a_flipped_bit_in_the_compression_of_a_page_changes_no_count(
+    tmp_path: Path, name: str
+) -> None:
+    path, whole = tmp_path / "a.tif", FILES[f"{name}-pages.tif"].data
     path.write_bytes(whole)
-    true, reasons = count_file(Task(str(path))), set()
+    true = count_file(Task(str(path)))
     (place, _) = tables_of(whole)[2]
     at = next(at for at in range(place + 2, place + 90, 12) if whole[at] == 3)
     assert struct.unpack_from("<H", whole, at) == (259,)
@@ -239,9 +242,7 @@ def test_a_page_that_gdal_cannot_open_is_noticed(tmp_path: Path) -> None:
         data[at + bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         found = count_file(Task(str(path)))
-        assert found == true or found[0].reason
-        reasons |= {one.reason for one in found}
-    assert any("Incompatible type" in reason for reason in reasons)
+        assert found == true or any(one.reason for one in found)
 
 
 @pytest.mark.parametrize("name", ["packbits-rows.tif", "bits-rows.tif"])

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from PIL import Image
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.warp import calculate_default_transform
 from typer.testing import CliRunner
 
+import cdstats
 from cdstats.cli import app
 
 if TYPE_CHECKING:
@@ -188,6 +194,245 @@ def test_ignore_compares_the_arrays_with_a_note(folder: Path) -> None:
     seen = loss(folder / "p", folder / "t", "--grid", "ignore")
     assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
     assert "20 pixels east" in seen.err
+
+
+@pytest.mark.parametrize("east", [0, 0.009, 0.011, 0.5, 20])
+@pytest.mark.parametrize("role", ["pred", "target"])
+@pytest.mark.parametrize("kind", ["pgw", "bpw", "tfw", "TFW", "aux.xml", "points"])
+def test_every_kind_of_georeference_counts(
+    tmp_path: Path, kind: str, role: str, east: float
+) -> None:
+    other = "target" if role == "pred" else "pred"
+    arrays = {"pred": GUESS, "target": MASK}
+    tif(tmp_path / other / "a.tif", arrays[other])
+    placed(tmp_path / role, arrays[role], kind, east)
+    seen = loss(tmp_path / "pred", tmp_path / "target")
+    assert seen.images[0]["grid"] == "check"
+    if east < 0.01:
+        assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    else:
+        way = "east" if role == "pred" else "west"
+        assert seen.code == 1
+        assert f"lies {east:g} pixels {way} of its mask" in seen.images[0]["reason"]
+
+
+def placed(folder: Path, values: Array, kind: str, east: float) -> None:
+    """Write an image that lies some pixels east, as its file or one beside it says."""
+    where, shape = moved(east), values.shape
+    folder.mkdir(exist_ok=True)
+    if kind == "points":
+        rows, columns = ((0, size) for size in shape)
+        points = [
+            GroundControlPoint(row, column, *(where @ (column, row)))
+            for row in rows
+            for column in columns
+        ]
+        how = {"dtype": "uint8", "count": 1, "height": shape[0], "width": shape[1]}
+        with rasterio.open(
+            folder / "a.tif", "w", "GTiff", gcps=points, crs=UTM, **how
+        ) as file:
+            file.write(values, 1)
+        return
+    ending = {"pgw": "png", "bpw": "bmp", "aux.xml": "png"}.get(kind, "tif")
+    if ending == "tif":
+        tif(folder / "a.tif", values, None)
+    else:
+        Image.fromarray(values * 255).save(folder / f"a.{ending}")
+    if kind == "aux.xml":
+        numbers = ", ".join(map(str, where.to_gdal()))
+        (folder / "a.png.aux.xml").write_text(
+            f"<PAMDataset><SRS>{escape(CRS.from_epsg(32633).to_wkt())}</SRS>"
+            f"<GeoTransform>{numbers}</GeoTransform></PAMDataset>"
+        )
+        return
+    middle = where @ (0.5, 0.5)
+    lines = (where.a, where.d, where.b, where.e, *middle)
+    (folder / f"a.{kind}").write_text("\n".join(map(repr, map(float, lines))))
+
+
+def test_a_prediction_without_a_place_is_compared_as_it_is(folder: Path) -> None:
+    (folder / "p").mkdir()
+    np.save(folder / "p/a.npy", GUESS)
+    seen = loss(folder / "p", folder / "t")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert seen.whole["grid"] == "none"
+
+
+@pytest.mark.parametrize(
+    "crs", [UTM, CRS.from_epsg(32633).to_wkt(), "EPSG:25833", None]
+)
+@pytest.mark.parametrize("way", ["check", "overlap", "warp"])
+def test_systems_that_agree_are_one_ground(
+    folder: Path, crs: str | None, way: str
+) -> None:
+    tif(folder / "p/a.tif", GUESS, HERE, crs)
+    seen = loss(folder / "p", folder / "t", "--grid", way)
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert (seen.whole["grid"], seen.whole["uncovered"]) == (way, 0)
+
+
+def test_two_south_up_images_are_one_ground(tmp_path: Path) -> None:
+    south_up = Affine(1, 0, EAST, 0, 1, NORTH - 24)
+    tif(tmp_path / "t/a.tif", MASK, south_up)
+    tif(tmp_path / "p/a.tif", GUESS, south_up)
+    seen = loss(tmp_path / "p", tmp_path / "t")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+
+
+TURNS = {
+    "south-up": (Affine(1, 0, EAST, 0, 1, NORTH - 24), GUESS[::-1]),
+    "mirrored": (Affine(-1, 0, EAST + 32, 0, -1, NORTH), GUESS[:, ::-1]),
+    "turned-180": (Affine(-1, 0, EAST + 32, 0, 1, NORTH - 24), GUESS[::-1, ::-1]),
+    "turned-90": (Affine(0, 1, EAST, 1, 0, NORTH - 24), np.rot90(GUESS, -1)),
+    "turned-270": (Affine(0, -1, EAST + 32, -1, 0, NORTH), np.rot90(GUESS)),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_warp_turns_back_what_is_turned(folder: Path, turn: str) -> None:
+    where, values = TURNS[turn]
+    tif(folder / "p/a.tif", np.ascontiguousarray(values), where)
+    assert "failed" in [
+        one["status"] for one in loss(folder / "p", folder / "t").images
+    ]
+    seen = loss(folder / "p", folder / "t", "--grid", "warp")
+    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
+    assert seen.whole["uncovered"] == 0
+
+
+def test_degrees_are_brought_onto_metres(folder: Path) -> None:
+    bounds = {"left": EAST, "bottom": NORTH - 24, "right": EAST + 32, "top": NORTH}
+    where, width, height = calculate_default_transform(
+        UTM, "EPSG:4326", 32, 24, **bounds
+    )
+    row = np.linspace(0, 1, width, dtype=np.float32)
+    tif(folder / "p/a.tif", np.tile(row, (height, 1)), where, "EPSG:4326")
+    seen = loss(folder / "p", folder / "t")
+    assert "is EPSG:4326, its mask EPSG:32633" in seen.images[0]["reason"]
+    seen = loss(folder / "p", folder / "t", "--grid", "warp")
+    assert seen.code == 0
+    assert seen.whole["uncovered"] < 100
+    scored = MASK.size - seen.whole["uncovered"]
+    assert seen.whole["prob_sum"] / scored == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("way", ["check", "overlap", "warp"])
+def test_ground_that_is_not_shared_fails(folder: Path, way: str) -> None:
+    tif(folder / "t/b.tif", MASK)
+    tif(folder / "p/b.tif", GUESS)
+    tif(folder / "p/a.tif", GUESS, moved(1000))
+    seen = loss(folder / "p", folder / "t", "--grid", way)
+    assert seen.code == 1
+    row = seen.images[0]
+    assert (row["status"], row["grid"]) == ("failed", way)
+    assert "1,000 pixels east of its mask; the two share no pixel" in row["reason"]
+    assert "--grid overlap" not in row["reason"]
+    assert seen.images[1]["status"] == "ok"
+
+
+@pytest.mark.parametrize("way", ["check", "overlap", "warp", "ignore"])
+@pytest.mark.parametrize("east", [0, 2])
+def test_crops_with_a_place_of_their_own(folder: Path, way: str, east: int) -> None:
+    for y, x in CORNERS:
+        part = GUESS[y : y + 12, x : x + 16]
+        tif(folder / f"p/a_{y}_{x}.tif", part, moved(x + east, y))
+    seen = loss(f"{folder}/p/{{}}_{{y}}_{{x}}.tif", folder / "t/{}.tif", "--grid", way)
+    if east and way == "check":
+        assert seen.code == 1
+        reasons = [row["reason"] for row in seen.images]
+        assert "lies 2 pixels east of row 12, column 16 of its mask" in reasons[3]
+        return
+    moves = bool(east) and way != "ignore"
+    guess, mask = (GUESS[:, :-2], MASK[:, 2:]) if moves else (GUESS, MASK)
+    assert (seen.code, seen.counts) == (0, confusion(guess, mask))
+    assert seen.whole["uncovered"] == 48 * moves
+    assert len(seen.images) == (1 if way in ("overlap", "warp") else 4)
+
+
+def test_rows_and_columns_that_are_swapped_fail(folder: Path) -> None:
+    for y, x in CORNERS:
+        tif(folder / f"p/a_{x}_{y}.tif", GUESS[y : y + 12, x : x + 16], moved(x, y))
+    seen = loss(f"{folder}/p/{{}}_{{y}}_{{x}}.tif", folder / "t/{}.tif")
+    assert seen.code == 1
+    assert "16 pixels east and 16 pixels north of row 16" in json.dumps(seen.images)
+
+
+@pytest.mark.parametrize("way", ["check", "overlap", "warp", "ignore"])
+def test_a_stack_has_no_place(tmp_path: Path, way: str) -> None:
+    np.save(tmp_path / "t.npy", np.stack([MASK, MASK]))
+    np.save(tmp_path / "p.npy", np.stack([GUESS, MASK]))
+    seen = loss(tmp_path / "p.npy", tmp_path / "t.npy", "--grid", way)
+    assert seen.code == 0
+    both = np.hstack([GUESS, MASK]), np.hstack([MASK, MASK])
+    assert seen.counts == confusion(*both)
+    assert [row["grid"] for row in seen.images] == ["none", "none"]
+
+
+@pytest.mark.parametrize("way", ["overlap", "warp"])
+def test_splits_and_models_say_what_was_scored(tmp_path: Path, way: str) -> None:
+    for split, east in (("train", 0), ("test", 4)):
+        tif(tmp_path / f"t/{split}/label/a.tif", MASK)
+        for model in "mn":
+            tif(tmp_path / f"{model}/{split}/label/a.tif", GUESS, moved(east))
+    models = ("--pred", f"m={tmp_path}/m", "--pred", f"n={tmp_path}/n")
+    options = ("--target", tmp_path / "t", "--grid", way, "--format", "json")
+    seen = run("loss", *models, *options)
+    assert seen.code == 0
+    rows = {(row["model"], row["split"]): row for row in seen.images}
+    assert {key: row["uncovered"] for key, row in rows.items()} == {
+        **{(model, "train"): 0 for model in "mn"},
+        **{(model, "test"): 96 for model in "mn"},
+    }
+    one = run("loss", *models[:2], *options, "--split", "test")
+    assert one.counts == confusion(GUESS[:, :-4], MASK[:, 4:])
+
+
+COMMANDS = {
+    "compare": ("--resamples", 10, "--format", "json"),
+    "report": ("--output", "page.html"),
+    "plot": ("--output", "figures", "--format", "svg"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_checks_grids(
+    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    p = RNG.random(MASK.shape).astype(np.float32)
+    for model in "mn":
+        tif(folder / f"{model}/a.tif", p, moved(4))
+    models = ("--pred", "m=m", "--pred", "n=n", "--target", "t")
+    seen = run(command, *models, *COMMANDS[command])
+    assert seen.code == 1
+    assert "4 pixels east of its mask" in seen.err
+    for way in ("overlap", "warp"):
+        seen = run(command, *models, *COMMANDS[command], "--grid", way)
+        assert seen.code == 0, seen.err
+        assert "no picture" not in seen.err
+    tp, fp, fn, tn = confusion(p[:, :-4] >= 0.5, MASK[:, 4:])
+    if command == "compare":
+        model = json.loads(seen.out)["models"][0]
+        assert (model["grid"], model["ignored"]) == ("warp", 0)
+        f1 = model["measures"]["f1_pooled"]["value"]
+        assert f1 == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    elif command == "report":
+        page = (folder / "page.html").read_text()
+        assert "grid: warp" in page
+        assert f"TP {tp}, FP {fp}, FN {fn}, TN {tn}" in page
+    else:
+        text = (folder / "figures/errors-m.csv").read_text()
+        assert f",{tp},{fp},{fn},{tn}," in text
+        assert ",warp," in text
+
+
+def test_python_checks_grids(folder: Path) -> None:
+    tif(folder / "p/a.tif", GUESS, moved(4))
+    row = cdstats.loss(folder / "p", folder / "t", errors="keep").images[0]
+    assert '4 pixels east of its mask. grid="overlap" scores' in row.reason
+    found = cdstats.loss(folder / "p", folder / "t", grid="overlap")
+    assert found.images[0].uncovered == 96
+    assert 'implies uncovered="ignore"' in found.messages[0].text
 
 
 def test_audit_finds_masks_on_another_grid(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from rewrite_golden import on_terminal
 from typer.testing import CliRunner
 
 from cdstats.cli import app
-from cdstats.core.cells import from_cell, to_cell
+from cdstats.core.columns import from_cell, to_cell
 from cdstats.core.errors import DataError
 from cdstats.core.rules import choose_rule
 from cdstats.io import limits, masks

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdstats.core.charts import EDGES, fraction_bins, fraction_shares
 from cdstats.core.counts import PixelCounts
-from cdstats.core.mask_charts import EDGES, fraction_bins, fraction_shares
 from cdstats.core.records import ImageRecord
 
 COUNTS = st.tuples(

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,13 @@ def score(*arguments: str | Path) -> Done:
     assert "Traceback" not in done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     return Done(done.exit_code, rows, done.stderr)
+
+
+def hinted(text: str) -> list[str]:
+    """The options that a message suggests."""
+    found = re.search(r"Try (--pred .*--target .*)", text)
+    assert found is not None, text
+    return shlex.split(found[1])
 
 
 def score_pair(pred: str | Path, target: str | Path, *options: str) -> Done:
@@ -490,9 +498,7 @@ def test_when_nothing_pairs_a_pattern_that_would_is_shown(
         shown = number in ("01", "02", "03")
         assert (pred.replace("{}", number) in done.err) is shown
         assert (mask.replace("{}", number) in done.err) is shown
-    found = re.search(r"--pred '\.\.\./(.+)' --target '\.\.\./(.+)'", done.err)
-    assert found is not None, done.err
-    again = score_pair(f"{preds}/{found[1]}", f"{masks}/{found[2]}")
+    again = score(*hinted(done.err))
     assert again.code == 0
     assert all(map(is_right, again.rows))
     assert len(again.rows) == 5
@@ -504,9 +510,7 @@ def test_a_pattern_is_shown_when_the_first_names_are_not_of_one_image(
     preds = save_all(tmp_path / "preds", [f"img_{n}_p.png" for n in (3, 4, 5)])
     masks = save_all(tmp_path / "masks", [f"img_{n}.png" for n in (1, 2, 3, 4, 5)])
     done = score_pair(preds, masks)
-    found = re.search(r"--pred '\.\.\./(.+)' --target '\.\.\./(.+)'", done.err)
-    assert found is not None, done.err
-    again = score_pair(f"{preds}/{found[1]}", f"{masks}/{found[2]}")
+    again = score(*hinted(done.err))
     assert sum(map(is_right, again.rows)) == 3
 
 
@@ -709,3 +713,117 @@ def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path: Path) -> None:
             os.utime(path, (run, run))
         done.append(score_pair(here / "preds", here / "masks").rows)
     assert done[0] == done[1]
+
+
+# Folders of predictions as tools write them.
+
+FOLDERS = {
+    "A, B, L, comp and pred": ("A/{}", "B/{}", "L/{}", "comp/{}", "pred/{}"),
+    "samples with a network's name": ("A/{}", "B/{}", "label/{}", "predict_BIT/{}"),
+    "pictures below": ("{}", "vis/{}"),
+    "pred beside vis_data": ("vis_data/vis_image/{}", "pred/{}"),
+    "results of a test": ("checkpoints/x.png", "test_results/{}"),
+}
+
+
+@pytest.mark.parametrize("layout", FOLDERS)
+def test_predictions_are_found_beside_what_else_a_tool_writes(
+    tmp_path: Path, layout: str
+) -> None:
+    names = [f"test_{number}.png" for number in range(3)]
+    masks = save_all(tmp_path / "label", names)
+    kinds = FOLDERS[layout]
+    pred = next((kind for kind in kinds if "pred" in kind or "res" in kind), "{}")
+    for kind in kinds:
+        for name in names:
+            place = tmp_path / "out" / kind.format(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if kind == pred:
+                place.write_bytes((masks / name).read_bytes())
+            else:
+                Image.new("RGB", (8, 8), (200, 10, 30)).save(place)
+    done = score_pair(tmp_path / "out", masks)
+    assert done.code == 0, done.err
+    assert [row["pred"] for row in done.rows] == [pred.format(name) for name in names]
+    assert "skipped" in done.err
+
+
+def test_predictions_are_found_by_the_names_of_files(tmp_path: Path) -> None:
+    names = [f"{n}_{kind}.png" for n in (1, 2) for kind in ("A", "gt", "pred")]
+    folder = save_all(tmp_path / "out", names)
+    masks = save_all(tmp_path / "label", ["1.png", "2.png"])
+    again = score(*hinted(score_pair(folder, masks).err))
+    assert again.code == 0
+    assert [row["pred"] for row in again.rows] == ["1_pred.png", "2_pred.png"]
+
+
+def test_letters_of_sites_are_not_taken_for_images(tmp_path: Path) -> None:
+    names = [f"site_{letter}_1.png" for letter in "ABCD"]
+    preds = save_all(tmp_path / "preds", names)
+    done = score_pair(preds, save_all(tmp_path / "label", names))
+    assert (done.code, len(done.rows)) == (0, 4)
+
+
+def test_a_dataset_is_no_folder_of_predictions(tmp_path: Path) -> None:
+    for folder in ("A", "B", "L", "comp"):
+        save_all(tmp_path / f"out/{folder}", ["1.png", "2.png"])
+    masks = save_all(tmp_path / "label", ["1.png", "2.png"])
+    done = score_pair(tmp_path / "out", masks)
+    assert (done.code, done.rows) == (1, [])
+    assert "expected predictions" in done.err
+
+
+def test_a_hint_never_pairs_the_numbers_of_two_splits(tmp_path: Path) -> None:
+    names = {s: [f"{s}_{n}.png" for n in range(20)] for s in ("test", "train")}
+    preds = save_all(tmp_path / "preds", names["test"])
+    for split in ("test", "train"):
+        save_all(tmp_path / f"data/{split}/label", names[split])
+    done = score_pair(preds, tmp_path / "data")
+    again = score(*hinted(done.err))
+    assert again.code == 0
+    assert [row["target"] for row in again.rows] == names["test"]
+    lone = score_pair(preds, tmp_path / "data/train")
+    assert "Try" not in lone.err
+
+
+def test_a_hint_names_the_part_of_the_model(tmp_path: Path) -> None:
+    for model in ("BIT", "CF"):
+        save_all(tmp_path / f"runs/{model}", ["1.png", "2.png"])
+    masks = save_all(tmp_path / "label", ["1.png", "2.png"])
+    options = hinted(score_pair(tmp_path / "runs", masks).err)
+    assert "{model}" in options[1]
+    assert len(score(*options).rows) == 4
+
+
+def test_train_and_test_folders_of_one_name_pair_by_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        save_all(tmp_path / f"preds/{split}_pred", ["1.png", "2.png"])
+        save_all(tmp_path / f"data/{split}_label", ["1.png", "2.png"])
+    done = score_pair(tmp_path / "preds", tmp_path / "data")
+    assert (done.code, len(done.rows)) == (0, 4)
+    assert all(
+        row["pred"].split("_")[0] == row["target"].split("_")[0] for row in done.rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("colours", "told"),
+    [
+        ([(0, 0, 0), (255, 0, 0)], "--pred-changed '#ff0000' --pred-unchanged 0"),
+        ([(0, 0, 0), (255, 0, 0), (0, 255, 0)], "It holds 0, #00ff00, #ff0000."),
+        ([(n, 2 * n, 7) for n in range(64)], "looks like an image, not a prediction"),
+    ],
+)
+def test_a_prediction_in_colour_is_refused_with_its_colours(
+    tmp_path: Path, colours: list[tuple[int, int, int]], told: str
+) -> None:
+    masks = save_all(tmp_path / "label", ["1.png"])
+    pixels = np.resize(np.array(colours, np.uint8), (8, 8, 3))
+    (tmp_path / "preds").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "preds/1.png")
+    done = score_pair(tmp_path / "preds", masks)
+    assert done.code == 1
+    assert told in done.err
+    if len(colours) == 2:
+        rule = shlex.split(told)
+        assert score_pair(tmp_path / "preds", masks, *rule).code == 0

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import cdstats
+from cdstats.core.charts import worst_images
 from cdstats.core.material import Picture
 from cdstats.core.messages import Message
-from cdstats.core.score_charts import worst_images
 from cdstats.score.pictures import SIDE, error_pictures
 from cdstats.score.results import LossRun
 

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdstats.io import png, png_bits, raster
+from cdstats.io import png, raster
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
-from cdstats.io.png import GREY, PALETTE, PngHeader
-from cdstats.io.png_bits import as_bytes
+from cdstats.io.png import GREY, PALETTE, PngHeader, as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +79,7 @@ def both_ways(path: Path) -> tuple[list[Counted], list[Counted]]:
     """What is counted of a file, by the fast decoder and by GDAL alone."""
     fast = count_file(Task(str(path)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(png_bits, "as_bytes", lambda *_: None)
+        patch.setattr(png, "as_bytes", lambda *_: None)
         return fast, count_file(Task(str(path)))
 
 

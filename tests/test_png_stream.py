@@ -16,7 +16,7 @@ from PIL import Image
 from cdstats.core.errors import DataError
 from cdstats.io import png
 from cdstats.io.counting import Task, count_file
-from cdstats.io.png_stream import check_stream
+from cdstats.io.png import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import cdstats
-from cdstats.cli.sources_shown import PlotOptions, ReportOptions
 from cdstats.core.arguments import Option, declared, in_python
 from cdstats.core.messages import Message
 from cdstats.core.options import (
@@ -23,6 +22,7 @@ from cdstats.core.options import (
     RatioOptions,
     WeightsOptions,
 )
+from cdstats.report.options import PlotOptions, ReportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,7 +23,7 @@ from PIL import Image
 from cdstats.core.counts import MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.rules import choose_rule
-from cdstats.io import images, masks
+from cdstats.io import jpeg, masks
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
@@ -1286,19 +1286,18 @@ def test_windows_cover_an_image_exactly_once(
     width: int, height: int, block: tuple[int, int]
 ) -> None:
     block_height, block_width = block[0], block[1] or width
-    rows: dict[int, list[Any]] = {}
+    rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for window in windows(width, 0, height, block_height, block_width):
-        rows.setdefault(window.row_off, []).append(window)
+        rows.setdefault(window.rows, []).append(window.columns)
     bottom = 0
-    for row, across in rows.items():
-        assert row == bottom
-        assert len({window.height for window in across}) == 1
+    for (top, below), across in rows.items():
+        assert top == bottom
         right = 0
-        for window in across:
-            assert window.col_off == right
-            right += window.width
+        for left, after in across:
+            assert left == right
+            right = after
         assert right == width
-        bottom += across[0].height
+        bottom = below
     assert bottom == height
 
 
@@ -1314,8 +1313,9 @@ def test_windows_are_whole_blocks_and_bounded(
 ) -> None:
     most = max(BLOCK_PIXELS, block_height * block_width)
     for window in windows(width, 0, height, block_height, block_width):
-        assert window.width * window.height <= most
-        assert window.col_off % block_width == window.row_off % block_height == 0
+        (top, below), (left, right) = window
+        assert (below - top) * (right - left) <= most
+        assert left % block_width == top % block_height == 0
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -1449,10 +1449,10 @@ def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     path = tmp_path / "a.jpg"
     Image.fromarray(pixels).save(path, subsampling="4:2:0")
     small = values_of(path)
-    monkeypatch.setattr(images, "WHOLE_PIXELS", 64)
+    monkeypatch.setattr(jpeg, "WHOLE_PIXELS", 64)
     monkeypatch.setattr(masks, "_HELD_BYTES", {})
     assert values_of(path) == small
-    monkeypatch.setattr(images, "MOST_COLOUR_PIXELS", 64)
+    monkeypatch.setattr(jpeg, "MOST_COLOUR_PIXELS", 64)
     assert "colour JPEG of 64 x 64 pixels; expected at most 64" in reason_of(path)
 
 

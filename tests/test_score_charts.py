@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cdstats
-from cdstats.core.curves import Curve
-from cdstats.core.histogram import LevelCounts
-from cdstats.core.metrics import F1, Confusion
-from cdstats.core.score_charts import (
+from cdstats.core.charts import (
     CLASS_MEAN,
     PLAIN,
     beta_losses,
@@ -21,6 +18,9 @@ from cdstats.core.score_charts import (
     threshold_scores,
     worst_images,
 )
+from cdstats.core.curves import Curve
+from cdstats.core.histogram import LevelCounts
+from cdstats.core.metrics import F1, Confusion
 from cdstats.core.score_records import (
     DatasetScore,
     Place,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,9 @@ import tifffile
 
 from cdstats.core.counts import PixelCounts
 from cdstats.core.rules import choose_rule
-from cdstats.io import tiff_layout
+from cdstats.io import tiff_tables
 from cdstats.io.counting import Task, count_file
+from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,13 +121,13 @@ def test_each_directory_is_read_once(
         appended(path, masks, compress="lzw")
     else:
         tifffile.imwrite(path, masks, photometric="minisblack", compression="zlib")
-    places, read = list[int](), tiff_layout.Reader.directory
+    places, read = list[int](), tiff_tables.Reader.directory
 
-    def noted(reader: tiff_layout.Reader, place: int, is_page: bool) -> Any:
+    def noted(reader: tiff_tables.Reader, place: int, is_page: bool) -> Any:
         places.append(place)
         return read(reader, place, is_page)
 
-    monkeypatch.setattr(tiff_layout.Reader, "directory", noted)
+    monkeypatch.setattr(tiff_tables.Reader, "directory", noted)
     assert counts(path) == expected(masks)
     assert len(places) == len(set(places)) == 60
 
@@ -169,7 +172,7 @@ def test_a_page_that_the_chain_skips_is_noticed(tmp_path: Path, kind: str) -> No
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack(5), photometric="minisblack", **KINDS[kind])
     data = bytearray(path.read_bytes())
-    pages = tiff_layout.read_tables(io.BytesIO(data), len(data)).chain
+    pages = tiff_tables.read_tables(io.BytesIO(data), len(data)).chain
     at = data.index(pages[2].place.to_bytes(4, "little"), pages[1].place)
     data[at : at + 4] = pages[3].place.to_bytes(4, "little")
     path.write_bytes(data)
@@ -242,3 +245,59 @@ def test_a_palette_whose_colours_merge_in_8_bits_is_refused(tmp_path: Path) -> N
     (one,) = count_file(Task(str(path)))
     assert one.mask is not None
     assert one.mask.counts.values == {0: 20, 9: 20, 10: 20}
+
+
+# Pixels that are read without GDAL
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "strips": {"blockysize": 7},
+    "one strip": {"blockysize": 77},
+    "tiles": {"tiled": True, "blockxsize": 32, "blockysize": 48},
+    "sparse": {"tiled": True, "blockxsize": 16, "blockysize": 16, "SPARSE_OK": True},
+}
+
+
+@pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int32", "int64", "float32", "float64"]
+)
+def test_pixels_are_those_that_gdal_gives(
+    tmp_path: Path, dtype: str, layout: str, compress: str, endianness: str
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(1).integers(0, 99, (77, 130)).astype(dtype)
+    pixels[16:50, 16:90] = 0
+    nodata = -5 if np.dtype(dtype).kind != "u" else 200
+    with rasterio.open(
+        path, "w", driver="GTiff", width=130, height=77, count=1, dtype=dtype,
+        compress=compress, ENDIANNESS=endianness, nodata=nodata,
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9), **LAYOUTS[layout],
+    ) as file:  # fmt: skip
+        if layout != "sparse":
+            file.write(pixels, 1)
+        window = rasterio.windows.Window(16, 32, 48, 16)
+        file.write(pixels[32:48, 16:64], 1, window=window)
+    with rasterio.open(path) as file:
+        true = file.read(1)
+    (image,) = open_masks(str(path), "", None)
+    seen = np.zeros((77, 130), dtype)
+    for block in image.blocks():
+        height, width = block.values.shape
+        rows = slice(block.row, block.row + height)
+        seen[rows, block.column : block.column + width] = block.values
+    assert (seen == true).all()
+    assert image.nodata == nodata
+    assert image.georeference() is not None
+
+
+def test_simple_tiffs_do_not_load_rasterio(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(3), photometric="minisblack", compression="zlib")
+    code = (
+        "import sys; from cdstats.io.counting import Task, count_file\n"
+        f"assert not count_file(Task({str(path)!r}))[2].reason\n"
+        "assert 'rasterio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

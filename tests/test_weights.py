@@ -22,12 +22,12 @@ from typer.testing import CliRunner, Result
 import cdstats
 from cdstats.cli import app
 from cdstats.core.counts import PixelCounts
-from cdstats.core.recommendation import recommend
 from cdstats.core.records import ImageRecord
 from cdstats.core.weights import (
     PIXEL_SCHEMES,
     Scheme,
     Tally,
+    recommend,
     sampling_weights,
     schemes,
     tally,

@@ -18,11 +18,13 @@ static method ``further_title`` may name them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
 
 Side = Literal["left", "right"]
 UNDEFINED: Final = "–"
@@ -186,3 +188,26 @@ def values(record: Record, names: Sequence[str]) -> list[Any]:
 def _further(record: Record) -> Mapping[str, Any]:
     found: Mapping[str, Any] = getattr(record, "further", {})
     return found
+
+
+_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+
+
+def to_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula.
+
+    Example:
+        >>> to_cell("=cmd()"), to_cell("a=b"), to_cell("'=")
+        ("'=cmd()", 'a=b', "''=")
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_cell(text: str) -> str:
+    """The text of a cell, as `to_cell` was given it.
+
+    Example:
+        >>> from_cell("'=cmd()"), from_cell("a=b"), from_cell("'q")
+        ('=cmd()', 'a=b', "'q")
+    """
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         SplitShift,
     )
     from cdstats.core.catalogue import LossResult, Shares
-    from cdstats.core.chart_records import WorstImage
+    from cdstats.core.charts import WorstImage
     from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
     from cdstats.core.score_records import DatasetScore, ScoreRecord

@@ -16,7 +16,14 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.archives import check_parts
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.blocks import (
+    BLOCK_PIXELS,
+    Block,
+    ImageFile,
+    OpenImage,
+    is_number,
+    select_image,
+)
 from cdstats.io.limits import (
     MAX_PIXELS,
     check_memory,
@@ -40,7 +47,23 @@ ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
 
-def open_npy(path: Path) -> list[OpenImage]:
+def open_images(file: ImageFile) -> list[OpenImage]:
+    """Open the masks of an array: of the only one, or of the one that is named.
+
+    Raises:
+        DataError: If the file is damaged, or holds no such array or image.
+    """
+    path, member = file.path, file.member
+    if file.band not in (None, 1):
+        raise DataError(f"is an array without bands; band {file.band} was asked for")
+    if file.kind == "NPY":
+        return select_image(_open_npy(path), member)
+    if is_number(member) and not has_array(path, member):
+        return select_image(_open_npz(path, "", file.max_pixels), member)
+    return _open_npz(path, member, file.max_pixels)
+
+
+def _open_npy(path: Path) -> list[OpenImage]:
     """Open the mask or stack of masks of a ``.npy`` file.
 
     Raises:
@@ -80,7 +103,8 @@ def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     """One array of a ``.npz`` file, unpacked as a whole.
 
     Raises:
-        DataError: As `open_npz`.
+        DataError: If the archive is damaged, the array is too large or not there, or
+            several are and none is named.
     """
     entry = _open_entry(path, key, max_pixels)
     check_memory(entry.size, "save it as .npy, which is read where it lies")
@@ -95,7 +119,7 @@ def _slices(stack: NDArray[Any]) -> ReadRows:
     return rows
 
 
-def open_npz(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> list[OpenImage]:
+def _open_npz(path: Path, key: str, max_pixels: int) -> list[OpenImage]:
     """Open one array of a ``.npz`` file as a mask or a stack of masks.
 
     Args:

@@ -125,7 +125,7 @@ def _size(path: Path) -> tuple[int, int] | None:
             head = file.read(_HEAD)
             kind = file_format(head)
             if kind == "JPEG":
-                from cdstats.io.images import jpeg_header
+                from cdstats.io.jpeg import jpeg_header
 
                 return jpeg_header(file)[:2]
         return _other_size(path, kind, head)

@@ -1,4 +1,8 @@
-"""What a reader hands over: an opened image and its pixels, block by block."""
+"""What a reader takes and gives: a file, its images, and their pixels block by block.
+
+The module of each format has a function ``open_images`` that takes an `ImageFile` and
+gives a list of `OpenImage`; `cdstats.io.masks` knows which module reads which format.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,6 +27,28 @@ BLOCK_PIXELS: Final = 1 << 22
 """Pixels that a block of a large image holds at most, unless its file forces more."""
 WHOLE_PIXELS: Final = 1 << 26
 """Pixels up to which an image is decoded at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file whose images are to be opened.
+
+    Attributes:
+        path: The file.
+        kind: Its format, by its first bytes.
+        data: Its bytes; None where it is too large to hold.
+        member: The array or the number of the image that is wanted; empty for all.
+        band: The band to read, counted from 1; None where there is one choice.
+        max_pixels: Pixels that an image may declare; nothing of a larger one is
+            decoded when it is opened.
+    """
+
+    path: Path
+    kind: str
+    data: bytes | None
+    member: str
+    band: int | None
+    max_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +175,39 @@ def keeping(image: OpenImage, most: int) -> OpenImage:
         most: Bytes of decoded pixels to keep; an image of more is decoded every time.
     """
     return replace(image, blocks=partial(Keeping[Block](most).of, image.blocks))
+
+
+def check_band(band: int, bands: int) -> int:
+    """The band, if the file holds it.
+
+    Raises:
+        DataError: If it does not.
+    """
+    if not 1 <= band <= bands:
+        has = counted(bands, "band")
+        raise DataError(f"has {has}; band {band} was asked for")
+    return band
+
+
+def is_number(member: str) -> bool:
+    """Whether a member is the number of an image.
+
+    Example:
+        >>> is_number("12"), is_number("mask"), is_number("")
+        (True, False, False)
+    """
+    return member.isascii() and member.isdecimal()
+
+
+def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
+    """The image of a number, or all where none is named.
+
+    Raises:
+        DataError: If there is no such image.
+    """
+    if not member:
+        return images
+    count = "1 image" if len(images) == 1 else f"{len(images)} images"
+    if not is_number(member) or int(member) >= len(images):
+        raise DataError(f"holds {count}; #{member} was asked for")
+    return [images[int(member)]]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.limits import MAX_PIXELS, check_memory, check_pixels
+from cdstats.io.limits import check_memory, check_pixels
 from cdstats.io.raster import Known, Source, open_raster
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cdstats.io.blocks import OpenImage
+    from cdstats.io.blocks import ImageFile, OpenImage
 
 _OLD_HEADER: Final = 12
 _HEADERS: Final = (_OLD_HEADER, 40, 52, 56, 64, 108, 124)
@@ -58,32 +58,25 @@ class _Header:
         return (self.width * self.bits + 31) // 32 * 4 * abs(self.height)
 
 
-def open_bmp(
-    path: Path, data: bytes | None, band: int | None, most: int = MAX_PIXELS
-) -> OpenImage:
-    """Open a BMP file.
-
-    Args:
-        path: The file.
-        data: Its bytes, or None when it is too large to hold.
-        band: The band to read, counted from 1; None where there is one choice.
-        most: Pixels that it may declare.
+def open_images(file: ImageFile) -> list[OpenImage]:
+    """Open the image of a BMP file.
 
     Raises:
         DataError: If the file is damaged, cut short or cannot be decoded, or declares
-            more pixels.
+            too many pixels.
     """
+    path, data = file.path, file.data
     size = path.stat().st_size if data is None else len(data)
-    with path.open("rb") as file:
-        head = data[:_HEAD_BYTES] if data is not None else file.read(_HEAD_BYTES)
+    with path.open("rb") as stream:
+        head = data[:_HEAD_BYTES] if data is not None else stream.read(_HEAD_BYTES)
     header = _read_header(head)
     _check_header(header)
     if header.compression in _RUNS:
-        check_pixels(header.width, abs(header.height), most)
+        check_pixels(header.width, abs(header.height), file.max_pixels)
         _check_runs(header, size, path, data)
     else:
         _check_length(header, size)
-    return open_raster(Source(str(path), "BMP", data), Known(band))
+    return [open_raster(Source(str(path), "BMP", data), Known(file.band))]
 
 
 def _read_header(head: bytes) -> _Header:

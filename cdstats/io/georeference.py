@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = 0.01
 """Pixels by which two grids may differ and be the same."""
+_EDGE_POINTS: Final = 17
+"""Points of an edge that are looked up in another system."""
+_MARGIN: Final = 2
+"""Pixels beside an edge that a bilinear mean may reach."""
 _SIDECAR_BYTES: Final = 1 << 20
 _WORLD_LINES: Final = 6
 _NUMBERS: Final = re.compile(r"<GeoTransform>([^<]*)</GeoTransform>")
@@ -95,7 +99,7 @@ def georeference_beside(path: str) -> Georeference | None:
         return Georeference(transform, _crs(system[1]) if system else None)
     suffix = file.suffix
     endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld") if suffix else ()
-    for ending in endings:
+    for ending in (*endings, *(one.upper() for one in endings)):
         if values := _floats(_text(file.with_suffix(ending)).split()):
             return _world(values)
     return None
@@ -166,6 +170,39 @@ def positions(
     found = np.array([inverse * place for place in zip(xs, ys, strict=True)])
     found[~np.isfinite(found)] = np.nan
     return found
+
+
+def reach(
+    own: Georeference,
+    mask: Georeference,
+    size: tuple[int, int],
+    whole: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """The part of a mask that an image of another grid may reach.
+
+    Args:
+        own: The grid of the image.
+        mask: That of the mask.
+        size: Width and height of the image.
+        whole: Width and height of the mask.
+
+    Returns:
+        First row, the row after the last, first column, the column after the last.
+    """
+    shares = np.linspace(0, 1, _EDGE_POINTS).tolist()
+    edge = [
+        (across * size[0], down * size[1])
+        for across in shares
+        for down in (shares if across in (0, 1) else (0, 1))
+    ]
+    found = positions(edge, own, mask)
+    if np.isnan(found).any():
+        return 0, whole[1], 0, whole[0]
+    low = np.floor(found.min(axis=0)) - _MARGIN
+    high = np.ceil(found.max(axis=0)) + _MARGIN
+    left, top = np.clip(low, 0, whole).astype(int).tolist()
+    right, bottom = np.clip(high, 0, whole).astype(int).tolist()
+    return top, bottom, left, right
 
 
 def deviations(
@@ -250,7 +287,8 @@ def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
 
 
 def _pixels(number: float) -> str:
-    text = f"{number:,.2f}".rstrip("0").rstrip(".")
+    text = f"{number:,.2f}" if number >= 0.1 else f"{number:.2g}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{text} pixel{'' if text == '1' else 's'}"
 
 

@@ -1,21 +1,28 @@
-"""Whether the segments of a JPEG file fit each other and the file.
+"""JPEG files: libjpeg-turbo decodes them, GDAL where they are large and grey.
 
 A decoder skips what it does not understand up to the next marker, and decodes what is
-left. Coded pixels carry no check sum; all around them is checked here.
+left. Coded pixels carry no check sum; all the segments around them are checked here.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
+from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from mmap import mmap
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SOF: Final = frozenset((0xC0, 0xC1, 0xC2))
 """Frames coded by Huffman's codes: baseline, extended and progressive."""
@@ -27,6 +34,94 @@ _FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
 _MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
 """A marker; its first byte stands alone because that is what makes the search fast."""
 _COEFFICIENTS: Final = 64
+MOST_COLOUR_PIXELS: Final = 1 << 28
+"""Pixels of a JPEG in colour at most: decoding holds three bytes of each."""
+
+
+def open_images(file: ImageFile) -> list[OpenImage]:
+    """Open the image of a JPEG file: by GDAL, in windows, if it is large and grey.
+
+    GDAL widens the colours of subsampled pixels otherwise than all other readers, so
+    a large image in colour is decoded as a whole, or refused.
+
+    Raises:
+        DataError: If the file is damaged, holds neither grey nor RGB, or is too large
+            in colour.
+    """
+    path, data, band = file.path, file.data, file.band
+    frame = _read_frame(path, data)
+    width, height, channels = frame.width, frame.height, len(frame.components)
+    if channels not in (1, 3):
+        raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
+    if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
+        from cdstats.io.raster import Known, Source, open_raster
+
+        raster = open_raster(Source(str(path), "JPEG", data), Known(band))
+        return [OpenImage("", width, height, "JPEG", raster.blocks)]
+    if width * height > MOST_COLOUR_PIXELS:
+        raise DataError(
+            f"colour JPEG of {width:,} x {height:,} pixels; expected at most "
+            f"{MOST_COLOUR_PIXELS:,}. Save it as PNG or TIFF"
+        )
+    held = path.read_bytes() if data is None else data
+
+    def blocks() -> Iterator[Block]:
+        pixels = _decode_jpeg(held, channels)
+        if band is not None:
+            pixels = pixels[..., check_band(band, channels) - 1]
+        elif channels == 1:
+            pixels = pixels[..., 0]
+        yield Block(0, 0, pixels)
+
+    return [OpenImage("", width, height, "JPEG", blocks)]
+
+
+def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
+    from kornia_rs.io import decode_image_jpegturbo
+
+    try:
+        pixels: NDArray[np.uint8] = decode_image_jpegturbo(
+            data, "mono" if channels == 1 else "rgb"
+        )
+    except Exception:  # noqa: BLE001 - the decoder raises Exception itself
+        raise DataError("JPEG file is damaged or cut short") from None
+    return pixels
+
+
+def _read_frame(path: Path, data: bytes | None) -> JpegFrame:
+    if data is not None:
+        return read_jpeg(data)
+    import mmap
+
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        return read_jpeg(mapped)
+
+
+def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
+    """Width, height and number of components of a JPEG file.
+
+    Raises:
+        DataError: If it has no frame header.
+    """
+    file.seek(2)
+    while True:
+        marker = file.read(2)
+        while marker[1:] == b"\xff":
+            marker = b"\xff" + file.read(1)
+        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in (0xD9, 0xDA):
+            raise DataError("JPEG file is damaged: it has no frame header")
+        if marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD7:
+            continue
+        length = int.from_bytes(file.read(2))
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
+            frame = file.read(6)
+            if len(frame) < 6:
+                raise DataError("JPEG file is cut short")
+            return int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3]), frame[5]
+        file.seek(max(length - 2, 0), io.SEEK_CUR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
 from cdstats.core.vocabulary import vocabulary
-from cdstats.io.file_kinds import SHOWN, masks_by_file, name_the_same, path_choices
+from cdstats.io.file_kinds import (
+    SHOWN,
+    file_words,
+    masks_by_file,
+    name_the_same,
+    path_choices,
+)
 from cdstats.io.naming import (
     LABELS,
     Role,
@@ -36,7 +42,8 @@ from cdstats.io.naming import (
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from cdstats.core.counts import Value
     from cdstats.core.presets import Preset
@@ -47,6 +54,7 @@ _ABOVE: Final = 4
 """Folders at the end of a path that tell of the dataset in it."""
 _OPENED: Final = 8
 """Masks that are opened to see whether a preset fits."""
+_OTHER: Final = label_rank(Role.OTHER)
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
@@ -84,7 +92,7 @@ class Search:
             DataError: If the folder holds two masks of the same images.
         """
         if not self.masks:
-            return Chosen(naturally(names))
+            return choose_predictions(folder, naturally(names))
         return choose_masks(folder, names, self.preset)
 
     def named(self, names: Iterable[str]) -> Chosen:
@@ -128,6 +136,28 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
         return split
 
     return split_of
+
+
+def split_notes(names: Iterable[str]) -> list[str]:
+    """What to tell where the masks of one split lie in several folders.
+
+    Example:
+        >>> split_notes(["LEVIR/train/label/1.png", "WHU/train/label/1.png"])
+        ['split train is read from LEVIR/train, WHU/train; to count apart, name each']
+    """
+    homes: dict[str, set[str]] = defaultdict(set)
+    for folder in {_folder(name) for name in names}:
+        parts = PurePosixPath(folder).parts
+        named = [at for at, part in enumerate(parts) if split_named(part)]
+        if named:
+            end = named[-1]
+            homes[split_named(parts[end])].add("/".join(parts[: end + 1]))
+    several = [split for split, found in homes.items() if len(found) > 1]
+    return [
+        f"split {split} is read from {_some(naturally(homes[split]))}; to count apart, "
+        "name each"
+        for split in sorted(several)[:1]
+    ]
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
@@ -197,6 +227,72 @@ def choose_masks(
         kept, note = masks_by_file(folder, kept, known)
         notes += note
     return Chosen(kept, notes)
+
+
+def choose_predictions(folder: Path, names: list[str]) -> Chosen:
+    """The predictions among files, where labels or images lie beside them.
+
+    Folders and files whose names say predictions come before those that say nothing,
+    and these before labels; images come last.
+
+    Raises:
+        DataError: If labels and images alone lie there, as in a dataset.
+
+    Example:
+        >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
+        >>> found = choose_predictions(Path("out"), names)
+        >>> found.names, found.notes
+        (['pred/1.png'], ['read pred; skipped A, L'])
+    """
+    if not names:
+        return Chosen(names)
+    notes = []
+    by_folder = {name: _folder_role(_folder(name)) for name in names}
+    kept = _best_predictions(by_folder)
+    if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
+        folders = _some(naturally({_folder(name) for name in names}))
+        raise DataError(
+            f"{folder}: holds images and labels as a dataset does ({folders}); "
+            "expected predictions. To score the labels, name their folder"
+        )
+    skipped = {_folder(name) for name in names} - {_folder(name) for name in kept}
+    if skipped:
+        read = naturally({_folder(name) or "." for name in kept})
+        notes.append(f"read {_some(read)}; skipped {_some(naturally(skipped))}")
+    said = {name: file_words(name) for name in kept}
+    best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
+    images = {said[name][1] for name in best}
+    left = [n for n in kept if n not in best and said[n][1] in images]
+    if left:
+        gone = set(left)
+        kept = [name for name in kept if name not in gone]
+        notes.append(f"read {_some(kept)}; skipped {_some(left)} beside")
+    return Chosen(kept, notes)
+
+
+def _folder_role(folder: str) -> Role:
+    """What the last folder that says something says."""
+    roles = map(role_of, reversed(PurePosixPath(folder).parts))
+    return next(
+        (role for role in roles if role not in (Role.NONE, Role.LOOSE)), Role.NONE
+    )
+
+
+def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
+    """The names that most likely are predictions, all where they are of one kind."""
+    order = (
+        (Role.PREDICTION,),
+        (Role.NONE, Role.LOOSE),
+        (Role.CHANGE, Role.TRUTH, Role.OTHER),
+    )
+    found = ([name for name, role in roles.items() if role in one] for one in order)
+    return next(filter(None, found), list(roles))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -341,6 +437,8 @@ def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> lis
     def is_wanted(place: _Place) -> bool:
         if place.role not in LABELS:
             return is_inside and place.role is Role.NONE and () not in change
+        if change and label_rank(place.role) == _OTHER:
+            return False
         below = any(place.home[: len(home)] == home for home in change)
         return label_rank(place.role) == (0 if below else best[place.home])
 
@@ -365,14 +463,20 @@ def _beside(
     ]
     if not apart:
         return names, []
-    folders = [*dict.fromkeys(_folder(name) or "." for name in apart)]
-    more = f" and {len(folders) - SHOWN:,} more" if len(folders) > SHOWN else ""
+    read = {one for name in kept for one in (*_above(_folder(name)), _folder(name))}
+    folders = [*dict.fromkeys(_highest(_folder(name), read) for name in apart)]
     gone = set(apart)
     note = (
         f"skipped {counted(len(apart), 'file')} beside no such folder, in "
-        f"{', '.join(folders[:SHOWN])}{more}: to read them, name their folder"
+        f"{_some(folders)}: to read them, name their folder"
     )
     return [name for name in names if name not in gone], [note]
+
+
+def _highest(folder: str, read: AbstractSet[str]) -> str:
+    """The highest folder above some files that holds none of those that are read."""
+    above = (*_above(folder), folder)
+    return next((one for one in above if one not in read), folder) or "."
 
 
 @lru_cache(maxsize=1024)

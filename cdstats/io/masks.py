@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import is_address
+from cdstats.io.blocks import ImageFile, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.regular import open_regular
-from cdstats.io.signatures import file_format, foreign_text
+from cdstats.io.signatures import FORMATS, file_format, foreign_text
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
     from cdstats.io.georeference import Georeference
 
-_HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
-"""Files up to this size are read at once; larger ones are left to a windowed reader,
-which a TIFF file is made for. It opens the file again: that is quicker than any way to
-share what is open, see `benchmarks/opening.py`."""
+_HELD_BYTES: Final = {one.name: one.held for one in FORMATS.values()}
 _MASK_FILES: Final = (".msk", ".MSK")
 """Endings that GDAL appends to the name of an image to find its mask file."""
 
@@ -60,7 +59,7 @@ def _checked(
     check_images(images, max_pixels)
     named = (f"{path}{end}" for end in _MASK_FILES)
     beside = next((name for name in named if _exists(name)), None)
-    if beside is None or images[0].format in ("NPY", "NPZ"):
+    if beside is None or FORMATS[images[0].format].names_members:
         return images
     return [_with_mask_file(images, beside, band)]
 
@@ -107,19 +106,15 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
     with opened as file:
         head = file.read(16)
         kind = file_format(head)
-        data = None
-        if size <= _HELD_BYTES.get(kind or "", -1):
-            data = head + file.readall()
-    if kind is None:
-        raise DataError(foreign_text(head))
-    if kind in ("NPY", "NPZ"):
-        return _arrays(Path(path), kind, member, band, max_pixels)
-    if kind == "TIFF":
-        from cdstats.io.tiff import open_tiff
-
-        images = open_tiff(Path(path), data, band, max_pixels)
-    else:
-        images = [_image(Path(path), kind, data, band, max_pixels)]
+        if kind is None:
+            raise DataError(foreign_text(head))
+        data = head + file.readall() if size <= _HELD_BYTES.get(kind, -1) else None
+    reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
+    images: list[OpenImage] = reader.open_images(
+        ImageFile(Path(path), kind, data, member, band, max_pixels)
+    )
+    if FORMATS[kind].names_members:
+        return images
     return [
         replace(image, georeference=partial(_georeference, path, image))
         for image in select_image(images, member)
@@ -131,56 +126,6 @@ def _georeference(path: str, image: OpenImage) -> Georeference | None:
     from cdstats.io.georeference import georeference_beside
 
     return image.georeference() or georeference_beside(path)
-
-
-def _image(
-    path: Path, kind: str, data: bytes | None, band: int | None, max_pixels: int
-) -> OpenImage:
-    if kind == "BMP":
-        from cdstats.io.bmp import open_bmp
-
-        return open_bmp(path, data, band, max_pixels)
-    from cdstats.io.images import open_jpeg, open_png
-
-    return (open_png if kind == "PNG" else open_jpeg)(path, data, band)
-
-
-def _arrays(
-    path: Path, kind: str, member: str, band: int | None, max_pixels: int
-) -> list[OpenImage]:
-    from cdstats.io.arrays import has_array, open_npy, open_npz
-
-    if band not in (None, 1):
-        raise DataError(f"is an array without bands; band {band} was asked for")
-    if kind == "NPY":
-        return select_image(open_npy(path), member)
-    if is_number(member) and not has_array(path, member):
-        return select_image(open_npz(path, "", max_pixels), member)
-    return open_npz(path, member, max_pixels)
-
-
-def is_number(member: str) -> bool:
-    """Whether a member is the number of an image.
-
-    Example:
-        >>> is_number("12"), is_number("mask"), is_number("")
-        (True, False, False)
-    """
-    return member.isascii() and member.isdecimal()
-
-
-def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
-    """The image of a number, or all where none is named.
-
-    Raises:
-        DataError: If there is no such image.
-    """
-    if not member:
-        return images
-    count = "1 image" if len(images) == 1 else f"{len(images)} images"
-    if not is_number(member) or int(member) >= len(images):
-        raise DataError(f"holds {count}; #{member} was asked for")
-    return [images[int(member)]]
 
 
 def access_text(error: OSError) -> str:

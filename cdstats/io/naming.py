@@ -171,7 +171,8 @@ def split_named(folder: str) -> str:
         ('train', 'test')
     """
     known = vocabulary()["words"]
-    after = known["truth"] | known["image"] | known["plain"]
+    kinds = ("truth", "image", "prediction", "plain")
+    after = frozenset[str]().union(*(known[kind] for kind in kinds))
     words = words_in(folder)
     while len(words) > 1 and words[-1] not in _splits():
         is_size = words[-1].isdigit() and int(words[-1]) >= _SMALLEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -11,17 +13,18 @@ from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address, shown
 from cdstats.io.discovery import find_files, find_masks, split_name
-from cdstats.io.naming import Role, natural_key, role_of
+from cdstats.io.naming import Role, natural_key, role_of, split_named
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
-_LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER)
+_PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
+"""Roles of folders that say nothing of the image."""
 _SHOWN: Final = 3
 _TRIED: Final = 12
 _WHOLE: Final = "whole"
@@ -212,11 +215,9 @@ def _pair(
             f"{' and '.join(map(shown, places.values()))} place crops in two ways; "
             "expected one for each model"
         )
-    left = _Side(", ".join(shown(text) for _, text in sides))
-    for found, text in sides:
-        _add_keys(left, found, text, crops)
-    right = _Side(shown(target))
-    _add_keys(right, masks, target, crops=False)
+    left, right = _sides(sides, masks, target, crops=crops)
+    if any(_doubles(right, crops=False)) or any(_doubles(left, crops=crops)):
+        left, right = _sides(sides, masks, target, crops=crops, splits=True)
     _refuse_doubles(right, crops=False)
     _refuse_doubles(left, crops=crops)
     if not left.files.keys() & right.files.keys():
@@ -229,6 +230,23 @@ def _pair(
         for name in sorted(named, key=natural_key)
         for pair in _pair_model(name, model, left, right, crops)
     ]
+
+
+def _sides(
+    sides: list[tuple[FoundSet, str]],
+    masks: FoundSet,
+    target: str,
+    *,
+    crops: bool,
+    splits: bool = False,
+) -> tuple[_Side, _Side]:
+    """Predictions and masks by their keys, which may hold the split of their folder."""
+    left = _Side(", ".join(shown(text) for _, text in sides))
+    for found, text in sides:
+        _add_keys(left, found, text, crops, splits)
+    right = _Side(shown(target))
+    _add_keys(right, masks, target, False, splits)
+    return left, right
 
 
 def _pair_model(
@@ -265,8 +283,10 @@ def _crop(parts: dict[str, str], crops: bool) -> Crop | None:
     return Crop(row, column, place, parts[_WHOLE])
 
 
-def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
-    """Add files by the key of a pattern, or by their path without mask folders."""
+def _add_keys(
+    side: _Side, found: FoundSet, text: str, crops: bool, splits: bool
+) -> None:
+    """Add files by the key of a pattern, or by their path without usual folders."""
     pattern = Pattern(text) if is_pattern(text) else None
     prefix = ""
     if pattern and pattern.folder != ".":
@@ -276,7 +296,7 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
         name = file.name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
-        key = parts["key"] if "key" in parts else _path_key(name)
+        key = parts["key"] if "key" in parts else _path_key(name, splits)
         if crops and pattern:
             parts[_WHOLE] = pattern.named(parts).removeprefix(prefix)
         elif pattern and pattern.place:
@@ -285,28 +305,42 @@ def _add_keys(side: _Side, found: FoundSet, text: str, crops: bool) -> None:
         side.files[key].append((file, parts))
 
 
-def _path_key(name: str) -> str:
+def _path_key(name: str, splits: bool) -> str:
+    """A path without folders of labels or predictions, or with their split alone."""
     path = PurePosixPath(name)
-    folders = [part for part in path.parts[:-1] if role_of(part) not in _LABELS]
+    folders = [
+        (split_named(part) if splits else "") if role_of(part) in _PARTS else part
+        for part in path.parts[:-1]
+    ]
     stem = path.name if "#" in path.suffix else path.stem
-    return "/".join([*folders, stem])
+    return "/".join([*filter(None, folders), stem])
 
 
-def _refuse_doubles(side: _Side, *, crops: bool) -> None:
+def _doubles(side: _Side, *, crops: bool) -> Iterator[str]:
+    """Why files of one key cannot be told apart."""
     for key, files in side.files.items():
         places = [(parts.get("model"), _crop(parts, crops)) for _, parts in files]
         if len(set(places)) < len(places):
             names = " and ".join(file.name for file, _ in files[:2])
-            raise DataError(f"{side.text}: {names} have the same key {key!r}")
+            yield f"{side.text}: {names} have the same key {key!r}"
+
+
+def _refuse_doubles(side: _Side, *, crops: bool) -> None:
+    for text in _doubles(side, crops=crops):
+        raise DataError(text)
 
 
 def _nothing_text(left: _Side, right: _Side) -> str:
-    """Why nothing pairs: three names of each side and a pattern that would."""
+    """Why nothing pairs: three names of each side and patterns that would."""
     first, second = (
         [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    hint = _suggest(first, second)
+    found = _suggest(first, second)
+    hint = "Name the key that they share as {} in a pattern on both sides"
+    if found:
+        one, two = map(_whole, (left.text, right.text), found)
+        hint = f"Try --pred {one} --target {two}"
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
@@ -314,25 +348,42 @@ def _nothing_text(left: _Side, right: _Side) -> str:
     )
 
 
-def _suggest(predictions: list[str], masks: list[str]) -> str:
+def _whole(folder: str, pattern: str) -> str:
+    """A pattern below a folder that was typed, quoted for a shell."""
+    is_folder = is_address(folder) or Path(folder).is_dir()
+    return shlex.quote(f"{folder.rstrip('/') if is_folder else '...'}/{pattern}")
+
+
+def _suggest(predictions: list[str], masks: list[str]) -> tuple[str, str] | None:
     """The patterns, made from a name of each side, that pair most files, if any do."""
+    same = {PurePosixPath(_stem(name)).name: name for name in reversed(masks)}
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
         for one in predictions[:_TRIED]
-        for two in masks[:_TRIED]
+        for two in [
+            *masks[:_TRIED],
+            *filter(None, [same.get(PurePosixPath(_stem(one)).name)]),
+        ]
         if (shared := _longest_shared(_stem(one), _stem(two)))
     }
-    best = max(
-        sorted(tried), key=lambda p: _paired(p, predictions, masks), default=None
-    )
+    fit = {both: _paired(both, predictions, masks) for both in sorted(tried)}
+    best = max(fit, key=lambda both: (fit[both], -sum(map(len, both))), default=None)
     fewer = min(len(predictions), len(masks))
-    if best is None or 2 * _paired(best, predictions, masks) <= fewer:
-        return "Name the key that they share as {} in a pattern on both sides"
-    return f"Try --pred '.../{best[0]}' --target '.../{best[1]}'"
+    if best is None or 2 * fit[best] <= fewer:
+        return None
+    models = re.sub(r"^[^/{}]+/", "{model}/", best[0])
+    held = [
+        sum(map(bool, map(Pattern(one).match, predictions)))
+        for one in (best[0], models)
+    ]
+    return (models, best[1]) if held[1] > held[0] else best
 
 
 def _paired(patterns: tuple[str, str], predictions: list[str], masks: list[str]) -> int:
     """How many names two patterns pair."""
+    splits = [{*filter(None, map(split_named, one.split("/")))} for one in patterns]
+    if splits[0] and splits[1] and splits[0].isdisjoint(splits[1]):
+        return 0  # The numbers of two splits mean different images.
     keys = [
         {found["key"] for name in names if (found := Pattern(text).match(name))}
         for text, names in zip(patterns, (predictions, masks), strict=True)
@@ -345,10 +396,15 @@ def _stem(name: str) -> str:
 
 
 def _longest_shared(first: str, second: str) -> str:
-    parts = [
-        first[start:end]
-        for start in range(len(first))
-        for end in range(start + 1, len(first) + 1)
-        if first[start:end] in second and "/" not in first[start:end]
-    ]
-    return max(parts, key=len, default="")
+    """The longest run of whole words and numbers that is in both names."""
+    return max(
+        _runs(first) & _runs(second), key=lambda run: (len(run), run), default=""
+    )
+
+
+def _runs(name: str) -> set[str]:
+    """All runs of words and numbers of a name, each within one folder."""
+    parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", name)
+    places = [at for at, part in enumerate(parts) if part.isalnum()]
+    runs = ("".join(parts[i : j + 1]) for i in places for j in places if i <= j)
+    return {run for run in runs if "/" not in run}

@@ -19,10 +19,10 @@ from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, is_number, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
-from cdstats.io.masks import access_text, is_number, open_masks, select_image
+from cdstats.io.masks import access_text, open_masks
 from cdstats.io.raster import MOST_BANDS, BandsError
 from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format

@@ -18,14 +18,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
 from cdstats.io.palettes import expand, greys, names
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
-    from rasterio.windows import Window
 
     from cdstats.core.counts import Value
     from cdstats.io.georeference import Georeference
@@ -284,7 +282,7 @@ def open_raster(
     dataset = raster.dataset
     with quiet(source):
         layout = _Layout(dataset, known)
-        nodata = _nodata(dataset, layout, known.nodata)
+        nodata = declared_nodata(known.nodata, layout.dtype, layout.colours)
         block_rows = dataset.block_shapes[0][0]
     height = dataset.height
 
@@ -316,6 +314,19 @@ def _georeference(raster: OpenRaster) -> Georeference | None:
         return georeference_of(raster.dataset)
 
 
+def georeference(source: Source) -> Georeference | None:
+    """Where a file says that its pixels lie on the ground.
+
+    Raises:
+        DataError: If GDAL cannot open it.
+    """
+    raster = OpenRaster(source)
+    try:
+        return _georeference(raster)
+    finally:
+        raster.close()
+
+
 class _Layout:
     """Which bands of a dataset hold values, which one opacity, and how to read them."""
 
@@ -332,14 +343,12 @@ class _Layout:
         self.alpha = alpha_band or marked
         bands = [i for i in dataset.indexes if i != self.alpha]
         if band is not None:
-            if band not in dataset.indexes:
-                has = counted(dataset.count, "band")
-                raise DataError(f"has {has}; band {band} was asked for")
-            bands = [band]
+            bands = [check_band(band, dataset.count)]
         if len(bands) > MOST_BANDS:
             raise BandsError(f"{len(bands):,} bands; choose one with --band")
         self.bands = bands or [1]
         dtype = np.dtype(dataset.dtypes[self.bands[0] - 1])
+        self.dtype = dtype
         if dtype.kind not in "biuf":
             raise DataError(f"holds {dtype} numbers; expected real ones")
         rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -392,20 +401,32 @@ def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> Non
         )
 
 
-def _nodata(dataset: DatasetReader, layout: _Layout, text: str | None) -> Value | None:
-    """The declared nodata value, exact; None where no pixel can have it."""
-    band = layout.bands[0] - 1
-    dtype, value = np.dtype(dataset.dtypes[band]), dataset.nodatavals[band]
+def declared_nodata(
+    text: str | None, dtype: np.dtype[Any], colours: bytes = b""
+) -> Value | None:
+    """The declared nodata value, exact; None where no pixel can have it.
+
+    Args:
+        text: What the file says; None where it does not.
+        dtype: The type of its pixels.
+        colours: Its palette: nodata of a grey one is expanded as its pixels are.
+
+    Example:
+        >>> declared_nodata("255", np.dtype(np.uint8))
+        255
+    """
     try:
         number = float(text or "")
     except ValueError:
         return None
     if dtype.kind == "f":
-        # GDAL rounds the number as it does those of pixels.
-        number = number if value is None else value
-        if math.isnan(number):
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(number))
+        if math.isnan(rounded):
             return NAN
-        return int(number) if number.is_integer() else number
+        if math.isinf(rounded) and not math.isinf(number):
+            return None
+        return int(rounded) if rounded.is_integer() else rounded
     try:
         whole = int(text or "")
     except ValueError:
@@ -415,11 +436,8 @@ def _nodata(dataset: DatasetReader, layout: _Layout, text: str | None) -> Value 
     limits = np.iinfo(dtype)
     if not limits.min <= whole <= limits.max:
         return None
-    grey = greys(layout.colours)
-    if grey is not None and whole in range(len(grey)):
-        # The values are expanded to greys, so this one is too.
-        return grey[whole]
-    return whole
+    grey = greys(colours)
+    return grey[whole] if grey and 0 <= whole < len(grey) else whole
 
 
 def _blocks(
@@ -435,6 +453,18 @@ def _blocks(
         raster.close()
 
 
+class Window(NamedTuple):
+    """A rectangle of pixels, as GDAL is asked for it.
+
+    Attributes:
+        rows: First row and the row after the last.
+        columns: First column and the column after the last.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
 def windows(
     width: int, start: int, stop: int, block_height: int, block_width: int
 ) -> Iterator[Window]:
@@ -448,18 +478,16 @@ def windows(
         block_width: Columns of a block.
 
     Example:
-        >>> [(w.row_off, w.height) for w in windows(100, 0, 70, 32, 100)]
-        [(0, 70)]
+        >>> list(windows(100, 0, 70, 32, 100))
+        [Window(rows=(0, 70), columns=(0, 100))]
     """
-    from rasterio.windows import Window
-
     across = max(BLOCK_PIXELS // (block_height * block_width), 1) * block_width
     columns = min(across, width)
     down = max(BLOCK_PIXELS // (block_height * columns), 1) * block_height
     for row in range(start, stop, down):
         for column in range(0, width, columns):
             yield Window(
-                column, row, min(columns, width - column), min(down, stop - row)
+                (row, min(row + down, stop)), (column, min(column + columns, width))
             )
 
 
@@ -474,7 +502,7 @@ def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
         key = np.array(layout.hidden_colour).reshape(-1, 1, 1)
         hidden = (dataset.read(window=window) == key).all(axis=0)
     shown = _values(values, layout, hidden)
-    return Block(window.row_off, window.col_off, shown, hidden, half)
+    return Block(window.rows[0], window.columns[0], shown, hidden, half)
 
 
 def split_opacity(

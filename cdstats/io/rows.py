@@ -7,7 +7,7 @@ import io
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cdstats.core.cells import from_cell
+from cdstats.core.columns import from_cell
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:

@@ -128,6 +128,11 @@ def _compared(values: NDArray[Any], rule: LabelRule) -> NDArray[np.uint8]:
     return labels
 
 
+def distinct(block: Block) -> list[Value]:
+    """The values of a block of an image in colour, grey levels as numbers."""
+    return _distinct(block, has_palette=False)[0]
+
+
 def _distinct(block: Block, has_palette: bool) -> tuple[list[Value], NDArray[Any]]:
     """The values of a block, and the number of each pixel's value among them."""
     if block.is_colour:
@@ -163,13 +168,22 @@ def read_pair_labels(
     Raises:
         DataError: As `cdstats.io.partial.count_opened`.
     """
-    labels = np.full((first.height, first.width), 255, dtype=np.uint8)
+    labels = np.empty((first.height, first.width), dtype=np.uint8)
     row = 0
-    for one, two in pair_blocks(first, second, unchanged):
-        part = labels[row : row + len(one)]
-        part[two], part[one] = 0, 1
-        row += len(one)
+    for strip in pair_strips(first, second, unchanged):
+        labels[row : row + len(strip)] = strip
+        row += len(strip)
     return labels
+
+
+def pair_strips(
+    first: OpenImage, second: OpenImage, unchanged: str
+) -> Iterator[NDArray[np.uint8]]:
+    """The labels that `read_pair_labels` gives, as strips of whole rows."""
+    for one, two in pair_blocks(first, second, unchanged):
+        strip = np.full(one.shape, CODES[Label.IGNORED], dtype=np.uint8)
+        strip[two], strip[one] = CODES[Label.UNCHANGED], CODES[Label.CHANGED]
+        yield strip
 
 
 def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.float64]:

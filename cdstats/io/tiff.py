@@ -12,31 +12,29 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
+from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
+from cdstats.io.blocks import Block, ImageFile, OpenImage
 from cdstats.io.raster import (
     Known,
     OpenRaster,
     Source,
+    declared_nodata,
+    georeference,
     no_warnings,
     open_raster,
     quiet,
+    windows,
 )
-from cdstats.io.tiff_layout import (
-    DEFLATE,
-    LZMA,
-    LZW,
-    PACKBITS,
-    ZSTD,
-    check_layout,
-    read_tables,
-)
+from cdstats.io.tiff_layout import check_layout
+from cdstats.io.tiff_tables import DEFLATE, LZMA, LZW, PACKBITS, ZSTD, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cdstats.io.blocks import Block, OpenImage
-    from cdstats.io.tiff_layout import Page
+    from cdstats.core.counts import Value
+    from cdstats.io.tiff_tables import Page
 
     Opened = Callable[[], BinaryIO]
 
@@ -46,6 +44,8 @@ _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _PIECE: Final = 1 << 20
 _STRIP_PLACE: Final = 160
 _MOST_DECODED: Final = 1 << 28
+_MOST_DEFLATED: Final = 1 << 11
+"""More bytes than one byte of deflated data can hold."""
 _MOST_PACKED: Final = 1 << 22
 """Bytes of the shortest block up to which it is decoded when a file is opened."""
 _MOST_OPEN: Final = 32
@@ -54,36 +54,33 @@ _WHOLE_DATASET: Final = 2
 """The flag of a mask file whose first band is the mask of every band."""
 
 
-def open_tiff(
-    path: Path, data: bytes | None, band: int | None, most: int
-) -> list[OpenImage]:
+def open_images(file: ImageFile) -> list[OpenImage]:
     """Open every page of a TIFF file; overviews and masks are no pages.
-
-    Args:
-        path: The file.
-        data: Its bytes, or None when it is too large to hold.
-        band: The band to read, counted from 1; None where there is one choice.
-        most: Pixels that a page may declare; nothing of a larger one is decoded.
 
     Raises:
         DataError: If the file is damaged or its bands need a choice.
     """
+    path, data, band = file.path, file.data, file.band
     opened = partial(_opened, path, data)
-    chain = _checked_pages(opened, most)
+    chain = _checked_pages(opened, file.max_pixels)
     images = [at for at, page in enumerate(chain) if page.is_image] or [0]
     source = Source(str(path), "GTiff", data)
     found = []
     for number, (at, stop) in enumerate(pairwise([*images, len(chain)])):
-        page = chain[at]
+        page, single = chain[at], images == [0]
         mask = next((one for one in chain[at + 1 : stop] if _hides(one, page)), None)
-        single = images == [0]
-        image = open_raster(
-            source if single else replace(source, offset=page.place),
-            Known(band, nodata=page.nodata, colormap=page.colormap),
-            "" if single else f"#{number}",
-            partial(_check_sums, opened, (page, mask)),
-            kept_open=number < _MOST_OPEN,
-        )
+        member = "" if single else f"#{number}"
+        own = source if single else replace(source, offset=page.place)
+        if mask is None and band in (None, 1) and _is_stored(page):
+            image = _open_stored(opened, page, member, own)
+        else:
+            image = open_raster(
+                own,
+                Known(band, nodata=page.nodata, colormap=page.colormap),
+                member,
+                partial(_check_sums, opened, (page, mask)),
+                kept_open=number < _MOST_OPEN,
+            )
         if single:
             # A strip is decoded from its start for every part of its rows.
             rows = max(page.rows_at_once, image.block_rows)
@@ -94,6 +91,96 @@ def open_tiff(
             blocks = partial(_hide, blocks, replace(source, offset=mask.place))
         found.append(replace(image, blocks=blocks, part=None))
     return found
+
+
+def _is_stored(page: Page) -> bool:
+    """Whether the bytes of a page, once inflated, are its pixels."""
+    size = page.row_bytes * page.block_length
+    deflated = page.compression in DEFLATE and size <= _MOST_DECODED
+    return page.dtype is not None and (page.is_plain or deflated)
+
+
+def _open_stored(opened: Opened, page: Page, member: str, source: Source) -> OpenImage:
+    """An image whose pixels are read without GDAL: they are inflated once."""
+    dtype = np.dtype(page.dtype)
+    nodata = declared_nodata(page.nodata, dtype)
+    return OpenImage(
+        member,
+        page.width,
+        page.length,
+        "TIFF",
+        lambda: _stored(opened, page, nodata, 0, page.length),
+        nodata=nodata,
+        part=partial(_stored, opened, page, nodata),
+        georeference=partial(georeference, source),
+    )
+
+
+def _stored(
+    opened: Opened, page: Page, nodata: Value | None, start: int, stop: int
+) -> Iterator[Block]:
+    """The pixels of some rows; those of blocks that are left out are nodata, or 0."""
+    dtype, wanted = np.dtype(page.dtype), page.decoded_bytes()
+    fill = float(NAN) if nodata == NAN else nodata or 0
+    height, width = page.block_length, page.block_width
+    with opened() as file:
+        for rows, columns in windows(page.width, start, stop, page.rows_at_once, width):
+            shape = (rows[1] - rows[0], columns[1] - columns[0])
+            values = np.empty(shape, dtype.newbyteorder("="))
+            for down in range(rows[0] // height, -(-rows[1] // height)):
+                top = max(down * height, rows[0])
+                bottom = min((down + 1) * height, rows[1])
+                inside = top - down * height, bottom - down * height
+                for across in range(columns[0] // width, -(-columns[1] // width)):
+                    block, left = down * page.across + across, across * width
+                    part = values[top - rows[0] : bottom - rows[0]]
+                    part = part[:, left - columns[0] :][:, :width]
+                    if page.byte_counts[block]:
+                        data = _decoded(file, page, block, int(wanted[block]), inside)
+                        pixels = np.frombuffer(data, dtype).reshape(-1, width)
+                        part[:] = pixels[:, : part.shape[1]]
+                    else:
+                        part[:] = fill
+            yield Block(rows[0], columns[0], values)
+
+
+def _decoded(
+    file: BinaryIO, page: Page, block: int, wanted: int, rows: tuple[int, int]
+) -> bytes:
+    """The bytes of some rows of a block.
+
+    Raises:
+        DataError: If they cannot be inflated, or are more or fewer than wanted.
+    """
+    place, size = int(page.offsets[block]), int(page.byte_counts[block])
+    first, last = rows[0] * page.row_bytes, rows[1] * page.row_bytes
+    if page.is_plain:
+        file.seek(place + first)
+        data = file.read(last - first)
+        if len(data) < last - first:
+            raise DataError("TIFF file was changed while it was read")
+        return data
+    file.seek(place)
+    packed = file.read(size)
+    try:
+        if size * _MOST_DEFLATED <= _MOST_DECODED:
+            data = zlib.decompress(packed, bufsize=wanted + 1)
+        else:
+            inflater = zlib.decompressobj()
+            data = inflater.decompress(packed, wanted + 1)
+            if not inflater.eof:
+                data = b""
+    except zlib.error:
+        data = b""
+    if len(data) != wanted:
+        raise _wrong_sum(page, block)
+    return data[first:last]
+
+
+def _wrong_sum(page: Page, block: int) -> DataError:
+    return DataError(
+        f"TIFF file is damaged: the check sum of {page.kind} {block:,} does not hold"
+    )
 
 
 def _opened(path: Path, data: bytes | None) -> BinaryIO:
@@ -208,10 +295,7 @@ def _check_sums(
                 file.seek(int(page.offsets[block]))
                 packed = _pieces(file, int(page.byte_counts[block]), page.reversed)
                 if not _sum_holds(packed, int(wanted[block])):
-                    raise DataError(
-                        f"TIFF file is damaged: the check sum of {page.kind} "
-                        f"{block:,} does not hold"
-                    )
+                    raise _wrong_sum(page, block)
 
 
 def _pieces(file: BinaryIO, length: int, is_reversed: bool) -> Iterator[bytes]:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from cdstats.core.weight_records import DatasetWeights
-    from cdstats.core.weights import Scheme
+    from cdstats.core.weights import DatasetWeights, Scheme
 
 _BAR: Final = 12
 _WIDTH: Final = 100

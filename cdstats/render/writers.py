@@ -16,8 +16,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from cdstats.core.cells import to_cell
-from cdstats.core.columns import columns_of, further_columns
+from cdstats.core.columns import columns_of, further_columns, to_cell
 from cdstats.core.columns import values as values_of
 
 if TYPE_CHECKING:

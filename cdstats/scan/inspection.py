@@ -23,7 +23,7 @@ from cdstats.io.counting import count_image, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import open_pair
-from cdstats.io.targets import CODES, label_strips, read_pair_labels
+from cdstats.io.targets import CODES, label_strips, pair_strips
 from cdstats.scan.regions import STRIP_PIXELS, Regions
 
 if TYPE_CHECKING:
@@ -195,20 +195,21 @@ def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:
 
 
 def _inspect_pair(task: Task, look: Look) -> Inspected:
+    """Look at truth in two files: the labels are known, the counts follow from them."""
     try:
         pair = open_pair(task.path, task.partner, look.band, look.max_pixels)
-        labels = read_pair_labels(*pair, task.partner)
+        size = (pair[0].width, pair[0].height)
+        strips = pair_strips(*pair, task.partner)
+        view = _view(b"", strips, size, look.connectivity)
     except DataError as error:
         return Inspected(Counted("", None, str(error)))
-    marked = {255: int((labels == 1).sum()), 0: int((labels == 0).sum())}
-    values: dict[Value, int] = {v: marked[v] for v in (0, 255) if marked[v]}
-    hidden = labels.size - sum(values.values())
-    height, width = labels.shape
-    mask = MaskCounts(width, height, ValueCounts(values, masked=hidden))
-    maps = {label_map(rule, mask) for rule in look.rules} - {None}
-    size = (width, height)
-    views = [_view(m, [labels], size, look.connectivity) for m in maps if m is not None]
-    return Inspected(Counted("", mask, size=(width, height)), tuple(views))
+    changed, valid = int(view.cells.sum()), int(view.valid.sum())
+    marked: dict[Value, int] = {255: changed, 0: valid - changed}
+    values = {value: pixels for value, pixels in marked.items() if pixels}
+    mask = MaskCounts(*size, ValueCounts(values, masked=size[0] * size[1] - valid))
+    maps = {label_map(rule, mask) for rule in look.rules}
+    views = [replace(view, labels=one) for one in maps if one is not None]
+    return Inspected(Counted("", mask, size=size), tuple(views))
 
 
 def label_map(rule: LabelRule, mask: MaskCounts) -> bytes | None:

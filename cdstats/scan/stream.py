@@ -6,9 +6,8 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.counted import Counted, CountedMask, FirstFailure
 from cdstats.core.errors import DataError
-from cdstats.core.failures import FirstFailure
 from cdstats.core.labelling import REFUSED, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import Summaries

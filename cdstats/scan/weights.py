@@ -9,10 +9,16 @@ from cdstats.core import imbalance
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError
 from cdstats.core.options import RatioOptions, WeightsOptions
-from cdstats.core.recommendation import recommend
 from cdstats.core.records import ALL, once
-from cdstats.core.weight_records import DatasetWeights, SamplingWeight
-from cdstats.core.weights import Tally, sampling_weights, schemes, tally
+from cdstats.core.weights import (
+    DatasetWeights,
+    SamplingWeight,
+    Tally,
+    recommend,
+    sampling_weights,
+    schemes,
+    tally,
+)
 from cdstats.io.naming import usual_split
 from cdstats.render.table import Displayed, Table
 from cdstats.scan.ratio import count_masks

@@ -10,7 +10,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import Level, Message
-from cdstats.io.georeference import TOLERANCE, deviations, difference
+from cdstats.io.georeference import TOLERANCE, deviations, difference, reach
 from cdstats.score.interpret import Kind
 
 if TYPE_CHECKING:
@@ -132,14 +132,12 @@ class Placed(NamedTuple):
     Attributes:
         row: The row of the mask at which its first row lies.
         column: The column of the mask at which its first column lies.
-        grid: What was done about georeferences; `NO_GRID` where there are none.
         difference: How its grid differs, where that is ignored.
         warp: Whether it is to be resampled onto the grid of its mask.
     """
 
     row: int
     column: int
-    grid: str
     difference: str = ""
     warp: bool = False
 
@@ -147,7 +145,7 @@ class Placed(NamedTuple):
 def place(
     own: Georeference | None,
     mask: Georeference | None,
-    size: tuple[int, int],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
     corner: tuple[int, int] | None,
     mode: GridMode,
 ) -> Placed:
@@ -156,7 +154,7 @@ def place(
     Args:
         own: The georeference of the prediction; None where it has none.
         mask: The georeference of the mask.
-        size: Width and height of the prediction.
+        sizes: Width and height of the prediction and of the mask.
         corner: The row and column at which a crop should lie; None for a prediction
             of the whole mask.
         mode: What is done about a difference.
@@ -166,20 +164,25 @@ def place(
     """
     row, column = corner or (0, 0)
     if own is None or mask is None:
-        return Placed(row, column, NO_GRID)
+        return Placed(row, column)
+    size = sizes[0]
     text = difference(own, mask, size, corner)
-    if not text:
-        return Placed(row, column, mode.value)
-    if mode is GridMode.IGNORE:
-        return Placed(row, column, mode.value, text)
+    if not text or mode is GridMode.IGNORE:
+        return Placed(row, column, text)
+    top, bottom, left, right = reach(own, mask, *sizes)
+    if top == bottom or left == right:
+        raise DataError(
+            f"{text}; the two share no pixel. --grid ignore compares the arrays as "
+            "they are"
+        )
     if mode is GridMode.WARP:
-        return Placed(row, column, mode.value, warp=True)
+        return Placed(row, column, warp=True)
     moved = deviations(own, mask, size, (row, column))
     whole = np.rint(moved[0]) if np.isfinite(moved[0]).all() else moved[0]
     is_shift = bool((np.abs(moved - whole) <= TOLERANCE).all())
     if mode is GridMode.OVERLAP and is_shift:
         across, down = (int(number) for number in whole)
-        return Placed(row + down, column + across, mode.value)
+        return Placed(row + down, column + across)
     ways = ["--grid warp resamples it", "--grid ignore compares the arrays as they are"]
     if is_shift:
         ways.insert(0, "--grid overlap scores the pixels in common")

@@ -135,6 +135,11 @@ class Mosaic:
         self._count = np.zeros((0, shape[1]), dtype=np.uint16)
         self._distance = np.zeros((0, shape[1]), dtype=np.int64)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no block was added."""
+        return self._scores is None
+
     def put(self, piece: Piece, middle: tuple[int, int]) -> None:
         """Add a block of a crop.
 

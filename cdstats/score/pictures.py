@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.chart_records import WorstImage
+    from cdstats.core.charts import WorstImage
     from cdstats.io.pairing import FilePair
     from cdstats.score.curves import Curves
     from cdstats.score.interpret import ModelChoice, PredictionChoice

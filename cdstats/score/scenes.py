@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.encodings import MANY_LEVELS
 from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
-from cdstats.io.georeference import positions, resampled
+from cdstats.io.georeference import reach, resampled
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
-from cdstats.io.targets import CODES, SOFT_IGNORED
+from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
 from cdstats.score.grid import NO_GRID, place
 from cdstats.score.interpret import Kind, ModelChoice, Nodata
 from cdstats.score.mosaic import Mosaic, Piece, Tiles, overlap_text
@@ -36,9 +38,8 @@ if TYPE_CHECKING:
     Window = tuple[int, int, int, int]
     """First row, the row after the last, first column, the column after the last."""
 
-_EDGE_POINTS: Final = 17
-"""Points of an edge that are looked up in another system."""
-_MARGIN: Final = 2
+_NAMED: Final = 6
+"""Colours that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class Scene:
             yield row.failed(reason)
         elif self.is_complete:
             of = f"{row.place.pred}: " if self._tiles else ""
-            yield self.merged.failed(f"{of}{reason}")
+            yield self._with_grid(self.merged, row).failed(f"{of}{reason}")
         self.is_complete = False
 
     def add(
@@ -171,7 +172,10 @@ class Scene:
         if self.merged is not None and not self.is_complete:
             return
         try:
-            yield from self._counted(self._add(row, image, crop))
+            georeferences = image.georeference(), self.mask.georeference
+            if None not in georeferences:
+                row = replace(row, grid=self._ground.grid.value)
+            yield from self._counted(self._add(row, image, crop, georeferences))
         except DataError as error:
             yield from self.fail(row, str(error))
 
@@ -180,6 +184,8 @@ class Scene:
         if self.is_complete and self.merged is not None:
             yield from self._counted(self._rest(self._mosaic.finish()))
             self._rows.append(self.merged)
+            if self._mosaic.is_empty:
+                yield self.merged.failed("shares no pixel with its mask")
         if self.is_complete and self._rows and self._ground.must_cover:
             for row in self._rows if (lacking := self._lacking()) else ():
                 yield row.failed(lacking)
@@ -205,17 +211,21 @@ class Scene:
         )
 
     def _add(
-        self, row: Loaded, image: OpenImage, crop: Crop | None
+        self,
+        row: Loaded,
+        image: OpenImage,
+        crop: Crop | None,
+        georeferences: tuple[Georeference | None, Georeference | None],
     ) -> Iterator[Loaded]:
         size, shape = (image.width, image.height), self.mask.labels.shape
         corner = None
         if crop is not None and self._tiles is not None:
             corner = self._tiles.corner(crop, image.height, image.width)
-        ways = corner, self._ground.grid
-        at = place(image.georeference(), self.mask.georeference, size, *ways)
+        sizes = size, (shape[1], shape[0])
+        at = place(*georeferences, sizes, corner, self._ground.grid)
         fits = (at.row, at.column, *shape) == (0, 0, image.height, image.width)
         if crop is None and not (fits and not at.warp):
-            if at.grid == NO_GRID or not self._ground.moves:
+            if row.grid == NO_GRID or not self._ground.moves:
                 raise DataError(
                     f"is {(image.height, image.width)} but its mask {row.place.target} "
                     f"is {shape}"
@@ -224,13 +234,7 @@ class Scene:
         window = (0, shape[0], 0, shape[1]) if at.warp else self._window(at, size)
         extent = (window[3] - window[2], window[1] - window[0])
         is_cut = crop is not None and not self._ground.moves and extent != size
-        row = replace(
-            row,
-            size=extent,
-            grid=at.grid,
-            difference=at.difference,
-            cut=int(is_cut),
-        )
+        row = replace(row, size=extent, difference=at.difference, cut=int(is_cut))
         if self.merged is not None:
             self._join(self.merged, row)
             yield from self._put(image, at, crop)
@@ -243,12 +247,15 @@ class Scene:
     def _join(self, merged: Loaded, row: Loaded) -> None:
         """Add what is known of a prediction to the row of all."""
         self.merged = replace(
-            merged,
+            self._with_grid(merged, row),
             size=self.mask.shape[::-1],
-            grid=merged.grid if merged.grid != NO_GRID else row.grid,
             difference=merged.difference or row.difference,
             cut=merged.cut + row.cut,
         )
+
+    @staticmethod
+    def _with_grid(merged: Loaded, row: Loaded) -> Loaded:
+        return replace(merged, grid=row.grid) if merged.grid == NO_GRID else merged
 
     def _window(self, at: Placed, size: tuple[int, int]) -> Window:
         """The part of the mask that a prediction covers.
@@ -349,7 +356,8 @@ class Scene:
         if own is None or mask is None:
             return
         source, dtype, nearest = _source(image, self._choice.kind)
-        top, bottom, left, right = _reach(image, own, mask, self.mask.shape)
+        size, whole = (image.width, image.height), self.mask.shape[::-1]
+        top, bottom, left, right = reach(own, mask, size, (whole[0], whole[1]))
         step = max(BLOCK_PIXELS // max(right - left, 1), 1)
         for row in range(top, bottom, step):
             window = row, min(row + step, bottom), left, right
@@ -395,29 +403,6 @@ def _source(
 def _are_labels(scores: NDArray[Any]) -> bool:
     top = scores.max(initial=0)
     return top in (0, 1, 255) and bool(((scores == 0) | (scores == top)).all())
-
-
-def _reach(
-    image: OpenImage,
-    own: Georeference,
-    mask: Georeference,
-    shape: tuple[int, int],
-) -> Window:
-    """The part of a mask that a prediction of another grid may reach."""
-    shares = np.linspace(0, 1, _EDGE_POINTS).tolist()
-    edge = [
-        (across * image.width, down * image.height)
-        for across in shares
-        for down in (shares if across in (0, 1) else (0, 1))
-    ]
-    found = positions(edge, own, mask)
-    if np.isnan(found).any():
-        return 0, shape[0], 0, shape[1]
-    low = np.floor(found.min(axis=0)).astype(int) - _MARGIN
-    high = np.ceil(found.max(axis=0)).astype(int) + _MARGIN
-    left, top = np.clip(low, 0, shape[::-1]).tolist()
-    right, bottom = np.clip(high, 0, shape[::-1]).tolist()
-    return top, bottom, left, right
 
 
 def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:
@@ -468,11 +453,25 @@ def one_channel(block: Block) -> NDArray[Any]:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
     if not (block.values == first[..., None]).all():
-        raise DataError(
-            "its colour channels differ; expected one channel. Name its colours with "
-            "--pred-changed and --pred-unchanged, or choose one with --pred-band N"
-        )
+        raise DataError(_colours_text(block))
     return first
+
+
+def _colours_text(block: Block) -> str:
+    """Why an image in colour is refused, and what settles it."""
+    values = distinct(block)
+    if len(values) > MANY_LEVELS:
+        return f"holds {len(values):,} colours: looks like an image, not a prediction"
+    text = "its colour channels differ; expected one channel. "
+    colours = [shlex.quote(str(value)) for value in values if value != 0]
+    if len(colours) == 1 and len(values) == 2:
+        rule = f"--pred-changed {colours[0]} --pred-unchanged 0"
+        return f"{text}If black is unchanged: {rule}"
+    named = [*map(str, values[:_NAMED]), *["..."] * (len(values) > _NAMED)]
+    return (
+        f"{text}It holds {', '.join(named)}. Name its colours with --pred-changed and "
+        "--pred-unchanged, or choose one with --pred-band N"
+    )
 
 
 def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cdstats.core.counted import FirstFailure
 from cdstats.core.errors import DataError
-from cdstats.core.failures import FirstFailure
 from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core import mask_charts
+from cdstats.core import charts
 from cdstats.core.audit_records import BinarisationShare, RegionSizes
-from cdstats.core.chart_records import FractionBin, FractionShare, HeatCell
+from cdstats.core.charts import FractionBin, FractionShare, HeatCell
 from cdstats.core.messages import counted
 from cdstats.core.records import ALL
 from cdstats.render.figures import masks
@@ -47,7 +47,7 @@ def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
 
 def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
     own = [row for row in held.images if row.dataset == name]
-    rows = mask_charts.fraction_bins(name, own)
+    rows = charts.fraction_bins(name, own)
     total = sum(row.images for row in rows)
     if not total:
         return Missing("distribution", f"{name}: no mask has a valid pixel")
@@ -62,7 +62,7 @@ def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
 
 def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
     own = [row for row in held.images if row.dataset == name]
-    rows = mask_charts.fraction_shares(name, own)
+    rows = charts.fraction_shares(name, own)
     if len({row.split for row in rows}) < _TWO:
         return Missing("splits", f"{name}: has no splits to compare")
     caption = "Share of the masks of a split with at most so much change, per cent."
@@ -121,7 +121,7 @@ def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
         images = _whole(held, name).images
         reason = "its masks differ in size" if images else "no mask was counted"
         return Missing("heat-map", f"{name}: {reason}")
-    rows = mask_charts.heat_cells(heat)
+    rows = charts.heat_cells(heat)
     caption = (
         f"Changed pixels, per cent of valid pixels, in each cell of the frame of "
         f"{heat.width:,} x {heat.height:,} pixels; {counted(heat.images, 'mask')}."

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cdstats.core.audit_records import BinarisationShare, RegionSizes
-    from cdstats.core.chart_records import FractionBin, FractionShare, HeatCell
+    from cdstats.core.charts import FractionBin, FractionShare, HeatCell
 
 _LOWEST: Final = 1e-4
 """Where a logarithmic axis of change fractions begins; what is below stands there."""

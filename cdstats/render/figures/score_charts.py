@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core import score_charts
-from cdstats.core.chart_records import (
+from cdstats.core import charts
+from cdstats.core.charts import (
     BetaLoss,
     CalibrationBin,
     CurveSummary,
@@ -45,7 +45,7 @@ def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     else:
         reason = "needs the pixels of predictions"
         yield from (Missing(name, reason) for name in NEEDS_PREDICTIONS)
-    epochs = score_charts.epoch_scores([model.dataset for model in held.models])
+    epochs = charts.epoch_scores([model.dataset for model in held.models])
     if epochs:
         title, draw = "Saved epochs", partial(scores.draw_epochs, epochs)
         caption = (
@@ -63,7 +63,7 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
     rows = [
         row
         for model in held.models
-        for row in score_charts.beta_losses(
+        for row in charts.beta_losses(
             model.name, (image for image in held.images if image.model == model.name)
         )
     ]
@@ -122,7 +122,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     swept = [
         row
         for name, one in curves.items()
-        for row in score_charts.threshold_scores(name, one)
+        for row in charts.threshold_scores(name, one)
     ]
     best = curve_summaries(held)
     told = _few(
@@ -153,7 +153,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     rows = [
         row
         for name, one in curves.items()
-        for row in score_charts.calibration_bins(name, one)
+        for row in charts.calibration_bins(name, one)
     ]
     distance = _few(
         ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.score_charts import CLASS_MEAN, PLAIN
+from cdstats.core.charts import CLASS_MEAN, PLAIN
 from cdstats.render.figures.style import (
     INK,
     MUTED,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Key = list[tuple[Artist, str]]
     from matplotlib.figure import Figure
 
-    from cdstats.core.chart_records import (
+    from cdstats.core.charts import (
         BetaLoss,
         CalibrationBin,
         CurveSummary,

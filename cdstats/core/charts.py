@@ -1,28 +1,217 @@
-"""From scored predictions to the rows of their figures."""
+"""The numbers behind each figure, as rows; a figure is drawn from its rows alone."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cdstats.core.catalogue import choose, evaluate
-from cdstats.core.chart_records import (
-    BetaLoss,
-    CalibrationBin,
-    EpochScore,
-    ThresholdScore,
-    WorstImage,
-)
+from cdstats.core.columns import CHANGE_FRACTION, CHANGED, IGNORED, column
 from cdstats.core.metrics import F1, PRECISION, RECALL, Confusion
+from cdstats.core.records import split_order
+from cdstats.core.score_records import Stated
 from cdstats.core.sums import BINS, SumsTable, bins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cdstats.core.audit_records import HeatMap
     from cdstats.core.curves import Curve
+    from cdstats.core.records import ImageRecord
     from cdstats.core.score_records import DatasetScore, ScoreRecord
+
+
+@dataclass(frozen=True, slots=True)
+class FractionBin:
+    """Masks of a dataset whose change fraction lies in ``(above, up_to]``.
+
+    ``up_to`` of 0 is the bin of masks without change.
+    """
+
+    dataset: str
+    above: float
+    up_to: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class FractionShare:
+    """The share of a split's masks whose change fraction is at most this one."""
+
+    dataset: str
+    split: str
+    change_fraction: float = field(metadata=CHANGE_FRACTION)
+    share_of_images: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """The change fraction of a cell of the frame; rows from the top."""
+
+    dataset: str
+    row: int
+    column: int
+    change_fraction: float | None = field(metadata=CHANGE_FRACTION)
+
+
+@dataclass(frozen=True, slots=True)
+class BetaLoss(Stated):
+    """Balanced cross-entropy with a fixed β, over all pixels of a model.
+
+    Attributes:
+        model: The model.
+        beta: Weight of a changed pixel; an unchanged one weighs 1 - β.
+        weighted_mean: Nats per unit of weight: on the scale of BCE for every β.
+        mean: The sum divided by the pixels, as losses of this name are reported.
+        mark: ``plain`` where it is BCE, ``class mean`` where β is the share of
+            unchanged pixels, otherwise empty.
+    """
+
+    model: str
+    beta: float
+    weighted_mean: float
+    mean: float
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdScore(Stated):
+    """The confusion counts of a model when p >= threshold is changed."""
+
+    model: str
+    threshold: float
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurveSummary:
+    """What the curves of a model come to.
+
+    Attributes:
+        model: The model.
+        average_precision: Area under precision over recall, in steps.
+        best_f1: The highest F1 over all thresholds: in-sample.
+        best_threshold: The highest threshold that gives it.
+        ece: Expected calibration error, in 15 bins of equal width.
+    """
+
+    model: str
+    average_precision: float | None
+    best_f1: float | None
+    best_threshold: float | None
+    ece: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin(Stated):
+    """Pixels of a model with a probability in ``[low, high)``; the last holds 1 too."""
+
+    model: str
+    low: float
+    high: float
+    pixels: int
+    changed: int = field(metadata=CHANGED)
+    mean_probability: float | None
+    observed_fraction: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochScore(Stated):
+    """Loss and F1 of a model by the number in its name."""
+
+    series: str
+    number: int
+    model: str
+    bce_mean: float | None = field(metadata=column("BCE"))
+    class_mean_bce: float | None = field(metadata=column("Class-mean BCE"))
+    f1_pooled: float | None = field(metadata=column("F1"))
+
+
+@dataclass(frozen=True, slots=True)
+class WorstImage(Stated):
+    """An image with a large share of wrong pixels, and its confusion counts."""
+
+    model: str
+    rank: int
+    pred: str
+    target: str
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    ignored: int = field(metadata=IGNORED)
+    wrong_share: float
+
+
+EDGES: Final = (
+    *(Fraction(n * power, 10_000) for power in (1, 10, 100, 1000) for n in (1, 2, 5)),
+    Fraction(1),
+)
+"""Upper ends of the bins of a change fraction: 0.01, 0.02, 0.05 ... 50 and 100 %."""
+
+
+def fraction_bins(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionBin]:
+    """How many masks of a dataset hold how much change.
+
+    Masks without a valid pixel are in no bin; the edges are compared as integers.
+
+    Example:
+        >>> [(row.up_to, row.images) for row in fraction_bins("CDD", [])][:2]
+        [(0.0, 0), (0.0001, 0)]
+    """
+    held = [0] * (len(EDGES) + 1)
+    for row in rows:
+        changed, unchanged = row.changed or 0, row.unchanged or 0
+        if row.status == "ok" and changed + unchanged:
+            fraction = Fraction(changed, changed + unchanged)
+            held[bisect_left(EDGES, fraction) + 1 if changed else 0] += 1
+    edges = [0.0, 0.0, *map(float, EDGES)]
+    return [
+        FractionBin(dataset, low, high, images)
+        for (low, high), images in zip(pairwise(edges), held, strict=True)
+    ]
+
+
+def fraction_shares(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionShare]:
+    """The cumulative shares of a dataset's masks over their change fraction, by split.
+
+    Example:
+        >>> fraction_shares("CDD", [])
+        []
+    """
+    valid = [row for row in rows if row.change_fraction is not None]
+    shares: list[FractionShare] = []
+    for split in sorted({row.split for row in valid}, key=split_order):
+        own = [row.change_fraction or 0.0 for row in valid if row.split == split]
+        own.sort()
+        shares += [
+            FractionShare(dataset, split, fraction, (place + 1) / len(own))
+            for place, fraction in enumerate(own)
+            if place + 1 == len(own) or own[place + 1] > fraction
+        ]
+    return shares
+
+
+def heat_cells(heat: HeatMap) -> list[HeatCell]:
+    """The cells of a heat map, row by row."""
+    return [
+        HeatCell(heat.dataset, row, column, fraction)
+        for row, cells in enumerate(heat.cells)
+        for column, fraction in enumerate(cells)
+    ]
+
 
 STEPS: Final = 50
 """Equal steps of β from 0 to 1."""

@@ -1,0 +1,367 @@
+"""The tables of a TIFF file: what each page says of its pixels, each read once."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.unsignedinteger]
+    Tags = dict[int, Numbers]
+
+PLAIN, LZW, PACKBITS, LZMA, ZSTD = 1, 5, 32773, 34925, 50000
+DEFLATE: Final = (8, 32946)
+_MINISBLACK, _YCBCR = 1, 6
+_REDUCED, _MASK = 1, 4
+"""Bits of `NewSubfileType`."""
+_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
+_PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 262, 266, 277, 278, 284
+_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_TILE_WIDTH, _TILE_LENGTH, _COLORMAP, _SUBIFDS = 322, 323, 320, 330
+_JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY = 513, 514, 34665, 34853, 40965
+_FORMAT, _PREDICTOR, _NODATA = 339, 317, 42113
+_POINTERS: Final = (_SUBIFDS, _EXIF, _GPS, _INTEROPERABILITY)
+_WANTED: Final = frozenset(
+    (
+        *(_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER),
+        *(_SAMPLES, _ROWS, _PLANAR, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES),
+        *(_TILE_WIDTH, _TILE_LENGTH, _FORMAT, _PREDICTOR, _JPEG, _JPEG_BYTES),
+        *_POINTERS,
+    )
+)
+_TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 13: "u4", 18: "u8"}
+_TYPE_BYTES: Final = dict(
+    enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
+)
+_TEXT: Final = 2
+_MOST_PAGES: Final = 65_535
+_MOST_TEXT: Final = 1 << 12
+
+
+@dataclass(frozen=True)
+class Page:
+    """A directory of a TIFF file that describes an image.
+
+    Attributes:
+        place: Offset of the directory.
+        following: Offset of the next one; 0 after the last.
+        width: Pixels in a row.
+        length: Rows.
+        block_width: Columns of a strip or tile.
+        block_length: Rows of a strip or tile.
+        tiled: Whether it is stored in tiles, all of full size.
+        samples: Samples of a pixel.
+        planar: Whether each sample has blocks of its own.
+        bits: Bits of each sample.
+        compression: Its number in TIFF.
+        photometric: What a sample is, by its number in TIFF.
+        reversed: Whether the first bit of a byte is its lowest.
+        offsets: Offset of each strip or tile; 0 where it is left out (sparse files).
+        byte_counts: Bytes of each.
+        subfile: Bits of `NewSubfileType`.
+        nodata: The text of ``GDAL_NODATA``; None without one.
+        colormap: The palette: all reds, all greens, all blues, of 16 bits.
+        dtype: The type of its pixels, where they are stored as they are, one number
+            each; None for all that GDAL has to interpret.
+    """
+
+    place: int
+    following: int
+    width: int
+    length: int
+    block_width: int
+    block_length: int
+    tiled: bool
+    samples: int
+    planar: bool
+    bits: tuple[int, ...]
+    compression: int
+    photometric: int
+    reversed: bool
+    offsets: Numbers
+    byte_counts: Numbers
+    subfile: int
+    nodata: str | None
+    colormap: Numbers | None
+    dtype: np.dtype[Any] | None
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it tells which pixels of another page are valid."""
+        return self.subfile & _MASK == _MASK
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image of its own, not an overview or a mask."""
+        return not self.subfile & (_REDUCED | _MASK)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its bytes are its pixels; YCbCr may be stored subsampled."""
+        return self.compression == PLAIN and self.photometric != _YCBCR
+
+    @property
+    def kind(self) -> str:
+        """What its blocks are called."""
+        return "tile" if self.tiled else "strip"
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are decoded together: plain strips can be read row by row."""
+        return 1 if self.is_plain and not self.tiled else self.block_length
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """Which blocks are left out."""
+        left_out: NDArray[np.bool_] = (self.offsets == 0) & (self.byte_counts == 0)
+        return left_out
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a block."""
+        together = 1 if self.planar else self.samples
+        bits = sum(self.bits) if len(self.bits) == together else self.bits[0] * together
+        return (self.block_width * bits + 7) // 8
+
+    @property
+    def across(self) -> int:
+        """Blocks side by side."""
+        return math.ceil(self.width / self.block_width)
+
+    @property
+    def down(self) -> int:
+        """Blocks below each other."""
+        return math.ceil(self.length / self.block_length)
+
+    @property
+    def needed(self) -> int:
+        """Blocks of a page of its size."""
+        return (self.samples if self.planar else 1) * self.across * self.down
+
+    def decoded_bytes(self) -> NDArray[np.int64]:
+        """Bytes of the pixels of each block."""
+        rows = np.full(self.needed, self.block_length, dtype=np.int64)
+        if not self.tiled:
+            last = self.length - (self.down - 1) * self.block_length
+            rows[self.down - 1 :: self.down] = last
+        return rows * self.row_bytes
+
+
+@dataclass
+class Tables:
+    """All directories of a TIFF file.
+
+    Attributes:
+        chain: The pages that follow one another.
+        inner: The pages that other pages point to, such as the levels of a pyramid.
+        extents: Offset and bytes of the header, of each directory, and of values that
+            are stored outside of it.
+        reader: Reads further directories.
+    """
+
+    reader: Reader
+    chain: list[Page] = field(default_factory=list)
+    inner: list[Page] = field(default_factory=list)
+    extents: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def pages(self) -> list[Page]:
+        """All pages, those of the chain first."""
+        return [*self.chain, *self.inner]
+
+
+def read_tables(file: BinaryIO, size: int) -> Tables:
+    """The directories of all pages of a file, each read once.
+
+    Args:
+        file: The file.
+        size: Its bytes.
+
+    Raises:
+        DataError: If a table is damaged, or tables are larger than the file.
+    """
+    reader = Reader(file, size)
+    tables = Tables(reader, extents=reader.extents)
+    waiting, seen = [(reader.first, True)], set[int]()
+    while waiting:
+        place, in_chain = waiting.pop()
+        # The levels of a pyramid point to one another beside the list of their page.
+        if place in seen and not in_chain:
+            continue
+        if place in seen or len(seen) >= _MOST_PAGES:
+            raise DataError("TIFF file is damaged: its pages form a circle")
+        seen.add(place)
+        tags, nodata, following = reader.directory(place, in_chain)
+        waiting += [(int(at), False) for tag in _POINTERS for at in tags.get(tag, ())]
+        if following:
+            waiting.append((following, in_chain))
+        if in_chain or _WIDTH in tags:
+            pages = tables.chain if in_chain else tables.inner
+            pages.append(_page(place, following, tags, nodata, reader.order))
+    return tables
+
+
+class Reader:
+    """Reads directories, and no more bytes of tables than the file has."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size, self._left = file, size, size
+        self._palettes: dict[tuple[int, int], bytes] = {}
+        head = self._read(0, 4)
+        self.order = "<" if head[:2] == b"II" else ">"
+        big = b"+" in head[2:]
+        self._count, self._offset, self._half = ("Q", "Q", 8) if big else ("H", "I", 4)
+        (self.first,) = self._unpack(self._offset, self._half)
+        self._start = struct.calcsize(f"={self._count}")
+        self.extents = [(0, 2 * self._half)]
+
+    def directory(self, place: int, is_page: bool) -> tuple[Tags, str | None, int]:
+        """The tags of a directory, its nodata text, and the offset of the next one."""
+        (count,) = self._unpack(self._count, place)
+        entry = struct.Struct(f"{self.order}HH{self._offset}{self._half}s")
+        start = place + self._start
+        table = self._read(start, count * entry.size)
+        (following,) = self._unpack(self._offset, start + len(table))
+        self.extents.append((place, self._start + len(table) + self._half))
+        tags: Tags = {}
+        nodata, last = None, 0
+        for tag, kind, number, value in entry.iter_unpack(table):
+            # Other tags may be unsorted, and descriptions may be repeated.
+            if tag in _WANTED and (tag in tags or tag < last <= _TILE_BYTES):
+                raise DataError(
+                    f"TIFF file is damaged: tag {tag} is repeated or misplaced"
+                )
+            # Only the positions of a GPS directory have a tag 0.
+            if tag == 0 and is_page:
+                raise DataError("TIFF file is damaged: a tag of a page has no number")
+            last = tag if tag in _WANTED else last
+            at, size = None, number * _TYPE_BYTES.get(kind, 0)
+            if size > self._half:
+                at = int.from_bytes(value, "little" if self.order == "<" else "big")
+                if at + size > self._size:
+                    raise DataError("TIFF file is cut short: a table ends beyond it")
+                self.extents.append((at, size))
+            if tag == _NODATA and kind == _TEXT and size <= _MOST_TEXT:
+                data = self._values(tag, at, size, value)
+                nodata = data.partition(b"\0")[0].decode("latin-1")
+            elif (tag in _WANTED or tag == _COLORMAP) and kind in _TYPES:
+                if number == 0:
+                    raise DataError("TIFF file is damaged: one of its tags is empty")
+                dtype = np.dtype(f"{self.order}{_TYPES[kind]}")
+                data = self._values(tag, at, size, value)
+                tags[tag] = np.frombuffer(data, dtype, number)
+        if _JPEG in tags and _JPEG_BYTES in tags:
+            where, size = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
+            self.extents.append((min(where, self._size), min(size, self._size)))
+        return tags, nodata, following
+
+    def first_tag(self, place: int) -> bytes:
+        """The number, type and count of the first tag of a directory."""
+        return self._read(place + self._start, 4 + self._half)
+
+    def page_of_tag(self, place: int) -> Page:
+        """The page of a directory whose first tag is at a place.
+
+        Raises:
+            DataError: If there is none.
+        """
+        place = max(place - self._start, 0)
+        tags, nodata, following = self.directory(place, True)
+        return _page(place, following, tags, nodata, self.order)
+
+    def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
+        """The values of a tag: in its entry, or where the entry points to."""
+        if at is None:
+            return value
+        known = self._palettes.get((at, size))
+        if known is not None:
+            return known
+        self._left -= size
+        if self._left < 0:
+            # Pages that share a large table would take memory for each of them.
+            raise DataError("TIFF file is damaged: its tables overlap")
+        data = self._read(at, size)
+        if tag == _COLORMAP:
+            self._palettes[at, size] = data
+        return data
+
+    def _unpack(self, code: str, place: int) -> tuple[int, ...]:
+        code = self.order + code
+        return struct.unpack(code, self._read(place, struct.calcsize(code)))
+
+    def _read(self, place: int, size: int) -> bytes:
+        # Asked for more than there is, a file would make room for all of it.
+        if place + size <= self._size:
+            self._file.seek(place)
+            data = self._file.read(size)
+            if len(data) == size:
+                return data
+        raise DataError("TIFF file is cut short: a table ends beyond it")
+
+
+def _page(
+    place: int, following: int, tags: Tags, nodata: str | None, order: str
+) -> Page:
+    """What a directory says of its pixels.
+
+    Raises:
+        DataError: If it does not say where the pixels are.
+    """
+    if _WIDTH not in tags or _LENGTH not in tags:
+        raise DataError("TIFF file is damaged: a page has no size")
+    tiled = _TILES in tags
+    if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
+        raise DataError("TIFF file is damaged: its tiles have no size")
+    offsets = tags.get(_TILES if tiled else _STRIPS)
+    byte_counts = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)
+    if offsets is None or byte_counts is None:
+        raise DataError(
+            "TIFF file is damaged: a page does not say where its pixels begin and end"
+        )
+
+    def first(tag: int, default: int) -> int:
+        return int(tags[tag][0]) if tag in tags else default
+
+    width, length = first(_WIDTH, 0), first(_LENGTH, 0)
+    return Page(
+        place,
+        following,
+        width,
+        length,
+        first(_TILE_WIDTH, 0) if tiled else width,
+        first(_TILE_LENGTH, 0) if tiled else min(first(_ROWS, length), length),
+        tiled,
+        first(_SAMPLES, 1),
+        first(_PLANAR, 1) == 2,
+        tuple(int(bits) for bits in tags.get(_BITS, (1,))),
+        first(_COMPRESSION, 1),
+        first(_PHOTOMETRIC, 0),
+        first(_FILL_ORDER, 1) == 2,
+        offsets,
+        byte_counts,
+        first(_SUBFILE, 0),
+        nodata,
+        tags.get(_COLORMAP),
+        _dtype(tags, order),
+    )
+
+
+def _dtype(tags: Tags, order: str) -> np.dtype[Any] | None:
+    """The type of pixels of one number each that are stored as they are."""
+    bits, kind = int(tags[_BITS][0]) if _BITS in tags else 1, tags.get(_FORMAT, (1,))[0]
+    expected = {_PHOTOMETRIC: _MINISBLACK, _FILL_ORDER: 1, _SAMPLES: 1, _PREDICTOR: 1}
+    usual = all(
+        tags[tag].tolist() == [value] for tag, value in expected.items() if tag in tags
+    )
+    known = {1: (8, 16, 32, 64), 2: (8, 16, 32, 64), 3: (32, 64)}.get(int(kind), ())
+    if not usual or _PHOTOMETRIC not in tags or bits not in known or _COLORMAP in tags:
+        return None
+    return np.dtype(f"{order}{'_uif'[int(kind)]}{bits // 8}")
