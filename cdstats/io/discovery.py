@@ -15,7 +15,7 @@ from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address, looks_like_address, shown, two_slashes
 from cdstats.io.folders import empty_text, unread_notes, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.layouts import Search, looks_like, splits_of
+from cdstats.io.layouts import Search, looks_like, split_notes, splits_of
 from cdstats.io.lists import lines_of, list_lines, listed_file, split_by_lists
 from cdstats.io.naming import (
     dataset_name,
@@ -242,7 +242,8 @@ def _folder(path: Path, search: Search) -> _Found:
     chosen = search.choose(path, walked.names)
     found.files = _below(path, chosen.names)
     if chosen.names:
-        found.notes = chosen.notes + unread_notes(walked.others)
+        told = [*chosen.notes, *(split_notes(chosen.names) if search.masks else [])]
+        found.notes = told + unread_notes(walked.others)
     elif not walked.problems:
         found.problems = [empty_text(path, walked.others, search.extensions)]
         found.notes = chosen.notes

@@ -15,7 +15,7 @@ from cdstats.io import remote
 from cdstats.io.addresses import Address, shown, two_slashes
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles
-from cdstats.io.layouts import splits_of
+from cdstats.io.layouts import split_notes, splits_of
 from cdstats.io.lists import named_file, names_file
 from cdstats.io.naming import (
     dataset_name,
@@ -153,7 +153,7 @@ def _folder(address: Address, search: Search) -> RemoteFiles:
         f"{address.scheme}://{'/'.join(folders)}",
         _path(address),
         FoundFiles(_files(address, chosen.names, listing)),
-        chosen.notes,
+        [*chosen.notes, *(split_notes(chosen.names) if search.masks else [])],
         listing.texts,
     )
 
