@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cdstats.cli.reporting import Written, plot, report, write_report
     from cdstats.core.errors import CdstatsError, DataError, UsageError
+    from cdstats.report.write import Written, plot, report, write_report
     from cdstats.scan.audit import audit
     from cdstats.scan.examination import AuditResult
     from cdstats.scan.ratio import RatioResult, ratio
@@ -55,14 +55,14 @@ _HOMES = {
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
     "WeightsResult": "cdstats.scan.weights",
-    "Written": "cdstats.cli.reporting",
+    "Written": "cdstats.report.write",
     "audit": "cdstats.scan.audit",
     "compare": "cdstats.score.compare",
     "loss": "cdstats.score.loss",
-    "plot": "cdstats.cli.reporting",
+    "plot": "cdstats.report.write",
     "ratio": "cdstats.scan.ratio",
     "weights": "cdstats.scan.weights",
-    "write_report": "cdstats.cli.reporting",
+    "write_report": "cdstats.report.write",
 }
 
 

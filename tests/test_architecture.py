@@ -19,10 +19,10 @@ FLOORS = {
     "io": 2,
     "engine": 2,
     "render": 2,
-    "report": 3,
     "scan": 3,
     "score": 3,
-    "cli": 4,
+    "report": 4,
+    "cli": 5,
 }
 THIRD_PARTY = {
     "core": {"numpy"},
@@ -216,6 +216,14 @@ def test_counting_simple_files_loads_nothing_heavy(sample: str) -> None:
     assert loaded(command("ratio", sample)) == set()
 
 
+def test_scoring_on_a_processor_loads_no_torch(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.full((4, 4), 0.25, np.float32))
+    Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "t.png")
+    files = ["--pred", str(tmp_path / "p.npy"), "--target", str(tmp_path / "t.png")]
+    modules = modules_after(command("loss", *files, "--device", "cpu"))
+    assert modules.isdisjoint({"torch", "scipy", "numba", "pandas", "rasterio"})
+
+
 def rooms_after(code: str) -> set[str]:
     """The modules of the house that are loaded after some code ran, floors aside."""
     names = [name.split(".") for name in modules_after(code)]
@@ -233,9 +241,9 @@ def test_the_help_loads_no_more_than_the_names_of_the_commands(
 def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
     needed = {
         *("cli.commands", "cli.main", "cli.commands.ratio", "core.errors"),
-        *("cli.options", "cli.choices", "render.writers", "render.table"),
+        *("cli.options", "cli.choices", "render.writers"),
         *("core.columns", "engine.memory"),
-        *("cli.output", "io.signatures", "core.options"),
+        *("io.outputs", "io.signatures", "core.options"),
         *("core.arguments", "core.comparison_names", "core.messages"),
     }
     assert rooms_after(command("ratio", "--help")) == needed

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import cdstats
 from cdstats.cli import app
 from cdstats.cli.commands.report import command_text
-from cdstats.cli.sources_shown import ReportOptions
 from cdstats.render.figures.names import FIGURES
+from cdstats.report.options import ReportOptions
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
-from cdstats.cli.gathering import MOST_PICTURES
+from cdstats.report.gather import MOST_PICTURES
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

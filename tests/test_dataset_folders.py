@@ -229,3 +229,93 @@ def test_folders_above_tell_the_dataset_too(tmp_path: Path, below: str) -> None:
     unchanged = int((change == 1).sum())
     found = totals(place, "--preset", "hi-ucd")
     assert found["all"] == (changed, unchanged)
+
+
+# Lists of splits.
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("{}.txt", "{}_list.txt", "list_{}.txt", "{}_ids.txt", "list/{}.txt"),
+        *("splits/{}_list.txt", "ImageSets/{}.txt", "ImageSets/Main/{}.txt"),
+    ],
+)
+def test_lists_of_splits_have_many_names(tmp_path: Path, place: str) -> None:
+    for number in range(3):
+        write(tmp_path / f"X/label/{number}.png", square(number))
+        write(tmp_path / f"X/A/{number}.png", photograph(number))
+    for split, lines in (("train", "0.png\n1.png\n"), ("test", "2.png\n")):
+        path = tmp_path / "X" / place.format(split)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(lines)
+    found = totals(tmp_path / "X")
+    assert found["train"] == area(square(0), square(1))
+    assert found["test"] == area(square(2))
+
+
+def test_the_shortest_name_of_a_list_is_used_and_others_are_named(
+    tmp_path: Path,
+) -> None:
+    for number in range(2):
+        write(tmp_path / f"X/label/{number}.png", square(number))
+    (tmp_path / "X/train.txt").write_text("0.png\n")
+    (tmp_path / "X/train_list.txt").write_text("0.png\n1.png\n")
+    (tmp_path / "X/train_images.txt").write_text("0.png\n1.png\n")
+    done = ratio(tmp_path / "X")
+    assert "splits from train.txt; not used: train_list.txt" in done.stderr
+    assert "train_images" not in done.stderr
+    assert totals(tmp_path / "X")["train"] == area(square(0))
+
+
+# What is told of files beside masks.
+
+
+@pytest.mark.parametrize(
+    ("images", "mask", "ways"),
+    [
+        (("x1/{}.png", "x2/{}.png"), "y/{}.png", ["**/y"]),
+        (("2019_{}.png", "2020_{}.png"), "cd_{}.png", ["**/cd_*.png"]),
+        (("{}/im1.bmp", "{}/im2.bmp"), "{}/im3.bmp", ["**/im3.bmp"]),
+        (
+            ("{}/image_1.png", "{}/image_2.png"),
+            "{}/change_map.png",
+            ["**/change_map.png"],
+        ),
+        (("x/{}.png", "x/y{}.png"), "x/{}0.png", []),
+    ],
+)
+def test_images_among_masks_are_told_with_what_reads_the_masks(
+    tmp_path: Path, images: tuple[str, ...], mask: str, ways: list[str]
+) -> None:
+    for number in range(1, 4):
+        for name in images:
+            write(tmp_path / "X" / name.format(number), photograph(number))
+        write(tmp_path / "X" / mask.format(number), square(number))
+    done = ratio(tmp_path / "X")
+    assert done.exit_code == 1
+    found = re.findall(r"masks alone: '(.*)'", done.stderr)
+    assert found == [f"{tmp_path}/X/{way}" for way in ways]
+    for way in found:
+        assert totals(way)["all"] == area(*map(square, range(1, 4)))
+
+
+def test_masks_of_one_split_in_several_folders_are_told(tmp_path: Path) -> None:
+    for folder in ("LEVIR", "WHU"):
+        write(tmp_path / f"X/{folder}/train/label/1.png", square(1))
+    done = ratio(tmp_path / "X")
+    assert done.exit_code == 0
+    assert "split train is read from LEVIR/train, WHU/train" in done.stderr
+    assert "is read from" not in ratio(tmp_path / "X/WHU").stderr
+
+
+def test_labels_of_dates_elsewhere_are_not_added_to_labels_of_change(
+    tmp_path: Path,
+) -> None:
+    for site in ("paris", "rome"):
+        write(tmp_path / f"X/scenes/{site}/label_cd/1.png", square(1))
+        write(tmp_path / f"X/labels/{site}/2019/1.png", square(2))
+    done = ratio(tmp_path / "X")
+    assert "X: read the masks in label_cd" in done.stderr
+    assert "in labels: to read them, name their folder" in done.stderr
+    assert totals(tmp_path / "X")["all"] == area(square(1), square(1))

@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cdstats
-from cdstats.cli.gathering import gather
-from cdstats.cli.sources_shown import ShownOptions
 from cdstats.core.charts import FractionShare
 from cdstats.core.material import Material
 from cdstats.render.figures.chart import Chart
@@ -26,6 +24,8 @@ from cdstats.render.figures.masks import draw_splits
 from cdstats.render.figures.names import FIGURES
 from cdstats.render.figures.output import FigureFormat, figure_bytes
 from cdstats.render.figures.style import SERIES, label, series_style, spread, styled
+from cdstats.report.gather import gather
+from cdstats.report.options import ShownOptions
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"

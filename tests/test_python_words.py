@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import cdstats
-from cdstats.cli.sources_shown import PlotOptions, ReportOptions
 from cdstats.core.arguments import Option, declared, in_python
 from cdstats.core.messages import Message
 from cdstats.core.options import (
@@ -23,6 +22,7 @@ from cdstats.core.options import (
     RatioOptions,
     WeightsOptions,
 )
+from cdstats.report.options import PlotOptions, ReportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def messages() -> Iterator[tuple[str, str]]:
     """Texts of the package that name options, with their module."""
     root = Path(cdstats.__file__).parent
     for path in root.rglob("*.py"):
-        if path.parent.name == "cli" and path.name != "sources_shown.py":
+        if "cli" in path.relative_to(root).parts:
             continue
         for text in texts(ast.parse(path.read_text())):
             if OPTION.search(text) and not re.fullmatch(r"--[a-z/-]+", text):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import cdstats
-from cdstats.cli.gathering import gather
-from cdstats.cli.sources_shown import ShownOptions
 from cdstats.render.figures.charts import charts
+from cdstats.report.gather import gather
+from cdstats.report.options import ShownOptions
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 

@@ -285,6 +285,38 @@ def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None
         assert "1 name of list/test.txt has no mask" in done.err
 
 
+@pytest.mark.parametrize("place", ["{}.txt", "{}_list.txt", "list/{}.txt"])
+def test_lists_in_the_folder_of_a_dataset_of_a_store_tell_splits(
+    s3: Bucket, place: str
+) -> None:
+    folder = f"X{len(place)}"
+    for changed, name in enumerate(("a", "b"), start=1):
+        s3.put(f"{folder}/label/{name}.png", png(changed))
+        s3.put(f"{folder}/A/{name}.png", png(changed))
+    s3.put(f"{folder}/{place.format('train')}", b"a.png\n")
+    s3.put(f"{folder}/{place.format('test')}", b"b.png\n")
+    done = ratio(f"s3://masks/{folder}")
+    assert (done.code, done.column("split")) == (0, ["train", "test"])
+    assert f"splits from {place.format('train')}" in done.err
+
+
+def test_mask_files_beside_objects_are_never_ignored(
+    s3: Bucket, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        s3.put(f"hidden/{name}.png", png(1))
+    s3.put("hidden/b.png.msk", b"II*")
+    s3.put("hidden/gone.png.msk", b"II*")
+    (tmp_path / "list.txt").write_text("s3://masks/hidden/b.png\n")
+    given = ("s3://masks/hidden", "s3://masks/hidden/*.png", "s3://masks/hidden/b.png")
+    for place in (*given, f"@{tmp_path}/list.txt"):
+        done = ratio(place)
+        assert done.code == 1
+        assert "1 mask file (.msk) beside images" in done.err
+        assert "b.png.msk: hides pixels" in done.err
+    assert ratio("s3://masks/hidden/a.png").code == 0
+
+
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
     file = io.BytesIO()
     one, two = np.zeros((4, 4), np.uint8), np.eye(4, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Floor 4: the command line. ``app`` is the Typer object, ``run`` the entry point."""
+"""Floor 5: the command line. ``app`` is the Typer object, ``run`` the entry point."""
 
 from cdstats.cli.main import app, run
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import typer
 
@@ -16,11 +17,13 @@ from cdstats.core.messages import Level, Message, counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cdstats.cli.reporting import Written
     from cdstats.core.records import ImageRecord
+    from cdstats.report.options import ShownOptions
+    from cdstats.report.write import Written
     from cdstats.score.comparison import Comparison
     from cdstats.score.results import LossRun
 
+Shown = TypeVar("Shown", bound="ShownOptions")
 MOST_LINES: Final = 10
 """Failures of one kind that are shown; all of them are in the rows."""
 _EQUAL: Final = 5
@@ -80,6 +83,18 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
             bar.update(task, completed=done, total=total, files=files, speed=speed)
 
         yield Screen(show, lambda message: print_message(bar.console, message))
+
+
+def with_bars(options: Shown, quiet: bool) -> Shown:
+    """Options of a report or of figures that show progress as other commands do."""
+
+    @contextmanager
+    def counting() -> Iterator[Callable[[int, int, int], None] | None]:
+        with counting_screen(quiet) as screen:
+            yield screen.progress
+
+    scoring = partial(scoring_bar, quiet)
+    return replace(options, counting=counting, scoring=scoring)
 
 
 def _announce(message: Message, quiet: bool) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
-from cdstats.io.addresses import is_address, looks_like_address, shown
+from cdstats.io.addresses import is_address, looks_like_address, shown, two_slashes
 from cdstats.io.folders import empty_text, unread_notes, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.layouts import Search, looks_like, splits_of
+from cdstats.io.layouts import Search, looks_like, split_notes, splits_of
 from cdstats.io.lists import lines_of, list_lines, listed_file, split_by_lists
 from cdstats.io.naming import (
     dataset_name,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
+_ASKED: Final = 1000
+"""Objects of a list of which a store is asked for mask files."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _KEY: Final = re.compile(r"[\w-]+")
@@ -52,6 +54,7 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
 def find_masks(
@@ -135,6 +138,7 @@ def _merge(into: _Found, found: _Found) -> None:
         into.files = found.files
     into.notes += found.notes
     into.problems += found.problems
+    into.texts += found.texts
 
 
 def _find(name: str, text: str, search: Search) -> _Found:
@@ -195,7 +199,14 @@ def _remote(text: str, search: Search) -> _Found:
     from cdstats.io.found_remote import find_remote
 
     found = find_remote(text, search)
-    return _Found(found.name, found.home, [found.root], found.files, found.notes)
+    return _Found(
+        found.name,
+        found.home,
+        [found.root],
+        found.files,
+        found.notes,
+        texts=found.texts,
+    )
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
@@ -231,7 +242,8 @@ def _folder(path: Path, search: Search) -> _Found:
     chosen = search.choose(path, walked.names)
     found.files = _below(path, chosen.names)
     if chosen.names:
-        found.notes = chosen.notes + unread_notes(walked.others)
+        told = [*chosen.notes, *(split_notes(chosen.names) if search.masks else [])]
+        found.notes = told + unread_notes(walked.others)
     elif not walked.problems:
         found.problems = [empty_text(path, walked.others, search.extensions)]
         found.notes = chosen.notes
@@ -330,7 +342,20 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         files.append(replace(_file(path, member, line), split=typed))
     if not files:
         raise DataError(f"{name}: the list names no file")
-    return _Found(name, roots=[above], files=files)
+    return _Found(name, roots=[above], files=files, notes=_mask_files(name, files))
+
+
+def _mask_files(name: str, files: FoundFiles) -> list[str]:
+    """Refuse objects whose mask files would not be read, or say what was not asked."""
+    there = [file.path for file in files if is_address(file.path)]
+    if not there:
+        return []
+    from cdstats.io.found_remote import asked_mask_files, refuse_mask_files
+
+    refuse_mask_files(asked_mask_files(there[:_ASKED]), name)
+    if len(there) <= _ASKED:
+        return []
+    return [f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"]
 
 
 def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet:
@@ -347,7 +372,7 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     if any(files.splits):
         files = _assigned(files)
     elif files:
-        files, listed = split_by_lists(files, _common(found.roots))
+        files, listed = split_by_lists(files, _list_root(found.roots), found.texts)
         notes += listed
     if split is not None and files:
         files = _of_split(files, usual_split(split), found.name, problems)
@@ -369,6 +394,13 @@ def _assigned(files: FoundFiles) -> FoundFiles:
 
 def _common(roots: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([_absolute(root) for root in roots]))
+
+
+def _list_root(roots: Sequence[Path]) -> PurePath:
+    """The folder above which no list of splits is looked for."""
+    if all(is_address(two_slashes(root.as_posix())) for root in roots):
+        return PurePath(os.path.commonpath(roots))
+    return _common(roots)
 
 
 def _relative(found: _Found) -> FoundFiles:

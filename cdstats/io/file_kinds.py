@@ -43,6 +43,41 @@ def path_choices(folder: Path, globs: Iterable[str]) -> str:
     return " or ".join(f"'{start}**/{one}'" for one in globs)
 
 
+def paths_of_masks(folder: Path, masks: Sequence[str], others: Sequence[str]) -> str:
+    """Globs that read masks alone where other files lie in the same folder.
+
+    Args:
+        folder: The folder.
+        masks: Names of the masks below it.
+        others: Names of files that are not masks.
+
+    Returns:
+        The globs, quoted; empty where names do not tell the files apart.
+
+    Example:
+        >>> paths_of_masks(Path("X"), ["y/1.png", "y/2.png"], ["x1/1.png", "x1/2.png"])
+        "'X/**/y'"
+        >>> paths_of_masks(Path("X"), ["s/cd_1.png"], ["s/2019_1.png", "s/2020_1.png"])
+        "'X/**/cd_1.png'"
+    """
+
+    def file_name(name: str) -> str:
+        return glob.escape(PurePosixPath(name).name)
+
+    def shape(name: str) -> str:
+        return re.sub(r"\d+", "*", file_name(name))
+
+    def own_folder(name: str) -> str:
+        return glob.escape(PurePosixPath(name).parent.name)
+
+    for kind in (file_name, own_folder, shape):
+        found = {kind(name) for name in masks}
+        apart = not any(fnmatch(kind(one), way) for one in others for way in found)
+        if apart and 0 < len(found) < SHOWN and "" not in found:
+            return path_choices(folder, naturally(found))
+    return ""
+
+
 def name_the_same(keys: AbstractSet[object], others: AbstractSet[object]) -> bool:
     """Whether most names of the smaller of two sets are in the other, too."""
     fewer = min(len(keys), len(others))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import counted
 from cdstats.io import remote
 from cdstats.io.addresses import Address, shown, two_slashes
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles
-from cdstats.io.layouts import splits_of
+from cdstats.io.layouts import split_notes, splits_of
 from cdstats.io.lists import named_file, names_file
 from cdstats.io.naming import (
     dataset_name,
@@ -26,13 +27,17 @@ from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from cdstats.io.layouts import Chosen, Search
 
 Result = TypeVar("Result")
+_MASK_FILE: Final = ".msk"
+"""What GDAL appends to the name of an image to find its mask file."""
+_MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class RemoteFiles:
         root: What the names of the files are relative to.
         files: The files.
         notes: What was decided on the way.
+        texts: Addresses of the texts in its folders, which may list splits.
     """
 
     name: str
@@ -52,6 +58,7 @@ class RemoteFiles:
     root: Path
     files: FoundFiles = field(default_factory=FoundFiles)
     notes: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
 def find_remote(text: str, search: Search) -> RemoteFiles:
@@ -74,9 +81,43 @@ def find_remote(text: str, search: Search) -> RemoteFiles:
     if not varies and not file.member and _is_folder(address, text):
         return _folder(address, search)
     if not varies:
+        refuse_mask_files(asked_mask_files([file.path]), shown(file.path))
         files = FoundFiles([file])
         return RemoteFiles("", "", Path(shown(file.path)).parent, files)
     return _matching(text, search)
+
+
+def asked_mask_files(addresses: Sequence[str]) -> list[str]:
+    """The mask files beside objects; a store is asked for each, at the same time."""
+    beside = [
+        replace(one, key=f"{one.key}{_MASK_FILE}")
+        for one in map(Address.parse, addresses)
+        if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
+    ]
+    asked = [(one, remote.start(remote.is_object(one))) for one in beside]
+    return [_plain(one) for one, answer in asked if _is_there(answer)]
+
+
+def _is_there(answer: Future[bool | None]) -> bool:
+    """Whether a store says that an object is there; reading its image tells errors."""
+    try:
+        return bool(answer.result())
+    except DataError:
+        return False
+
+
+def refuse_mask_files(found: Sequence[str], where: str) -> None:
+    """Refuse objects with a mask file beside them, as that would not be read.
+
+    Raises:
+        DataError: If there are any.
+    """
+    if found:
+        raise DataError(
+            f"{where}: {counted(len(found), 'mask file')} (.msk) beside images, first "
+            f"{found[0]}: hides pixels, and is not read from a store. Copy the images "
+            "and mask files to this machine"
+        )
 
 
 def _is_folder(address: Address, text: str) -> bool:
@@ -98,6 +139,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 def _folder(address: Address, search: Search) -> RemoteFiles:
     listing = _listing(address, search.extensions)
     chosen = _chosen(address, listing.names, search)
+    listing.refuse_mask_files(address, chosen.names)
     if not chosen.names:
         kind, expected = wanted_texts(search.extensions)
         raise DataError(
@@ -111,7 +153,8 @@ def _folder(address: Address, search: Search) -> RemoteFiles:
         f"{address.scheme}://{'/'.join(folders)}",
         _path(address),
         FoundFiles(_files(address, chosen.names, listing)),
-        chosen.notes,
+        [*chosen.notes, *(split_notes(chosen.names) if search.masks else [])],
+        listing.texts,
     )
 
 
@@ -136,13 +179,33 @@ class _Listing:
     two names of one hash have none.
     """
 
-    def __init__(self, names: list[str], marks: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        marks: NDArray[np.int64],
+        texts: list[str],
+        mask_files: list[str],
+    ) -> None:
         self.names = names
+        self.texts = texts
+        self._mask_files = mask_files
         hashes = np.fromiter(map(hash, names), np.int64, len(names))
         self._hashes, places, times = np.unique(
             hashes, return_index=True, return_counts=True
         )
         self._marks = np.where(times[:, None] == 1, marks[places], -1)
+
+    def refuse_mask_files(self, address: Address, names: Sequence[str]) -> None:
+        """Refuse files of which one has a mask file beside it.
+
+        Raises:
+            DataError: If there is one.
+        """
+        masked = {one[: -len(_MASK_FILE)] for one in self._mask_files}.intersection(
+            names if self._mask_files else ()
+        )
+        first = [f"{name}{_MASK_FILE}" for name in sorted(masked)]
+        refuse_mask_files(first, _plain(address))
 
     def mark(self, name: str) -> tuple[int, int] | None:
         """The mark of the object of a name of the list; None where it is not known."""
@@ -162,7 +225,10 @@ def _listing(address: Address, extensions: frozenset[str]) -> _Listing:
         and not any(part.startswith(".") for part in key[start:].split("/"))
     ]
     marks = np.frombuffer(listed.marks, np.int64).reshape(-1, 2)
-    return _Listing([listed.keys[place][start:] for place in wanted], marks[wanted])
+    names = [listed.keys[place][start:] for place in wanted]
+    texts = [address.with_key(key) for key in listed.keys if key.endswith(".txt")]
+    beside = [key[start:] for key in listed.keys if key.lower().endswith(_MASK_FILE)]
+    return _Listing(names, marks[wanted], texts, beside)
 
 
 def _chosen(address: Address, names: list[str], search: Search) -> Chosen:
@@ -212,6 +278,7 @@ def _matching(text: str, search: Search) -> RemoteFiles:
         elif not is_pattern(text) and below.match(place) is not None:
             deeper.append(name)
     chosen = _chosen(root, deeper, search)
+    listing.refuse_mask_files(root, [*(file.name for file in files), *chosen.names])
     files.extend(_files(root, chosen.names, listing))
     if not files:
         first = f"; the folder holds {names[0]}, ..." if names else ""

@@ -43,6 +43,7 @@ from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from cdstats.core.counts import Value
     from cdstats.core.presets import Preset
@@ -53,6 +54,7 @@ _ABOVE: Final = 4
 """Folders at the end of a path that tell of the dataset in it."""
 _OPENED: Final = 8
 """Masks that are opened to see whether a preset fits."""
+_OTHER: Final = label_rank(Role.OTHER)
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
@@ -134,6 +136,28 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
         return split
 
     return split_of
+
+
+def split_notes(names: Iterable[str]) -> list[str]:
+    """What to tell where the masks of one split lie in several folders.
+
+    Example:
+        >>> split_notes(["LEVIR/train/label/1.png", "WHU/train/label/1.png"])
+        ['split train is read from LEVIR/train, WHU/train; to count apart, name each']
+    """
+    homes: dict[str, set[str]] = defaultdict(set)
+    for folder in {_folder(name) for name in names}:
+        parts = PurePosixPath(folder).parts
+        named = [at for at, part in enumerate(parts) if split_named(part)]
+        if named:
+            end = named[-1]
+            homes[split_named(parts[end])].add("/".join(parts[: end + 1]))
+    several = [split for split, found in homes.items() if len(found) > 1]
+    return [
+        f"split {split} is read from {_some(naturally(homes[split]))}; to count apart, "
+        "name each"
+        for split in sorted(several)[:1]
+    ]
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
@@ -413,6 +437,8 @@ def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> lis
     def is_wanted(place: _Place) -> bool:
         if place.role not in LABELS:
             return is_inside and place.role is Role.NONE and () not in change
+        if change and label_rank(place.role) == _OTHER:
+            return False
         below = any(place.home[: len(home)] == home for home in change)
         return label_rank(place.role) == (0 if below else best[place.home])
 
@@ -437,13 +463,20 @@ def _beside(
     ]
     if not apart:
         return names, []
-    folders = [*dict.fromkeys(_folder(name) or "." for name in apart)]
+    read = {one for name in kept for one in (*_above(_folder(name)), _folder(name))}
+    folders = [*dict.fromkeys(_highest(_folder(name), read) for name in apart)]
     gone = set(apart)
     note = (
         f"skipped {counted(len(apart), 'file')} beside no such folder, in "
         f"{_some(folders)}: to read them, name their folder"
     )
     return [name for name in names if name not in gone], [note]
+
+
+def _highest(folder: str, read: AbstractSet[str]) -> str:
+    """The highest folder above some files that holds none of those that are read."""
+    above = (*_above(folder), folder)
+    return next((one for one in above if one not in read), folder) or "."
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -14,7 +14,7 @@ from cdstats.core.messages import counted
 from cdstats.io.addresses import Address, is_address, shown, two_slashes
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
-from cdstats.io.naming import plays_a_part, split_in
+from cdstats.io.naming import plays_a_part, split_in, usual_split, words_in
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -25,8 +25,16 @@ _LONGEST: Final = 1 << 16
 UNLISTED: Final = "unlisted"
 """The split of masks that no list names."""
 _LISTS: Final = ("train", "val", "test")
-_LIST_FOLDERS: Final = ("list", "", "lists", "split", "splits")
-"""Where the lists of a dataset lie in its folder; of a store, the first alone."""
+_LIST_FOLDERS: Final = (
+    *("list", "", "lists", "split", "splits"),
+    *("ImageSets", "ImageSets/Main"),
+)
+"""Where the lists of a dataset lie in its folder; of a store that is not listed, the
+first alone."""
+_LIST_WORDS: Final = frozenset(
+    ("list", "lists", "set", "names", "name", "file", "files", "id", "ids", "split")
+)
+"""Words of the name of a list beside its split, as in ``train_list.txt``."""
 _MOST_ASKED: Final = 16
 """Mask folders of a store beside which lists are looked for: each costs requests."""
 _KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
@@ -158,6 +166,7 @@ class _Listed:
     base: PurePath
     lists: tuple[_SplitList, ...]
     splits: dict[str, list[str]]
+    unused: tuple[str, ...] = ()
 
     def find(self, path: PurePath) -> list[str]:
         """The splits of a mask: by its path, else by its name or a folder alone."""
@@ -165,7 +174,9 @@ class _Listed:
         return next((self.splits[name] for name in names if name in self.splits), [])
 
 
-def split_by_lists(files: FoundFiles, root: PurePath) -> tuple[FoundFiles, list[str]]:
+def split_by_lists(
+    files: FoundFiles, root: PurePath, texts: Sequence[str] = ()
+) -> tuple[FoundFiles, list[str]]:
     """Give files without a split those of the lists that name them.
 
     A list may have several columns; a mask belongs to it when a column names the mask,
@@ -174,6 +185,7 @@ def split_by_lists(files: FoundFiles, root: PurePath) -> tuple[FoundFiles, list[
     Args:
         files: Masks, none of which has a split.
         root: The folder of the dataset, above which no list is looked for.
+        texts: Addresses of the texts below it, where it lies in a store.
 
     Returns:
         The masks with their splits, those in several lists once for each, and notes:
@@ -182,7 +194,7 @@ def split_by_lists(files: FoundFiles, root: PurePath) -> tuple[FoundFiles, list[
     folders = sorted({_anywhere(folder) for folder in files.folders()})
     if not files or (len(folders) > _MOST_ASKED and is_address(files[0].path)):
         return files, []
-    read = lru_cache(maxsize=None)(_read_lists)
+    read = lru_cache(maxsize=None)(partial(_read_lists, root, texts))
     listed = {folder: _nearest(folder, root, read) for folder in folders}
     if not any(listed.values()):
         return files, []
@@ -225,10 +237,8 @@ def _nearest(
     """The lists nearest to a folder of masks, in it, beside it or above it."""
     above = (folder, *folder.parents)
     mask = next((one for one in above if plays_a_part(one.name)), folder)
-    bases = [mask.parent]
-    if not is_address(two_slashes(folder.as_posix())):
-        within = (one for one in above if one.is_relative_to(root))
-        bases = [*dict.fromkeys([*within, mask.parent])]
+    within = (one for one in above if one.is_relative_to(root))
+    bases = dict.fromkeys([*within, mask.parent])
     return next((found for base in bases if (found := read(base)).lists), None)
 
 
@@ -246,24 +256,49 @@ def _without_extension(name: str) -> str:
     return stem if dot and f".{extension.lower()}" in _KNOWN else name
 
 
-def _read_lists(base: PurePath) -> _Listed:
+def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed:
     """The lists of a dataset whose folder is given."""
-    remote = is_address(two_slashes(base.as_posix()))
     lists: list[_SplitList] = []
-    for place in _LIST_FOLDERS[:1] if remote else _LIST_FOLDERS:
+    for place in _LIST_FOLDERS:
+        named = _named_lists(root, texts, base, place)
         for split in _LISTS:
-            path = Path(base, place, f"{split}.txt")
-            text = _text(path)
-            if text is not None:
-                lines = (_columns(line) for line in text.splitlines() if line.strip())
-                lists.append(_SplitList(split, path, tuple(lines)))
+            for path in named.get(split, [])[:1]:
+                if (text := _text(path)) is not None:
+                    lines = filter(None, map(str.strip, text.splitlines()))
+                    lists.append(_SplitList(split, path, tuple(map(_columns, lines))))
         if lists:
             break
     splits: dict[str, list[str]] = {}
     for entry in lists:
         for name in frozenset[str]().union(*entry.lines):
             splits.setdefault(name, []).append(entry.split)
-    return _Listed(base, tuple(lists), splits)
+    used = {entry.path for entry in lists}
+    beside = _named_lists(root, texts, base, "") if lists else {}
+    unused = {one.name for paths in beside.values() for one in paths if one not in used}
+    return _Listed(base, tuple(lists), splits, tuple(sorted(unused)))
+
+
+def _named_lists(
+    root: PurePath, texts: Sequence[str], base: PurePath, place: str
+) -> dict[str, list[Path]]:
+    """The lists of each split in a folder, the one of the shortest name first."""
+    folder = Path(base, place)
+    address = two_slashes(folder.as_posix())
+    if not is_address(address):
+        names = [one.name for one in folder.glob("*.txt")] if folder.is_dir() else []
+    elif base.is_relative_to(root):
+        above = (one.rpartition("/") for one in texts)
+        names = [name for where, _, name in above if where == address]
+    else:
+        # Each request costs time: only the usual names are asked for.
+        names = [f"{split}.txt" for split in _LISTS] if place == "list" else []
+    found: dict[str, list[Path]] = {}
+    for name in sorted(names, key=lambda one: (len(one), one)):
+        words = set(words_in(name.removesuffix(".txt"))) - _LIST_WORDS
+        split = usual_split(words.pop()) if len(words) == 1 else ""
+        if split in _LISTS:
+            found.setdefault(split, []).append(folder / name)
+    return found
 
 
 def _text(path: Path) -> str | None:
@@ -271,8 +306,6 @@ def _text(path: Path) -> str | None:
     place = two_slashes(path.as_posix())
     if is_address(place):
         return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    if not path.is_file():
-        return None
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
@@ -299,7 +332,7 @@ def _listed_names(name: str) -> set[str]:
 
 def _used_text(used: Sequence[_Listed]) -> str:
     names = dict.fromkeys(_list_name(e, one) for one in used for e in one.lists)
-    beside = {path.name for one in used for path in Path(one.base).glob("list_*.txt")}
+    beside = {name for one in used for name in one.unused}
     other = f"; not used: {', '.join(sorted(beside))}" if beside else ""
     return f"splits from {', '.join(names)}{other}"
 

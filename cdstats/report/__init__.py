@@ -1,4 +1,4 @@
-"""Floor 3: the report, one page of masks and scores.
+"""Floor 4: reports and sets of figures, which join masks and scores.
 
 The command `cdstats report` and this package share a name; called, the package does
 what the command does: `cdstats.report(...)` is `cdstats.write_report(...)`.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes, texts
+from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
 from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.engine.choice import EngineName, open_engine
-from cdstats.io.discovery import find_masks
+from cdstats.io.discovery import find_masks, split_name
+from cdstats.io.file_kinds import paths_of_masks
 from cdstats.render.table import Displayed, Table
 from cdstats.scan.cache import Cache
 from cdstats.scan.rows import StoredImages
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.io.found import FoundSet
+
+_MOST_SORTED: Final = 100_000
+"""Files of a dataset up to which images are told from masks by their names."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -183,3 +188,23 @@ def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
             yield Message(Level.NOTE, f"{dataset.name}: {text}")
         for one in stream.messages(number):
             yield replace(one, sources=dataset.sources) if one.ways else one
+        hint = _masks_alone(dataset, stream)
+        if hint:
+            yield Message(Level.NOTE, f"{dataset.name}: {hint}")
+
+
+def _masks_alone(dataset: FoundSet, stream: Stream) -> str:
+    """How to read the masks of a folder alone, where images lie among them."""
+    if len(dataset.sources) != 1 or len(dataset.files) > _MOST_SORTED:
+        return ""
+    folder = Path(split_name(dataset.sources[0])[1])
+    failed = {
+        row.path
+        for row in stream.images.failed(REFUSED)
+        if row.dataset == dataset.name and "not a mask" in row.reason
+    }
+    if not failed or not folder.is_dir():
+        return ""
+    masks = [file.name for file in dataset.files if file.name not in failed]
+    ways = paths_of_masks(folder, masks, sorted(failed))
+    return f"images lie among the masks; the masks alone: {ways}" if ways else ""

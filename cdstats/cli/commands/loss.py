@@ -11,9 +11,9 @@ import typer
 from cdstats.cli.choices import ScoreBy
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
-from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import LossOptions
+from cdstats.io.outputs import refuse_inputs
 
 if TYPE_CHECKING:
     from cdstats.score.results import LossRun

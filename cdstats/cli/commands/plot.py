@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import ScreenOptions
-from cdstats.cli.sources_shown import PlotOptions
+from cdstats.report.options import PlotOptions
 
 
 @command
@@ -19,8 +17,8 @@ def plot(*, options: PlotOptions, screen: ScreenOptions) -> None:
     Those of saved epochs need models whose names differ in their last number.
     Needs the packages of the extra "report".
     """
-    from cdstats.cli.reporting import plot_sources
-    from cdstats.cli.screen import show_written
+    from cdstats.cli.screen import show_written, with_bars
+    from cdstats.report.write import plot_sources
 
-    written = plot_sources(replace(options, quiet=screen.quiet))
+    written = plot_sources(with_bars(options, screen.quiet))
     raise typer.Exit(show_written(written, screen.max_failed, screen.quiet))

@@ -12,9 +12,9 @@ from cdstats.cli.choices import By, Sort
 from cdstats.cli.commands import command
 from cdstats.cli.main import ARGUMENTS
 from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
-from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import RatioOptions
+from cdstats.io.outputs import refuse_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

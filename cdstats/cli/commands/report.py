@@ -9,9 +9,9 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import ScreenOptions
-from cdstats.cli.sources_shown import ReportOptions
 from cdstats.core.arguments import declared, defaults
 from cdstats.io.addresses import shown_in
+from cdstats.report.options import ReportOptions
 
 
 @command
@@ -23,11 +23,11 @@ def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
     from counts and sums; the page says what is left out. Needs the packages
     of the extra "report".
     """
-    from cdstats.cli.reporting import report_sources
-    from cdstats.cli.screen import show_written
+    from cdstats.cli.screen import show_written, with_bars
+    from cdstats.report.write import report_sources
 
-    text = command_text(options)
-    written = report_sources(replace(options, command=text, quiet=screen.quiet))
+    told = replace(options, command=command_text(options))
+    written = report_sources(with_bars(told, screen.quiet))
     raise typer.Exit(show_written(written, screen.max_failed, screen.quiet))
 
 

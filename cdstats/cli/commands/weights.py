@@ -10,9 +10,9 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, ScreenOptions
-from cdstats.cli.output import refuse_inputs
 from cdstats.core.arguments import texts
 from cdstats.core.options import WeightsOptions
+from cdstats.io.outputs import refuse_inputs
 from cdstats.render.weights import WeightsDocument, WeightsFormat
 
 

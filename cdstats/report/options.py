@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import (
+    ANY,
     MASKS,
     PREDICTIONS,
     Options,
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SOURCES = "Sources"
+Bar = Callable[[], AbstractContextManager[Any]]
+"""Opens what shows how far a run is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +133,19 @@ class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
     )
-    quiet: bool = option(
-        True, "Whether no progress is shown.", typed=bool, on_command_line=False
+    counting: Bar = option(
+        nullcontext,
+        "Opens a context whose value is called with masks counted, all masks and "
+        "pixels.",
+        typed=ANY,
+        on_command_line=False,
+    )
+    scoring: Bar = option(
+        nullcontext,
+        "Opens a context whose value is called with the number of a prediction and "
+        "pixels.",
+        typed=ANY,
+        on_command_line=False,
     )
 
 

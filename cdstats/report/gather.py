@@ -5,25 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.cli.provenance import provenance_of
-from cdstats.cli.sources_shown import check_sources, rows_of
+import cdstats
+from cdstats.core.arguments import texts
 from cdstats.core.errors import DataError
 from cdstats.core.material import (
     MaskMaterial,
     Material,
     ModelMaterial,
+    Provenance,
     ScoreMaterial,
+    list_hash,
 )
+from cdstats.core.messages import counted
 from cdstats.core.options import AuditOptions, LossOptions
-from cdstats.core.records import summaries
+from cdstats.core.records import ALL, summaries
+from cdstats.io.addresses import shown_in
+from cdstats.report.options import check_sources, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cdstats.cli.sources_shown import ShownOptions
     from cdstats.core.arguments import StrPath
     from cdstats.core.curves import Curve
     from cdstats.core.messages import Message
+    from cdstats.report.options import ShownOptions
     from cdstats.scan.examination import AuditResult
     from cdstats.score.results import LossRun
 
@@ -66,7 +71,7 @@ def gather(options: ShownOptions) -> Gathered:
         messages += run.messages
         scores, notes = _score_material(run, options)
         messages += notes
-    material = Material(provenance_of(options, masks, scores), masks, scores)
+    material = Material(_provenance(options, masks, scores), masks, scores)
     return Gathered(
         material,
         tuple(messages),
@@ -75,16 +80,15 @@ def gather(options: ShownOptions) -> Gathered:
 
 
 def _audit(options: ShownOptions, saved: StrPath | None) -> AuditResult | None:
-    from cdstats.cli.screen import counting_screen
     from cdstats.scan.audit import audit_masks
 
     if saved is not None:
         return audit_masks(AuditOptions(from_file=saved))
     if not options.masks:
         return None
-    with counting_screen(options.quiet) as screen:
+    with options.counting() as progress:
         found = audit_masks(
-            AuditOptions.of(options, paths=options.masks, progress=screen.progress)
+            AuditOptions.of(options, paths=options.masks, progress=progress)
         )
     if not found.images:
         texts = [message.text for message in found.messages]
@@ -101,10 +105,9 @@ def _score(options: ShownOptions, saved: StrPath | None) -> LossRun | None:
         return loss_from(Path(saved), options.losses, options.beta)
     if not options.pred:
         return None
-    from cdstats.cli.screen import scoring_bar
     from cdstats.score.loss import score_predictions
 
-    with scoring_bar(options.quiet) as progress:
+    with options.scoring() as progress:
         return score_predictions(
             LossOptions.of(options, histograms=True, progress=progress)
         )
@@ -158,3 +161,34 @@ def _worst(run: LossRun) -> Iterator[Any]:
     each = min(_PER_MODEL, MOST_PICTURES // max(1, len(names)))
     for name in names:
         yield from worst_images(name, (r for r in run.images if r.model == name), each)
+
+
+def _provenance(
+    options: ShownOptions, masks: MaskMaterial | None, scores: ScoreMaterial | None
+) -> Provenance:
+    """The version, the command, the rules, and a hash of every list of files."""
+    sources = [f"masks {path}" for path in texts(options.masks)]
+    sources += [f"predictions {path}" for path in texts(options.pred)]
+    if options.target:
+        sources.append(f"masks of predictions {options.target}")
+    sources += [f"rows {path}" for path in options.from_files]
+    lists: dict[str, str] = {}
+    rules: list[str] = []
+    if masks:
+        named = [(row.dataset, row.split, row.path) for row in masks.images]
+        lists[counted(len(named), "mask")] = list_hash(named)
+        rules += [
+            f"{row.dataset}: {row.rule}" for row in masks.datasets if row.split == ALL
+        ]
+    if scores:
+        pairs = [(row.model, row.pred, row.target) for row in scores.images]
+        lists[counted(len(pairs), "prediction")] = list_hash(pairs)
+        held = dict.fromkeys(one.dataset.rule for one in scores.models)
+        rules += [f"masks of predictions: {rule}" for rule in held if rule]
+    return Provenance(
+        cdstats.__version__,
+        options.command,
+        tuple(shown_in(source) for source in sources),
+        tuple(dict.fromkeys(rules)),
+        lists,
+    )

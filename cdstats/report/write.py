@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdstats.cli.gathering import gather
-from cdstats.cli.output import refuse_inputs, write_whole
-from cdstats.cli.sources_shown import PlotOptions, ReportOptions
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
+from cdstats.io.outputs import refuse_inputs, write_whole
 from cdstats.render.figures.charts import charts
 from cdstats.render.figures.files import figure_files
 from cdstats.render.figures.names import FIGURES
 from cdstats.render.figures.output import FigureFormat
 from cdstats.render.figures.style import check_installed
+from cdstats.report.gather import gather
+from cdstats.report.options import PlotOptions, ReportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdstats.cli.gathering import Gathered
     from cdstats.core.messages import Message
     from cdstats.render.figures.chart import Missing
+    from cdstats.report.gather import Gathered
 
 
 @dataclass(frozen=True)
