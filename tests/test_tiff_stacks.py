@@ -14,7 +14,7 @@ import rasterio
 import tifffile
 
 from cdstats.core.counts import PixelCounts
-from cdstats.core.rules import choose_rule
+from cdstats.core.labels import choose_rule
 from cdstats.io import tiff_tables
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks

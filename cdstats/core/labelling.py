@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counted import Counted, CountedMask
     from cdstats.core.counts import MaskCounts, Value
-    from cdstats.core.rules import RuleChoice
+    from cdstats.core.labels import RuleChoice
 
 
 REFUSED: Final = "split refused: "
