@@ -242,7 +242,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
         >>> found = choose_predictions(Path("out"), names)
         >>> found.names, found.notes
-        (['pred/1.png'], ['read pred; skipped A, L'])
+        (['pred/1.png'], ['read the predictions in pred; skipped A, L'])
     """
     if not names:
         return Chosen(names)
@@ -258,7 +258,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     skipped = {_folder(name) for name in names} - {_folder(name) for name in kept}
     if skipped:
         read = naturally({_folder(name) or "." for name in kept})
-        notes.append(f"read {_some(read)}; skipped {_some(naturally(skipped))}")
+        told = f"read the predictions in {_some(read)}"
+        notes.append(f"{told}; skipped {_some(naturally(skipped))}")
     said = {name: file_words(name) for name in kept}
     best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
     images = {said[name][1] for name in best}
@@ -266,7 +267,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     if left:
         gone = set(left)
         kept = [name for name in kept if name not in gone]
-        notes.append(f"read {_some(kept)}; skipped {_some(left)} beside")
+        notes.append(f"read the predictions {_some(kept)}; skipped {_some(left)}")
     return Chosen(kept, notes)
 
 
