@@ -247,7 +247,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     if not names:
         return Chosen(names)
     notes = []
-    by_folder = {name: _folder_role(_folder(name)) for name in names}
+    lettered = _are_lettered({_folder(name) for name in names})
+    by_folder = {name: _folder_role(_folder(name), lettered) for name in names}
     kept = _best_predictions(by_folder)
     if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
         folders = _some(naturally({_folder(name) for name in names}))
@@ -271,9 +272,10 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     return Chosen(kept, notes)
 
 
-def _folder_role(folder: str) -> Role:
+def _folder_role(folder: str, lettered: bool) -> Role:
     """What the last folder that says something says."""
-    roles = map(role_of, reversed(PurePosixPath(folder).parts))
+    parts = reversed(PurePosixPath(folder).parts)
+    roles = (role_of(part) for part in parts if not lettered or len(part) > 1)
     return next(
         (role for role in roles if role not in (Role.NONE, Role.LOOSE)), Role.NONE
     )
@@ -330,9 +332,11 @@ class _Place(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _place(folder: str) -> _Place:
+def _place(folder: str, lettered: bool) -> _Place:
     parts = PurePosixPath(folder).parts
-    roles = [role_of(part) for part in parts]
+    roles = [
+        Role.NONE if lettered and len(part) == 1 else role_of(part) for part in parts
+    ]
     for at, part in enumerate(parts):
         # A folder that is called "change" may hold a whole dataset.
         named = roles[at] is Role.CHANGE and names_change_alone(part)
@@ -357,6 +361,15 @@ def _place(folder: str) -> _Place:
     home = tuple(part for part in parts[:first] if not split_named(part))
     rest = "/".join(part for at, part in enumerate(parts) if at not in said)
     return _Place(role, _glob_of(parts, said), home, rest)
+
+
+def _are_lettered(folders: Iterable[str]) -> bool:
+    """Whether letters name places: besides A and B, the two dates, there is a C."""
+    return any(
+        len(part) == 1 and part.isalpha() and role_of(part) is Role.NONE
+        for folder in folders
+        for part in folder.split("/")
+    )
 
 
 def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
@@ -389,7 +402,9 @@ def _by_folder(
     folder: Path, names: list[str], prefer: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The files in the surest folders of labels, and what was skipped."""
-    places = {name: _place(_folder(name)) for name in names}
+    folders = {name: _folder(name) for name in names}
+    lettered = _are_lettered({*folders.values()})
+    places = {name: _place(folder, lettered) for name, folder in folders.items()}
     if preferred := _preferred(names, prefer):
         kept = preferred
     else:
@@ -500,10 +515,11 @@ def _all_folders(name: str) -> tuple[str, ...]:
 def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
     """Refuse folders of labels that hold a mask for the same images."""
     kinds: dict[str, set[str]] = defaultdict(set)
-    if len({_place(_folder(name)).kind for name in names}) < 2:
+    lettered = _are_lettered({_folder(name) for name in names})
+    if len({_place(_folder(name), lettered).kind for name in names}) < 2:
         return
     for name in names:
-        place = _place(_folder(name))
+        place = _place(_folder(name), lettered)
         if place.role in LABELS:
             parts = PurePosixPath(name).parts[:-1]
             said = {word for word in words_in(parts[-1]) if len(word) > 1}
