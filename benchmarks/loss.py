@@ -25,7 +25,7 @@ from torch.nn import functional
 import cdstats
 from cdstats.score.batching import TileBatches
 from cdstats.score.devices import choose_device, device_text
-from cdstats.score.kernel import TILE, tile_sums
+from cdstats.score.kernel import TILE
 from cdstats.score.levels import count_stored
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def on_card(
     probs: NDArray[np.float32], target: NDArray[np.uint8], device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """What is timed on a card alone: sums of resident arrays, and what bounds them."""
+    from cdstats.score.kernel.tensors import tensor_sums
+
     p = torch.from_numpy(probs).to(device).view(-1, TILE)
     y = torch.from_numpy(target).to(device).view(-1, TILE)
     # A copy of half as many bytes as the sums read: it reads and writes each.
@@ -118,7 +120,7 @@ def on_card(
     there = torch.empty_like(source)
     pinned = torch.from_numpy(probs).pin_memory(), torch.from_numpy(target).pin_memory()
     return {
-        "cdstats, all sums, float32, resident": lambda: tile_sums(p, y),
+        "cdstats, all sums, float32, resident": lambda: tensor_sums(p, y),
         "floor: the card copies as many bytes": lambda: there.copy_(source),
         "floor: copying both arrays to the card": lambda: [
             one.to(device, non_blocking=True) for one in pinned
@@ -133,7 +135,11 @@ def ours(
     compiled: bool,
 ) -> object:
     """The sums of every image, as the command computes them, with or without Numba."""
-    batches = TileBatches(device, None, 0.5, False, (), compiled=compiled)
+    batches = TileBatches(0.5, False, (), compiled=compiled)
+    if device.type != "cpu":
+        from cdstats.score.device_batches import DeviceBatches
+
+        batches = DeviceBatches(str(device), None, 0.5, False, ())
     for number, (image, mask) in enumerate(zip(probs, target, strict=True)):
         batches.add(number, image, mask)
     batches.flush()
@@ -235,13 +241,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="write the medians to this file")
     options = parser.parse_args()
-    device = choose_device(options.device)
+    device = torch.device(choose_device(options.device))
     probs, target = make_data(options.images, options.size)
     versions = f"torch {torch.__version__}, numpy {np.__version__}"
     print(
         f"cdstats {cdstats.__version__}, {versions}, "
         f"Python {platform.python_version()}, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads, {device_text(device)}"
+        f"{torch.get_num_threads()} threads, {device_text(str(device))}"
     )
     title = f"resident, {probs.size:,} pixels; times = against plain BCE"
     found = show(
@@ -257,7 +263,7 @@ def main() -> None:
         probs.size,
     )
     if options.json:
-        data = {"device": device_text(device), "resident": found, "disk": disk}
+        data = {"device": device_text(str(device)), "resident": found, "disk": disk}
         options.json.write_text(json.dumps({**data, "loop": loop}, indent=1))
 
 

@@ -216,6 +216,14 @@ def test_counting_simple_files_loads_nothing_heavy(sample: str) -> None:
     assert loaded(command("ratio", sample)) == set()
 
 
+def test_scoring_on_a_processor_loads_no_torch(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.full((4, 4), 0.25, np.float32))
+    Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "t.png")
+    files = ["--pred", str(tmp_path / "p.npy"), "--target", str(tmp_path / "t.png")]
+    modules = modules_after(command("loss", *files, "--device", "cpu"))
+    assert modules.isdisjoint({"torch", "scipy", "numba", "pandas", "rasterio"})
+
+
 def rooms_after(code: str) -> set[str]:
     """The modules of the house that are loaded after some code ran, floors aside."""
     names = [name.split(".") for name in modules_after(code)]

@@ -1,4 +1,4 @@
-"""The kernel: the golden sums, and laws of tiles. Runs with torch and pytest alone."""
+"""The kernels of NumPy and of torch: the golden sums, laws of tiles, and agreement."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cdstats.score.kernel import COUNTS, SUMS, TILE, TileSums, tile_sums
-from cdstats.score.kernel import labels as label_pass
+from cdstats.score.kernel import COUNTS, SUMS, TILE, TileSums, array_sums
+from cdstats.score.kernel.tensors import tensor_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +52,40 @@ DEVICES = [
         ),
     ),
 ]
+
+
+ENGINES = ["numpy"]
+"""The kernel that is tested, behind the one that is tested without the fixture."""
+
+
+@pytest.fixture(autouse=True, params=["numpy", "torch"])
+def engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each kernel on the processor."""
+    ENGINES.append(request.param)
+    yield
+    ENGINES.pop()
+
+
+def tile_sums(scores: Tensor, target: Tensor, **options: Any) -> TileSums:
+    """The sums that the kernel of the test gives, as tensors."""
+    if scores.device.type == "cpu" and ENGINES[-1] == "numpy":
+        return in_numpy(scores, target, **options)
+    options.pop("compiled", None)
+    return tensor_sums(scores, target, **options)
+
+
+def in_numpy(
+    scores: Tensor, target: Tensor, terms: Sequence[Any] = (), **options: Any
+) -> TileSums:
+    """The sums that NumPy and Numba give, as tensors."""
+    known = scores.float() if scores.dtype is torch.bfloat16 else scores
+
+    def in_torch(term: Any) -> Any:
+        return lambda probs, changed: term(torch.from_numpy(probs), changed).numpy()
+
+    own = [in_torch(term) for term in terms]
+    found = array_sums(known.numpy(), target.numpy(), terms=own, **options)
+    return TileSums(*map(torch.from_numpy, (found.sums, found.counts, found.terms)))
 
 
 @pytest.fixture(autouse=True)
@@ -141,14 +175,16 @@ def run_alone(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_kernel_loads_no_other_module_of_the_package() -> None:
-    code = "import sys, numpy.typing, torch; before = set(sys.modules)"
+def test_the_kernel_loads_no_other_module_of_the_package_and_no_torch() -> None:
+    code = "import sys, numpy.typing; before = set(sys.modules)"
     then = "import cdstats.score.kernel; print(*sorted(set(sys.modules) - before))"
     done = run_alone(f"{code}; {then}")
     assert done.returncode == 0, done.stderr
     found = done.stdout.split()
     below = {"cdstats", "cdstats.core", "cdstats.core.sums", "cdstats.score"}
-    assert {name for name in found if "score.kernel" not in name} <= below
+    own = {name for name in found if name.startswith("cdstats")}
+    assert {name for name in own if "score.kernel" not in name} <= below
+    assert not {name for name in found if name.partition(".")[0] in ("torch", "numba")}
 
 
 # The golden file
@@ -361,10 +397,10 @@ def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
     @example(rows=5, width=100, dtype=torch.float16, seed=0)
     def holds(rows: int, width: int, dtype: torch.dtype, seed: int) -> None:
         p, labels = random_tiles(rows, width, dtype, seed)
-        whole = tile_sums(p, labels, logits=logits, terms=[focal])
+        whole = in_numpy(p, labels, logits=logits, terms=[focal])
         for row in range(rows):
             one = slice(row, row + 1)
-            alone = tile_sums(p[one], labels[one], logits=logits, terms=[focal])
+            alone = in_numpy(p[one], labels[one], logits=logits, terms=[focal])
             assert torch.equal(alone.counts, whole.counts[one])
             assert torch.equal(alone.sums, whole.sums[one])
             assert torch.equal(alone.terms, whole.terms[one])
@@ -616,7 +652,7 @@ def test_shapes_that_differ_or_are_no_matrix_are_refused(
     scores: Sequence[int], target: Sequence[int]
 ) -> None:
     with pytest.raises(ValueError, match=r"scores .* and target .* differ"):
-        tile_sums(torch.zeros(*scores), torch.zeros(*target, dtype=torch.uint8))
+        in_numpy(torch.zeros(*scores), torch.zeros(*target, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool], ids=str)
@@ -625,9 +661,9 @@ def test_labels_of_another_type_are_refused_or_mean_the_same(
 ) -> None:
     p, labels = random_tiles(1, 50, torch.float64)
     labels[labels == 255] = 1 if dtype is torch.bool else 255
-    expected = tile_sums(p, labels)
+    expected = in_numpy(p, labels)
     try:
-        found = tile_sums(p, labels.to(dtype))
+        found = in_numpy(p, labels.to(dtype))
     except (TypeError, ValueError):
         return
     assert torch.equal(found.sums, expected.sums)
@@ -670,11 +706,9 @@ def test_golden_sums_on_a_device(case: Case) -> None:
 def test_sums_made_in_inference_mode_leave_nothing_behind() -> None:
     p, labels = random_tiles(2, 777, torch.float32)
     expected = tile_sums(p, labels)
-    label_pass._LOCAL.__dict__.clear()
     with torch.inference_mode():
         tile_sums(p, labels)
     assert torch.equal(tile_sums(p, labels).sums, expected.sums)
-    label_pass._LOCAL.__dict__.clear()
     with torch.device("meta"):
         tile_sums(p, labels)
     assert torch.equal(tile_sums(p, labels).sums, expected.sums)

@@ -9,13 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernel import LISTED, assert_stats, column, focal, random_tiles, tiles
+from test_kernel import (
+    LISTED,
+    assert_stats,
+    column,
+    focal,
+    in_numpy,
+    random_tiles,
+    tiles,
+)
 from torch import Tensor
 
-from cdstats.score.kernel import SUMS, TILE, TileSums, passes, tile_sums
+from cdstats.score.kernel import SUMS, TILE, TileSums, arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     Case = dict[str, Any]
 
@@ -26,12 +34,12 @@ HARD = [case for case in FLOAT32 if "Y2" not in case["stats"]]
 
 
 def loops(p: Tensor, labels: Tensor, **options: Any) -> TileSums:
-    return tile_sums(p, labels, compiled=True, **options)
+    return in_numpy(p, labels, compiled=True, **options)
 
 
 def assert_exact(found: TileSums, p: Tensor, labels: Tensor, rel: float) -> None:
     """The counts of float64, and its sums within a share of each."""
-    exact = tile_sums(p.double(), labels)
+    exact = in_numpy(p.double(), labels)
     assert torch.equal(found.counts, exact.counts)
     torch.testing.assert_close(found.sums, exact.sums, rtol=rel, atol=0)
 
@@ -41,15 +49,6 @@ def row_of(scores: Sequence[float], label: int) -> tuple[Tensor, Tensor]:
     return p, torch.full(p.shape, label, dtype=torch.uint8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow where other work takes the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def only_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the loops leave to another pass is an error."""
@@ -57,8 +56,7 @@ def only_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> TileSums:
         raise AssertionError("another pass was taken")
 
-    monkeypatch.setattr(passes, "label_sums", refuse)
-    monkeypatch.setattr(passes, "any_sums", refuse)
+    monkeypatch.setattr(arrays, "_tile", refuse)
 
 
 @pytest.mark.usefixtures("only_loops")
@@ -135,7 +133,7 @@ def test_what_lies_under_ignored_pixels_enters_nothing_and_is_never_looked_at() 
 def test_a_row_without_probabilities_is_counted_as_before(bad: float) -> None:
     p, labels = random_tiles(3, 2000, torch.float32)
     p[1, 700], labels[1, 700] = bad, 1
-    found, expected = loops(p, labels), tile_sums(p, labels)
+    found, expected = loops(p, labels), in_numpy(p, labels)
     assert torch.equal(found.counts, expected.counts)
     assert sum(column(found, "not_finite") + column(found, "outside")) == 1
     torch.testing.assert_close(found.sums, expected.sums, rtol=1e-6, atol=1e-6)
@@ -152,11 +150,13 @@ def test_a_threshold_is_compared_as_it_is(threshold: float) -> None:
         assert column(loops(p, labels, threshold=threshold), name) == [hits]
 
 
-def test_the_number_of_threads_and_the_layout_change_no_digit() -> None:
+def test_the_number_of_threads_and_the_layout_change_no_digit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     p, labels = random_tiles(5, TILE, torch.float32)
     expected = loops(p, labels)
     for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
+        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
         assert torch.equal(loops(p, labels).sums, expected.sums)
     wide = torch.stack([p, p], dim=2)[:, :, 0]
     assert torch.equal(loops(wide, labels).sums, expected.sums)
@@ -171,7 +171,7 @@ def test_what_the_loops_do_not_sum_goes_its_usual_way() -> None:
         (p, torch.rand(p.shape, generator=torch.Generator().manual_seed(1)), {}),
     ):
         found, expected = (
-            tile_sums(scores, target, compiled=compiled, **options)
+            in_numpy(scores, target, compiled=compiled, **options)
             for compiled in (True, False)
         )
         assert torch.equal(found.sums, expected.sums)

@@ -1,4 +1,4 @@
-"""A new metric, loss, preset, format or command touches one file and runs.
+"""A new metric, loss, preset, format, reader or command is one entry, and runs.
 
 Each is added to a copy of the package, which then computes with it.
 """
@@ -28,9 +28,8 @@ _PACKAGE = Path(cdstats.__file__).parent
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A folder with a copy of the package beside predictions and masks."""
-    shutil.copytree(
-        _PACKAGE, tmp_path / "cdstats", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    # With the compiled modules, which stay true of what is not changed.
+    shutil.copytree(_PACKAGE, tmp_path / "cdstats")
     rng = np.random.default_rng(1)
     for folder in ("a", "b", "t"):
         (tmp_path / folder).mkdir()
@@ -158,6 +157,30 @@ def test_a_format_is_one_member_of_the_registry(copy: Path) -> None:
     assert str(y.sum()) in written
     line = ("loss", "--pred", "a", "--target", "t", "--format", "tsv", "--quiet")
     assert str(y.sum()) in run(copy, *line).split("\t")
+
+
+def test_a_reader_is_one_entry_and_its_module(copy: Path) -> None:
+    entry = 'FileFormat("PGM", "PGM", (b"P5",), (".pgm",), "pgm", held=1 << 27),\n'
+    insert(copy, "io/signatures.py", " " * 8 + entry, '        FileFormat("BMP"')
+    (copy / "cdstats/io/pgm.py").write_text(
+        """import numpy as np
+
+from cdstats.io.blocks import Block, OpenImage
+
+
+def open_images(file):
+    _, size, _, pixels = file.data.split(b"\\n", 3)
+    width, height = map(int, size.split())
+    grey = np.frombuffer(pixels, np.uint8).reshape(height, width)
+    return [OpenImage("", width, height, "PGM", lambda: iter([Block(0, 0, grey)]))]
+"""
+    )
+    _, y = pixels(copy)
+    (copy / "t/2.pgm").write_bytes(b"P5\n8 8\n255\n" + bytes(32) + b"\1" * 32)
+    rule = ("--changed", "1", "--unchanged", "0", "--by", "dataset")
+    row = rows(copy, "ratio", "t", *rule)[0]
+    assert int(row["changed"]) == y.sum() + 32
+    assert row["images"] == "3"
 
 
 def test_a_command_is_one_module(copy: Path) -> None:

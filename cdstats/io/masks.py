@@ -14,27 +14,13 @@ from cdstats.io.blocks import ImageFile, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.regular import open_regular
-from cdstats.io.signatures import file_format, foreign_text
+from cdstats.io.signatures import FORMATS, file_format, foreign_text
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
     from cdstats.io.georeference import Georeference
 
-_READERS: Final = {
-    "PNG": "png",
-    "JPEG": "jpeg",
-    "BMP": "bmp",
-    "TIFF": "tiff",
-    "NPY": "arrays",
-    "NPZ": "arrays",
-}
-"""The module that reads each format, by its function ``open_images``."""
-_ARRAYS: Final = ("NPY", "NPZ")
-"""Formats whose members have names, which their reader selects."""
-_HELD_BYTES: Final = {"PNG": 1 << 27, "JPEG": 1 << 27, "BMP": 1 << 27, "TIFF": 1 << 24}
-"""Files up to this size are read at once; larger ones are left to a windowed reader,
-which a TIFF file is made for. It opens the file again: that is quicker than any way to
-share what is open, see `benchmarks/opening.py`."""
+_HELD_BYTES: Final = {one.name: one.held for one in FORMATS.values()}
 _MASK_FILES: Final = (".msk", ".MSK")
 """Endings that GDAL appends to the name of an image to find its mask file."""
 
@@ -73,7 +59,7 @@ def _checked(
     check_images(images, max_pixels)
     named = (f"{path}{end}" for end in _MASK_FILES)
     beside = next((name for name in named if _exists(name)), None)
-    if beside is None or images[0].format in ("NPY", "NPZ"):
+    if beside is None or FORMATS[images[0].format].names_members:
         return images
     return [_with_mask_file(images, beside, band)]
 
@@ -123,11 +109,11 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
         if kind is None:
             raise DataError(foreign_text(head))
         data = head + file.readall() if size <= _HELD_BYTES.get(kind, -1) else None
-    reader = import_module(f"cdstats.io.{_READERS[kind]}")
+    reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
     images: list[OpenImage] = reader.open_images(
         ImageFile(Path(path), kind, data, member, band, max_pixels)
     )
-    if kind in _ARRAYS:
+    if FORMATS[kind].names_members:
         return images
     return [
         replace(image, georeference=partial(_georeference, path, image))

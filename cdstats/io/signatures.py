@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-_READABLE: Final = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-    b"\x93NUMPY": "NPY",
-    b"PK\x03\x04": "NPZ",
-    b"PK\x05\x06": "NPZ",
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """A format of mask files: how it is known, and what reads it.
+
+    Attributes:
+        name: Its name in the program.
+        title: What messages call it.
+        magic: The first bytes of a file, each of them enough.
+        extensions: Names of files that a folder scan reads, in lower case.
+        reader: The module of this folder whose function ``open_images`` reads it.
+        held: Files up to this size are read at once. Larger ones are left to a windowed
+            reader, which TIFF is made for; it opens the file again, which is quicker
+            than any way to share what is open, see ``benchmarks/opening.py``.
+        names_members: Whether its reader selects images by name.
+    """
+
+    name: str
+    title: str
+    magic: tuple[bytes, ...]
+    extensions: tuple[str, ...]
+    reader: str
+    held: int = -1
+    names_members: bool = False
+
+
+FORMATS: Final = {
+    one.name: one
+    for one in (
+        FileFormat(
+            "PNG", "PNG", (b"\x89PNG\r\n\x1a\n",), (".png",), "png", held=1 << 27
+        ),
+        FileFormat(
+            *("JPEG", "JPEG", (b"\xff\xd8\xff",), (".jpg", ".jpeg"), "jpeg"),
+            held=1 << 27,
+        ),
+        FileFormat("BMP", "BMP", (b"BM",), (".bmp",), "bmp", held=1 << 27),
+        FileFormat(
+            *("TIFF", "TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+            *((".tif", ".tiff"), "tiff"),
+            held=1 << 24,
+        ),
+        FileFormat(
+            "NPY", ".npy", (b"\x93NUMPY",), (".npy",), "arrays", names_members=True
+        ),
+        FileFormat(
+            *("NPZ", ".npz", (b"PK\x03\x04", b"PK\x05\x06"), (".npz",), "arrays"),
+            names_members=True,
+        ),
+    )
 }
+"""The formats of mask files by name. A new one is an entry here and its reader."""
+_READABLE: Final = {magic: one.name for one in FORMATS.values() for magic in one.magic}
 _OTHERS: Final = {
     b"GIF8": "a GIF image",
     b"RIFF": "a WebP image",
@@ -28,11 +70,10 @@ _OTHERS: Final = {
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
 }
-EXTENSIONS: Final = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".npz")
-)
+EXTENSIONS: Final = frozenset(e for one in FORMATS.values() for e in one.extensions)
 """File names that a folder scan reads, in lower case."""
-EXPECTED: Final = "PNG, JPEG, BMP, TIFF, .npy or .npz"
+_TITLES: Final = [one.title for one in FORMATS.values()]
+EXPECTED: Final = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 
 
 def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
@@ -44,7 +85,7 @@ def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
     """
     if ".pt" not in extensions:
         return "mask file", EXPECTED
-    return "prediction file", EXPECTED.replace(" or .npz", ", .npz or .pt")
+    return "prediction file", f"{', '.join(_TITLES)} or .pt"
 
 
 def file_format(head: bytes) -> str | None:

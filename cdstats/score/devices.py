@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import torch
 
 from cdstats.core.errors import UsageError
 from cdstats.core.messages import counted
@@ -18,8 +18,8 @@ _PAYS: Final = 1 << 29
 """Bytes of predictions from which compiled loops save more than their start takes."""
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a name.
+def choose_device(name: str) -> str:
+    """The name of the device that computes; torch is loaded only where one may be.
 
     Args:
         name: ``auto`` (CUDA, then MPS, then the processor), ``cpu``, ``cuda``,
@@ -30,37 +30,55 @@ def choose_device(name: str) -> torch.device:
 
     Example:
         >>> choose_device("cpu")
-        device(type='cpu')
+        'cpu'
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     kind, colon, number = name.partition(":")
-    known = kind in ("cpu", "cuda", "mps") and (not colon or kind == "cuda")
+    known = kind in ("auto", "cpu", "cuda", "mps") and (not colon or kind == "cuda")
     if not known or (colon and not (number.isascii() and number.isdecimal())):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
-    there = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if cuda else 0,
-        "mps": int(mps),
-    }
-    if int(number or 0) >= there[kind]:
+    if kind == "cpu" or (kind == "auto" and not _may_have_device()):
+        return "cpu"
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    there = torch.cuda.device_count() if cuda else 0
+    if int(number or 0) >= (there if kind == "cuda" else int(mps)):
         have = "no MPS device"
         if kind == "cuda":
-            have = counted(there["cuda"], "CUDA device") if cuda else "no CUDA device"
+            have = counted(there, "CUDA device") if cuda else "no CUDA device"
         raise UsageError(f"--device {name} is not there: this machine has {have}")
-    return torch.device(name)
+    return name
 
 
-def device_text(device: torch.device) -> str:
+def _may_have_device() -> bool:
+    """Whether the machine has a driver that torch could compute with.
+
+    Looking for the library of a driver is quick; loading torch takes most of a run.
+    """
+    if sys.platform == "darwin":
+        return True
+    if Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def device_text(device: str) -> str:
     """A device in words, with its card's name.
 
     Example:
-        >>> device_text(torch.device("cpu"))
+        >>> device_text("cpu")
         'cpu'
     """
-    if device.type != "cuda":
-        return str(device)
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 

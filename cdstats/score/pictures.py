@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.io.predictions import PALETTE
 from cdstats.score.grid import Uncovered
 from cdstats.score.interpret import Kind, divided, plain_numbers
+from cdstats.score.kernel import sigmoid
 from cdstats.score.reading import PairReader
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[
         return scores.astype(np.float64) / scale
     floating = divided(scores, scale)
     if logits:
-        floating = torch.sigmoid(torch.from_numpy(floating)).numpy()
+        floating = sigmoid(floating)
     found: NDArray[Any] = floating.astype(np.float64)
     return found
 

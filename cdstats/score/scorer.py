@@ -7,14 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 
 from cdstats.core.catalogue import level_value
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
-from cdstats.score.batching import TileBatches, as_tensor, native
-from cdstats.score.distances import position_sums
+from cdstats.score.batching import TileBatches, native
 from cdstats.score.interpret import (
     SIGMOID,
     Kind,
@@ -24,7 +22,7 @@ from cdstats.score.interpret import (
     scales_of,
     wrong_values_text,
 )
-from cdstats.score.kernel import COUNTS, IGNORED
+from cdstats.score.kernel import COUNTS, IGNORED, sigmoid
 from cdstats.score.levels import SCALE, count_stored
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
@@ -39,12 +37,12 @@ from cdstats.score.states import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.pixel_terms import Term
+    from cdstats.core.pixel_terms import Array, Term
     from cdstats.core.score_records import Place
     from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.needs import Needs
@@ -79,7 +77,7 @@ class Scorer:
     def __init__(
         self,
         needs: Needs,
-        device: torch.device,
+        device: str,
         choice: PredictionChoice,
         threshold: float,
         batch: int | None,
@@ -89,10 +87,9 @@ class Scorer:
     ) -> None:
         self._needs, self._choice, self._compiled = needs, choice, compiled
         self._collect = collect
-        functions = [partial(_term_of, term) for term in needs.terms]
         self._batches = {
-            logits: TileBatches(
-                *(device, batch, threshold, logits, functions), compiled=compiled
+            logits: _batches(
+                *(device, batch, threshold, logits, needs.terms), compiled=compiled
             )
             for logits in (False, True)
         }
@@ -228,11 +225,14 @@ class Scorer:
         probs, needs = scores, self._needs
         whole = state.whole.setdefault(as_labels, Whole())
         if logits:
-            probs = torch.sigmoid(as_tensor(scores)).numpy()
+            probs = sigmoid(scores).astype(np.float64, copy=False)
             key = PoolKey(state.place.model, state.dtype, as_labels, LOGITS)
             self._order(whole, key, scores, labels, needs.logit_levels)
         key = PoolKey(state.place.model, state.dtype, as_labels, PROBS)
         self._order(whole, key, probs, labels, needs.levels)
+        if needs.positions:
+            # It loads SciPy.
+            from cdstats.score.distances import position_sums
         for term in needs.positions:
             whole.terms[term] = position_sums(term, probs, labels)
 
@@ -309,9 +309,29 @@ def _stored_type(loaded: Loaded, scores: NDArray[Any]) -> np.dtype[Any]:
     return np.dtype(loaded.dtype) if whole else scores.dtype
 
 
-def _term_of(term: Term, probs: Tensor, changed: bool) -> Tensor:
-    values: Tensor = term.per_pixel(probs, changed=changed, xp=torch)
-    return values
+def _batches(
+    device: str,
+    rows: int | None,
+    threshold: float,
+    logits: bool,
+    terms: Sequence[Term],
+    *,
+    compiled: bool,
+) -> TileBatches:
+    """What sums tiles: NumPy or Numba on a processor, torch on any other device."""
+    if device == "cpu":
+        functions = [partial(_term_of, term, np) for term in terms]
+        return TileBatches(threshold, logits, functions, compiled=compiled)
+    import torch
+
+    from cdstats.score.device_batches import DeviceBatches
+
+    functions = [partial(_term_of, term, torch) for term in terms]
+    return DeviceBatches(device, rows, threshold, logits, functions)
+
+
+def _term_of(term: Term, xp: ModuleType, probs: Array, changed: bool) -> Array:
+    return term.per_pixel(probs, changed=changed, xp=xp)
 
 
 def _scaled(

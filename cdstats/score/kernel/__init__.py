@@ -1,6 +1,7 @@
-"""From scores and labels to sums: the one pass over the pixels, in torch alone.
+"""From scores and labels to sums: the one pass over the pixels.
 
-Where it is asked for, Numba compiles the pass of a processor.
+A module each: `arrays` in NumPy and `loops`, which Numba compiles, serve a processor;
+`tensors` in torch and `fused`, which Triton compiles, serve a device.
 
 Pixels come as tiles, rows of a matrix, each of one image, so that images of any size
 share a batch. What pads a tile is ignored and enters no sum. A tile is summed in the
@@ -10,7 +11,7 @@ result does not depend on how tiles are put into batches.
 
 from __future__ import annotations
 
-from cdstats.score.kernel.passes import tile_sums
+from cdstats.score.kernel.arrays import array_sums, sigmoid
 from cdstats.score.kernel.tile import (
     CALIBRATION,
     CHANGED,
@@ -33,5 +34,6 @@ __all__ = [
     "TILE",
     "UNCHANGED",
     "TileSums",
-    "tile_sums",
+    "array_sums",
+    "sigmoid",
 ]

@@ -11,24 +11,20 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cdstats.core.sums import BINS
 from cdstats.score.kernel.compiling import compiled
-from cdstats.score.kernel.threads import in_threads
 from cdstats.score.kernel.tile import (
     CHANGED,
-    COUNTS,
     LOG_FLOOR,
     SUMS,
     UNCHANGED,
-    Options,
-    TileSums,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cdstats.score.kernel.tile import Options, TileSums
 
 _SPAN: Final = 512
 """Pixels of a span: a product of more mantissas might pass what float64 holds."""
@@ -183,30 +179,25 @@ def _add_spans(
             _add_class(zeros[:unchanged], False, cut, sums[row], counts[row])
 
 
-def loop_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
+def loop_sums(
+    scores: NDArray[np.float32],
+    target: NDArray[np.uint8],
+    options: Options,
+    found: TileSums,
+) -> None:
     """Sum rows of probabilities and labels in one pass over the memory.
 
     Args:
-        scores: Probabilities of change; float32, ``(T, n)``.
-        target: Labels; uint8, ``(T, n)``.
+        scores: Probabilities of change; ``(T, n)``.
+        target: Labels; ``(T, n)``.
         options: What was asked for; no logits and no terms.
-
-    Returns:
-        The sums; ``outside`` counts valid scores of any kind that are no
-        probabilities, so a row that has some must be summed in another way.
+        found: What the sums are added to; ``outside`` counts valid scores of any kind
+            that are no probabilities, so a row that has some must be summed in
+            another way.
     """
-    rows = len(scores)
-    sums = np.zeros((rows, len(SUMS)))
-    counts = np.zeros((rows, len(COUNTS)), dtype=np.int64)
     # Arrays of one layout, so that one loop is compiled.
-    probs = scores.detach().contiguous().numpy()
-    labels = target.contiguous().numpy()
-    cut = np.float32(options.cut(torch.float32))
-
-    def add(part: slice) -> None:
-        _add_spans(probs[part], labels[part], cut, sums[part], counts[part])
-
-    in_threads(add, rows, torch.get_num_threads())
-    sums[:, 8:_PLAIN] = (counts[:, 1] + counts[:, 3])[:, None]
-    terms = torch.zeros((rows, 0, 2), dtype=torch.float64)
-    return TileSums(torch.from_numpy(sums), torch.from_numpy(counts), terms)
+    probs, labels = np.ascontiguousarray(scores), np.ascontiguousarray(target)
+    cut = np.float32(options.cut(np.dtype(np.float32)))
+    _add_spans(probs, labels, cut, found.sums, found.counts)
+    changed = found.counts[:, 1] + found.counts[:, 3]
+    found.sums[:, 8:_PLAIN] = changed[:, None]

@@ -1,0 +1,136 @@
+"""Tiles of many images in one batch on a device."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from cdstats.score.batching import TileBatches, native
+from cdstats.score.kernel import IGNORED, TILE, TileSums
+from cdstats.score.kernel.tensors import tensor_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cdstats.score.kernel.tile import TermFunction
+
+    Tile = tuple[int, NDArray[Any], NDArray[Any]]
+
+_BYTES_OF_PIXEL: Final = 64
+"""Memory that a pixel takes on a device while it is computed, at most."""
+_MOST_ROWS: Final = 256
+"""Tiles of a batch at most: small ones overlap with reading the next."""
+_IN_FLIGHT: Final = 2
+"""Batches that a device may still be working on while the next one is filled."""
+
+
+class DeviceBatches(TileBatches):
+    """Collects tiles into batches and sums them on a device.
+
+    Tiles are gathered in pinned memory and sent when the batch is full, and their sums
+    are fetched some batches later, so that reading, copying and computing overlap.
+    What fills a tile up is ignored.
+
+    Args:
+        device: Where to compute.
+        rows: Tiles of a batch; None for what the device's memory takes.
+        threshold: As for `TileBatches`.
+        logits: As for `TileBatches`.
+        terms: As for `TileBatches`.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        rows: int | None,
+        threshold: float,
+        logits: bool,
+        terms: Sequence[TermFunction],
+    ) -> None:
+        super().__init__(threshold, logits, terms)
+        self._device = torch.device(device)
+        self._rows = rows or rows_that_fit(self._device)
+        self._waiting: list[Tile] = []
+        self._flying: deque[tuple[list[int], TileSums]] = deque()
+
+    def flush(self) -> None:
+        """Compute what waits; every image is complete."""
+        super().flush()
+        self._send()
+        self._fetch(0)
+
+    def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
+        """Put tiles into a batch."""
+        for at in range(0, flat.size, TILE):
+            self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
+            if len(self._waiting) >= self._rows:
+                self._send()
+
+    def _send(self) -> None:
+        """Compute the tiles that wait for a device."""
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            kind, soft = waiting[0][1].dtype, waiting[0][2].dtype
+            same = [w for w in waiting if (w[1].dtype, w[2].dtype) == (kind, soft)]
+            waiting = [w for w in waiting if (w[1].dtype, w[2].dtype) != (kind, soft)]
+            scores, target = self._gather(same)
+            self._on_device([image for image, _, _ in same], scores, target)
+
+    def _gather(self, tiles: Sequence[Tile]) -> tuple[Tensor, Tensor]:
+        """Tiles as matrices in pinned memory, filled up with ignored pixels."""
+        first, labels = as_tensor(tiles[0][1]), as_tensor(tiles[0][2])
+        pinned = self._device.type == "cuda"
+        shape = (len(tiles), TILE)
+        scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
+        fill = IGNORED if labels.dtype is torch.uint8 else -1
+        target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
+        for row, (_, part, label) in enumerate(tiles):
+            scores[row, : part.size] = as_tensor(part)
+            target[row, : label.size] = as_tensor(label)
+        return scores, target
+
+    def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
+        """Start a batch on the device; in halves where the memory does not suffice."""
+        try:
+            moved = scores.to(self._device, non_blocking=True)
+            labels = target.to(self._device, non_blocking=True)
+            self._flying.append((images, tensor_sums(moved, labels, **self._options)))
+        except torch.OutOfMemoryError:
+            if len(images) == 1 and not self._flying:
+                raise
+            self._fetch(0)
+            half = max(len(images) // 2, 1)
+            self._rows = half
+            torch.cuda.empty_cache()
+            for part in (slice(0, half), slice(half, None)):
+                if images[part]:
+                    self._on_device(images[part], scores[part], target[part])
+        self._fetch(_IN_FLIGHT)
+
+    def _fetch(self, left: int) -> None:
+        """Take the sums of the oldest batches until some are left in flight."""
+        while len(self._flying) > left:
+            images, found = self._flying.popleft()
+            sums, terms = (x.cpu().double().numpy() for x in (found.sums, found.terms))
+            self._take(images, TileSums(sums, found.counts.cpu().numpy(), terms))
+
+
+def rows_that_fit(device: torch.device) -> int:
+    """Tiles that a third of the free memory of a device takes."""
+    if device.type != "cuda":
+        return 64
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """An array as a tensor without a copy where that is possible."""
+    own = native(array)
+    if not (own.flags.writeable and own.flags.c_contiguous):
+        own = own.copy()
+    return torch.from_numpy(own)

@@ -1,0 +1,320 @@
+"""The pass of a processor: NumPy, or loops that Numba compiles where they pay."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.sums import BINS, bins_of
+from cdstats.score.kernel.threads import in_threads
+from cdstats.score.kernel.tile import (
+    CHANGED,
+    COUNTS,
+    LOG_FLOOR,
+    OUTSIDE,
+    RUN,
+    SUMS,
+    TILE,
+    UNCHANGED,
+    Options,
+    TileSums,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cdstats.score.kernel.tile import TermFunction
+
+    Floats = NDArray[np.floating[Any]]
+    Sums = tuple[Sequence[float], Sequence[int], NDArray[np.float64]]
+
+_TINY: Final = 1e-43
+"""Below this a logarithm may pass the floor."""
+_NEITHER: Final = 0.5
+"""What stands where nothing is: a probability that is not saturated."""
+_MIXED: Final = 32
+"""Runs of several bins that are looked at together: their table fits the cache."""
+
+
+def array_sums(
+    scores: NDArray[Any],
+    target: NDArray[Any],
+    *,
+    threshold: float = 0.5,
+    logits: bool = False,
+    terms: Sequence[TermFunction] = (),
+    compiled: bool = False,
+) -> TileSums:
+    """Sum tiles of scores and labels, in one pass.
+
+    Args:
+        scores: Probabilities of change, or scores before the sigmoid; floating,
+            ``(T, n)``.
+        target: 1 changed, 0 unchanged, 255 ignored, uint8; or soft targets in [0, 1],
+            floating, negative where ignored; ``(T, n)``.
+        threshold: A pixel is predicted changed when its probability is at least this.
+        logits: Whether ``scores`` are logits.
+        terms: Functions of probabilities and class (True for changed) whose values
+            are to be summed over each class.
+        compiled: Whether float32 probabilities beside labels are summed in compiled
+            loops, in float64; needs Numba. It pays for many pixels.
+
+    Returns:
+        The sums of each tile.
+
+    Raises:
+        ValueError: If the shapes differ or are no matrices, or the target is neither
+            uint8 nor floating.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.2, 0.4, 0.1]])
+        >>> found = array_sums(scores, np.array([[1, 0, 1, 255]], dtype=np.uint8))
+        >>> [round(x, 6) for x in found.sums[0, :2].tolist()]
+        [1.021651, 0.223144]
+
+    References:
+        The clamp at -100: ``torch.nn.BCELoss``. Weights of any kind come later: see
+        Xie and Tu, 2015, eq. 2 (https://arxiv.org/abs/1504.06375) for the two sums.
+    """
+    if scores.shape != target.shape or scores.ndim != 2:
+        raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
+    if target.dtype != np.uint8 and target.dtype.kind != "f":
+        raise ValueError(f"target is {target.dtype}; expected uint8 or floating")
+    options = Options(threshold, logits, tuple(terms))
+    plain = scores.dtype == np.float32 and target.dtype == np.uint8
+    fits_loops = compiled and plain and not logits and not terms
+    found = TileSums(
+        np.zeros((len(scores), len(SUMS))),
+        np.zeros((len(scores), len(COUNTS)), dtype=np.int64),
+        np.zeros((len(scores), len(terms), 2)),
+    )
+
+    def add(part: slice) -> None:
+        rows = range(part.start, part.stop)
+        if fits_loops:
+            from cdstats.score.kernel.loops import loop_sums
+
+            loop_sums(scores[part], target[part], options, found.part(part))
+            # What is no probability must be summed in another way.
+            rows = (part.start + found.counts[part, OUTSIDE].nonzero()[0]).tolist()
+        for row in rows:
+            one = found.part(slice(row, row + 1))
+            for array in (one.sums, one.counts, one.terms):
+                array[:] = 0
+            for at in range(0, scores.shape[1], TILE):
+                span = slice(at, at + TILE)
+                sums, counts, pairs = _tile(
+                    scores[row, span], target[row, span], options
+                )
+                one.sums[0] += sums
+                one.counts[0] += counts
+                one.terms[0] += pairs
+
+    in_threads(add, len(scores), os.cpu_count() or 1)
+    return found
+
+
+def _tile(scores: Floats, target: NDArray[Any], options: Options) -> Sums:
+    """The sums of a tile: in the short way where labels lie beside probabilities."""
+    dtype = np.dtype(np.float64 if scores.dtype == np.float64 else np.float32)
+    with np.errstate(all="ignore"):
+        if target.dtype == np.uint8 and not options.logits:
+            found = _label_sums(scores, target, dtype, options)
+            if found is not None:
+                return found
+        return _any_sums(scores, target, dtype, options)
+
+
+class _Room:
+    """Arrays to compute in, kept by each thread: fresh memory is slow."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.arrays = [np.zeros(TILE, dtype) for _ in range(5)]
+
+
+_LOCAL: Final = threading.local()
+
+
+def _room(dtype: np.dtype[Any]) -> _Room:
+    held: dict[str, _Room] = _LOCAL.__dict__
+    if dtype.name not in held:
+        held[dtype.name] = _Room(dtype)
+    return held[dtype.name]
+
+
+def _label_sums(
+    scores: Floats, labels: NDArray[np.uint8], dtype: np.dtype[Any], options: Options
+) -> Sums | None:
+    """The sums of probabilities and labels, with one logarithm for a pixel.
+
+    The logarithm is of p or of ``1 - p``. What rounding ``1 - p`` loses is summed and
+    added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
+    ``ln q + d`` as far as a d of one rounding matters.
+
+    Returns:
+        None where a valid score is no probability.
+    """
+    room, pixels = _room(dtype), labels.size
+    padded = -(-pixels // RUN) * RUN
+    p, changed, unchanged, one, two = (array[:padded] for array in room.arrays)
+    is_changed, is_unchanged = labels == CHANGED, labels == UNCHANGED
+    n1, n0 = int(np.count_nonzero(is_changed)), int(np.count_nonzero(is_unchanged))
+    p[:pixels], changed[:pixels], unchanged[:pixels] = scores, is_changed, is_unchanged
+    p[pixels:], changed[pixels:], unchanged[pixels:] = _NEITHER, 0, 0
+    if n1 + n0 < pixels:
+        # Not a product: NaN under an ignored pixel times 0 is still NaN.
+        np.copyto(p[:pixels], _NEITHER, where=labels > CHANGED)
+    least, most = p.min(initial=1), p.max(initial=0)
+    if not (least >= 0 and most <= 1):
+        return None
+    hits = p[:pixels] >= options.cut(dtype)
+    tp, fp = (int(np.count_nonzero(hits & own)) for own in (is_changed, is_unchanged))
+    right = np.abs(np.subtract(unchanged, p, out=one), out=one)
+    logs = np.log(right, out=two)
+    wrong = 0
+    if least < _TINY or most == 1:
+        np.maximum(logs, LOG_FLOOR, out=logs)
+        wrong = int(np.count_nonzero((right == 0) & (changed != unchanged)))
+    ce1, ce0 = -_total(changed, logs), -_total(unchanged, logs)
+    lost = np.subtract(np.subtract(unchanged, right, out=one), p, out=one)
+    ce0 -= _total(unchanged, lost)
+    own = np.multiply(changed, p, out=one)
+    given, given_sq = _total(changed, own), _total(own, own)
+    misses = np.subtract(own, changed, out=one)
+    missed, missed_sq = _dots(changed, misses), _total(misses, misses)
+    other = np.multiply(unchanged, p, out=two)
+    false, false_sq = _dots(unchanged, other), _total(other, other)
+    np.add(misses, other, out=misses)
+    bins = np.multiply(p, BINS, out=two).astype(np.uint8)
+    gaps = _gaps(np.minimum(bins, BINS - 1, out=bins), misses, missed + false)
+    probs = [p[:pixels][own] for own in (is_changed, is_unchanged) if options.terms]
+    pairs = [
+        [_sum(term(part, place == 0)) for place, part in enumerate(probs)]
+        for term in options.terms
+    ]
+    sums = [
+        *(ce1, ce0, -missed.sum(), missed_sq, given, given_sq, false.sum(), false_sq),
+        *(n1, n1, *gaps),
+    ]
+    counts = [n1 + n0, tp, fp, n1 - tp, n0 - fp, wrong, 0, 0]
+    return sums, counts, np.array(pairs).reshape(-1, 2)
+
+
+def _dots(left: Floats, right: Floats) -> NDArray[np.float64]:
+    """The sum of products of each short run, of which there are whole ones."""
+    pairs: Floats = np.matmul(left.reshape(-1, 1, RUN), right.reshape(-1, RUN, 1))
+    return pairs.ravel().astype(np.float64)
+
+
+def _total(left: Floats, right: Floats) -> float:
+    """The sum of products, carried on in float64 from run to run."""
+    return float(_dots(left, right).sum())
+
+
+def _sum(values: Floats) -> float:
+    """The sum of values, carried on in float64 from run to run."""
+    if not values.size:
+        return 0.0
+    parts = np.add.reduceat(values, np.arange(0, values.size, RUN))
+    return float(parts.sum(dtype=np.float64))
+
+
+def _gaps(
+    bins: NDArray[np.uint8], misses: Floats, by_run: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The misses added up by bin.
+
+    Most runs lie in one bin; the pixels of others are looked at one by one.
+    """
+    runs = np.arange(0, bins.size, RUN)
+    low, high = np.minimum.reduceat(bins, runs), np.maximum.reduceat(bins, runs)
+    mixed = np.flatnonzero(low != high)
+    by_run[mixed] = 0
+    found: NDArray[np.float64] = np.bincount(low, by_run, BINS).astype(np.float64)
+    numbers = np.arange(BINS, dtype=np.uint8)[:, None]
+    for at in range(0, mixed.size, _MIXED):
+        part = mixed[at : at + _MIXED]
+        inside = bins.reshape(-1, 1, RUN)[part] == numbers
+        own = misses.reshape(-1, RUN, 1)[part]
+        found += np.matmul(inside.astype(own.dtype), own).sum(0, dtype=np.float64)[:, 0]
+    return found
+
+
+def _any_sums(
+    scores: Floats, target: NDArray[Any], dtype: np.dtype[Any], options: Options
+) -> Sums:
+    """The sums of anything: ignored pixels, soft targets, logits, bad values."""
+    positive, negative = _class_weights(target, dtype)
+    valid = positive + negative > 0
+    values = scores.astype(dtype)
+    finite = np.isfinite(values)
+    # Not a product: NaN under an ignored pixel times 0 is still NaN.
+    values[~(valid & finite)] = 0
+    changed, unchanged = positive == 1, negative == 1
+    if options.logits:
+        probs, rest, *logs = _sigmoid_and_logs(values)
+        floored = [one <= LOG_FLOOR for one in logs]
+        wrong = floored[0] & changed | floored[1] & unchanged
+    else:
+        probs, rest, inside = values, 1 - values, np.clip(values, 0, 1)
+        logs = [np.log(inside), np.log1p(-inside)]
+        wrong = (probs == 0) & changed | (probs == 1) & unchanged
+    logs = [np.maximum(one, LOG_FLOOR) for one in logs]
+    hit = probs >= options.cut(dtype)
+    missed, given, false = rest * positive, probs * positive, probs * negative
+    counts = [
+        *(valid, hit & changed, hit & unchanged, ~hit & changed, ~hit & unchanged),
+        *(wrong, valid & ~finite, valid & ((probs < 0) | (probs > 1))),
+    ]
+    sums = [
+        *(-logs[0] * positive, -logs[1] * negative, missed, rest * missed),
+        *(given, probs * given, false, probs * false, positive * positive, positive),
+    ]
+    bins = np.clip(bins_of(probs), 0, BINS - 1)
+    gaps = np.bincount(bins, (false - missed).astype(np.float64), BINS)
+    # Nothing where the weight is 0, whatever the value.
+    pairs = [
+        [
+            _sum(np.where(weight > 0, term(probs, place == 0) * weight, 0))
+            for place, weight in enumerate((positive, negative))
+        ]
+        for term in options.terms
+    ]
+    return (
+        [*map(_sum, sums), *gaps],
+        [int(np.count_nonzero(one)) for one in counts],
+        np.array(pairs).reshape(-1, 2),
+    )
+
+
+def _class_weights(target: NDArray[Any], dtype: np.dtype[Any]) -> tuple[Floats, Floats]:
+    """How much each pixel counts as changed and as unchanged."""
+    if target.dtype == np.uint8:
+        return (target == CHANGED).astype(dtype), (target == UNCHANGED).astype(dtype)
+    soft = target.astype(dtype)
+    valid = soft >= 0
+    return np.where(valid, soft, 0), np.where(valid, 1 - soft, 0)
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """The probabilities of logits, in their precision."""
+    with np.errstate(all="ignore"):
+        return _sigmoid_and_logs(logits)[0]
+
+
+def _sigmoid_and_logs(logits: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """p, 1 - p and their logarithms: softplus, which keeps its digits."""
+    power = np.exp(-np.abs(logits))
+    sure, log = 1 / (1 + power), np.log1p(power)
+    above = logits >= 0
+    return (
+        np.where(above, sure, power * sure),
+        np.where(above, power * sure, sure),
+        np.minimum(logits, 0) - log,
+        -np.maximum(logits, 0) - log,
+    )
