@@ -21,8 +21,8 @@ from ratio import environment, write_cdnet
 
 from cdstats.core.counted import CountedMask
 from cdstats.core.labelling import DatasetLabels
+from cdstats.core.labels import choose_rule
 from cdstats.core.records import Summaries
-from cdstats.core.rules import choose_rule
 from cdstats.core.values import count_values
 from cdstats.io.counting import count_image
 from cdstats.io.discovery import find_masks

@@ -22,8 +22,8 @@ import cdstats
 from cdstats.cli import app
 from cdstats.core.audit_records import Finding, split_audit
 from cdstats.core.counts import PixelCounts
+from cdstats.core.labels import choose_rule
 from cdstats.core.records import ImageRecord
-from cdstats.core.rules import choose_rule
 from cdstats.io.beside import forget_folders, images_beside
 from cdstats.io.counting import Task, count_file
 from cdstats.scan.inspection import (

@@ -77,7 +77,7 @@ def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) ->
         table.assign(calibration_sums=damaged).to_csv(csv, index=False)
         again = CliRunner().invoke(app, ["loss", "--from", str(csv)])
         assert again.exit_code == 1
-        assert "is not a file that" in again.stderr
+        assert "is not a file of image rows" in again.stderr
 
 
 def test_models_are_compared_by_it_and_less_is_better(tmp_path: Path) -> None:

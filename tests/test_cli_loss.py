@@ -1113,7 +1113,7 @@ def test_another_file_is_no_saved_run(text: str, words: str, tmp_path: Path) -> 
     done = loss("--from", table)
     assert (done.code, done.out) == (1, "")
     assert words in done.err
-    assert "`cdstats loss --csv`" in done.err
+    assert "a file of image rows of `cdstats loss`" in done.err
 
 
 def test_a_saved_run_needs_no_predictions(small: Folders, saved: Path) -> None:

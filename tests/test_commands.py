@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.main import get_command
@@ -143,3 +144,17 @@ def test_the_program_can_be_a_part_of_another() -> None:
     done = CliRunner().invoke(outer, ["masks", "presets", "--format", "csv"])
     assert done.exit_code == 0
     assert "cdnet2014" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["weights", "report", "plot"])
+def test_an_option_that_a_command_lacks_is_not_named(name: str, tmp_path: Path) -> None:
+    for number in range(12):
+        path = tmp_path / f"m/{number}.npy"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\x93NUMPY" + bytes(number))
+    np.save(tmp_path / "m/good.npy", np.eye(4, dtype=np.uint8))
+    place = [] if name == "weights" else ["-o", f"{tmp_path}/out.html", "--masks"]
+    line = [name, *place, f"{tmp_path}/m"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 1
+    assert "--csv" not in done.stderr

@@ -319,3 +319,20 @@ def test_labels_of_dates_elsewhere_are_not_added_to_labels_of_change(
     assert "X: read the masks in label_cd" in done.stderr
     assert "in labels: to read them, name their folder" in done.stderr
     assert totals(tmp_path / "X")["all"] == area(square(1), square(1))
+
+
+@pytest.mark.parametrize("form", ["gt/{}/1.png", "{}/1.png", "{}/label/1.png"])
+def test_letters_of_places_are_no_dates(tmp_path: Path, form: str) -> None:
+    for number, letter in enumerate("abc"):
+        write(tmp_path / "X" / form.format(letter), square(number))
+    assert totals(tmp_path / "X")["all"] == area(*map(square, range(3)))
+
+
+def test_a_file_called_input_among_masks_is_one_of_them(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"X/m_{number}.png", square(number))
+    write(tmp_path / "X/input.png", square(3))
+    assert totals(tmp_path / "X")["all"] == area(*map(square, range(4)))
+    write(tmp_path / "Y/landslide.png", square(1))
+    write(tmp_path / "Y/input.png", photograph(1))
+    assert totals(tmp_path / "Y")["all"] == area(square(1))

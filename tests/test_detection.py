@@ -16,8 +16,7 @@ from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.detection import Verdict, detect, settle
 from cdstats.core.labelling import Labelled, label_dataset
-from cdstats.core.labels import LabelRule
-from cdstats.core.rules import choose_rule
+from cdstats.core.labels import LabelRule, choose_rule
 from cdstats.io.counting import Task, count_file
 
 if TYPE_CHECKING:

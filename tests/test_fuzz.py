@@ -1,4 +1,4 @@
-"""Two hundred damaged files of each format: their true count or a reason.
+"""A hundred damaged files of each format: their true count or a reason.
 
 The long mode is `python -m tests.fuzz --files 20000`.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-FILES = 200
+FILES = 100
 every_format = pytest.mark.parametrize("format_", FORMATS)
 
 

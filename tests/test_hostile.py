@@ -31,7 +31,7 @@ from typer.testing import CliRunner
 from cdstats.cli import app
 from cdstats.core.columns import from_cell, to_cell
 from cdstats.core.errors import DataError
-from cdstats.core.rules import choose_rule
+from cdstats.core.labels import choose_rule
 from cdstats.io import limits, masks
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions

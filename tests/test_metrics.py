@@ -100,7 +100,7 @@ def test_the_counts_of_the_complement_are_those_of_the_other_prediction() -> Non
 
 def test_every_metric_of_a_dataset_is_compared() -> None:
     names = [one.name for one in choose_measures({}, soft=False, curves=False)]
-    assert sorted(names) == sorted(metrics_of(DatasetScore))
+    assert sorted(names) == sorted([*metrics_of(DatasetScore), "ece"])
 
 
 @given(st.lists(confusions), st.randoms(use_true_random=False))

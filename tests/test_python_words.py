@@ -64,7 +64,7 @@ def messages() -> Iterator[tuple[str, str]]:
     """Texts of the package that name options, with their module."""
     root = Path(cdstats.__file__).parent
     for path in root.rglob("*.py"):
-        if path.parent.name == "cli" and path.name != "sources_shown.py":
+        if "cli" in path.relative_to(root).parts:
             continue
         for text in texts(ast.parse(path.read_text())):
             if OPTION.search(text) and not re.fullmatch(r"--[a-z/-]+", text):

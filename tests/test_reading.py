@@ -22,7 +22,7 @@ from PIL import Image
 
 from cdstats.core.counts import MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
-from cdstats.core.rules import choose_rule
+from cdstats.core.labels import choose_rule
 from cdstats.io import jpeg, masks
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file

@@ -19,9 +19,9 @@ from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.counts import MaskCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import label_dataset
+from cdstats.core.labels import RuleChoice, choose_rule
 from cdstats.core.messages import Level, Message
 from cdstats.core.records import ImageRecord, split_order, summaries
-from cdstats.core.rules import RuleChoice, choose_rule
 from cdstats.io.counting import Task
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet
 from cdstats.scan.cache import Cache

@@ -14,7 +14,7 @@ import rasterio
 import tifffile
 
 from cdstats.core.counts import PixelCounts
-from cdstats.core.rules import choose_rule
+from cdstats.core.labels import choose_rule
 from cdstats.io import tiff_tables
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
@@ -301,3 +301,21 @@ def test_simple_tiffs_do_not_load_rasterio(tmp_path: Path) -> None:
         "assert 'rasterio' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("page", range(3))
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_chain_that_ends_early_before_a_description_is_noticed(
+    tmp_path: Path, compression: str | None, page: int
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, stack(4), photometric="minisblack", ome=True, compression=compression
+    )
+    data = bytearray(path.read_bytes())
+    pages = tiff_tables.read_tables(io.BytesIO(data), len(data)).chain
+    at = data.index(pages[page].following.to_bytes(4, "little"), pages[page].place)
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    (one,) = count_file(Task(str(path)))
+    assert "a page that no other page leads to" in one.reason

@@ -147,18 +147,24 @@ class Reported(Protocol):
         """The rows of masks that could not be counted."""
 
 
-def show_messages(result: Reported, messages: Sequence[Message], quiet: bool) -> None:
+def show_messages(
+    result: Reported, messages: Sequence[Message], quiet: bool, *, csv: bool = True
+) -> None:
     """Print messages, then the first failures and how many more there are."""
     several = len({row.dataset for row in result.datasets}) > 1
     failures = (
         (f"{row.dataset}: {row.path}" if several else row.path, row.reason)
         for row in result.failures(leave_out=REFUSED)
     )
-    show_failures(messages, failures, quiet)
+    show_failures(messages, failures, quiet, csv=csv)
 
 
 def show_failures(
-    messages: Sequence[Message], failures: Iterable[tuple[str, str]], quiet: bool
+    messages: Sequence[Message],
+    failures: Iterable[tuple[str, str]],
+    quiet: bool,
+    *,
+    csv: bool = True,
 ) -> None:
     """Print messages, then a line for each of the first failures and one for the rest.
 
@@ -166,10 +172,11 @@ def show_failures(
         messages: Notes, warnings and errors.
         failures: What failed, and why.
         quiet: Whether errors alone are printed.
+        csv: Whether the command has ``--csv``, which lists all failures.
     """
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
-    told = [*notes, *_first(errors), *_failed(failures)]
+    told = [*notes, *_first(errors), *_failed(failures, csv=csv)]
     if not told:
         return
     from cdstats.render.terminal import messages_console, print_message
@@ -188,7 +195,7 @@ def _first(errors: Sequence[Message]) -> list[Message]:
     return [*errors[:MOST_LINES], Message(Level.ERROR, text)]
 
 
-def _failed(failures: Iterable[tuple[str, str]]) -> list[Message]:
+def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
     """The first failures, equal reasons told once, and how many more files failed."""
     from cdstats.core.columns import printable
 
@@ -215,7 +222,8 @@ def _failed(failures: Iterable[tuple[str, str]]) -> list[Message]:
     more += sum(number for number, _ in lines[MOST_LINES:])
     told = [Message(Level.ERROR, text) for _, text in lines[:MOST_LINES]]
     if more:
-        text = f"{counted(more, 'more failed file')}; --csv lists all of them"
+        text = counted(more, "more failed file")
+        text += "; --csv lists all of them" if csv else ""
         told.append(Message(Level.ERROR, text))
     return told
 
@@ -263,7 +271,8 @@ def show_written(written: Written, max_failed: int, quiet: bool) -> int:
         Message(Level.NOTE, f"no figure {one.figure}: {one.reason}")
         for one in written.missing
     ]
-    show_failures([*written.messages, *left_out], written.failures, quiet)
+    messages = [*written.messages, *left_out]
+    show_failures(messages, written.failures, quiet, csv=False)
     for path in written.files:
         typer.echo(str(path))
     return int(written.unread > 0 or len(written.failures) > max_failed)

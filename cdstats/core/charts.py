@@ -109,9 +109,9 @@ class CurveSummary:
 
     model: str
     average_precision: float | None
-    best_f1: float | None
+    best_f1: float | None = field(metadata=column("Best F1, in-sample"))
     best_threshold: float | None
-    ece: float | None
+    ece: float | None = field(metadata=column("ECE"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counted import Counted, CountedMask
     from cdstats.core.counts import MaskCounts, Value
-    from cdstats.core.rules import RuleChoice
+    from cdstats.core.labels import RuleChoice
 
 
 REFUSED: Final = "split refused: "
@@ -78,13 +78,13 @@ class _Named:
             verdict: What the values alone tell.
             values: The values of the split.
         """
-        if not self.preset or not values or verdict.rule is None:
+        if not self.preset or not values or "--preset" in verdict.refusal:
             return verdict
         from cdstats.core.presets import preset
 
         known = preset(self.preset)
         codes = {value: known.rule.label(value) for value in values}
-        found = {value: verdict.rule.label(value) for value in values}
+        found = {v: verdict.rule.label(v) if verdict.rule else None for v in values}
         if None in codes.values() or (codes == found and not self.others):
             return verdict
         way = f"--preset {known.name}"

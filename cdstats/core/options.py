@@ -41,9 +41,9 @@ from cdstats.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cdstats.core.labels import RuleChoice
     from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
-    from cdstats.core.rules import RuleChoice
 
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
@@ -125,7 +125,7 @@ class MaskOptions(Options):
         Raises:
             UsageError: If they do not make a rule.
         """
-        from cdstats.core.rules import choose_rule
+        from cdstats.core.labels import choose_rule
 
         rules = (self.changed, self.unchanged, self.ignore)
         changed, unchanged, ignore = (None if r is None else str(r) for r in rules)

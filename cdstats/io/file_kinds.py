@@ -326,6 +326,9 @@ class _FileKinds:
         for kind in self._keys:
             if self._role(kind) in (Role.IMAGE, Role.PREDICTION):
                 for other in plain:
+                    several = len(self._keys[other]) > len(self._folders[other])
+                    if several and not any(key for _, key in self._keys[kind]):
+                        continue  # input.png among many masks may be one of them.
                     if self._beside(other, kind) - left and self._share(kind, other):
                         found |= self._beside(kind, other)
         return found

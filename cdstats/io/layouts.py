@@ -242,12 +242,13 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
         >>> found = choose_predictions(Path("out"), names)
         >>> found.names, found.notes
-        (['pred/1.png'], ['read pred; skipped A, L'])
+        (['pred/1.png'], ['read the predictions in pred; skipped A, L'])
     """
     if not names:
         return Chosen(names)
     notes = []
-    by_folder = {name: _folder_role(_folder(name)) for name in names}
+    lettered = _are_lettered({_folder(name) for name in names})
+    by_folder = {name: _folder_role(_folder(name), lettered) for name in names}
     kept = _best_predictions(by_folder)
     if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
         folders = _some(naturally({_folder(name) for name in names}))
@@ -258,7 +259,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     skipped = {_folder(name) for name in names} - {_folder(name) for name in kept}
     if skipped:
         read = naturally({_folder(name) or "." for name in kept})
-        notes.append(f"read {_some(read)}; skipped {_some(naturally(skipped))}")
+        told = f"read the predictions in {_some(read)}"
+        notes.append(f"{told}; skipped {_some(naturally(skipped))}")
     said = {name: file_words(name) for name in kept}
     best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
     images = {said[name][1] for name in best}
@@ -266,13 +268,14 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     if left:
         gone = set(left)
         kept = [name for name in kept if name not in gone]
-        notes.append(f"read {_some(kept)}; skipped {_some(left)} beside")
+        notes.append(f"read the predictions {_some(kept)}; skipped {_some(left)}")
     return Chosen(kept, notes)
 
 
-def _folder_role(folder: str) -> Role:
+def _folder_role(folder: str, lettered: bool) -> Role:
     """What the last folder that says something says."""
-    roles = map(role_of, reversed(PurePosixPath(folder).parts))
+    parts = reversed(PurePosixPath(folder).parts)
+    roles = (role_of(part) for part in parts if not lettered or len(part) > 1)
     return next(
         (role for role in roles if role not in (Role.NONE, Role.LOOSE)), Role.NONE
     )
@@ -329,9 +332,11 @@ class _Place(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _place(folder: str) -> _Place:
+def _place(folder: str, lettered: bool) -> _Place:
     parts = PurePosixPath(folder).parts
-    roles = [role_of(part) for part in parts]
+    roles = [
+        Role.NONE if lettered and len(part) == 1 else role_of(part) for part in parts
+    ]
     for at, part in enumerate(parts):
         # A folder that is called "change" may hold a whole dataset.
         named = roles[at] is Role.CHANGE and names_change_alone(part)
@@ -356,6 +361,15 @@ def _place(folder: str) -> _Place:
     home = tuple(part for part in parts[:first] if not split_named(part))
     rest = "/".join(part for at, part in enumerate(parts) if at not in said)
     return _Place(role, _glob_of(parts, said), home, rest)
+
+
+def _are_lettered(folders: Iterable[str]) -> bool:
+    """Whether letters name places: besides A and B, the two dates, there is a C."""
+    return any(
+        len(part) == 1 and part.isalpha() and role_of(part) is Role.NONE
+        for folder in folders
+        for part in folder.split("/")
+    )
 
 
 def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
@@ -388,7 +402,9 @@ def _by_folder(
     folder: Path, names: list[str], prefer: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The files in the surest folders of labels, and what was skipped."""
-    places = {name: _place(_folder(name)) for name in names}
+    folders = {name: _folder(name) for name in names}
+    lettered = _are_lettered({*folders.values()})
+    places = {name: _place(folder, lettered) for name, folder in folders.items()}
     if preferred := _preferred(names, prefer):
         kept = preferred
     else:
@@ -499,10 +515,11 @@ def _all_folders(name: str) -> tuple[str, ...]:
 def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
     """Refuse folders of labels that hold a mask for the same images."""
     kinds: dict[str, set[str]] = defaultdict(set)
-    if len({_place(_folder(name)).kind for name in names}) < 2:
+    lettered = _are_lettered({_folder(name) for name in names})
+    if len({_place(_folder(name), lettered).kind for name in names}) < 2:
         return
     for name in names:
-        place = _place(_folder(name))
+        place = _place(_folder(name), lettered)
         if place.role in LABELS:
             parts = PurePosixPath(name).parts[:-1]
             said = {word for word in words_in(parts[-1]) if len(word) > 1}

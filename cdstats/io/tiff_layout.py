@@ -143,7 +143,7 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
                 f"TIFF file is damaged: it has {counted(size - end, 'byte')} after its "
                 "pixels and tables"
             )
-    if sum(page.is_image for page in tables.chain) > 1:
+    if gaps.max(initial=0) >= _SMALLEST:
         _check_lost(file, tables, start[:-1] + length[:-1], gaps)
     left_out = sum(int(page.left_out.sum()) for page in tables.pages)
     shared = len(every) - len(block)
@@ -173,7 +173,7 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
 def _check_lost(
     file: BinaryIO, tables: Tables, start: NDArray[np.int64], gaps: NDArray[np.int64]
 ) -> None:
-    """Check that no page of a stack lies in bytes that belong to nothing.
+    """Check that no image lies in bytes that belong to nothing.
 
     A program that changes a file in place writes a directory behind the others and
     leaves the old one, which leads to the same page or has the same pixels.
@@ -187,7 +187,8 @@ def _check_lost(
         "pages anew if it is right"
     )
     smallest = min(int(page.byte_counts.sum()) for page in chain)
-    if all(page.is_plain for page in chain) and gaps.max() >= smallest > 0:
+    is_stack = sum(page.is_image for page in chain) > 1
+    if is_stack and all(page.is_plain for page in chain) and gaps.max() >= smallest:
         raise error
     offsets = np.unique(np.concatenate([page.offsets for page in chain]))
     # Of the pages that lead to the same one, the last.
@@ -197,7 +198,7 @@ def _check_lost(
         now = leading.get(replaced.get(page.following, page.following), 0)
         if now > page.place:
             replaced[page.place] = now
-        elif not np.isin(page.offsets, offsets).any():
+        elif page.is_image and not np.isin(page.offsets, offsets).any():
             raise error
 
 

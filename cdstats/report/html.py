@@ -5,40 +5,43 @@ from __future__ import annotations
 import base64
 import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.columns import columns_of, plain, printable
+from cdstats.core.charts import CurveSummary
+from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
 from cdstats.core.messages import counted
-from cdstats.core.records import ALL
+from cdstats.core.metrics import metrics_of
+from cdstats.core.records import ALL, SummaryRecord
+from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.render.figures import style
 from cdstats.render.figures.charts import charts
 from cdstats.render.figures.errors import WORDS, png_bytes
 from cdstats.render.figures.files import file_stems
 from cdstats.render.figures.names import FIGURES
 from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures.score_charts import curve_summaries
 from cdstats.render.figures.style import OUTCOMES, styled
-from cdstats.report.html_tables import (
-    HtmlTable,
-    curve_table,
-    dataset_table,
-    failures,
-    loss_table,
-    metrics_table,
-    record_table,
-    stated_notes,
-)
+from cdstats.render.masks import summary_columns
+from cdstats.render.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.columns import Record
-    from cdstats.core.material import Material, Picture
+    from cdstats.core.material import Material, Picture, ScoreMaterial
     from cdstats.render.figures.chart import Chart
 
 MOST_ROWS: Final = 64
 """Rows of a figure that the page holds as a table too."""
-
+MOST_FAILURES: Final = 20
+"""Failures that a page names; it counts the others."""
+_SMALL: Final = 5e-4
+"""A number below this would be shown as 0.000."""
+_ONE_MODEL: Final = "predictions"
+"""What stands for a model without a name."""
 
 THEMED: Final = {
     style.INK: "ink",
@@ -55,6 +58,10 @@ THEMED: Final = {
 """Colours that a page sets for its theme, by the names of their variables."""
 _NAME: Final = re.compile(r'(\bid="|url\(#|href="#)')
 _SIZE: Final = re.compile(r' (?:width|height)="[\d.]+pt"')
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Figure:
     title: str
     caption: str
     svg: str
-    table: HtmlTable | None
+    table: Table | None
     rows: int
 
 
@@ -118,23 +125,23 @@ def report_html(material: Material) -> str:
     found, missing = charts(material)
     drawn = [one for one in found if one.figure != "errors"]
     masks, scores = material.masks, material.scores
-    stated = stated_notes(scores) if scores else ()
+    stated = _stated_notes(scores) if scores else ()
     pairs = list(zip(drawn, _figures(drawn, stated), strict=True))
     return environment.get_template("report.html").render(
         provenance=material.provenance,
         lede=list(_lede(material)),
         masks=masks,
         scores=scores,
-        datasets=dataset_table(masks.datasets) if masks else None,
+        datasets=_dataset_table(masks.datasets) if masks else None,
         mask_groups=_mask_groups(material, pairs),
-        metrics=metrics_table(scores) if scores else None,
-        losses=loss_table(scores) if scores else None,
-        curves=curve_table(scores) if scores else None,
+        metrics=_metrics_table(scores) if scores else None,
+        losses=_loss_table(scores) if scores else None,
+        curves=_curve_table(scores) if scores else None,
         score_figures=[figure for one, figure in pairs if one.figure not in _OF_MASKS],
         galleries=_galleries(material),
         key=[(OUTCOMES[name], text) for name, text in WORDS.items()],
         missing=[(FIGURES[one.figure], one.reason) for one in missing],
-        failures=failures(material),
+        failures=_failures(material),
     )
 
 
@@ -168,8 +175,9 @@ def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[Figure]:
         table = None
         if len(one.rows) <= MOST_ROWS:
             notes = () if one.figure in _OF_MASKS else stated
+            own = one.kind.__annotations__
             caption = f"Rows of the figure {whole}"
-            table = record_table(caption, one.rows, one.kind, notes=notes)
+            table = _table(caption, one.kind, one.rows, own, notes)
         svg = inline_svg(data.decode("utf-8"), name, whole, one.caption)
         yield Figure(name, one.title, one.caption, svg, table, len(one.rows))
 
@@ -243,3 +251,120 @@ def inline_svg(text: str, name: str, title: str, description: str) -> str:
     )
     role = f'role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
     return f"{head} {role}>{words}{rest.strip()}"
+
+
+# Tables
+
+
+@dataclass(frozen=True, slots=True)
+class _LossRow:
+    """A loss of a model, and how much of it comes from changed pixels."""
+
+    model: str
+    loss: str
+    mean: str = field(metadata=column(align="right"))
+    changed: float | None = field(metadata=column("From changed", format=_per_cent))
+    gradient: float | None = field(
+        metadata=column("Gradient changed", format=_per_cent)
+    )
+    sum: int | None
+
+
+def _table(
+    caption: str,
+    kind: type[Record],
+    rows: Sequence[Record],
+    names: Iterable[str],
+    notes: Iterable[str],
+) -> Table:
+    """Records as a table of the page, in which no number is rounded to 0."""
+    table = Table.of(kind, rows, names, notes)
+    columns = [replace(c, format=partial(_unrounded, c.format)) for c in table.columns]
+    return replace(table, columns=tuple(columns), caption=caption)
+
+
+def _unrounded(shown: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 - of any record
+    if isinstance(value, float) and 0 < abs(value) < _SMALL:
+        return f"{value:.2g}"
+    return shown(value)
+
+
+def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
+    """The table of the DASNet paper for any data, with rule and definition below."""
+    rules = dict.fromkeys(
+        f"rule of {row.dataset or 'masks'}: {row.rule}"
+        for row in rows
+        if row.split == ALL
+    )
+    ratio = "change ratio = changed / unchanged; change fraction = changed / valid"
+    caption = "Changed and unchanged pixels of each dataset and split"
+    names = (*summary_columns(rows), "beta")
+    return _table(caption, SummaryRecord, rows, names, [*rules, ratio])
+
+
+def _stated_notes(scores: ScoreMaterial) -> tuple[str, ...]:
+    """What was decided before any score was computed: below every table of scores."""
+    return Stated.of(one.dataset for one in scores.models).notes
+
+
+def _metrics_table(scores: ScoreMaterial) -> Table:
+    """Metrics of the changed class, a row for each model."""
+    rows = [replace(m.dataset, model=m.name or _ONE_MODEL) for m in scores.models]
+    known = metrics_of(DatasetScore).items()
+    names = ("model", "images", *(name for name, one in known if one.headline))
+    pooled = "pooled over all pixels unless said; an undefined number is –"
+    notes = (pooled, *_stated_notes(scores))
+    return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
+
+
+def _loss_table(scores: ScoreMaterial) -> Table:
+    """Every loss of every model."""
+    rows = [
+        _loss_row(one.name or _ONE_MODEL, result, share)
+        for one in scores.models
+        for result, share in zip(one.losses, one.shares, strict=True)
+    ]
+    notes = [
+        "nats, logs clamped at -100; means over pixels unless said",
+        "balanced_ce is not on the scale of BCE; class_mean_bce is",
+    ]
+    if any(one.is_hard for one in scores.models):
+        notes.append(
+            "predictions are labels: BCE is 100 times the error rate, not a likelihood"
+        )
+    notes += _stated_notes(scores)
+    return _table("Losses", _LossRow, rows, columns_of(_LossRow), notes)
+
+
+def _loss_row(model: str, result: LossResult, share: Shares) -> _LossRow:
+    typed = ", ".join(
+        f"{name}={'none' if value is None else value}"
+        for name, value in result.params.items()
+    )
+    loss = f"{result.loss} ({typed})" if typed else result.loss
+    mean, over = result.shown
+    text = UNDEFINED if mean is None else plain(mean)
+    total = None if result.sum is None else round(result.sum)
+    mean_text = f"{text} ({over})" if over else text
+    return _LossRow(model, loss, mean_text, share.loss, share.gradient, total)
+
+
+def _curve_table(scores: ScoreMaterial) -> Table | None:
+    """What the curves come to; None where no model has them."""
+    found = curve_summaries(scores)
+    rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
+    notes = (
+        "of pixels pooled over all images; the best F1 is too good for other data",
+        "ECE: expected calibration error in 15 bins of equal width",
+        *_stated_notes(scores),
+    )
+    names = columns_of(CurveSummary)
+    caption = "What the curves come to"
+    return _table(caption, CurveSummary, rows, names, notes) if rows else None
+
+
+def _failures(material: Material) -> list[str]:
+    """What could not be counted or scored, and why; the first of it."""
+    failed = [f"{name}: {reason}" for name, reason in material.failures]
+    more = len(failed) - MOST_FAILURES
+    return failed[:MOST_FAILURES] + ([f"and {more:,} more"] if more > 0 else [])

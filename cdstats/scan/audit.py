@@ -31,9 +31,8 @@ from cdstats.scan.saved import ratio_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cdstats.core.labels import LabelRule
+    from cdstats.core.labels import LabelRule, RuleChoice
     from cdstats.core.records import ImageRecord
-    from cdstats.core.rules import RuleChoice
     from cdstats.io.found import FoundFile, FoundSet
     from cdstats.scan.inspection import View
 

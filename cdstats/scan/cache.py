@@ -16,11 +16,10 @@ import zlib
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 from cdstats.io.signatures import EXTENSIONS
-from cdstats.scan.databases import telling
-from cdstats.scan.state_texts import from_text, to_text
+from cdstats.scan.states import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from cdstats.core.counted import Counted
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
+
 
 READERS: Final = 3
 """The version of the readers; a new one where a file is counted otherwise than before,
@@ -310,3 +310,30 @@ def _refuse_others(path: Path) -> None:
 
 def _foreign_text(path: Path | None) -> str:
     return f"{path}: is no cache of cdstats; it is left as it is. Name another file"
+
+
+@contextmanager
+def telling(where: object) -> Iterator[None]:
+    """Say of which file it is that a database cannot go on.
+
+    Args:
+        where: The file, as a message names it.
+
+    Raises:
+        DataError: If SQLite fails, or what it holds cannot be true (`ValueError`).
+    """
+    try:
+        yield
+    except CdstatsError:
+        raise
+    except sqlite3.OperationalError as error:
+        if "decode" in str(error):
+            text = (
+                f"{where}: is damaged (a text in it); remove it, or name another file"
+            )
+            raise DataError(text) from None
+        raise DataError(f"{where}: cannot be used: {error}") from None
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise DataError(
+            f"{where}: is damaged ({error}); remove it, or name another file"
+        ) from None

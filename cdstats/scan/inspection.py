@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
-    from cdstats.core.rules import RuleChoice
+    from cdstats.core.labels import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.counting import Task
 

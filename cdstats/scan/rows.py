@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from cdstats.core.counts import PixelCounts
 from cdstats.core.messages import counted
 from cdstats.core.records import ImageRecord
-from cdstats.scan.databases import telling
+from cdstats.scan.cache import telling
 
 if TYPE_CHECKING:
     from cdstats.core.counted import CountedMask

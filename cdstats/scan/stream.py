@@ -20,8 +20,8 @@ from cdstats.scan.states import ReadState, Stamp, ask_stamp, lost_state
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cdstats.core.labels import RuleChoice
     from cdstats.core.records import ImageRecord
-    from cdstats.core.rules import RuleChoice
     from cdstats.engine.choice import Engine
     from cdstats.io.found import FoundSet
     from cdstats.scan.cache import Cache

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.labels import RuleChoice
     from cdstats.core.messages import Message
-    from cdstats.core.rules import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
 

@@ -53,7 +53,7 @@ def weights(
     refuse_inputs([options.cache], [*texts(options.paths), options.from_file])
     with counting_screen(screen.quiet) as shown:
         result = weigh_masks(replace(options, progress=shown.progress))
-    show_messages(result, result.messages, screen.quiet)
+    show_messages(result, result.messages, screen.quiet, csv=False)
     document = WeightsDocument(result.datasets, scheme)
     sys.stdout.writelines(output_format.write(document))
     failed = result.unread > 0 or result.failed > screen.max_failed
