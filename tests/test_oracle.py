@@ -662,7 +662,7 @@ def _check_page(
 ) -> None:
     shown = page_tables(page)
     (metrics,) = shown["Metrics of the changed class"]
-    for title, name in (("F1", "f1"), ("IoU", "iou"), ("Precision", "precision")):
+    for title, name in (("F1", "f1"), ("IoU", "iou"), ("P", "precision")):
         assert metrics[title] == rounded(pooled[f"{name}_pooled"])
     losses = {row["Loss"]: row for row in shown["Losses"]}
     assert losses["bce"]["Mean"] == rounded(pooled["bce_mean"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 from cdstats.io.signatures import EXTENSIONS
-from cdstats.scan.states import from_text, to_text
+from cdstats.scan.state_texts import from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
