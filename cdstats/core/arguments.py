@@ -376,7 +376,7 @@ def _named(row: Any, options: Mapping[str, Option]) -> Any:  # noqa: ANN401 - an
 
 _OPTION: Final = re.compile(
     r"(?<![\w/.-])(?:PATH\b(?![/.]\w)"
-    r"|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;,()`]+))?)"
+    r"|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;()`]*[^\s;,()`]))?)"
 )
 """An option of a message and the word behind it."""
 PROSE: Final = frozenset(

@@ -330,7 +330,7 @@ def shares_text(
         '0 (90 pixels, 90 %), 1 (10 pixels, 10 %)'
     """
     shown = [
-        f"{value} ({count:,} pixel{'s' if count != 1 else ''}"
+        f"{value} ({counted(count, 'pixel')}"
         + (f", {100 * count / total:.4g} %)" if total else ")")
         for value, count in list(values.items())[:limit]
     ]

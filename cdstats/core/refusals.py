@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.labels import names_text, shares_text
+from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -255,8 +256,8 @@ def tie_refusal(changed: Sequence[Value], count: int) -> Refusal:
     quoted = f"'{listed}'" if "#" in listed else listed
     way = f"--changed {quoted} --unchanged 0"
     text = (
-        f"{count:,} mask{'s' if count > 1 else ''} hold 0, {one} and as many hold "
-        f"{', and as many '.join(f'0, {other}' for other in others)}: "
+        f"{counted(count, 'mask')} of 0, {one} and as many of "
+        f"{', and of '.join(f'0, {other}' for other in others)}: "
         f"count them apart, or name the values with {way}"
     )
     return Refusal(text, (way,))
