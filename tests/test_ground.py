@@ -81,10 +81,15 @@ def loss(pred: object, target: object, *options: object) -> Seen:
 
 
 def tif(
-    path: Path, values: Array, where: Affine | None = HERE, crs: str | None = UTM
+    path: Path,
+    values: Array,
+    where: Affine | None = HERE,
+    crs: str | None = UTM,
+    nodata: float | None = None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = {"count": 1, "height": values.shape[0], "width": values.shape[1]}
+    height, width = values.shape
+    kind = {"count": 1, "height": height, "width": width, "nodata": nodata}
     place = {} if where is None else {"transform": where, "crs": crs}
     with rasterio.open(path, "w", "GTiff", dtype=values.dtype, **kind, **place) as file:
         file.write(values, 1)
@@ -187,6 +192,23 @@ def test_warp_is_bilinear_for_probabilities(folder: Path) -> None:
     seen = loss(folder / "p", folder / "t", "--grid", "warp")
     middle = (p[:, :-1].astype(np.float64) + p[:, 1:]) / 2
     assert seen.whole["prob_sum"] == pytest.approx(middle.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("nodata", [None, -9999.0])
+def test_warp_leaves_out_what_lacks_a_score_only_if_told(
+    nodata: float | None, folder: Path
+) -> None:
+    p = RNG.random((24, 33)).astype(np.float32)
+    p[5:9] = np.nan if nodata is None else nodata
+    tif(folder / "p/a.tif", p, moved(-0.5), nodata=nodata)
+    seen = loss(folder / "p", folder / "t", "--grid", "warp")
+    assert seen.code == 1
+    assert "valid pixels" in seen.images[0]["reason"]
+    line = (folder / "p", folder / "t", "--grid", "warp", "--pred-nodata", "ignore")
+    seen = loss(*line)
+    assert seen.code == (1 if nodata is None else 0)
+    if nodata is not None:
+        assert seen.whole["changed"] + seen.whole["unchanged"] <= MASK.size - 2 * 32
 
 
 def test_ignore_compares_the_arrays_with_a_note(folder: Path) -> None:

@@ -81,7 +81,7 @@ def in_numpy(
     known = scores.float() if scores.dtype is torch.bfloat16 else scores
 
     def in_torch(term: Any) -> Any:
-        return lambda probs, changed: term(torch.from_numpy(probs), changed).numpy()
+        return lambda p, changed, _: term(torch.from_numpy(p), changed).numpy()
 
     own = [in_torch(term) for term in terms]
     found = array_sums(known.numpy(), target.numpy(), terms=own, **options)
@@ -151,11 +151,11 @@ def random_tiles(
     return p.to(dtype), labels
 
 
-def cross_entropy(probs: Tensor, changed: bool) -> Tensor:
+def cross_entropy(probs: Tensor, changed: bool, _: Any = None) -> Tensor:
     return -(probs.log() if changed else (-probs).log1p()).clamp(min=-100)
 
 
-def focal(probs: Tensor, changed: bool) -> Tensor:
+def focal(probs: Tensor, changed: bool, _: Any = None) -> Tensor:
     miss = 1 - probs if changed else probs
     return miss**2 * cross_entropy(probs, changed)
 
@@ -615,7 +615,7 @@ def test_no_finite_logit_is_outside() -> None:
 
 def test_terms_are_summed_over_each_class() -> None:
     p, labels = random_tiles(2, 300, torch.float64)
-    found = tile_sums(p, labels, terms=[focal, lambda probs, _: probs])
+    found = tile_sums(p, labels, terms=[focal, lambda probs, *_: probs])
     assert found.terms.shape == (2, 2, 2)
     for place, label in enumerate((1, 0)):
         own = labels == label
@@ -632,7 +632,7 @@ def test_no_terms_are_a_table_without_columns() -> None:
 def test_a_term_may_be_infinite_where_it_is_not_summed() -> None:
     scores = torch.tensor([[0.0, 0.5, 1.0, 0.0]], dtype=torch.float64)
     target = torch.tensor([[0, 1, 1, 255]], dtype=torch.uint8)
-    found = tile_sums(scores, target, terms=[lambda probs, _: 1 / probs.sqrt()])
+    found = tile_sums(scores, target, terms=[lambda probs, *_: 1 / probs.sqrt()])
     assert found.terms[0, 0, 0].item() == pytest.approx(1 + 2**0.5)
 
 

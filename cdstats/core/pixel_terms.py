@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Array: TypeAlias = Any
 """A NumPy array or a torch tensor."""
 
+Pair: TypeAlias = tuple[Array, Array]
+"""p, and 1 - p where it is known with more digits than p leaves; else None."""
+
+_HALF: Final = 0.5
 LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in torch's ``binary_cross_entropy``."""
 ASL_LOG_FLOOR: Final = math.log(1e-8)
@@ -28,7 +32,12 @@ ASL_LOG_FLOOR: Final = math.log(1e-8)
 
 
 def cross_entropy(
-    probs: Array, *, changed: bool, xp: ModuleType = np, floor: float = LOG_FLOOR
+    probs: Array,
+    *,
+    changed: bool,
+    xp: ModuleType = np,
+    floor: float = LOG_FLOOR,
+    rest: Array = None,
 ) -> Array:
     """Cross-entropy of each pixel: ``-max(ln p_t, floor)``.
 
@@ -37,6 +46,8 @@ def cross_entropy(
         changed: Whether the pixels are changed (``p_t = p``) or not (``1 - p``).
         xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
         floor: The least value of the logarithm.
+        rest: ``1 - p`` of each pixel, where it is known with more digits than p
+            leaves: that of a logit is the sigmoid of its negative.
 
     Returns:
         Nats, of the type and shape of ``probs``; +0, never -0, where the prediction
@@ -48,41 +59,57 @@ def cross_entropy(
     """
     # The clamp is there for the logarithm of 0.
     with np.errstate(divide="ignore"):
-        logs = xp.log(probs) if changed else xp.log1p(-probs)
+        if rest is not None:
+            right, wrong = (probs, rest) if changed else (rest, probs)
+            logs = xp.where(wrong < _HALF, xp.log1p(-wrong), xp.log(right))
+        else:
+            logs = xp.log(probs) if changed else xp.log1p(-probs)
     return abs(xp.clip(logs, floor, None))
 
 
-def _focal(probs: Array, changed: bool, xp: ModuleType, gamma: float) -> Array:
-    miss = 1 - probs if changed else probs
-    return miss**gamma * cross_entropy(probs, changed=changed, xp=xp)
+def _focal(pair: Pair, changed: bool, xp: ModuleType, gamma: float) -> Array:
+    miss = _rest(pair) if changed else pair[0]
+    return miss**gamma * _cross_entropy(pair, changed, xp)
 
 
-def _opposite_ce(probs: Array, changed: bool, xp: ModuleType) -> Array:
-    return cross_entropy(probs, changed=not changed, xp=xp)
+def _rest(pair: Pair) -> Array:
+    return 1 - pair[0] if pair[1] is None else pair[1]
 
 
-def _ce_power(probs: Array, changed: bool, xp: ModuleType, exponent: float) -> Array:
-    return cross_entropy(probs, changed=changed, xp=xp) ** exponent
-
-
-def _asl(
-    probs: Array, changed: bool, xp: ModuleType, *gammas_and_margin: float
+def _cross_entropy(
+    pair: Pair, changed: bool, xp: ModuleType, floor: float = LOG_FLOOR
 ) -> Array:
+    return cross_entropy(pair[0], changed=changed, xp=xp, floor=floor, rest=pair[1])
+
+
+def _opposite_ce(pair: Pair, changed: bool, xp: ModuleType) -> Array:
+    return _cross_entropy(pair, not changed, xp)
+
+
+def _ce_power(pair: Pair, changed: bool, xp: ModuleType, exponent: float) -> Array:
+    return _cross_entropy(pair, changed, xp) ** exponent
+
+
+def _asl(pair: Pair, changed: bool, xp: ModuleType, *gammas_and_margin: float) -> Array:
     gamma_plus, gamma_minus, margin = gammas_and_margin
     if changed:
-        factor = (1 - probs) ** gamma_plus
-        return factor * cross_entropy(probs, changed=True, xp=xp, floor=ASL_LOG_FLOOR)
+        factor = _rest(pair) ** gamma_plus
+        return factor * _cross_entropy(pair, True, xp, ASL_LOG_FLOOR)
+    probs, rest = pair
     shifted = xp.clip(probs - margin, 0, None)
-    logs = cross_entropy(shifted, changed=False, xp=xp, floor=ASL_LOG_FLOOR)
+    rest = None if rest is None else xp.clip(rest + margin, None, 1)
+    logs = _cross_entropy((shifted, rest), False, xp, ASL_LOG_FLOOR)
     return shifted**gamma_minus * logs
 
 
 def _logit_adjusted(
-    probs: Array, changed: bool, xp: ModuleType, tau: float, prior: float
+    pair: Pair, changed: bool, xp: ModuleType, tau: float, prior: float
 ) -> Array:
+    probs, rest = pair
     shift = tau * (math.log(prior) - math.log1p(-prior))
     with np.errstate(divide="ignore"):
-        adjusted = xp.log(probs) - xp.log1p(-probs) + shift
+        against = xp.log1p(-probs) if rest is None else xp.log(rest)
+        adjusted = xp.log(probs) - against + shift
     against = -adjusted if changed else adjusted
     # ln(1 + e^x), which keeps its digits where the prediction is right.
     return xp.clip(xp.logaddexp(xp.zeros_like(against), against), None, -LOG_FLOOR)
@@ -143,13 +170,16 @@ class Term:
         """Whether probability and label do not tell what a pixel adds."""
         return self.name not in _PER_PIXEL
 
-    def per_pixel(self, probs: Array, *, changed: bool, xp: ModuleType = np) -> Array:
+    def per_pixel(
+        self, probs: Array, *, changed: bool, xp: ModuleType = np, rest: Array = None
+    ) -> Array:
         """What each pixel adds to the sum of its class.
 
         Args:
             probs: Probabilities of change in [0, 1]; floating, any shape.
             changed: Whether the pixels are changed.
             xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
+            rest: ``1 - p`` with all its digits; see `cross_entropy`.
 
         Returns:
             Values of the type and shape of ``probs``.
@@ -159,4 +189,4 @@ class Term:
         """
         if self.needs_positions:
             raise ValueError(f"{self} needs the positions of the pixels")
-        return _PER_PIXEL[self.name](probs, changed, xp, *self.params)
+        return _PER_PIXEL[self.name]((probs, rest), changed, xp, *self.params)

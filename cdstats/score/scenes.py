@@ -356,6 +356,8 @@ class Scene:
         if own is None or mask is None:
             return
         source, dtype, nearest = _source(image, self._choice.kind)
+        gaps = self._choice.nodata is not Nodata.IGNORE and np.isnan(source).any()
+        full = np.ones(source.shape, np.float32) if gaps else None
         size, whole = (image.width, image.height), self.mask.shape[::-1]
         top, bottom, left, right = reach(own, mask, size, (whole[0], whole[1]))
         step = max(BLOCK_PIXELS // max(right - left, 1), 1)
@@ -363,6 +365,10 @@ class Scene:
             window = row, min(row + step, bottom), left, right
             found = resampled(source, own, mask, window, nearest=nearest)
             covered = ~np.isnan(found)
+            if full is not None:
+                reached = ~np.isnan(resampled(full, own, mask, window, nearest=nearest))
+                labels = self.mask.labels[row : window[1], left:right]
+                _refuse_gaps(reached & ~covered, labels)
             found[~covered] = 0
             if dtype.kind in "iu":
                 found = np.rint(found)
@@ -394,7 +400,9 @@ def _source(
             block.row : block.row + scores.shape[0],
             block.column : block.column + scores.shape[1],
         ]
-        part[~lacking] = scores[~lacking]
+        # What is no number and not declared as none must not look like a gap.
+        numbers = np.where(np.isnan(scores), np.inf, scores)
+        part[~lacking] = numbers[~lacking]
         coded = image.format == PALETTE or _are_labels(scores)
         labels &= kind is Kind.HARD or (dtype.kind in "biu" and coded)
     return source, dtype, labels
@@ -487,9 +495,12 @@ def refuse_hidden(block: Block, labels: NDArray[Any]) -> None:
     Raises:
         DataError: If there are any.
     """
-    if block.hidden is None:
-        return
-    pixels = int((block.hidden & (labels != ignored_label(labels))).sum())
+    if block.hidden is not None:
+        _refuse_gaps(block.hidden, labels)
+
+
+def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:
+    pixels = int((lacking & (labels != ignored_label(labels))).sum())
     if pixels:
         raise DataError(
             f"has no score at {counted(pixels, 'valid pixel')}: transparent, masked "

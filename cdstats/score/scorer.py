@@ -330,8 +330,10 @@ def _batches(
     return DeviceBatches(device, rows, threshold, logits, functions)
 
 
-def _term_of(term: Term, xp: ModuleType, probs: Array, changed: bool) -> Array:
-    return term.per_pixel(probs, changed=changed, xp=xp)
+def _term_of(
+    term: Term, xp: ModuleType, probs: Array, changed: bool, rest: Array = None
+) -> Array:
+    return term.per_pixel(probs, changed=changed, xp=xp, rest=rest)
 
 
 def _scaled(

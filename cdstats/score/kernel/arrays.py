@@ -60,7 +60,8 @@ def array_sums(
         threshold: A pixel is predicted changed when its probability is at least this.
         logits: Whether ``scores`` are logits.
         terms: Functions of probabilities and class (True for changed) whose values
-            are to be summed over each class.
+            are to be summed over each class; a third argument is ``1 - p`` of logits,
+            None for probabilities.
         compiled: Whether float32 probabilities beside labels are summed in compiled
             loops, in float64; needs Numba. It pays for many pixels.
 
@@ -194,7 +195,7 @@ def _label_sums(
     gaps = _gaps(np.minimum(bins, BINS - 1, out=bins), misses, missed + false)
     probs = [p[:pixels][own] for own in (is_changed, is_unchanged) if options.terms]
     pairs = [
-        [_sum(term(part, place == 0)) for place, part in enumerate(probs)]
+        [_sum(term(part, place == 0, None)) for place, part in enumerate(probs)]
         for term in options.terms
     ]
     sums = [
@@ -275,10 +276,14 @@ def _any_sums(
     ]
     bins = np.clip(bins_of(probs), 0, BINS - 1)
     gaps = np.bincount(bins, (false - missed).astype(np.float64), BINS)
+    known: tuple[Floats, Floats | None] = probs, None
+    if options.logits and options.terms:
+        # In float64, 1 - p has digits where p is 1.
+        known = _sigmoid_and_logs(values.astype(np.float64))[:2]
     # Nothing where the weight is 0, whatever the value.
     pairs = [
         [
-            _sum(np.where(weight > 0, term(probs, place == 0) * weight, 0))
+            _sum(np.where(weight > 0, term(known[0], place == 0, known[1]) * weight, 0))
             for place, weight in enumerate((positive, negative))
         ]
         for term in options.terms

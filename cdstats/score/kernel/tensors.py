@@ -93,6 +93,7 @@ def _any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
         wrong = floored.sum(1)
     else:
         wrong = _saturated_wrong(probs, positive, negative)
+    known = _pair(values) if options.logits else (probs, None)
     tp, fp = (hit & changed).sum(1), (hit & unchanged).sum(1)
     counts = (
         *(valid.sum(1), tp, fp, changed.sum(1) - tp, unchanged.sum(1) - fp, wrong),
@@ -101,7 +102,7 @@ def _any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     return TileSums(
         _sums((probs, rest), positive, negative, logs),
         torch.stack(counts, dim=1),
-        _term_sums(probs, positive, negative, options.terms),
+        _term_sums(known, positive, negative, options.terms),
     )
 
 
@@ -194,17 +195,27 @@ def _binned(probs: Tensor, values: Tensor) -> Tensor:
     return held.view(-1, BINS)
 
 
+def _pair(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """P and 1 - p; in float64, where there is one, 1 - p has digits where p is 1."""
+    values = logits.to(_wide(logits))
+    return values.sigmoid(), (-values).sigmoid()
+
+
 def _term_sums(
-    probs: Tensor, positive: Tensor, negative: Tensor, terms: Sequence[TermFunction]
+    known: tuple[Tensor, Tensor | None],
+    positive: Tensor,
+    negative: Tensor,
+    terms: Sequence[TermFunction],
 ) -> Tensor:
     """The sums of each term over changed and over unchanged pixels."""
+    probs, rest = known
     if not terms:
         return probs.new_zeros((len(probs), 0, 2), dtype=_wide(probs))
     pairs = [
         torch.stack(
             [
-                _total(_weighed(term(probs, True), positive)),
-                _total(_weighed(term(probs, False), negative)),
+                _total(_weighed(term(probs, True, rest), positive)),
+                _total(_weighed(term(probs, False, rest), negative)),
             ]
         )
         for term in terms

@@ -13,7 +13,7 @@ from cdstats.core.sums import BINS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    TermFunction = Callable[[Any, bool], Any]
+    TermFunction = Callable[..., Any]
 
 TILE: Final = 1 << 16
 """Pixels of a tile: few enough for a processor's cache."""
