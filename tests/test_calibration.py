@@ -73,7 +73,7 @@ def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) ->
     table.drop(columns=["ece", "calibration_sums"]).to_csv(csv, index=False)
     again = CliRunner().invoke(app, ["loss", "--from", str(csv), "--format", "json"])
     assert json.loads(again.stdout)["dataset"]["ece"] is None
-    for damaged in ("1 x", "1 2", " ".join(["nan"] * 15)):
+    for damaged in ("1 x", "1 2", " ".join(["nan"] * 15), "1e9" + " 0" * 14):
         table.assign(calibration_sums=damaged).to_csv(csv, index=False)
         again = CliRunner().invoke(app, ["loss", "--from", str(csv)])
         assert again.exit_code == 1

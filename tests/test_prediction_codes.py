@@ -355,3 +355,32 @@ def test_logits_of_one_model_stand_beside_probabilities(
     assert (one.kind, two.kind) == ("probabilities (float32)", "logits (float32)")
     assert (one.tp, one.fp) == (two.tp, two.fp)
     assert one.bce_mean == pytest.approx(two.bce_mean, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        *((0, 127), (0, 200), (1, 255)),
+        *((0, 1, 255), (1, 2, 255), (0, 1, 101), (0, 1, 2, 3, 4, 255)),
+    ],
+    ids=str,
+)
+def test_few_integers_are_codes_and_no_probabilities(
+    codes: tuple[int, ...], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    for name in ("p", "t"):
+        (tmp_path / name).mkdir()
+    values = np.array(codes, np.uint8)[rng.integers(0, len(codes), (40, 40))]
+    np.save(tmp_path / "p/0.npy", values)
+    np.save(tmp_path / "t/0.npy", rng.integers(0, 2, (40, 40), dtype=np.uint8))
+    with pytest.raises(cdstats.DataError, match="alone, which look like codes"):
+        cdstats.loss(tmp_path / "p", tmp_path / "t")
+    named = cdstats.loss(
+        *(tmp_path / "p", tmp_path / "t"),
+        pred_changed=str(codes[1]),
+        pred_unchanged="rest",
+    )
+    score = named.models[0].dataset
+    assert (score.tp or 0) + (score.fp or 0) == (values == codes[1]).sum()
+    assert cdstats.loss(tmp_path / "p", tmp_path / "t", kind="prob").failed == 0

@@ -687,7 +687,7 @@ def test_a_term_without_positions_is_a_callers_mistake() -> None:
 # Batches of tiles
 
 
-def tile_values(probs: Tensor, changed: bool) -> Tensor:
+def tile_values(probs: Tensor, changed: bool, *_: Any) -> Tensor:
     return (1 - probs if changed else probs) ** 3
 
 

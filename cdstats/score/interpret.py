@@ -35,6 +35,9 @@ T = TypeVar("T")
 _BYTE: Final = 255
 _FIXED_POINT: Final = (100, 1000, 10_000)
 """What integers that stay at or below it may be divided by."""
+_FEW_LEVELS: Final = 3
+_MANY_PIXELS: Final = 1000
+"""Pixels of which a network's output holds more than a few levels."""
 _SCALES: Final = (100, 255, 1000, 10_000, 65_535)
 _FEW: Final = 10.0
 """Floating numbers that stay below are no per cent, and no bytes."""
@@ -186,6 +189,18 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
     return PredictionChoice(every, named)
 
 
+def _are_codes(values: set[int]) -> bool:
+    """Whether integers are labels or classes rather than levels of probability.
+
+    Three values are too few for a network's output, and so are classes from 0 or 1 on
+    beside the code of ignored pixels.
+    """
+    ordered = sorted(values)
+    if len(ordered) <= _FEW_LEVELS:
+        return True
+    return len(ordered) <= MANY_LEVELS and ordered[-2] <= len(ordered)
+
+
 @dataclass
 class Numbers:
     """What the predictions of a model hold, and what that means.
@@ -205,6 +220,7 @@ class Numbers:
         jpeg: Predictions in JPEG files that hold labels.
         low_codes: Those of them that hold 0 and 1 alone.
         files: Predictions in all.
+        pixels: Pixels of integers.
     """
 
     choice: ModelChoice = field(default_factory=ModelChoice)
@@ -221,6 +237,7 @@ class Numbers:
     jpeg: int = 0
     low_codes: int = 0
     files: int = 0
+    pixels: int = 0
 
     def add(self, state: PredictionState) -> None:
         """Take note of a prediction."""
@@ -251,6 +268,7 @@ class Numbers:
         low, high = int(values[0]), int(values[-1])
         self.smallest[dtype] = min(low, self.smallest.get(dtype, low))
         self.largest[dtype] = max(high, self.largest.get(dtype, high))
+        self.pixels += int(stored.pixels.sum())
         held = self.codes.setdefault(dtype, set())
         if len(held) <= MANY_LEVELS:
             held.update(values[: MANY_LEVELS + 1].tolist())
@@ -357,6 +375,17 @@ class Numbers:
             raise DataError(
                 f"{dtype} predictions stay at or below {high:,}; scaled probabilities "
                 f"reach {SCALE[dtype]:,}. {self._integer_advice(dtype)}"
+            )
+        if (
+            kind is None
+            and self.pixels >= _MANY_PIXELS
+            and _are_codes(self.codes[dtype])
+        ):
+            listed = ", ".join(map(str, sorted(self.codes[dtype])))
+            raise DataError(
+                f"{dtype} predictions hold {listed} alone, which look like codes, not "
+                f"like probabilities. {self._codes_advice(dtype)}, or --kind prob "
+                f"divides by {SCALE[dtype]:,}"
             )
         return float(SCALE[dtype])
 
