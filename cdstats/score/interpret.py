@@ -190,11 +190,7 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
 
 
 def _are_codes(values: set[int]) -> bool:
-    """Whether integers are labels or classes rather than levels of probability.
-
-    Three values are too few for a network's output, and so are classes from 0 or 1 on
-    beside the code of ignored pixels.
-    """
+    """Whether integers are few, or classes from 0 on beside a code of ignored pixels."""
     ordered = sorted(values)
     if len(ordered) <= _FEW_LEVELS:
         return True
