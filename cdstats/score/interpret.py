@@ -190,7 +190,7 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
 
 
 def _are_codes(values: set[int]) -> bool:
-    """Whether integers are few, or classes from 0 on beside a code of ignored pixels."""
+    """Whether integers are few, or classes beside the code of ignored pixels."""
     ordered = sorted(values)
     if len(ordered) <= _FEW_LEVELS:
         return True
