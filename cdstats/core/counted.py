@@ -46,7 +46,7 @@ class CountedMask:
 
 
 class FirstFailure:
-    """Tells of the first failure by place, once nothing before it is still to come.
+    """Gives the first failure by place, once every item before it is done.
 
     So a run that stops at a failure names the same one however many work on it.
 

@@ -37,8 +37,8 @@ def run_in_workers(
 ) -> Iterator[tuple[int, Result]]:
     """Work on what is left in a ledger, in worker processes.
 
-    A worker that dies costs its batch a new try in a fresh worker, which then tells of
-    every item: so the one that it dies of is known, and it alone is lost.
+    When a worker dies, a fresh worker tries its batch again and reports each item. So
+    the item that kills it is known, and only that item is lost.
 
     Args:
         function: What to do with an item.

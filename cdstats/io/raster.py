@@ -198,7 +198,7 @@ class _Ear(logging.Filter):
         return said
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a message goes on to whoever set up logging."""
+        """Whether the loggers above receive a message."""
         said = getattr(self._threads, "said", None)
         if said is not None:
             said.append(record.getMessage())

@@ -66,7 +66,7 @@ def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
 
 
 def _check_blocks(page: Page, size: int) -> None:
-    """Check that a page tells of all its blocks, inside the file."""
+    """Check that a page lists all its blocks, and that they lie inside the file."""
     if 0 in (page.width, page.length, page.block_width, page.block_length):
         raise DataError("TIFF file is damaged: a page has no pixels")
     if not page.samples or page.bits[0] == 0:

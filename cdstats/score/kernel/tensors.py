@@ -169,7 +169,7 @@ def _total(values: Tensor) -> Tensor:
 
 
 def _short_runs(values: Tensor) -> Tensor:
-    """The sums of short runs of each row; what is left over is a run of its own."""
+    """The sums of short runs of each row; the last one may be shorter."""
     runs = values.shape[1] // RUN * RUN
     parts = values[:, :runs].reshape(len(values), runs // RUN, RUN).sum(2)
     if runs == values.shape[1]:
@@ -248,7 +248,7 @@ def _fused_pass(scores: Tensor, target: Tensor, options: Options) -> Pass | None
 def _compiled(device: torch.device) -> Pass | None:
     """The fused pass of a device, once it has given the sums of one pixel; or None.
 
-    Triton is not there on every platform, and needs a C compiler on first use.
+    Triton is not available on every platform, and needs a C compiler at first use.
     """
     try:
         from cdstats.score.kernel.fused import fused_sums
