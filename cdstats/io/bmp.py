@@ -76,7 +76,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         _check_runs(header, size, path, data)
     else:
         _check_length(header, size)
-    return [open_raster(Source(str(path), "BMP", data), Known(file.band))]
+    known = Known(file.band, nodata=file.nodata)
+    return [open_raster(Source(str(path), "BMP", data), known)]
 
 
 def _read_header(head: bytes) -> _Header:

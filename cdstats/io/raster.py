@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
     from cdstats.core.counts import Value
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
 
 _OPTIONS: Final = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -309,12 +309,12 @@ def open_raster(
     return image
 
 
-def _georeference(raster: OpenRaster) -> Georeference | None:
+def _georeference(raster: OpenRaster) -> Where | None:
     with quiet(raster.source):
         return georeference_of(raster.dataset)
 
 
-def georeference(source: Source) -> Georeference | None:
+def georeference(source: Source) -> Where | None:
     """Where a file says that its pixels lie on the ground.
 
     Raises:

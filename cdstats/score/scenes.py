@@ -14,7 +14,7 @@ from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
-from cdstats.io.georeference import reach, resampled
+from cdstats.io.georeference import Georeference, reach, resampled
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.score_records import Place
     from cdstats.io.blocks import OpenImage
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
     from cdstats.io.pairing import Crop
     from cdstats.score.grid import Ground, Placed
     from cdstats.score.reading import HeldLabels
@@ -114,7 +114,7 @@ class Mask:
         return self.target.size[1], self.target.size[0]
 
     @cached_property
-    def georeference(self) -> Georeference | None:
+    def georeference(self) -> Where | None:
         """Where it lies."""
         return self.target.image.georeference()
 
@@ -173,7 +173,7 @@ class Scene:
             return
         try:
             georeferences = image.georeference(), self.mask.georeference
-            if None not in georeferences:
+            if all(isinstance(one, Georeference) for one in georeferences):
                 row = replace(row, grid=self._ground.grid.value)
             yield from self._counted(self._add(row, image, crop, georeferences))
         except DataError as error:
@@ -215,7 +215,7 @@ class Scene:
         row: Loaded,
         image: OpenImage,
         crop: Crop | None,
-        georeferences: tuple[Georeference | None, Georeference | None],
+        georeferences: tuple[Where | None, Where | None],
     ) -> Iterator[Loaded]:
         size, shape = (image.width, image.height), self.mask.labels.shape
         corner = None
@@ -353,7 +353,7 @@ class Scene:
     def _warped(self, image: OpenImage) -> Iterator[tuple[Piece, None]]:
         """A prediction on the grid of its mask: where it reaches and has values."""
         own, mask = image.georeference(), self.mask.georeference
-        if own is None or mask is None:
+        if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
             return
         source, dtype, nearest = _source(image, self._choice.kind)
         gaps = self._choice.nodata is not Nodata.IGNORE and np.isnan(source).any()
