@@ -107,12 +107,12 @@ def test_declared_nodata_of_a_prediction_has_no_score(
     (tmp_path / "t").mkdir()
     truth = (MASK == 1).astype(np.uint8)
     tif(tmp_path / "t" / f"{path.stem}.tif", truth)
-    rule = {"pred_changed": 1, "pred_unchanged": "0,9"}
+    rule: dict[str, Any] = {"pred_changed": 1, "pred_unchanged": "0,9"}
     where = (tmp_path / "p", tmp_path / "t")
     (row,) = cdstats.loss(*where, **rule, errors="keep").images
     assert f"no score at {(MASK == 9).sum()} valid pixels" in row.reason
     (row,) = cdstats.loss(*where, **rule, pred_nodata="ignore").images
-    assert row.changed + row.unchanged == (MASK != 9).sum()
+    assert (row.changed or 0) + (row.unchanged or 0) == (MASK != 9).sum()
 
 
 @pytest.mark.parametrize(
@@ -230,13 +230,13 @@ def test_a_pair_of_channels_has_no_score_where_nodata_is(tmp_path: Path) -> None
     (row,) = cdstats.loss(*where, kind="logit", errors="keep").images
     assert "no score at 30 valid pixels" in row.reason
     (row,) = cdstats.loss(*where, kind="logit", pred_nodata="ignore").images
-    assert row.changed + row.unchanged == 19 * 30
+    assert (row.changed or 0) + (row.unchanged or 0) == 19 * 30
 
 
 def test_counts_that_are_kept_follow_the_files_beside(tmp_path: Path) -> None:
     path, cache = tmp_path / "m/a.png", tmp_path / "counts"
     write(path, MASK)
-    line = {"changed": 1, "unchanged": "rest", "cache": cache}
+    line: dict[str, Any] = {"changed": 1, "unchanged": "rest", "cache": cache}
     assert cdstats.ratio(tmp_path / "m", **line).images[0].ignored == 0
     declare(path, nodata(9))
     ignored = int((MASK == 9).sum())
@@ -280,7 +280,7 @@ EAST = HERE @ Affine.translation(5, 0)
 def test_a_georeference_beside_comes_before_that_inside(
     inside: Affine | None, beside: str, words: str, tmp_path: Path
 ) -> None:
-    known = {"transform": inside, "crs": "EPSG:32633"} if inside else {}
+    known: dict[str, Any] = {"transform": inside, "crs": "EPSG:32633"} if inside else {}
     labels = (MASK == 1).astype(np.uint8)
     tif(tmp_path / "p.tif", labels, **known)
     tif(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
