@@ -306,6 +306,14 @@ class ScoreOptions(Options):
         panel=GROUND,
         needs=PREDICTIONS,
     )
+    edge: str = option(
+        "refuse",
+        "Numbered tiles of full size that reach past the mask: refuse, cut off the "
+        "padding, or shift them back inside.",
+        choices=("refuse", "pad", "shift"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
     device: str = option(
         "auto",
         "auto, cpu, cuda, cuda:N or mps.",
