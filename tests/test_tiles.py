@@ -115,7 +115,7 @@ def test_shifted_tiles_are_merged_in_every_way(
     pred, target = write(tmp_path, "shift")
     for path in (tmp_path / "p").iterdir():
         np.save(path, np.load(path).astype(np.float32))
-    options = {"overlap": overlap, "uncovered": uncovered}
+    options: dict[str, Any] = {"overlap": overlap, "uncovered": uncovered}
     (reason,) = reasons(pred, target, **options)
     assert 'edge="pad"' in reason
     assert 'edge="shift" shifts' in reason
