@@ -87,7 +87,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
     threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
-    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    ground = Ground.of(options)
     ground.refuse_labels(meaning.kinds)
     logits = meaning.all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
