@@ -20,7 +20,7 @@ from cdstats.render.figures.charts import curve_summaries, figures_of
 from cdstats.render.figures.files import figure_bytes, file_stems
 from cdstats.render.figures.scores import WORDS, png_bytes
 from cdstats.render.figures.style import OUTCOMES, styled
-from cdstats.render.masks import summary_columns
+from cdstats.render.masks import rules_of, summary_columns
 from cdstats.render.table import Table
 
 if TYPE_CHECKING:
@@ -288,11 +288,7 @@ def _unrounded(shown: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 
 
 def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
     """The table of the DASNet paper for any data, with rule and definition below."""
-    rules = dict.fromkeys(
-        f"rule of {row.dataset or 'masks'}: {row.rule}"
-        for row in rows
-        if row.split == ALL
-    )
+    rules = [f"rule of {at or 'masks'}: {rule}" for at, rule in rules_of(rows).items()]
     ratio = "change ratio = changed / unchanged; change fraction = changed / valid"
     caption = "Changed and unchanged pixels of each dataset and split"
     names = (*summary_columns(rows), "beta")
