@@ -116,10 +116,10 @@ def georeference_with(
         beside: What its ``.aux.xml`` file says.
         path: The image.
     """
-    from rasterio.transform import Affine
-
     system = _crs(beside.system)
     if beside.transform:
+        from rasterio.transform import Affine
+
         transform = Affine.from_gdal(*beside.transform)
         if system is None and isinstance(found := own(), Georeference):
             system = found.crs
@@ -143,11 +143,13 @@ def _world(values: Sequence[float]) -> Georeference:
 
 
 def _crs(text: str) -> CRS | None:
+    if not text:
+        return None
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        return CRS.from_user_input(text) if text else None
+        return CRS.from_user_input(text)
     except CRSError:
         return None
 
