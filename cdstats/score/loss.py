@@ -27,7 +27,7 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
-from cdstats.engine.choice import open_engine
+from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
 from cdstats.score.curves import Curves
@@ -87,7 +87,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
     threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
-    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    ground = Ground.of(options)
     ground.refuse_labels(meaning.kinds)
     logits = meaning.all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
