@@ -16,7 +16,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
-from cdstats.io.raster import declared_nodata
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:

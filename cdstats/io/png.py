@@ -24,7 +24,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
 from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
-from cdstats.io.raster import declared_nodata
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
+from cdstats.io.palettes import greys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
+
+    from cdstats.core.counts import Value
 
     Numbers = tuple[float, ...]
 
@@ -120,6 +125,45 @@ def _number_text(declared: Element) -> str:
     if exact:
         return repr(struct.unpack("<d", bytes.fromhex(exact)[:8])[0])
     return (declared.text or "").strip()
+
+
+def declared_nodata(
+    text: str | None, dtype: np.dtype[Any], colours: bytes = b""
+) -> Value | None:
+    """The declared nodata value, exact; None where no pixel can have it.
+
+    Args:
+        text: What the file says; None where it does not.
+        dtype: The type of its pixels.
+        colours: Its palette: nodata of a grey one is expanded as its pixels are.
+
+    Example:
+        >>> declared_nodata("255", np.dtype(np.uint8))
+        255
+    """
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(number))
+        if math.isnan(rounded):
+            return NAN
+        if math.isinf(rounded) and not math.isinf(number):
+            return None
+        return int(rounded) if rounded.is_integer() else rounded
+    try:
+        whole = int(text or "")
+    except ValueError:
+        if not number.is_integer():
+            return None
+        whole = int(number)
+    limits = np.iinfo(dtype)
+    if not limits.min <= whole <= limits.max:
+        return None
+    grey = greys(colours)
+    return grey[whole] if grey and 0 <= whole < len(grey) else whole
 
 
 def transform_numbers(words: Sequence[str]) -> Numbers:

@@ -19,13 +19,13 @@ from cdstats.io.raster import (
     Known,
     OpenRaster,
     Source,
-    declared_nodata,
     georeference,
     no_warnings,
     open_raster,
     quiet,
     windows,
 )
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.tiff_layout import check_layout
 from cdstats.io.tiff_tables import DEFLATE, LZMA, LZW, PACKBITS, ZSTD, read_tables
 
