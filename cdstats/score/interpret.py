@@ -217,6 +217,8 @@ class Numbers:
         low_codes: Those of them that hold 0 and 1 alone.
         files: Predictions in all.
         pixels: Pixels of integers.
+        levels: The floating scores as text, while they are at most two; None for more.
+        float_pixels: Pixels of floating predictions.
     """
 
     choice: ModelChoice = field(default_factory=ModelChoice)
@@ -234,6 +236,8 @@ class Numbers:
     low_codes: int = 0
     files: int = 0
     pixels: int = 0
+    levels: frozenset[str] | None = frozenset()
+    float_pixels: int = 0
 
     def add(self, state: PredictionState) -> None:
         """Take note of a prediction."""
@@ -245,8 +249,18 @@ class Numbers:
             self.outside += state.exceeds
             self.low = min(self.low, state.low)
             self.high = max(self.high, state.high)
+            self._add_levels(state)
         if state.stored is not None and not state.reason:
             self._add_stored(state.stored, jpeg=state.is_jpeg)
+
+    def _add_levels(self, state: PredictionState) -> None:
+        levels, size = state.levels, state.size or (0, 0)
+        if state.stored is not None:
+            held = state.stored.values[:_FEW_LEVELS].tolist()
+            levels = frozenset(f"{one:g}" for one in held)
+        both = None if self.levels is None or levels is None else self.levels | levels
+        self.levels = both if both is not None and len(both) <= 2 else None
+        self.float_pixels += size[0] * size[1]
 
     def _add_stored(self, counts: StoredCounts, *, jpeg: bool) -> None:
         if counts.dtype == PALETTE:
@@ -471,6 +485,8 @@ class Numbers:
                 "changed pixels near edges. Save labels as PNG"
             )
             found.append(Message(Level.WARNING, f"{name}: {text}"))
+        if text := self._two_levels_text():
+            found.append(Message(Level.WARNING, f"{name}: {text}"))
         low, high = self._probabilities()
         if (
             SIGMOID[0] <= low <= high <= SIGMOID[1]
@@ -482,6 +498,19 @@ class Numbers:
             )
             found.append(Message(Level.WARNING, f"{name}: {text}"))
         return found
+
+    def _two_levels_text(self) -> str:
+        """What to tell of floating numbers that look like labels, not probabilities."""
+        levels = sorted(self.levels or (), key=float)
+        plain = self.choice.kind is None and not (self.choice.scale or self.choice.rule)
+        few = len(levels) < 2 or self.float_pixels < _MANY_PIXELS
+        if few or not plain or levels == ["0", "1"]:
+            return ""
+        low, high = levels
+        return (
+            f"every floating score is {low} or {high}, read as a probability. If these "
+            f"are labels: --pred-changed {high} --pred-unchanged {low}"
+        )
 
     def _probabilities(self) -> tuple[float, float]:
         """The lowest and highest probability; not a number where there is none."""

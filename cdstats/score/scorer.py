@@ -334,8 +334,23 @@ def _note_range(
         low = float(shown.min(initial=np.inf))
         high = float(shown.max(initial=-np.inf))
         state.low, state.high = min(state.low, low), max(state.high, high)
-        if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
+        state.levels = _joined(state.levels, shown)
+        usual = 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]
+        if usual and state.levels is None:
             break
+
+
+def _joined(
+    levels: frozenset[str] | None, scores: NDArray[Any]
+) -> frozenset[str] | None:
+    """The levels seen with those of further scores, as text; None for more than two."""
+    if levels is None or not scores.size:
+        return levels
+    ends = scores.min(), scores.max()
+    if not ((scores == ends[0]) | (scores == ends[1])).all():
+        return None
+    both = levels | {np.format_float_positional(one, trim="-") for one in ends}
+    return both if len(both) <= 2 else None
 
 
 def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:

@@ -83,6 +83,8 @@ class PredictionState:
             lies outside [0, 1], or where a sigmoid puts all.
         high: The highest one, likewise.
         is_jpeg: Whether it was compressed with loss.
+        levels: The floating scores of valid pixels as text, while they are at most two;
+            None for more.
     """
 
     place: Place
@@ -105,6 +107,7 @@ class PredictionState:
     low: float = np.inf
     high: float = -np.inf
     is_jpeg: bool = False
+    levels: frozenset[str] | None = frozenset()
 
     @property
     def exceeds(self) -> bool | None:
