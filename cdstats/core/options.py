@@ -104,7 +104,7 @@ class MaskOptions(Options):
     )
     split: str | None = option(
         None,
-        "Read this split only.",
+        "Read this split only; predictions of other splits are skipped.",
         metavar="NAME",
         panel=SELECTION,
         needs=PIXELS,
@@ -162,6 +162,17 @@ class JobOptions(Options):
                 )
             object.__setattr__(self, "jobs", os.cpu_count() or 1)
         super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingOptions(JobOptions):
+    """How masks are counted."""
+
+    progress: Callable[[int, int, int], None] | None = option(
+        None,
+        "Called with files done, files in all and pixels counted so far.",
+        **_FUNCTION,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +323,14 @@ class ScoreOptions(Options):
         panel=GROUND,
         needs=PREDICTIONS,
     )
+    edge: str = option(
+        "refuse",
+        "Numbered tiles of full size that reach past the mask: refuse, cut off the "
+        "padding, or shift them back inside.",
+        choices=("refuse", "pad", "shift"),
+        panel=GROUND,
+        needs=PREDICTIONS,
+    )
     device: str = option(
         "auto",
         "auto, cpu, cuda, cuda:N or mps.",
@@ -421,18 +440,13 @@ class RatioOptions(
     StrictOptions,
     CacheOptions,
     EngineOptions,
-    JobOptions,
+    CountingOptions,
     FromOptions,
     MaskOptions,
     PathOptions,
 ):
     """What `cdstats.ratio` takes."""
 
-    progress: Callable[[int, int, int], None] | None = option(
-        None,
-        "Called with files done, files in all and pixels counted so far.",
-        **_FUNCTION,
-    )
     announce: Callable[[Message], None] | None = option(
         None,
         "Called with each message as soon as it is certain, such as a refused split.",
@@ -448,7 +462,7 @@ class RatioOptions(
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsOptions(
-    StrictOptions, CacheOptions, JobOptions, FromOptions, MaskOptions, PathOptions
+    StrictOptions, CacheOptions, CountingOptions, FromOptions, MaskOptions, PathOptions
 ):
     """What `cdstats.weights` takes."""
 
@@ -458,15 +472,10 @@ class WeightsOptions(
         metavar="NAME",
         panel=SELECTION,
     )
-    progress: Callable[[int, int, int], None] | None = option(
-        None,
-        "Called with files done, files in all and pixels counted so far.",
-        **_FUNCTION,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions(JobOptions, FromOptions, MaskOptions, PathOptions):
+class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     """What `cdstats.audit` takes."""
 
     speck: int = option(
@@ -487,11 +496,6 @@ class AuditOptions(JobOptions, FromOptions, MaskOptions, PathOptions):
         panel="Regions",
         shown="8",
         needs=MASKS,
-    )
-    progress: Callable[[int, int, int], None] | None = option(
-        None,
-        "Called with files done, files in all and pixels counted so far.",
-        **_FUNCTION,
     )
 
 

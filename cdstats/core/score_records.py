@@ -16,6 +16,7 @@ from cdstats.core.columns import (
     columns_of,
 )
 from cdstats.core.metrics import Confusion, metric_values
+from cdstats.core.records import split_order
 from cdstats.core.sums import ImageSums, SumsTable, defined_values
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Stated:
             neither has a georeference.
         version: The version of the program that scored.
         device: The device that computed.
-        rule: The rule that labelled the masks.
+        rule: The rule that labelled the masks. Of splits whose rules differ, each rule
+            follows the names of its splits.
     """
 
     threshold: float | None = field(default=None, metadata=THRESHOLD)
@@ -78,10 +80,10 @@ class Stated:
             name: ", ".join(
                 dict.fromkeys(t for one in found if (t := getattr(one, name)))
             )
-            for name in ("kind", "grid", "version", "device", "rule")
+            for name in ("kind", "grid", "version", "device")
         }
         threshold = thresholds.pop() if len(thresholds) == 1 else None
-        return cls(threshold=threshold, **texts)
+        return cls(threshold=threshold, **texts, rule=_rules_text(found))
 
     def with_stated(self, known: Stated) -> Self:
         """The same record, stating what is known; columns of its own stay."""
@@ -99,6 +101,21 @@ class Stated:
             f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
             f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
         )
+
+
+def _rules_text(rows: Sequence[Any]) -> str:
+    """The rule of some records; rules that differ follow the names of their splits."""
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row.rule:
+            splits.setdefault(row.rule, set()).add(getattr(row, "split", ""))
+    if len(splits) < 2:
+        return "".join(splits)
+    texts = {
+        rule: ", ".join(sorted(filter(None, names), key=split_order))
+        for rule, names in splits.items()
+    }
+    return "; ".join(f"{own}: {rule}" if own else rule for rule, own in texts.items())
 
 
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:

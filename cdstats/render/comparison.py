@@ -156,7 +156,7 @@ class CompareDocument:
         """The columns of a paper."""
         if self.by_image:
             names = self.columns or _image_columns(self.differing)
-            notes = [*_rule_notes(self.models), *Stated.of(self.models).notes]
+            notes = _stated_notes(self.models)
             return Table.of(DifferingImage, self.differing, names, notes)
         names = self.columns or paper_columns(self.models)
         notes = comparison_notes(self.models)
@@ -436,12 +436,14 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
             if max(known) == 0
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
         ]
-    return [*notes, *_rule_notes(models), *Stated.of(models).notes]
+    return [*notes, *_stated_notes(models)]
 
 
-def _rule_notes(models: Sequence[ComparedModel]) -> list[str]:
-    rules = dict.fromkeys(model.rule for model in models if model.rule)
-    return [f"masks: {rule}" for rule in rules]
+def _stated_notes(models: Sequence[ComparedModel]) -> list[str]:
+    """The rules of the masks, which all models share, and what else was decided."""
+    known = Stated.of(models)
+    rules = [f"masks: {known.rule}"] if known.rule else []
+    return [*rules, *known.notes]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:

@@ -113,21 +113,22 @@ def rule_notes(rows: Sequence[SummaryRecord]) -> list[str]:
         >>> rule_notes([summarise("CDD", "all", [])])
         ['change ratio = changed / unchanged; cdstats ...']
     """
+    found = rules_of(rows)
+    notes = [f"rule of {place}: {rule}" for place, rule in found.items()]
+    if found and len(set(found.values())) == 1:
+        notes = [f"rule: {next(iter(found.values()))}"]
+    return [*notes, f"change ratio = changed / unchanged; cdstats {__version__}"]
+
+
+def rules_of(rows: Sequence[SummaryRecord]) -> dict[str, str]:
+    """The rule of each dataset, or of each of its splits where they differ."""
     single = [row for row in rows if row.rule not in ("", MIXED)]
     whole = {row.dataset for row in single if row.split == ALL}
-    named = [r for r in single if r.split == ALL or r.dataset not in whole]
-    notes = []
-    if named and len({row.rule for row in named}) == 1:
-        notes = [f"rule: {named[0].rule}"]
-    elif named:
-        places = (
-            r.dataset if r.split == ALL else f"{r.dataset}/{r.split}" for r in named
-        )
-        notes = [
-            f"rule of {place}: {row.rule}"
-            for place, row in zip(places, named, strict=True)
-        ]
-    return [*notes, f"change ratio = changed / unchanged; cdstats {__version__}"]
+    return {
+        row.dataset if row.split == ALL else f"{row.dataset}/{row.split}": row.rule
+        for row in single
+        if row.split == ALL or row.dataset not in whole
+    }
 
 
 @dataclass(frozen=True)

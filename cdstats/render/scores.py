@@ -102,6 +102,14 @@ class LossDocument:
     def _datasets(self) -> list[DatasetScore]:
         return [model.dataset for model in self.models]
 
+    @property
+    def _footnotes(self) -> tuple[str, ...]:
+        """How the numbers came about: the rules, and what else was decided."""
+        scored = [row for row in self.images if row.status == "ok"]
+        known = Stated.of(scored or self.images)
+        rules = [f"masks: {known.rule}"] if known.rule else []
+        return (*rules, *known.notes)
+
     def every(self) -> Table:
         """All columns of predictions, or of models."""
         if self.by_image:
@@ -112,11 +120,10 @@ class LossDocument:
         """The columns of a paper, those of further losses at the end."""
         if self.by_image:
             names = self.columns or score_columns(self.images)
-            notes = _footnotes(self.images)
-            return Table.of(ScoreRecord, self.images, names, notes)
+            return Table.of(ScoreRecord, self.images, names, self._footnotes)
         rows = self._datasets
         names = self.columns or model_columns(rows)
-        return Table.of(DatasetScore, rows, names, _footnotes(rows))
+        return Table.of(DatasetScore, rows, names, self._footnotes)
 
     def data(self) -> Mapping[str, Any]:
         """Predictions, then the first model; several models as a list as well.
@@ -148,9 +155,8 @@ class LossDocument:
             names = self.columns if self.by_image else None
             print_table(console, Table.of(ScoreRecord, self.images, names or narrow))
             console.print()
-        notes = _footnotes(self._datasets)
         scale = "nats, logs clamped at -100; class means pooled over all images"
-        print_notes(console, (*notes, scale))
+        print_notes(console, (*self._footnotes, scale))
 
 
 @dataclass(frozen=True)
@@ -306,12 +312,6 @@ def score_notes(
         count = counted(dataset.images_without_valid, "image")
         texts.append(f"{count} without a valid pixel: undefined, left out of means")
     return [Message(Level.NOTE, where + text) for text in texts]
-
-
-def _footnotes(rows: Sequence[DatasetScore] | Sequence[ScoreRecord]) -> list[str]:
-    """How the numbers came about: the rule of each, and what else was decided."""
-    rules = dict.fromkeys(f"masks: {row.rule}" for row in rows if row.rule)
-    return [*rules, *Stated.of(rows).notes]
 
 
 def _lines(model: ModelScore) -> list[LossLine]:

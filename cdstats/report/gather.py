@@ -18,8 +18,9 @@ from cdstats.core.material import (
 )
 from cdstats.core.messages import counted
 from cdstats.core.options import AuditOptions, LossOptions
-from cdstats.core.records import ALL, summaries
+from cdstats.core.records import summaries
 from cdstats.io.addresses import shown_in
+from cdstats.render.masks import rules_of
 from cdstats.report.options import check_sources, rows_of
 
 if TYPE_CHECKING:
@@ -177,9 +178,7 @@ def _provenance(
     if masks:
         named = [(row.dataset, row.split, row.path) for row in masks.images]
         lists[counted(len(named), "mask")] = list_hash(named)
-        rules += [
-            f"{row.dataset}: {row.rule}" for row in masks.datasets if row.split == ALL
-        ]
+        rules += [f"{at}: {rule}" for at, rule in rules_of(masks.datasets).items()]
     if scores:
         pairs = [(row.model, row.pred, row.target) for row in scores.images]
         lists[counted(len(pairs), "prediction")] = list_hash(pairs)

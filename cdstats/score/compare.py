@@ -48,7 +48,7 @@ def compare_models(options: CompareOptions) -> Comparison:
     """What `compare` gives, from its options."""
     baseline, common = options.baseline, options.common
     how = Resampling(options.resamples, options.confidence, options.seed)
-    merged = Ground.of(options.grid, options.uncovered, options.overlap).merges
+    merged = Ground.of(options).merges
     run = score_predictions(
         LossOptions.of(
             options,

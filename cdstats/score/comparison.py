@@ -201,7 +201,6 @@ def _records(
     how: Resampling,
 ) -> list[ComparedModel]:
     """The row of each model."""
-    datasets = {one.dataset.model: one.dataset for one in run.models}
     drawn = resampled(models, measures, how)
     records = []
     for model, own in zip(models, drawn, strict=True):
@@ -231,7 +230,7 @@ def _records(
                 ignored=sum(row.ignored or 0 for row in rows),
                 best_threshold_in_sample=model.best_threshold,
                 average_precision_within=model.precision_within,
-                **asdict(Stated.of([datasets[model.model]])),
+                **asdict(Stated.of(rows)),
                 resamples=how.resamples,
                 confidence=how.confidence,
                 seed=how.seed,

@@ -16,6 +16,7 @@ from cdstats.score.interpret import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from cdstats.core.options import ScoreOptions
     from cdstats.io.georeference import Georeference
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -49,6 +50,14 @@ class Overlap(Enum):
     CENTRE = "centre"
 
 
+class Edge(Enum):
+    """Where numbered tiles of full size lie that reach past the edge of their mask."""
+
+    REFUSE = "refuse"
+    PAD = "pad"
+    SHIFT = "shift"
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """Which ground is scored, and with which pixels of the predictions.
@@ -57,24 +66,27 @@ class Ground:
         grid: What is done about georeferences.
         uncovered: What valid pixels are that no prediction covers.
         overlap: Which score a pixel gets that several crops cover.
+        edge: Where numbered tiles lie that reach past the edge of their mask.
     """
 
     grid: GridMode = GridMode.CHECK
     uncovered: Uncovered = Uncovered.FAIL
     overlap: Overlap = Overlap.REFUSE
+    edge: Edge = Edge.REFUSE
 
     @classmethod
-    def of(cls, grid: str, uncovered: str, overlap: str) -> Ground:
+    def of(cls, options: ScoreOptions) -> Ground:
         """The ground that options name; ``overlap`` and ``warp`` leave pixels out.
 
         Raises:
             UsageError: If a name is unknown.
         """
-        mode = _member(GridMode, "grid", grid)
-        rest = _member(Uncovered, "uncovered", uncovered)
+        mode = _member(GridMode, "grid", options.grid)
+        rest = _member(Uncovered, "uncovered", options.uncovered)
         if mode in (GridMode.OVERLAP, GridMode.WARP) and rest is Uncovered.FAIL:
             rest = Uncovered.IGNORE
-        return cls(mode, rest, _member(Overlap, "overlap", overlap))
+        overlap = _member(Overlap, "overlap", options.overlap)
+        return cls(mode, rest, overlap, _member(Edge, "edge", options.edge))
 
     @property
     def moves(self) -> bool:

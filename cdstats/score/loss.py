@@ -27,7 +27,7 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
-from cdstats.engine.choice import open_engine
+from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
 from cdstats.score.curves import Curves
@@ -87,7 +87,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
     threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
-    ground = Ground.of(options.grid, options.uncovered, options.overlap)
+    ground = Ground.of(options)
     ground.refuse_labels(meaning.kinds)
     logits = meaning.all_logits
     chosen = choose_losses(options.losses, options.beta, logits=logits)
@@ -226,7 +226,6 @@ def _gather(
     device: str,
 ) -> LossRun:
     """Rows and scores, model by model."""
-    rule = ", ".join(targets.rules)
     images: list[ScoreRecord] = []
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
@@ -236,9 +235,9 @@ def _gather(
             kind=verdict.kind_text(model),
             version=cdstats.__version__,
             device=device,
-            rule=rule,
         )
-        rows, results, table = _model(own, verdict, chosen, prior, stated)
+        each = [replace(stated, grid=one.grid, rule=_rule(one, targets)) for one in own]
+        rows, results, table = _model(own, verdict, chosen, prior, each)
         images += rows
         dataset = dataset_score(model, rows, results, table, chosen[3:])
         models.append(
@@ -254,14 +253,22 @@ def _gather(
     return LossRun("", tuple(images), tuple(models))
 
 
+def _rule(one: Scored, targets: Targets) -> str:
+    """The rule that labelled the mask of a prediction; empty where there is none."""
+    is_soft = one.sums is not None and isinstance(one.sums.changed, float)
+    known = one.place.target and not is_soft
+    return targets.rules.get(one.place.split, "") if known else ""
+
+
 def _model(
     own: Sequence[Scored],
     verdict: Verdict,
     chosen: Sequence[Loss],
     prior: float | None,
-    stated: Stated,
+    stated: Sequence[Stated],
 ) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
     """The rows of one model in their order, its losses and its sums."""
+    known = list(zip(own, stated, strict=True))
     good = [one for one in own if one.sums is not None and one.size is not None]
     sums = [one.sums for one in good if one.sums is not None]
     table = SumsTable.of(sums)
@@ -276,15 +283,13 @@ def _model(
             sums,
             results,
             [one.column for one in chosen[3:]],
-            [replace(stated, grid=one.grid) for one in good],
+            [text for one, text in known if one.sums is not None and one.size],
         )
     )
     rows = [
         next(done)
         if one.sums is not None and one.size is not None
-        else failed_record(
-            one.place, one.reason, one.size, replace(stated, grid=one.grid)
-        )
-        for one in own
+        else failed_record(one.place, one.reason, one.size, text)
+        for one, text in known
     ]
     return rows, results, table

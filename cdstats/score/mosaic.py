@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS
 from cdstats.io.patterns import PLACES
 from cdstats.score.grid import Overlap
@@ -56,8 +57,11 @@ class Tiles:
         )
         self._first = 0 if zero else 1
 
-    def corner(self, crop: Crop, height: int, width: int) -> tuple[int, int]:
+    def corners(self, crop: Crop, height: int, width: int) -> list[tuple[int, int]]:
         """The row and column of a mask at which a crop begins.
+
+        Two where its number does not tell: a tile that reaches past the edge of the
+        mask is padded there, or it was moved back inside.
 
         Args:
             crop: The crop; the first one in order comes first.
@@ -68,7 +72,7 @@ class Tiles:
             DataError: If a number does not say where it lies.
         """
         if crop.place == PLACES[0]:
-            return crop.row, crop.column
+            return [(crop.row, crop.column)]
         if (crop.row, crop.column) == self._start:
             self._size = height, width
         if self._size is None:
@@ -79,43 +83,65 @@ class Tiles:
         rows, columns = (
             -(-a // b) for a, b in zip(self._shape, self._size, strict=True)
         )
-        self._check_complete(rows, columns)
+        self._check_numbers(rows, columns, self._size)
         number = crop.row - self._first, crop.column - self._first
         row, column = divmod(number[0], columns) if self._single else number
-        corner = row * self._size[0], column * self._size[1]
+        padded = row * self._size[0], column * self._size[1]
+        shifted = []
         for have, size, at, whole in zip(
-            (height, width), self._size, corner, self._shape, strict=True
+            (height, width), self._size, padded, self._shape, strict=True
         ):
             if have not in (size, min(size, whole - at)):
                 raise DataError(
-                    f"is {(height, width)}, but the first tile of its mask "
+                    f"a tile is {(height, width)}, but the first tile of its mask "
                     f"{self._size}; expected tiles of one size"
                 )
-        return corner
+            shifted.append(min(at, max(whole - have, 0)))
+        return list(dict.fromkeys((padded, (shifted[0], shifted[1]))))
 
     @property
     def _start(self) -> tuple[int, int]:
         return self._first, 0 if self._single else self._first
 
-    def _check_complete(self, rows: int, columns: int) -> None:
-        """Refuse numbers that may start at 0 or 1.
+    def _check_numbers(self, rows: int, columns: int, size: tuple[int, int]) -> None:
+        """Refuse numbers that do not fit the mask, or that may start at 0 or 1.
 
         Raises:
-            DataError: If none is 0, and a tile is missing.
+            DataError: If there are any.
         """
-        if self._first == 0:
+        count, first = rows * columns, self._first
+        every = {(n + first, 0) for n in range(count)}
+        if not self._single:
+            every = {
+                (r + first, c + first) for r in range(rows) for c in range(columns)
+            }
+        if self._numbers == every:
             return
-        count = rows * columns
-        grid = {
-            (row + 1, column + 1) for row in range(rows) for column in range(columns)
-        }
-        every = {(n + 1, 0) for n in range(count)} if self._single else grid
-        if self._numbers != every:
+        have = counted(len(self._numbers), "tile")
+        if self._numbers - every:
+            raise DataError(
+                f"{have} of {size} with numbers up to {self._last} do not fit the mask "
+                f"of {self._shape}, which takes {rows} x {columns} of them side by "
+                "side. Name crops by {y} and {x}"
+            )
+        if first:
             raise DataError(
                 f"tiles start at {min(self._numbers)[0]}, and {len(self._numbers):,} "
                 f"of {count:,} are there: whether numbers start at 0 or 1 is known "
                 "only where none is missing. Name crops by {y} and {x}"
             )
+        if self._single and self._shape[1] % size[1]:
+            raise DataError(
+                f"{have} of {count:,} are there, and the width of {size} does not "
+                f"divide that of the mask of {self._shape}: the tiles of a row are "
+                "known only where none is missing. Name crops by {y} and {x}"
+            )
+
+    @property
+    def _last(self) -> str:
+        ends = zip(*self._numbers, strict=True)
+        last = [max(numbers) for numbers in ends]
+        return str(last[0] if self._single else tuple(last))
 
 
 class Mosaic:
@@ -261,4 +287,21 @@ def overlap_text(row: int, column: int) -> str:
     return (
         f"overlaps another crop of its mask, at row {row:,} and column {column:,}: "
         "pixels would count twice. --overlap mean, first or centre merges them"
+    )
+
+
+def edge_text(shape: tuple[int, int], size: tuple[int, int], overlap: Overlap) -> str:
+    """Why numbered tiles are refused that reach past the edge of their mask.
+
+    Args:
+        shape: Rows and columns of the mask.
+        size: Rows and columns of the tiles.
+        overlap: What is done about pixels of several crops.
+    """
+    merge = "--overlap first " if overlap is Overlap.REFUSE else ""
+    return (
+        f"tiles of {size} do not divide the mask of {shape}, and the last ones are as "
+        "large as the others: either padded past the edge, or shifted back inside. "
+        f"--edge pad cuts them at the edge, {merge}--edge shift shifts them. Where all "
+        "tiles overlap, name them by {y} and {x}"
     )

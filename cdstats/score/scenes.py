@@ -14,13 +14,13 @@ from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
-from cdstats.io.georeference import reach, resampled
+from cdstats.io.georeference import difference, reach, resampled
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
-from cdstats.score.grid import NO_GRID, place
+from cdstats.score.grid import NO_GRID, Edge, GridMode, place
 from cdstats.score.interpret import Kind, ModelChoice, Nodata
-from cdstats.score.mosaic import Mosaic, Piece, Tiles, overlap_text
+from cdstats.score.mosaic import Mosaic, Piece, Tiles, edge_text, overlap_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,6 +149,7 @@ class Scene:
         self._windows: list[Window] = []
         self._seen = np.zeros(2, dtype=np.int64)
         self.is_complete = True
+        self._misplaced = ""
 
     def fail(self, row: Loaded, reason: str) -> Iterator[Loaded]:
         """Take note of a prediction that cannot be scored."""
@@ -186,9 +187,11 @@ class Scene:
             self._rows.append(self.merged)
             if self._mosaic.is_empty:
                 yield self.merged.failed("shares no pixel with its mask")
+        reason = self._misplaced
         if self.is_complete and self._rows and self._ground.must_cover:
-            for row in self._rows if (lacking := self._lacking()) else ():
-                yield row.failed(lacking)
+            reason = self._lacking()
+        for row in self._rows if reason else ():
+            yield row.failed(reason)
 
     def _counted(self, blocks: Iterator[Loaded]) -> Iterator[Loaded]:
         """Blocks, of which the valid pixels are counted that have a score."""
@@ -220,7 +223,12 @@ class Scene:
         size, shape = (image.width, image.height), self.mask.labels.shape
         corner = None
         if crop is not None and self._tiles is not None:
-            corner = self._tiles.corner(crop, image.height, image.width)
+            try:
+                corner = self._corner(self._tiles, crop, size, georeferences)
+            except DataError as error:
+                # What is known of one tile tells where the others lie.
+                self._misplaced = str(error)
+                raise
         sizes = size, (shape[1], shape[0])
         at = place(*georeferences, sizes, corner, self._ground.grid)
         fits = (at.row, at.column, *shape) == (0, 0, image.height, image.width)
@@ -243,6 +251,29 @@ class Scene:
                 self._take(window)
                 self._rows.append(row)
             yield from self._direct(row, image, at, window)
+
+    def _corner(
+        self,
+        tiles: Tiles,
+        crop: Crop,
+        size: tuple[int, int],
+        georeferences: tuple[Georeference | None, Georeference | None],
+    ) -> tuple[int, int]:
+        """The row and column of the mask at which a crop begins.
+
+        Raises:
+            DataError: If its number and its size do not tell.
+        """
+        corners, ground = tiles.corners(crop, size[1], size[0]), self._ground
+        if len(corners) == 1:
+            return corners[0]
+        if ground.edge is not Edge.REFUSE:
+            return corners[ground.edge is Edge.SHIFT]
+        own, mask = georeferences
+        if own and mask and ground.grid is not GridMode.IGNORE:
+            fit = [one for one in corners if not difference(own, mask, size, one)]
+            return (fit or corners)[0]
+        raise DataError(edge_text(self.mask.shape, size[::-1], ground.overlap))
 
     def _join(self, merged: Loaded, row: Loaded) -> None:
         """Add what is known of a prediction to the row of all."""

@@ -160,7 +160,7 @@ class Targets:
         max_pixels: Pixels that a mask may declare.
         decisions: The decision for each mask that was counted with all others; a mask
             without one is counted when it is read.
-        rules: The rules in use.
+        rules: The rule of each split that has one.
         messages: What to tell about them.
         versions: The version of each file of a store that was read.
     """
@@ -169,7 +169,7 @@ class Targets:
     band: int | None = None
     max_pixels: int = MAX_PIXELS
     decisions: Mapping[Key, Decision] = field(default_factory=dict)
-    rules: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -190,12 +190,13 @@ class Targets:
         hard = [one for one in seen if one.decision is not None]
         masks = [one.mask for one in hard]
         decisions, messages = decide(masks, self.choice) if masks else ([], [])
-        rules = dict.fromkeys(str(one.rule) for one in decisions if one.rule)
+        decided = zip(masks, decisions, strict=True)
+        rules = {one.split: str(found.rule) for one, found in decided if found.rule}
         keys = [one.key for one in hard]
         return replace(
             self,
             decisions=dict(zip(keys, decisions, strict=True)),
-            rules=tuple(rules),
+            rules=rules,
             messages=tuple(messages),
         )
 
