@@ -163,7 +163,9 @@ def test_an_unknown_argument_is_one_of_the_function(masks: Path) -> None:
 @pytest.mark.parametrize("name", ["audit", "plot", "ratio", "report", "weights"])
 @pytest.mark.parametrize("jobs", [0, -2, np.int64(-7)])
 def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) -> None:
-    sources = {"masks" if name in ("plot", "report") else "paths": masks}
+    sources: dict[str, Any] = {
+        "masks" if name in ("plot", "report") else "paths": masks
+    }
     function = cdstats.write_report if name == "report" else getattr(cdstats, name)
     expected = f"jobs={jobs}: expected a whole number of at least 1, or -1 for all"
     with pytest.raises(ValueError, match=expected):
