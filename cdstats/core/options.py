@@ -152,6 +152,11 @@ class JobOptions(Options):
         none_is_value=True,
     )
 
+    def __post_init__(self) -> None:
+        if self.jobs == -1:
+            object.__setattr__(self, "jobs", os.cpu_count() or 1)
+        super().__post_init__()
+
 
 @dataclass(frozen=True, kw_only=True)
 class CountingOptions(JobOptions):
@@ -162,11 +167,6 @@ class CountingOptions(JobOptions):
         "Called with files done, files in all and pixels counted so far.",
         **_PYTHON,
     )
-
-    def __post_init__(self) -> None:
-        if self.jobs == -1:
-            object.__setattr__(self, "jobs", os.cpu_count() or 1)
-        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
