@@ -26,6 +26,7 @@ from cdstats.core.labels import choose_rule
 from cdstats.core.records import ImageRecord
 from cdstats.io.beside import forget_folders, images_beside
 from cdstats.io.counting import Task, count_file
+from cdstats.scan.findings import split_shifts
 from cdstats.scan.inspection import (
     Look,
     count_cells,
@@ -34,7 +35,6 @@ from cdstats.scan.inspection import (
     possible_rules,
 )
 from cdstats.scan.regions import quantile, region_sizes
-from cdstats.scan.shift import split_shifts
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"

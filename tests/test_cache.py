@@ -30,8 +30,7 @@ from cdstats.core.counted import Counted
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.io.counting import Task
-from cdstats.scan.cache import Cache
-from cdstats.scan.state_texts import from_text, to_text
+from cdstats.scan.cache import Cache, from_text, to_text
 from cdstats.scan.states import Stamp, State
 
 RULE = ("--changed", "255", "--unchanged", "0")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import cdstats
 from cdstats.cli import app
 from cdstats.cli.commands.report import command_text
-from cdstats.render.figures.names import FIGURES
+from cdstats.render.figures import FIGURES
 from cdstats.report.options import ReportOptions
 
 ROOT = Path(__file__).parents[1]

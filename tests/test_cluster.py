@@ -20,7 +20,7 @@ from cdstats.cli import app
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError, UsageError
 from cdstats.engine import cluster as engine
-from cdstats.engine.choice import open_engine
+from cdstats.engine.work import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 import cdstats
 from cdstats.core.charts import FractionShare
 from cdstats.core.material import Material
-from cdstats.render.figures.chart import Chart
-from cdstats.render.figures.charts import charts
-from cdstats.render.figures.files import figure_files, file_stems
+from cdstats.render.figures import FIGURES, FigureFormat
+from cdstats.render.figures.charts import Chart, figures_of
+from cdstats.render.figures.files import (
+    figure_bytes,
+    figure_files,
+    file_stems,
+)
 from cdstats.render.figures.masks import draw_splits
-from cdstats.render.figures.names import FIGURES
-from cdstats.render.figures.output import FigureFormat, figure_bytes
 from cdstats.render.figures.style import SERIES, label, series_style, spread, styled
 from cdstats.report.gather import gather
 from cdstats.report.options import ShownOptions
@@ -59,11 +61,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 @pytest.fixture(scope="module")
 def files(material: Material) -> dict[str, bytes]:
-    return dict(figure_files(charts(material)[0], list(FigureFormat)))
+    return dict(figure_files(figures_of(material)[0], list(FigureFormat)))
 
 
 def test_sources_with_everything_give_every_figure(material: Material) -> None:
-    found, missing = charts(material)
+    found, missing = figures_of(material)
     assert list(dict.fromkeys(one.figure for one in found)) == list(FIGURES)
     assert missing == []
 
@@ -81,7 +83,7 @@ def test_a_figure_is_written_in_every_format_with_its_data(
 def test_equal_records_give_equal_files(
     material: Material, files: dict[str, bytes]
 ) -> None:
-    chosen = [one for one in charts(material)[0] if one.subject != "epoch2"]
+    chosen = [one for one in figures_of(material)[0] if one.subject != "epoch2"]
     again = dict(figure_files(chosen[-3:], list(FigureFormat)))
     for name in ("calibration.pdf", "calibration.svg", "epochs.png"):
         assert again[name] == files[name]
@@ -113,7 +115,7 @@ def test_the_data_of_a_figure_are_its_rows(
     material: Material, files: dict[str, bytes]
 ) -> None:
     rows = list(csv.DictReader(io.StringIO(files["loss-beta.csv"].decode())))
-    chart = next(one for one in charts(material)[0] if one.figure == "loss-beta")
+    chart = next(one for one in figures_of(material)[0] if one.figure == "loss-beta")
     assert len(rows) == len(chart.rows)
     for model in material.scores.models if material.scores else ():
         (plain,) = [
@@ -128,7 +130,7 @@ def test_rows_without_pixels_leave_out_what_needs_them(material: Material) -> No
     assert material.scores
     masks = replace(material.masks, has_pixels=False)
     scores = replace(material.scores, has_pixels=False)
-    found, missing = charts(replace(material, masks=masks, scores=scores))
+    found, missing = figures_of(replace(material, masks=masks, scores=scores))
     drawn = {one.figure for one in found}
     assert drawn == {"distribution", "splits", "loss-beta", "epochs"}
     assert {one.figure for one in missing} == {*FIGURES} - drawn
@@ -168,7 +170,7 @@ def renamed(material: Material, name: str) -> Material:
 def test_a_name_is_drawn_as_it_is(material: Material, name: str, shown: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, _ = charts(renamed(material, name))
+        found, _ = figures_of(renamed(material, name))
         figures = ("loss-beta", "precision-recall")
         chosen = [one for one in found if one.figure in figures]
         files = dict(figure_files(chosen, [FigureFormat.SVG]))
@@ -224,7 +226,7 @@ def test_a_style_of_the_user_changes_nothing(
 ) -> None:
     import matplotlib as mpl
 
-    chart = next(one for one in charts(material)[0] if one.figure == "epochs")
+    chart = next(one for one in figures_of(material)[0] if one.figure == "epochs")
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9}):
         again = dict(figure_files([chart], [FigureFormat.SVG]))
         assert mpl.rcParams["font.size"] == 30

@@ -18,8 +18,7 @@ from PIL import Image
 
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
-from cdstats.engine.ledger import Ledger
-from cdstats.engine.work import run
+from cdstats.engine.work import Ledger, run
 from cdstats.io.counting import Task
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import cdstats
-from cdstats.render.figures.charts import charts
+from cdstats.render.figures.charts import figures_of
 from cdstats.report.gather import gather
 from cdstats.report.options import ShownOptions
 
@@ -66,7 +66,7 @@ def test_models_of_public_repositories_have_a_line_each_over_beta(
 
 def test_masks_of_many_sizes_have_every_figure_but_the_heat_map() -> None:
     options = ShownOptions(masks=REAL / "cdnet2014", preset="cdnet2014")
-    found, missing = charts(gather(options).material)
+    found, missing = figures_of(gather(options).material)
     assert [one.figure for one in found] == ["distribution", "binarisation", "regions"]
     assert {one.figure for one in missing} == {"splits", "heat-map"}
     assert sum(row.images for row in found[0].rows) == 300  # type: ignore[attr-defined]

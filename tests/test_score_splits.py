@@ -104,3 +104,138 @@ def test_a_report_names_the_splits_of_each_rule() -> None:
     assert f"rule of d/val: {ONES}" in text
     assert f"masks of predictions: {BOTH}" in text
     assert "rule of d: mixed" not in text
+
+
+# The chosen split
+
+
+def save_pairs(layout: str, masks: str, preds: str, splits: str = "train test") -> None:
+    """Masks and predictions by patterns of their split and number, as a layout."""
+    for split in splits.split():
+        for number in range(3):
+            name = {"split": split, "n": number}
+            save(f"{layout}/{masks.format(**name)}", 10 + number)
+            save(f"{layout}/{preds.format(**name)}", 10 + number)
+
+
+@pytest.mark.parametrize(
+    ("masks", "preds", "target", "pred"),
+    [
+        pytest.param(
+            "d/{split}/label/{n}.png", "p/{split}/{n}.png", "d", "p", id="folders"
+        ),
+        pytest.param(
+            "d/{split}_label/{n}.png", "p/{split}_pred/{n}.png", "d", "p", id="words"
+        ),
+        pytest.param(
+            "d/label/{split}_{n}.png", "p/{split}_{n}.png", "d", "p", id="lists"
+        ),
+        pytest.param(
+            "d/label/{split}_{n}.png",
+            "p/{split}/{split}_{n}.png",
+            "d",
+            "p/*/",
+            id="glob",
+        ),
+        pytest.param(
+            "d/{split}/label/{n}.png",
+            "p/{split}/{n}.png",
+            "d/{split}/label/{}.png",
+            "p/{split}/{}.png",
+            id="patterns",
+        ),
+        pytest.param(
+            "d/{split}/label/{n}.png",
+            "p/{split}_{n}.png",
+            "d",
+            "p/{split}_{}.png",
+            id="one pattern",
+        ),
+        pytest.param(
+            "d/{split}/label/{n}.png",
+            "p/{split}ing/{n}.png",
+            "d",
+            "p",
+            id="spellings",
+        ),
+        pytest.param(
+            "d/{split}/label/{n}.png",
+            "p/{split}/{n}.png",
+            "d/test/label",
+            "p",
+            id="masks of one split",
+        ),
+    ],
+)
+def test_predictions_of_other_splits_are_skipped_with_a_note(
+    masks: str, preds: str, target: str, pred: str
+) -> None:
+    save_pairs("x", masks, preds)
+    if "{split}/" not in masks and "_label" not in masks:
+        for split in ("train", "test"):
+            names = "".join(f"{split}_{n}.png\n" for n in range(3))
+            Path(f"x/d/{split}.txt").write_text(names)
+    where = ("--target", f"x/{target}", "--split", "test", "--format", "csv")
+    text, told = run("loss", "--pred", f"x/{pred}", *where, "--by", "image")
+    assert [row["status"] for row in rows(text)] == ["ok"] * 3
+    assert {row["split"] for row in rows(text)} == {"test"}
+    assert all(row["changed"] == row["tp"] for row in rows(text))
+    assert "note: 3 predictions outside split test skipped" in told
+
+
+def test_a_prediction_of_no_mask_at_all_still_fails() -> None:
+    save_pairs("x", "d/{split}/label/{split}{n}.png", "p/{split}/{split}{n}.png")
+    save("x/p/test/odd.png", 3)
+    where = ("--pred", "x/p", "--target", "x/d", "--split", "test")
+    text, told = run("loss", *where, "--by", "image", "--format", "csv", code=1)
+    failed = [row["pred"] for row in rows(text) if row["status"] == "failed"]
+    assert failed == ["test/odd.png"]
+    assert "3 predictions outside split test skipped" in told
+
+
+def test_a_split_without_any_prediction_is_refused_in_words() -> None:
+    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png", "train")
+    save("x/d/test/label/9.png", 9)
+    where = ("--pred", "x/p", "--target", "x/d", "--split", "test")
+    _, told = run("loss", *where, code=1)
+    assert "no prediction pairs with a mask: 3 predictions outside split test" in told
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "plot"])
+def test_every_command_skips_them(command: str) -> None:
+    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
+    save_pairs("x", "d/{split}/label/{n}.png", "q/{split}/{n}.png")
+    where = ["--target", "x/d", "--split", "test", "--pred", "x/p"]
+    if command == "compare":
+        where += ["--pred", "x/q"]
+    out = [] if command == "compare" else ["-o", "out"]
+    _, told = run(command, *where, *out)
+    assert "3 predictions outside split test skipped" in told
+
+
+def test_python_skips_them() -> None:
+    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
+    found = cdstats.loss("x/p", "x/d", split="test")
+    assert [row.split for row in found.images] == ["test"] * 3
+    assert "3 predictions outside split test" in str(found.messages)
+
+
+def test_a_prediction_is_not_scored_against_another_split() -> None:
+    for number in range(3):
+        save(f"x/d/test_label/{number}.png", 10 + number)
+        save(f"x/p/train_pred/{number}.png", 10 + number)
+    _, told = run("loss", "--pred", "x/p", "--target", "x/d", code=1)
+    assert "train_pred/0.png lies in split train" in told
+    text, told = run("loss", "--pred", "x/p/train_pred", "--target", "x/d")
+    assert "F1 1.000" in text
+
+
+def test_typed_folders_of_two_splits_are_told() -> None:
+    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
+    where = ("--pred", "x/p/train", "--target", "x/d/test/label")
+    _, told = run("loss", *where)
+    assert "from a folder of split train are scored against masks of split test" in told
+    _, told = run(
+        "loss", "--pred", "x/p/train", "--target", "x/d", "--split", "test", code=1
+    )
+    assert "Try" not in told

@@ -29,7 +29,7 @@ from cdstats.scan.states import Stamp, State
 from cdstats.scan.stream import Stream
 
 if TYPE_CHECKING:
-    from cdstats.engine.choice import Engine
+    from cdstats.engine.work import Engine
 
 GIVEN = choose_rule(changed="255", unchanged="0")
 FOUND = choose_rule()

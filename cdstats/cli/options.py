@@ -8,7 +8,7 @@ added is told there.
 from __future__ import annotations
 
 from dataclasses import dataclass, is_dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import wraps
 from inspect import Parameter, signature
 from os import PathLike
@@ -212,3 +212,26 @@ def _preset_names(incomplete: str) -> list[str]:
 
 
 _COMPLETIONS: Final = {"preset": _preset_names}
+
+
+class By(StrEnum):
+    """Which rows to print."""
+
+    IMAGE = "image"
+    SPLIT = "split"
+    DATASET = "dataset"
+
+
+class ScoreBy(StrEnum):
+    """Which rows of scores to print."""
+
+    IMAGE = "image"
+    DATASET = "dataset"
+
+
+class Sort(StrEnum):
+    """The order of image rows."""
+
+    PATH = "path"
+    CHANGE_RATIO = "change-ratio"
+    CHANGED = "changed"

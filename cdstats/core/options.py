@@ -103,7 +103,7 @@ class MaskOptions(Options):
     )
     split: str | None = option(
         None,
-        "Read this split only.",
+        "Read this split only; predictions of other splits are skipped.",
         metavar="NAME",
         panel=SELECTION,
         needs=PIXELS,

@@ -1,4 +1,4 @@
-"""Running a function over many items: in this process, or in worker processes.
+"""Running a function over many items: here, in worker processes, or on a Dask cluster.
 
 Whatever runs the work, the results are the same and come with the place of their item.
 """
@@ -7,17 +7,115 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from cdstats.engine.ledger import Ledger, tell
+from cdstats.core.division import Divided
+from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-
-    from cdstats.core.division import Divided
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Ledger(Generic[Item, Result]):
+    """Items to work on, each with a number.
+
+    The number of an item is its place; the parts of divided items are numbered after
+    the last place. Parts come first, so that few results wait for others.
+
+    Args:
+        items: All items; read one at a time, when it is their turn.
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self._count = len(items)
+        self._next = 0
+        self._parts: dict[int, Item] = {}
+        self._waiting: list[int] = []
+        self._open: dict[int, _Open[Item, Result]] = {}
+        self._last = self._count
+
+    @property
+    def left(self) -> int:
+        """Items and parts that nobody has taken yet."""
+        return self._count - self._next + len(self._waiting)
+
+    def take(self, most: int) -> list[int]:
+        """Numbers of the next items or parts, which are the caller's to work on."""
+        numbers = self._waiting[:most]
+        del self._waiting[: len(numbers)]
+        stop = min(self._next + most - len(numbers), self._count)
+        numbers += range(self._next, stop)
+        self._next = stop
+        return numbers
+
+    def ahead(self) -> Iterator[Item]:
+        """Items that nobody has taken yet, in order; each read when it is asked for."""
+        return (self._items[number] for number in range(self._next, self._count))
+
+    def item(self, number: int) -> Item:
+        """The item or part of a number."""
+        return self._items[number] if number < self._count else self._parts[number]
+
+    def enter(
+        self, number: int, result: Result | Divided[Item, Result]
+    ) -> list[tuple[int, Result]]:
+        """Note a result.
+
+        Returns:
+            The place and result of the item that is done with it, or nothing when its
+            parts have yet to be done.
+        """
+        if isinstance(result, Divided):
+            self._divide(number, result)
+            return []
+        if number < self._count:
+            return [(number, result)]
+        del self._parts[number]
+        division = self._open.pop(number)
+        division.results[number] = result
+        if len(division.results) < len(division.whole.parts):
+            return []
+        ordered = [division.results[part] for part in sorted(division.results)]
+        return [(division.place, division.whole.join(ordered))]
+
+    def _divide(self, place: int, whole: Divided[Item, Result]) -> None:
+        if place >= self._count or not whole.parts:
+            raise ValueError("a part was divided again, or into no parts")
+        division = _Open(place, whole)
+        for part in whole.parts:
+            self._parts[self._last] = part
+            self._open[self._last] = division
+            self._waiting.append(self._last)
+            self._last += 1
+
+
+class _Open(Generic[Item, Result]):
+    """A divided item whose parts are being worked on."""
+
+    def __init__(self, place: int, whole: Divided[Item, Result]) -> None:
+        self.place = place
+        self.whole = whole
+        self.results: dict[int, Result] = {}
+
+
+def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
+    """Tell a function that wants to know it what it is applied to next, in order.
+
+    Args:
+        function: What is applied to the items, in this thread.
+        items: The items; read as far as the function looks ahead.
+    """
+    expect = getattr(function, "expect", None)
+    if expect is not None:
+        expect(items)
+
 
 PROBE_SECONDS: Final = 0.05
 """Work done in this process, its first item aside, before workers are thought of."""
@@ -93,3 +191,66 @@ def _workers_pay(jobs: int | None, spent: float, work: float, left: int) -> bool
     if jobs == 1 or left < 2 or spent < PROBE_SECONDS or work < WORTH_SECONDS:
         return False
     return jobs is not None or (os.cpu_count() or 1) > 1
+
+
+class EngineName(StrEnum):
+    """Where work runs."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
+class Engine(Protocol):
+    """Applies a function to every item; see `cdstats.engine.work.run`."""
+
+    def __call__(
+        self,
+        function: Callable[[Item], Result | Divided[Item, Result]],
+        items: Sequence[Item],
+        *,
+        lost: Callable[[Item], Result],
+    ) -> Iterator[tuple[int, Result]]:
+        """The place of an item and its result, in any order."""
+
+
+@contextmanager
+def open_engine(
+    engine: str, scheduler: str | None, jobs: int | None
+) -> Iterator[Engine]:
+    """The engine of a name, with the connection that it needs.
+
+    Args:
+        engine: ``"local"`` or ``"dask"``.
+        scheduler: Address of the scheduler of a Dask cluster.
+        jobs: Worker processes on this machine; None for as many as pay.
+
+    Raises:
+        UsageError: If the name is unknown, options do not fit together, the package
+            for it is not installed, or the cluster does not answer.
+    """
+    name = _known(engine)
+    if name is EngineName.LOCAL:
+        if scheduler is not None:
+            raise UsageError(f"--scheduler {scheduler} needs --engine dask")
+
+        yield partial(run, jobs=jobs)
+        return
+    if scheduler is None:
+        raise UsageError(
+            "--engine dask needs the cluster's address, such as "
+            "--scheduler tcp://HOST:8786"
+        )
+    if jobs is not None and jobs != 1:
+        raise UsageError("--jobs is for --engine local: a cluster has its own workers")
+    from cdstats.engine.cluster import connected
+
+    with connected(scheduler) as cluster:
+        yield cluster.run
+
+
+def _known(engine: str) -> EngineName:
+    for name in EngineName:
+        if name.value == engine:
+            return name
+    known = " or ".join(name.value for name in EngineName)
+    raise UsageError(f"engine {engine}: expected {known}")

@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from cdstats.engine.ledger import tell
+from cdstats.engine.work import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -76,7 +76,8 @@ def find_masks(
         UsageError: If a pattern or address is not understood.
     """
     groups = _groups(paths, Search(preset=preset))
-    return [_finish(found, split, preset) for found in groups]
+    found = [_finish(one, preset) for one in groups]
+    return found if split is None else [of_split(one, split) for one in found]
 
 
 def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSet]:
@@ -87,7 +88,7 @@ def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSe
         extensions: Names of the files that a folder or glob reads, in lower case.
     """
     groups = _groups(paths, Search(extensions, masks=False))
-    return [_finish(found, None, None) for found in groups]
+    return [_finish(found, None, masks=False) for found in groups]
 
 
 def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
@@ -358,8 +359,8 @@ def _mask_files(name: str, files: FoundFiles) -> list[str]:
     return [f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"]
 
 
-def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet:
-    """Name, pair, place in splits, filter and order the files of one dataset."""
+def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
+    """Name, pair, order and place in splits the files of one dataset."""
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:
@@ -371,11 +372,9 @@ def _finish(found: _Found, split: str | None, preset: Preset | None) -> FoundSet
     files = files.unique().ordered()
     if any(files.splits):
         files = _assigned(files)
-    elif files:
+    elif files and masks:
         files, listed = split_by_lists(files, _list_root(found.roots), found.texts)
         notes += listed
-    if split is not None and files:
-        files = _of_split(files, usual_split(split), found.name, problems)
     name = found.name or dataset_name(_common(found.roots).parts)
     above = PurePath(name, *_common(found.roots).parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
@@ -419,13 +418,15 @@ def _named_below(file: FoundFile, base: Path) -> FoundFile:
     return replace(file, name=f"{path.as_posix()}{member}", split=split)
 
 
-def _of_split(
-    files: FoundFiles, split: str, dataset: str, problems: list[str]
-) -> FoundFiles:
+def of_split(found: FoundSet, split: str) -> FoundSet:
+    """The files of one split; that a dataset lacks the split is a problem of it."""
+    split = usual_split(split)
     kept = FoundFiles(
-        replace(file, again=False) for file in files if file.split == split
+        replace(file, again=False) for file in found.files if file.split == split
     )
-    if not kept:
-        held = ", ".join(sorted({*files.splits} - {""})) or "no split"
-        problems.append(f"{dataset}: has no split {split!r}; it holds {held}")
-    return kept
+    problems = found.problems
+    if found.files and not kept:
+        held = ", ".join(sorted({file.split for file in found.files} - {""}))
+        text = f"has no split {split!r}; it holds {held or 'no split'}"
+        problems = (*problems, f"{found.name}: {text}")
+    return replace(found, files=kept, problems=problems)

@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address, shown
-from cdstats.io.discovery import find_files, find_masks, split_name
-from cdstats.io.naming import Role, natural_key, role_of, split_named
+from cdstats.io.discovery import (
+    UNASSIGNED,
+    find_files,
+    find_masks,
+    of_split,
+    split_name,
+)
+from cdstats.io.lists import UNLISTED
+from cdstats.io.naming import (
+    Role,
+    natural_key,
+    role_of,
+    split_in,
+    split_named,
+    usual_split,
+)
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
@@ -29,6 +43,8 @@ _SHOWN: Final = 3
 _TRIED: Final = 12
 _WHOLE: Final = "whole"
 """The part of a path that names all crops of its mask together."""
+_NO_SPLIT: Final = (UNASSIGNED, UNLISTED, "")
+"""Splits of masks for which neither folders nor lists tell one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,23 @@ class _Side:
         return self.files[key][0][0] if key in self.files else None
 
 
+@dataclass(frozen=True)
+class _Masks:
+    """The masks to score against.
+
+    Attributes:
+        text: Their path as typed.
+        found: The masks of the chosen split, or all.
+        others: The masks of the other splits.
+        split: The split of all masks; empty where there are several.
+    """
+
+    text: str
+    found: FoundSet
+    others: FoundSet
+    split: str = ""
+
+
 def find_pairs(
     predictions: Sequence[str],
     target: str,
@@ -112,17 +145,17 @@ def find_pairs(
     Args:
         predictions: Paths as typed, each may be ``NAME=PATH``.
         target: The path of the masks as typed.
-        split: The split of the masks to keep; None for all.
+        split: The split of the masks to keep; None for all. Predictions of other splits
+            are skipped with a note.
         preset: The encoding of the masks, which may leave files out.
 
     Raises:
-        DataError: If a path is missing, two files have one key, or nothing pairs.
+        DataError: If a path is missing, two files have one key, nothing pairs, or the
+            folder of a prediction tells another split than its mask has.
         UsageError: If a pattern is not understood.
     """
-    masks = _one(find_masks([target], split=split, preset=preset), target)
-    files = [file for file in masks.files if not file.again]
-    masks = replace(masks, files=files)
-    notes = list(masks.notes)
+    masks = _masks(target, split, preset)
+    notes = list(masks.found.notes)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
     for text in predictions:
         name, place = split_name(text)
@@ -133,13 +166,32 @@ def find_pairs(
             models.setdefault(name or ("" if alone else found.name), []).append(
                 (found, place)
             )
-    pairs = [
-        pair
-        for model, sides in models.items()
-        for pair in _pair(model, sides, masks, split_name(target)[1])
-    ]
+    pairs: list[FilePair] = []
+    for model, sides in models.items():
+        own, texts = _pair(model, sides, masks)
+        pairs += own
+        notes += [f"{model}: {text}" if model else text for text in texts]
     others, texts = _without_masks(pairs)
     return Pairs(tuple(others), tuple(dict.fromkeys((*notes, *texts))))
+
+
+def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
+    """The masks of a split, each once, beside those of the other splits."""
+    found = find_masks([target], preset=preset)[0]
+    _refuse_problems(found)
+    kept = found if split is None else of_split(found, split)
+    _refuse_problems(kept)
+    if not kept.files:
+        raise DataError(f"{shown(target)}: holds no mask")
+    names = {file.name for file in kept.files} if kept is not found else set()
+    others = [f for f in found.files if names and f.name not in names]
+    splits = {file.split for file in kept.files}
+    return _Masks(
+        split_name(target)[1],
+        replace(kept, files=[file for file in kept.files if not file.again]),
+        replace(found, files=others),
+        splits.pop() if len(splits) == 1 else "",
+    )
 
 
 def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]]:
@@ -185,68 +237,97 @@ def _is_file(text: str, found: FoundSet) -> bool:
     return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
-def _one(found: list[FoundSet], text: str) -> FoundSet:
-    masks = found[0]
-    _refuse_problems(masks)
-    if not masks.files:
-        raise DataError(f"{shown(text)}: holds no mask")
-    return masks
-
-
 def _refuse_problems(found: FoundSet) -> None:
     if found.problems and not found.files:
         raise DataError(found.problems[0])
 
 
 def _pair(
-    model: str, sides: list[tuple[FoundSet, str]], masks: FoundSet, target: str
-) -> list[FilePair]:
-    """The pairs of one name; its pattern may name several models."""
+    model: str, sides: list[tuple[FoundSet, str]], masks: _Masks
+) -> tuple[list[FilePair], list[str]]:
+    """The pairs of one name, whose pattern may name several models, and notes."""
     if (
         len(sides) == 1
         and _is_file(sides[0][1], sides[0][0])
-        and _is_file(target, masks)
+        and _is_file(masks.text, masks.found)
     ):
-        return [FilePair(model, sides[0][0].files[0], masks.files[0])]
+        return [FilePair(model, sides[0][0].files[0], masks.found.files[0])], []
     places = {_place(text): text for _, text in sides}
-    crops = any(places) and not _place(target)
+    crops = any(places) and not _place(masks.text)
     if crops and len(places) > 1:
         raise UsageError(
             f"{' and '.join(map(shown, places.values()))} place crops in two ways; "
             "expected one for each model"
         )
-    left, right = _sides(sides, masks, target, crops=crops)
-    if any(_doubles(right, crops=False)) or any(_doubles(left, crops=crops)):
-        left, right = _sides(sides, masks, target, crops=crops, splits=True)
-    _refuse_doubles(right, crops=False)
-    _refuse_doubles(left, crops=crops)
+    left, right, others = _sides(sides, masks, crops=crops)
+    if not left.files.keys() & right.files.keys() or any(_unclear(left, right, crops)):
+        again = _sides(sides, masks, crops=crops, splits=True)
+        if again[0].files.keys() & again[1].files.keys():
+            left, right, others = again
+    for text in _unclear(left, right, crops):
+        raise DataError(text)
+    skipped = _skip_others(left, right, others, masks.split)
     if not left.files.keys() & right.files.keys():
-        raise DataError(_nothing_text(left, right))
+        raise DataError(_nothing_text(left, right, skipped))
     named = dict.fromkeys(
         parts.get("model", model) for files in left.files.values() for _, parts in files
     )
-    return [
+    pairs = [
         pair
         for name in sorted(named, key=natural_key)
         for pair in _pair_model(name, model, left, right, crops)
     ]
+    return pairs, [*filter(None, (skipped, _apart_text(pairs)))]
+
+
+def _apart_text(pairs: Sequence[FilePair]) -> str:
+    """What to tell where the typed folders name different splits."""
+    for one, two in ((pair.prediction, pair.target) for pair in pairs):
+        splits = [file.split for file in (one, two) if file]
+        if len(set(splits)) == 2 and not {*splits} & {*_NO_SPLIT}:
+            return (
+                f"predictions from a folder of split {splits[0]} are scored against "
+                f"masks of split {splits[1]}"
+            )
+    return ""
+
+
+def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
+    """Remove the predictions of other splits than the masks', and tell of them."""
+    if not split:
+        return ""
+    away = [
+        key
+        for key, files in left.files.items()
+        if key not in right.files
+        and (key in others.files or {split, ""}.isdisjoint(_told(*f) for f in files))
+    ]
+    count = sum(len(left.files.pop(key)) for key in away)
+    return f"{counted(count, 'prediction')} outside split {split} skipped" * bool(count)
 
 
 def _sides(
     sides: list[tuple[FoundSet, str]],
-    masks: FoundSet,
-    target: str,
+    masks: _Masks,
     *,
     crops: bool,
     splits: bool = False,
-) -> tuple[_Side, _Side]:
-    """Predictions and masks by their keys, which may hold the split of their folder."""
+) -> tuple[_Side, _Side, _Side]:
+    """Predictions, masks and masks of other splits by their keys.
+
+    Args:
+        sides: The predictions.
+        masks: The masks.
+        crops: Whether predictions are crops of masks.
+        splits: Whether a key holds the split of its file.
+    """
     left = _Side(", ".join(shown(text) for _, text in sides))
     for found, text in sides:
         _add_keys(left, found, text, crops, splits)
-    right = _Side(shown(target))
-    _add_keys(right, masks, target, False, splits)
-    return left, right
+    right, others = _Side(shown(masks.text)), _Side(shown(masks.text))
+    _add_keys(right, masks.found, masks.text, False, splits)
+    _add_keys(others, masks.others, masks.text, False, splits)
+    return left, right, others
 
 
 def _pair_model(
@@ -286,7 +367,10 @@ def _crop(parts: dict[str, str], crops: bool) -> Crop | None:
 def _add_keys(
     side: _Side, found: FoundSet, text: str, crops: bool, splits: bool
 ) -> None:
-    """Add files by the key of a pattern, or by their path without usual folders."""
+    """Add files by the key of a pattern, or by their path without usual folders.
+
+    With ``splits``, the split of a file replaces the folders that tell it.
+    """
     pattern = Pattern(text) if is_pattern(text) else None
     prefix = ""
     if pattern and pattern.folder != ".":
@@ -296,7 +380,9 @@ def _add_keys(
         name = file.name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
-        key = parts["key"] if "key" in parts else _path_key(name, splits)
+        split = file.split if splits and file.split not in _NO_SPLIT else ""
+        key = parts["key"] if "key" in parts else _path_key(name, split)
+        key = f"{split}/{key}" if split else key
         if crops and pattern:
             parts[_WHOLE] = pattern.named(parts).removeprefix(prefix)
         elif pattern and pattern.place:
@@ -305,15 +391,40 @@ def _add_keys(
         side.files[key].append((file, parts))
 
 
-def _path_key(name: str, splits: bool) -> str:
-    """A path without folders of labels or predictions, or with their split alone."""
+def _path_key(name: str, split: str) -> str:
+    """A path without folders of labels, of predictions or of a split that is known."""
     path = PurePosixPath(name)
     folders = [
-        (split_named(part) if splits else "") if role_of(part) in _PARTS else part
+        part
         for part in path.parts[:-1]
+        if role_of(part) not in _PARTS
+        and not (split and split in (split_named(part), part))
     ]
     stem = path.name if "#" in path.suffix else path.stem
-    return "/".join([*filter(None, folders), stem])
+    return "/".join([*folders, stem])
+
+
+def _told(file: FoundFile, parts: dict[str, str]) -> str:
+    """The split that the path of a prediction tells below the folder that was typed."""
+    if "split" in parts:
+        return usual_split(parts["split"])
+    return split_in(PurePosixPath(file.name).parts[:-1])
+
+
+def _unclear(left: _Side, right: _Side, crops: bool) -> Iterator[str]:
+    """Why some predictions and masks do not belong to each other for certain."""
+    yield from _doubles(right, crops=False)
+    yield from _doubles(left, crops=crops)
+    for key in filter(right.files.__contains__, left.files):
+        mask = right.files[key][0][0]
+        for file, parts in left.files[key]:
+            split = _told(file, parts)
+            if mask.split not in _NO_SPLIT and split not in ("", mask.split):
+                yield (
+                    f"{left.text}: {file.name} lies in split {split}, but its mask "
+                    f"{mask.name} is of split {mask.split}. If they belong together, "
+                    "name the folder of the predictions itself"
+                )
 
 
 def _doubles(side: _Side, *, crops: bool) -> Iterator[str]:
@@ -325,22 +436,26 @@ def _doubles(side: _Side, *, crops: bool) -> Iterator[str]:
             yield f"{side.text}: {names} have the same key {key!r}"
 
 
-def _refuse_doubles(side: _Side, *, crops: bool) -> None:
-    for text in _doubles(side, crops=crops):
-        raise DataError(text)
-
-
-def _nothing_text(left: _Side, right: _Side) -> str:
+def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
+    if not left.files:
+        return f"no prediction pairs with a mask: {skipped}"
     first, second = (
         [file.name for files in side.files.values() for file, _ in files]
         for side in (left, right)
     )
-    found = _suggest(first, second)
+    one, two = (
+        {file.split for files in side.files.values() for file, _ in files}
+        - {*_NO_SPLIT}
+        for side in (left, right)
+    )
+    # The numbers of two splits mean different images.
+    apart = one and two and one.isdisjoint(two)
+    found = None if apart else _suggest(first, second)
     hint = "Name the key that they share as {} in a pattern on both sides"
     if found:
-        one, two = map(_whole, (left.text, right.text), found)
-        hint = f"Try --pred {one} --target {two}"
+        way = map(_whole, (left.text, right.text), found)
+        hint = "Try --pred {} --target {}".format(*way)
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "

@@ -15,13 +15,10 @@ from cdstats.core.messages import counted
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated
-from cdstats.render.figures import style
-from cdstats.render.figures.charts import charts
-from cdstats.render.figures.errors import WORDS, png_bytes
-from cdstats.render.figures.files import file_stems
-from cdstats.render.figures.names import FIGURES
-from cdstats.render.figures.output import FigureFormat, figure_bytes
-from cdstats.render.figures.score_charts import curve_summaries
+from cdstats.render.figures import FIGURES, FigureFormat, style
+from cdstats.render.figures.charts import curve_summaries, figures_of
+from cdstats.render.figures.files import figure_bytes, file_stems
+from cdstats.render.figures.scores import WORDS, png_bytes
 from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.render.masks import rules_of, summary_columns
 from cdstats.render.table import Table
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.columns import Record
     from cdstats.core.material import Material, Picture, ScoreMaterial
-    from cdstats.render.figures.chart import Chart
+    from cdstats.render.figures.charts import Chart
 
 MOST_ROWS: Final = 64
 """Rows of a figure that the page holds as a table too."""
@@ -122,7 +119,7 @@ def report_html(material: Material) -> str:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    found, missing = charts(material)
+    found, missing = figures_of(material)
     drawn = [one for one in found if one.figure != "errors"]
     masks, scores = material.masks, material.scores
     stated = _stated_notes(scores) if scores else ()

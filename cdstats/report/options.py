@@ -22,8 +22,7 @@ from cdstats.core.arguments import (
 )
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.options import JobOptions, MaskOptions, ScoreOptions
-from cdstats.render.figures.names import FIGURES
-from cdstats.render.figures.output import FigureFormat
+from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,10 +11,9 @@ from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io.outputs import refuse_inputs, write_whole
-from cdstats.render.figures.charts import charts
+from cdstats.render.figures import FIGURES, FigureFormat
+from cdstats.render.figures.charts import figures_of
 from cdstats.render.figures.files import figure_files
-from cdstats.render.figures.names import FIGURES
-from cdstats.render.figures.output import FigureFormat
 from cdstats.render.figures.style import check_installed
 from cdstats.report.gather import gather
 from cdstats.report.options import PlotOptions, ReportOptions
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdstats.core.messages import Message
-    from cdstats.render.figures.chart import Missing
+    from cdstats.render.figures.charts import Missing
     from cdstats.report.gather import Gathered
 
 
@@ -72,7 +71,7 @@ def report_sources(options: ReportOptions) -> Written:
 
     gathered = gather(options)
     write_whole(path, report_html(gathered.material))
-    _, missing = charts(gathered.material)
+    _, missing = figures_of(gathered.material)
     return _written((path,), missing, gathered)
 
 
@@ -99,7 +98,7 @@ def plot_sources(options: PlotOptions) -> Written:
     place = Path(options.folder)
     _check_folder(place, options.inputs())
     gathered = gather(options)
-    found, missing = charts(gathered.material)
+    found, missing = figures_of(gathered.material)
     chosen = [one for one in found if not only or one.figure in only]
     lacking = [one for one in missing if not only or one.figure in only]
     if not chosen:

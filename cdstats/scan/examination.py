@@ -20,7 +20,7 @@ from cdstats.core.audit_records import (
 from cdstats.core.records import ALL, once, split_order
 from cdstats.render.table import Displayed, Table
 from cdstats.scan import evidence, findings
-from cdstats.scan.shift import split_shifts
+from cdstats.scan.findings import split_shifts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
 from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
-from cdstats.engine.choice import EngineName, open_engine
+from cdstats.engine.work import EngineName, open_engine
 from cdstats.io.discovery import find_masks, split_name
 from cdstats.io.file_kinds import paths_of_masks
 from cdstats.render.table import Displayed, Table

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.labels import RuleChoice
     from cdstats.core.records import ImageRecord
-    from cdstats.engine.choice import Engine
+    from cdstats.engine.work import Engine
     from cdstats.io.found import FoundSet
     from cdstats.scan.cache import Cache
     from cdstats.scan.places import Placed

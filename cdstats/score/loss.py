@@ -27,7 +27,7 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
-from cdstats.engine.choice import open_engine
+from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
 from cdstats.score.curves import Curves

@@ -19,7 +19,7 @@ from cdstats.score.states import Outcome, PredictionState
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from cdstats.engine.choice import Engine
+    from cdstats.engine.work import Engine
     from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
     from cdstats.score.interpret import PredictionChoice

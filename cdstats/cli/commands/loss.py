@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdstats.cli.choices import ScoreBy
 from cdstats.cli.commands import command
-from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
 from cdstats.core.arguments import texts
 from cdstats.core.options import LossOptions
 from cdstats.io.outputs import refuse_inputs

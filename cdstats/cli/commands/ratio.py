@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdstats.cli.choices import By, Sort
 from cdstats.cli.commands import command
 from cdstats.cli.main import ARGUMENTS
-from cdstats.cli.options import OUTPUT, OutputOptions, ScreenOptions
+from cdstats.cli.options import OUTPUT, By, OutputOptions, ScreenOptions, Sort
 from cdstats.core.arguments import texts
 from cdstats.core.options import RatioOptions
 from cdstats.io.outputs import refuse_inputs

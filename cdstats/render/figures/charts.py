@@ -1,18 +1,362 @@
-"""Which figures records can give."""
+"""Every figure: its name, what it is drawn from, and which of them records give."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.render.figures.chart import Chart, Missing
-from cdstats.render.figures.mask_charts import charts_of_masks
-from cdstats.render.figures.score_charts import charts_of_scores
+from cdstats.core import charts
+from cdstats.core.audit_records import BinarisationShare, RegionSizes
+from cdstats.core.charts import (
+    BetaLoss,
+    CalibrationBin,
+    CurveSummary,
+    EpochScore,
+    FractionBin,
+    FractionShare,
+    HeatCell,
+    ThresholdScore,
+    WorstImage,
+)
+from cdstats.core.messages import counted
+from cdstats.core.records import ALL
+from cdstats.core.score_records import Stated
+from cdstats.render.figures import NEEDS_MASKS, NEEDS_PREDICTIONS, masks, scores
 
 if TYPE_CHECKING:
-    from cdstats.core.material import Material
+    from collections.abc import Callable, Iterator, Sequence
+
+    from matplotlib.figure import Figure
+
+    from cdstats.core.audit_records import SplitShift
+    from cdstats.core.columns import Record
+    from cdstats.core.curves import Curve
+    from cdstats.core.material import MaskMaterial, Material, ScoreMaterial
+    from cdstats.core.records import SummaryRecord
 
 
-def charts(material: Material) -> tuple[list[Chart], list[Missing]]:
+@dataclass(frozen=True)
+class Chart:
+    """One figure, and what it is drawn from.
+
+    Attributes:
+        figure: Its kind, one of `FIGURES`.
+        subject: The dataset or model that it is about; empty for all.
+        title: What it shows.
+        caption: Unit, rule and reading of what it shows.
+        rows: What it is drawn from.
+        kind: The kind of the rows.
+        draw: Draws it; in a context of `styled`.
+    """
+
+    figure: str
+    subject: str
+    title: str
+    caption: str
+    rows: Sequence[Record]
+    kind: type[Record]
+    draw: Callable[[], Figure]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that the records do not give, and why."""
+
+    figure: str
+    reason: str
+
+
+_TWO: Final = 2
+_SHIFTS: Final = 3
+"""Distances of splits that a caption tells, the largest of more."""
+
+
+def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
+    """Every figure of masks, dataset by dataset, or why it is missing."""
+    names = [row.dataset for row in held.datasets if row.split == ALL]
+    for name in names:
+        yield _distribution(held, name)
+    for name in names:
+        yield _splits(held, name)
+    if not held.has_pixels:
+        yield from (Missing(name, "needs the pixels of masks") for name in NEEDS_MASKS)
+        return
+    for name in names:
+        yield _binarisation(held, name)
+    for name in names:
+        yield _regions(held, name)
+    for name in names:
+        yield _heat_map(held, name)
+
+
+def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
+    own = [row for row in held.images if row.dataset == name]
+    rows = charts.fraction_bins(name, own)
+    total = sum(row.images for row in rows)
+    if not total:
+        return Missing("distribution", f"{name}: no mask has a valid pixel")
+    caption = (
+        f"{counted(total, 'mask')} by change fraction, changed / valid pixels; orange: "
+        f"without change. Rule: {_rule(held, name)}."
+    )
+    draw = partial(masks.draw_distribution, rows)
+    title = "Change per mask"
+    return Chart("distribution", name, title, caption, rows, FractionBin, draw)
+
+
+def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
+    own = [row for row in held.images if row.dataset == name]
+    rows = charts.fraction_shares(name, own)
+    if len({row.split for row in rows}) < _TWO:
+        return Missing("splits", f"{name}: has no splits to compare")
+    caption = "Share of the masks of a split with at most so much change, per cent."
+    shifts = [one for one in held.shifts if one.dataset == name]
+    if shifts:
+        caption += f" Kolmogorov-Smirnov over masks{_shifts_text(shifts)}"
+    draw = partial(masks.draw_splits, rows)
+    return Chart("splits", name, "Splits compared", caption, rows, FractionShare, draw)
+
+
+def _shifts_text(shifts: Sequence[SplitShift]) -> str:
+    """How far splits lie apart; of many, those that lie furthest."""
+    furthest = sorted(shifts, key=lambda one: -one.ks_distance)[:_SHIFTS]
+    parts = (
+        f"{one.split} from {one.reference}: distance {one.ks_distance:.2f}, "
+        f"p = {one.p_value:.2g}"
+        for one in furthest
+    )
+    more = ", the largest" if len(shifts) > _SHIFTS else ""
+    return f"{more}: {'; '.join(parts)} (if masks were independent)."
+
+
+def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:
+    rows = [_with_split(row) for row in held.binarisations if row.dataset == name]
+    if not any(row.change_fraction is not None for row in rows):
+        return Missing("binarisation", f"{name}: no mask was counted")
+    caption = (
+        "Changed pixels, per cent of valid pixels, as loaders with the rules >0, >=128 "
+        f"and ==255 would count them. Rule in use: {_rule(held, name)}."
+    )
+    draw = partial(masks.draw_binarisation, rows)
+    title = "What other loaders would see"
+    kind = BinarisationShare
+    return Chart("binarisation", name, title, caption, rows, kind, draw)
+
+
+def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
+    rows = [_with_split(row) for row in held.regions if row.dataset == name]
+    if not any(row.regions for row in rows):
+        return Missing("regions", f"{name}: no changed region")
+    limit, connectivity = rows[0].speck_limit, rows[0].connectivity
+    specks = sum(row.specks for row in rows)
+    caption = (
+        f"Connected changed regions of each split (their number): smallest to largest, "
+        f"the middle half as a bar, the median named. {connectivity} neighbours."
+    )
+    if specks:
+        caption += f" Dashed: {specks:,} specks lie below {limit} pixels."
+    draw = partial(masks.draw_regions, rows)
+    return Chart("regions", name, "Region sizes", caption, rows, RegionSizes, draw)
+
+
+def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
+    heat = next((one for one in held.heat_maps if one.dataset == name), None)
+    if heat is None:
+        images = _whole(held, name).images
+        reason = "its masks differ in size" if images else "no mask was counted"
+        return Missing("heat-map", f"{name}: {reason}")
+    rows = charts.heat_cells(heat)
+    caption = (
+        f"Changed pixels, per cent of valid pixels, in each cell of the frame of "
+        f"{heat.width:,} x {heat.height:,} pixels; {counted(heat.images, 'mask')}."
+    )
+    draw = partial(masks.draw_heat_map, rows, (heat.width, heat.height))
+    title = "Where change sits"
+    return Chart("heat-map", name, title, caption, rows, HeatCell, draw)
+
+
+def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
+    """The row; masks of no split are those of all."""
+    return row if row.split else replace(row, split=ALL)
+
+
+def _rule(held: MaskMaterial, name: str) -> str:
+    return _whole(held, name).rule
+
+
+def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
+    """The row of a dataset as a whole."""
+    return next(r for r in held.datasets if r.dataset == name and r.split == ALL)
+
+
+def charts_of_scores(held: ScoreMaterial) -> Iterator[Chart | Missing]:
+    """Every figure of predictions, or why it is missing."""
+    stated = {one.name: Stated.of([one.dataset]) for one in held.models}
+    for one in _charts(held):
+        if isinstance(one, Missing):
+            yield one
+        else:
+            rows: Sequence[Any] = one.rows
+            yield replace(one, rows=[r.with_stated(stated[r.model]) for r in rows])
+
+
+def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
+    yield _beta(held)
+    if held.has_pixels:
+        yield from _curves(held)
+    else:
+        reason = "needs the pixels of predictions"
+        yield from (Missing(name, reason) for name in NEEDS_PREDICTIONS)
+    epochs = charts.epoch_scores([model.dataset for model in held.models])
+    if epochs:
+        title, draw = "Saved epochs", partial(scores.draw_epochs, epochs)
+        caption = (
+            "Mean losses, nats per pixel, and pooled F1 of the changed class over the "
+            "last number in the name of the model."
+        )
+        yield Chart("epochs", "", title, caption, epochs, EpochScore, draw)
+    else:
+        yield Missing("epochs", "no two models differ in the last number of their name")
+    if held.has_pixels:
+        yield from _errors(held)
+
+
+def _beta(held: ScoreMaterial) -> Chart | Missing:
+    rows = [
+        row
+        for model in held.models
+        for row in charts.beta_losses(
+            model.name, (image for image in held.images if image.model == model.name)
+        )
+    ]
+    if not rows:
+        return Missing("loss-beta", "no model was scored on pixels of both classes")
+    caption = (
+        "Balanced cross-entropy with a fixed β, nats, divided by the weights: a "
+        "changed pixel weighs β, an unchanged one 1 - β. The left end is the mean of "
+        "unchanged pixels, the right end that of changed ones."
+    )
+    draw = partial(scores.draw_beta, rows)
+    return Chart("loss-beta", "", "Loss against β", caption, rows, BetaLoss, draw)
+
+
+def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
+    """What the curves come to of every model that has them."""
+    errors = {model.name: model.dataset.ece for model in held.models}
+    found = []
+    for name, one in _curves_of(held).items():
+        best, threshold = one.best or (None, None)
+        found.append(
+            CurveSummary(name, one.average_precision, best, threshold, errors[name])
+        )
+    return found
+
+
+def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
+    """The curves of models that have them: no labels, and changed pixels."""
+    return {
+        model.name: model.curve
+        for model in held.models
+        if model.curve is not None and not model.is_hard and model.curve.changed.any()
+    }
+
+
+def _few(texts: list[str], models: list[CurveSummary]) -> str:
+    """What to tell of each model, where there are few."""
+    if len(texts) > _FEW:
+        return ""
+    named = zip(models, texts, strict=True)
+    parts = (f"{one.model}: {text}" if one.model else text for one, text in named)
+    return f": {'; '.join(parts)}"
+
+
+_FEW: Final = 3
+"""Models that a caption tells of one by one."""
+
+
+def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
+    """Thresholds, precision over recall, and calibration of models that have them."""
+    names = NEEDS_PREDICTIONS[:3]
+    curves = _curves_of(held)
+    if not curves:
+        yield from (Missing(name, _no_curve(held)) for name in names)
+        return
+    swept = [
+        row
+        for name, one in curves.items()
+        for row in charts.threshold_scores(name, one)
+    ]
+    best = curve_summaries(held)
+    told = _few(
+        [f"{one.best_f1:.3f} at {one.best_threshold:.3f}" for one in best], best
+    )
+    used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, used here."
+    yield Chart(
+        "thresholds",
+        "",
+        "F1 over the threshold",
+        "All pixels pooled, at thresholds at most 1/1024 apart in threshold and in "
+        f"recall. The best F1 was chosen in-sample and is too good for other data"
+        f"{told}.{used}",
+        swept,
+        ThresholdScore,
+        partial(scores.draw_thresholds, swept, best, held.threshold),
+    )
+    yield Chart(
+        "precision-recall",
+        "",
+        "Precision over recall",
+        "All pixels pooled. AP: average precision, the area in steps without "
+        "interpolation; the curve is drawn at steps of 1/1024 in recall.",
+        swept,
+        ThresholdScore,
+        partial(scores.draw_precision_recall, swept, best),
+    )
+    rows = [
+        row
+        for name, one in curves.items()
+        for row in charts.calibration_bins(name, one)
+    ]
+    distance = _few(
+        ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best
+    )
+    yield Chart(
+        "calibration",
+        "",
+        "Calibration",
+        "Share of pixels that are changed over their predicted probability, in 15 "
+        "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
+        f"in each bin. Expected calibration error{distance or ': see the table'}.",
+        rows,
+        CalibrationBin,
+        partial(scores.draw_calibration, rows),
+    )
+
+
+def _no_curve(held: ScoreMaterial) -> str:
+    if all(model.is_soft for model in held.models):
+        return "needs masks of changed and unchanged pixels; these are soft targets"
+    return "needs probabilities and changed pixels; labels have one threshold"
+
+
+def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
+    if not held.pictures:
+        soft = held.models and all(model.is_soft for model in held.models)
+        reason = _no_curve(held) if soft else "no prediction has a wrong pixel"
+        yield Missing("errors", reason)
+    for model in dict.fromkeys(one.image.model for one in held.pictures):
+        own = [one for one in held.pictures if one.image.model == model]
+        rows = [one.image for one in own]
+        caption = (
+            "The images with the largest share of wrong pixels, (FP + FN) / valid, the "
+            "worst first; each cell shows the mean colour of its pixels."
+        )
+        draw = partial(scores.draw_errors, own)
+        yield Chart("errors", model, "Worst images", caption, rows, WorstImage, draw)
+
+
+def figures_of(material: Material) -> tuple[list[Chart], list[Missing]]:
     """The figures of some records in the order of `FIGURES`, and what is missing.
 
     Args:

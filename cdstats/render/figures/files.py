@@ -1,11 +1,15 @@
-"""Figures and the data behind them as files of a folder."""
+"""Figures and the data behind them as files: PDF, SVG, PNG and CSV.
+
+The bytes of a figure depend on its rows alone.
+"""
 
 from __future__ import annotations
 
+import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.render.figures.output import FigureFormat, figure_bytes
+from cdstats.render.figures import FigureFormat
 from cdstats.render.figures.style import styled
 from cdstats.render.table import Table
 from cdstats.render.writers import csv_lines
@@ -13,7 +17,38 @@ from cdstats.render.writers import csv_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.render.figures.chart import Chart
+    from matplotlib.figure import Figure
+
+    from cdstats.render.figures.charts import Chart
+
+_DPI: Final = 300
+
+
+_METADATA: Final[dict[FigureFormat, dict[str, Any]]] = {
+    FigureFormat.PDF: {"CreationDate": None, "Producer": None, "Creator": None},
+    FigureFormat.SVG: {"Date": None, "Creator": None},
+    FigureFormat.PNG: {"Software": None},
+}
+
+
+def figure_bytes(figure: Figure, name: str, output: FigureFormat) -> bytes:
+    """A figure as a file.
+
+    Args:
+        figure: A figure drawn in the style of this program.
+        name: The name of the figure: names inside an SVG depend on it.
+        output: The format.
+    """
+    from matplotlib import rc_context
+
+    if figure.get_layout_engine() is not None:
+        # Every drawing would lay it out again, a little differently each time.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    data = io.BytesIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(data, format=output.value, dpi=_DPI, metadata=_METADATA[output])
+    return data.getvalue()
 
 
 def file_stems(found: Sequence[Chart]) -> list[str]:
