@@ -21,7 +21,7 @@ from cdstats.core.messages import Level, Message, counted
 from cdstats.core.refusals import mostly_changed_text
 from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
-from cdstats.score.levels import SCALE, StoredCounts
+from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -528,50 +528,6 @@ def _is_grey(colour: int) -> bool:
 
 def _colour_name(colour: int) -> str:
     return f"#{colour:06x}"
-
-
-def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Numbers over a scale, in float64 where they have it, else in float32."""
-    exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
-    found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
-    return found
-
-
-def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Scores as they are stored; the colours of palettes as grey levels.
-
-    A grey is its level, any other colour 255: beside black it is changed.
-
-    Example:
-        >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
-        array([  0, 128, 255], dtype=uint8)
-    """
-    if dtype != PALETTE:
-        return values
-    level = values & _BYTE
-    grey = (values >> 16 == level) & (values >> 8 & _BYTE == level)
-    return np.where(grey, level, _BYTE).astype(np.uint8)
-
-
-def plain_counts(stored: StoredCounts) -> StoredCounts:
-    """The counts of `plain_numbers`."""
-    if stored.dtype != PALETTE:
-        return stored
-    none = np.zeros(0, dtype=np.int64)
-    levels = plain_numbers(stored.values, PALETTE)
-    empty = StoredCounts("uint8", levels[:0], none, none)
-    return empty + replace(stored, dtype="uint8", values=levels)
-
-
-def label_scale(stored: StoredCounts) -> float | None:
-    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
-
-    A prediction of zeros alone holds no change in either coding.
-    """
-    held = {int(value) for value in stored.values[:3]}
-    if held <= {0, 1}:
-        return 1.0
-    return 255.0 if held <= {0, 255} else None
 
 
 def scales_of(stored: StoredCounts | None, choice: ModelChoice) -> dict[bool, float]:

@@ -10,8 +10,9 @@ from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.io.predictions import PALETTE
 from cdstats.score.grid import Uncovered
-from cdstats.score.interpret import Kind, divided, plain_numbers
+from cdstats.score.interpret import Kind
 from cdstats.score.kernel import sigmoid
+from cdstats.score.levels import divided, plain_numbers
 from cdstats.score.reading import PairReader
 
 if TYPE_CHECKING:
