@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cdstats.score.levels import StoredCounts
     from cdstats.score.targets import Seen
 
-PROBS, LOGITS = "probs", "logits"
 _OUTSIDE: Final = COUNTS.index("outside")
 
 
@@ -126,13 +125,11 @@ class PoolKey:
         model: The model.
         dtype: The type of the stored numbers.
         as_labels: Whether integers are taken as labels.
-        scores: `PROBS` or `LOGITS`.
     """
 
     model: str
     dtype: str
     as_labels: bool
-    scores: str
 
 
 class LevelPool:
@@ -215,8 +212,8 @@ class Outcome:
         """Width and height of each prediction whose size is known."""
         return [state.size for state in self.states if state.size is not None]
 
-    def pooled(self, model: str, scores: str) -> Iterator[tuple[PoolKey, LevelPool]]:
+    def pooled(self, model: str) -> Iterator[tuple[PoolKey, LevelPool]]:
         """The pools of a model."""
         for key, pool in self.pools.items():
-            if (key.model, key.scores) == (model, scores):
+            if key.model == model:
                 yield key, pool

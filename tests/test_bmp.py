@@ -1,0 +1,147 @@
+"""BMP files of every header: colours as their masks say, or a true reason."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cdstats.core.counts import ValueCounts
+from cdstats.io.counting import Task, count_file
+
+RGB = (0xFF0000, 0xFF00, 0xFF, 0)
+HEADERS = (40, 52, 56, 108, 124)
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def picture() -> NDArray[np.uint8]:
+    """30 red and 70 blue pixels."""
+    image = np.zeros((10, 10, 3), np.uint8)
+    image[:3], image[3:] = RED, BLUE
+    return image
+
+
+def stored(image: NDArray[np.uint8], bits: int, masks: tuple[int, ...]) -> bytes:
+    """Pixels as numbers whose masks tell the colours, the last row first."""
+    numbers = np.zeros(image.shape[:2], np.uint32)
+    for colour, mask in enumerate(masks):
+        shift = (mask & -mask).bit_length() - 1
+        level = 255 if colour == 3 else image[..., colour].astype(np.uint32)
+        if mask:
+            numbers |= np.uint32(level) >> np.uint32(8 - mask.bit_count()) << shift
+    rows = numbers.astype(f"<u{bits // 8}")[::-1]
+    return b"".join(row.tobytes() + bytes(-row.nbytes % 4) for row in rows)
+
+
+def bmp(
+    header: int,
+    bits: int,
+    masks: tuple[int, ...] = RGB,
+    *,
+    compression: int = 0,
+    pixels: bytes = b"",
+    profile: bytes = b"",
+) -> bytes:
+    """A BMP file of `picture`, or of other pixels."""
+    pixels = pixels or stored(picture(), bits, masks)
+    info = struct.pack(
+        "<IiiHHIIiiII", header, 10, 10, 1, bits, compression, len(pixels), 0, 0, 0, 0
+    )
+    colours = struct.pack("<4I", *masks)
+    extra = {3: colours[:12], 6: colours}.get(compression, b"") if header == 40 else b""
+    if header > 40:
+        info += colours
+    if header == 124:
+        kind = b"DEBM" if profile else b"BGRs"
+        place = 124 + len(pixels)
+        info = info.ljust(40 + 16, b"\0") + kind + bytes(48 + 4)
+        info += struct.pack("<III", place, len(profile), 0)
+    info = info[:header].ljust(header, b"\0")
+    start = 14 + header + len(extra)
+    size = start + len(pixels) + len(profile)
+    head = struct.pack("<2sIII", b"BM", size, 0, start)
+    return head + info + extra + pixels + profile
+
+
+def counts_of(path: Path, data: bytes) -> ValueCounts:
+    path.write_bytes(data)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None, one.reason
+    return one.mask.counts
+
+
+def reason_of(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    (one,) = count_file(Task(str(path)))
+    return one.reason
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize(
+    ("bits", "compression", "masks"),
+    [
+        (32, 0, RGB),
+        (32, 3, RGB),
+        (32, 3, (0xFF, 0xFF00, 0xFF0000, 0)),
+        (32, 3, (0xFF000000, 0xFF0000, 0xFF00, 0)),
+        (32, 6, (0xFF000000, 0xFF0000, 0xFF00, 0xFF)),
+        (32, 3, (0xFF00, 0xFF000000, 0xFF, 0xFF0000)),
+        (16, 0, (0x7C00, 0x3E0, 0x1F, 0)),
+        (16, 3, (0xF800, 0x7E0, 0x1F, 0)),
+        (16, 3, (0x1F, 0x7E0, 0xF800, 0)),
+        (16, 3, (0xF00, 0xF0, 0xF, 0xF000)),
+    ],
+)
+def test_colours_are_those_that_the_masks_say(
+    tmp_path: Path, header: int, bits: int, compression: int, masks: tuple[int, ...]
+) -> None:
+    data = bmp(header, bits, masks, compression=compression)
+    counts = counts_of(tmp_path / "a.bmp", data)
+    assert counts.values == {"#ff0000": 30, "#0000ff": 70}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_pixels_of_24_bits_need_no_masks(tmp_path: Path, header: int) -> None:
+    rows = picture()[::-1, :, ::-1]
+    pixels = b"".join(row.tobytes() + bytes(2) for row in rows)
+    counts = counts_of(tmp_path / "a.bmp", bmp(header, 24, pixels=pixels))
+    assert counts.values == {"#ff0000": 30, "#0000ff": 70}
+
+
+@pytest.mark.parametrize("header", [108, 124])
+def test_a_palette_stands_behind_a_long_header(tmp_path: Path, header: int) -> None:
+    levels = (picture()[::-1, :, 0]).copy()
+    pixels = b"".join(row.tobytes() + bytes(2) for row in levels)
+    data = bytearray(bmp(header, 8, pixels=pixels))
+    palette = b"".join(bytes((level, level, level, 0)) for level in range(256))
+    start = 14 + header
+    struct.pack_into("<I", data, 2, len(data) + 1024)
+    struct.pack_into("<I", data, 10, start + 1024)
+    data[start:start] = palette
+    assert counts_of(tmp_path / "a.bmp", bytes(data)).values == {255: 30, 0: 70}
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+def test_pixels_that_differ_in_opacity_are_refused(tmp_path: Path, header: int) -> None:
+    masks = (*RGB[:3], 0xFF000000)
+    pixels = bytearray(stored(picture(), 32, masks))
+    pixels[3] = 0
+    data = bmp(header, 32, masks, compression=3, pixels=bytes(pixels))
+    assert "opacity" in reason_of(tmp_path / "a.bmp", data)
+
+
+def test_colours_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
+    masks = (0x3FF00000, 0xFFC00, 0x3FF, 0)
+    pixels = stored(picture(), 32, RGB)
+    data = bmp(56, 32, masks, compression=3, pixels=pixels)
+    reason = reason_of(tmp_path / "a.bmp", data)
+    assert "0x3ff00000, 0xffc00, 0x3ff" in reason
+    assert "damaged" not in reason
+
+
+def test_a_colour_profile_may_follow_the_pixels(tmp_path: Path) -> None:
+    data = bmp(124, 32, compression=3, profile=b"profile")
+    assert counts_of(tmp_path / "a.bmp", data).values == {"#ff0000": 30, "#0000ff": 70}
+    assert "cut short" in reason_of(tmp_path / "a.bmp", data[:-1])
+    assert "bytes after" in reason_of(tmp_path / "a.bmp", data + bytes(9))
