@@ -167,7 +167,7 @@ def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) ->
         "masks" if name in ("plot", "report") else "paths": masks
     }
     function = cdstats.write_report if name == "report" else getattr(cdstats, name)
-    expected = f"jobs={jobs}: expected a whole number of at least 1, or -1 for all"
+    expected = f"jobs={jobs}: expected at least 1, or -1 for all"
     with pytest.raises(ValueError, match=expected):
         function(**sources, jobs=jobs)
 

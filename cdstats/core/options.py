@@ -156,10 +156,8 @@ class JobOptions(Options):
     def __post_init__(self) -> None:
         if isinstance(self.jobs, Integral) and self.jobs < 1:
             if self.jobs != -1:
-                raise UsageError(
-                    f"--jobs {self.jobs}: expected a whole number of at least 1, or -1 "
-                    "for all cores"
-                )
+                text = "expected at least 1, or -1 for all cores"
+                raise UsageError(f"--jobs {self.jobs}: {text}")
             object.__setattr__(self, "jobs", os.cpu_count() or 1)
         super().__post_init__()
 
@@ -509,13 +507,11 @@ class LossOptions(
         False,
         "Count the pixels of each prediction by probability, for curves; see "
         "`LossRun.curves`.",
-        typed=bool,
-        on_command_line=False,
+        **_FUNCTION | {"typed": bool},
     )
     check: Callable[[Sequence[Any]], None] | None = option(
         None,
-        "Called with the pairs that were found, before a pixel is read; what it "
-        "raises ends the run.",
+        "Called with the pairs before a pixel is read; what it raises ends the run.",
         **_FUNCTION,
     )
     progress: Callable[[int, int], None] | None = option(
