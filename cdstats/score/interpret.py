@@ -6,6 +6,7 @@ hold, added up as they are read, and what they mean.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -18,10 +19,16 @@ from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.labels import LabelRule
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.refusals import mostly_changed_text
+from cdstats.core.refusals import mostly_changed_text, two_levels_text
 from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
-from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
+from cdstats.score.levels import (
+    SCALE,
+    StoredCounts,
+    few_levels,
+    label_scale,
+    plain_counts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -252,18 +259,10 @@ class Numbers:
             self.zero += not state.exceeds and state.is_zero
             self.low = min(self.low, state.low)
             self.high = max(self.high, state.high)
-            self._add_levels(state)
+            self.levels = few_levels(self.levels, state.score_levels)
+            self.float_pixels += math.prod(state.size or (0,))
         if state.stored is not None and not state.reason:
             self._add_stored(state.stored, jpeg=state.is_jpeg)
-
-    def _add_levels(self, state: PredictionState) -> None:
-        levels, size = state.levels, state.size or (0, 0)
-        if state.stored is not None:
-            held = state.stored.values[:_FEW_LEVELS].tolist()
-            levels = frozenset(f"{one:g}" for one in held)
-        both = None if self.levels is None or levels is None else self.levels | levels
-        self.levels = both if both is not None and len(both) <= 2 else None
-        self.float_pixels += size[0] * size[1]
 
     def _add_stored(self, counts: StoredCounts, *, jpeg: bool) -> None:
         if counts.dtype == PALETTE:
@@ -527,11 +526,7 @@ class Numbers:
         few = len(levels) < 2 or self.float_pixels < _MANY_PIXELS
         if few or not plain or levels == ["0", "1"]:
             return ""
-        low, high = levels
-        return (
-            f"every floating score is {low} or {high}, read as a probability. If these "
-            f"are labels: --pred-changed {high} --pred-unchanged {low}"
-        )
+        return two_levels_text(*levels)
 
     def _probabilities(self) -> tuple[float, float]:
         """The lowest and highest probability; not a number where there is none."""

@@ -21,7 +21,7 @@ from cdstats.score.interpret import (
     wrong_values_text,
 )
 from cdstats.score.kernel import COUNTS, IGNORED
-from cdstats.score.levels import SCALE, count_stored, divided, plain_numbers
+from cdstats.score.levels import SCALE, count_stored, divided, few_levels, plain_numbers
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole
@@ -347,8 +347,8 @@ def _joined(
     ends = scores.min(), scores.max()
     if not ((scores == ends[0]) | (scores == ends[1])).all():
         return None
-    both = levels | {np.format_float_positional(one, trim="-") for one in ends}
-    return both if len(both) <= 2 else None
+    found = frozenset(np.format_float_positional(one, trim="-") for one in ends)
+    return few_levels(levels, found)
 
 
 def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.score.levels import few_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,14 @@ class PredictionState:
     high: float = -np.inf
     is_jpeg: bool = False
     levels: frozenset[str] | None = frozenset()
+
+    @property
+    def score_levels(self) -> frozenset[str] | None:
+        """Its floating scores as text, while they are at most two; None for more."""
+        if self.stored is None:
+            return self.levels
+        held = self.stored.values[:3].tolist()
+        return few_levels(frozenset(), frozenset(f"{one:g}" for one in held))
 
     @property
     def exceeds(self) -> bool | None:
