@@ -1103,7 +1103,9 @@ def test_models_of_a_saved_run_stay_apart(small: Folders, tmp_path: Path) -> Non
         pytest.param("a,b\n1,2\n", "'pred'", id="other columns"),
         pytest.param(",".join(IMAGE_COLUMNS) + "\n", "no row", id="no row"),
         pytest.param(
-            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * 36)}\n", "x", id="no numbers"
+            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * len(IMAGE_COLUMNS))}\n",
+            "width is 'x'",
+            id="no numbers",
         ),
     ],
 )
