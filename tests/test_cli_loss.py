@@ -1322,7 +1322,7 @@ def test_one_file_outside_the_range_refuses_the_run(small: Folders) -> None:
     done = score(small.preds, small.masks)
     assert (done.code, done.out) == (1, "")
     assert "1 of 3" in done.err
-    assert "they hold 0 to 1.5; say what they are with --scale N" in done.err
+    assert "1.npy; the others do not, and all together hold 0 to 1.5" in done.err
 
 
 def test_what_lies_under_ignored_pixels_may_be_anything(small: Folders) -> None:
