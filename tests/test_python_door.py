@@ -3,7 +3,9 @@
 import inspect
 import os
 import shutil
+from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -158,10 +160,61 @@ def test_an_unknown_argument_is_one_of_the_function(masks: Path) -> None:
         call(masks, chnaged=1)
 
 
-@pytest.mark.parametrize("jobs", [0, -2])
-def test_no_number_of_workers_is_below_one(masks: Path, jobs: int) -> None:
-    with pytest.raises(ValueError, match=f"jobs=.?{jobs}"):
-        cdstats.ratio(masks, jobs=jobs)
+@pytest.mark.parametrize("name", ["audit", "plot", "ratio", "report", "weights"])
+@pytest.mark.parametrize("jobs", [0, -2, np.int64(-7)])
+def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) -> None:
+    sources: dict[str, Any] = {
+        "masks" if name in ("plot", "report") else "paths": masks
+    }
+    function = cdstats.write_report if name == "report" else getattr(cdstats, name)
+    expected = f"jobs={jobs}: expected at least 1, or -1 for all"
+    with pytest.raises(ValueError, match=expected):
+        function(**sources, jobs=jobs)
+
+
+def test_more_workers_than_work_are_not_started(masks: Path) -> None:
+    assert cdstats.ratio(masks, jobs=2**62).datasets[0].changed == 2
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_no_argument_takes_another_type_or_an_empty_text(
+    name: str, masks: Path
+) -> None:
+    """Each argument that does not list its types is named by the error."""
+    base: dict[str, Any] = {"paths": masks}
+    if name in ("loss", "compare"):
+        base = {"pred": {"a": masks, "b": masks}, "target": masks}
+    function, refused = getattr(cdstats, name), []
+    for argument, known in declared(GROUPS[name]):
+        wrong: list[Any] = [object(), 3j, b"x", np.array(1), lambda: 1]
+        if known.typed is FunctionType:
+            wrong = [3, "x", True, object()]
+            refused.append(argument)
+        for value in wrong:
+            with pytest.raises(TypeError, match=rf"^{argument} "):
+                function(**{**base, argument: value})
+        if known.typed in (str, Path, PathLike):
+            with pytest.raises(ValueError, match=f"^{argument} is empty; expected"):
+                function(**{**base, argument: ""})
+        if known.typed is int:
+            with pytest.raises(ValueError, match=f"^{argument}={2**70}: expected"):
+                function(**{**base, argument: 2**70})
+    assert "progress" in refused
+
+
+@pytest.mark.parametrize("key", ["", " ", "a=b", "a/b", "="])
+def test_a_name_that_no_command_could_give_is_refused(masks: Path, key: str) -> None:
+    for call in (
+        lambda: cdstats.loss({key: masks}, masks),
+        lambda: cdstats.compare({"one": masks, key: masks}, masks),
+    ):
+        with pytest.raises(cdstats.UsageError, match=f"^pred has the name {key!r}"):
+            call()
+    with pytest.raises(cdstats.UsageError, match=f"^paths has the name {key!r}"):
+        cdstats.ratio({key: masks})
+    nameless: Any = {None: masks}
+    with pytest.raises(TypeError, match=r"^paths maps None to"):
+        cdstats.ratio(nameless)
 
 
 def test_minus_one_stands_for_all_cores() -> None:

@@ -269,7 +269,7 @@ def test_one_file_outside_the_range_refuses_all(dtype: str, tmp_path: Path) -> N
 
 def test_files_outside_the_range_are_counted_among_all_types(tmp_path: Path) -> None:
     types = ["float16", "float32", "float64"]
-    with pytest.raises(DataError, match=r"1 of 3 .*exceed \[0, 1\]"):
+    with pytest.raises(DataError, match=r"1 of 3 .*exceeds \[0, 1\]"):
         run(tmp_path, *[spread([0.25, 1.5 * (t == "float32")], t) for t in types])
 
 

@@ -351,12 +351,13 @@ def _mask_files(name: str, files: FoundFiles) -> list[str]:
     there = [file.path for file in files if is_address(file.path)]
     if not there:
         return []
-    from cdstats.io.found_remote import asked_mask_files, refuse_mask_files
+    from cdstats.io.found_remote import ask_mask_files
 
-    refuse_mask_files(asked_mask_files(there[:_ASKED]), name)
-    if len(there) <= _ASKED:
-        return []
-    return [f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"]
+    notes = ask_mask_files(there[:_ASKED], name)
+    if len(there) > _ASKED:
+        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
+        notes.append(text)
+    return notes
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:

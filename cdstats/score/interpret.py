@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from cdstats.core.messages import Level, Message, counted
 from cdstats.core.refusals import mostly_changed_text
 from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
-from cdstats.score.levels import SCALE, StoredCounts
+from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
 
     from cdstats.core.options import ScoreOptions
     from cdstats.score.states import PredictionState
@@ -39,6 +37,8 @@ _FEW_LEVELS: Final = 3
 _MANY_PIXELS: Final = 1000
 """Pixels of which a network's output holds more than a few levels."""
 _SCALES: Final = (100, 255, 1000, 10_000, 65_535)
+_NAMED: Final = 3
+"""Predictions that a message names."""
 _FEW: Final = 10.0
 """Floating numbers that stay below are no per cent, and no bytes."""
 _ROUNDING: Final = 1e-2
@@ -210,7 +210,8 @@ class Numbers:
         floating: The types of floating numbers.
         low: The lowest floating probability.
         high: The highest floating probability.
-        outside: Predictions of floating numbers outside [0, 1].
+        outside: Names of predictions of floating numbers outside [0, 1].
+        zero: Predictions of floating numbers that are all 0.
         floats: Predictions of floating numbers.
         colours: Pixels of each colour of palettes, as a number.
         jpeg: Predictions in JPEG files that hold labels.
@@ -227,7 +228,8 @@ class Numbers:
     floating: set[str] = field(default_factory=set)
     low: float = np.inf
     high: float = -np.inf
-    outside: int = 0
+    outside: list[str] = field(default_factory=list)
+    zero: int = 0
     floats: int = 0
     colours: Counter[int] = field(default_factory=Counter)
     jpeg: int = 0
@@ -242,7 +244,8 @@ class Numbers:
             self.floating.add(state.dtype)
         if state.exceeds is not None:
             self.floats += 1
-            self.outside += state.exceeds
+            self.outside += [state.place.pred] * state.exceeds
+            self.zero += not state.exceeds and state.is_zero
             self.low = min(self.low, state.low)
             self.high = max(self.high, state.high)
         if state.stored is not None and not state.reason:
@@ -312,16 +315,18 @@ class Numbers:
         self._check_colours()
         if self.low_codes and self.choice.kind is None:
             raise DataError(
-                f"{counted(self.low_codes, 'prediction')} hold 0 and 1 in JPEG files, "
+                f"{counted(self.low_codes, 'prediction', 'hold')} 0 and 1 in JPEG, "
                 "whose compression changes many such pixels. Save labels as PNG, or "
                 "count what is left with --pred-changed '>0' --pred-unchanged 0"
             )
         for dtype in self.largest if self.choice.scale else self.scaled:
             self._common_scale(dtype)
         if self.outside and (self.choice.kind is None):
+            number = len(self.outside)
             raise DataError(
-                f"{self.outside:,} of {counted(self.floats, 'prediction')} exceed "
-                f"[0, 1]: {self._advice()}. Nothing was scored"
+                f"{number:,} of {counted(self.floats, 'prediction')} "
+                f"{'exceeds' if number == 1 else 'exceed'} [0, 1]: {self._advice()}. "
+                "Nothing was scored"
             )
 
     def _check_colours(self) -> None:
@@ -411,20 +416,36 @@ class Numbers:
         low, high = self.low, self.high
         held = f"they hold {low:.5g} to {high:.5g}"
         if self.choice.scale is not None:
-            return f"divided by --scale {self.choice.scale:g}, {held}"
+            held = f"divided by --scale {self.choice.scale:g}, {held}"
+        inside = self.floats - len(self.outside)
         if low >= -_ROUNDING and high <= 1 + _ROUNDING:
             return f"{held}; rounding? Clip them before they are saved"
         if low < _NODATA:
             return f"{held}; {low:.5g} may be nodata that the files do not declare"
-        if low < 0:
-            return f"{held}; --kind logit?"
+        if inside > (0 if low < 0 else self.zero) or self.largest:
+            return self._mixed_advice()
+        if self.choice.scale is not None:
+            return held
+        if low <= -1 and -low * _FEW > high:
+            return f"{held}; if they are logits: --kind logit"
         scale = next((one for one in _SCALES if high <= one), None)
-        if scale is None or high < _FEW:
+        if low < 0 or scale is None or high < max(_FEW, scale / 2):
             return (
-                f"{held}; say what they are with --scale N, or with --pred-changed "
-                "RULE --pred-unchanged RULE"
+                f"{held}; say what they are with --scale N, with --kind logit, or with "
+                "--pred-changed RULE --pred-unchanged RULE"
             )
         return f"{held}; {'per cent? ' * (scale == 100)}--scale {scale} divides"
+
+    def _mixed_advice(self) -> str:
+        """What settles a set of which a part lies outside [0, 1]."""
+        names = ", ".join(self.outside[:_NAMED])
+        more = len(self.outside) - _NAMED
+        return (
+            f"{names}{f' and {more:,} more' if more > 0 else ''}; the others do not, "
+            f"and all together hold {self.low:.5g} to {self.high:.5g}. Save the former "
+            "as probabilities, or leave them out. Only if all files hold one kind of "
+            "numbers, name it: --kind logit, or --scale N"
+        )
 
     # What is said.
 
@@ -505,50 +526,6 @@ def _is_grey(colour: int) -> bool:
 
 def _colour_name(colour: int) -> str:
     return f"#{colour:06x}"
-
-
-def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Numbers over a scale, in float64 where they have it, else in float32."""
-    exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
-    found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
-    return found
-
-
-def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Scores as they are stored; the colours of palettes as grey levels.
-
-    A grey is its level, any other colour 255: beside black it is changed.
-
-    Example:
-        >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
-        array([  0, 128, 255], dtype=uint8)
-    """
-    if dtype != PALETTE:
-        return values
-    level = values & _BYTE
-    grey = (values >> 16 == level) & (values >> 8 & _BYTE == level)
-    return np.where(grey, level, _BYTE).astype(np.uint8)
-
-
-def plain_counts(stored: StoredCounts) -> StoredCounts:
-    """The counts of `plain_numbers`."""
-    if stored.dtype != PALETTE:
-        return stored
-    none = np.zeros(0, dtype=np.int64)
-    levels = plain_numbers(stored.values, PALETTE)
-    empty = StoredCounts("uint8", levels[:0], none, none)
-    return empty + replace(stored, dtype="uint8", values=levels)
-
-
-def label_scale(stored: StoredCounts) -> float | None:
-    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
-
-    A prediction of zeros alone holds no change in either coding.
-    """
-    held = {int(value) for value in stored.values[:3]}
-    if held <= {0, 1}:
-        return 1.0
-    return 255.0 if held <= {0, 255} else None
 
 
 def scales_of(stored: StoredCounts | None, choice: ModelChoice) -> dict[bool, float]:

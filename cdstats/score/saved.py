@@ -17,8 +17,9 @@ from cdstats.core.catalogue import (
 )
 from cdstats.core.errors import DataError
 from cdstats.core.material import ModelScore
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.score_records import (
+    NOT_RECORDED,
     Place,
     ScoreRecord,
     Stated,
@@ -84,7 +85,7 @@ def loss_from(
         again, score = _model(model, own, chosen)
         images += again
         scores.append(score)
-    texts = [_SAVED.format(path=path), *_not_kept(chosen)]
+    texts = [_SAVED.format(path=path), *_not_kept(chosen), *_not_recorded(images)]
     notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
 
@@ -99,6 +100,17 @@ def _not_kept(chosen: Sequence[Loss]) -> list[str]:
     if not pooled:
         return []
     return [f"{', '.join(pooled)}: means over images alone; pooled values need pixels"]
+
+
+def _not_recorded(images: Sequence[ScoreRecord]) -> list[str]:
+    """Which number the rows of an earlier version do not give, in words."""
+    number = sum(
+        row.status == "ok" and row.sums.valid > 0 and not row.calibration_sums
+        for row in images
+    )
+    if not number:
+        return []
+    return [f"ece: {NOT_RECORDED} in {counted(number, 'row')} of an earlier version"]
 
 
 def _read(path: Path) -> list[ScoreRecord]:

@@ -16,14 +16,12 @@ from cdstats.score.batching import TileBatches, native
 from cdstats.score.interpret import (
     SIGMOID,
     Kind,
-    divided,
     is_stored,
-    plain_numbers,
     scales_of,
     wrong_values_text,
 )
 from cdstats.score.kernel import COUNTS, IGNORED
-from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.levels import SCALE, count_stored, divided, plain_numbers
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Seen
 
 _OUTSIDE: Final = COUNTS.index("outside")
+_PROBS: Final = [SUMS.index("prob_changed_sum"), SUMS.index("false_sum")]
 
 
 @dataclass
@@ -115,6 +116,13 @@ class PredictionState:
             return None
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether floating scores that lie in [0, 1] are all 0."""
+        if self.tiles is not None:
+            return not self.tiles.sums[_PROBS].any()
+        return self.stored is not None and not self.stored.values.any()
 
 
 @dataclass(frozen=True, slots=True)

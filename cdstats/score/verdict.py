@@ -11,13 +11,9 @@ from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.errors import DataError
 from cdstats.core.sums import ImageSums
 from cdstats.score.curves import Ranked
-from cdstats.score.interpret import (
-    Kind,
-    Numbers,
-    plain_counts,
-    wrong_values_text,
-)
+from cdstats.score.interpret import Kind, Numbers, wrong_values_text
 from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
+from cdstats.score.levels import plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LevelPool, Whole
 
