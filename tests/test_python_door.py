@@ -221,6 +221,37 @@ def test_minus_one_stands_for_all_cores() -> None:
     assert RatioOptions("masks", jobs=-1).jobs == os.cpu_count()
 
 
+@pytest.mark.parametrize("ignore", [1, 128, "170", "2-4", 255])
+def test_an_audit_counts_as_a_ratio_whatever_is_ignored(
+    masks: Path, ignore: Any
+) -> None:
+    """The rules that an audit prepares may contradict the ignored values."""
+    array = np.where(MASK == 255, 255, [[0, 0], [0, 170]]).astype(np.uint8)
+    if ignore in (128, "170"):
+        array = np.where(array == 170, int(ignore), array).astype(np.uint8)
+    else:
+        array = MASK
+    Image.fromarray(array).save(masks / "c.png")
+    own, other = (
+        [
+            (row.path, row.changed, row.unchanged, row.ignored)
+            for row in function(masks, ignore=ignore).images
+        ]
+        for function in (cdstats.audit, cdstats.ratio)
+    )
+    assert own == other
+    assert len(own) == 3
+
+
+@pytest.mark.parametrize("argument", ["changed", "unchanged", "ignore"])
+def test_a_value_that_is_none_is_named_with_its_argument(
+    masks: Path, argument: str
+) -> None:
+    rule = {"changed": "255", "unchanged": "0", argument: "white"}
+    with pytest.raises(cdstats.UsageError, match=f"^{argument}: 'white' in 'white'"):
+        cdstats.ratio(masks, **rule)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5, float("inf")])
 def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
     with pytest.raises(ValueError, match="a number from 0 to 1"):

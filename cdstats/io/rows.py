@@ -27,7 +27,9 @@ def read_text(path: Path) -> str:
     """
     try:
         # A name may hold the end of a line, which is not to be another.
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with path.open(
+            encoding="utf-8-sig", errors="surrogateescape", newline=""
+        ) as file:
             return file.read()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -46,6 +48,9 @@ def csv_rows(text: str) -> list[dict[str, str]]:
         raise ValueError(str(error)) from None
     if not rows:
         raise ValueError("it holds no row")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has more or fewer cells than the header")
     return rows
 
 
@@ -63,7 +68,13 @@ def parse_record(
         ValueError: If a column is missing or holds what its field cannot.
     """
     wanted = [field for field in fields(kind) if field.name not in leave_out]
-    cells = {f.name: _value(str(f.type), row[f.name]) for f in wanted if f.name in row}
+    cells = {}
+    for one in wanted:
+        if one.name in row:
+            try:
+                cells[one.name] = _value(str(one.type), row[one.name])
+            except ValueError:
+                raise ValueError(f"{one.name} is {row[one.name]!r}") from None
     return checked_record(kind, cells, leave_out)
 
 
