@@ -15,6 +15,7 @@ from cdstats.io.addresses import Address, is_address, shown, two_slashes
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.naming import plays_a_part, split_in, usual_split, words_in
+from cdstats.io.outputs import open_text, read_text
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def list_lines(place: str) -> Iterator[str]:
         if is_address(place):
             yield from _remote_lines(place)
             return
-        with _opened(Path(place)) as file:
+        with open_text(Path(place)) as file:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -91,10 +92,6 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             yield line
 
 
-def _opened(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape")
-
-
 def _remote_lines(place: str) -> Iterator[str]:
     address = Address.parse(place)
     try:
@@ -102,7 +99,7 @@ def _remote_lines(place: str) -> Iterator[str]:
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    with _opened(copy.path) as file:
+    with open_text(copy.path) as file:
         for line in lines_of(file, f"@{shown(place)}"):
             yield line if is_address(line) else address.with_key(str(above / line))
 
@@ -121,7 +118,7 @@ def text_if_there(place: str) -> str | None:
         return None
     except DataError as error:
         raise DataError(f"{place}: the list {error}") from None
-    return copy.path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(copy.path)
 
 
 def listed_file(text: str) -> FoundFile:
@@ -285,7 +282,7 @@ def _named_lists(
     folder = Path(base, place)
     address = two_slashes(folder.as_posix())
     if not is_address(address):
-        names = [one.name for one in folder.glob("*.txt")] if folder.is_dir() else []
+        names = [one.name for one in folder.glob("*.txt") if one.is_file()]
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]
@@ -306,7 +303,7 @@ def _text(path: Path) -> str | None:
     place = two_slashes(path.as_posix())
     if is_address(place):
         return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    return path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(path)
 
 
 def _columns(line: str) -> frozenset[str]:

@@ -11,27 +11,12 @@ from cdstats.core.columns import from_cell
 from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from cdstats.core.columns import Record
 
 Row = TypeVar("Row", bound="Record")
-
-
-def read_text(path: Path) -> str:
-    """The text of a file of results.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    try:
-        # A name may hold the end of a line, which is not to be another.
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read: {reason}") from None
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:
@@ -47,6 +32,24 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     if not rows:
         raise ValueError("it holds no row")
     return rows
+
+
+def refuse_duplicates(path: Path, places: Iterable[tuple[str, ...]]) -> None:
+    """Refuse a file with two rows for one image, which would count twice.
+
+    Args:
+        path: The file.
+        places: What tells each row from the others.
+
+    Raises:
+        DataError: If two are the same.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for place in places:
+        if place in seen:
+            name = ", ".join(filter(None, place))
+            raise DataError(f"{path}: has two rows of {name}; expected one. Remove one")
+        seen.add(place)
 
 
 def parse_record(

@@ -26,7 +26,8 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import BINS, SumsTable
-from cdstats.io.rows import csv_rows, parse_record, read_text
+from cdstats.io.outputs import read_text
+from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
 from cdstats.score.results import (
     LossRun,
     choose_losses,
@@ -102,12 +103,16 @@ def _not_kept(chosen: Sequence[Loss]) -> list[str]:
 
 
 def _read(path: Path) -> list[ScoreRecord]:
+    text = read_text(path)
     try:
-        return [_record(row) for row in csv_rows(read_text(path))]
+        rows = [_record(row) for row in csv_rows(text)]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: is not a file of image rows of `cdstats loss` ({error})"
         ) from None
+    places = ((row.model, row.split, row.pred, row.target) for row in rows)
+    refuse_duplicates(path, places)
+    return rows
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
