@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +136,9 @@ def sides(mask: Array) -> tuple[Array, Array]:
     return distance_transform_edt(mask), distance_transform_edt(~mask)
 
 
-def counted(p: Array, y: Array, valid: Array) -> LevelCounts:
-    return LevelCounts.of(p[valid & (y == 1)], p[valid & (y == 0)])
+def counted(p: Array, y: Array, valid: Array, *, logits: bool = False) -> LevelCounts:
+    parts = (p[valid & (y == one)] for one in (1, 0))
+    return LevelCounts.of(*parts, logits=logits)
 
 
 def table_of(
@@ -167,7 +169,8 @@ def score(
     if not loss.entry.from_levels:
         return evaluate(loss, table)
     source = logits if logits and loss.reads is Reads.LOGITS else p
-    levels = list(map(counted, source, y, valid))
+    of = partial(counted, logits=source is logits)
+    levels = list(map(of, source, y, valid))
     pooled = sum(levels[1:], levels[0])
     values = [level_value(loss, image) for image in levels]
     return evaluate(loss, table, levels=LevelValues(values, level_value(loss, pooled)))

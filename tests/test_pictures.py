@@ -49,6 +49,14 @@ def uniform(dtype: str) -> Any:
     [
         pytest.param(uniform("float32"), {"threshold": 0.3}, id="float32"),
         pytest.param(uniform("float64"), {}, id="float64"),
+        *(
+            pytest.param(
+                (40 * uniform("float32")).astype(dtype),
+                {"kind": "logit", "threshold": 1 - 1e-9},
+                id=f"sure-logits-{dtype}",
+            )
+            for dtype in ("float16", "float32", "float64")
+        ),
         pytest.param(uniform("float16"), {"threshold": 0.3}, id="float16"),
         pytest.param(
             RANDOM.integers(0, 256, (20, 30)).astype("uint8"), {}, id="scaled-bytes"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdstats.core.pixel_terms import cross_entropy
+from cdstats.core.pixel_terms import cross_entropy, least_changed, sigmoid_and_logs
 from cdstats.core.sums import BINS, Floats, ImageSums, bins_of
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
     Attributes:
-        values: The levels in rising order: probabilities of change, or logits for the
-            losses that are defined on them; float64, ``(L,)``.
+        values: The levels in rising order: probabilities of change, or logits;
+            float64, ``(L,)``.
         changed: Changed pixels at each level; int64, ``(L,)``.
         unchanged: Unchanged pixels at each level; int64, ``(L,)``.
+        logits: Whether the levels are logits, which are kept as they are: a sure one
+            has no digits as a probability.
 
     Raises:
         ValueError: If the values do not rise, or the lengths differ.
@@ -47,6 +49,7 @@ class LevelCounts:
     values: Floats
     changed: Counts
     unchanged: Counts
+    logits: bool = False
 
     def __post_init__(self) -> None:
         if not np.all(self.values[1:] > self.values[:-1]):
@@ -55,33 +58,63 @@ class LevelCounts:
             raise ValueError("levels and counts differ in length")
 
     @classmethod
-    def of(cls, changed: NDArray[Any], unchanged: NDArray[Any]) -> LevelCounts:
+    def of(
+        cls, changed: NDArray[Any], unchanged: NDArray[Any], *, logits: bool = False
+    ) -> LevelCounts:
         """Count the values of the pixels of each class, by sorting them.
 
         Args:
             changed: Values of the changed pixels; finite, floating, any shape.
             unchanged: Values of the unchanged pixels.
+            logits: Whether the values are logits.
         """
         positive = np.unique(changed, return_counts=True)
         negative = np.unique(unchanged, return_counts=True)
         return _merge(
             (positive[0], positive[1], np.zeros_like(positive[1])),
             (negative[0], np.zeros_like(negative[1]), negative[1]),
+            logits,
         )
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
+        if self.logits != other.logits:
+            raise ValueError("logits and probabilities do not add")
         if np.array_equal(self.values, other.values):
             changed = self.changed + other.changed
-            return LevelCounts(self.values, changed, self.unchanged + other.unchanged)
+            unchanged = self.unchanged + other.unchanged
+            return LevelCounts(self.values, changed, unchanged, self.logits)
         return _merge(
             (self.values, self.changed, self.unchanged),
             (other.values, other.changed, other.unchanged),
+            self.logits,
         )
 
     @property
     def valid(self) -> int:
         """Pixels counted."""
         return int(self.changed.sum() + self.unchanged.sum())
+
+    def right(self, *, changed: bool) -> Floats:
+        """p_t of each level: p for changed and 1 - p for unchanged pixels."""
+        if not self.logits:
+            return self.values if changed else 1 - self.values
+        found: Floats = sigmoid_and_logs(self.values)[0 if changed else 1]
+        return found
+
+    def cross_entropy(self, *, changed: bool) -> Floats:
+        """The cross-entropy of a pixel at each level."""
+        rest = self.right(changed=False) if self.logits else None
+        found: Floats = cross_entropy(
+            self.right(changed=True), changed=changed, rest=rest
+        )
+        return found
+
+    def is_below(self, threshold: float, *, changed: bool) -> NDArray[np.bool_]:
+        """Whether p_t of each level is below a threshold."""
+        if not self.logits:
+            return self.right(changed=changed) < threshold
+        scores = self.values if changed else -self.values
+        return scores < least_changed(threshold, "float64", logits=True)
 
     def sums(
         self, *, threshold: float = 0.5, terms: Iterable[Term] = (), ignored: int = 0
@@ -94,13 +127,15 @@ class LevelCounts:
             ignored: Pixels that are not counted here.
 
         Raises:
-            ValueError: If a term needs positions.
+            ValueError: If a term needs positions, or the levels are logits.
 
         Example:
             >>> levels = LevelCounts.of(np.array([0.5, 0.25]), np.array([0.25]))
             >>> levels.sums().prob_sum
             1.0
         """
+        if self.logits:
+            raise ValueError("sums are of probabilities, not of logits")
         p, above = self.values, np.searchsorted(self.values, threshold)
         tp, fp = int(self.changed[above:].sum()), int(self.unchanged[above:].sum())
         changed, unchanged = int(self.changed.sum()), int(self.unchanged.sum())
@@ -139,14 +174,14 @@ class LevelCounts:
 _Level = tuple[NDArray[Any], Counts, Counts]
 
 
-def _merge(left: _Level, right: _Level) -> LevelCounts:
+def _merge(left: _Level, right: _Level, logits: bool) -> LevelCounts:
     stacked = np.concatenate([left[0], right[0]]).astype(np.float64)
     # Adding 0 makes -0 and 0 one level.
     values, place = np.unique(stacked + 0.0, return_inverse=True)
     counts = np.zeros((2, values.size), dtype=np.int64)
     for row, (a, b) in zip(counts, zip(left[1:], right[1:], strict=True), strict=True):
         np.add.at(row, place, np.concatenate([a, b]))
-    return LevelCounts(values, counts[0], counts[1])
+    return LevelCounts(values, counts[0], counts[1], logits)
 
 
 def _weighted(counts: Counts | Floats, values: Floats) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -29,6 +31,53 @@ LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in torch's ``binary_cross_entropy``."""
 ASL_LOG_FLOOR: Final = math.log(1e-8)
 """The least value of a logarithm in the reference code of the asymmetric loss."""
+
+
+def sigmoid_and_logs(logits: Array) -> tuple[Array, Array, Array, Array]:
+    """p, 1 - p, ln p and ln(1 - p) of logits, each with all its digits.
+
+    Example:
+        >>> [float(one[0]) for one in sigmoid_and_logs(np.array([50.0]))]
+        [1.0, 1.9287498479639178e-22, -1.9287498479639178e-22, -50.0]
+    """
+    power = np.exp(-np.abs(logits))
+    sure, log = 1 / (1 + power), np.log1p(power)
+    above = logits >= 0
+    return (
+        np.where(above, sure, power * sure),
+        np.where(above, power * sure, sure),
+        np.minimum(logits, 0) - log,
+        -np.maximum(logits, 0) - log,
+    )
+
+
+@lru_cache(maxsize=64)
+def least_changed(threshold: float, dtype: str, *, logits: bool = False) -> float:
+    """The least score of a type whose probability is at least the threshold.
+
+    A rounded threshold would call a score changed that is below the exact one. The
+    probability of a finite logit is above 0 and below 1, also where its sigmoid rounds
+    to one of them: with a threshold of 1 none is changed, with 0 all are.
+
+    Args:
+        threshold: From 0 to 1.
+        dtype: ``"float32"`` or ``"float64"``.
+        logits: Whether scores are logits.
+
+    Example:
+        >>> least_changed(0.1, "float32"), least_changed(0.5, "float32", logits=True)
+        (0.10000000149011612, 0.0)
+        >>> least_changed(1.0, "float32", logits=True)
+        inf
+    """
+    exact = Decimal(float(threshold))
+    if logits:
+        with localcontext(prec=60):
+            exact = exact.ln() - (1 - exact).ln()
+    rounded = np.dtype(dtype).type(float(exact))
+    if Decimal(float(rounded)) < exact:
+        rounded = np.nextafter(rounded, rounded.dtype.type(np.inf))
+    return float(rounded)
 
 
 def cross_entropy(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cdstats.core.pixel_terms import LOG_FLOOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -225,6 +227,10 @@ class SumsTable:
         """Whether every p is 0 or 1: then cross-entropy only counts errors."""
         exact = (self.missed_sum == self.missed_sq_sum).all()
         exact &= (self.false_sum == self.false_sq_sum).all()
+        # Sure logits are so close to 0 and 1 that these sums agree, but cost less.
+        errors = self.missed_sum + self.false_sum
+        costs = self.ce_changed_sum + self.ce_unchanged_sum
+        exact &= np.isclose(costs, -LOG_FLOOR * errors, rtol=1e-9, atol=0).all()
         return bool(exact and self.valid.any() and not self.soft)
 
     @property

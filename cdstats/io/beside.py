@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
 from cdstats.io.regular import open_regular
+from cdstats.io.sidecars import read_auxiliary
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
 
 _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 _HEAD: Final = 64
@@ -69,7 +70,7 @@ def forget_folders() -> None:
     _stems.cache_clear()
 
 
-def _beside(folder: Path, name: str, mask: Path, own: Georeference | None) -> Beside:
+def _beside(folder: Path, name: str, mask: Path, own: Where | None) -> Beside:
     found = _stems(str(folder)).get(mask.stem)
     if not found:
         return Beside(name)
@@ -77,20 +78,21 @@ def _beside(folder: Path, name: str, mask: Path, own: Georeference | None) -> Be
     there = _georeference(folder / found) if own and size else None
     if own is None or there is None or size is None:
         return Beside(name, found, size)
-    from cdstats.io.georeference import difference
+    from cdstats.io.georeference import Unplaced, difference
 
+    if isinstance(own, Unplaced) or isinstance(there, Unplaced):
+        return Beside(name, found, size)
     return Beside(name, found, size, difference(there, own, size))
 
 
-def _georeference(path: Path) -> Georeference | None:
+def _georeference(path: Path) -> Where | None:
     """Where an image lies; None where its file does not say, or cannot be read."""
-    from cdstats.io.georeference import georeference_beside
-
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return georeference_beside(str(path))
+    from cdstats.io.georeference import georeference_with
     from cdstats.io.masks import open_masks
 
     try:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            return georeference_with(lambda: None, read_auxiliary(str(path)), str(path))
         return open_masks(str(path), "", 1)[0].georeference()
     except DataError:
         return None

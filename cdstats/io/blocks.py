@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
 
 BLOCK_PIXELS: Final = 1 << 22
 """Pixels that a block of a large image holds at most, unless its file forces more."""
@@ -41,6 +41,8 @@ class ImageFile:
         band: The band to read, counted from 1; None where there is one choice.
         max_pixels: Pixels that an image may declare; nothing of a larger one is
             decoded when it is opened.
+        nodata: The text of the nodata value that a file beside it declares; it comes
+            before what the file itself says.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class ImageFile:
     member: str
     band: int | None
     max_pixels: int
+    nodata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class OpenImage:
     bands: int = 1
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
-    georeference: Callable[[], Georeference | None] = _nowhere
+    georeference: Callable[[], Where | None] = _nowhere
 
 
 class Sized(Protocol):

@@ -107,7 +107,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     if header.opacity or header.header in _NEW_HEADERS or _is_reordered(header):
         check_memory(2 * size, _WAY_OUT)
         data = _as_usual(header, path.read_bytes() if data is None else data)
-    return [open_raster(Source(str(path), "BMP", data), Known(file.band))]
+    known = Known(file.band, nodata=file.nodata)
+    return [open_raster(Source(str(path), "BMP", data), known)]
 
 
 def _is_reordered(header: _Header) -> bool:

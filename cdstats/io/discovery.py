@@ -17,7 +17,7 @@ from cdstats.io.addresses import is_address, looks_like_address, shown, two_slas
 from cdstats.io.folders import empty_text, unread_notes, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, splits_of
-from cdstats.io.lists import lines_of, list_lines, listed_file, split_by_lists
+from cdstats.io.lists import SplitLists, lines_of, list_lines, listed_file
 from cdstats.io.naming import (
     dataset_name,
     naturally,
@@ -363,12 +363,13 @@ def _mask_files(name: str, files: FoundFiles) -> list[str]:
     there = [file.path for file in files if is_address(file.path)]
     if not there:
         return []
-    from cdstats.io.found_remote import asked_mask_files, refuse_mask_files
+    from cdstats.io.found_remote import ask_mask_files
 
-    refuse_mask_files(asked_mask_files(there[:_ASKED]), name)
-    if len(there) <= _ASKED:
-        return []
-    return [f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"]
+    notes = ask_mask_files(there[:_ASKED], name)
+    if len(there) > _ASKED:
+        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
+        notes.append(text)
+    return notes
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
@@ -383,11 +384,16 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             )
     refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
     files = files.unique().ordered()
-    if any(files.splits):
-        files = _assigned(files)
-    elif files and masks:
-        files, listed = split_by_lists(files, _list_root(found.roots), found.texts)
-        notes += listed
+    lists = masks and files and SplitLists(files, _list_root(found.roots), found.texts)
+    try:
+        if any(files.splits):
+            notes += lists.beside_folders() if lists else []
+            files = _assigned(files)
+        elif lists:
+            files, listed = lists.split()
+            notes += listed
+    except DataError as error:
+        files, problems = FoundFiles(), [*problems, str(error)]
     name = found.name or dataset_name(_common(found.roots).parts)
     above = PurePath(name, *_common(found.roots).parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])

@@ -81,29 +81,67 @@ def find_remote(text: str, search: Search) -> RemoteFiles:
     if not varies and not file.member and _is_folder(address, text):
         return _folder(address, search)
     if not varies:
-        refuse_mask_files(asked_mask_files([file.path]), shown(file.path))
+        notes = ask_mask_files([file.path], shown(file.path))
         files = FoundFiles([file])
-        return RemoteFiles("", "", Path(shown(file.path)).parent, files)
+        return RemoteFiles("", "", Path(shown(file.path)).parent, files, notes)
     return _matching(text, search)
 
 
-def asked_mask_files(addresses: Sequence[str]) -> list[str]:
-    """The mask files beside objects; a store is asked for each, at the same time."""
-    beside = [
-        replace(one, key=f"{one.key}{_MASK_FILE}")
+def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
+    """Refuse objects with a mask file beside them; a store is asked for each.
+
+    Args:
+        addresses: The addresses of images.
+        where: What named them.
+
+    Returns:
+        A note where the store does not tell.
+
+    Raises:
+        DataError: If there is a mask file, or the store cannot be asked.
+    """
+    images = [
+        one
         for one in map(Address.parse, addresses)
         if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
     ]
-    asked = [(one, remote.start(remote.is_object(one))) for one in beside]
-    return [_plain(one) for one, answer in asked if _is_there(answer)]
+    beside = [replace(one, key=f"{one.key}{_MASK_FILE}") for one in images]
+    answers = [remote.start(remote.is_object(one)) for one in beside]
+    told = {
+        _plain(one): _is_there(one, image, answer)
+        for one, image, answer in zip(beside, images, answers, strict=True)
+    }
+    refuse_mask_files([name for name, is_there in told.items() if is_there], where)
+    denied = [name for name, is_there in told.items() if is_there is None]
+    if not denied:
+        return []
+    return [
+        f"access denied to {counted(len(denied), 'mask file')} (.msk) beside images, "
+        f"first {denied[0]}: read as if there were none, as stores also deny what does "
+        "not exist"
+    ]
 
 
-def _is_there(answer: Future[bool | None]) -> bool:
-    """Whether a store says that an object is there; reading its image tells errors."""
+def _is_there(
+    beside: Address, image: Address, answer: Future[bool | None]
+) -> bool | None:
+    """Whether a mask file is there; False where its image cannot be read either.
+
+    Raises:
+        DataError: If the store tells of the image, and not of its mask file.
+    """
     try:
-        return bool(answer.result())
-    except DataError:
-        return False
+        return answer.result()
+    except DataError as error:
+        try:
+            if not remote.start(remote.is_object(image)).result():
+                return False
+        except DataError:
+            return False  # the row of the image has the reason
+        raise DataError(
+            f"{_plain(beside)}: {error}; if it exists, it hides pixels. Try again, or "
+            "copy the images to this machine"
+        ) from None
 
 
 def refuse_mask_files(found: Sequence[str], where: str) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.sidecars import world_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-    from rasterio.control import GroundControlPoint
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
     from rasterio.transform import Affine
+
+    from cdstats.io.sidecars import Auxiliary
 
     Points = Sequence[tuple[float, float]]
 
@@ -29,10 +30,6 @@ _EDGE_POINTS: Final = 17
 """Points of an edge that are looked up in another system."""
 _MARGIN: Final = 2
 """Pixels beside an edge that a bilinear mean may reach."""
-_SIDECAR_BYTES: Final = 1 << 20
-_WORLD_LINES: Final = 6
-_NUMBERS: Final = re.compile(r"<GeoTransform>([^<]*)</GeoTransform>")
-_SYSTEM: Final = re.compile(r"<SRS[^>]*>([^<]*)</SRS>")
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,24 @@ class Georeference:
         return named[1] if named else code
 
 
-def georeference_of(dataset: DatasetReader) -> Georeference | None:
+@dataclass(frozen=True)
+class Unplaced:
+    """A georeference that cannot be compared.
+
+    Attributes:
+        text: What the image has instead of an affine transform.
+    """
+
+    text: str
+
+
+Where = Georeference | Unplaced
+"""What is known of where an image lies."""
+_POINTS: Final = Unplaced("control points that no affine transform fits")
+_RPC: Final = Unplaced("RPCs alone, which depend on the height of the ground")
+
+
+def georeference_of(dataset: DatasetReader) -> Where | None:
     """The georeference in a file; None where it has none.
 
     Ground control points count if an affine transform fits them; RPCs do not, as they
@@ -66,63 +80,58 @@ def georeference_of(dataset: DatasetReader) -> Georeference | None:
     if not dataset.transform.is_identity:
         return Georeference(dataset.transform, dataset.crs)
     points, crs = dataset.gcps
-    transform = _fitted(points) if points else None
-    return transform and Georeference(transform, crs)
+    if points:
+        return _fitted([(one.col, one.row, one.x, one.y) for one in points], crs)
+    return _RPC if dataset.tags(ns="RPC") else None
 
 
-def _fitted(points: Sequence[GroundControlPoint]) -> Affine | None:
-    """The transform through ground control points; None where none fits."""
+def _fitted(points: Sequence[tuple[float, ...]], crs: CRS | None) -> Where:
+    """The georeference of control points: column, row and coordinates of each."""
+    from rasterio.control import GroundControlPoint
     from rasterio.transform import from_gcps
 
     try:
-        transform = from_gcps(points)
+        transform = from_gcps(
+            [GroundControlPoint(row, column, x, y) for column, row, x, y in points]
+        )
         inverse = ~transform
     except Exception:  # noqa: BLE001 - too few points, or all on a line
-        return None
-    for point in points:
-        column, row = inverse * (point.x, point.y)
-        if not max(abs(column - point.col), abs(row - point.row)) <= TOLERANCE:
-            return None
-    return transform
+        return _POINTS
+    for column, row, x, y in points:
+        across, down = inverse * (x, y)
+        if not max(abs(across - column), abs(down - row)) <= TOLERANCE:
+            return _POINTS
+    return Georeference(transform, crs)
 
 
-def georeference_beside(path: str) -> Georeference | None:
-    """The georeference of a file's ``.aux.xml`` or world file; None without one."""
-    file = Path(path)
-    text = _text(file.with_name(f"{file.name}.aux.xml"))
-    numbers = _NUMBERS.search(text)
-    if numbers and (values := _floats(numbers[1].split(","))):
+def georeference_with(
+    own: Callable[[], Where | None], beside: Auxiliary, path: str
+) -> Where | None:
+    """The georeference of an image, by files beside it where they say one.
+
+    As in GDAL, an ``.aux.xml`` file comes first, and a world file last.
+
+    Args:
+        own: Finds what the image says itself.
+        beside: What its ``.aux.xml`` file says.
+        path: The image.
+    """
+    system = _crs(beside.system)
+    if beside.transform:
         from rasterio.transform import Affine
 
-        system = _SYSTEM.search(text)
-        transform = Affine.from_gdal(*values)
-        return Georeference(transform, _crs(system[1]) if system else None)
-    suffix = file.suffix
-    endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld") if suffix else ()
-    for ending in (*endings, *(one.upper() for one in endings)):
-        if values := _floats(_text(file.with_suffix(ending)).split()):
-            return _world(values)
-    return None
-
-
-def _text(path: Path) -> str:
-    """The text of a small file; empty for any other."""
-    try:
-        if path.is_file() and path.stat().st_size <= _SIDECAR_BYTES:
-            return path.read_text("utf-8", errors="replace")
-    except OSError:
-        pass
-    return ""
-
-
-def _floats(words: Sequence[str]) -> tuple[float, ...]:
-    """Six numbers of an invertible transform; none where the words are no such."""
-    try:
-        values = tuple(float(word) for word in words)
-    except ValueError:
-        return ()
-    usable = len(values) == _WORLD_LINES and np.isfinite(values).all() and any(values)
-    return values if usable else ()
+        transform = Affine.from_gdal(*beside.transform)
+        if system is None and isinstance(found := own(), Georeference):
+            system = found.crs
+        return Georeference(transform, system)
+    if beside.points:
+        return _fitted(beside.points, _crs(beside.points_system))
+    found = own()
+    if found is None and (values := world_numbers(path)):
+        found = _world(values)
+    if system is not None and isinstance(found, Georeference):
+        found = replace(found, crs=system)
+    return found
 
 
 def _world(values: Sequence[float]) -> Georeference:
@@ -134,13 +143,13 @@ def _world(values: Sequence[float]) -> Georeference:
 
 
 def _crs(text: str) -> CRS | None:
-    from html import unescape
-
+    if not text:
+        return None
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        return CRS.from_user_input(unescape(text))
+        return CRS.from_user_input(text)
     except CRSError:
         return None
 

@@ -12,8 +12,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from mmap import mmap
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 _SOF: Final = frozenset((0xC0, 0xC1, 0xC2))
@@ -51,13 +53,14 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     path, data, band = file.path, file.data, file.band
     frame = _read_frame(path, data)
     width, height, channels = frame.width, frame.height, len(frame.components)
+    nodata = declared_nodata(file.nodata, np.dtype(np.uint8))
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
     if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
         from cdstats.io.raster import Known, Source, open_raster
 
         raster = open_raster(Source(str(path), "JPEG", data), Known(band))
-        return [OpenImage("", width, height, "JPEG", raster.blocks)]
+        return [OpenImage("", width, height, "JPEG", raster.blocks, nodata)]
     if width * height > MOST_COLOUR_PIXELS:
         raise DataError(
             f"colour JPEG of {width:,} x {height:,} pixels; expected at most "
@@ -73,7 +76,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
             pixels = pixels[..., 0]
         yield Block(0, 0, pixels)
 
-    return [OpenImage("", width, height, "JPEG", blocks)]
+    return [OpenImage("", width, height, "JPEG", blocks, nodata)]
 
 
 def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:

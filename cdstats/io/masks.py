@@ -14,15 +14,15 @@ from cdstats.io.blocks import ImageFile, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.regular import open_regular
+from cdstats.io.sidecars import mask_file, read_auxiliary
 from cdstats.io.signatures import FORMATS, file_format, foreign_text
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
+    from cdstats.io.sidecars import Auxiliary
 
 _HELD_BYTES: Final = {one.name: one.held for one in FORMATS.values()}
-_MASK_FILES: Final = (".msk", ".MSK")
-"""Endings that GDAL appends to the name of an image to find its mask file."""
 
 
 def open_masks(
@@ -55,20 +55,11 @@ def open_masks(
 def _checked(
     path: str, member: str, band: int | None, max_pixels: int
 ) -> list[OpenImage]:
-    images = _open(path, member, band, max_pixels)
+    images, names_members = _open(path, member, band, max_pixels)
     check_images(images, max_pixels)
-    named = (f"{path}{end}" for end in _MASK_FILES)
-    beside = next((name for name in named if _exists(name)), None)
-    if beside is None or FORMATS[images[0].format].names_members:
+    if names_members or (beside := mask_file(path)) is None:
         return images
     return [_with_mask_file(images, beside, band)]
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False  # a longer name than any file has
 
 
 def _with_mask_file(
@@ -100,7 +91,10 @@ def _with_mask_file(
     )
 
 
-def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[OpenImage]:
+def _open(
+    path: str, member: str, band: int | None, max_pixels: int
+) -> tuple[list[OpenImage], bool]:
+    """The images of a file, and whether its reader selects them by name."""
     # No buffer: a file is read at one go, or not here.
     opened, size = open_regular(path)
     with opened as file:
@@ -110,22 +104,24 @@ def _open(path: str, member: str, band: int | None, max_pixels: int) -> list[Ope
             raise DataError(foreign_text(head))
         data = head + file.readall() if size <= _HELD_BYTES.get(kind, -1) else None
     reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
-    images: list[OpenImage] = reader.open_images(
-        ImageFile(Path(path), kind, data, member, band, max_pixels)
-    )
+    asked = ImageFile(Path(path), kind, data, member, band, max_pixels)
     if FORMATS[kind].names_members:
-        return images
+        return reader.open_images(asked), True
+    beside = read_auxiliary(path)
+    images: list[OpenImage] = reader.open_images(
+        replace(asked, nodata=beside.nodata.get(band or 1))
+    )
     return [
-        replace(image, georeference=partial(_georeference, path, image))
+        replace(image, georeference=partial(_where, image, beside, path))
         for image in select_image(images, member)
-    ]
+    ], False
 
 
-def _georeference(path: str, image: OpenImage) -> Georeference | None:
+def _where(image: OpenImage, beside: Auxiliary, path: str) -> Where | None:
     """Where an image lies by its file, or by a file beside it."""
-    from cdstats.io.georeference import georeference_beside
+    from cdstats.io.georeference import georeference_with
 
-    return image.georeference() or georeference_beside(path)
+    return georeference_with(image.georeference, beside, path)
 
 
 def access_text(error: OSError) -> str:

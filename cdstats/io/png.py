@@ -24,6 +24,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
 from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         rows = _byte_rows(data, header) if whole and band in (None, 1) else None
         if rows is None:
             return [_png_by_gdal(file, header)]
-        return [_png_of_bits(rows, header)]
+        return [_png_of_bits(rows, header, file.nodata)]
 
     def blocks() -> Iterator[Block]:
         yield _png_block(_decode_png(data, header), header, band)
 
-    return [_png_image(header, blocks)]
+    return [_png_image(header, blocks, file.nodata)]
 
 
 def _byte_rows(data: bytes, header: PngHeader) -> NDArray[np.uint8] | None:
@@ -94,17 +95,27 @@ def _byte_rows(data: bytes, header: PngHeader) -> NDArray[np.uint8] | None:
         return None
 
 
-def _png_of_bits(rows: NDArray[np.uint8], header: PngHeader) -> OpenImage:
+def _png_of_bits(
+    rows: NDArray[np.uint8], header: PngHeader, nodata: str | None
+) -> OpenImage:
     def blocks() -> Iterator[Block]:
         pixels = unpack(rows, header.width, header.depth)
         yield _png_block(pixels, header, None)
 
-    return _png_image(header, blocks)
+    return _png_image(header, blocks, nodata)
 
 
-def _png_image(header: PngHeader, blocks: Any) -> OpenImage:  # noqa: ANN401
+def _png_image(
+    header: PngHeader,
+    blocks: Any,  # noqa: ANN401
+    nodata: str | None,
+) -> OpenImage:
     palette = names(header.palette) if header.colour == PALETTE else None
-    return OpenImage("", header.width, header.height, "PNG", blocks, palette=palette)
+    dtype = np.dtype(np.uint16 if header.depth > 8 else np.uint8)
+    colours = header.palette if header.colour == PALETTE else b""
+    declared = declared_nodata(nodata, dtype, colours)
+    size = (header.width, header.height)
+    return OpenImage("", *size, "PNG", blocks, declared, palette)
 
 
 def _decode_png(data: bytes, header: PngHeader) -> NDArray[np.uint8]:
@@ -144,7 +155,7 @@ def _png_by_gdal(file: ImageFile, header: PngHeader) -> OpenImage:
                 plain = _png_block(block.values, header, None, block.row, block.column)
             yield plain
 
-    return _png_image(header, blocks)
+    return _png_image(header, blocks, file.nodata)
 
 
 def _png_block(

@@ -152,11 +152,11 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
 
 def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
     """Where a block is transparent, masked out or nodata."""
-    if nodata is None or block.is_colour:
+    if nodata is None:
         return block.hidden
-    empty: NDArray[np.bool_] = (
-        np.isnan(block.values) if nodata == NAN else block.values == nodata
-    )
+    values = block.values if block.is_colour else block.values[..., None]
+    same = np.isnan(values) if nodata == NAN else values == nodata
+    empty: NDArray[np.bool_] = same.all(axis=-1)
     return empty if block.hidden is None else empty | block.hidden
 
 
@@ -186,9 +186,15 @@ def _pictures(
     def blocks() -> Iterator[Block]:
         for one, two in zip(*(image.blocks() for image in pair), strict=True):
             values, off = _one_channel(np.stack([one.values, two.values]), how)
-            yield Block(one.row, one.column, values, one.hidden, off)
+            hidden = one.hidden
+            if not how.keeps_nodata:
+                both = zip((one, two), pair, strict=True)
+                gaps = [_without_score(block, of.nodata) for block, of in both]
+                found = [gap for gap in gaps if gap is not None]
+                hidden = np.logical_or.reduce(found) if found else None
+            yield Block(one.row, one.column, values, hidden, off)
 
-    return [replace(images[0], blocks=blocks, part=None)]
+    return [replace(images[0], blocks=blocks, part=None, nodata=None)]
 
 
 def _equal_bands(image: OpenImage) -> Iterator[Block]:

@@ -9,7 +9,6 @@ decodes, which it sends to the logger of rasterio, are errors here.
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import warnings
@@ -22,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from cdstats.core.counts import MINISWHITE, NAN
+from cdstats.core.counts import MINISWHITE
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
-from cdstats.io.palettes import expand, greys, names
+from cdstats.io.palettes import expand, names
+from cdstats.io.sidecars import declared_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-    from cdstats.core.counts import Value
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
 
 _OPTIONS: Final = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -309,12 +308,12 @@ def open_raster(
     return image
 
 
-def _georeference(raster: OpenRaster) -> Georeference | None:
+def _georeference(raster: OpenRaster) -> Where | None:
     with quiet(raster.source):
         return georeference_of(raster.dataset)
 
 
-def georeference(source: Source) -> Georeference | None:
+def georeference(source: Source) -> Where | None:
     """Where a file says that its pixels lie on the ground.
 
     Raises:
@@ -399,45 +398,6 @@ def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> Non
             f"{len(of_16_bits):,} colours of its palette are {len(of_8_bits):,} in 8 "
             "bits; save its indices without a palette"
         )
-
-
-def declared_nodata(
-    text: str | None, dtype: np.dtype[Any], colours: bytes = b""
-) -> Value | None:
-    """The declared nodata value, exact; None where no pixel can have it.
-
-    Args:
-        text: What the file says; None where it does not.
-        dtype: The type of its pixels.
-        colours: Its palette: nodata of a grey one is expanded as its pixels are.
-
-    Example:
-        >>> declared_nodata("255", np.dtype(np.uint8))
-        255
-    """
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            rounded = float(dtype.type(number))
-        if math.isnan(rounded):
-            return NAN
-        if math.isinf(rounded) and not math.isinf(number):
-            return None
-        return int(rounded) if rounded.is_integer() else rounded
-    try:
-        whole = int(text or "")
-    except ValueError:
-        if not number.is_integer():
-            return None
-        whole = int(number)
-    limits = np.iinfo(dtype)
-    if not limits.min <= whole <= limits.max:
-        return None
-    grey = greys(colours)
-    return grey[whole] if grey and 0 <= whole < len(grey) else whole
 
 
 def _blocks(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdstats.core.columns import from_cell
-from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from cdstats.core.columns import Record
 
@@ -31,25 +30,24 @@ def csv_rows(text: str) -> list[dict[str, str]]:
         raise ValueError(str(error)) from None
     if not rows:
         raise ValueError("it holds no row")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has more or fewer cells than the header")
     return rows
 
 
-def refuse_duplicates(path: Path, places: Iterable[tuple[str, ...]]) -> None:
-    """Refuse a file with two rows for one image, which would count twice.
+def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
+    """Refuse rows of one image, which would count twice.
 
     Args:
-        path: The file.
-        places: What tells each row from the others.
+        places: What tells each row from the others, its name last.
 
     Raises:
-        DataError: If two are the same.
+        ValueError: If two are the same.
     """
-    seen: set[tuple[str, ...]] = set()
-    for place in places:
-        if place in seen:
-            name = ", ".join(filter(None, place))
-            raise DataError(f"{path}: has two rows of {name}; expected one. Remove one")
-        seen.add(place)
+    for place, times in Counter(places).most_common(1):
+        if times > 1:
+            raise ValueError(f"{times} rows of {[one for one in place if one][-1]}")
 
 
 def parse_record(
@@ -66,7 +64,13 @@ def parse_record(
         ValueError: If a column is missing or holds what its field cannot.
     """
     wanted = [field for field in fields(kind) if field.name not in leave_out]
-    cells = {f.name: _value(str(f.type), row[f.name]) for f in wanted if f.name in row}
+    cells = {}
+    for one in wanted:
+        if one.name in row:
+            try:
+                cells[one.name] = _value(str(one.type), row[one.name])
+            except ValueError:
+                raise ValueError(f"{one.name} is {row[one.name]!r}") from None
     return checked_record(kind, cells, leave_out)
 
 

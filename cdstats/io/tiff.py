@@ -19,13 +19,13 @@ from cdstats.io.raster import (
     Known,
     OpenRaster,
     Source,
-    declared_nodata,
     georeference,
     no_warnings,
     open_raster,
     quiet,
     windows,
 )
+from cdstats.io.sidecars import declared_nodata
 from cdstats.io.tiff_layout import check_layout
 from cdstats.io.tiff_tables import DEFLATE, LZMA, LZW, PACKBITS, ZSTD, read_tables
 
@@ -64,6 +64,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     opened = partial(_opened, path, data)
     chain = _checked_pages(opened, file.max_pixels)
     images = [at for at, page in enumerate(chain) if page.is_image] or [0]
+    if file.nodata is not None:
+        _declare(chain, images, file.nodata)
     source = Source(str(path), "GTiff", data)
     found = []
     for number, (at, stop) in enumerate(pairwise([*images, len(chain)])):
@@ -91,6 +93,25 @@ def open_images(file: ImageFile) -> list[OpenImage]:
             blocks = partial(_hide, blocks, replace(source, offset=mask.place))
         found.append(replace(image, blocks=blocks, part=None))
     return found
+
+
+def _declare(chain: list[Page], images: list[int], nodata: str) -> None:
+    """Put the nodata value of a file beside an image in place of its own.
+
+    Raises:
+        DataError: If that is not possible.
+    """
+    page, why = chain[images[0]], ""
+    if len(images) > 1:
+        why = "holds several images"
+    elif not _is_stored(page) and not np.all(page.byte_counts):
+        why = "leaves out blocks of pixels"
+    if why:
+        raise DataError(
+            f"{why}, and an .aux.xml file beside it declares nodata {nodata}; save it "
+            "with the nodata value inside"
+        )
+    chain[images[0]] = replace(page, nodata=nodata)
 
 
 def _is_stored(page: Page) -> bool:

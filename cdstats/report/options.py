@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import (
-    ANY,
     MASKS,
     PREDICTIONS,
     Options,
@@ -136,14 +136,14 @@ class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
         nullcontext,
         "Opens a context whose value is called with masks counted, all masks and "
         "pixels.",
-        typed=ANY,
+        typed=FunctionType,
         on_command_line=False,
     )
     scoring: Bar = option(
         nullcontext,
         "Opens a context whose value is called with the number of a prediction and "
         "pixels.",
-        typed=ANY,
+        typed=FunctionType,
         on_command_line=False,
     )
 

@@ -49,10 +49,9 @@ def read_saved(path: Path) -> Saved:
             saved = _from_csv(csv_rows(text))
         for row in saved.images:
             _check_complete(row)
-    images = ((row.dataset, row.split, row.path) for row in saved.images)
-    refuse_duplicates(path, images)
-    refuse_duplicates(path, ((row.dataset, row.split) for row in saved.datasets))
-    return saved
+        refuse_duplicates((row.dataset, row.split, row.path) for row in saved.images)
+        refuse_duplicates((row.dataset, row.split) for row in saved.datasets)
+        return saved
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from cdstats.io.addresses import Address, is_address
 from cdstats.io.copies import noting
 from cdstats.io.counting import count_or_divide, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
+from cdstats.io.sidecars import stats_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,8 +33,9 @@ class Stamp(NamedTuple):
     Attributes:
         size: Bytes of the file; -1 when it is not there.
         time: Its modification time; ns, -1 when it is not there.
-        partner_size: Bytes of its partner; -1 without one.
-        partner_time: The modification time of its partner; ns, -1 without one.
+        partner_size: Bytes of its partner and of files beside it that decide how its
+            pixels count, added up; -1 without any.
+        partner_time: Their modification times, added up; ns, -1 without any.
     """
 
     size: int = -1
@@ -71,8 +73,14 @@ def stamp_of(task: Task) -> Stamp:
     """The stamp of a file as it is now."""
     if is_address(task.path):
         return ask_stamp(task)()
-    own = _stat(task.path)
-    return Stamp(*own, *_stat(task.partner)) if task.partner else Stamp(*own)
+    own, beside = _stat(task.path), stats_beside(task.path)
+    found = [(one.st_size, one.st_mtime_ns) for one in beside]
+    if task.partner:
+        found.append(_stat(task.partner))
+    if not found:
+        return Stamp(*own)
+    size, time = map(sum, zip(*found, strict=True))
+    return Stamp(*own, size, time % (1 << 63))
 
 
 def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:

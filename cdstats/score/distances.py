@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from cdstats.core.pixel_terms import Term, cross_entropy
+from cdstats.core.pixel_terms import Term, cross_entropy, sigmoid_and_logs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def position_sums(
-    term: Term, probs: Floats, labels: NDArray[np.uint8]
+    term: Term, scores: Floats, labels: NDArray[np.uint8], *, logits: bool = False
 ) -> tuple[float, float]:
     """The sums of a term that needs positions over changed and unchanged pixels.
 
@@ -25,20 +25,27 @@ def position_sums(
 
     Args:
         term: ``boundary``, ``hausdorff_dt`` or ``distance_map_penalised_ce``.
-        probs: Probabilities of change; ``(height, width)``.
+        scores: Probabilities of change, or logits; ``(height, width)``.
         labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
+        logits: Whether the scores are logits.
 
     Raises:
         ValueError: If the term is none of those.
     """
     changed, unchanged = labels == 1, labels == 0
-    shown = np.where(labels == 255, 0.0, probs)
+    shown = np.where(labels == 255, -np.inf if logits else 0.0, scores)
+    probs, rest = sigmoid_and_logs(shown)[:2] if logits else (shown, 1 - shown)
     if term.name == "boundary":
-        values = _boundary(shown, changed)
+        values = _boundary(probs, changed)
     elif term.name == "hausdorff_dt":
-        values = _hausdorff(shown, changed, *term.params)
+        predicted = shown > (0.0 if logits else 0.5)
+        errors = np.where(changed, rest, probs)
+        values = _hausdorff(errors, predicted, changed, *term.params)
     elif term.name == "distance_map_penalised_ce":
-        values = _penalised(shown, changed)
+        values = _distance_weights(changed)
+        for one, mask in ((True, changed), (False, ~changed)):
+            known = rest[mask] if logits else None
+            values[mask] *= cross_entropy(probs[mask], changed=one, rest=known)
     else:
         raise ValueError(f"{term} needs no positions")
     return float(values[changed].sum()), float(values[unchanged].sum())
@@ -65,22 +72,16 @@ def _boundary(probs: Floats, changed: Mask) -> Floats:
     return probs * np.where(changed, 1 - distance, distance)
 
 
-def _hausdorff(probs: Floats, changed: Mask, alpha: float) -> Floats:
-    predicted = other_class_distance(probs > 0.5) ** alpha
-    error = (probs - changed) ** 2
-    return error * (predicted + other_class_distance(changed) ** alpha)
+def _hausdorff(errors: Floats, predicted: Mask, changed: Mask, alpha: float) -> Floats:
+    one, two = (other_class_distance(mask) ** alpha for mask in (predicted, changed))
+    return errors**2 * (one + two)
 
 
-def _penalised(probs: Floats, changed: Mask) -> Floats:
+def _distance_weights(changed: Mask) -> Floats:
     distance = other_class_distance(changed)
-    weights = np.zeros(probs.shape)
+    weights = np.zeros(changed.shape)
     for part in (changed, ~changed):
         most = distance[part].max(initial=0)
         if most:
             weights[part] = (most - distance[part]) / most
-    loss = np.where(
-        changed,
-        cross_entropy(probs, changed=True),
-        cross_entropy(probs, changed=False),
-    )
-    return weights * loss
+    return weights

@@ -10,14 +10,14 @@ import numpy as np
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import Level, Message
-from cdstats.io.georeference import TOLERANCE, deviations, difference, reach
+from cdstats.io.georeference import TOLERANCE, Unplaced, deviations, difference, reach
 from cdstats.score.interpret import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from cdstats.core.options import ScoreOptions
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
 
 Choice = TypeVar("Choice", bound=Enum)
 NO_GRID: Final = "none"
@@ -144,7 +144,7 @@ class Placed(NamedTuple):
     Attributes:
         row: The row of the mask at which its first row lies.
         column: The column of the mask at which its first column lies.
-        difference: How its grid differs, where that is ignored.
+        difference: How its grid differs, where that is ignored or cannot be told.
         warp: Whether it is to be resampled onto the grid of its mask.
     """
 
@@ -155,8 +155,8 @@ class Placed(NamedTuple):
 
 
 def place(
-    own: Georeference | None,
-    mask: Georeference | None,
+    own: Where | None,
+    mask: Where | None,
     sizes: tuple[tuple[int, int], tuple[int, int]],
     corner: tuple[int, int] | None,
     mode: GridMode,
@@ -177,6 +177,10 @@ def place(
     row, column = corner or (0, 0)
     if own is None or mask is None:
         return Placed(row, column)
+    if isinstance(own, Unplaced):
+        return Placed(row, column, f"has {own.text}")
+    if isinstance(mask, Unplaced):
+        return Placed(row, column, f"has a mask with {mask.text}")
     size = sizes[0]
     text = difference(own, mask, size, corner)
     if not text or mode is GridMode.IGNORE:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdstats.core.catalogue import Reads
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,15 +21,13 @@ class Needs:
     Attributes:
         terms: Sums that follow from probability and label of each pixel.
         positions: Sums that need whole images.
-        levels: Losses that need the sorted probabilities.
-        logit_levels: Losses that need the sorted logits.
+        levels: Losses that need the sorted scores.
         bins: Whether the probabilities of each image are counted in equal bins.
     """
 
     terms: tuple[Term, ...]
     positions: tuple[Term, ...]
     levels: tuple[Loss, ...]
-    logit_levels: tuple[Loss, ...]
     bins: bool = False
 
     @classmethod
@@ -43,8 +40,7 @@ class Needs:
         return cls(
             tuple(term for term in terms if not term.needs_positions),
             tuple(term for term in terms if term.needs_positions),
-            tuple(loss for loss in chosen if loss.reads is Reads.LEVELS),
-            tuple(loss for loss in chosen if loss.reads is Reads.LOGITS),
+            tuple(loss for loss in chosen if loss.entry.from_levels),
             bins,
         )
 
@@ -54,11 +50,11 @@ class Needs:
         Raises:
             UsageError: If there is such a loss.
         """
-        if self.logit_levels and not all_logits:
-            names = ", ".join(loss.name for loss in self.logit_levels)
+        names = ", ".join(one.name for one in self.levels if one.entry.needs_logits)
+        if names and not all_logits:
             raise UsageError(f"{names} is defined on logits: say --kind logit")
 
     @property
     def whole(self) -> bool:
         """Whether the scores of an image must be held until it is complete."""
-        return bool(self.positions or self.levels or self.logit_levels)
+        return bool(self.positions or self.levels)

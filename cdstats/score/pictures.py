@@ -8,10 +8,11 @@ import numpy as np
 
 from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
+from cdstats.core.pixel_terms import least_changed
 from cdstats.io.predictions import PALETTE
 from cdstats.score.grid import Uncovered
-from cdstats.score.interpret import Kind, divided, plain_numbers
-from cdstats.score.kernel import sigmoid
+from cdstats.score.interpret import Kind
+from cdstats.score.levels import divided, plain_numbers
 from cdstats.score.reading import PairReader
 
 if TYPE_CHECKING:
@@ -113,14 +114,17 @@ def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
     return (1.0, 255.0, 65535.0) if whole else (1.0,)
 
 
-def _probabilities(scores: NDArray[Any], scale: float, logits: bool) -> NDArray[Any]:
-    """What scoring compares with the threshold, in the precision of scoring."""
-    if scores.dtype.kind != "f" and not logits:
-        return scores.astype(np.float64) / scale
-    floating = divided(scores, scale)
-    if logits:
-        floating = sigmoid(floating)
-    found: NDArray[Any] = floating.astype(np.float64)
+def _changed(
+    scores: NDArray[Any], scale: float, threshold: float, *, logits: bool
+) -> NDArray[np.bool_]:
+    """Which pixels scoring calls changed."""
+    if scores.dtype.kind == "f":
+        wide = divided(scores, scale).astype(np.float64)
+    else:
+        wide = scores.astype(np.float64) / scale
+    found: NDArray[np.bool_] = wide >= least_changed(
+        threshold, "float64", logits=logits
+    )
     return found
 
 
@@ -154,7 +158,7 @@ class _Canvas:
         cells = rows[:, None] * self._shape[1] + columns[None, :]
         for scale, held in self._held.items():
             plain = plain_numbers(scores, loaded.dtype)
-            found = _probabilities(plain, scale, logits) >= threshold
+            found = _changed(plain, scale, threshold, logits=logits)
             if loaded.covered is not None:
                 found &= loaded.covered
             outcome = np.where(

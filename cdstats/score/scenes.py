@@ -14,7 +14,7 @@ from cdstats.core.errors import DataError
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
-from cdstats.io.georeference import difference, reach, resampled
+from cdstats.io.georeference import Georeference, difference, reach, resampled
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.score_records import Place
     from cdstats.io.blocks import OpenImage
-    from cdstats.io.georeference import Georeference
+    from cdstats.io.georeference import Where
     from cdstats.io.pairing import Crop
     from cdstats.score.grid import Ground, Placed
     from cdstats.score.reading import HeldLabels
@@ -114,7 +114,7 @@ class Mask:
         return self.target.size[1], self.target.size[0]
 
     @cached_property
-    def georeference(self) -> Georeference | None:
+    def georeference(self) -> Where | None:
         """Where it lies."""
         return self.target.image.georeference()
 
@@ -174,7 +174,7 @@ class Scene:
             return
         try:
             georeferences = image.georeference(), self.mask.georeference
-            if None not in georeferences:
+            if all(isinstance(one, Georeference) for one in georeferences):
                 row = replace(row, grid=self._ground.grid.value)
             yield from self._counted(self._add(row, image, crop, georeferences))
         except DataError as error:
@@ -218,7 +218,7 @@ class Scene:
         row: Loaded,
         image: OpenImage,
         crop: Crop | None,
-        georeferences: tuple[Georeference | None, Georeference | None],
+        georeferences: tuple[Where | None, Where | None],
     ) -> Iterator[Loaded]:
         size, shape = (image.width, image.height), self.mask.labels.shape
         corner = None
@@ -257,7 +257,7 @@ class Scene:
         tiles: Tiles,
         crop: Crop,
         size: tuple[int, int],
-        georeferences: tuple[Georeference | None, Georeference | None],
+        georeferences: tuple[Where | None, Where | None],
     ) -> tuple[int, int]:
         """The row and column of the mask at which a crop begins.
 
@@ -269,8 +269,9 @@ class Scene:
             return corners[0]
         if ground.edge is not Edge.REFUSE:
             return corners[ground.edge is Edge.SHIFT]
-        own, mask = georeferences
-        if own and mask and ground.grid is not GridMode.IGNORE:
+        grids = [one for one in georeferences if isinstance(one, Georeference)]
+        if len(grids) == len(georeferences) and ground.grid is not GridMode.IGNORE:
+            own, mask = grids
             fit = [one for one in corners if not difference(own, mask, size, one)]
             return (fit or corners)[0]
         raise DataError(edge_text(self.mask.shape, size[::-1], ground.overlap))
@@ -384,7 +385,7 @@ class Scene:
     def _warped(self, image: OpenImage) -> Iterator[tuple[Piece, None]]:
         """A prediction on the grid of its mask: where it reaches and has values."""
         own, mask = image.georeference(), self.mask.georeference
-        if own is None or mask is None:
+        if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
             return
         source, dtype, nearest = _source(image, self._choice.kind)
         gaps = self._choice.nodata is not Nodata.IGNORE and np.isnan(source).any()

@@ -16,24 +16,15 @@ from cdstats.score.batching import TileBatches, native
 from cdstats.score.interpret import (
     SIGMOID,
     Kind,
-    divided,
     is_stored,
-    plain_numbers,
     scales_of,
     wrong_values_text,
 )
-from cdstats.score.kernel import COUNTS, IGNORED, sigmoid
-from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.kernel import COUNTS, IGNORED
+from cdstats.score.levels import SCALE, count_stored, divided, plain_numbers
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
-from cdstats.score.states import (
-    LOGITS,
-    PROBS,
-    Outcome,
-    PoolKey,
-    PredictionState,
-    Whole,
-)
+from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Array, Term
     from cdstats.core.score_records import Place
     from cdstats.score.interpret import ModelChoice, PredictionChoice
@@ -222,34 +212,19 @@ class Scorer:
         logits = self._choice.of(state.place.model).kind is Kind.LOGIT
         if not (np.isfinite(shown) if logits else inside).all():
             return
-        probs, needs = scores, self._needs
-        whole = state.whole.setdefault(as_labels, Whole())
-        if logits:
-            probs = sigmoid(scores).astype(np.float64, copy=False)
-            key = PoolKey(state.place.model, state.dtype, as_labels, LOGITS)
-            self._order(whole, key, scores, labels, needs.logit_levels)
-        key = PoolKey(state.place.model, state.dtype, as_labels, PROBS)
-        self._order(whole, key, probs, labels, needs.levels)
+        needs, whole = self._needs, state.whole.setdefault(as_labels, Whole())
+        ordered = [one for one in needs.levels if logits or not one.entry.needs_logits]
+        if ordered:
+            parts = (scores[labels == one] for one in (1, 0))
+            levels = LevelCounts.of(*parts, logits=logits)
+            key = PoolKey(state.place.model, state.dtype, as_labels)
+            self._outcome.pool(key, levels)
+            whole.values |= {one: level_value(one, levels) for one in ordered}
         if needs.positions:
             # It loads SciPy.
             from cdstats.score.distances import position_sums
         for term in needs.positions:
-            whole.terms[term] = position_sums(term, probs, labels)
-
-    def _order(
-        self,
-        whole: Whole,
-        key: PoolKey,
-        scores: NDArray[np.float64],
-        labels: NDArray[np.uint8],
-        losses: Sequence[Loss],
-    ) -> None:
-        if not losses:
-            return
-        levels = LevelCounts.of(scores[labels == 1], scores[labels == 0])
-        self._outcome.pool(key, levels)
-        for loss in losses:
-            whole.values[loss] = level_value(loss, levels)
+            whole.terms[term] = position_sums(term, scores, labels, logits=logits)
 
     def failure(self, number: int) -> str:
         """Why a finished prediction fails, whatever the others are; else empty."""

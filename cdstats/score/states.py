@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from cdstats.score.levels import StoredCounts
     from cdstats.score.targets import Seen
 
-PROBS, LOGITS = "probs", "logits"
 _OUTSIDE: Final = COUNTS.index("outside")
+_PROBS: Final = [SUMS.index("prob_changed_sum"), SUMS.index("false_sum")]
 
 
 @dataclass
@@ -117,6 +117,13 @@ class PredictionState:
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether floating scores that lie in [0, 1] are all 0."""
+        if self.tiles is not None:
+            return not self.tiles.sums[_PROBS].any()
+        return self.stored is not None and not self.stored.values.any()
+
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
@@ -126,13 +133,11 @@ class PoolKey:
         model: The model.
         dtype: The type of the stored numbers.
         as_labels: Whether integers are taken as labels.
-        scores: `PROBS` or `LOGITS`.
     """
 
     model: str
     dtype: str
     as_labels: bool
-    scores: str
 
 
 class LevelPool:
@@ -215,8 +220,8 @@ class Outcome:
         """Width and height of each prediction whose size is known."""
         return [state.size for state in self.states if state.size is not None]
 
-    def pooled(self, model: str, scores: str) -> Iterator[tuple[PoolKey, LevelPool]]:
+    def pooled(self, model: str) -> Iterator[tuple[PoolKey, LevelPool]]:
         """The pools of a model."""
         for key, pool in self.pools.items():
-            if (key.model, key.scores) == (model, scores):
+            if key.model == model:
                 yield key, pool

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdstats.core.catalogue import LevelValues, Reads, level_value
+from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.errors import DataError
 from cdstats.core.sums import ImageSums
 from cdstats.score.curves import Ranked
-from cdstats.score.interpret import (
-    Kind,
-    Numbers,
-    plain_counts,
-    wrong_values_text,
-)
+from cdstats.score.interpret import Kind, Numbers, wrong_values_text
 from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
+from cdstats.score.levels import plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
-from cdstats.score.states import LOGITS, PROBS, LevelPool, Whole
+from cdstats.score.states import LevelPool, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,9 +122,8 @@ class Verdict:
 
     def pooled_value(self, loss: Loss, model: str = "") -> float | None:
         """The value of a loss of levels over all predictions of a model together."""
-        scores = LOGITS if loss.reads is Reads.LOGITS else PROBS
         total = LevelPool()
-        for key, pool in self._outcome.pooled(model, scores):
+        for key, pool in self._outcome.pooled(model):
             if key.as_labels is self._reads_labels(model, key.dtype):
                 total.add(pool.total)
         return None if total.is_empty else level_value(loss, total.total)

@@ -7,6 +7,7 @@ and its function of the same name is marked with `command`.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from importlib import import_module
 from pkgutil import get_data, iter_modules
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
+
+from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +67,21 @@ class OnDemand(TyperCommand):
             raise AttributeError(attribute)
         vars(self).update(vars(_load(str(self.name))))
         return getattr(self, attribute)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
+        """Parse the arguments; an option that takes one value is given once.
+
+        Raises:
+            UsageError: If it is given again: the last value would hide the others.
+        """
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for one, times in Counter(order).items():
+            same = getattr(one, "is_flag", False) and not one.secondary_opts
+            if times > 1 and not (same or one.multiple or ctx.resilient_parsing):
+                raise UsageError(
+                    f"{one.opts[0]} is given {times} times; it takes one value"
+                )
+        return super().parse_args(ctx, args)
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself

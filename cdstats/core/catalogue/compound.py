@@ -33,10 +33,13 @@ def _exponential_logarithmic(
     if class_weights == "frequency":
         changed = changed * _rarity(s.changed, s.valid)
         unchanged = unchanged * _rarity(s.unchanged, s.valid)
+    loss = dice(s, smooth=smooth)
     overlap = 2 * s.prob_changed_sum + smooth
     score = quotient(overlap, s.prob_sum + s.changed + smooth)
     with np.errstate(divide="ignore"):
-        logs = np.clip(np.log(score), LOG_FLOOR, 0.0)
+        # Near 1 the loss has the digits that the score has lost.
+        logs = np.where(loss < 0.5, np.log1p(-loss), np.log(score))
+    logs = np.clip(logs, LOG_FLOOR, 0.0)
     ce = quotient(changed + unchanged, s.valid)
     dice_part: Floats = np.abs(logs) ** exponent
     return dice_weight * dice_part + ce_weight * ce

@@ -187,7 +187,7 @@ def level_value(loss: Loss, levels: LevelCounts) -> float | None:
         None where there is no pixel.
 
     Raises:
-        ValueError: If the loss does not read levels.
+        ValueError: If the loss does not read levels, or needs those of logits.
 
     Example:
         >>> from cdstats.core.catalogue.lookup import choose
@@ -200,6 +200,8 @@ def level_value(loss: Loss, levels: LevelCounts) -> float | None:
     """
     if loss.entry.from_levels is None:
         raise ValueError(f"{loss.label} does not read levels")
+    if loss.entry.needs_logits and not levels.logits:
+        raise ValueError(f"{loss.label} needs levels of logits")
     if levels.valid == 0:
         return None
     return loss.entry.from_levels(levels, **loss.arguments())

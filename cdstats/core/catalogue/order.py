@@ -1,7 +1,7 @@
 """Losses that need the pixels in the order of their errors.
 
 They are computed from a `LevelCounts`: a histogram of the probabilities, or the sorted
-probabilities themselves. Equal errors count as one level, which changes nothing.
+probabilities or logits. Equal errors count as one level, which changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.catalogue.entry import Entry, Parameter, Reduction
-from cdstats.core.pixel_terms import cross_entropy
 
 if TYPE_CHECKING:
     from cdstats.core.histogram import Counts, LevelCounts
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 def _lovasz_softmax(levels: LevelCounts, *, classes: str) -> float:
     changed, unchanged = int(levels.changed.sum()), int(levels.unchanged.sum())
     # |p - y| is the error of both classes; their pixels change places.
-    misses, false_alarms = 1 - levels.values, levels.values
+    misses, false_alarms = levels.right(changed=False), levels.right(changed=True)
     foreground = _lovasz(misses, levels.changed, false_alarms, levels.unchanged)
     if classes == "foreground":
         return foreground
@@ -78,17 +77,17 @@ def _top_k_ce(levels: LevelCounts, *, k: float) -> float:
 
 
 def _ohem(levels: LevelCounts, *, threshold: float, min_kept: int) -> float:
-    hard = levels.changed[levels.values < threshold].sum()
-    hard += levels.unchanged[1 - levels.values < threshold].sum()
+    hard = levels.changed[levels.is_below(threshold, changed=True)].sum()
+    hard += levels.unchanged[levels.is_below(threshold, changed=False)].sum()
     return _mean_of_worst(levels, min(levels.valid, max(int(hard), min_kept)))
 
 
 def _mean_of_worst(levels: LevelCounts, pixels: int) -> float:
     """Mean cross-entropy of the given number of pixels with the largest."""
     errors, changed, unchanged = _falling(
-        cross_entropy(levels.values, changed=True),
+        levels.cross_entropy(changed=True),
         levels.changed,
-        cross_entropy(levels.values, changed=False),
+        levels.cross_entropy(changed=False),
         levels.unchanged,
     )
     counts = changed + unchanged

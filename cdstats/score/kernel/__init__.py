@@ -11,7 +11,7 @@ result does not depend on how tiles are put into batches.
 
 from __future__ import annotations
 
-from cdstats.score.kernel.arrays import array_sums, sigmoid
+from cdstats.score.kernel.arrays import array_sums
 from cdstats.score.kernel.tile import (
     CALIBRATION,
     CHANGED,
@@ -35,5 +35,4 @@ __all__ = [
     "UNCHANGED",
     "TileSums",
     "array_sums",
-    "sigmoid",
 ]

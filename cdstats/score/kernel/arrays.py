@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.pixel_terms import sigmoid_and_logs
 from cdstats.core.sums import BINS, bins_of
 from cdstats.score.kernel.threads import in_threads
 from cdstats.score.kernel.tile import (
@@ -256,7 +257,7 @@ def _any_sums(
     values[~(valid & finite)] = 0
     changed, unchanged = positive == 1, negative == 1
     if options.logits:
-        probs, rest, *logs = _sigmoid_and_logs(values)
+        probs, rest, *logs = sigmoid_and_logs(values)
         floored = [one <= LOG_FLOOR for one in logs]
         wrong = floored[0] & changed | floored[1] & unchanged
     else:
@@ -264,7 +265,7 @@ def _any_sums(
         logs = [np.log(inside), np.log1p(-inside)]
         wrong = (probs == 0) & changed | (probs == 1) & unchanged
     logs = [np.maximum(one, LOG_FLOOR) for one in logs]
-    hit = probs >= options.cut(dtype)
+    hit = values >= options.cut(dtype)
     missed, given, false = rest * positive, probs * positive, probs * negative
     counts = [
         *(valid, hit & changed, hit & unchanged, ~hit & changed, ~hit & unchanged),
@@ -279,7 +280,7 @@ def _any_sums(
     known: tuple[Floats, Floats | None] = probs, None
     if options.logits and options.terms:
         # In float64, 1 - p has digits where p is 1.
-        known = _sigmoid_and_logs(values.astype(np.float64))[:2]
+        known = sigmoid_and_logs(values.astype(np.float64))[:2]
     # Nothing where the weight is 0, whatever the value.
     pairs = [
         [
@@ -302,22 +303,3 @@ def _class_weights(target: NDArray[Any], dtype: np.dtype[Any]) -> tuple[Floats, 
     soft = target.astype(dtype)
     valid = soft >= 0
     return np.where(valid, soft, 0), np.where(valid, 1 - soft, 0)
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """The probabilities of logits, in their precision."""
-    with np.errstate(all="ignore"):
-        return _sigmoid_and_logs(logits)[0]
-
-
-def _sigmoid_and_logs(logits: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """p, 1 - p and their logarithms: softplus, which keeps its digits."""
-    power = np.exp(-np.abs(logits))
-    sure, log = 1 / (1 + power), np.log1p(power)
-    above = logits >= 0
-    return (
-        np.where(above, sure, power * sure),
-        np.where(above, power * sure, sure),
-        np.minimum(logits, 0) - log,
-        -np.maximum(logits, 0) - log,
-    )

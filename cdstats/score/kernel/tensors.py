@@ -86,7 +86,7 @@ def _any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
     rest = (-values).sigmoid() if options.logits else 1 - values
     outside = ((probs < 0) | (probs > 1)) & valid
     logs = _logs(values, options.logits)
-    hit = probs >= options.cut(work)
+    hit = values >= options.cut(work)
     changed, unchanged = positive == 1, negative == 1
     if options.logits:
         floored = (logs[0] <= LOG_FLOOR) & changed | (logs[1] <= LOG_FLOOR) & unchanged

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from cdstats.core.pixel_terms import least_changed
 from cdstats.core.sums import BINS
 
 if TYPE_CHECKING:
@@ -73,16 +71,6 @@ class Options:
     terms: tuple[TermFunction, ...]
 
     def cut(self, dtype: Any) -> float:  # noqa: ANN401 - of NumPy or of torch
-        """The least float32 or float64 that is at least the threshold.
-
-        A number compared with the rounded threshold would be called changed below it.
-        """
-        return _least(self.threshold, str(dtype).removeprefix("torch."))
-
-
-@lru_cache(maxsize=64)
-def _least(threshold: float, dtype: str) -> float:
-    rounded = np.dtype(dtype).type(threshold)
-    if float(rounded) < threshold:
-        rounded = np.nextafter(rounded, np.dtype(dtype).type(np.inf))
-    return float(rounded)
+        """The least float32 or float64 score that is predicted changed."""
+        name = str(dtype).removeprefix("torch.")
+        return least_changed(self.threshold, name, logits=self.logits)

@@ -1,0 +1,197 @@
+"""Files beside an image that say more of it: GDAL's ``.aux.xml`` and world files."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.counts import NAN
+from cdstats.core.errors import DataError
+from cdstats.io.palettes import greys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from cdstats.core.counts import Value
+
+    Numbers = tuple[float, ...]
+
+MASK_FILES: Final = (".msk", ".MSK")
+"""Endings that GDAL appends to the name of an image to find its mask file."""
+AUXILIARY: Final = ".aux.xml"
+"""The ending that GDAL appends to find nodata, georeference and statistics."""
+_MOST_BYTES: Final = 1 << 24
+_NUMBERS: Final = 6
+"""Numbers of an affine transform."""
+_IDENTITY: Final = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """What an ``.aux.xml`` file says of an image; it comes before the image's own word.
+
+    Attributes:
+        nodata: The text of the nodata value of each band, counted from 1.
+        transform: The numbers of the transform in GDAL's order; none without one, as
+            for that from pixels to themselves.
+        system: The coordinate reference system as text; empty without one.
+        points: Column, row and both coordinates of each ground control point.
+        points_system: The coordinate reference system of the points.
+    """
+
+    nodata: Mapping[int, str] = field(default_factory=dict)
+    transform: Numbers = ()
+    system: str = ""
+    points: Sequence[Numbers] = ()
+    points_system: str = ""
+
+
+NOTHING: Final = Auxiliary()
+
+
+def mask_file(path: str) -> str | None:
+    """The mask file beside an image; None without one."""
+    named = (f"{path}{end}" for end in MASK_FILES)
+    return next(filter(os.path.exists, named), None)
+
+
+def stats_beside(path: str) -> Iterator[os.stat_result]:
+    """The facts of each file beside an image that decides how its pixels count."""
+    for end in (*MASK_FILES, AUXILIARY):
+        try:
+            yield os.stat(f"{path}{end}")  # noqa: PTH116 - a million files
+        except (OSError, ValueError):
+            continue
+
+
+def read_auxiliary(path: str) -> Auxiliary:
+    """What the ``.aux.xml`` file of an image says.
+
+    Raises:
+        DataError: If there is one that cannot be read, or is no XML.
+    """
+    beside = f"{path}{AUXILIARY}"
+    if not os.path.exists(beside):  # noqa: PTH110 - a million files
+        return NOTHING
+    from xml.etree.ElementTree import ParseError, fromstring
+
+    name = Path(beside).name
+    try:
+        if (size := Path(beside).stat().st_size) > _MOST_BYTES:
+            raise ValueError(f"it is {size:,} bytes long")
+        text = Path(beside).read_bytes()
+        if b"<!DOCTYPE" in text:
+            raise ValueError("it declares a document type")
+        root = fromstring(text)  # noqa: S314 - short, and without entities of its own
+        return _auxiliary(root) if root.tag == "PAMDataset" else NOTHING
+    except (OSError, ParseError, ValueError) as error:
+        raise DataError(
+            f"the file {name} beside it, which may declare nodata or a georeference, "
+            f"cannot be read: {error}. Repair or remove it"
+        ) from None
+
+
+def _auxiliary(root: Element) -> Auxiliary:
+    nodata = {}
+    for band in root.findall("PAMRasterBand"):
+        declared = band.find("NoDataValue")
+        if declared is not None:
+            nodata[int(band.get("band") or 1)] = _number_text(declared)
+    transform = transform_numbers((root.findtext("GeoTransform") or "").split(","))
+    listed = root.find("GCPList")
+    points = [] if listed is None else listed.findall("GCP")
+    return Auxiliary(
+        nodata,
+        () if transform == _IDENTITY else transform,
+        (root.findtext("SRS") or "").strip(),
+        [
+            tuple(float(one.get(name) or 0) for name in ("Pixel", "Line", "X", "Y"))
+            for one in points
+        ],
+        "" if listed is None else listed.get("Projection") or "",
+    )
+
+
+def _number_text(declared: Element) -> str:
+    """The text of a number; its bytes, where they are there, are exact."""
+    exact = declared.get("le_hex_equiv")
+    if exact:
+        return repr(struct.unpack("<d", bytes.fromhex(exact)[:8])[0])
+    return (declared.text or "").strip()
+
+
+def declared_nodata(
+    text: str | None, dtype: np.dtype[Any], colours: bytes = b""
+) -> Value | None:
+    """The declared nodata value, exact; None where no pixel can have it.
+
+    Args:
+        text: What the file says; None where it does not.
+        dtype: The type of its pixels.
+        colours: Its palette: nodata of a grey one is expanded as its pixels are.
+
+    Example:
+        >>> declared_nodata("255", np.dtype(np.uint8))
+        255
+    """
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(number))
+        if math.isnan(rounded):
+            return NAN
+        if math.isinf(rounded) and not math.isinf(number):
+            return None
+        return int(rounded) if rounded.is_integer() else rounded
+    try:
+        whole = int(text or "")
+    except ValueError:
+        if not number.is_integer():
+            return None
+        whole = int(number)
+    limits = np.iinfo(dtype)
+    if not limits.min <= whole <= limits.max:
+        return None
+    grey = greys(colours)
+    return grey[whole] if grey and 0 <= whole < len(grey) else whole
+
+
+def transform_numbers(words: Sequence[str]) -> Numbers:
+    """The six numbers of a transform; none where the words are no such."""
+    try:
+        values = tuple(float(word) for word in words)
+    except ValueError:
+        return ()
+    usable = len(values) == _NUMBERS and np.isfinite(values).all() and any(values)
+    return values if usable else ()
+
+
+def world_numbers(path: str) -> Numbers:
+    """The numbers of a world file beside an image; none without one."""
+    file = Path(path)
+    suffix = file.suffix
+    endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld") if suffix else ()
+    for ending in (*endings, *(one.upper() for one in endings)):
+        if values := transform_numbers(_text(file.with_suffix(ending)).split()):
+            return values
+    return ()
+
+
+def _text(path: Path) -> str:
+    """The text of a small file; empty for any other."""
+    try:
+        if path.is_file() and path.stat().st_size <= _MOST_BYTES:
+            return path.read_text("utf-8", errors="replace")
+    except OSError:
+        pass
+    return ""
