@@ -305,10 +305,10 @@ class ScoreOptions(Options):
         panel=GROUND,
         needs=PREDICTIONS,
     )
-    uncovered: str = option(
-        "fail",
+    uncovered: str | None = option(
+        None,
         "Valid pixels without a prediction: fail, leave out, or count as predicted "
-        "unchanged.",
+        "unchanged; by default fail, or ignore for a grid of overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
         panel=GROUND,
         needs=PREDICTIONS,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _BYTE: Final = 255
 _FEW_LEVELS: Final = 3
-_MANY_PIXELS: Final = 1000
+MANY_PIXELS: Final = 1000
 """Pixels of which a network's output holds more than a few levels."""
 _SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
 """What stands for a probability of 1 in numbers that reach more than half of it."""
@@ -388,7 +388,7 @@ class Numbers:
             )
         if (
             kind is None
-            and self.pixels >= _MANY_PIXELS
+            and self.pixels >= MANY_PIXELS
             and _are_codes(self.codes[dtype])
         ):
             listed = ", ".join(map(str, sorted(self.codes[dtype])))

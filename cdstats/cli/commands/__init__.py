@@ -19,7 +19,7 @@ from typer.main import get_command
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 COMMANDS: Final = {
     name: (get_data(__name__, f"{name}.py") or b"").decode().split('"""')[1]
@@ -69,19 +69,33 @@ class OnDemand(TyperCommand):
         return getattr(self, attribute)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Parse the arguments; an option that takes one value is given once.
+        """Parse the arguments; an option that takes one value has one.
 
         Raises:
-            UsageError: If it is given again: the last value would hide the others.
+            UsageError: If it is given another: the last value would hide the others.
         """
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one, times in Counter(order).items():
-            same = getattr(one, "is_flag", False) and not one.secondary_opts
-            if times > 1 and not (same or one.multiple or ctx.resilient_parsing):
+            several = one.multiple or one.param_type_name != "option"
+            if times == 1 or several or ctx.resilient_parsing:
+                continue
+            values = list(_values(one, args))
+            if len(values) < times or len(set(values)) > 1:
                 raise UsageError(
                     f"{one.opts[0]} is given {times} times; it takes one value"
                 )
         return super().parse_args(ctx, args)
+
+
+def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - Typer's own type
+    """What an option is given in the words of a command; of a flag, its name."""
+    flags = (*option.opts, *option.secondary_opts)
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in flags and option.is_flag:
+            yield option.opts[0] if name in option.opts else name
+        elif name in flags:
+            yield value if equals else after
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
