@@ -159,3 +159,38 @@ def test_lists_of_other_files_are_not_told() -> None:
     save_folders()
     write(train="x y", test="z")
     assert told() == ""
+
+
+# Lists that are not used
+
+
+@pytest.mark.parametrize(
+    ("used", "unused"),
+    [
+        pytest.param([], ["splits/fold0_train.txt", "splits/fold0_val.txt"], id="fold"),
+        pytest.param([], ["train.csv", "test.csv"], id="csv"),
+        pytest.param(["ImageSets/Main/test.txt"], ["ImageSets/Main/trainval.txt"]),
+        pytest.param(
+            ["list/train.txt", "list/test.txt"], ["splits/train.txt"], id="second place"
+        ),
+        pytest.param(
+            ["list/val.txt"], ["list/5_train_supervised.txt"], id="semi-supervised"
+        ),
+    ],
+)
+def test_lists_that_are_not_used_are_told(used: list[str], unused: list[str]) -> None:
+    save("d/label/1.png", "d/label/2.png")
+    for number, name in enumerate([*used, *unused]):
+        Path("d", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("d", name).write_text(f"{1 + number % 2}.png\n")
+    text = told()
+    assert all(name in text for name in [*used, *unused])
+    assert ("no splits from" in text) is not bool(used)
+    assert "unlisted" in splits().values() or len(used) != 1
+
+
+def test_other_texts_are_no_lists() -> None:
+    save("d/label/1.png")
+    for name in ("README.txt", "notes.csv", "classes.txt"):
+        Path("d", name).write_text("1.png\n")
+    assert told() == ""

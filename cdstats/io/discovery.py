@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import (
@@ -21,7 +22,7 @@ from cdstats.io.addresses import (
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.layouts import Search, looks_like, split_notes
-from cdstats.io.listing import Listing, refuse_mask_files, walk
+from cdstats.io.listing import Listing, walk
 from cdstats.io.lists import (
     SplitLists,
     lines_of,
@@ -38,6 +39,7 @@ from cdstats.io.naming import (
     split_in,
     usual_split,
 )
+from cdstats.io.outputs import is_stream, refuse_overwriting
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.signatures import wanted_texts
 
@@ -174,7 +176,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
 
 def _look(text: str, search: Search) -> _Found:
     if text == "-":
-        return _listed("stdin", Path(), lines_of(sys.stdin, "-"))
+        return _listed("stdin", Path(), lines_of(_standard_input(), "-"))
     whole, key = _keyed(text)
     if key:
         found = _look(whole, search)
@@ -199,6 +201,13 @@ def _look(text: str, search: Search) -> _Found:
         files = FoundFiles([_file(Path(file), member)])
         return _Found(roots=[_parent(Path(file))], files=files)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _standard_input() -> TextIO:
+    """Standard input as UTF-8, whatever the locale; names are kept byte by byte."""
+    return io.TextIOWrapper(
+        sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape"
+    )
 
 
 def _keyed(text: str) -> tuple[str, str]:
@@ -227,8 +236,8 @@ def _remote(text: str, search: Search) -> _Found:
     if not file.member and store.is_folder(address, text):
         return _folder(store.listing(address, search.extensions), search)
     place = shown(file.path)
-    refuse_mask_files(store.asked_mask_files([file.path]), place)
-    return _Found(roots=[Path(place).parent], files=FoundFiles([file]))
+    notes = store.ask_mask_files([file.path], place)
+    return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
@@ -321,6 +330,9 @@ def _example(listing: Listing, extensions: frozenset[str]) -> str:
 
 def _read_list(place: str) -> _Found:
     path = Path(shown(place))
+    if not is_address(place) and is_stream(path):
+        # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
+        return _listed("list", Path(), list_lines(place))
     name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
     return _listed(name, path.parent, list_lines(place))
 
@@ -351,12 +363,13 @@ def _mask_files(name: str, files: FoundFiles) -> list[str]:
     there = [file.path for file in files if is_address(file.path)]
     if not there:
         return []
-    from cdstats.io.found_remote import asked_mask_files
+    from cdstats.io.found_remote import ask_mask_files
 
-    refuse_mask_files(asked_mask_files(there[:_ASKED]), name)
-    if len(there) <= _ASKED:
-        return []
-    return [f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"]
+    notes = ask_mask_files(there[:_ASKED], name)
+    if len(there) > _ASKED:
+        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
+        notes.append(text)
+    return notes
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
@@ -369,6 +382,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
+    refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
     files = files.unique().ordered()
     lists = masks and files and SplitLists(files, _list_root(found.roots), found.texts)
     try:

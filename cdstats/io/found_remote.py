@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.core.messages import counted
 from cdstats.io import remote
 from cdstats.io.addresses import Address, shown
 from cdstats.io.found import FoundFile, FoundFiles
-from cdstats.io.listing import MASK_FILE, Listing
+from cdstats.io.listing import MASK_FILE, Listing, refuse_mask_files
 from cdstats.io.lists import names_file
 from cdstats.io.patterns import Pattern
 
@@ -27,23 +28,61 @@ Result = TypeVar("Result")
 _MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def asked_mask_files(addresses: Sequence[str]) -> list[str]:
-    """The mask files beside objects; a store is asked for each, at the same time."""
-    beside = [
-        replace(one, key=f"{one.key}{MASK_FILE}")
+def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
+    """Refuse objects with a mask file beside them; a store is asked for each.
+
+    Args:
+        addresses: The addresses of images.
+        where: What named them.
+
+    Returns:
+        A note where the store does not tell.
+
+    Raises:
+        DataError: If there is a mask file, or the store cannot be asked.
+    """
+    images = [
+        one
         for one in map(Address.parse, addresses)
         if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
     ]
-    asked = [(one, remote.start(remote.is_object(one))) for one in beside]
-    return [_plain(one) for one, answer in asked if _is_there(answer)]
+    beside = [replace(one, key=f"{one.key}{MASK_FILE}") for one in images]
+    answers = [remote.start(remote.is_object(one)) for one in beside]
+    told = {
+        _plain(one): _is_there(one, image, answer)
+        for one, image, answer in zip(beside, images, answers, strict=True)
+    }
+    refuse_mask_files([name for name, is_there in told.items() if is_there], where)
+    denied = [name for name, is_there in told.items() if is_there is None]
+    if not denied:
+        return []
+    return [
+        f"access denied to {counted(len(denied), 'mask file')} (.msk) beside images, "
+        f"first {denied[0]}: read as if there were none, as stores also deny what does "
+        "not exist"
+    ]
 
 
-def _is_there(answer: Future[bool | None]) -> bool:
-    """Whether a store says that an object is there; reading its image tells errors."""
+def _is_there(
+    beside: Address, image: Address, answer: Future[bool | None]
+) -> bool | None:
+    """Whether a mask file is there; False where its image cannot be read either.
+
+    Raises:
+        DataError: If the store tells of the image, and not of its mask file.
+    """
     try:
-        return bool(answer.result())
-    except DataError:
-        return False
+        return answer.result()
+    except DataError as error:
+        try:
+            if not remote.start(remote.is_object(image)).result():
+                return False
+        except DataError:
+            return False  # the row of the image has the reason
+        raise DataError(
+            f"{_plain(beside)}: {error}; if it exists, it hides pixels. Try again, or "
+            "copy the images to this machine"
+        ) from None
 
 
 def is_folder(address: Address, text: str) -> bool:

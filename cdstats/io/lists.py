@@ -16,12 +16,14 @@ from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.naming import (
     LABELS,
+    naturally,
     plays_a_part,
     role_of,
     split_in,
     usual_split,
     words_in,
 )
+from cdstats.io.outputs import open_text, read_text
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ _LIST_WORDS: Final = frozenset(
     ("list", "lists", "set", "names", "name", "file", "files", "id", "ids", "split")
 )
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
+_SHOWN: Final = 3
+"""Lists that are not used and named in a note."""
+_LIST_ENDS: Final = (".txt", ".csv", ".lst")
+"""Ends of the names of lists, of which the first is read."""
 _OWN_NAMES: Final = 4
 """Names of a mask that are not those of a folder."""
 _MOST_ASKED: Final = 16
@@ -69,7 +75,7 @@ def list_lines(place: str) -> Iterator[str]:
         if is_address(place):
             yield from _remote_lines(place)
             return
-        with _opened(Path(place)) as file:
+        with open_text(Path(place)) as file:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -101,10 +107,6 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             yield line
 
 
-def _opened(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape")
-
-
 def _remote_lines(place: str) -> Iterator[str]:
     address = Address.parse(place)
     try:
@@ -112,7 +114,7 @@ def _remote_lines(place: str) -> Iterator[str]:
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    with _opened(copy.path) as file:
+    with open_text(copy.path) as file:
         for line in lines_of(file, f"@{shown(place)}"):
             yield line if is_address(line) else address.with_key(str(above / line))
 
@@ -131,7 +133,7 @@ def text_if_there(place: str) -> str | None:
         return None
     except DataError as error:
         raise DataError(f"{place}: the list {error}") from None
-    return copy.path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(copy.path)
 
 
 def listed_file(text: str) -> FoundFile:
@@ -194,7 +196,7 @@ class _Listed:
     Attributes:
         base: The folder.
         lists: Its lists.
-        unused: Names of other lists in it.
+        unused: Other lists in it, by their paths below it.
         masks: The paths of all masks below it, without their extensions.
     """
 
@@ -288,12 +290,18 @@ class SplitLists:
             if len(splits) > 1:
                 count += 1
                 first = first or f"{file.name} in {' and '.join(splits)}"
-        beside = {name for one in self._used for name in one.unused}
-        used = ", ".join(map(str, self._used))
+        beside = naturally({name for one in self._used for name in one.unused})
+        some = ", ".join(beside[:_SHOWN])
+        if len(beside) > _SHOWN:
+            some += f" and {len(beside) - _SHOWN} more"
+        used = ", ".join(filter(None, map(str, self._used)))
+        if not used:
+            text = f"no splits from {some}; expected train.txt, val.txt, test.txt"
+            return self._files, [text]
+        other = f"; not used: {some}" if beside else ""
         if not known:
             text = f"splits from {used}: not used, they name none of these masks"
-            return self._files, [text]
-        other = f"; not used: {', '.join(sorted(beside))}" if beside else ""
+            return self._files, [f"{text}{other}"]
         notes = [f"splits from {used}{other}", *self._missing()]
         if count:
             are = "mask is" if count == 1 else "masks are"
@@ -347,7 +355,7 @@ class SplitLists:
             )
         if unlisted:
             told.append(f"they lack {counted(unlisted, 'mask')}")
-        used = ", ".join(map(str, self._used))
+        used = ", ".join(filter(None, map(str, self._used)))
         return [f"splits from folders, not from {used}: {'; '.join(told)}"]
 
 
@@ -381,7 +389,8 @@ def _nearest(
     mask = next((one for one in above if plays_a_part(one.name)), folder)
     within = (one for one in above if one.is_relative_to(root))
     bases = dict.fromkeys([*within, mask.parent])
-    return next((found for base in bases if (found := read(base)).lists), None)
+    found = [one for one in map(read, bases) if one.lists or one.unused]
+    return next((one for one in found if one.lists), next(iter(found), None))
 
 
 def _names_of(path: str) -> list[str]:
@@ -403,52 +412,63 @@ def _without_extension(name: str) -> str:
 
 
 def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed:
-    """The lists of a dataset whose folder is given."""
+    """The lists of a dataset whose folder is given: all of one place."""
     lists: list[_SplitList] = []
+    unused: list[str] = []
     for place in _LIST_FOLDERS:
+        here: list[_SplitList] = []
         named = _named_lists(root, texts, base, place)
-        for split in _LISTS:
-            for path in named.get(split, [])[:1]:
-                if (text := _text(path)) is not None:
-                    lines = filter(None, map(str.strip, text.splitlines()))
-                    lists.append(_SplitList(split, path, tuple(map(_columns, lines))))
-        if lists:
-            break
-    used = {entry.path for entry in lists}
-    beside = _named_lists(root, texts, base, "") if lists else {}
-    unused = {one.name for paths in beside.values() for one in paths if one not in used}
-    return _Listed(base, tuple(lists), tuple(sorted(unused)))
+        for path, split in named.items():
+            is_first = not lists and split not in {entry.split for entry in here}
+            text = _text(path) if split and is_first else None
+            if text is not None:
+                lines = filter(None, map(str.strip, text.splitlines()))
+                here.append(_SplitList(split, path, tuple(map(_columns, lines))))
+            elif base.is_relative_to(root) or not is_address(_address(path)):
+                unused.append(path.relative_to(base).as_posix())
+        lists = lists or sorted(here, key=lambda entry: _LISTS.index(entry.split))
+    return _Listed(base, tuple(lists), tuple(naturally(unused)))
 
 
 def _named_lists(
     root: PurePath, texts: Sequence[str], base: PurePath, place: str
-) -> dict[str, list[Path]]:
-    """The lists of each split in a folder, the one of the shortest name first."""
+) -> dict[Path, str]:
+    """The lists in a folder with their split, the one of the shortest name first.
+
+    Of a list whose name says more than its split, such as its fold, that is empty.
+    """
     folder = Path(base, place)
-    address = two_slashes(folder.as_posix())
+    address = _address(folder)
     if not is_address(address):
-        names = [one.name for one in folder.glob("*.txt")] if folder.is_dir() else []
+        there = os.scandir(folder) if folder.is_dir() else ()
+        files = (one for one in there if one.name.endswith(_LIST_ENDS))
+        names = [one.name for one in files if one.is_file()]
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]
     else:
         # Each request costs time: only the usual names are asked for.
         names = [f"{split}.txt" for split in _LISTS] if place == "list" else []
-    found: dict[str, list[Path]] = {}
+    found: dict[Path, str] = {}
     for name in sorted(names, key=lambda one: (len(one), one)):
-        words = set(words_in(name.removesuffix(".txt"))) - _LIST_WORDS
-        split = usual_split(words.pop()) if len(words) == 1 else ""
-        if split in _LISTS:
-            found.setdefault(split, []).append(folder / name)
+        words = {*words_in(PurePath(name).stem)}
+        told = {usual_split(word) for word in words} & {*_LISTS}
+        plain = name.endswith(".txt") and len(told) == len(words - _LIST_WORDS) == 1
+        if told or words & {"trainval"}:
+            found[folder / name] = told.pop() if plain else ""
     return found
+
+
+def _address(path: Path) -> str:
+    return two_slashes(path.as_posix())
 
 
 def _text(path: Path) -> str | None:
     """The text of a list; None where there is none. Web servers are not asked."""
-    place = two_slashes(path.as_posix())
+    place = _address(path)
     if is_address(place):
         return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    return path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(path)
 
 
 def _columns(line: str) -> _Line:

@@ -6,9 +6,10 @@ hold, added up as they are read, and what they mean.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.labels import LabelRule
 from cdstats.core.messages import Level, Message, counted
+from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text
 from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BYTE: Final = 255
-_FIXED_POINT: Final = (100, 1000, 10_000)
-"""What integers that stay at or below it may be divided by."""
 _FEW_LEVELS: Final = 3
-_MANY_PIXELS: Final = 1000
+MANY_PIXELS: Final = 1000
 """Pixels of which a network's output holds more than a few levels."""
-_SCALES: Final = (100, 255, 1000, 10_000, 65_535)
+_SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
+"""What stands for a probability of 1 in numbers that reach more than half of it."""
+_CLEAR: Final = 0.4
+"""A kappa above this does not come about by chance."""
 _NAMED: Final = 3
 """Predictions that a message names."""
 _FEW: Final = 10.0
@@ -216,6 +219,7 @@ class Numbers:
         colours: Pixels of each colour of palettes, as a number.
         jpeg: Predictions in JPEG files that hold labels.
         low_codes: Those of them that hold 0 and 1 alone.
+        low_labels: Pixels of predictions that hold 0 and 1 alone, of each type.
         files: Predictions in all.
         pixels: Pixels of integers.
     """
@@ -234,6 +238,9 @@ class Numbers:
     colours: Counter[int] = field(default_factory=Counter)
     jpeg: int = 0
     low_codes: int = 0
+    low_labels: dict[str, Confusion] = field(
+        default_factory=partial(defaultdict, Confusion)
+    )
     files: int = 0
     pixels: int = 0
 
@@ -261,8 +268,8 @@ class Numbers:
             return
         if dtype == "float16":
             shown = values[np.isfinite(values)].astype(np.float64)
-            self.low = min(self.low, shown.min(initial=np.inf))
-            self.high = max(self.high, shown.max(initial=-np.inf))
+            self.low = min(self.low, float(shown.min(initial=np.inf)))
+            self.high = max(self.high, float(shown.max(initial=-np.inf)))
             return
         low, high = int(values[0]), int(values[-1])
         self.smallest[dtype] = min(low, self.smallest.get(dtype, low))
@@ -273,6 +280,9 @@ class Numbers:
             held.update(values[: MANY_LEVELS + 1].tolist())
         if self.choice.rule is None and label_scale(stored) is None:
             self.scaled.add(dtype)
+        if values.tolist() == [0, 1]:
+            (fn, tp), (tn, fp) = stored.changed.tolist(), stored.unchanged.tolist()
+            self.low_labels[dtype] += Confusion(tp, fp, fn, tn)
         if jpeg and dtype == "uint8" and self.choice.rule is None:
             levels = dict(zip(values.tolist(), stored.pixels.tolist(), strict=True))
             self.jpeg += set(levels) <= {0, 255} or has_two_peaks(levels)
@@ -371,22 +381,29 @@ class Numbers:
                 "labels 0 and 1, or 0 and 255, or probabilities as floating numbers, "
                 f"uint8 or uint16. {self._integer_advice(dtype)}"
             )
-        fixed = any(high <= one < SCALE[dtype] for one in _FIXED_POINT)
-        if kind is None and fixed:
+        if kind is None and high <= SCALE[dtype] // 2 + 1:
             raise DataError(
                 f"{dtype} predictions stay at or below {high:,}; scaled probabilities "
                 f"reach {SCALE[dtype]:,}. {self._integer_advice(dtype)}"
             )
         if (
             kind is None
-            and self.pixels >= _MANY_PIXELS
+            and self.pixels >= MANY_PIXELS
             and _are_codes(self.codes[dtype])
         ):
             listed = ", ".join(map(str, sorted(self.codes[dtype])))
+            divides = f", or --kind prob divides by {SCALE[dtype]:,}"
             raise DataError(
                 f"{dtype} predictions hold {listed} alone, which look like codes, not "
-                f"like probabilities. {self._codes_advice(dtype)}, or --kind prob "
-                f"divides by {SCALE[dtype]:,}"
+                f"like probabilities. {self._codes_advice(dtype)}"
+                + divides
+                * (2 * low < SCALE[dtype])
+            )
+        if kind is None and (KAPPA.of(self.low_labels[dtype]) or 0) > _CLEAR:
+            raise DataError(
+                f"some {dtype} predictions hold 0 and 1 alone, others values up to "
+                f"{high:,}: labels beside scaled probabilities? Save all in one way. "
+                f"If they are not labels, --kind prob divides all by {SCALE[dtype]:,}"
             )
         return float(SCALE[dtype])
 
@@ -394,7 +411,7 @@ class Numbers:
         """What settles integers: codes where they are few, else a scale."""
         high = self.largest[dtype]
         few = len(self.codes[dtype]) <= MANY_LEVELS
-        scale = next((one for one in _SCALES if high <= one), None)
+        scale = _scale_of(high)
         if self.smallest[dtype] < 0 or (few and high not in _SCALES):
             return self._codes_advice(dtype)
         if scale is None:
@@ -426,12 +443,15 @@ class Numbers:
             return self._mixed_advice()
         if self.choice.scale is not None:
             return held
+        if high <= 0:
+            return f"{held}; logarithms of probabilities? Save their exponentials"
         if low <= -1 and -low * _FEW > high:
             return f"{held}; if they are logits: --kind logit"
-        scale = next((one for one in _SCALES if high <= one), None)
-        if low < 0 or scale is None or high < max(_FEW, scale / 2):
+        scale = _scale_of(high)
+        if low < 0 or scale is None or high < _FEW:
+            logits = "with --kind logit, " * (low < 0)
             return (
-                f"{held}; say what they are with --scale N, with --kind logit, or with "
+                f"{held}; say what they are with --scale N, {logits}or with "
                 "--pred-changed RULE --pred-unchanged RULE"
             )
         return f"{held}; {'per cent? ' * (scale == 100)}--scale {scale} divides"
@@ -443,8 +463,8 @@ class Numbers:
         return (
             f"{names}{f' and {more:,} more' if more > 0 else ''}; the others do not, "
             f"and all together hold {self.low:.5g} to {self.high:.5g}. Save the former "
-            "as probabilities, or leave them out. Only if all files hold one kind of "
-            "numbers, name it: --kind logit, or --scale N"
+            "as probabilities, or leave them out. If all files hold numbers of one "
+            "kind, name it with --kind or --scale"
         )
 
     # What is said.
@@ -518,6 +538,11 @@ class Numbers:
         if not ends:
             return np.nan, np.nan
         return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _scale_of(high: float) -> int | None:
+    """What the highest number of predictions is likely to be divided by."""
+    return next((one for one in _SCALES if one / 2 < high <= one), None)
 
 
 def _is_grey(colour: int) -> bool:

@@ -74,6 +74,16 @@ def _grouped(
     return total
 
 
+def few_levels(
+    levels: frozenset[str] | None, others: frozenset[str] | None
+) -> frozenset[str] | None:
+    """Both sets of levels together; None for more than two levels, as in either."""
+    if levels is None or others is None:
+        return None
+    both = levels | others
+    return both if len(both) <= 2 else None
+
+
 def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
 ) -> StoredCounts:
