@@ -223,7 +223,7 @@ def _keyed(text: str) -> tuple[str, str]:
 
 def _remote(text: str, search: Search) -> _Found:
     """What an address names: a file, a member of one, or files of a store."""
-    from cdstats.io import found_remote as store
+    from cdstats.io import store_listing as store
 
     folder()
     file = named_file(text)
@@ -363,7 +363,7 @@ def _mask_files(name: str, files: FoundFiles) -> list[str]:
     there = [file.path for file in files if is_address(file.path)]
     if not there:
         return []
-    from cdstats.io.found_remote import ask_mask_files
+    from cdstats.io.store_listing import ask_mask_files
 
     notes = ask_mask_files(there[:_ASKED], name)
     if len(there) > _ASKED:
