@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address, looks_like_address, shown, two_slashes
@@ -25,6 +26,7 @@ from cdstats.io.naming import (
     split_in,
     usual_split,
 )
+from cdstats.io.outputs import is_stream, refuse_overwriting
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.signatures import wanted_texts
 
@@ -156,7 +158,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
 
 def _look(text: str, search: Search) -> _Found:
     if text == "-":
-        return _listed("stdin", Path(), lines_of(sys.stdin, "-"))
+        return _listed("stdin", Path(), lines_of(_standard_input(), "-"))
     whole, key = _keyed(text)
     if key:
         found = _look(whole, search)
@@ -183,6 +185,13 @@ def _look(text: str, search: Search) -> _Found:
         files = FoundFiles([_file(Path(file), member)])
         return _Found(roots=[_parent(Path(file))], files=files)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _standard_input() -> TextIO:
+    """Standard input as UTF-8, whatever the locale; names are kept byte by byte."""
+    return io.TextIOWrapper(
+        sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape"
+    )
 
 
 def _keyed(text: str) -> tuple[str, str]:
@@ -321,6 +330,9 @@ def _pattern(pattern: Pattern, search: Search) -> _Found:
 
 def _read_list(place: str) -> _Found:
     path = Path(shown(place))
+    if not is_address(place) and is_stream(path):
+        # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
+        return _listed("list", Path(), list_lines(place))
     name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
     return _listed(name, path.parent, list_lines(place))
 
@@ -370,6 +382,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
+    refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
     files = files.unique().ordered()
     lists = masks and files and SplitLists(files, _list_root(found.roots), found.texts)
     try:

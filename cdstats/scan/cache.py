@@ -21,7 +21,6 @@ from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
-from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +152,7 @@ class Cache:
         self._waiting: list[tuple[_Key, str, bool]] = []
         self._written = time.monotonic()
         if path is not None:
-            _refuse_others(path)
+            _made_or_checked(path)
         with self._telling():
             self._database = sqlite3.connect(
                 path.absolute() if path else "",
@@ -328,28 +327,21 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _refuse_others(path: Path) -> None:
-    """Refuse a file that cannot be a cache, before the database opens it.
+def _made_or_checked(path: Path) -> None:
+    """Make a new file; refuse one that cannot be a cache, before SQLite opens it.
 
     Raises:
-        UsageError: If it has the name of a mask, or holds something else.
-        DataError: If it cannot be read.
+        UsageError: If it holds something else.
+        DataError: If it cannot be made or read.
     """
-    if path.suffix.lower() in EXTENSIONS:
-        raise UsageError(
-            f"{path}: has the name of a mask; name the cache otherwise, for example "
-            f"{path.with_suffix('.sqlite').name}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: cannot be written: there is no such folder")
-    if not path.exists():
-        return
     try:
+        # SQLite would make it with permissions of its own, not those of the umask.
+        path.touch()
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read: {reason}") from None
+        raise DataError(f"{path}: cannot be used: {reason}") from None
     if head not in (b"", b"SQLite format 3\0"):
         raise UsageError(_foreign_text(path))
 

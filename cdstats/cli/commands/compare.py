@@ -9,9 +9,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
-from cdstats.core.arguments import texts
 from cdstats.core.options import CompareOptions
-from cdstats.io.outputs import refuse_inputs
 
 
 @command
@@ -52,10 +50,6 @@ def compare(
     kind = DifferingImage if by_image else ComparedModel
     columns = choose_columns(output.columns, kind, further)
     place = Output(output.output_format, output.csv, output.summary)
-    refuse_inputs(
-        [output.csv, output.summary],
-        [*texts(options.pred), options.target, options.from_file],
-    )
     with scoring_bar(screen.quiet) as progress:
         run = compare_models(replace(options, progress=progress))
     show_comparison(run, screen.quiet)
