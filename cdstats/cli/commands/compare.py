@@ -40,8 +40,7 @@ def compare(
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import CompareDocument, CompareSummary
     from cdstats.render.table import choose_columns
-    from cdstats.score.compare import compare_models
-    from cdstats.score.comparison import measure_names
+    from cdstats.score.comparison import compare_models, measure_names
 
     by_image = by is ScoreBy.IMAGE
     measures = measure_names(options.losses, options.beta)
