@@ -23,6 +23,7 @@ from cdstats.io.naming import (
     usual_split,
     words_in,
 )
+from cdstats.io.outputs import open_text, read_text
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def list_lines(place: str) -> Iterator[str]:
         if is_address(place):
             yield from _remote_lines(place)
             return
-        with _opened(Path(place)) as file:
+        with open_text(Path(place)) as file:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -106,10 +107,6 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             yield line
 
 
-def _opened(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape")
-
-
 def _remote_lines(place: str) -> Iterator[str]:
     address = Address.parse(place)
     try:
@@ -117,7 +114,7 @@ def _remote_lines(place: str) -> Iterator[str]:
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    with _opened(copy.path) as file:
+    with open_text(copy.path) as file:
         for line in lines_of(file, f"@{shown(place)}"):
             yield line if is_address(line) else address.with_key(str(above / line))
 
@@ -136,7 +133,7 @@ def text_if_there(place: str) -> str | None:
         return None
     except DataError as error:
         raise DataError(f"{place}: the list {error}") from None
-    return copy.path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(copy.path)
 
 
 def listed_file(text: str) -> FoundFile:
@@ -443,8 +440,12 @@ def _named_lists(
     folder = Path(base, place)
     address = _address(folder)
     if not is_address(address):
-        there = os.scandir(folder) if folder.is_dir() else ()
-        names = [one.name for one in there if one.name.endswith(_LIST_ENDS)]
+        try:
+            with os.scandir(folder) as there:
+                files = [one for one in there if one.name.endswith(_LIST_ENDS)]
+            names = [one.name for one in files if one.is_file()]
+        except OSError:
+            names = []  # files in it may be read by name, or fail in rows of their own
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]
@@ -470,7 +471,7 @@ def _text(path: Path) -> str | None:
     place = _address(path)
     if is_address(place):
         return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    return path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(path)
 
 
 def _columns(line: str) -> _Line:

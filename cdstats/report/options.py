@@ -166,7 +166,7 @@ def rows_of(path: StrPath) -> str:
     Raises:
         DataError: If they are neither.
     """
-    from cdstats.io.rows import read_text
+    from cdstats.io.outputs import read_text
 
     text = read_text(Path(path))
     head = set(text.partition("\n")[0].strip().split(","))

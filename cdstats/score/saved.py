@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,8 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import BINS, SumsTable
-from cdstats.io.rows import csv_rows, parse_record, read_text
+from cdstats.io.outputs import read_text
+from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
 from cdstats.score.results import (
     LossRun,
     choose_losses,
@@ -119,11 +119,11 @@ def _not_recorded(images: Sequence[ScoreRecord]) -> list[str]:
 
 
 def _read(path: Path) -> list[ScoreRecord]:
+    text = read_text(path)
     try:
-        rows = [_record(row) for row in csv_rows(read_text(path))]
-        place, times = Counter(row.place for row in rows).most_common(1)[0]
-        if times > 1:
-            raise ValueError(f"{times} rows of {place.pred or place.target}")
+        rows = [_record(row) for row in csv_rows(text)]
+        places = (row.place for row in rows)
+        refuse_duplicates((p.model, p.split, p.target, p.pred) for p in places)
         return rows
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
