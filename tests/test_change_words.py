@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.test_dataset_folders import area, photograph, ratio, square, totals, write
+from test_dataset_folders import area, photograph, ratio, square, totals, write
 
 if TYPE_CHECKING:
     from pathlib import Path
