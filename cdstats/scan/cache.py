@@ -1,7 +1,7 @@
 """The store of states: a file that outlives the run, or a temporary one that does not.
 
 Both are SQLite databases of one schema. A finished file is kept by everything that
-decides its counts: its path, size and modification time, the member and the partner,
+decides its counts: its path, size and version, the member and the partner,
 the band, the version of the readers, and the numbers of the rule where the counts were
 folded between them. What is finished is never changed, so that runs may share a file.
 """
@@ -79,7 +79,7 @@ def _counted(
 READERS: Final = 3
 """The version of the readers; a new one where a file is counted otherwise than before,
 so that its older counts are not used."""
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The version of the tables; a file of another one is refused."""
 _APPLICATION: Final = 0x63647374
 """What the header of the file says it is: ``cdst``."""
@@ -99,23 +99,23 @@ CREATE TABLE states (
     band INTEGER NOT NULL,
     edges TEXT NOT NULL,
     size INTEGER NOT NULL,
-    time INTEGER NOT NULL,
+    version INTEGER NOT NULL,
     partner_size INTEGER NOT NULL,
-    partner_time INTEGER NOT NULL,
+    partner_version INTEGER NOT NULL,
     readers INTEGER NOT NULL,
     finished INTEGER NOT NULL,
     state TEXT NOT NULL,
     checksum INTEGER NOT NULL,
     PRIMARY KEY (
         path, member, partner, band, edges,
-        size, time, partner_size, partner_time, readers
+        size, version, partner_size, partner_version, readers
     )
 ) WITHOUT ROWID
 """
 _FIND: Final = """
 SELECT state, checksum, finished FROM states
 WHERE path = ? AND member = ? AND partner = ? AND band = ? AND edges = ?
-    AND size = ? AND time = ? AND partner_size = ? AND partner_time = ?
+    AND size = ? AND version = ? AND partner_size = ? AND partner_version = ?
     AND readers = ?
 """
 _PUT: Final = """
@@ -181,7 +181,7 @@ class Cache:
             elif self._number("user_version") != SCHEMA:
                 raise UsageError(
                     f"{self._path}: is a cache of another version of cdstats; it is "
-                    "left as it is. Name another file"
+                    "left as it is. Remove it, or name another file"
                 )
         # What was committed survives the end of the program without a write to the
         # disk each time, and others may read meanwhile.

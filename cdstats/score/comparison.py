@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cdstats.core.arguments import takes
 from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
+from cdstats.core.messages import Level, Message
 from cdstats.core.options import CompareOptions, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.messages import Message
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
     from cdstats.score.same_images import ImageKey, SharedImages
@@ -68,6 +68,11 @@ class Comparison(Displayed):
     device: str
     messages: tuple[Message, ...] = ()
     failed: int = 0
+
+    @property
+    def unread(self) -> int:
+        """Inputs that could not be read at all, such as a folder."""
+        return sum(one.level is Level.ERROR for one in self.messages)
 
     @property
     def drawn_from(self) -> int:

@@ -56,5 +56,6 @@ def compare(
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
     written = place.write(ScoreRecord, run.images, CompareSummary(*found))
     place.print(CompareDocument(*found, by_image, by is None, columns))
-    failed = run.failed > screen.max_failed or not run.drawn_from
+    many = run.unread > 0 or run.failed > screen.max_failed
+    failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))
