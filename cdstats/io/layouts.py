@@ -531,7 +531,7 @@ def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
             left = [word for word in words_in(stem) if word not in said]
             where = f"{split_in(parts)}/{'/'.join(place.home)}//{place.rest}"
             kinds[place.kind].add(f"{where}/{'_'.join(left)}")
-    doubled = _parallel({kind: frozenset(keys) for kind, keys in kinds.items()})
+    doubled = _parallel(kinds)
     if doubled:
         known = _fitting_presets(folder, names)
         choices = path_choices(folder, doubled)
@@ -566,7 +566,7 @@ def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> 
         if last and held[name].role is Role.NONE and above in homes:
             image = split_in(_folder(name).split("/")), above, PurePosixPath(name).stem
             kinds[glob.escape(last[0])] |= {image} & images
-    doubled = _parallel({kind: frozenset(keys) for kind, keys in kinds.items()})
+    doubled = _parallel(kinds)
     if doubled:
         raise DataError(
             f"{folder}: {' and '.join(doubled)} hold files of the same images, and no "
@@ -589,7 +589,7 @@ def _fitting_presets(folder: Path, names: list[str]) -> list[Preset]:
     return found
 
 
-def _parallel(kinds: dict[str, frozenset[str]]) -> list[str]:
+def _parallel(kinds: Mapping[str, AbstractSet[object]]) -> list[str]:
     """The kinds that name the same images as another kind does."""
     found: set[str] = set()
     for kind, keys in kinds.items():
