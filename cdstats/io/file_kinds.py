@@ -304,7 +304,7 @@ class _FileKinds:
             return name_the_same(self._folders[kind], self._folders[other])
         if self._role(other) is Role.NONE:
             # In cd_1.png and seg1_1.png the image is named last.
-            is_last = not self.shapes[kind].startswith("*")
+            is_last = len(keys) > 1 and not self.shapes[kind].startswith("*")
             others = {
                 (folder, key[end + 1 :] if is_last else key[:end])
                 for folder, key in others
