@@ -113,7 +113,8 @@ def _stat(path: str) -> tuple[int, int]:
         found = os.stat(path)  # noqa: PTH116 - a million files
     except (OSError, ValueError):
         return -1, -1
-    return found.st_size, found.st_mtime_ns
+    # Some file systems hold times beyond the year 2262, which need more than 64 bits.
+    return found.st_size, (found.st_mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def read_state(
@@ -172,13 +173,12 @@ def _join_states(
     """The state of a file, from those of its parts; all must be of one file."""
     stamp = parts[0].stamp
     counted = join([part.counted for part in parts])
-    if any(part.stamp != stamp for part in parts):
+    whole = all(one.mask is not None for one in counted)
+    if whole and any(part.stamp != stamp for part in parts):
         return State(stamp, [Counted(counted[0].member, None, _CHANGED)], False)
-    whole = all(part.finished for part in parts)
-    return State(stamp, counted, whole and all(one.mask is not None for one in counted))
+    return State(stamp, counted, whole and all(part.finished for part in parts))
 
 
-def lost_state(_: Task) -> State:
-    """The state of a file whose worker died of it."""
-    reason = "the process that read it died (out of memory?)"
+def lost_state(_: Task, reason: str) -> State:
+    """The state of a file that could not be read to its end."""
     return State(Stamp(), [Counted("", None, reason)], finished=False)
