@@ -1103,7 +1103,9 @@ def test_models_of_a_saved_run_stay_apart(small: Folders, tmp_path: Path) -> Non
         pytest.param("a,b\n1,2\n", "'pred'", id="other columns"),
         pytest.param(",".join(IMAGE_COLUMNS) + "\n", "no row", id="no row"),
         pytest.param(
-            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * 36)}\n", "x", id="no numbers"
+            f"{','.join(IMAGE_COLUMNS)}\n{','.join(['x'] * len(IMAGE_COLUMNS))}\n",
+            "width is 'x'",
+            id="no numbers",
         ),
     ],
 )
@@ -1320,7 +1322,7 @@ def test_one_file_outside_the_range_refuses_the_run(small: Folders) -> None:
     done = score(small.preds, small.masks)
     assert (done.code, done.out) == (1, "")
     assert "1 of 3" in done.err
-    assert "they hold 0 to 1.5; say what they are with --scale N" in done.err
+    assert "1.npy; the others do not, and all together hold 0 to 1.5" in done.err
 
 
 def test_what_lies_under_ignored_pixels_may_be_anything(small: Folders) -> None:

@@ -582,7 +582,9 @@ WRONG_USE = [
     pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
     pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
     pytest.param(["--unchanged", "0"], "--changed rest", id="unchanged alone"),
-    pytest.param(["--changed", "", "--unchanged", "0"], "name a value", id="no value"),
+    pytest.param(
+        ["--changed", "", "--unchanged", "0"], "--changed is empty", id="no value"
+    ),
     pytest.param(["--changed", "x", "--unchanged", "0"], "'x'", id="no rule"),
     pytest.param(["--changed", "5-2", "--unchanged", "0"], "2-5", id="backwards"),
     pytest.param(["--changed", "#ff00", "--unchanged", "0"], "#ff00", id="no colour"),
@@ -652,7 +654,7 @@ def test_wrong_use_is_exit_2_before_a_file_is_read(
 def test_no_path_is_wrong_use() -> None:
     done = ratio()
     assert (done.code, done.out) == (2, "")
-    assert "give a PATH" in done.err
+    assert "name them with PATH" in done.err
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,11 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             id="device",
         ),
         pytest.param(
+            ["--pred", "x", "--target", "y", "--jobs", "1"],
+            "no masks are named with --masks; leave out --jobs",
+            id="workers",
+        ),
+        pytest.param(
             ["--from", "{rows}", "--jobs", "2"],
             "and no pixel; leave out --jobs",
             id="jobs",

@@ -158,3 +158,46 @@ def test_an_option_that_a_command_lacks_is_not_named(name: str, tmp_path: Path) 
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 1
     assert "--csv" not in done.stderr
+
+
+# An option that takes one value has one
+
+
+def test_every_option_of_one_value_is_refused_with_two_values() -> None:
+    refused = set()
+    for name, known in commands().items():
+        for one in known.params:
+            if one.param_type_name != "option" or one.multiple or one.is_flag:
+                continue
+            value = next(iter(getattr(one.type, "choices", ["1"])))
+            words = [name, one.opts[0], str(value), f"{one.opts[-1]}", "2"]
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 2, words
+            expected = f"error: {one.opts[0]} is given 2 times; it takes one value\n"
+            assert done.stderr == expected
+            refused.add((name, one.opts[0]))
+    assert {("loss", "--from"), ("ratio", "--against"), ("plot", "--output")} < refused
+    assert ("report", "--from") not in refused
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("compare --curves --no-curves", 2),
+        ("ratio --strict MASK -q --quiet --strict", 0),
+        ("ratio MASK MASK", 0),
+        ("ratio MASK --jobs=1 -q --jobs 1", 0),
+        ("ratio MASK --format json --format json", 0),
+        ("ratio MASK --jobs=1 -q --jobs 2", 2),
+        ("ratio -- MASK --jobs", 1),
+    ],
+)
+def test_words_may_be_repeated_contradictions_not(words: str, code: int) -> None:
+    mask = str(next((ROOT / "sample_masks").rglob("*.png")))
+    done = CliRunner().invoke(app, words.replace("MASK", mask).split())
+    assert done.exit_code == code, done.output
+    assert ("2 times" in done.stderr) is (code == 2)
+
+
+def test_a_repeated_option_does_not_disturb_completion() -> None:
+    assert "--ignore" in completed("cdstats ratio --split a --split b --ig")

@@ -87,6 +87,7 @@ def test_curves_of_levels_are_those_of_sorted_pixels(
     assert (curve.within, curve.is_exact) == (0, True)
     assert curve.best is not None
     f1, threshold = curve.best
+    assert threshold is not None
     expected, highest = brute_f1(p, y)
     assert f1 == pytest.approx(expected, abs=1e-15)
     assert np.array_equal(p >= threshold, p >= highest)

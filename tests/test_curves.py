@@ -124,6 +124,8 @@ def test_curves_of_few_levels_are_as_near_as_they_say(
     assert curve.best is not None
     assert abs(curve.average_precision - area) <= curve.within + 1e-12
     assert curve.best[0] <= best <= max(curve.best[0], curve.reach.max())
+    hit = p.astype(float) >= curve.best[1]
+    assert 2 * (hit & (y == 1)).sum() / (hit.sum() + y.sum()) == curve.best[0]
     assert len(curve.thresholds) <= max(levels, CODES)
 
 
@@ -138,8 +140,36 @@ def test_logits_are_ranked_where_their_sigmoid_is_1(tmp_path: Path) -> None:
     curve = curve_of(tmp_path, kind="logit")
     area, best = sorted_curve(z.ravel(), y.ravel())
     assert curve.average_precision == pytest.approx(area, abs=1e-12)
-    assert curve.best is not None
-    assert curve.best[0] == best
+    # No number p lies between these logits.
+    assert curve.best == (best, None)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-60, -30), (-6, 6), (-1e-3, 1e-3), (10, 20), (15, 30), (36.2, 36.7), (30, 60)],
+)
+def test_the_best_threshold_of_logits_gives_its_f1(
+    low: float, high: float, dtype: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(5)
+    for name in ("t", "p"):
+        (tmp_path / name).mkdir()
+    y = (random.random((SIDE, SIDE)) < 0.3).astype(np.uint8)
+    shares = np.clip(random.normal(0.4 + 0.2 * y, 0.15), 0, 1)
+    z = (low + (high - low) * shares).astype(dtype)
+    np.save(tmp_path / "t/0.npy", y)
+    np.save(tmp_path / "p/0.npy", z)
+    best = curve_of(tmp_path, kind="logit").best
+    assert best is not None
+    assert best[0] == sorted_curve(z.ravel(), y.ravel())[1]
+    places = tmp_path / "p", tmp_path / "t"
+    if best[1] is None:
+        assert high > 36
+    else:
+        run = cdstats.loss(*places, kind="logit", threshold=best[1])
+        found = run.models[0].dataset.f1_pooled
+        assert found == pytest.approx(best[0], rel=1e-12)
 
 
 def test_scores_of_0_and_1_have_no_curve(tmp_path: Path) -> None:

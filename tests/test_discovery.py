@@ -800,7 +800,7 @@ def test_a_link_to_nothing_is_a_failed_row(tmp_path: Path) -> None:
     [
         pytest.param("{}/X", id="folder"),
         pytest.param("{}/X/*", id="glob"),
-        pytest.param("{}/X/{{}}.png", id="pattern"),
+        pytest.param("{}/X/**/{{}}.png", id="pattern"),
     ],
 )
 def test_a_folder_that_may_not_be_read_is_an_error_and_the_rest_is_counted(

@@ -145,6 +145,12 @@ def test_a_palette_that_makes_most_changed_is_warned_of(
         pytest.param(np.rint(PROBS * 10000).astype(np.uint16), 10000, id="uint16"),
         pytest.param(np.rint(PROBS * 10000).astype(np.int16), 10000, id="int16"),
         pytest.param(np.rint(PROBS * 255).astype(np.int32), 255, id="int32"),
+        pytest.param(np.rint(PROBS * 127).astype(np.uint8), 127, id="7-bits"),
+        pytest.param(np.rint(PROBS * 127).astype(np.int8), 127, id="int8"),
+        pytest.param(np.rint(PROBS * 128).astype(np.uint8), 128, id="128"),
+        pytest.param(np.rint(PROBS * 4095).astype(np.uint16), 4095, id="12-bits"),
+        pytest.param(np.rint(PROBS * 32767).astype(np.int16), 32767, id="15-bits"),
+        pytest.param(np.rint(PROBS * 32767).astype(np.uint16), 32767, id="half"),
         pytest.param((PROBS * 100).astype(np.float16), 100, id="float16"),
     ],
 )
@@ -173,10 +179,11 @@ def test_two_channels_of_a_scale_add_up_to_it(masks: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("stored", "word"),
     [
-        pytest.param(PROBS * 12 - 6, "--kind logit?", id="logits"),
+        pytest.param(PROBS * 12 - 6, "logits: --kind logit.", id="logits"),
         pytest.param(np.where(GUESS, -9999, PROBS), "nodata", id="nodata"),
         pytest.param(PROBS + np.float32(1e-6), "rounding", id="rounding"),
         pytest.param(PROBS + 1, "--scale N", id="unknown"),
+        pytest.param(np.log(PROBS + 1e-6) - 1, "exponentials", id="logarithms"),
     ],
 )
 def test_floating_numbers_outside_get_the_advice_of_their_range(
@@ -185,7 +192,114 @@ def test_floating_numbers_outside_get_the_advice_of_their_range(
     np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
     done = score(tmp_path / "p", masks)
     assert (done.exit_code, word in done.stderr) == (1, True), done.stderr
-    assert word == "--kind logit?" or "--kind" not in done.stderr
+    assert "1 of 1 prediction exceeds [0, 1]: they hold" in done.stderr
+    assert ".." not in done.stderr.replace("...", "")
+    assert "?." not in done.stderr
+
+
+def test_labels_beside_scaled_probabilities_are_refused(
+    masks: Path, tmp_path: Path
+) -> None:
+    preds = folder(tmp_path / "p")
+    Image.fromarray(np.array(Image.open(masks / "0.png"))).save(masks / "1.png")
+    np.save(preds / "0.npy", np.rint(PROBS * 255).astype(np.uint8))
+    np.save(preds / "1.npy", GUESS.astype(np.uint8))
+    done = score(preds, masks)
+    assert (done.exit_code, "labels beside scaled" in done.stderr) == (1, True)
+    # Noise of one level is a low probability, and no label.
+    noise = np.random.default_rng(1).random(TRUTH.shape) < 0.3
+    np.save(preds / "1.npy", noise.astype(np.uint8))
+    assert score(preds, masks).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "word"),
+    [
+        pytest.param(PROBS * 0.4, "no valid pixel", id="low"),
+        pytest.param(0.6 + PROBS * 0.4, "every valid pixel", id="high"),
+        pytest.param(GUESS * 0.0, "no valid pixel", id="zero"),
+    ],
+)
+def test_a_class_that_is_never_predicted_is_warned_of(
+    stored: Array, word: str, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
+    rows = tmp_path / "rows.csv"
+    told = f"warning: {word} is predicted changed"
+    assert told in score(tmp_path / "p", masks, "--csv", rows).stderr
+    again = CliRunner().invoke(app, ["loss", "--from", str(rows)])
+    assert told in re.sub(r"\s+", " ", again.stderr)
+    np.save(tmp_path / "p/0.npy", PROBS)
+    assert "is predicted changed" not in score(tmp_path / "p", masks).stderr
+
+
+INSIDE = np.clip(PROBS * 0.9, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("outside", "advice"),
+    [
+        pytest.param(PROBS * 100, "--scale 100", id="per-cent"),
+        pytest.param(PROBS * 12 - 6, "--kind logit.", id="logits"),
+    ],
+)
+def test_advice_for_all_is_given_only_where_all_are_outside(
+    outside: Array, advice: str, dtype: str, masks: Path, tmp_path: Path
+) -> None:
+    preds = folder(tmp_path / "p")
+    truth = np.array(Image.open(masks / "0.png"))
+    for number in range(6):
+        Image.fromarray(truth).save(masks / f"{number}.png")
+        one = INSIDE if number in (1, 4) else outside
+        np.save(preds / f"{number}.npy", one.astype(dtype))
+    done = score(preds, masks)
+    assert done.exit_code == 1
+    assert "4 of 6 predictions exceed [0, 1]: 0.npy, 2.npy, 3.npy and 1 more" in (
+        done.stderr
+    )
+    assert advice not in done.stderr
+    for number in (1, 4):
+        np.save(preds / f"{number}.npy", outside.astype(dtype))
+    assert advice in score(preds, masks).stderr
+    way = re.findall(r"--(?:scale|kind) \w+", score(preds, masks).stderr)
+    assert score(preds, masks, *way[0].split()).exit_code == 0
+
+
+def test_predictions_of_zeros_alone_may_be_on_any_scale(
+    masks: Path, tmp_path: Path
+) -> None:
+    preds = folder(tmp_path / "p")
+    Image.fromarray(np.array(Image.open(masks / "0.png"))).save(masks / "1.png")
+    np.save(preds / "0.npy", (PROBS * 100).astype(np.float32))
+    np.save(preds / "1.npy", np.zeros_like(PROBS, dtype=np.float32))
+    assert "--scale 100 divides" in score(preds, masks).stderr
+
+
+def test_labels_beside_per_cent_get_no_scale_for_all(
+    masks: Path, tmp_path: Path
+) -> None:
+    preds = folder(tmp_path / "p")
+    Image.fromarray(np.array(Image.open(masks / "0.png"))).save(masks / "1.png")
+    np.save(preds / "0.npy", (PROBS * 100).astype(np.float32))
+    np.save(preds / "1.npy", GUESS.astype(np.uint8))
+    assert "--scale 100" not in score(preds, masks).stderr
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(PROBS * 1.3 - 0.15, id="resampled-probabilities"),
+        pytest.param(PROBS * 104 - 2, id="resampled-per-cent"),
+        pytest.param(GUESS * 20, id="twenty"),
+    ],
+)
+def test_ranges_that_fit_nothing_get_no_advice_that_would_misread_them(
+    stored: Array, masks: Path, tmp_path: Path
+) -> None:
+    np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
+    told = score(tmp_path / "p", masks).stderr
+    assert "say what they are with --scale N" in told
 
 
 @pytest.mark.parametrize(
@@ -360,8 +474,8 @@ def test_logits_of_one_model_stand_beside_probabilities(
 @pytest.mark.parametrize(
     "codes",
     [
-        *((0, 127), (0, 200), (1, 255)),
-        *((0, 1, 255), (1, 2, 255), (0, 1, 101), (0, 1, 2, 3, 4, 255)),
+        *((0, 130), (0, 200), (1, 255)),
+        *((0, 1, 255), (1, 2, 255), (0, 1, 201), (0, 1, 2, 3, 4, 255)),
     ],
     ids=str,
 )

@@ -3,7 +3,9 @@
 import inspect
 import os
 import shutil
+from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -158,14 +160,96 @@ def test_an_unknown_argument_is_one_of_the_function(masks: Path) -> None:
         call(masks, chnaged=1)
 
 
-@pytest.mark.parametrize("jobs", [0, -2])
-def test_no_number_of_workers_is_below_one(masks: Path, jobs: int) -> None:
-    with pytest.raises(ValueError, match=f"jobs=.?{jobs}"):
-        cdstats.ratio(masks, jobs=jobs)
+@pytest.mark.parametrize("name", ["audit", "plot", "ratio", "report", "weights"])
+@pytest.mark.parametrize("jobs", [0, -2, np.int64(-7)])
+def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) -> None:
+    sources: dict[str, Any] = {
+        "masks" if name in ("plot", "report") else "paths": masks
+    }
+    function = cdstats.write_report if name == "report" else getattr(cdstats, name)
+    expected = f"jobs={jobs}: expected at least 1, or -1 for all"
+    with pytest.raises(ValueError, match=expected):
+        function(**sources, jobs=jobs)
+
+
+def test_more_workers_than_work_are_not_started(masks: Path) -> None:
+    assert cdstats.ratio(masks, jobs=2**62).datasets[0].changed == 2
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_no_argument_takes_another_type_or_an_empty_text(
+    name: str, masks: Path
+) -> None:
+    """Each argument that does not list its types is named by the error."""
+    base: dict[str, Any] = {"paths": masks}
+    if name in ("loss", "compare"):
+        base = {"pred": {"a": masks, "b": masks}, "target": masks}
+    function, refused = getattr(cdstats, name), []
+    for argument, known in declared(GROUPS[name]):
+        wrong: list[Any] = [object(), 3j, b"x", np.array(1), lambda: 1]
+        if known.typed is FunctionType:
+            wrong = [3, "x", True, object()]
+            refused.append(argument)
+        for value in wrong:
+            with pytest.raises(TypeError, match=rf"^{argument} "):
+                function(**{**base, argument: value})
+        if known.typed in (str, Path, PathLike):
+            with pytest.raises(ValueError, match=f"^{argument} is empty; expected"):
+                function(**{**base, argument: ""})
+        if known.typed is int:
+            with pytest.raises(ValueError, match=f"^{argument}={2**70}: expected"):
+                function(**{**base, argument: 2**70})
+    assert "progress" in refused
+
+
+@pytest.mark.parametrize("key", ["", " ", "a=b", "a/b", "="])
+def test_a_name_that_no_command_could_give_is_refused(masks: Path, key: str) -> None:
+    for call in (
+        lambda: cdstats.loss({key: masks}, masks),
+        lambda: cdstats.compare({"one": masks, key: masks}, masks),
+    ):
+        with pytest.raises(cdstats.UsageError, match=f"^pred has the name {key!r}"):
+            call()
+    with pytest.raises(cdstats.UsageError, match=f"^paths has the name {key!r}"):
+        cdstats.ratio({key: masks})
+    nameless: Any = {None: masks}
+    with pytest.raises(TypeError, match=r"^paths maps None to"):
+        cdstats.ratio(nameless)
 
 
 def test_minus_one_stands_for_all_cores() -> None:
     assert RatioOptions("masks", jobs=-1).jobs == os.cpu_count()
+
+
+@pytest.mark.parametrize("ignore", [1, 128, "170", "2-4", 255])
+def test_an_audit_counts_as_a_ratio_whatever_is_ignored(
+    masks: Path, ignore: Any
+) -> None:
+    """The rules that an audit prepares may contradict the ignored values."""
+    array = np.where(MASK == 255, 255, [[0, 0], [0, 170]]).astype(np.uint8)
+    if ignore in (128, "170"):
+        array = np.where(array == 170, int(ignore), array).astype(np.uint8)
+    else:
+        array = MASK
+    Image.fromarray(array).save(masks / "c.png")
+    own, other = (
+        [
+            (row.path, row.changed, row.unchanged, row.ignored)
+            for row in function(masks, ignore=ignore).images
+        ]
+        for function in (cdstats.audit, cdstats.ratio)
+    )
+    assert own == other
+    assert len(own) == 3
+
+
+@pytest.mark.parametrize("argument", ["changed", "unchanged", "ignore"])
+def test_a_value_that_is_none_is_named_with_its_argument(
+    masks: Path, argument: str
+) -> None:
+    rule = {"changed": "255", "unchanged": "0", argument: "white"}
+    with pytest.raises(cdstats.UsageError, match=f"^{argument}: 'white' in 'white'"):
+        cdstats.ratio(masks, **rule)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5, float("inf")])

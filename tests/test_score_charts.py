@@ -121,6 +121,7 @@ def test_the_best_threshold_gives_the_best_f1_of_all() -> None:
     rows = threshold_scores("m", levels)
     assert levels.best is not None
     f1, threshold = levels.best
+    assert threshold is not None
     assert f1 == max(row.f1 for row in rows if row.f1 is not None)
     chosen = next(row for row in rows if row.threshold >= threshold)
     assert chosen.f1 == f1

@@ -210,9 +210,9 @@ DECIDED = [
     pytest.param("int32", [0, 255], [0, 1], True, id="int32 0 and 255"),
     pytest.param("uint16", [0, 1], [0, 1], True, id="uint16 0 and 1"),
     pytest.param("uint8", [0, 51, 255], [0, 0.2, 1], False, id="scaled bytes"),
-    pytest.param("uint8", [51, 102], [0.2, 0.4], False, id="two scaled bytes"),
-    pytest.param("uint8", [0, 101], [0, 101 / 255], False, id="101 is no per cent"),
-    pytest.param("uint16", [0, 13107], [0, 0.2], False, id="scaled uint16"),
+    pytest.param("uint8", [51, 204], [0.2, 0.8], False, id="two scaled bytes"),
+    pytest.param("uint8", [0, 129], [0, 129 / 255], False, id="above the half"),
+    pytest.param("uint16", [0, 52428], [0, 0.8], False, id="scaled uint16"),
     pytest.param("float16", [0, 0.25], [0, 0.25], False, id="float16"),
     pytest.param("float32", [0, 0.25, 1], [0, 0.25, 1], False, id="float32"),
     pytest.param("float64", [0, 1], [0, 1], False, id="float64 0 and 1"),
@@ -234,6 +234,8 @@ def test_the_kind_follows_from_type_and_values(
 
 REFUSED = [
     pytest.param("uint8", [0, 37, 100], "Per cent.*scale=100", id="bytes up to 100"),
+    pytest.param("uint8", [0, 101], "at or below 101", id="below the half"),
+    pytest.param("uint16", [0, 13107], "at or below 13,107", id="low two of uint16"),
     pytest.param("uint16", [50, 100], "Per cent.*scale=100", id="low uint16"),
     pytest.param("uint16", [0, 7000], 'pred_changed="7000"', id="two of uint16"),
     pytest.param(
@@ -269,7 +271,7 @@ def test_one_file_outside_the_range_refuses_all(dtype: str, tmp_path: Path) -> N
 
 def test_files_outside_the_range_are_counted_among_all_types(tmp_path: Path) -> None:
     types = ["float16", "float32", "float64"]
-    with pytest.raises(DataError, match=r"1 of 3 .*exceed \[0, 1\]"):
+    with pytest.raises(DataError, match=r"1 of 3 .*exceeds \[0, 1\]"):
         run(tmp_path, *[spread([0.25, 1.5 * (t == "float32")], t) for t in types])
 
 

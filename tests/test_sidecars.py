@@ -293,6 +293,18 @@ def test_a_georeference_beside_comes_before_that_inside(
     assert row["grid"] == "check"
 
 
+def test_a_world_file_may_have_commas_as_decimal_points(tmp_path: Path) -> None:
+    labels = (MASK == 1).astype(np.uint8)
+    path = tmp_path / "p.png"
+    Image.fromarray(labels).save(path)
+    (tmp_path / "p.pgw").write_text("1,0\n0\n0\n-1,0\n500003,5\n4999999,5\n")
+    with rasterio.open(path) as file:
+        assert file.transform == HERE @ Affine.translation(3, 0)
+    tif(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
+    (row,) = cdstats.loss(path, tmp_path / "t.tif", errors="keep").images
+    assert "lies 3 pixels east" in row.reason
+
+
 def test_a_world_file_has_the_system_of_the_file_beside(tmp_path: Path) -> None:
     labels = (MASK == 1).astype(np.uint8)
     Image.fromarray(labels).save(tmp_path / "p.png")

@@ -197,3 +197,21 @@ def test_what_differs_between_rows_is_listed() -> None:
     assert Stated.of([one, one]) == one
     both = Stated.of([one, other])
     assert (both.threshold, both.kind, both.grid) == (None, "hard, prob", "none")
+
+
+@pytest.mark.parametrize("command", ["loss", "compare"])
+def test_rows_without_sums_of_the_calibration_say_so(
+    folder: Path, command: str
+) -> None:
+    compare("--csv", "rows.csv")
+    held = rows((folder / "rows.csv").read_text())
+    for row in held:
+        row["ece"] = row["calibration_sums"] = ""
+    lines = [",".join(held[0])]
+    lines += [",".join(f'"{v}"' for v in row.values()) for row in held]
+    (folder / "old.csv").write_text("\n".join(lines) + "\n")
+    done = CliRunner().invoke(app, [command, "--from", "old.csv"])
+    note = f"note: ece: {NOT_RECORDED} in {len(held)} rows of an earlier version"
+    assert note in " ".join(done.stderr.split())
+    done = CliRunner().invoke(app, [command, "--from", "rows.csv"])
+    assert NOT_RECORDED not in done.stderr

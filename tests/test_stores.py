@@ -317,6 +317,39 @@ def test_mask_files_beside_objects_are_never_ignored(
     assert ratio("s3://masks/hidden/a.png").code == 0
 
 
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize("status", [400, 401, 409, 501])
+def test_a_store_that_cannot_tell_of_a_mask_file_is_a_problem(
+    scheme: str, status: int, web: StoreServer, tmp_path: Path
+) -> None:
+    image = f"told{status}/a.png"
+    web.files, web.mask_files = {image: png(4)}, status
+    (tmp_path / "list.txt").write_text(f"{scheme}://{image}\n")
+    with environment(**USUAL, AWS_ENDPOINT_URL=web.url, STORAGE_EMULATOR_HOST=web.host):
+        for place in (f"{scheme}://{image}", f"@{tmp_path}/list.txt"):
+            done = ratio(place)
+            assert (done.code, done.rows) == (1, [])
+            assert f"{scheme}://{image}.msk: " in done.err
+            assert "if it exists, it hides pixels" in done.err
+            web.mask_files = 404
+            assert ratio(place).column("changed") == ["4"]
+            web.mask_files = status
+
+
+def test_a_denied_mask_file_is_told_and_read_as_none(
+    web: StoreServer, tmp_path: Path
+) -> None:
+    """A store that lists nothing denies what does not exist."""
+    web.files, web.mask_files = {"shy/a.png": png(4), "shy/b.png": png(1)}, 403
+    (tmp_path / "list.txt").write_text("s3://shy/a.png\ns3://shy/b.png\n")
+    with as_s3(web):
+        one, listed = ratio("s3://shy/a.png"), ratio(f"@{tmp_path}/list.txt")
+    assert (one.code, one.column("changed")) == (0, ["4"])
+    assert "access denied to 1 mask file (.msk) beside images" in one.err
+    assert (listed.code, listed.column("changed")) == (0, ["4", "1"])
+    assert "access denied to 2 mask files (.msk)" in listed.err
+
+
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
     file = io.BytesIO()
     one, two = np.zeros((4, 4), np.uint8), np.eye(4, dtype=np.uint8)

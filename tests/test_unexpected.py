@@ -152,11 +152,11 @@ def crafted(folder: Path, change: Any, finished: object = 1) -> Path:
     cache = folder / "counts.sqlite"
     cdstats.ratio(folder / "m", cache=cache)
     database = sqlite3.connect(cache)
-    rows = database.execute(
-        "SELECT path, member, partner, band, edges, size, time, partner_size, "
-        "partner_time, readers, state FROM states"
-    ).fetchall()
-    for *key, state in rows:
+    kept = database.execute("SELECT * FROM states")
+    names = [name for name, *_ in kept.description]
+    for row in kept.fetchall():
+        *key, _, state, _ = row
+        assert names[-3:] == ["finished", "state", "checksum"]
         text = change(state)
         known = zlib.crc32(repr((tuple(key), True)).encode())
         database.execute(

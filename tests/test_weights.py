@@ -312,7 +312,7 @@ def test_weights_take_counts_from_the_cache_of_ratio(
     mask = next((SAMPLES / "CDD").rglob("*.jpg"))
     refused = weights(SAMPLES / "CDD", "--cache", mask)
     assert refused.exit_code == 2
-    assert "would overwrite an input" in refused.stderr
+    assert "has the name of a mask" in refused.stderr
 
 
 def test_the_opencd_lines_are_a_configuration(rows_file: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from cdstats.render.writers import Format
 if TYPE_CHECKING:
     from cdstats.core.reference import Difference
     from cdstats.scan.ratio import RatioResult
+    from cdstats.scan.saved import Saved
 
 _MOST_DIFFERENCES: Final = 50
 _COLUMNS: Final = (
@@ -24,17 +26,28 @@ _COLUMNS: Final = (
 )
 
 
-def known_reference(text: str | None) -> str | Path | None:
-    """The file or the published name that ``--against`` means.
+@dataclass(frozen=True)
+class Earlier:
+    """The rows of an earlier run, and the file that holds them."""
+
+    path: Path
+    rows: Saved
+
+
+def known_reference(text: str | None) -> str | Earlier | None:
+    """The published name that ``--against`` means, or the rows of its file.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If it is neither a name nor a file.
+        DataError: If the file holds no rows of `cdstats ratio`.
     """
     if text is None:
         return None
     path = Path(text)
-    if path.is_file():
-        return path
+    if path.exists() and not path.is_dir():
+        from cdstats.scan.saved import read_saved
+
+        return Earlier(path, read_saved(path))
     if path.suffix.lower() in (".csv", ".json"):
         raise UsageError(f"--against {text}: no such file")
     from cdstats.core.reference import published_of
@@ -43,9 +56,9 @@ def known_reference(text: str | None) -> str | Path | None:
     return text
 
 
-def compare(result: RatioResult, reference: str | Path, output: Format) -> bool:
+def compare(result: RatioResult, reference: str | Earlier, output: Format) -> bool:
     """Print the comparison; whether an integer differs from an earlier run."""
-    if isinstance(reference, Path):
+    if isinstance(reference, Earlier):
         return _compare_saved(result, reference, output)
     _print_published(result, reference, output)
     return False
@@ -76,10 +89,11 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
     print_notes(console, dict.fromkeys(sources))
 
 
-def _compare_saved(result: RatioResult, path: Path, output: Format) -> bool:
+def _compare_saved(result: RatioResult, earlier: Earlier, output: Format) -> bool:
     from cdstats.scan.saved import against_saved
 
-    found = against_saved(result, path)
+    path = earlier.path
+    found = against_saved(result, earlier.rows)
     to_stderr = output is not Format.TABLE
     if not found:
         typer.echo(f"no count differs from {path}", err=to_stderr)

@@ -19,10 +19,11 @@ import typer
 
 from cdstats.core.arguments import Option, Options, declared, defaults, option
 from cdstats.core.options import RUN
+from cdstats.io.outputs import writing
 from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 OUTPUT: Final = "Output"
 _LAST: Final = (
@@ -30,6 +31,8 @@ _LAST: Final = (
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
 """Options that end the help of every command, in this order."""
+_WRITTEN: Final = ("csv", "summary", "cache")
+"""Options that name a file to write."""
 _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
@@ -126,11 +129,19 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
             values[name] = options
         if _CONTEXT in hints:
             values[_CONTEXT] = context
-        function(**values)
+        made = [values[name] for name in groups]
+        csv, summary, cache = (_value(made, name) for name in _WRITTEN)
+        with writing(csv, summary, cache=cache):
+            function(**values)
 
     command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
+
+
+def _value(groups: Sequence[Options], name: str) -> Any:  # noqa: ANN401 - as declared
+    """The value of an option that one of some groups may have."""
+    return next((getattr(one, name) for one in groups if hasattr(one, name)), None)
 
 
 def _place(name: str) -> int:

@@ -19,6 +19,7 @@ from inspect import cleandoc, signature
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
@@ -40,8 +41,8 @@ PREDICTIONS: Final = frozenset({"predictions"})
 PIXELS: Final = MASKS | PREDICTIONS
 
 _SAME: Final = object()
-ANY: Final = object
-
+_BITS: Final = 63
+"""Bits of the largest whole number that files and libraries hold."""
 
 KEEP: Final = "keep"
 """What `errors` is to return results that hold an error."""
@@ -62,8 +63,8 @@ class Option:
     Attributes:
         help: One line for both helps.
         typed: The type of a value: ``str``, ``int``, ``float``, ``bool``, ``Path``, an
-            enum, ``PathLike`` for a text that may name a place in many ways, or `ANY`
-            for what Python passes through, such as functions.
+            enum, ``PathLike`` for a text that may name a place in many ways, or
+            ``FunctionType`` for whatever can be called.
         many: Whether it may be given several times.
         choices: The only values that it takes.
         numbers: Whether Python may give a number for a text.
@@ -123,15 +124,21 @@ class Option:
         return tuple(self._one(name, one) for one in _each(name, value))
 
     def _one(self, name: str, value: object) -> object:
-        value = getattr(value, "value", value) if self.choices else value
+        value = value.value if self.choices and isinstance(value, Enum) else value
         known, expected = _checked(self, value)
         if known is None:
             kind = type(value).__name__
             raise TypeError(f"{name} is {kind} {value!r:.60}; expected {expected}")
+        if not str(known).strip():
+            raise UsageError(f"{self.typed_name(name)} is empty; expected {expected}")
         if self.choices and known not in self.choices:
             *first, last = self.choices
             wanted = f"{', '.join(first)} or {last}" if first else last
             raise UsageError(f"{self.typed_name(name)} {value}: expected {wanted}")
+        if isinstance(known, int) and known.bit_length() > _BITS:
+            raise UsageError(
+                f"{self.typed_name(name)} {known}: expected a number below 2**{_BITS}"
+            )
         if isinstance(known, (int, float)) and not self._holds(known):
             raise UsageError(
                 f"{self.typed_name(name)} {value}: expected {expected}{self._range()}"
@@ -170,14 +177,16 @@ def _checked(option: Option, value: object) -> tuple[object, str]:
             return str(int(value) if whole else float(value)), ""  # type: ignore[call-overload,arg-type]
         text = "a text or a number" if option.numbers else "a text"
         return (str(value) if isinstance(value, str) else None), text
-    if option.typed is ANY:
-        return value, "a value"
+    if option.typed is FunctionType:
+        return (value if callable(value) else None), "a function"
     if issubclass(option.typed, Enum):
         return (value if isinstance(value, option.typed) else None), "a choice"
     if not isinstance(value, (str, PathLike)):
         return None, "a path"
     place = os.fspath(value)
-    return (Path(place) if option.typed is Path else place), "a path"
+    if option.typed is Path and place:
+        return Path(place), "a path"
+    return (place if isinstance(place, str) else None), "a path"
 
 
 def _each(name: str, value: object) -> Iterator[object]:
@@ -187,19 +196,35 @@ def _each(name: str, value: object) -> Iterator[object]:
 
     Raises:
         TypeError: If they cannot be told apart.
+        UsageError: If a name of a mapping cannot stand before ``=``.
     """
     if isinstance(value, (str, PathLike)):
         yield value
-    elif isinstance(value, Mapping):
+        return
+    if isinstance(value, Mapping):
         for key, path in value.items():
-            if not isinstance(path, (str, PathLike)):
-                raise TypeError(f"{name} is a mapping; expected a path for {key!r}")
+            if not isinstance(key, str) or not isinstance(path, (str, PathLike)):
+                raise TypeError(
+                    f"{name} maps {key!r:.60} to {path!r:.60}; expected a name and a "
+                    "text or path"
+                )
+            if not key.strip() or set("=/") & set(key):
+                raise UsageError(
+                    f"{name} has the name {key!r:.60}; expected a name without '=' "
+                    "and '/', and not empty"
+                )
             yield f"{key}={os.fspath(path)}"
-    elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
-        yield from value
-    else:
+        return
+    try:
+        if isinstance(value, (bytes, bytearray)):
+            raise TypeError
+        each = iter(value)  # type: ignore[call-overload]
+    except TypeError:
         kind = type(value).__name__
-        raise TypeError(f"{name} is {kind} {value!r:.60}; expected one or several")
+        raise TypeError(
+            f"{name} is {kind} {value!r:.60}; expected one or several"
+        ) from None
+    yield from each
 
 
 def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - as `field`
@@ -267,7 +292,10 @@ class Options:
         if unfit:
             nouns = sorted(set().union(*unfit.values()))
             why = f"no {' or '.join(nouns)} are read here"
-            if {"from_file", "from_files"} & set(given):
+            if nouns == ["masks"] and read >= PREDICTIONS:
+                # The masks of the predictions are read, though not counted.
+                why = "no masks are named with --masks"
+            if not read and {"from_file", "from_files"} & set(given):
                 why = "--from reads the rows of an earlier run, and no pixel"
             raise UsageError(f"{why}; leave out {', '.join(unfit)}")
         if text := self.missing():

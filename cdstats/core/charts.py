@@ -103,7 +103,8 @@ class CurveSummary:
         model: The model.
         average_precision: Area under precision over recall, in steps.
         best_f1: The highest F1 over all thresholds: in-sample.
-        best_threshold: The highest threshold that gives it.
+        best_threshold: The highest threshold that gives it; None where none does, as
+            between logits whose probabilities round to the same number.
         ece: Expected calibration error, in 15 bins of equal width.
     """
 
@@ -273,7 +274,7 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
         np.flatnonzero(np.diff(steps[0], prepend=-1)),
         np.flatnonzero(np.diff(steps[1], append=-1)),
     ]
-    if curve.best:
+    if curve.best and curve.best[1] is not None:
         first.append(np.flatnonzero(curve.thresholds >= curve.best[1])[:1])
     scores = []
     for place in np.unique(np.concatenate(first)).tolist():

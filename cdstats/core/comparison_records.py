@@ -74,7 +74,8 @@ class ComparedModel:
         changed: Changed pixels.
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
-        best_threshold_in_sample: The threshold of the highest F1 on these images.
+        best_threshold_in_sample: The threshold of the highest F1 on these images; None
+            where no number gives it, as between logits above 36.7.
         average_precision_within: How far average precision may be from that of the
             sorted pixels; 0 where it is exact.
         kind: What its predictions are.

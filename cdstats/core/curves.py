@@ -85,13 +85,20 @@ def _harmonic(numbers: Counts) -> Floats:
     return found
 
 
-def _short(below: float, most: float) -> float:
-    """A number of few decimals above one end and up to the other, in float32 too."""
-    for decimals in range(1, 17):
-        scale = 10.0**decimals
-        found = math.floor(most * scale) / scale
-        if np.float32(found) > below and below < found <= most:
-            return found
+def _short(below: float, most: float) -> float | None:
+    """A number of few digits above one end and up to the other; None if none is.
+
+    One that is so in float32 too is preferred.
+    """
+    if most <= below:
+        return None
+    zeros = -math.floor(math.log10(most)) if most > 0 else 0
+    for precision in (np.float32, np.float64):
+        for decimals in range(1, min(zeros + 17, 300)):
+            scale = 10.0**decimals
+            found = math.floor(most * scale) / scale
+            if precision(found) > below and below < found <= most:
+                return found
     return most
 
 
@@ -143,17 +150,22 @@ class Curve:
         return int(-np.log10(2 * uncertain)) if uncertain else None
 
     @cached_property
-    def best(self) -> tuple[float, float] | None:
+    def best(self) -> tuple[float, float | None] | None:
         """The highest F1 and a threshold that gives it; None without a changed pixel.
 
-        Of all thresholds with the same counts, one of few decimals is taken.
+        Of all thresholds with the same counts, one of few digits is taken. There is
+        none between logits above 36.7: no float64 lies between their probabilities.
         """
         if not self.changed.any():
             return None
         found, place = best_f1(self.changed, self.unchanged)
         at = int(place)
         below = float(self.thresholds[at - 1]) if at else -1.0
-        return float(found), _short(below, float(self.thresholds[at]))
+        most = float(self.thresholds[at])
+        if at and not self.tied[at - 1] and below < most:
+            # The pixels of the level below may lie up to the next one.
+            return float(found), most
+        return float(found), _short(below, most)
 
     @cached_property
     def spread(self) -> tuple[Floats, Floats]:

@@ -408,15 +408,24 @@ def choose_rule(
             f"{given} alone does not say what the other values are: add {missing}, "
             f"for example {missing} rest"
         )
-    rule = LabelRule.parse(
-        changed=changed or "", unchanged=unchanged or "", ignored=ignore or ""
-    )
+    texts = (("--changed", changed), ("--unchanged", unchanged), ("--ignore", ignore))
+    terms = [_terms(option, text) for option, text in texts]
+    rule = LabelRule(terms[0], terms[1], terms[2])
     if changed is None and unchanged is None:
         return RuleChoice(None, rule)
-    for option, text, terms in (
-        ("--changed", changed, rule.changed),
-        ("--unchanged", unchanged, rule.unchanged),
-    ):
-        if text is not None and not terms:
+    for (option, text), named in zip(texts[:2], terms[:2], strict=True):
+        if text is not None and not named:
             raise UsageError(f"{option} {text!r} must name a value")
     return RuleChoice(rule, LabelRule())
+
+
+def _terms(option: str, text: str | None) -> tuple[Term, ...]:
+    """The terms of an option.
+
+    Raises:
+        UsageError: If a part is no term; names the option.
+    """
+    try:
+        return tuple(parse_terms(text or ""))
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None

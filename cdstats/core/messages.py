@@ -32,11 +32,15 @@ class Message:
     sources: tuple[str, ...] = ()
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things in words.
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """A number of things in words, and a verb that agrees with it.
 
     Example:
         >>> counted(1, "image"), counted(1200, "image")
         ('1 image', '1,200 images')
+        >>> counted(1, "image", "differ"), counted(2, "image", "differ")
+        ('1 image differs', '2 images differ')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    one = number == 1
+    agreeing = f" {verb}{'s' if one else ''}" if verb else ""
+    return f"{number:,} {noun}{'' if one else 's'}{agreeing}"

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.arguments import (
-    ANY,
     MASKS,
     PIXELS,
     PREDICTIONS,
@@ -54,7 +55,7 @@ CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
-_PYTHON: Final[dict[str, Any]] = {"typed": ANY, "on_command_line": False}
+_FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,14 @@ class JobOptions(Options):
         none_is_value=True,
     )
 
+    def __post_init__(self) -> None:
+        if isinstance(self.jobs, Integral) and self.jobs < 1:
+            if self.jobs != -1:
+                text = "expected at least 1, or -1 for all cores"
+                raise UsageError(f"--jobs {self.jobs}: {text}")
+            object.__setattr__(self, "jobs", os.cpu_count() or 1)
+        super().__post_init__()
+
 
 @dataclass(frozen=True, kw_only=True)
 class CountingOptions(JobOptions):
@@ -160,13 +169,8 @@ class CountingOptions(JobOptions):
     progress: Callable[[int, int, int], None] | None = option(
         None,
         "Called with files done, files in all and pixels counted so far.",
-        **_PYTHON,
+        **_FUNCTION,
     )
-
-    def __post_init__(self) -> None:
-        if self.jobs == -1:
-            object.__setattr__(self, "jobs", os.cpu_count() or 1)
-        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,10 +305,10 @@ class ScoreOptions(Options):
         panel=GROUND,
         needs=PREDICTIONS,
     )
-    uncovered: str = option(
-        "fail",
+    uncovered: str | None = option(
+        None,
         "Valid pixels without a prediction: fail, leave out, or count as predicted "
-        "unchanged.",
+        "unchanged; by default fail, or ignore for a grid of overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
         panel=GROUND,
         needs=PREDICTIONS,
@@ -396,7 +400,7 @@ class PathOptions(Options):
     def missing(self) -> str | None:
         """What to say of masks that are not named."""
         if self.paths is None and not getattr(self, "from_file", None):
-            return "no masks named: give a PATH, or --from FILE.csv"
+            return "no masks named: name them with PATH, or use --from FILE.csv"
         return None
 
 
@@ -444,13 +448,13 @@ class RatioOptions(
     announce: Callable[[Message], None] | None = option(
         None,
         "Called with each message as soon as it is certain, such as a refused split.",
-        **_PYTHON,
+        **_FUNCTION,
     )
     each: Callable[[ImageRecord], None] | None = option(
         None,
         "Called with every image row in order, as soon as it and all before it are "
         "counted, or when the rule is found.",
-        **_PYTHON,
+        **_FUNCTION,
     )
 
 
@@ -503,16 +507,15 @@ class LossOptions(
         False,
         "Count the pixels of each prediction by probability, for curves; see "
         "`LossRun.curves`.",
-        **_PYTHON,
+        **_FUNCTION | {"typed": bool},
     )
     check: Callable[[Sequence[Any]], None] | None = option(
         None,
-        "Called with the pairs that were found, before a pixel is read; what it "
-        "raises ends the run.",
-        **_PYTHON,
+        "Called with the pairs before a pixel is read; what it raises ends the run.",
+        **_FUNCTION,
     )
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far.", **_PYTHON
+        None, "Called with images done and pixels so far.", **_FUNCTION
     )
 
 
@@ -593,5 +596,5 @@ class CompareOptions(
     """What `cdstats.compare` takes."""
 
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far.", **_PYTHON
+        None, "Called with images done and pixels so far.", **_FUNCTION
     )

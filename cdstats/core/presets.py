@@ -145,5 +145,5 @@ def preset(name: str) -> Preset:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise UsageError(f"no preset {name!r}{hint} `cdstats presets` lists all")
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise UsageError(f"no preset {name!r}; {hint}`cdstats presets` lists all")

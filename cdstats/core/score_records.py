@@ -445,6 +445,21 @@ class DatasetScore:
             f"F1 {metrics.F1.of(other) or 0:.3f}"
         )
 
+    @property
+    def one_sided(self) -> str:
+        """Which class alone is predicted, although both occur; or empty."""
+        counts = self.tp, self.fp, self.fn, self.tn
+        tp, fp, fn, tn = (one or 0 for one in counts)
+        if None in counts or not tp + fn or not fp + tn:
+            return ""
+        if tp + fp and fn + tn:
+            return ""
+        what = "every" if tp + fp else "no"
+        return (
+            f"{what} valid pixel is predicted changed: are the predictions on another "
+            "scale? See --scale, --kind and --threshold"
+        )
+
 
 _CLEAR: Final = 0.4
 """A kappa above this does not come about by chance."""

@@ -183,7 +183,8 @@ def run(
     if ledger.left:
         from cdstats.engine.processes import run_in_workers
 
-        workers = jobs or os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+        workers = min(jobs or cores, max(cores, len(items)))
         yield from run_in_workers(function, ledger, workers, seconds)
 
 

@@ -154,6 +154,36 @@ def _crs(text: str) -> CRS | None:
         return None
 
 
+def on_longitudes_of(
+    own: Where | None, mask: Where | None, size: tuple[int, int], whole: tuple[int, int]
+) -> Where | None:
+    """A georeference with the longitudes of a mask: 360 degrees apart are one place.
+
+    Args:
+        own: That of an image.
+        mask: That of its mask.
+        size: Width and height of the image.
+        whole: Width and height of the mask.
+    """
+    if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
+        return own
+    systems = [one.crs for one in (own, mask) if one.crs is not None]
+    if not systems or not all(one.is_geographic for one in systems):
+        return own
+    circle = 2 * math.pi / systems[0].units_factor[1]
+    middles = [
+        (one.transform * (pixels[0] / 2, pixels[1] / 2))[0]
+        for one, pixels in ((own, size), (mask, whole))
+    ]
+    turns = round((middles[0] - middles[1]) / circle)
+    if not turns:
+        return own
+    from rasterio.transform import Affine
+
+    moved = Affine.translation(-turns * circle, 0) * own.transform
+    return replace(own, transform=moved)
+
+
 def positions(
     points: Points, of: Georeference, on: Georeference
 ) -> NDArray[np.float64]:
@@ -259,14 +289,17 @@ def difference(
     if (np.abs(moved) <= TOLERANCE).all():
         return ""
     parts = []
-    if own.crs and mask.crs and own.crs != mask.crs:
+    plain = deviations(replace(own, crs=None), mask, size, corner or (0, 0))
+    if not (np.abs(moved - plain) <= TOLERANCE).all():
+        # Systems of two names may be the same one.
         names = own.name, mask.name
         if names[0] == names[1]:
             names = f"another {own.name}", names[1]
         parts.append(f"is {names[0]}, its mask {names[1]}")
     if not np.isfinite(moved).all():
         return parts[0] if parts else "has a georeference that cannot be inverted"
-    if np.ptp(moved, axis=0).max() <= 2 * TOLERANCE:
+    spread, shift = np.ptp(moved, axis=0).max(), np.abs(moved.mean(axis=0)).max()
+    if spread <= min(2 * TOLERANCE, shift / 2):
         where = "its mask"
         if corner is not None:
             where = f"row {corner[0]:,}, column {corner[1]:,} of its mask"
@@ -358,16 +391,18 @@ def resampled(
 
     top, bottom, left, right = window
     found = np.full((bottom - top, right - left), np.nan, dtype=values.dtype)
-    # Grids without a system are in one system, whichever it is.
-    system = on.crs or of.crs or CRS.from_epsg(3857)
+    # Grids of one system need no transformation, whichever system it is.
+    systems = [CRS.from_epsg(3857)] * 2
+    if of.crs and on.crs and of.crs != on.crs:
+        systems = [of.crs, on.crs]
     try:
         reproject(
             values,
             found,
             src_transform=of.transform,
-            src_crs=of.crs if on.crs and of.crs else system,
+            src_crs=systems[0],
             dst_transform=on.transform * Affine.translation(left, top),
-            dst_crs=system,
+            dst_crs=systems[1],
             src_nodata=np.nan,
             dst_nodata=np.nan,
             resampling=Resampling.nearest if nearest else Resampling.bilinear,

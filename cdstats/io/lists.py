@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -14,11 +14,21 @@ from cdstats.core.messages import counted
 from cdstats.io.addresses import Address, is_address, shown, two_slashes
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
-from cdstats.io.naming import plays_a_part, split_in, usual_split, words_in
+from cdstats.io.naming import (
+    LABELS,
+    naturally,
+    plays_a_part,
+    role_of,
+    split_in,
+    usual_split,
+    words_in,
+)
+from cdstats.io.outputs import open_text, read_text
 from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
 _LONGEST: Final = 1 << 16
 """Characters of a line at most: far above what any system allows for a path."""
@@ -35,6 +45,12 @@ _LIST_WORDS: Final = frozenset(
     ("list", "lists", "set", "names", "name", "file", "files", "id", "ids", "split")
 )
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
+_SHOWN: Final = 3
+"""Lists that are not used and named in a note."""
+_LIST_ENDS: Final = (".txt", ".csv", ".lst")
+"""Ends of the names of lists, of which the first is read."""
+_OWN_NAMES: Final = 4
+"""Names of a mask that are not those of a folder."""
 _MOST_ASKED: Final = 16
 """Mask folders of a store beside which lists are looked for: each costs requests."""
 _KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
@@ -59,7 +75,7 @@ def list_lines(place: str) -> Iterator[str]:
         if is_address(place):
             yield from _remote_lines(place)
             return
-        with _opened(Path(place)) as file:
+        with open_text(Path(place)) as file:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -91,10 +107,6 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             yield line
 
 
-def _opened(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape")
-
-
 def _remote_lines(place: str) -> Iterator[str]:
     address = Address.parse(place)
     try:
@@ -102,7 +114,7 @@ def _remote_lines(place: str) -> Iterator[str]:
     except DataError as error:
         raise DataError(f"@{shown(place)}: the list {error}") from None
     above = PurePosixPath(address.key).parent
-    with _opened(copy.path) as file:
+    with open_text(copy.path) as file:
         for line in lines_of(file, f"@{shown(place)}"):
             yield line if is_address(line) else address.with_key(str(above / line))
 
@@ -121,7 +133,7 @@ def text_if_there(place: str) -> str | None:
         return None
     except DataError as error:
         raise DataError(f"{place}: the list {error}") from None
-    return copy.path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(copy.path)
 
 
 def listed_file(text: str) -> FoundFile:
@@ -151,79 +163,217 @@ def names_file(place: str) -> bool:
 
 
 @dataclass(frozen=True)
+class _Line:
+    """The names in the columns of a line.
+
+    Attributes:
+        paths: As they are written, without the extension.
+        names: Without folders that say what their files are.
+    """
+
+    paths: frozenset[str]
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
 class _SplitList:
-    """The names in one list file: for each line, those of its columns."""
+    """The lines of one list file."""
 
     split: str
     path: Path
-    lines: tuple[frozenset[str], ...]
+    lines: tuple[_Line, ...]
+
+    def names(self, masks: AbstractSet[str]) -> Iterator[frozenset[str]]:
+        """The names of each line: of a mask whose path is written, that path alone."""
+        for line in self.lines:
+            yield line.paths & masks or line.names
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """The lists of one folder, and the splits of every name in them."""
+    """The lists of one folder.
+
+    Attributes:
+        base: The folder.
+        lists: Its lists.
+        unused: Other lists in it, by their paths below it.
+        masks: The paths of all masks below it, without their extensions.
+    """
 
     base: PurePath
     lists: tuple[_SplitList, ...]
-    splits: dict[str, list[str]]
     unused: tuple[str, ...] = ()
+    masks: set[str] = field(default_factory=set)
 
-    def find(self, path: PurePath) -> list[str]:
-        """The splits of a mask: by its path, else by its name or a folder alone."""
-        names = _names_of(path.relative_to(self.base).as_posix())
-        return next((self.splits[name] for name in names if name in self.splits), [])
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        """The splits of every name in the lists."""
+        found: dict[str, list[str]] = {}
+        for entry in self.lists:
+            for name in frozenset[str]().union(*entry.names(self.masks)):
+                found.setdefault(name, []).append(entry.split)
+        return found
+
+    def below(self, path: PurePath) -> str:
+        """The path of a mask below the folder, without its extension."""
+        return _without_extension(path.relative_to(self.base).as_posix())
+
+    def __str__(self) -> str:
+        return ", ".join(map(self.name, self.lists))
+
+    def name(self, entry: _SplitList) -> str:
+        """The path of a list below the folder."""
+        return entry.path.relative_to(self.base).as_posix()
 
 
-def split_by_lists(
-    files: FoundFiles, root: PurePath, texts: Sequence[str] = ()
-) -> tuple[FoundFiles, list[str]]:
-    """Give files without a split those of the lists that name them.
+class SplitLists:
+    """The lists of splits that lie beside masks.
 
     A list may have several columns; a mask belongs to it when a column names the mask,
     an image of the same name, or a folder that holds it.
 
     Args:
-        files: Masks, none of which has a split.
+        files: Masks of one dataset.
         root: The folder of the dataset, above which no list is looked for.
         texts: Addresses of the texts below it, where it lies in a store.
-
-    Returns:
-        The masks with their splits, those in several lists once for each, and notes:
-        which lists were used, names without a mask, and masks in two lists.
     """
-    folders = sorted({_anywhere(folder) for folder in files.folders()})
-    if not files or (len(folders) > _MOST_ASKED and is_address(files[0].path)):
-        return files, []
-    read = lru_cache(maxsize=None)(partial(_read_lists, root, texts))
-    listed = {folder: _nearest(folder, root, read) for folder in folders}
-    if not any(listed.values()):
-        return files, []
-    placed, held = FoundFiles(), set[str]()
-    first, count, known = "", 0, 0
-    for file in files:
-        path = _anywhere(file.path)
-        lists = listed[path.parent]
-        found = lists.find(path) if lists else []
-        known += bool(found)
-        splits = list(dict.fromkeys(found)) or [UNLISTED]
-        for number, split in enumerate(splits):
-            placed.append(replace(file, split=split, again=number > 0))
-        if lists:
-            held.update(_names_of(path.relative_to(lists.base).as_posix()))
-        if len(splits) > 1:
-            count += 1
-            first = first or f"{file.name} in {' and '.join(splits)}"
-    used = [*{id(one): one for one in listed.values() if one}.values()]
-    if not known:
-        return files, [f"{_used_text(used)}: not used, they name none of these masks"]
-    notes = [_used_text(used), *(_missing(used, held))]
-    if count:
-        are = "mask is" if count == 1 else "masks are"
-        notes.append(
-            f"{count:,} {are} in more than one list, first {first}; each counts in all "
-            "of its lists and once in the row all"
-        )
-    return placed, notes
+
+    def __init__(
+        self, files: FoundFiles, root: PurePath, texts: Sequence[str] = ()
+    ) -> None:
+        self._files = files
+        folders = sorted({_anywhere(folder) for folder in files.folders()})
+        if len(folders) > _MOST_ASKED and is_address(files[0].path):
+            folders = []
+        read = lru_cache(maxsize=None)(partial(_read_lists, root, texts))
+        found = {folder: _nearest(folder, root, read) for folder in folders}
+        self._listed = {folder: one for folder, one in found.items() if one}
+        self._used = [*{id(one): one for one in self._listed.values()}.values()]
+        for lists, path, _ in self._beside():
+            lists.masks.add(lists.below(path))
+
+    def _beside(self) -> Iterator[tuple[_Listed, PurePath, FoundFile]]:
+        """The masks that lists lie beside."""
+        for file in self._files if self._listed else ():
+            path = _anywhere(file.path)
+            if lists := self._listed.get(path.parent):
+                yield lists, path, file
+
+    def split(self) -> tuple[FoundFiles, list[str]]:
+        """Give masks the splits of the lists that name them.
+
+        Returns:
+            The masks with their splits, those in several lists once for each, and
+            notes: which lists were used, names without a mask, and masks in two lists.
+
+        Raises:
+            DataError: If a name may be that of several masks.
+        """
+        if not self._used:
+            return self._files, []
+        placed, first, count, known = FoundFiles(), "", 0, 0
+        owners: dict[tuple[int, str], FoundFile] = {}
+        for file in self._files:
+            path = _anywhere(file.path)
+            lists = self._listed.get(path.parent)
+            names = _names_of(lists.below(path)) if lists else []
+            name = next((n for n in names if lists and n in lists.splits), "")
+            found = lists.splits[name] if lists and name else []
+            if lists and name in names[:_OWN_NAMES]:
+                _refuse_two(
+                    lists, name, owners.setdefault((id(lists), name), file), file
+                )
+            known += bool(found)
+            splits = list(dict.fromkeys(found)) or [UNLISTED]
+            for number, split in enumerate(splits):
+                placed.append(replace(file, split=split, again=number > 0))
+            if len(splits) > 1:
+                count += 1
+                first = first or f"{file.name} in {' and '.join(splits)}"
+        beside = naturally({name for one in self._used for name in one.unused})
+        some = ", ".join(beside[:_SHOWN])
+        if len(beside) > _SHOWN:
+            some += f" and {len(beside) - _SHOWN} more"
+        used = ", ".join(filter(None, map(str, self._used)))
+        if not used:
+            text = f"no splits from {some}; expected train.txt, val.txt, test.txt"
+            return self._files, [text]
+        other = f"; not used: {some}" if beside else ""
+        if not known:
+            text = f"splits from {used}: not used, they name none of these masks"
+            return self._files, [f"{text}{other}"]
+        notes = [f"splits from {used}{other}", *self._missing()]
+        if count:
+            are = "mask is" if count == 1 else "masks are"
+            notes.append(
+                f"{count:,} {are} in more than one list, first {first}; each counts in "
+                "all of its lists and once in the row all"
+            )
+        return placed, notes
+
+    def _missing(self) -> Iterator[str]:
+        """How many names of each list have no mask."""
+        held = {
+            n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
+        }
+        for one in self._used:
+            for entry in one.lists:
+                if count := sum(not names & held for names in entry.names(one.masks)):
+                    has = "has" if count == 1 else "have"
+                    yield f"{counted(count, 'name')} of {one.name(entry)} {has} no mask"
+
+    def beside_folders(self) -> list[str]:
+        """What to tell where lists say otherwise than the folders of the splits."""
+        masks: dict[tuple[int, str], dict[str, str]] = {}
+        unlisted = 0
+        for lists, path, file in self._beside():
+            names = [n for n in _names_of(lists.below(path)) if n in lists.splits]
+            unlisted += not names
+            for name in names:
+                masks.setdefault((id(lists), name), {}).setdefault(
+                    file.split, file.name
+                )
+        others = [
+            f"{next(iter(splits.values()))} in {one.name(entry)}"
+            for one in self._used
+            for entry in one.lists
+            for names in entry.names(one.masks)
+            if (
+                splits := {
+                    s: n for x in names for s, n in masks.get((id(one), x), {}).items()
+                }
+            )
+            and entry.split not in splits
+        ]
+        if not masks or not (others or unlisted):
+            return []
+        told = []
+        if others:
+            told.append(
+                f"they place {counted(len(others), 'mask')} in another split, first "
+                f"{others[0]}"
+            )
+        if unlisted:
+            told.append(f"they lack {counted(unlisted, 'mask')}")
+        used = ", ".join(filter(None, map(str, self._used)))
+        return [f"splits from folders, not from {used}: {'; '.join(told)}"]
+
+
+def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> None:
+    """Refuse a listed name that is that of two masks of different images."""
+    paths = [_anywhere(file.path) for file in (one, two)]
+    images = [
+        [part for part in lists.below(path).split("/") if role_of(part) not in LABELS]
+        for path in paths
+    ]
+    if images[0] == images[1]:
+        return
+    entry = next(e for e in lists.lists if any(name in n for n in e.names(lists.masks)))
+    written = paths[0].relative_to(lists.base).as_posix()
+    raise DataError(
+        f"{entry.path}: the name {name} fits {one.name} and {two.name}; expected one "
+        f"mask. Write the path below {lists.base.name} in the list: {written}"
+    )
 
 
 def _anywhere(path: str) -> PurePath:
@@ -239,16 +389,21 @@ def _nearest(
     mask = next((one for one in above if plays_a_part(one.name)), folder)
     within = (one for one in above if one.is_relative_to(root))
     bases = dict.fromkeys([*within, mask.parent])
-    return next((found for base in bases if (found := read(base)).lists), None)
+    found = [one for one in map(read, bases) if one.lists or one.unused]
+    return next((one for one in found if one.lists), next(iter(found), None))
 
 
 def _names_of(path: str) -> list[str]:
-    """What a list may call a mask, the surest first, by its path below the list."""
-    *folders, name = _without_extension(path).split("/")
+    """What a list may call a mask, the surest first, by its path below the list.
+
+    The first `_OWN_NAMES` name the mask, the others a folder that holds it.
+    """
+    *folders, name = path.split("/")
     own = [folder for folder in folders if not plays_a_part(folder)]
-    whole = "/".join([*own, name])
+    places = [folder for folder in folders if role_of(folder) not in LABELS]
     above = ("/".join(own[: end + 1]) for end in reversed(range(len(own))))
-    return [whole, "/".join([*folders, name]), name, *above, *reversed(own)]
+    mine = ["/".join([*parts, name]) for parts in (folders, places, own, ())]
+    return [*mine, *above, *reversed(own)]
 
 
 def _without_extension(name: str) -> str:
@@ -257,70 +412,82 @@ def _without_extension(name: str) -> str:
 
 
 def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed:
-    """The lists of a dataset whose folder is given."""
+    """The lists of a dataset whose folder is given: all of one place."""
     lists: list[_SplitList] = []
+    unused: list[str] = []
     for place in _LIST_FOLDERS:
+        here: list[_SplitList] = []
         named = _named_lists(root, texts, base, place)
-        for split in _LISTS:
-            for path in named.get(split, [])[:1]:
-                if (text := _text(path)) is not None:
-                    lines = filter(None, map(str.strip, text.splitlines()))
-                    lists.append(_SplitList(split, path, tuple(map(_columns, lines))))
-        if lists:
-            break
-    splits: dict[str, list[str]] = {}
-    for entry in lists:
-        for name in frozenset[str]().union(*entry.lines):
-            splits.setdefault(name, []).append(entry.split)
-    used = {entry.path for entry in lists}
-    beside = _named_lists(root, texts, base, "") if lists else {}
-    unused = {one.name for paths in beside.values() for one in paths if one not in used}
-    return _Listed(base, tuple(lists), splits, tuple(sorted(unused)))
+        for path, split in named.items():
+            is_first = not lists and split not in {entry.split for entry in here}
+            text = _text(path) if split and is_first else None
+            if text is not None:
+                lines = filter(None, map(str.strip, text.splitlines()))
+                here.append(_SplitList(split, path, tuple(map(_columns, lines))))
+            elif base.is_relative_to(root) or not is_address(_address(path)):
+                unused.append(path.relative_to(base).as_posix())
+        lists = lists or sorted(here, key=lambda entry: _LISTS.index(entry.split))
+    return _Listed(base, tuple(lists), tuple(naturally(unused)))
 
 
 def _named_lists(
     root: PurePath, texts: Sequence[str], base: PurePath, place: str
-) -> dict[str, list[Path]]:
-    """The lists of each split in a folder, the one of the shortest name first."""
+) -> dict[Path, str]:
+    """The lists in a folder with their split, the one of the shortest name first.
+
+    Of a list whose name says more than its split, such as its fold, that is empty.
+    """
     folder = Path(base, place)
-    address = two_slashes(folder.as_posix())
+    address = _address(folder)
     if not is_address(address):
-        names = [one.name for one in folder.glob("*.txt")] if folder.is_dir() else []
+        try:
+            with os.scandir(folder) as there:
+                files = [one for one in there if one.name.endswith(_LIST_ENDS)]
+            names = [one.name for one in files if one.is_file()]
+        except OSError:
+            names = []  # files in it may be read by name, or fail in rows of their own
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]
     else:
         # Each request costs time: only the usual names are asked for.
         names = [f"{split}.txt" for split in _LISTS] if place == "list" else []
-    found: dict[str, list[Path]] = {}
+    found: dict[Path, str] = {}
     for name in sorted(names, key=lambda one: (len(one), one)):
-        words = set(words_in(name.removesuffix(".txt"))) - _LIST_WORDS
-        split = usual_split(words.pop()) if len(words) == 1 else ""
-        if split in _LISTS:
-            found.setdefault(split, []).append(folder / name)
+        words = {*words_in(PurePath(name).stem)}
+        told = {usual_split(word) for word in words} & {*_LISTS}
+        plain = name.endswith(".txt") and len(told) == len(words - _LIST_WORDS) == 1
+        if told or words & {"trainval"}:
+            found[folder / name] = told.pop() if plain else ""
     return found
+
+
+def _address(path: Path) -> str:
+    return two_slashes(path.as_posix())
 
 
 def _text(path: Path) -> str | None:
     """The text of a list; None where there is none. Web servers are not asked."""
-    place = two_slashes(path.as_posix())
+    place = _address(path)
     if is_address(place):
         return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    return path.read_text(encoding="utf-8-sig", errors="replace")
+    return read_text(path)
 
 
-def _columns(line: str) -> frozenset[str]:
+def _columns(line: str) -> _Line:
     """The names of a line: as a whole, or in columns; folders of images dropped."""
     columns = {line, *re.split(r"[ \t,;]+", line), *re.split(r"[\t,;]", line)}
     names = {column.strip().strip("\"'").replace("\\", "/") for column in columns}
     # Beside names with an extension, bare numbers are labels and no names.
     files = {name for name in names if _without_extension(name) != name}
-    names = files or names
-    return frozenset(one for name in names if name for one in _listed_names(name))
+    paths = frozenset(
+        _without_extension(name.removeprefix("./")) for name in files or names if name
+    )
+    return _Line(paths, frozenset(one for path in paths for one in _listed_names(path)))
 
 
-def _listed_names(name: str) -> set[str]:
-    *folders, last = _without_extension(name.removeprefix("./")).split("/")
+def _listed_names(path: str) -> set[str]:
+    *folders, last = path.split("/")
     own = [folder for folder in folders if not plays_a_part(folder)]
     found = {"/".join([*own, last])}
     if own and (not own[0] or own[0].endswith(":")) and len(own) < len(folders):
@@ -328,24 +495,3 @@ def _listed_names(name: str) -> set[str]:
         said = [at for at, folder in enumerate(folders) if plays_a_part(folder)]
         found.add("/".join([*folders[said[-1] + 1 :], last]))
     return found
-
-
-def _used_text(used: Sequence[_Listed]) -> str:
-    names = dict.fromkeys(_list_name(e, one) for one in used for e in one.lists)
-    beside = {name for one in used for name in one.unused}
-    other = f"; not used: {', '.join(sorted(beside))}" if beside else ""
-    return f"splits from {', '.join(names)}{other}"
-
-
-def _list_name(entry: _SplitList, listed: _Listed) -> str:
-    return entry.path.relative_to(listed.base).as_posix()
-
-
-def _missing(used: Sequence[_Listed], held: set[str]) -> list[str]:
-    return [
-        f"{counted(count, 'name')} of {_list_name(entry, one)} "
-        f"{'has' if count == 1 else 'have'} no mask"
-        for one in used
-        for entry in one.lists
-        if (count := sum(not (line & held) for line in entry.lines))
-    ]

@@ -2,69 +2,198 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
+import stat
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import DataError, UsageError
-from cdstats.io.signatures import file_format
+from cdstats.io.signatures import EXTENSIONS, file_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from cdstats.core.arguments import StrPath
 
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
+_BESIDE: Final = (".msk", ".ovr", ".aux.xml", ".tfw", ".wld", ".pgw", ".jgw", ".bpw")
+"""Endings of files that are read beside an image."""
+_DATABASE: Final = ("", "-wal", "-shm", "-journal")
+"""Endings of the files that SQLite writes for a database."""
+_Identity = tuple[int, int]
 
 
-def refuse_inputs(
-    outputs: Sequence[StrPath | None], inputs: Sequence[StrPath | None]
-) -> None:
-    """Refuse outputs that would overwrite an input, or that cannot be written.
+@dataclass(frozen=True)
+class _Run:
+    """The files of a run.
+
+    Attributes:
+        outputs: Files that exist and would be replaced, by device and inode.
+        streams: Texts read from pipes, by device and inode: a pipe gives them once.
+    """
+
+    outputs: dict[_Identity, Path]
+    streams: dict[_Identity, str]
+
+
+_RUN: ContextVar[_Run] = ContextVar("cdstats_run")
+
+
+@contextmanager
+def protecting(outputs: Iterable[Path]) -> Iterator[None]:
+    """Refuse inputs that are an output of this run, while the context is open.
+
+    Outputs are compared by device and inode, so that links are seen too. Outputs that
+    do not exist yet cost nothing.
+    """
+    outer = _RUN.get(None) or _Run({}, {})
+    existing = {found: path for path in outputs if (found := _identity(path))}
+    token = _RUN.set(_Run(outer.outputs | existing, outer.streams))
+    try:
+        yield
+    finally:
+        _RUN.reset(token)
+
+
+@contextmanager
+def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[None]:
+    """Check the files that a run writes, and protect its inputs from them.
+
+    Args:
+        outputs: Files that are written at the end.
+        cache: The database of counts.
 
     Raises:
-        UsageError: If an output is an input, a list of a split or a file in a format
-            of masks, if its folder does not exist, or if two outputs are one file.
+        UsageError: If an output is a list of a split or has a format of masks, if its
+            folder does not exist, or if two outputs are one file. Within the context:
+            if an output is an input.
     """
-    given = [path for text in inputs if text for path in _meant(str(text))]
     wanted = [Path(path) for path in outputs if path]
     for path in wanted:
-        if not pointed_to(path).parent.is_dir():
-            raise UsageError(f"{path}: cannot be written: there is no such folder")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: cannot be written: is a folder or a device")
-        if path.exists() and (_same(path, given) or _is_list(path) or _is_mask(path)):
+        _check_place(path)
+        if path.exists() and _is_input(path):
             raise UsageError(f"{path}: would overwrite an input; choose another name")
+    if cache:
+        wanted.append(Path(cache))
+        _check_place(wanted[-1])
+        if wanted[-1].suffix.lower() in EXTENSIONS:
+            raise UsageError(
+                f"{cache}: has the name of a mask; name the cache otherwise, for "
+                f"example {wanted[-1].with_suffix('.sqlite').name}"
+            )
     if len({pointed_to(path) for path in wanted}) < len(wanted):
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
+    database = [Path(f"{cache}{ending}") for ending in _DATABASE if cache]
+    with protecting([*wanted, *database]):
+        yield
 
 
-def _meant(text: str) -> tuple[Path, ...]:
-    """The files that an argument may mean: ``NAME=@FILE`` or ``FILE#key`` too."""
-    places = (text, text.partition("=")[2])
-    files = (place.removeprefix("@") for place in places if place)
-    return tuple(Path(name) for file in files for name in (file, file.split("#")[0]))
+def _check_place(path: Path) -> None:
+    if not pointed_to(path).parent.is_dir():
+        raise UsageError(f"{path}: cannot be written: there is no such folder")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: cannot be written: is a folder or a device")
 
 
-def _same(path: Path, others: Sequence[Path]) -> bool:
-    return any(other.exists() and os.path.samefile(path, other) for other in others)  # noqa: PTH121
-
-
-def _is_list(path: Path) -> bool:
+def _is_input(path: Path) -> bool:
+    """Whether a file is a list of a split, an image, or read beside one."""
     place = pointed_to(path)
-    return place.parent.name == "list" and place.name in _SPLIT_LISTS
+    is_list = place.parent.name == "list" and place.name in _SPLIT_LISTS
+    if is_list or place.suffix.lower() in EXTENSIONS:
+        return True
+    if place.name.lower().endswith(_BESIDE):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file_format(file.read(16)) is not None
+    except OSError as error:
+        raise DataError(_unwritten(path, error)) from None
 
 
-def _is_mask(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file_format(file.read(16)) is not None
+def refuse_overwriting(inputs: Iterable[StrPath]) -> None:
+    """Refuse inputs that the run would overwrite.
+
+    Nothing is looked at where no output of the run exists.
+
+    Args:
+        inputs: Files that are read; addresses are none of them.
+
+    Raises:
+        UsageError: If an output is one of them.
+    """
+    run = _RUN.get(None)
+    if run is None or not run.outputs:
+        return
+    for path in inputs:
+        found = _identity(path)
+        if found in run.outputs:
+            output = run.outputs[found]
+            same = "" if str(output) == str(path) else f" ({path})"
+            raise UsageError(
+                f"{output}: would overwrite an input{same}; choose another name"
+            )
+
+
+def _identity(path: StrPath) -> _Identity | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a million files
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def open_text(path: Path) -> TextIO:
+    """A text that a user names, opened: UTF-8, ends of lines kept.
+
+    It may come from a pipe, such as ``<(...)``, which is read once in a run.
+
+    Raises:
+        UsageError: If the run would overwrite it.
+        OSError: If it cannot be read.
+    """
+    refuse_overwriting([path])
+    # A name may hold the end of a line, which is not to be another.
+    file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    found = os.fstat(file.fileno())
+    run = _RUN.get(None)
+    if stat.S_ISREG(found.st_mode) or run is None:
+        return file
+    with file:
+        key = found.st_dev, found.st_ino
+        if key not in run.streams:
+            run.streams[key] = file.read()
+        return io.StringIO(run.streams[key], newline="")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a text comes from a pipe or device, such as ``<(...)``."""
+    return path.exists() and not path.is_file()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of results.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with open_text(path) as file:
+            return file.read()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path}: cannot be read: {reason}") from None
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     """Write a file so that an interrupted run leaves the old one or the new one.
 
-    A link stays, and the file that it points to is written.
+    A link stays, and the file that it points to is written. A file that is replaced
+    keeps its permissions; those of a new one follow the umask.
 
     Args:
         path: The file.
@@ -74,24 +203,33 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
         DataError: If the folder does not take it.
     """
     place = pointed_to(path)
+    part = place.with_name(f".{place.name[:50]}.{token_hex(4)}.part")
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{place.name[:50]}.", suffix=".part", dir=place.parent
-        )
+        mode = _permissions(place)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        handle = os.open(part, flags, 0o666 if mode is None else mode & 0o600)
     except OSError as error:
         raise DataError(_unwritten(path, error)) from None
-    part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(_encoded(data))
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
+        if mode is not None:
+            part.chmod(mode)
         part.replace(place)
     except OSError as error:
         raise DataError(_unwritten(path, error)) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _permissions(path: Path) -> int | None:
+    """The permission bits of a file; None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def pointed_to(path: Path) -> Path:
@@ -106,12 +244,6 @@ def _encoded(data: str | bytes | Iterable[str]) -> Iterator[bytes]:
         return
     for text in [data] if isinstance(data, str) else data:
         yield text.encode("utf-8", "surrogateescape")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _unwritten(path: Path, error: OSError) -> str:

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdstats.core.columns import from_cell
-from cdstats.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Iterable, Mapping
 
     from cdstats.core.columns import Record
 
 Row = TypeVar("Row", bound="Record")
-
-
-def read_text(path: Path) -> str:
-    """The text of a file of results.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    try:
-        # A name may hold the end of a line, which is not to be another.
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read: {reason}") from None
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:
@@ -46,7 +30,24 @@ def csv_rows(text: str) -> list[dict[str, str]]:
         raise ValueError(str(error)) from None
     if not rows:
         raise ValueError("it holds no row")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has more or fewer cells than the header")
     return rows
+
+
+def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
+    """Refuse rows of one image, which would count twice.
+
+    Args:
+        places: What tells each row from the others, its name last.
+
+    Raises:
+        ValueError: If two are the same.
+    """
+    for place, times in Counter(places).most_common(1):
+        if times > 1:
+            raise ValueError(f"{times} rows of {[one for one in place if one][-1]}")
 
 
 def parse_record(
@@ -63,7 +64,13 @@ def parse_record(
         ValueError: If a column is missing or holds what its field cannot.
     """
     wanted = [field for field in fields(kind) if field.name not in leave_out]
-    cells = {f.name: _value(str(f.type), row[f.name]) for f in wanted if f.name in row}
+    cells = {}
+    for one in wanted:
+        if one.name in row:
+            try:
+                cells[one.name] = _value(str(one.type), row[one.name])
+            except ValueError:
+                raise ValueError(f"{one.name} is {row[one.name]!r}") from None
     return checked_record(kind, cells, leave_out)
 
 

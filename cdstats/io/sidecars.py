@@ -177,12 +177,16 @@ def transform_numbers(words: Sequence[str]) -> Numbers:
 
 
 def world_numbers(path: str) -> Numbers:
-    """The numbers of a world file beside an image; none without one."""
+    """The numbers of a world file beside an image; none without one.
+
+    As GDAL does, a comma is taken for a decimal point.
+    """
     file = Path(path)
     suffix = file.suffix
     endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld") if suffix else ()
     for ending in (*endings, *(one.upper() for one in endings)):
-        if values := transform_numbers(_text(file.with_suffix(ending)).split()):
+        text = _text(file.with_suffix(ending)).replace(",", ".")
+        if values := transform_numbers(text.split()):
             return values
     return ()
 

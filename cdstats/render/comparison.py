@@ -265,7 +265,7 @@ def print_models(
     own = Table.of(ComparedModel, models, model_table_columns(models))
     table = screen_table(own, width)
     console.print(table, crop=False)
-    if any(model.best_threshold_in_sample is not None for model in models):
+    if any(model.average_precision_within is not None for model in models):
         console.print()
         own = Table.of(ComparedModel, models, _defined(models, _CURVES))
         table = screen_table(own, width)

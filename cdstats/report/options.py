@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import (
-    ANY,
     MASKS,
     PREDICTIONS,
     Options,
@@ -136,14 +136,14 @@ class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
         nullcontext,
         "Opens a context whose value is called with masks counted, all masks and "
         "pixels.",
-        typed=ANY,
+        typed=FunctionType,
         on_command_line=False,
     )
     scoring: Bar = option(
         nullcontext,
         "Opens a context whose value is called with the number of a prediction and "
         "pixels.",
-        typed=ANY,
+        typed=FunctionType,
         on_command_line=False,
     )
 
@@ -166,7 +166,7 @@ def rows_of(path: StrPath) -> str:
     Raises:
         DataError: If they are neither.
     """
-    from cdstats.io.rows import read_text
+    from cdstats.io.outputs import read_text
 
     text = read_text(Path(path))
     head = set(text.partition("\n")[0].strip().split(","))

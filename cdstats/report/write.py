@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
-from cdstats.io.outputs import refuse_inputs, write_whole
+from cdstats.io.outputs import protecting, write_whole, writing
 from cdstats.render.figures import FIGURES, FigureFormat
 from cdstats.render.figures.charts import figures_of
-from cdstats.render.figures.files import figure_files
+from cdstats.render.figures.files import figure_files, is_figure_name
 from cdstats.render.figures.style import check_installed
 from cdstats.report.gather import gather
 from cdstats.report.options import PlotOptions, ReportOptions
@@ -66,10 +66,10 @@ def report_sources(options: ReportOptions) -> Written:
     """What `report` gives, from its options."""
     check_installed("matplotlib", "jinja2")
     path = Path(options.output)
-    refuse_inputs([path], options.inputs())
     from cdstats.report.html import report_html
 
-    gathered = gather(options)
+    with writing(path):
+        gathered = gather(options)
     write_whole(path, report_html(gathered.material))
     _, missing = figures_of(gathered.material)
     return _written((path,), missing, gathered)
@@ -97,7 +97,9 @@ def plot_sources(options: PlotOptions) -> Written:
             )
     place = Path(options.folder)
     _check_folder(place, options.inputs())
-    gathered = gather(options)
+    kinds = [FigureFormat(one) for one in options.formats]
+    with protecting(_replaced(place, kinds)):
+        gathered = gather(options)
     found, missing = figures_of(gathered.material)
     chosen = [one for one in found if not only or one.figure in only]
     lacking = [one for one in missing if not only or one.figure in only]
@@ -109,12 +111,21 @@ def plot_sources(options: PlotOptions) -> Written:
             reasons.insert(0, f"{number} failed, such as {name}: {reason}")
         raise DataError(f"nothing to draw from these sources: {'; '.join(reasons)}")
     place.mkdir(exist_ok=True)
-    kinds = [FigureFormat(one) for one in options.formats]
     files = []
     for name, data in figure_files(chosen, kinds):
         write_whole(place / name, data)
         files.append(place / name)
     return _written(tuple(files), lacking, gathered)
+
+
+def _replaced(folder: Path, formats: Sequence[FigureFormat]) -> list[Path]:
+    """Files of a folder that have the name of a figure, which may be written again."""
+    endings = (".csv", *(f".{one.value}" for one in formats))
+    try:
+        found = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    return [one for one in found if is_figure_name(one.stem) and one.suffix in endings]
 
 
 def _written(

@@ -1,7 +1,7 @@
 """The store of states: a file that outlives the run, or a temporary one that does not.
 
 Both are SQLite databases of one schema. A finished file is kept by everything that
-decides its counts: its path, size and modification time, the member and the partner,
+decides its counts: its path, size and version, the member and the partner,
 the band, the version of the readers, and the numbers of the rule where the counts were
 folded between them. What is finished is never changed, so that runs may share a file.
 """
@@ -23,7 +23,6 @@ from cdstats.core.counted import Counted
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
-from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +142,7 @@ def _colour(found: object) -> str:
 READERS: Final = 3
 """The version of the readers; a new one where a file is counted otherwise than before,
 so that its older counts are not used."""
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The version of the tables; a file of another one is refused."""
 _APPLICATION: Final = 0x63647374
 """What the header of the file says it is: ``cdst``."""
@@ -163,23 +162,23 @@ CREATE TABLE states (
     band INTEGER NOT NULL,
     edges TEXT NOT NULL,
     size INTEGER NOT NULL,
-    time INTEGER NOT NULL,
+    version INTEGER NOT NULL,
     partner_size INTEGER NOT NULL,
-    partner_time INTEGER NOT NULL,
+    partner_version INTEGER NOT NULL,
     readers INTEGER NOT NULL,
     finished INTEGER NOT NULL,
     state TEXT NOT NULL,
     checksum INTEGER NOT NULL,
     PRIMARY KEY (
         path, member, partner, band, edges,
-        size, time, partner_size, partner_time, readers
+        size, version, partner_size, partner_version, readers
     )
 ) WITHOUT ROWID
 """
 _FIND: Final = """
 SELECT state, checksum, finished FROM states
 WHERE path = ? AND member = ? AND partner = ? AND band = ? AND edges = ?
-    AND size = ? AND time = ? AND partner_size = ? AND partner_time = ?
+    AND size = ? AND version = ? AND partner_size = ? AND partner_version = ?
     AND readers = ?
 """
 _PUT: Final = """
@@ -216,7 +215,7 @@ class Cache:
         self._waiting: list[tuple[_Key, str, bool]] = []
         self._written = time.monotonic()
         if path is not None:
-            _refuse_others(path)
+            _made_or_checked(path)
         with self._telling():
             self._database = sqlite3.connect(
                 path.absolute() if path else "",
@@ -245,7 +244,7 @@ class Cache:
             elif self._number("user_version") != SCHEMA:
                 raise UsageError(
                     f"{self._path}: is a cache of another version of cdstats; it is "
-                    "left as it is. Name another file"
+                    "left as it is. Remove it, or name another file"
                 )
         # What was committed survives the end of the program without a write to the
         # disk each time, and others may read meanwhile.
@@ -396,28 +395,21 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _refuse_others(path: Path) -> None:
-    """Refuse a file that cannot be a cache, before the database opens it.
+def _made_or_checked(path: Path) -> None:
+    """Make a new file; refuse one that cannot be a cache, before SQLite opens it.
 
     Raises:
-        UsageError: If it has the name of a mask, or holds something else.
-        DataError: If it cannot be read.
+        UsageError: If it holds something else.
+        DataError: If it cannot be made or read.
     """
-    if path.suffix.lower() in EXTENSIONS:
-        raise UsageError(
-            f"{path}: has the name of a mask; name the cache otherwise, for example "
-            f"{path.with_suffix('.sqlite').name}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: cannot be written: there is no such folder")
-    if not path.exists():
-        return
     try:
+        # SQLite would make it with permissions of its own, not those of the umask.
+        path.touch()
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read: {reason}") from None
+        raise DataError(f"{path}: cannot be used: {reason}") from None
     if head not in (b"", b"SQLite format 3\0"):
         raise UsageError(_foreign_text(path))
 

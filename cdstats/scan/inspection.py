@@ -16,7 +16,7 @@ import numpy as np
 from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts, colour_value
 from cdstats.core.detection import pair_rule
-from cdstats.core.errors import DataError, one_file
+from cdstats.core.errors import DataError, UsageError, one_file
 from cdstats.core.labels import LabelRule
 from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
@@ -108,11 +108,23 @@ def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
     """The rule given, or the rules that labels can follow when it is to be found.
 
     White against black, with strays or without, labels as a threshold at 128 does.
+
+    Raises:
+        UsageError: If the ignored values leave none of them.
     """
     if choice.rule is not None:
         return (choice.rule,)
-    ignore = choice.ignore
-    return (pair_rule(1, False, ignore), pair_rule(255, True, ignore))
+    white = _ignoring(255, True, choice.ignore) or _ignoring(255, False, choice.ignore)
+    found = [one for one in (_ignoring(1, False, choice.ignore), white) if one]
+    return tuple(found) or (pair_rule(255, False, choice.ignore),)
+
+
+def _ignoring(changed: int, smeared: bool, ignore: LabelRule) -> LabelRule | None:
+    """The rule of 0 and another value; None where one of them is ignored."""
+    try:
+        return pair_rule(changed, smeared, ignore)
+    except UsageError:
+        return None
 
 
 def inspect_file(task: Task, *, look: Look) -> list[Inspected]:

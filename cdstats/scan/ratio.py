@@ -15,6 +15,7 @@ from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.engine.work import EngineName, open_engine
 from cdstats.io.discovery import find_masks, split_name
 from cdstats.io.file_kinds import paths_of_masks
+from cdstats.io.outputs import writing
 from cdstats.render.table import Displayed, Table
 from cdstats.scan.cache import Cache
 from cdstats.scan.rows import StoredImages
@@ -144,14 +145,14 @@ def count_masks(options: RatioOptions) -> RatioResult:
     choice = options.rule_choice()
     band = options.band_of(choice)
     engine = open_engine(options.engine, options.scheduler, options.jobs)
-    with engine as run, ExitStack() as stack:
+    with writing(cache=options.cache), engine as run, ExitStack() as stack:
+        paths = texts(options.paths)
+        found = find_masks(paths, split=options.split, preset=choice.preset)
         counts = None
         if options.cache is not None or choice.rule is None:
             cache = Path(options.cache) if options.cache else None
             counts = Cache(cache, band, choice.edges)
             stack.callback(counts.close)
-        paths = texts(options.paths)
-        found = find_masks(paths, split=options.split, preset=choice.preset)
         stream = Stream(
             found,
             choice,

@@ -12,7 +12,8 @@ from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.records import ImageRecord, SummaryRecord, split_order, summaries
 from cdstats.core.reference import Difference, differences
 from cdstats.io.naming import natural_key
-from cdstats.io.rows import checked_record, csv_rows, parse_record, read_text
+from cdstats.io.outputs import read_text
+from cdstats.io.rows import checked_record, csv_rows, parse_record, refuse_duplicates
 from cdstats.scan.ratio import RatioResult
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ def read_saved(path: Path) -> Saved:
     """
     text = read_text(path)
     with _naming(path):
-        if path.suffix.lower() == ".json":
+        if text.lstrip().startswith("{"):
             saved = _from_json(json.loads(text))
         else:
             saved = _from_csv(csv_rows(text))
         for row in saved.images:
             _check_complete(row)
+        refuse_duplicates((row.dataset, row.split, row.path) for row in saved.images)
+        refuse_duplicates((row.dataset, row.split) for row in saved.datasets)
         return saved
 
 
@@ -120,18 +123,17 @@ def _order(row: ImageRecord, names: Sequence[str]) -> tuple[object, ...]:
     return names.index(row.dataset), split_order(row.split), natural_key(row.path)
 
 
-def against_saved(result: RatioResult, path: Path) -> list[Difference]:
+def against_saved(result: RatioResult, saved: Saved) -> list[Difference]:
     """The integers that differ from an earlier run, dataset rows first.
 
     Args:
         result: The rows now.
-        path: A file that an earlier run wrote.
+        saved: The rows that an earlier run wrote.
 
     Returns:
-        Differences of the kinds of rows that the file holds. Image rows alone are
-        added up, so that their sums are compared too.
+        Differences of the kinds of rows that were saved. Image rows alone are added
+        up, so that their sums are compared too.
     """
-    saved = read_saved(path)
     datasets: Iterable[SummaryRecord] = saved.datasets
     if not saved.datasets:
         names = tuple(dict.fromkeys(row.dataset for row in saved.images))

@@ -78,13 +78,15 @@ class Ground:
     def of(cls, options: ScoreOptions) -> Ground:
         """The ground that options name; ``overlap`` and ``warp`` leave pixels out.
 
+        A choice about uncovered pixels that the user made stays.
+
         Raises:
             UsageError: If a name is unknown.
         """
         mode = _member(GridMode, "grid", options.grid)
-        rest = _member(Uncovered, "uncovered", options.uncovered)
-        if mode in (GridMode.OVERLAP, GridMode.WARP) and rest is Uncovered.FAIL:
-            rest = Uncovered.IGNORE
+        moves = mode in (GridMode.OVERLAP, GridMode.WARP)
+        usual = Uncovered.IGNORE if moves else Uncovered.FAIL
+        rest = _member(Uncovered, "uncovered", options.uncovered or usual.value)
         overlap = _member(Overlap, "overlap", options.overlap)
         return cls(mode, rest, overlap, _member(Edge, "edge", options.edge))
 
@@ -96,7 +98,8 @@ class Ground:
     @property
     def merges(self) -> bool:
         """Whether all crops of a mask make one row."""
-        return self.overlap is not Overlap.REFUSE or not self.must_cover
+        alone = self.overlap is Overlap.REFUSE and self.must_cover
+        return self.moves or not alone
 
     @property
     def must_cover(self) -> bool:
@@ -115,13 +118,13 @@ class Ground:
                 "centre, or --kind prob"
             )
 
-    def notes(self, uncovered: str) -> list[Message]:
+    def notes(self, uncovered: str | None) -> list[Message]:
         """What to tell about options that follow from others.
 
         Args:
-            uncovered: What was asked for about uncovered pixels.
+            uncovered: What was asked for about uncovered pixels; None for nothing.
         """
-        if uncovered == self.uncovered.value:
+        if uncovered is not None or not self.moves:
             return []
         text = (
             f"--grid {self.grid.value} implies --uncovered ignore: valid pixels that "
@@ -191,15 +194,19 @@ def place(
             f"{text}; the two share no pixel. --grid ignore compares the arrays as "
             "they are"
         )
-    if mode is GridMode.WARP:
-        return Placed(row, column, warp=True)
     moved = deviations(own, mask, size, (row, column))
+    if mode is GridMode.WARP and np.isfinite(moved).any():
+        return Placed(row, column, warp=True)
     whole = np.rint(moved[0]) if np.isfinite(moved[0]).all() else moved[0]
     is_shift = bool((np.abs(moved - whole) <= TOLERANCE).all())
     if mode is GridMode.OVERLAP and is_shift:
         across, down = (int(number) for number in whole)
         return Placed(row + down, column + across)
-    ways = ["--grid warp resamples it", "--grid ignore compares the arrays as they are"]
+    ways = ["--grid ignore compares the arrays as they are"]
+    if np.isfinite(moved).any():
+        ways.insert(0, "--grid warp resamples it")
+    else:
+        text = f"{text}; no transformation between the two is known"
     if is_shift:
         ways.insert(0, "--grid overlap scores the pixels in common")
     raise DataError(f"{text}. {', '.join(ways)}")

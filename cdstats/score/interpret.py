@@ -6,10 +6,11 @@ hold, added up as they are read, and what they mean.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -18,27 +19,29 @@ from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.labels import LabelRule
 from cdstats.core.messages import Level, Message, counted
+from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text
 from cdstats.core.terms import REST
 from cdstats.io.predictions import PALETTE, Decoding
-from cdstats.score.levels import SCALE, StoredCounts
+from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
 
     from cdstats.core.options import ScoreOptions
     from cdstats.score.states import PredictionState
 
 T = TypeVar("T")
 _BYTE: Final = 255
-_FIXED_POINT: Final = (100, 1000, 10_000)
-"""What integers that stay at or below it may be divided by."""
 _FEW_LEVELS: Final = 3
-_MANY_PIXELS: Final = 1000
+MANY_PIXELS: Final = 1000
 """Pixels of which a network's output holds more than a few levels."""
-_SCALES: Final = (100, 255, 1000, 10_000, 65_535)
+_SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
+"""What stands for a probability of 1 in numbers that reach more than half of it."""
+_CLEAR: Final = 0.4
+"""A kappa above this does not come about by chance."""
+_NAMED: Final = 3
+"""Predictions that a message names."""
 _FEW: Final = 10.0
 """Floating numbers that stay below are no per cent, and no bytes."""
 _ROUNDING: Final = 1e-2
@@ -210,11 +213,13 @@ class Numbers:
         floating: The types of floating numbers.
         low: The lowest floating probability.
         high: The highest floating probability.
-        outside: Predictions of floating numbers outside [0, 1].
+        outside: Names of predictions of floating numbers outside [0, 1].
+        zero: Predictions of floating numbers that are all 0.
         floats: Predictions of floating numbers.
         colours: Pixels of each colour of palettes, as a number.
         jpeg: Predictions in JPEG files that hold labels.
         low_codes: Those of them that hold 0 and 1 alone.
+        low_labels: Pixels of predictions that hold 0 and 1 alone, of each type.
         files: Predictions in all.
         pixels: Pixels of integers.
     """
@@ -227,11 +232,15 @@ class Numbers:
     floating: set[str] = field(default_factory=set)
     low: float = np.inf
     high: float = -np.inf
-    outside: int = 0
+    outside: list[str] = field(default_factory=list)
+    zero: int = 0
     floats: int = 0
     colours: Counter[int] = field(default_factory=Counter)
     jpeg: int = 0
     low_codes: int = 0
+    low_labels: dict[str, Confusion] = field(
+        default_factory=partial(defaultdict, Confusion)
+    )
     files: int = 0
     pixels: int = 0
 
@@ -242,7 +251,8 @@ class Numbers:
             self.floating.add(state.dtype)
         if state.exceeds is not None:
             self.floats += 1
-            self.outside += state.exceeds
+            self.outside += [state.place.pred] * state.exceeds
+            self.zero += not state.exceeds and state.is_zero
             self.low = min(self.low, state.low)
             self.high = max(self.high, state.high)
         if state.stored is not None and not state.reason:
@@ -258,8 +268,8 @@ class Numbers:
             return
         if dtype == "float16":
             shown = values[np.isfinite(values)].astype(np.float64)
-            self.low = min(self.low, shown.min(initial=np.inf))
-            self.high = max(self.high, shown.max(initial=-np.inf))
+            self.low = min(self.low, float(shown.min(initial=np.inf)))
+            self.high = max(self.high, float(shown.max(initial=-np.inf)))
             return
         low, high = int(values[0]), int(values[-1])
         self.smallest[dtype] = min(low, self.smallest.get(dtype, low))
@@ -270,6 +280,9 @@ class Numbers:
             held.update(values[: MANY_LEVELS + 1].tolist())
         if self.choice.rule is None and label_scale(stored) is None:
             self.scaled.add(dtype)
+        if values.tolist() == [0, 1]:
+            (fn, tp), (tn, fp) = stored.changed.tolist(), stored.unchanged.tolist()
+            self.low_labels[dtype] += Confusion(tp, fp, fn, tn)
         if jpeg and dtype == "uint8" and self.choice.rule is None:
             levels = dict(zip(values.tolist(), stored.pixels.tolist(), strict=True))
             self.jpeg += set(levels) <= {0, 255} or has_two_peaks(levels)
@@ -312,16 +325,18 @@ class Numbers:
         self._check_colours()
         if self.low_codes and self.choice.kind is None:
             raise DataError(
-                f"{counted(self.low_codes, 'prediction')} hold 0 and 1 in JPEG files, "
+                f"{counted(self.low_codes, 'prediction', 'hold')} 0 and 1 in JPEG, "
                 "whose compression changes many such pixels. Save labels as PNG, or "
                 "count what is left with --pred-changed '>0' --pred-unchanged 0"
             )
         for dtype in self.largest if self.choice.scale else self.scaled:
             self._common_scale(dtype)
         if self.outside and (self.choice.kind is None):
+            number = len(self.outside)
             raise DataError(
-                f"{self.outside:,} of {counted(self.floats, 'prediction')} exceed "
-                f"[0, 1]: {self._advice()}. Nothing was scored"
+                f"{number:,} of {counted(self.floats, 'prediction')} "
+                f"{'exceeds' if number == 1 else 'exceed'} [0, 1]: {self._advice()}. "
+                "Nothing was scored"
             )
 
     def _check_colours(self) -> None:
@@ -366,22 +381,29 @@ class Numbers:
                 "labels 0 and 1, or 0 and 255, or probabilities as floating numbers, "
                 f"uint8 or uint16. {self._integer_advice(dtype)}"
             )
-        fixed = any(high <= one < SCALE[dtype] for one in _FIXED_POINT)
-        if kind is None and fixed:
+        if kind is None and high <= SCALE[dtype] // 2 + 1:
             raise DataError(
                 f"{dtype} predictions stay at or below {high:,}; scaled probabilities "
                 f"reach {SCALE[dtype]:,}. {self._integer_advice(dtype)}"
             )
         if (
             kind is None
-            and self.pixels >= _MANY_PIXELS
+            and self.pixels >= MANY_PIXELS
             and _are_codes(self.codes[dtype])
         ):
             listed = ", ".join(map(str, sorted(self.codes[dtype])))
+            divides = f", or --kind prob divides by {SCALE[dtype]:,}"
             raise DataError(
                 f"{dtype} predictions hold {listed} alone, which look like codes, not "
-                f"like probabilities. {self._codes_advice(dtype)}, or --kind prob "
-                f"divides by {SCALE[dtype]:,}"
+                f"like probabilities. {self._codes_advice(dtype)}"
+                + divides
+                * (2 * low < SCALE[dtype])
+            )
+        if kind is None and (KAPPA.of(self.low_labels[dtype]) or 0) > _CLEAR:
+            raise DataError(
+                f"some {dtype} predictions hold 0 and 1 alone, others values up to "
+                f"{high:,}: labels beside scaled probabilities? Save all in one way. "
+                f"If they are not labels, --kind prob divides all by {SCALE[dtype]:,}"
             )
         return float(SCALE[dtype])
 
@@ -389,7 +411,7 @@ class Numbers:
         """What settles integers: codes where they are few, else a scale."""
         high = self.largest[dtype]
         few = len(self.codes[dtype]) <= MANY_LEVELS
-        scale = next((one for one in _SCALES if high <= one), None)
+        scale = _scale_of(high)
         if self.smallest[dtype] < 0 or (few and high not in _SCALES):
             return self._codes_advice(dtype)
         if scale is None:
@@ -411,20 +433,39 @@ class Numbers:
         low, high = self.low, self.high
         held = f"they hold {low:.5g} to {high:.5g}"
         if self.choice.scale is not None:
-            return f"divided by --scale {self.choice.scale:g}, {held}"
+            held = f"divided by --scale {self.choice.scale:g}, {held}"
+        inside = self.floats - len(self.outside)
         if low >= -_ROUNDING and high <= 1 + _ROUNDING:
             return f"{held}; rounding? Clip them before they are saved"
         if low < _NODATA:
             return f"{held}; {low:.5g} may be nodata that the files do not declare"
-        if low < 0:
-            return f"{held}; --kind logit?"
-        scale = next((one for one in _SCALES if high <= one), None)
-        if scale is None or high < _FEW:
+        if inside > (0 if low < 0 else self.zero) or self.largest:
+            return self._mixed_advice()
+        if self.choice.scale is not None:
+            return held
+        if high <= 0:
+            return f"{held}; logarithms of probabilities? Save their exponentials"
+        if low <= -1 and -low * _FEW > high:
+            return f"{held}; if they are logits: --kind logit"
+        scale = _scale_of(high)
+        if low < 0 or scale is None or high < _FEW:
+            logits = "with --kind logit, " * (low < 0)
             return (
-                f"{held}; say what they are with --scale N, or with --pred-changed "
-                "RULE --pred-unchanged RULE"
+                f"{held}; say what they are with --scale N, {logits}or with "
+                "--pred-changed RULE --pred-unchanged RULE"
             )
         return f"{held}; {'per cent? ' * (scale == 100)}--scale {scale} divides"
+
+    def _mixed_advice(self) -> str:
+        """What settles a set of which a part lies outside [0, 1]."""
+        names = ", ".join(self.outside[:_NAMED])
+        more = len(self.outside) - _NAMED
+        return (
+            f"{names}{f' and {more:,} more' if more > 0 else ''}; the others do not, "
+            f"and all together hold {self.low:.5g} to {self.high:.5g}. Save the former "
+            "as probabilities, or leave them out. If all files hold numbers of one "
+            "kind, name it with --kind or --scale"
+        )
 
     # What is said.
 
@@ -499,56 +540,17 @@ class Numbers:
         return min(low for low, _ in ends), max(high for _, high in ends)
 
 
+def _scale_of(high: float) -> int | None:
+    """What the highest number of predictions is likely to be divided by."""
+    return next((one for one in _SCALES if one / 2 < high <= one), None)
+
+
 def _is_grey(colour: int) -> bool:
     return colour >> 16 == colour >> 8 & _BYTE == colour & _BYTE
 
 
 def _colour_name(colour: int) -> str:
     return f"#{colour:06x}"
-
-
-def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Numbers over a scale, in float64 where they have it, else in float32."""
-    exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
-    found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
-    return found
-
-
-def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Scores as they are stored; the colours of palettes as grey levels.
-
-    A grey is its level, any other colour 255: beside black it is changed.
-
-    Example:
-        >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
-        array([  0, 128, 255], dtype=uint8)
-    """
-    if dtype != PALETTE:
-        return values
-    level = values & _BYTE
-    grey = (values >> 16 == level) & (values >> 8 & _BYTE == level)
-    return np.where(grey, level, _BYTE).astype(np.uint8)
-
-
-def plain_counts(stored: StoredCounts) -> StoredCounts:
-    """The counts of `plain_numbers`."""
-    if stored.dtype != PALETTE:
-        return stored
-    none = np.zeros(0, dtype=np.int64)
-    levels = plain_numbers(stored.values, PALETTE)
-    empty = StoredCounts("uint8", levels[:0], none, none)
-    return empty + replace(stored, dtype="uint8", values=levels)
-
-
-def label_scale(stored: StoredCounts) -> float | None:
-    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
-
-    A prediction of zeros alone holds no change in either coding.
-    """
-    held = {int(value) for value in stored.values[:3]}
-    if held <= {0, 1}:
-        return 1.0
-    return 255.0 if held <= {0, 255} else None
 
 
 def scales_of(stored: StoredCounts | None, choice: ModelChoice) -> dict[bool, float]:

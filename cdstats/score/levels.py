@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.histogram import LevelCounts
+from cdstats.io.predictions import PALETTE
 from cdstats.score.joint import joint_counts
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SCALE: Final = {"uint8": 255, "uint16": 65535}
 """What an integer map is divided by when it holds scaled probabilities."""
 _BYTES: Final = 1 << 8
+_WHITE: Final = 255
 _INFINITY: Final = 0x7C00
 """The bit pattern of infinity in 16 bits; those above are NaN or have a sign."""
 
@@ -70,6 +72,16 @@ def _grouped(
     total = np.zeros(size, dtype=np.int64)
     np.add.at(total, place, counts)
     return total
+
+
+def few_levels(
+    levels: frozenset[str] | None, others: frozenset[str] | None
+) -> frozenset[str] | None:
+    """Both sets of levels together; None for more than two levels, as in either."""
+    if levels is None or others is None:
+        return None
+    both = levels | others
+    return both if len(both) <= 2 else None
 
 
 def count_stored(
@@ -132,3 +144,47 @@ def _stored_halves(words: StoredCounts) -> StoredCounts:
         _grouped(words.changed, place, len(stored)),
         _grouped(words.unchanged, place, len(stored)),
     )
+
+
+def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Numbers over a scale, in float64 where they have it, else in float32."""
+    exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
+    found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
+    return found
+
+
+def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Scores as they are stored; the colours of palettes as grey levels.
+
+    A grey is its level, any other colour 255: beside black it is changed.
+
+    Example:
+        >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
+        array([  0, 128, 255], dtype=uint8)
+    """
+    if dtype != PALETTE:
+        return values
+    level = values & _WHITE
+    grey = (values >> 16 == level) & (values >> 8 & _WHITE == level)
+    return np.where(grey, level, _WHITE).astype(np.uint8)
+
+
+def plain_counts(stored: StoredCounts) -> StoredCounts:
+    """The counts of `plain_numbers`."""
+    if stored.dtype != PALETTE:
+        return stored
+    none = np.zeros(0, dtype=np.int64)
+    levels = plain_numbers(stored.values, PALETTE)
+    empty = StoredCounts("uint8", levels[:0], none, none)
+    return empty + replace(stored, dtype="uint8", values=levels)
+
+
+def label_scale(stored: StoredCounts) -> float | None:
+    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
+
+    A prediction of zeros alone holds no change in either coding.
+    """
+    held = {int(value) for value in stored.values[:3]}
+    if held <= {0, 1}:
+        return 1.0
+    return 255.0 if held <= {0, 255} else None

@@ -11,7 +11,8 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.pixel_terms import least_changed
 from cdstats.io.predictions import PALETTE
 from cdstats.score.grid import Uncovered
-from cdstats.score.interpret import Kind, divided, plain_numbers
+from cdstats.score.interpret import Kind
+from cdstats.score.levels import divided, plain_numbers
 from cdstats.score.reading import PairReader
 
 if TYPE_CHECKING:

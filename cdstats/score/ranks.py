@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HALF: Final = np.float64(0.5).view(np.uint64)
 _ONE: Final = _HALF + _HALF
+_ROUNDINGS: Final = np.uint64(4)
 _BITS: Final = np.uint64(45)
 """Bits that ranks of one code differ in: a code keeps 7 digits of each power of two."""
 _LOW: Final = np.uint64((1023 - 127) << 7)
@@ -56,14 +57,16 @@ def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
         rest = np.where(upper, 1 - wide, np.abs(wide))
     bits = rest.view(np.uint64)
     found: NDArray[np.uint64] = np.where(upper, _ONE - bits, bits)
-    return found
+    # A few roundings lower: the probability of a rank is never above that of the logit.
+    return found - np.minimum(found, _ROUNDINGS) if logits else found
 
 
 def probs_of(ranks: NDArray[np.uint64]) -> Floats:
-    """The probabilities of ranks."""
+    """The probabilities of ranks; rounded down where a sure logit has no other."""
     upper = ranks >= _HALF
     rest = np.where(upper, _ONE - ranks, ranks).view(np.float64)
-    return np.where(upper, 1 - rest, rest)
+    probs = np.where(upper, 1 - rest, rest)
+    return np.where(upper & (1 - probs < rest), np.nextafter(probs, 0), probs)
 
 
 def codes_of(ranks: NDArray[np.uint64]) -> NDArray[np.uint16]:

@@ -59,6 +59,11 @@ class LossRun(Displayed):
         return sum(row.status == "failed" for row in self.images)
 
     @property
+    def unread(self) -> int:
+        """Inputs that could not be read at all, such as a folder."""
+        return sum(one.level is Level.ERROR for one in self.messages)
+
+    @property
     def has_valid(self) -> bool:
         """Whether any image has a valid pixel."""
         return any(row.changed or row.unchanged for row in self.images)
@@ -121,8 +126,11 @@ def _beta(beta: str | float) -> str | float:
 
 
 def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
-    """Which models seem to have changed and unchanged swapped."""
-    found = ((one.dataset.model, one.dataset.inverted) for one in models)
+    """Which models seem to have swapped the classes, or predict one alone."""
+    rows = [one.dataset for one in models]
+    found = [
+        (one.model, text) for one in rows for text in (one.inverted, one.one_sided)
+    ]
     texts = [f"{name}: {text}" if name else text for name, text in found if text]
     return [Message(Level.WARNING, text) for text in texts]
 

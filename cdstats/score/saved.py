@@ -17,8 +17,9 @@ from cdstats.core.catalogue import (
 )
 from cdstats.core.errors import DataError
 from cdstats.core.material import ModelScore
-from cdstats.core.messages import Level, Message
+from cdstats.core.messages import Level, Message, counted
 from cdstats.core.score_records import (
+    NOT_RECORDED,
     Place,
     ScoreRecord,
     Stated,
@@ -26,7 +27,8 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import BINS, SumsTable
-from cdstats.io.rows import csv_rows, parse_record, read_text
+from cdstats.io.outputs import read_text
+from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
 from cdstats.score.results import (
     LossRun,
     choose_losses,
@@ -46,6 +48,10 @@ _UNSTATED: Final = {
     **dict.fromkeys(("ece", "calibration_sums"), ""),
 }
 """What rows of earlier versions lack."""
+_OF_PROBABILITIES: Final = (
+    *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
+    *("false_sum", "false_sq_sum", "target_sq_sum"),
+)
 _SAVED = "read from {path}: no pixel was read"
 
 
@@ -84,7 +90,7 @@ def loss_from(
         again, score = _model(model, own, chosen)
         images += again
         scores.append(score)
-    texts = [_SAVED.format(path=path), *_not_kept(chosen)]
+    texts = [_SAVED.format(path=path), *_not_kept(chosen), *_not_recorded(images)]
     notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
 
@@ -101,9 +107,24 @@ def _not_kept(chosen: Sequence[Loss]) -> list[str]:
     return [f"{', '.join(pooled)}: means over images alone; pooled values need pixels"]
 
 
+def _not_recorded(images: Sequence[ScoreRecord]) -> list[str]:
+    """Which number the rows of an earlier version do not give, in words."""
+    number = sum(
+        row.status == "ok" and row.sums.valid > 0 and not row.calibration_sums
+        for row in images
+    )
+    if not number:
+        return []
+    return [f"ece: {NOT_RECORDED} in {counted(number, 'row')} of an earlier version"]
+
+
 def _read(path: Path) -> list[ScoreRecord]:
+    text = read_text(path)
     try:
-        return [_record(row) for row in csv_rows(read_text(path))]
+        rows = [_record(row) for row in csv_rows(text)]
+        places = (row.place for row in rows)
+        refuse_duplicates((p.model, p.split, p.target, p.pred) for p in places)
+        return rows
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: is not a file of image rows of `cdstats loss` ({error})"
@@ -114,13 +135,20 @@ def _record(row: Mapping[str, str]) -> ScoreRecord:
     stated = {name: text for name, text in _UNSTATED.items() if name not in row}
     plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
-    further = {
-        name: float(text) if text else None
-        for name, text in row.items()
-        if name not in known
-    }
+    further = {n: _finite(n, text) for n, text in row.items() if n not in known}
     _check(plain)
     return plain.with_losses(further)
+
+
+def _finite(name: str, text: str) -> float | None:
+    """The value of a further loss; None for an empty cell."""
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{name} is {text!r}")
+    return value
 
 
 def _check(row: ScoreRecord) -> None:
@@ -140,9 +168,23 @@ def _check(row: ScoreRecord) -> None:
             raise ValueError(f"{name}: has no {column}")
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name}: {column} is {value}")
-    calibration = row.sums.calibration
-    # Each pixel of a bin adds at most 1; rounding may add a little.
-    most = row.sums.valid * (1 + 1e-6)
+    sums, uncovered = row.sums, row.uncovered or 0
+    labelled = sums.valid + sums.ignored
+    if uncovered < 0 or labelled > (row.width or 0) * (row.height or 0):
+        raise ValueError(
+            f"{name}: {labelled:,} pixels of {row.width} x {row.height}, {uncovered:,} "
+            "of them uncovered"
+        )
+    counts = row.confusion
+    total = counts.tp + counts.fp + counts.fn + counts.tn
+    if not isinstance(row.changed, float) and total - sums.valid not in (0, uncovered):
+        raise ValueError(f"{name}: tp, fp, fn and tn add up to {total:,}")
+    calibration = sums.calibration
+    # Each pixel adds at most 1 to a sum; rounding may add a little.
+    most = sums.valid * (1 + 1e-6)
+    for column in _OF_PROBABILITIES:
+        if getattr(row, column) > most:
+            raise ValueError(f"{name}: {column} is {getattr(row, column)}")
     if len(calibration) not in (0, BINS) or not sum(map(abs, calibration)) <= most:
         raise ValueError(f"{name}: calibration_sums is {row.calibration_sums!r}")
 

@@ -14,7 +14,13 @@ from cdstats.core.errors import DataError, one_file
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
-from cdstats.io.georeference import Georeference, difference, reach, resampled
+from cdstats.io.georeference import (
+    Georeference,
+    difference,
+    on_longitudes_of,
+    reach,
+    resampled,
+)
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
@@ -174,7 +180,7 @@ class Scene:
             return
         try:
             with one_file():
-                georeferences = image.georeference(), self.mask.georeference
+                georeferences = self._where(image), self.mask.georeference
                 if all(isinstance(one, Georeference) for one in georeferences):
                     row = replace(row, grid=self._ground.grid.value)
                 yield from self._counted(self._add(row, image, crop, georeferences))
@@ -201,6 +207,12 @@ class Scene:
             reason = self._lacking()
         for row in self._rows if reason else ():
             yield row.failed(reason)
+
+    def _where(self, image: OpenImage) -> Where | None:
+        """Where a prediction lies, in longitudes of the mask."""
+        shape, own = self.mask.shape, image.georeference()
+        size = image.width, image.height
+        return on_longitudes_of(own, self.mask.georeference, size, shape[::-1])
 
     def _counted(self, blocks: Iterator[Loaded]) -> Iterator[Loaded]:
         """Blocks, of which the valid pixels are counted that have a score."""
@@ -393,7 +405,7 @@ class Scene:
 
     def _warped(self, image: OpenImage) -> Iterator[tuple[Piece, None]]:
         """A prediction on the grid of its mask: where it reaches and has values."""
-        own, mask = image.georeference(), self.mask.georeference
+        own, mask = self._where(image), self.mask.georeference
         if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
             return
         source, dtype, nearest = _source(image, self._choice.kind)
@@ -429,7 +441,7 @@ def _source(
     """
     check_memory(4 * image.width * image.height, "resample it with gdalwarp")
     source: NDArray[Any] = np.full((image.height, image.width), np.nan, np.float32)
-    dtype, labels = np.dtype(np.float32), kind in (None, Kind.HARD)
+    dtype = np.dtype(np.float32)
     for block in image.blocks():
         scores, dtype = one_channel(block), block.values.dtype
         if block.half is not None and block.half.any():
@@ -444,14 +456,14 @@ def _source(
         # What is no number and not declared as none must not look like a gap.
         numbers = np.where(np.isnan(scores), np.inf, scores)
         part[~lacking] = numbers[~lacking]
-        coded = image.format == PALETTE or _are_labels(scores)
-        labels &= kind is Kind.HARD or (dtype.kind in "biu" and coded)
-    return source, dtype, labels
+    labels = kind is Kind.HARD or image.format == PALETTE
+    return source, dtype, labels or (kind is None and _has_two_values(source))
 
 
-def _are_labels(scores: NDArray[Any]) -> bool:
-    top = scores.max(initial=0)
-    return top in (0, 1, 255) and bool(((scores == 0) | (scores == top)).all())
+def _has_two_values(source: NDArray[np.floating[Any]]) -> bool:
+    """Whether numbers take at most two values, as labels of any type do."""
+    low, high = np.nanmin(source, initial=np.inf), np.nanmax(source, initial=-np.inf)
+    return bool(((source == low) | (source == high) | np.isnan(source)).all())
 
 
 def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:

@@ -17,14 +17,12 @@ from cdstats.score.batching import TileBatches, native
 from cdstats.score.interpret import (
     SIGMOID,
     Kind,
-    divided,
     is_stored,
-    plain_numbers,
     scales_of,
     wrong_values_text,
 )
 from cdstats.score.kernel import COUNTS, IGNORED
-from cdstats.score.levels import SCALE, count_stored
+from cdstats.score.levels import SCALE, count_stored, divided, few_levels, plain_numbers
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
 from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole
@@ -362,8 +360,23 @@ def _note_range(
         low = float(shown.min(initial=np.inf))
         high = float(shown.max(initial=-np.inf))
         state.low, state.high = min(state.low, low), max(state.high, high)
-        if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
+        state.levels = _joined(state.levels, shown)
+        usual = 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]
+        if usual and state.levels is None:
             break
+
+
+def _joined(
+    levels: frozenset[str] | None, scores: NDArray[Any]
+) -> frozenset[str] | None:
+    """The levels seen with those of further scores, as text; None for more than two."""
+    if levels is None or not scores.size:
+        return levels
+    ends = scores.min(), scores.max()
+    if not ((scores == ends[0]) | (scores == ends[1])).all():
+        return None
+    found = frozenset(np.format_float_positional(one, trim="-") for one in ends)
+    return few_levels(levels, found)
 
 
 def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.score.levels import few_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Seen
 
 _OUTSIDE: Final = COUNTS.index("outside")
+_PROBS: Final = [SUMS.index("prob_changed_sum"), SUMS.index("false_sum")]
 
 
 @dataclass
@@ -83,6 +85,8 @@ class PredictionState:
             lies outside [0, 1], or where a sigmoid puts all.
         high: The highest one, likewise.
         is_jpeg: Whether it was compressed with loss.
+        levels: The floating scores of valid pixels as text, while they are at most two;
+            None for more.
     """
 
     place: Place
@@ -105,6 +109,15 @@ class PredictionState:
     low: float = np.inf
     high: float = -np.inf
     is_jpeg: bool = False
+    levels: frozenset[str] | None = frozenset()
+
+    @property
+    def score_levels(self) -> frozenset[str] | None:
+        """Its floating scores as text, while they are at most two; None for more."""
+        if self.stored is None:
+            return self.levels
+        held = self.stored.values[:3].tolist()
+        return few_levels(frozenset(), frozenset(f"{one:g}" for one in held))
 
     @property
     def exceeds(self) -> bool | None:
@@ -115,6 +128,13 @@ class PredictionState:
             return None
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether floating scores that lie in [0, 1] are all 0."""
+        if self.tiles is not None:
+            return not self.tiles.sums[_PROBS].any()
+        return self.stored is not None and not self.stored.values.any()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,13 @@ import numpy as np
 
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.errors import DataError
+from cdstats.core.messages import Level, Message
+from cdstats.core.refusals import two_levels_text
 from cdstats.core.sums import ImageSums
 from cdstats.score.curves import Ranked
-from cdstats.score.interpret import (
-    Kind,
-    Numbers,
-    plain_counts,
-    wrong_values_text,
-)
+from cdstats.score.interpret import MANY_PIXELS, Kind, Numbers, wrong_values_text
 from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
+from cdstats.score.levels import few_levels, plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LevelPool, Whole
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from cdstats.core.catalogue import Loss
     from cdstats.core.histogram import LevelCounts
-    from cdstats.core.messages import Message
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.score.interpret import PredictionChoice
@@ -100,13 +98,28 @@ class Verdict:
     @property
     def messages(self) -> list[Message]:
         """What to tell about the predictions, beside what they are."""
-        return [
-            message
-            for model, numbers in self._numbers.items()
-            for message in numbers.messages(
-                f"predictions of {model}" if model else "predictions"
-            )
-        ]
+        found = []
+        for model, numbers in self._numbers.items():
+            name = f"predictions of {model}" if model else "predictions"
+            found += numbers.messages(name)
+            if text := self._two_levels_text(model):
+                found.append(Message(Level.WARNING, f"{name}: {text}"))
+        return found
+
+    def _two_levels_text(self, model: str) -> str:
+        """What to tell of floating scores that look like labels; empty for others."""
+        choice, states = self._choice.of(model), self._outcome.states
+        own = [one for one in states if one.place.model == model]
+        floats = [one for one in own if one.exceeds is not None]
+        levels: frozenset[str] | None = frozenset()
+        for one in floats:
+            levels = few_levels(levels, one.score_levels)
+        pixels = sum(math.prod(one.size) for one in floats if one.size)
+        told = choice.kind is not None or choice.scale or choice.rule
+        if told or levels is None or len(levels) < 2 or pixels < MANY_PIXELS:
+            return ""
+        low, high = sorted(levels, key=float)
+        return "" if (low, high) == ("0", "1") else two_levels_text(low, high)
 
     def results(self) -> list[Scored]:
         """The sums of every prediction, in the order of the rows.

@@ -7,6 +7,7 @@ and its function of the same name is marked with `command`.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from importlib import import_module
 from pkgutil import get_data, iter_modules
 from typing import TYPE_CHECKING, Any, Final
@@ -15,8 +16,10 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from cdstats.core.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 COMMANDS: Final = {
     name: (get_data(__name__, f"{name}.py") or b"").decode().split('"""')[1]
@@ -64,6 +67,35 @@ class OnDemand(TyperCommand):
             raise AttributeError(attribute)
         vars(self).update(vars(_load(str(self.name))))
         return getattr(self, attribute)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
+        """Parse the arguments; an option that takes one value has one.
+
+        Raises:
+            UsageError: If it is given another: the last value would hide the others.
+        """
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for one, times in Counter(order).items():
+            several = one.multiple or one.param_type_name != "option"
+            if times == 1 or several or ctx.resilient_parsing:
+                continue
+            values = list(_values(one, args))
+            if len(values) < times or len(set(values)) > 1:
+                raise UsageError(
+                    f"{one.opts[0]} is given {times} times; it takes one value"
+                )
+        return super().parse_args(ctx, args)
+
+
+def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - Typer's own type
+    """What an option is given in the words of a command; of a flag, its name."""
+    flags = (*option.opts, *option.secondary_opts)
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in flags and option.is_flag:
+            yield option.opts[0] if name in option.opts else name
+        elif name in flags:
+            yield value if equals else after
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself

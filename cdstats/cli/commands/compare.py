@@ -9,9 +9,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
-from cdstats.core.arguments import texts
 from cdstats.core.options import CompareOptions
-from cdstats.io.outputs import refuse_inputs
 
 
 @command
@@ -42,8 +40,7 @@ def compare(
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import CompareDocument, CompareSummary
     from cdstats.render.table import choose_columns
-    from cdstats.score.compare import compare_models
-    from cdstats.score.comparison import measure_names
+    from cdstats.score.comparison import compare_models, measure_names
 
     by_image = by is ScoreBy.IMAGE
     measures = measure_names(options.losses, options.beta)
@@ -53,15 +50,12 @@ def compare(
     kind = DifferingImage if by_image else ComparedModel
     columns = choose_columns(output.columns, kind, further)
     place = Output(output.output_format, output.csv, output.summary)
-    refuse_inputs(
-        [output.csv, output.summary],
-        [*texts(options.pred), options.target, options.from_file],
-    )
     with scoring_bar(screen.quiet) as progress:
         run = compare_models(replace(options, progress=progress))
     show_comparison(run, screen.quiet)
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
     written = place.write(ScoreRecord, run.images, CompareSummary(*found))
     place.print(CompareDocument(*found, by_image, by is None, columns))
-    failed = run.failed > screen.max_failed or not run.drawn_from
+    many = run.unread > 0 or run.failed > screen.max_failed
+    failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))

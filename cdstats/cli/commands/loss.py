@@ -10,9 +10,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
-from cdstats.core.arguments import texts
 from cdstats.core.options import LossOptions
-from cdstats.io.outputs import refuse_inputs
 
 if TYPE_CHECKING:
     from cdstats.score.results import LossRun
@@ -52,10 +50,6 @@ def loss(
     kind = ScoreRecord if by_image else DatasetScore
     columns = choose_columns(output.columns, kind, further)
     place = Output(output.output_format, output.csv, output.summary)
-    refuse_inputs(
-        [output.csv, output.summary],
-        [*texts(options.pred), options.target, options.from_file],
-    )
     if options.from_file is not None:
         # Rows of earlier runs need no torch, which takes longest to load.
         from cdstats.score.saved import loss_from
@@ -75,4 +69,4 @@ def loss(
 
 
 def _has_failed(run: LossRun, max_failed: int) -> bool:
-    return run.failed > max_failed or not run.has_valid
+    return run.unread > 0 or run.failed > max_failed or not run.has_valid

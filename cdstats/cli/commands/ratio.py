@@ -13,7 +13,6 @@ from cdstats.cli.main import ARGUMENTS
 from cdstats.cli.options import OUTPUT, By, OutputOptions, ScreenOptions, Sort
 from cdstats.core.arguments import texts
 from cdstats.core.options import RatioOptions
-from cdstats.io.outputs import refuse_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,10 +67,6 @@ def ratio(
     printer = RowPrinter(place, columns, by_image=in_order)
     reference = known_reference(against)
     paths = texts(options.paths)
-    refuse_inputs(
-        [output.csv, output.summary, options.cache],
-        [*paths, options.from_file, against],
-    )
     with counting_screen(screen.quiet) as shown:
         wanted = printer.is_wanted and not (options.strict or options.from_file)
         result = count_masks(

@@ -10,9 +10,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, ScreenOptions
-from cdstats.core.arguments import texts
 from cdstats.core.options import WeightsOptions
-from cdstats.io.outputs import refuse_inputs
 from cdstats.render.weights import WeightsDocument, WeightsFormat
 
 
@@ -50,7 +48,6 @@ def weights(
 
     if scheme is not None:
         check_scheme(scheme, pasted=output_format.is_pasted)
-    refuse_inputs([options.cache], [*texts(options.paths), options.from_file])
     with counting_screen(screen.quiet) as shown:
         result = weigh_masks(replace(options, progress=shown.progress))
     show_messages(result, result.messages, screen.quiet, csv=False)

@@ -288,9 +288,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for row in charts.threshold_scores(name, one)
     ]
     best = curve_summaries(held)
-    told = _few(
-        [f"{one.best_f1:.3f} at {one.best_threshold:.3f}" for one in best], best
-    )
+    told = _few([scores.best_text(one, 3) for one in best], best)
     used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, used here."
     yield Chart(
         "thresholds",

@@ -9,7 +9,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.render.figures import FigureFormat
+from cdstats.render.figures import FIGURES, FigureFormat
 from cdstats.render.figures.style import styled
 from cdstats.render.table import Table
 from cdstats.render.writers import csv_lines
@@ -74,6 +74,16 @@ def file_stems(found: Sequence[Chart]) -> list[str]:
             number += 1
         stems.append(stem)
     return stems
+
+
+def is_figure_name(stem: str) -> bool:
+    """Whether `file_stems` may give a name.
+
+    Example:
+        >>> is_figure_name("distribution-LEVIR-CD"), is_figure_name("distributions")
+        (True, False)
+    """
+    return stem in FIGURES or stem.startswith(tuple(f"{name}-" for name in FIGURES))
 
 
 def figure_files(

@@ -102,7 +102,8 @@ def draw_thresholds(
         own = [row for row in rows if row.model == one.model]
         held = [(r.threshold, getattr(r, name)) for r in own]
         x, y = zip(*((t, v) for t, v in held if v is not None), strict=True)
-        shown = _best_text(one) if several else _NAMES[name]
+        best_of = f"{label(one.model or ONE_MODEL, _IN_KEY)} {best_text(one, 2)}"
+        shown = best_of if several else _NAMES[name]
         # Between two levels the counts are those of the next: p >= threshold.
         lines = axes.step([0.0, *x, 1.0], [y[0], *y, y[-1]], where="pre", **style)
         key += [(line, shown) for line in lines]
@@ -119,9 +120,11 @@ def draw_thresholds(
 _NAMES: Final = {"f1": "F1", "precision": "precision", "recall": "recall"}
 
 
-def _best_text(one: CurveSummary) -> str:
-    name = label(one.model or ONE_MODEL, _IN_KEY)
-    return f"{name} {one.best_f1:.3f} at {one.best_threshold:.2f}"
+def best_text(one: CurveSummary, decimals: int) -> str:
+    """The best F1 and its threshold."""
+    if one.best_threshold is None:
+        return f"{one.best_f1:.3f} at no threshold of p"
+    return f"{one.best_f1:.3f} at {one.best_threshold:.{decimals}f}"
 
 
 def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:

@@ -1,0 +1,256 @@
+"""Grids of predictions and masks that differ in unusual ways, and what is told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Dataset has no geotransform"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+RNG = np.random.default_rng(11)
+MASK = (RNG.random((64, 64)) < 0.3).astype(np.uint8)
+GUESS = (RNG.random((64, 64)) < 0.3).astype(np.uint8)
+HERE = Affine(1, 0, 500_000, 0, -1, 5_000_000)
+UTM = "EPSG:32633"
+LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+OTHER_LOCAL = 'LOCAL_CS["harbour grid",UNIT["metre",1]]'
+
+
+def tif(path: Path, values: Array, where: Affine, crs: str | None = UTM) -> None:
+    path.parent.mkdir(exist_ok=True)
+    height, width = values.shape
+    how = {"count": 1, "height": height, "width": width, "dtype": values.dtype}
+    with rasterio.open(path, "w", "GTiff", transform=where, crs=crs, **how) as file:
+        file.write(values, 1)
+
+
+def loss(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the row of the image, and what was told."""
+    files = ["--pred", str(folder / "p/a.tif"), "--target", str(folder / "t/a.tif")]
+    line = ["loss", *files, "--format", "json", "--by", "image", *options]
+    done = CliRunner().invoke(app, line)
+    return done.exit_code, json.loads(done.stdout)["images"][0], done.stderr
+
+
+def confusion(guess: Array, mask: Array) -> dict[str, int]:
+    p, t = guess.astype(bool), mask.astype(bool)
+    found = {"tp": p & t, "fp": p & ~t, "fn": ~p & t, "tn": ~p & ~t}
+    return {name: int(one.sum()) for name, one in found.items()}
+
+
+def counts(row: dict[str, Any]) -> dict[str, int]:
+    return {name: row[name] for name in ("tp", "fp", "fn", "tn")}
+
+
+@pytest.mark.parametrize("scale", [1.0003, 0.9997, 1.001, 1.1])
+def test_another_pixel_size_is_told_as_that(scale: float, tmp_path: Path) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    tif(tmp_path / "p/a.tif", GUESS, HERE @ Affine.scale(scale))
+    code, row, _ = loss(tmp_path)
+    assert code == 1
+    sizes = f"pixels of {scale} x {scale}, its mask of 1 x 1"
+    assert sizes in row["reason"]
+    assert "lies" not in row["reason"]
+
+
+@pytest.mark.parametrize("way", ["check", "overlap", "warp"])
+@pytest.mark.parametrize("turn", [360, -360])
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
+def test_longitudes_360_degrees_apart_are_one_ground(
+    crs: str, turn: int, way: str, tmp_path: Path
+) -> None:
+    there = Affine(1e-3, 0, -180, 0, -1e-3, 10)
+    tif(tmp_path / "t/a.tif", MASK, there, crs)
+    tif(tmp_path / "p/a.tif", GUESS, Affine.translation(turn, 0) @ there, crs)
+    code, row, _ = loss(tmp_path, "--grid", way)
+    assert (code, row["grid"], row["uncovered"]) == (0, way, 0)
+    assert counts(row) == confusion(GUESS, MASK)
+
+
+def test_a_shift_beside_360_degrees_is_told_alone(tmp_path: Path) -> None:
+    tif(tmp_path / "t/a.tif", MASK, Affine(1e-3, 0, -180, 0, -1e-3, 10), "EPSG:4326")
+    tif(
+        tmp_path / "p/a.tif", GUESS, Affine(1e-3, 0, 180.002, 0, -1e-3, 10), "EPSG:4326"
+    )
+    assert "lies 2 pixels east of its mask" in loss(tmp_path)[1]["reason"]
+    code, row, _ = loss(tmp_path, "--grid", "warp")
+    assert (code, counts(row)) == (0, confusion(GUESS[:, :-2], MASK[:, 2:]))
+
+
+def test_a_local_system_has_no_transformation(tmp_path: Path) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    tif(tmp_path / "p/a.tif", GUESS, HERE, LOCAL)
+    for way in ("check", "warp", "overlap"):
+        code, row, err = loss(tmp_path, "--grid", way)
+        assert code == 1
+        assert "is site grid, its mask EPSG:32633; no transformation" in row["reason"]
+        assert "--grid warp" not in row["reason"]
+        assert "PROJ" not in row["reason"] + err
+
+
+def test_one_local_system_is_resampled(tmp_path: Path) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE, LOCAL)
+    tif(tmp_path / "p/a.tif", GUESS, HERE @ Affine.translation(3, 0), LOCAL)
+    code, row, _ = loss(tmp_path, "--grid", "warp")
+    assert (code, counts(row)) == (0, confusion(GUESS[:, :-3], MASK[:, 3:]))
+
+
+@pytest.mark.parametrize("role", ["p", "t"])
+@pytest.mark.parametrize("kind", ["points", "rpc"])
+def test_a_place_that_cannot_be_compared_is_told(
+    kind: str, role: str, tmp_path: Path
+) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    tif(tmp_path / "p/a.tif", GUESS, HERE)
+    values = {"p": GUESS, "t": MASK}[role]
+    how: dict[str, Any] = {"count": 1, "height": 64, "width": 64, "dtype": "uint8"}
+    if kind == "points":
+        bent = [(0, 0), (0, 64), (64, 0), (64, 64), (32, 40)]
+        how["gcps"] = [
+            GroundControlPoint(y, x, 500_000 + x + (x == 40) * 9, 5_000_000 - y)
+            for y, x in bent
+        ]
+        how["crs"] = UTM
+    with rasterio.open(tmp_path / role / "a.tif", "w", "GTiff", **how) as file:
+        file.write(values, 1)
+        if kind == "rpc":
+            file.update_tags(ns="RPC", **RPC)
+    code, row, err = loss(tmp_path)
+    assert (code, row["grid"]) == (0, "none")
+    words = {
+        "points": "control points that no affine transform fits",
+        "rpc": "RPCs alone, which depend on the height",
+    }[kind]
+    whose = "has " if role == "p" else "has a mask with "
+    assert f"a.tif {whose}{words}" in err
+    assert counts(row) == confusion(GUESS, MASK)
+
+
+ONES = " ".join(["1"] * 20)
+RPC = {
+    **{f"{one}_OFF": "1" for one in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT")},
+    **{f"{one}_SCALE": "1" for one in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT")},
+    **{
+        f"{one}_COEFF": ONES for one in ("LINE_NUM", "LINE_DEN", "SAMP_NUM", "SAMP_DEN")
+    },
+}
+
+
+@pytest.mark.parametrize("way", ["overlap", "warp"])
+def test_uncovered_pixels_fail_where_that_is_typed(way: str, tmp_path: Path) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    tif(tmp_path / "p/a.tif", GUESS, HERE @ Affine.translation(4, 0))
+    code, row, err = loss(tmp_path, "--grid", way, "--uncovered", "fail")
+    assert (code, row["status"]) == (1, "failed")
+    changed = MASK[:, :4].sum()
+    assert f"256 valid pixels ({changed} of them changed)" in row["reason"]
+    assert "implies" not in err
+    code, row, err = loss(tmp_path, "--grid", way)
+    assert (code, row["uncovered"]) == (0, 256)
+    assert f"--grid {way} implies --uncovered ignore" in err
+    found = cdstats.loss(
+        tmp_path / "p/a.tif",
+        tmp_path / "t/a.tif",
+        grid=way,
+        uncovered="fail",
+        errors="keep",
+    )
+    assert found.images[0].status == "failed"
+    typed = loss(tmp_path, "--grid", way, "--uncovered", "ignore")
+    assert (typed[0], "implies" in typed[2]) == (0, False)
+
+
+@pytest.mark.parametrize("way", ["overlap", "warp"])
+def test_crops_that_cover_all_pass_where_fail_is_typed(
+    way: str, tmp_path: Path
+) -> None:
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    for x in (0, 32):
+        where = HERE @ Affine.translation(x, 0)
+        tif(tmp_path / f"p/a_0_{x}.tif", GUESS[:, x : x + 32], where)
+    pattern, target = f"{tmp_path}/p/{{}}_{{y}}_{{x}}.tif", f"{tmp_path}/t/{{}}.tif"
+    (row,) = cdstats.loss(pattern, target, grid=way, uncovered="fail").images
+    assert (row.tp, row.uncovered) == (confusion(GUESS, MASK)["tp"], 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top", "options"),
+    [
+        ("uint8", 1, ()),
+        ("uint8", 255, ()),
+        ("int16", 1, ()),
+        ("float32", 1, ()),
+        ("float64", 1, ()),
+        ("float32", 255, ("--scale", "255")),
+        ("float32", 3, ("--pred-changed", "3", "--pred-unchanged", "0")),
+        ("uint8", 3, ("--pred-changed", "3", "--pred-unchanged", "0")),
+        ("float32", 1, ("--kind", "hard")),
+    ],
+)
+def test_labels_of_any_type_are_resampled_by_the_nearest(
+    dtype: str, top: int, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    coarse = GUESS[:32, :32]
+    stored = (coarse * np.float32(top)).astype(dtype)
+    where = HERE @ Affine.scale(2)
+    tif(tmp_path / "p/a.tif", stored, where)
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    code, row, _ = loss(tmp_path, "--grid", "warp", *options)
+    fine = np.kron(coarse, np.ones((2, 2), np.uint8))
+    assert (code, counts(row)) == (0, confusion(fine, MASK))
+    assert row["prob_sum"] == fine.sum()
+
+
+def test_probabilities_are_still_bilinear(tmp_path: Path) -> None:
+    p = RNG.random((64, 65)).astype(np.float32)
+    tif(tmp_path / "p/a.tif", p, HERE @ Affine.translation(-0.5, 0))
+    tif(tmp_path / "t/a.tif", MASK, HERE)
+    _, row, _ = loss(tmp_path, "--grid", "warp")
+    middle = (p[:, :-1].astype(np.float64) + p[:, 1:]) / 2
+    assert row["prob_sum"] == pytest.approx(middle.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("low", [0, 0.125])
+def test_two_levels_that_are_no_labels_are_told(
+    low: float, dtype: str, tmp_path: Path
+) -> None:
+    (tmp_path / "p").mkdir()
+    scores = np.where(GUESS, 0.25, low).astype(dtype)
+    np.save(tmp_path / "p/a.npy", scores)
+    np.save(tmp_path / "t.npy", MASK)
+    told = cdstats.loss(tmp_path / "p/a.npy", tmp_path / "t.npy").messages
+    (text,) = [one.text for one in told if "every floating score" in one.text]
+    assert f"pred_changed=0.25, pred_unchanged={low}" in text.replace('"', "")
+    rule: dict[str, Any] = {"pred_changed": 0.25, "pred_unchanged": low}
+    found = cdstats.loss(tmp_path / "p/a.npy", tmp_path / "t.npy", **rule)
+    assert found.images[0].tp == confusion(GUESS, MASK)["tp"]
+    assert not [one for one in found.messages if "every floating" in one.text]
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0.1, 0.2, 0.3)])
+def test_other_levels_are_not_told(values: tuple[float, ...], tmp_path: Path) -> None:
+    scores = np.array(values, np.float32)[RNG.integers(len(values), size=(64, 64))]
+    np.save(tmp_path / "p.npy", scores)
+    np.save(tmp_path / "t.npy", MASK)
+    told = cdstats.loss(tmp_path / "p.npy", tmp_path / "t.npy").messages
+    assert not [one for one in told if "every floating" in one.text]

@@ -1,0 +1,244 @@
+"""What a run writes: never over an input, whole, with the right permissions."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+from cdstats.core.errors import UsageError
+from cdstats.io.outputs import write_whole
+
+RULE = ("--changed", "255", "--unchanged", "0")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Masks in ``m``, predictions in ``p``, rows and lists, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(3)
+    for folder in ("m", "p/m", "f", "e"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in "ab":
+        mask = (random.random((8, 8)) < 0.4).astype(np.uint8)
+        Image.fromarray(mask * 255).save(f"m/{name}.png")
+        scores = torch.from_numpy(mask * 0.5 + 0.2)
+        torch.save(scores, f"p/m/{name}.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "e/empty.png").touch()
+    (tmp_path / "list").write_text("m/a.png\nm/b.png\n")
+    run("ratio", "@list", "--csv", "rows.csv", *RULE)
+    run("ratio", "@list", "--csv", "f/distribution.csv", *RULE)
+    run("loss", "--pred", "p", "--target", "@list", "--csv", "scores.csv")
+    os.link("m/a.png", "hard")
+    (tmp_path / "soft").symlink_to("m/b.png")
+    os.link("rows.csv", "other.csv")
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, list(arguments))
+    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
+    return done.exit_code, done.stderr
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+LOSS = ["loss", "--pred", "p", "--target", "@list"]
+OVER = [
+    [*LOSS, "--csv", "p/m/a.pt"],
+    [*LOSS, "--csv", "list"],
+    [*LOSS, "--csv", "m/a.png"],
+    ["loss", "--pred", "x=p", "--target", "@list", "--csv", "p/m/b.pt"],
+    ["loss", "--from", "scores.csv", "--csv", "./scores.csv"],
+    ["compare", *LOSS[1:], "--pred", "y=p", "--csv", "p/m/a.pt"],
+    ["ratio", "m", "e", "--csv", "e/empty.png"],
+    ["ratio", "m/*.png", "--csv", "hard"],
+    ["ratio", "@list", "--csv", "soft"],
+    ["ratio", "@list", "--csv", "list"],
+    ["ratio", "--from", "rows.csv", "--csv", "other.csv"],
+    ["ratio", "@list", "--against", "rows.csv", "--csv", "other.csv"],
+    ["ratio", "@list", "--cache", "hard"],
+    ["ratio", "m/empty", "m/a.png", "--cache", "m/empty"],
+    ["weights", "--from", "rows.csv", "--cache", "other.csv"],
+    ["report", "--masks", "@list", "-o", "list"],
+    ["report", "--from", "rows.csv", "-o", "other.csv"],
+    ["report", "--pred", "p", "--target", "@list", "-o", "p/m/a.pt"],
+    ["plot", "--from", "f/distribution.csv", "-o", "f"],
+]
+
+
+@pytest.mark.parametrize("arguments", OVER, ids=" ".join)
+def test_an_output_is_no_input_by_any_name(arguments: list[str], place: Path) -> None:
+    (place / "m/empty").touch()
+    before = everything(place)
+    code, told = run(*arguments)
+    assert code == 2, told
+    assert everything(place) == before
+    if "weights" not in arguments:
+        assert "would overwrite an input" in told
+
+
+def test_the_functions_refuse_what_the_commands_refuse(place: Path) -> None:
+    before = everything(place)
+    with pytest.raises(UsageError, match="would overwrite an input"):
+        cdstats.ratio("@list", cache="hard")
+    with pytest.raises(UsageError, match="would overwrite an input"):
+        cdstats.plot(from_files=["f/distribution.csv"], folder="f")
+    with pytest.raises(UsageError, match="would overwrite an input"):
+        cdstats.write_report(masks="@list", output="list")
+    assert everything(place) == before
+
+
+def test_results_replace_those_of_an_earlier_run(place: Path) -> None:
+    figures = place / "figures"
+    for _ in range(2):
+        assert run("plot", "--from", "rows.csv", "-o", "figures")[0] == 0
+        assert run(*LOSS, "--csv", "again.csv")[0] == 0
+    assert (figures / "distribution.csv").is_file()
+    assert Path("again.csv").read_bytes() == Path("scores.csv").read_bytes()
+
+
+def test_no_input_is_looked_at_where_no_output_exists(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = str(place / "m/a.png")
+    asked: list[str] = []
+    real = os.stat
+
+    def told(path: str, **options: bool) -> os.stat_result:
+        asked.append(os.fspath(path))
+        return real(path, **options)
+
+    monkeypatch.setattr("cdstats.io.outputs.os.stat", told)
+    assert run("ratio", "@list", "--jobs", "1", "--csv", "new.csv", *RULE)[0] == 0
+    first = sum(one == mask for one in asked)
+    asked.clear()
+    assert run("ratio", "@list", "--jobs", "1", "--csv", "new.csv", *RULE)[0] == 0
+    assert sum(one == mask for one in asked) == first + 1
+
+
+@pytest.fixture(params=[0o027, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    old = os.umask(request.param)
+    yield request.param
+    os.umask(old)
+
+
+def bits(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no permission bits")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o444, 0o755])
+def test_a_replaced_file_keeps_its_permissions(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    path.chmod(mode)
+    write_whole(path, "new")
+    assert (path.read_text(), bits(path)) == ("new", mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no permission bits")
+def test_new_files_follow_the_umask(place: Path, umask: int) -> None:
+    names = ["new.csv", "sums.json", "counts.sqlite"]
+    options = zip(("--csv", "--summary", "--cache"), names, strict=True)
+    assert (
+        run("ratio", "@list", *RULE, *(one for two in options for one in two))[0] == 0
+    )
+    assert run("plot", "--from", "rows.csv", "-o", "new")[0] == 0
+    assert run("report", "--from", "rows.csv", "-o", "new.html")[0] == 0
+    files = [*map(Path, names), Path("new.html"), *place.glob("new/*")]
+    assert {bits(file) for file in files} == {0o666 & ~umask}
+
+
+# Texts come from any stream; each is read once.
+
+
+def shell(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    line = line.replace("cdstats", f"{sys.executable} -m cdstats")
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+STREAMS = [
+    ("ratio @<(cat list) -q", "ratio @list -q"),
+    ("ratio --from <(cat rows.csv) -q", "ratio --from rows.csv -q"),
+    ("ratio @list -q --against <(cat rows.csv)", "ratio @list -q --against rows.csv"),
+    ("weights --from <(cat rows.csv)", "weights --from rows.csv"),
+    ("audit --from <(cat rows.csv)", "audit --from rows.csv"),
+    ("loss --from <(cat scores.csv) -q", "loss --from scores.csv -q"),
+    ("loss --pred p --target @<(cat list) -q", "loss --pred p --target @list -q"),
+    (
+        "report --from <(cat rows.csv) --from <(cat scores.csv) -o r.html",
+        "report --from rows.csv --from scores.csv -o r.html",
+    ),
+    (
+        "report --masks @<(cat list) --pred p --target @<(cat list) -o r.html",
+        "report --masks @list --pred p --target @list -o r.html",
+    ),
+    ("plot --from <(cat rows.csv) -o r", "plot --from rows.csv -o r"),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such streams")
+@pytest.mark.parametrize(("streamed", "plain"), STREAMS, ids=[s for s, _ in STREAMS])
+def test_texts_are_read_from_any_stream(streamed: str, plain: str, place: Path) -> None:
+    done, expected = (shell(f"cdstats {line}", place) for line in (streamed, plain))
+    assert (done.returncode, done.stderr.count("\n")) == (
+        expected.returncode,
+        expected.stderr.count("\n"),
+    )
+    assert expected.returncode == 0
+    figures = [line.split()[2:] for line in done.stdout.splitlines()]
+    named = [line.split()[2:] for line in expected.stdout.splitlines()]
+    assert [one[:2] for one in figures] == [one[:2] for one in named]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes of a name")
+def test_an_image_is_never_read_from_a_stream(place: Path) -> None:
+    done = shell("cdstats ratio <(cat m/a.png) --format csv --by image", place)
+    assert done.returncode == 1
+    assert "no regular file" in done.stdout
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_rows_may_begin_with_a_byte_order_mark(mark: str, place: Path) -> None:
+    text = (place / "rows.csv").read_text(encoding="utf-8")
+    (place / "saved.csv").write_text(mark + text, encoding="utf-8")
+    assert run("ratio", "--from", "saved.csv") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        (["ratio", "--from"], "rows.csv"),
+        (["weights", "--from"], "rows.csv"),
+        (["audit", "--from"], "rows.csv"),
+        (["report", "--from"], "rows.csv"),
+        (["ratio", "@list", "--against"], "rows.csv"),
+        (["loss", "--from"], "scores.csv"),
+        (["compare", "--from"], "scores.csv"),
+    ],
+)
+def test_a_row_that_stands_twice_is_refused(
+    command: list[str], file: str, place: Path
+) -> None:
+    lines = (place / file).read_text().splitlines()
+    (place / "twice.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
+    code, told = run(*command, "twice.csv")
+    assert code == 1
+    assert "2 rows of " in told
