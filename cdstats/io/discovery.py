@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
-_ASKED: Final = 1000
-"""Objects of a list of which a store is asked for mask files."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _KEY: Final = re.compile(r"[\w-]+")
@@ -355,21 +353,12 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         files.append(replace(_file(path, member, line), split=typed))
     if not files:
         raise DataError(f"{name}: the list names no file")
-    return _Found(name, roots=[above], files=files, notes=_mask_files(name, files))
+    notes = list[str]()
+    if there := [file.path for file in files if is_address(file.path)]:
+        from cdstats.io.store_listing import ask_mask_files
 
-
-def _mask_files(name: str, files: FoundFiles) -> list[str]:
-    """Refuse objects whose mask files would not be read, or say what was not asked."""
-    there = [file.path for file in files if is_address(file.path)]
-    if not there:
-        return []
-    from cdstats.io.store_listing import ask_mask_files
-
-    notes = ask_mask_files(there[:_ASKED], name)
-    if len(there) > _ASKED:
-        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
-        notes.append(text)
-    return notes
+        notes = ask_mask_files(there, name)
+    return _Found(name, roots=[above], files=files, notes=notes)
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
