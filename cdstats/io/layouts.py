@@ -555,7 +555,8 @@ def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> 
     homes = {home for _, home, _ in images}
     kinds: dict[str, set[tuple[str, tuple[str, ...], str]]] = defaultdict(set)
     for name in kept:
-        above, last = _all_folders(name)[:-1], _all_folders(name)[-1:]
+        folders = _parts(_folder(name))
+        above, last = folders[:-1], folders[-1:]
         if last and held[name].role is Role.NONE and above in homes:
             image = split_in(_folder(name).split("/")), above, PurePosixPath(name).stem
             kinds[glob.escape(last[0])] |= {image} & images
