@@ -301,7 +301,7 @@ def test_a_function_shows_the_parameters_of_its_module(function: Any) -> None:
 @pytest.mark.parametrize(
     "value", [torch.tensor([1.0, 2.0]), np.zeros(2), torch.nn.Sigmoid(), [True]]
 )
-def test_a_switch_that_is_no_switch_is_named(argument: str, value: object) -> None:
+def test_a_switch_that_is_no_switch_is_named(argument: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"^{argument} is .*expected one of True, Fals"):
         losses.DiceLoss(**{argument: value})
     loss = losses.DiceLoss()

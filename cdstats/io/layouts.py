@@ -555,7 +555,7 @@ def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> 
     homes = {home for _, home, _ in images}
     kinds: dict[str, set[tuple[str, tuple[str, ...], str]]] = defaultdict(set)
     for name in kept:
-        folders = tuple(p for p in name.split("/")[:-1] if not split_named(p))
+        folders = _without_splits(_folder(name))
         above, last = folders[:-1], folders[-1:]
         if last and held[name].role is Role.NONE and above in homes:
             image = split_in(_folder(name).split("/")), above, PurePosixPath(name).stem
