@@ -13,7 +13,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
-from cdstats.io.addresses import is_address, looks_like_address, shown, two_slashes
+from cdstats.core.secrets import hidden
+from cdstats.io.addresses import is_address, looks_like_address, two_slashes
 from cdstats.io.folders import empty_text, unread_notes, walk
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, splits_of
@@ -99,7 +100,7 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
     Files without a name are one dataset, and so are folders of one dataset's splits.
     """
     groups: dict[str, _Found] = {}
-    for text in paths:
+    for text in map(hidden, paths):
         name, place = split_name(text)
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
@@ -151,7 +152,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     except UsageError:
         raise
     except CdstatsError as error:
-        return _Found(name or shown(text), problems=[str(error)])
+        return _Found(name or text, problems=[str(error)])
     found.name = name or found.name
     return found
 
@@ -329,7 +330,7 @@ def _pattern(pattern: Pattern, search: Search) -> _Found:
 
 
 def _read_list(place: str) -> _Found:
-    path = Path(shown(place))
+    path = Path(place)
     if not is_address(place) and is_stream(path):
         # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
         return _listed("list", Path(), list_lines(place))
@@ -342,7 +343,7 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
-        if is_address(line):
+        if looks_like_address(line):
             files.append(listed_file(line))
             continue
         path = root / line
@@ -431,7 +432,7 @@ def _relative(found: _Found) -> FoundFiles:
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
     """A file by its path below a folder, with the split that its folders tell."""
-    path = Path(_absolute(Path(shown(file.path)))).relative_to(base)
+    path = Path(_absolute(Path(file.path))).relative_to(base)
     split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
     member = f"#{file.member}" if file.member else ""
     return replace(file, name=f"{path.as_posix()}{member}", split=split)

@@ -12,7 +12,7 @@ import numpy as np
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io import remote
-from cdstats.io.addresses import Address, shown, two_slashes
+from cdstats.io.addresses import Address, two_slashes
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.layouts import split_notes, splits_of
@@ -81,9 +81,9 @@ def find_remote(text: str, search: Search) -> RemoteFiles:
     if not varies and not file.member and _is_folder(address, text):
         return _folder(address, search)
     if not varies:
-        notes = ask_mask_files([file.path], shown(file.path))
+        notes = ask_mask_files([file.path], file.path)
         files = FoundFiles([file])
-        return RemoteFiles("", "", Path(shown(file.path)).parent, files, notes)
+        return RemoteFiles("", "", Path(file.path).parent, files, notes)
     return _matching(text, search)
 
 
@@ -108,7 +108,7 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
     beside = [replace(one, key=f"{one.key}{_MASK_FILE}") for one in images]
     answers = [remote.start(remote.is_object(one)) for one in beside]
     told = {
-        _plain(one): _is_there(one, image, answer)
+        str(one): _is_there(one, image, answer)
         for one, image, answer in zip(beside, images, answers, strict=True)
     }
     refuse_mask_files([name for name, is_there in told.items() if is_there], where)
@@ -139,7 +139,7 @@ def _is_there(
         except DataError:
             return False  # the row of the image has the reason
         raise DataError(
-            f"{_plain(beside)}: {error}; if it exists, it hides pixels. Try again, or "
+            f"{beside}: {error}; if it exists, it hides pixels. Try again, or "
             "copy the images to this machine"
         ) from None
 
@@ -171,7 +171,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
     try:
         return ask()
     except DataError as error:
-        raise DataError(f"{shown(text)}: {error}") from None
+        raise DataError(f"{text}: {error}") from None
 
 
 def _folder(address: Address, search: Search) -> RemoteFiles:
@@ -181,7 +181,7 @@ def _folder(address: Address, search: Search) -> RemoteFiles:
     if not chosen.names:
         kind, expected = wanted_texts(search.extensions)
         raise DataError(
-            f"{_plain(address)}: is not there, or holds no {kind}s; expected {expected}"
+            f"{address}: is not there, or holds no {kind}s; expected {expected}"
         )
     folders = _folders(address)
     while folders and says_split_or_masks(folders[-1]):
@@ -203,11 +203,6 @@ def _folders(address: Address) -> tuple[str, ...]:
 def _path(address: Address) -> Path:
     """An address as a path, for names alone; it has one slash after the scheme."""
     return Path(f"{address.scheme}:", *_folders(address))
-
-
-def _plain(address: Address) -> str:
-    """An address as it may be shown."""
-    return f"{address.scheme}://{address.host}/{address.key}"
 
 
 class _Listing:
@@ -243,7 +238,7 @@ class _Listing:
             names if self._mask_files else ()
         )
         first = [f"{name}{_MASK_FILE}" for name in sorted(masked)]
-        refuse_mask_files(first, _plain(address))
+        refuse_mask_files(first, str(address))
 
     def mark(self, name: str) -> tuple[int, int] | None:
         """The mark of the object of a name of the list; None where it is not known."""
@@ -254,7 +249,7 @@ class _Listing:
 
 def _listing(address: Address, extensions: frozenset[str]) -> _Listing:
     """The files below a folder whose names have one of some extensions."""
-    listed = _told(_plain(address), remote.start(remote.objects_below(address)).result)
+    listed = _told(str(address), remote.start(remote.objects_below(address)).result)
     start = len(address.key) + 1 if address.key else 0
     wanted = [
         place
@@ -264,7 +259,9 @@ def _listing(address: Address, extensions: frozenset[str]) -> _Listing:
     ]
     marks = np.frombuffer(listed.marks, np.int64).reshape(-1, 2)
     names = [listed.keys[place][start:] for place in wanted]
-    texts = [address.with_key(key) for key in listed.keys if key.endswith(".txt")]
+    texts: list[str] = [
+        address.with_key(key) for key in listed.keys if key.endswith(".txt")
+    ]
     beside = [key[start:] for key in listed.keys if key.lower().endswith(_MASK_FILE)]
     return _Listing(names, marks[wanted], texts, beside)
 
@@ -292,11 +289,11 @@ def _files(
 def _matching(text: str, search: Search) -> RemoteFiles:
     """The files that a pattern or a glob matches, and those in folders it matches."""
     address = Address.parse(text)
-    pattern = Pattern(_plain(address))
+    pattern = Pattern(str(address))
     start = f"{address.scheme}:/{address.host}"
     if "[" in text or not pattern.folder.startswith(start):
         raise UsageError(
-            f"{shown(text)}: the bucket or server of a pattern does not vary, and [] "
+            f"{text}: the bucket or server of a pattern does not vary, and [] "
             "is not read in an address; name parts with {}, * or ?"
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))
@@ -321,7 +318,7 @@ def _matching(text: str, search: Search) -> RemoteFiles:
     if not files:
         first = f"; the folder holds {names[0]}, ..." if names else ""
         kind, _ = wanted_texts(search.extensions)
-        raise DataError(f"{shown(text)}: matches no {kind}{first}")
+        raise DataError(f"{text}: matches no {kind}{first}")
     name = dataset_name(_folders(root))
     notes = named.notes + chosen.notes
     return RemoteFiles(name, "", _path(root), files, notes)
