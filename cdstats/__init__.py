@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
     from cdstats.scan.ratio import RatioResult, ratio
     from cdstats.scan.weights import WeightsResult, weights
-    from cdstats.score.compare import compare
-    from cdstats.score.comparison import Comparison
+    from cdstats.score.comparison import Comparison, compare
     from cdstats.score.loss import loss
     from cdstats.score.results import LossRun
 
@@ -57,7 +56,7 @@ _HOMES = {
     "WeightsResult": "cdstats.scan.weights",
     "Written": "cdstats.report.write",
     "audit": "cdstats.scan.audit",
-    "compare": "cdstats.score.compare",
+    "compare": "cdstats.score.comparison",
     "loss": "cdstats.score.loss",
     "plot": "cdstats.report.write",
     "ratio": "cdstats.scan.ratio",

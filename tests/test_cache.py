@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.io.counting import Task
 from cdstats.scan.cache import Cache, from_text, to_text
-from cdstats.scan.states import Stamp, State
+from cdstats.scan.states import Stamp, State, read_state, stamp_of
 
 RULE = ("--changed", "255", "--unchanged", "0")
 OTHER = ("--changed", "0", "--unchanged", "rest")
@@ -47,6 +48,7 @@ class Done:
 
 
 def ratio(*arguments: str | Path) -> Done:
+    time.sleep(0.02)  # what was written in this tick of the clock is not kept
     done = CliRunner().invoke(app, ["ratio", *map(str, arguments)])
     assert isinstance(done.exception, SystemExit | None), repr(done.exception)
     return Done(done.exit_code, done.stdout, done.stderr)
@@ -99,12 +101,14 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "counts.sqlite"
 
 
-def spoil(folder: Path) -> None:
-    """Make every mask unreadable, though it looks as it did: size and time."""
-    for path in folder.rglob("*.*"):
-        status = path.stat()
-        path.write_bytes(b"x" * status.st_size)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes every mask unreadable from now on, while its file stays the same."""
+
+    def refuse(*_: object) -> None:
+        raise DataError("is unreadable")
+
+    return lambda: monkeypatch.setattr("cdstats.io.counting.open_masks", refuse)
 
 
 # The same results.
@@ -124,21 +128,23 @@ def test_a_cache_changes_no_result(
 
 @pytest.mark.parametrize("first", [(), RULE], ids=["found", "given"])
 def test_another_rule_needs_no_pixel(
-    first: tuple[str, ...], masks: Path, cache: Path
+    first: tuple[str, ...], masks: Path, cache: Path, unreadable: Callable[[], None]
 ) -> None:
     (masks / "train/bad.png").unlink()
     other = [everything(masks, *rule) for rule in ((), RULE, OTHER)]
     ratio(masks, *first, "--cache", cache)
-    spoil(masks)
+    unreadable()
     again = [everything(masks, *rule, "--cache", cache) for rule in ((), RULE, OTHER)]
     assert again == other
     assert everything(masks) != other[0]
 
 
-def test_the_library_takes_a_cache(masks: Path, cache: Path) -> None:
+def test_the_library_takes_a_cache(
+    masks: Path, cache: Path, unreadable: Callable[[], None]
+) -> None:
     first = cdstats.ratio(masks, cache=cache)
     (masks / "train/bad.png").unlink()
-    spoil(masks)
+    unreadable()
     again = cdstats.ratio(str(masks), cache=str(cache))
     assert [r for r in again.images if r.status == "ok"] == [
         r for r in first.images if r.status == "ok"
@@ -193,7 +199,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cdstats.io.counting import count_file
-    from cdstats.scan.states import State, read_state
 
     path = write(tmp_path / "a.png", {0: 50, 255: 50})
 
@@ -202,13 +207,56 @@ def test_a_file_that_changes_while_it_is_read_is_not_finished(
         os.utime(path, ns=(1, 1))
         return found
 
-    def finished() -> bool:
-        state = read_state(Task(str(path)))
-        return isinstance(state, State) and state.finished
-
-    assert finished()
+    assert is_kept(path)
     monkeypatch.setattr("cdstats.scan.states.count_or_divide", slow)
-    assert not finished()
+    assert not is_kept(path)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a file is counted so that its counts hold; the tick has passed."""
+    time.sleep(0.02)
+    state = read_state(Task(str(path)))
+    return isinstance(state, State) and state.finished
+
+
+def test_a_file_that_was_just_written_is_counted_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", {0: 50, 255: 50})
+    state = read_state(Task(str(path)))
+    assert isinstance(state, State)
+    assert state.counted[0].mask is not None
+    age = time.time_ns() - path.stat().st_ctime_ns
+    assert state.finished is False or age > 10**7
+    assert is_kept(path)
+
+
+def test_a_file_that_was_rewritten_as_if_nothing_had_happened_is_read_again(
+    tmp_path: Path, cache: Path
+) -> None:
+    path, other = tmp_path / "m/a.npy", tmp_path / "b.npy"
+    path.parent.mkdir()
+    for changed, rewrite in enumerate(("in place", "renamed", "copied back")):
+        values = np.zeros((4, 4), np.uint8)
+        values.flat[: changed + 1] = 255
+        np.save(other, values)
+        if rewrite == "renamed":
+            os.utime(other, ns=(7, 7))
+            other.rename(path)
+        else:
+            path.write_bytes(other.read_bytes())
+            os.utime(path, ns=(7, 7))
+        time.sleep(0.02)
+        for _ in range(2):
+            (row,) = cdstats.ratio(path.parent, cache=cache).images
+            assert (path.stat().st_mtime_ns, row.changed) == (7, changed + 1)
+
+
+def test_a_change_of_permissions_is_read_again(tmp_path: Path, cache: Path) -> None:
+    path = write(tmp_path / "m/a.png", {0: 50, 255: 50})
+    before = stamp_of(Task(str(path)))
+    time.sleep(0.02)
+    assert ratio(path.parent, "--cache", cache).code == 0
+    path.chmod(0o600)
+    assert stamp_of(Task(str(path))) != before
 
 
 def test_bands_are_kept_apart(tmp_path: Path, cache: Path) -> None:
@@ -469,7 +517,7 @@ def commands(err: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("with_cache", [True, False])
 def test_a_refused_run_is_finished_without_a_pixel(
-    with_cache: bool, tmp_path: Path, cache: Path
+    with_cache: bool, tmp_path: Path, cache: Path, unreadable: Callable[[], None]
 ) -> None:
     folder = tmp_path / "my masks"
     for place in range(3):
@@ -482,7 +530,7 @@ def test_a_refused_run_is_finished_without_a_pixel(
     assert ["--changed", "2", "--unchanged", "1"] in [
         line[place : place + 4] for line in found for place in range(len(line))
     ]
-    spoil(folder)
+    unreadable()
     for line in found:
         again = CliRunner().invoke(app, line)
         assert again.exit_code == 0, again.stderr
@@ -490,11 +538,13 @@ def test_a_refused_run_is_finished_without_a_pixel(
         assert [row["changed"] for row in rows] == ["40", "39", "38"]
 
 
-def test_only_the_refused_split_is_finished(tmp_path: Path) -> None:
+def test_only_the_refused_split_is_finished(
+    tmp_path: Path, unreadable: Callable[[], None]
+) -> None:
     write_masks(tmp_path / "m/train", 3)
     write(tmp_path / "m/val/0.png", {0: 50, 1: 30, 255: 20})
     done = ratio(tmp_path / "m")
-    spoil(tmp_path / "m")
+    unreadable()
     for line in commands(done.err):
         again = CliRunner().invoke(app, [*line, "--format", "csv"])
         assert again.exit_code == 0, again.stderr
@@ -587,7 +637,7 @@ def counted(draw: st.DrawFn) -> Counted:
     member = draw(st.text(st.characters(exclude_categories=()), max_size=4))
     if draw(st.booleans()):
         return Counted(member, None, draw(st.text()), draw(st.none() | st.just((4, 5))))
-    hidden = (draw(st.integers(0, 9)), draw(st.integers(0, 9)), draw(st.booleans()))
+    hidden = (draw(st.integers(1, 9)), draw(st.integers(0, 9)), draw(st.booleans()))
     counts = ValueCounts(draw(VALUES), *hidden)
     nodata = draw(st.sampled_from([None, 0, -(2**70), NAN, 0.5, -math.inf, "#ff0000"]))
     palette = draw(st.none() | st.just({0: "#000000", 7: "#ff0000"}))
@@ -595,14 +645,15 @@ def counted(draw: st.DrawFn) -> Counted:
     return Counted(member, mask, size=(counts.pixels, 1))
 
 
-@given(st.lists(counted(), max_size=3))
+@given(st.lists(counted(), min_size=1, max_size=3))
 def test_a_state_comes_back_exactly(found: list[Counted]) -> None:
     assert from_text(to_text(found)) == found
     assert repr(from_text(to_text(found))) == repr(found)
 
 
-@given(found=st.lists(counted(), max_size=2), finished=st.booleans())
+@given(found=st.lists(counted(), min_size=1, max_size=2), finished=st.booleans())
 def test_only_what_is_finished_is_found(found: list[Counted], finished: bool) -> None:
+    finished &= all(one.mask is not None for one in found)
     task, stamp = Task("a\udcff/b.png", "#1"), Stamp(5, 7)
     store = Cache(None)
     store.put(task, State(stamp, found, finished))

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from store_server import StoreServer
 from typer.testing import CliRunner
 
 import cdstats
@@ -27,7 +28,6 @@ from cdstats.core.errors import CdstatsError, UsageError
 from cdstats.core.secrets import forget, hidden, sealed
 from cdstats.io.addresses import Address
 from cdstats.io.found import FoundFile, FoundFiles
-from tests.store_server import StoreServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,15 +195,15 @@ def test_functions_of_python_show_no_secret(form: str, web: StoreServer) -> None
     text = form.replace("HOST", web.host).replace("FILE", "a.png")
     for call in (
         lambda: cdstats.ratio(text, errors="keep"),
-        lambda: cdstats.ratio("m", against=text),
-        lambda: cdstats.ratio("m", cache=text),
-        lambda: cdstats.ratio(from_=text),
+        lambda: cdstats.weights("m", cache=text),
+        lambda: cdstats.plot(from_files=text),
+        lambda: cdstats.ratio("m", scheduler=text),
         lambda: cdstats.loss(pred=text, target="m"),
         lambda: cdstats.audit({"A": text}),
     ):
         try:
             found = call()
-            told = f"{found!r} {found.messages} {[*found.images]}"
+            told = f"{found!r} {found.messages} {[*getattr(found, 'images', ())]}"
         except (CdstatsError, TypeError) as error:
             told = "".join(traceback.format_exception(error))
         refuse_secrets(form, told)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
-from functools import cache
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.secrets import hidden
-from cdstats.io.addresses import is_address, looks_like_address, two_slashes
-from cdstats.io.folders import empty_text, unread_notes, walk
+from cdstats.io.addresses import (
+    Address,
+    is_address,
+    looks_like_address,
+    two_slashes,
+)
+from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.layouts import Search, looks_like, split_notes, splits_of
-from cdstats.io.lists import SplitLists, lines_of, list_lines, listed_file
+from cdstats.io.layouts import Search, looks_like, split_notes
+from cdstats.io.listing import Listing, walk
+from cdstats.io.lists import (
+    SplitLists,
+    lines_of,
+    list_lines,
+    listed_file,
+    named_file,
+)
 from cdstats.io.naming import (
     dataset_name,
+    natural_key,
     naturally,
     says_split_or_masks,
     split_above,
@@ -39,8 +51,6 @@ if TYPE_CHECKING:
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
-_ASKED: Final = 1000
-"""Objects of a list of which a store is asked for mask files."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _KEY: Final = re.compile(r"[\w-]+")
@@ -152,7 +162,12 @@ def _find(name: str, text: str, search: Search) -> _Found:
     except UsageError:
         raise
     except CdstatsError as error:
-        return _Found(name or text, problems=[str(error)])
+        found = _Found(text, problems=[str(error)])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        found = _Found(text, problems=[f"{text}: cannot be read: {reason}"])
+    if looks_like_address(text):
+        found.problems = [two_slashes(one) for one in found.problems]
     found.name = name or found.name
     return found
 
@@ -172,15 +187,13 @@ def _look(text: str, search: Search) -> _Found:
     if text.startswith("@") and not os.path.lexists(text):
         return _read_list(text[1:])
     if path.is_dir():
-        return _folder(path, search)
+        return _folder(walk(path, search.extensions), search)
     if os.path.lexists(text):
         return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
     if looks_like_address(text):
         return _remote(text, search)
-    if is_pattern(text):
-        return _pattern(Pattern(text), search)
-    if _MAGIC.search(text):
-        return _glob(text, search)
+    if is_pattern(text) or _MAGIC.search(text):
+        return _local_matching(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
         files = FoundFiles([_file(Path(file), member)])
@@ -207,17 +220,22 @@ def _keyed(text: str) -> tuple[str, str]:
 
 
 def _remote(text: str, search: Search) -> _Found:
-    from cdstats.io.found_remote import find_remote
+    """What an address names: a file, a member of one, or files of a store."""
+    from cdstats.io import store_listing as store
 
-    found = find_remote(text, search)
-    return _Found(
-        found.name,
-        found.home,
-        [found.root],
-        found.files,
-        found.notes,
-        texts=found.texts,
-    )
+    folder()
+    file = named_file(text)
+    address = Address.parse(file.path)
+    varies = is_pattern(text) or "*" in text
+    if address.scheme in ("s3", "gs"):
+        varies = varies or bool(_MAGIC.search(text))
+    if varies:
+        return _matching(text, *store.matching(text, search.extensions), search)
+    if not file.member and store.is_folder(address, text):
+        return _folder(store.listing(address, search.extensions), search)
+    place = str(file.path)
+    notes = store.ask_mask_files([file.path], place)
+    return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
 def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
@@ -233,100 +251,79 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def _below(root: Path, names: Iterable[str]) -> FoundFiles:
-    """The files of a folder in natural order, with the splits that folders tell."""
-    names = tuple(names)
-    above, told = split_above(Path(_absolute(root)).parts), splits_of(names)
-    prefix = str(root / "_")[:-1]
-
-    @cache
-    def split_of(folder: str) -> str:
-        return told(folder) or above
-
-    return FoundFiles.walked(prefix, names, split_of)
-
-
-def _folder(path: Path, search: Search) -> _Found:
-    walked = walk(path, search.extensions)
-    found = _Found(dataset_name(Path(_absolute(path)).parts), _home(path), [path])
-    found.problems = walked.problems
-    chosen = search.choose(path, walked.names)
-    found.files = _below(path, chosen.names)
-    if chosen.names:
-        told = [*chosen.notes, *(split_notes(chosen.names) if search.masks else [])]
-        found.notes = told + unread_notes(walked.others)
-    elif not walked.problems:
-        found.problems = [empty_text(path, walked.others, search.extensions)]
-        found.notes = chosen.notes
+def _folder(listing: Listing, search: Search) -> _Found:
+    """The files that a folder names."""
+    home = listing.place
+    while says_split_or_masks(home.name):
+        home = home.parent
+    chosen = search.choose(listing.root, listing.names)
+    found = _Found(
+        *(dataset_name(listing.folders), str(home), [listing.root]),
+        *(listing.files(chosen.names), chosen.notes, listing.problems),
+        texts=listing.texts,
+    )
+    if found.files:
+        told = split_notes(chosen.names) if search.masks else []
+        found.notes = [*chosen.notes, *told, *listing.unread_notes()]
+    elif not found.problems:
+        found.problems = [listing.empty_text(search.extensions)]
     return found
 
 
-def _home(path: Path) -> str:
-    """The folder of the dataset: the last that is neither of masks nor of a split."""
-    folder = Path(_absolute(path))
-    while says_split_or_masks(folder.name):
-        folder = folder.parent
-    return str(folder)
-
-
-def _glob(text: str, search: Search) -> _Found:
-    root = Path(Pattern(re.sub(r"\[", "*", text)).folder)
-    found_twice = glob.glob(text, recursive=True)  # noqa: PTH207 - reads what was typed
-    matches = [*dict.fromkeys(map(os.path.normpath, found_twice))]
-    found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
-    named, folders = list[str](), list[str]()
-    for match in matches:
-        name = os.path.relpath(match, root).replace(os.sep, "/")
-        path = Path(match)
-        if path.is_dir():
-            folders.append(name)
-        elif path.suffix.lower() in search.extensions and path.is_file():
-            named.append(name)
-    kept = search.named(named)
-    inside, notes = _inside(found, root, folders, search)
-    names = [*dict.fromkeys([*kept.names, *inside])]
-    found.files, found.notes = _below(root, naturally(names)), kept.notes + notes
-    if not found.files:
-        kind, expected = wanted_texts(search.extensions)
-        raise DataError(f"{text}: matches no {kind}; expected {expected}")
-    return found
-
-
-def _inside(
-    found: _Found, root: Path, folders: Sequence[str], search: Search
-) -> tuple[list[str], list[str]]:
-    """The files to read in folders that a glob matches, and notes about them."""
-    names: list[str] = []
-    for folder in folders:
-        walked = walk(root / folder, search.extensions)
-        above = "" if folder == "." else f"{folder}/"
-        names += [f"{above}{name}" for name in walked.names]
-        found.problems += walked.problems
-    chosen = search.choose(root, dict.fromkeys(names))
-    return chosen.names, chosen.notes
-
-
-def _pattern(pattern: Pattern, search: Search) -> _Found:
+def _local_matching(text: str, search: Search) -> _Found:
+    """The files of this machine that a pattern or glob matches."""
+    parts = text.split("/")
+    if not is_pattern(text):
+        # Two stars are any number of folders only where they are a whole name.
+        parts = [one if one == "**" else re.sub(r"\*+", "*", one) for one in parts]
+    pattern = Pattern("/".join(parts))
     root = Path(pattern.folder)
     if not root.is_dir():
-        raise DataError(f"{pattern.text}: there is no folder {root}")
-    walked = walk(root, search.extensions)
-    found = _Found(dataset_name(Path(_absolute(root)).parts), roots=[root])
-    named = search.named(walked.names)
-    prefix = "" if root == Path() else f"{root.as_posix().rstrip('/')}/"
-    for file in _below(root, named.names):
-        parts = pattern.match(prefix + file.name)
-        if parts is not None:
-            split = parts.get("split")
-            found.files.append(
-                replace(file, split=usual_split(split)) if split else file
-            )
-    found.notes, found.problems = named.notes, walked.problems
-    if not found.files:
-        first = f"; the folder holds {named.names[0]}, ..." if named.names else ""
-        kind, _ = wanted_texts(search.extensions)
-        raise DataError(f"{pattern.text}: matches no {kind}{first}")
+        raise DataError(f"{text}: there is no folder {root}")
+    listing = walk(root, search.extensions, pattern.descent)
+    return _matching(text, pattern, listing, search)
+
+
+def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> _Found:
+    """The files that a pattern matches, and those in folders that a glob matches."""
+    named, inside = list[str](), list[str]()
+    below = None if is_pattern(text) else Pattern(f"{pattern.text}/**")
+    folders = below and pattern.text.endswith("/")
+    for name in listing.names:
+        path = f"{pattern.start}{name}"
+        if not folders and pattern.match(path) is not None:
+            named.append(name)
+        if below and below.match(path) is not None:
+            inside.append(name)
+    kept, chosen = search.named(named), search.choose(listing.root, inside)
+    more = {*chosen.names}.difference(kept.names) if chosen.names else set()
+    names = naturally([*kept.names, *more]) if more else kept.names
+    notes = kept.notes + (chosen.notes if more else [])
+    found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
+    found.files, found.problems = listing.files(names), listing.problems
+    if "{split}" in pattern.text:
+        found.files = FoundFiles(
+            replace(file, split=usual_split(parts["split"]))
+            for file in found.files
+            if (parts := pattern.match(f"{pattern.start}{file.name}"))
+        )
+    if not names and not found.problems:
+        kind, expected = wanted_texts(search.extensions)
+        first = _example(listing, search.extensions)
+        holds = f"the folder holds {first}, ..." if first else f"expected {expected}"
+        raise DataError(f"{text}: matches no {kind}; {holds}")
     return found
+
+
+def _example(listing: Listing, extensions: frozenset[str]) -> str:
+    """The name of a file that a pattern might have matched; empty for none."""
+    if listing.names:
+        return min(listing.names, key=natural_key)
+    for above, _, names in islice(os.walk(listing.root), _LOOKED_AT):
+        suffixes = [(Path(name).suffix.lower(), name) for name in naturally(names)]
+        if named := [name for suffix, name in suffixes if suffix in extensions]:
+            return Path(above, named[0]).relative_to(listing.root).as_posix()
+    return ""
 
 
 def _read_list(place: str) -> _Found:
@@ -356,21 +353,12 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         files.append(replace(_file(path, member, line), split=typed))
     if not files:
         raise DataError(f"{name}: the list names no file")
-    return _Found(name, roots=[above], files=files, notes=_mask_files(name, files))
+    notes = list[str]()
+    if there := [file.path for file in files if is_address(file.path)]:
+        from cdstats.io.store_listing import ask_mask_files
 
-
-def _mask_files(name: str, files: FoundFiles) -> list[str]:
-    """Refuse objects whose mask files would not be read, or say what was not asked."""
-    there = [file.path for file in files if is_address(file.path)]
-    if not there:
-        return []
-    from cdstats.io.found_remote import ask_mask_files
-
-    notes = ask_mask_files(there[:_ASKED], name)
-    if len(there) > _ASKED:
-        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
-        notes.append(text)
-    return notes
+        notes = ask_mask_files(there, name)
+    return _Found(name, roots=[above], files=files, notes=notes)
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:

@@ -445,9 +445,12 @@ def _named_lists(
     folder = Path(base, place)
     address = _address(folder)
     if not is_address(address):
-        there = os.scandir(folder) if folder.is_dir() else ()
-        files = (one for one in there if one.name.endswith(_LIST_ENDS))
-        names = [one.name for one in files if one.is_file()]
+        try:
+            with os.scandir(folder) as there:
+                files = [one for one in there if one.name.endswith(_LIST_ENDS)]
+            names = [one.name for one in files if one.is_file()]
+        except OSError:
+            names = []  # files in it may be read by name, or fail in rows of their own
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]

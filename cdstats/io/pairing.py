@@ -96,10 +96,14 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of a run, in the order of models and keys, with notes about them."""
+    """All pairs of a run, in the order of models and keys, with notes about them.
+
+    Problems are inputs that could not be read, as one line each.
+    """
 
     pairs: tuple[FilePair, ...]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass
@@ -155,13 +159,14 @@ def find_pairs(
         UsageError: If a pattern is not understood.
     """
     masks = _masks(target, split, preset)
-    notes = list(masks.found.notes)
+    notes, problems = list(masks.found.notes), list(masks.found.problems)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
     for text in predictions:
         name, place = split_name(text)
         for found in find_files([place], PREDICTION_EXTENSIONS):
             _refuse_problems(found)
             notes += found.notes
+            problems += found.problems
             alone = len(predictions) == 1
             models.setdefault(name or ("" if alone else found.name), []).append(
                 (found, place)
@@ -172,7 +177,8 @@ def find_pairs(
         pairs += own
         notes += [f"{model}: {text}" if model else text for text in texts]
     others, texts = _without_masks(pairs)
-    return Pairs(tuple(others), tuple(dict.fromkeys((*notes, *texts))))
+    told = tuple(dict.fromkeys((*notes, *texts)))
+    return Pairs(tuple(others), told, tuple(dict.fromkeys(problems)))
 
 
 def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 from dataclasses import dataclass
@@ -19,8 +20,14 @@ column of its tile, or the number of its tile."""
 NAMES: Final = ("split", "model", *(name for place in PLACES for name in place))
 _DIGITS: Final = frozenset(name for place in PLACES for name in place)
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)")
+_GLOB_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|(\[!?\]?[^]/]*\])")
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _KEY: Final = "key"
+
+Step = re.Pattern[str] | str | None
+"""What matches the name of a folder or file; None stands for any number of folders."""
+State = frozenset[int]
+"""The steps of a pattern that may match the names in a folder."""
 
 
 def is_pattern(text: str) -> bool:
@@ -39,7 +46,8 @@ class Pattern:
 
     ``{}`` is the key that pairs files and ``{split}``, ``{model}``, ``{y}``, ``{x}``,
     ``{row}``, ``{col}`` and ``{n}`` are named parts; each stands for one folder or
-    file name or a piece of it, and for the same text wherever it is repeated.
+    file name or a piece of it, and for the same text wherever it is repeated. Without
+    braces it is a glob, which also has sets such as ``[ab]``.
 
     Attributes:
         text: The pattern as given.
@@ -97,7 +105,7 @@ class Pattern:
     @property
     def folder(self) -> str:
         """The folder above the first part that varies."""
-        found = _TOKEN.search(self._normal)
+        found = self._tokens.search(self._normal)
         fixed = self._normal[: found.start()] if found else self._normal
         return fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else ".")
 
@@ -107,19 +115,108 @@ class Pattern:
         return found.groupdict() if found else None
 
     @cached_property
+    def descent(self) -> Descent:
+        """Which folders below the folder may hold what fits.
+
+        Those that fit a glob are read, so everything below them is of interest.
+        """
+        steps: list[Step] = []
+        for part in self._normal.removeprefix(self.start).split("/"):
+            if "**" in part:
+                steps.append(None)
+                if part != "**":
+                    return Descent((*steps, None))
+                continue
+            if not self._tokens.search(part):
+                steps.append(part)
+                continue
+            # A wildcard matches no dot at the beginning of a name.
+            dot = "" if part.startswith(".") else r"(?!\.)"
+            steps.append(re.compile(dot + _translated(part, self._tokens)))
+        return Descent((*steps, *(() if is_pattern(self.text) else (None,))))
+
+    @cached_property
     def _normal(self) -> str:
         """The pattern without what a path may be spelled with: ``./`` and ``//``."""
         return posixpath.normpath(self.text)
 
     @cached_property
+    def start(self) -> str:
+        """What stands in a path before its name below the folder."""
+        return "" if self.folder == "." else f"{self.folder.rstrip('/')}/"
+
+    @cached_property
+    def _tokens(self) -> re.Pattern[str]:
+        return _TOKEN if is_pattern(self.text) else _GLOB_TOKEN
+
+    @cached_property
     def _regex(self) -> re.Pattern[str]:
-        regex, end = "", 0
-        seen: set[str] = set()
-        for token in _TOKEN.finditer(self._normal):
-            regex += re.escape(self._normal[end : token.start()])
-            regex += _WILD[token[2]] if token[2] else _group(token[1] or _KEY, seen)
-            end = token.end()
-        return re.compile(regex + re.escape(self._normal[end:]))
+        return re.compile(_translated(self._normal, self._tokens), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The folders below another in which a pattern may match something.
+
+    Attributes:
+        steps: What matches the names at each level.
+    """
+
+    steps: tuple[Step, ...] = (None,)
+
+    def start(self) -> State:
+        """The state of the uppermost folder."""
+        return self._closed({0})
+
+    def enter(self, state: State, name: str) -> State:
+        """The state of a folder in another; empty where nothing in it can match."""
+        found = {at + 1 for at in state if _fits(self.steps[at], name)}
+        if not name.startswith("."):
+            found |= {at for at in state if self.steps[at] is None}
+        return self._closed(found)
+
+    def fits(self, state: State, name: str) -> bool:
+        """Whether a step, other than ``**``, matches a name in a folder."""
+        return any(_fits(self.steps[at], name) for at in state)
+
+    def only(self, state: State) -> str | None:
+        """The only name that may match in a folder, if there is one."""
+        steps = [self.steps[at] for at in state]
+        return steps[0] if len(steps) == 1 and isinstance(steps[0], str) else None
+
+    def is_deep(self, state: State) -> bool:
+        """Whether folders at any depth below a folder may match."""
+        return any(self.steps[at] is None for at in state)
+
+    def _closed(self, found: set[int]) -> State:
+        """Some steps, and those after each ``**``, which may stand for no folder."""
+        for at, step in enumerate(self.steps):
+            if step is None and at in found:
+                found.add(at + 1)
+        return frozenset(at for at in found if at < len(self.steps))
+
+
+def _fits(step: Step, name: str) -> bool:
+    if isinstance(step, re.Pattern):
+        return bool(step.fullmatch(name))
+    return step == name
+
+
+def _translated(text: str, tokens: re.Pattern[str]) -> str:
+    """The regular expression of a pattern or a part of one."""
+    regex, end = "", 0
+    seen: set[str] = set()
+    for token in tokens.finditer(text):
+        regex += re.escape(text[end : token.start()])
+        if token[2]:
+            regex += _WILD[token[2]]
+        elif token[0].startswith("["):
+            # The translation of a set alone is "(?s:[...])" and a sign for the end.
+            regex += "(?!/)" + fnmatch.translate(token[0])[4:].rpartition(")")[0]
+        else:
+            regex += _group(token[1] or _KEY, seen)
+        end = token.end()
+    return regex + re.escape(text[end:])
 
 
 def _group(name: str, seen: set[str]) -> str:

@@ -75,7 +75,7 @@ def gather(options: ShownOptions) -> Gathered:
     return Gathered(
         material,
         tuple(messages),
-        audit.unread if audit else 0,
+        (audit.unread if audit else 0) + (run.unread if run else 0),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.counted import Counted
@@ -21,27 +23,31 @@ if TYPE_CHECKING:
     from cdstats.io.counting import Edges, Task
     from cdstats.io.remote import Mark
 
+_SECOND: Final = 10**9
+_TICK: Final = _SECOND // 100
+"""The tick in which times of files advance, at most; ns. Some file systems keep whole
+seconds, of which every second one."""
 _CHANGED: Final = "changed while it was read"
 
 
 class Stamp(NamedTuple):
     """What tells a file from what it was before.
 
-    Of an object of a store the times are numbers that stand for its version; both
-    fields are -1 where the store does not tell it.
+    A version is a number made of the modification time, the time of the last change of
+    its facts (ctime) and the inode of a file, or of what a store tells of an object.
 
     Attributes:
-        size: Bytes of the file; -1 when it is not there.
-        time: Its modification time; ns, -1 when it is not there.
+        size: Bytes of the file; -1 when it is not there, or a store does not tell.
+        version: Its version; -1 likewise.
         partner_size: Bytes of its partner and of files beside it that decide how its
             pixels count, added up; -1 without any.
-        partner_time: Their modification times, added up; ns, -1 without any.
+        partner_version: The version of them all; -1 without any.
     """
 
     size: int = -1
-    time: int = -1
+    version: int = -1
     partner_size: int = -1
-    partner_time: int = -1
+    partner_version: int = -1
 
     @property
     def is_known(self) -> bool:
@@ -73,14 +79,48 @@ def stamp_of(task: Task) -> Stamp:
     """The stamp of a file as it is now."""
     if is_address(task.path):
         return ask_stamp(task)()
-    own, beside = _stat(task.path), stats_beside(task.path)
-    found = [(one.st_size, one.st_mtime_ns) for one in beside]
-    if task.partner:
-        found.append(_stat(task.partner))
-    if not found:
-        return Stamp(*own)
-    size, time = map(sum, zip(*found, strict=True))
-    return Stamp(*own, size, time % (1 << 63))
+    return _stamp(_facts(task))
+
+
+def _facts(task: Task) -> list[os.stat_result]:
+    """The facts of a file, then of its partner and those beside; none if it is gone."""
+    try:
+        partner = [os.stat(task.partner)] if task.partner else []  # noqa: PTH116
+        return [os.stat(task.path), *partner, *stats_beside(task.path)]  # noqa: PTH116
+    except (OSError, ValueError):
+        return []
+
+
+def _stamp(facts: Sequence[os.stat_result]) -> Stamp:
+    if not facts:
+        return Stamp()
+    own, *beside = facts
+    if not beside:
+        return Stamp(own.st_size, _version([own]))
+    size = sum(one.st_size for one in beside)
+    return Stamp(own.st_size, _version([own]), size, _version(beside))
+
+
+def _version(facts: Sequence[os.stat_result]) -> int:
+    numbers = [(one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in facts]
+    digest = blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
+def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
+    """Whether a change of a file from now on gives it another time.
+
+    Times of files advance in ticks: what was written in this one may be written again
+    without a trace.
+
+    Args:
+        facts: Those of the file and of files beside it.
+        now: The time; ns.
+    """
+    times = (one.st_ctime_ns for one in facts)
+    return all(
+        now - time > (_TICK if time % _SECOND else 2 * _SECOND) for time in times
+    )
 
 
 def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
@@ -108,14 +148,6 @@ def _marked(marks: Sequence[Mark | None]) -> Stamp:
     return Stamp(*known) if len(known) == 2 * len(marks) else Stamp()
 
 
-def _stat(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a million files
-    except (OSError, ValueError):
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
-
-
 def read_state(
     task: Task,
     *,
@@ -130,15 +162,17 @@ def read_state(
             counted = count(task)
         # A copy is of one version of its object, whatever becomes of that meanwhile.
         paths = [path for path in (task.path, task.partner) if path]
-        stamp = after = _marked([marks.get(path) for path in paths])
+        stamp = _marked([marks.get(path) for path in paths])
+        same = stamp.is_known
     else:
-        stamp = stamp_of(task)
+        now, facts = time.time_ns(), _facts(task)
+        stamp = _stamp(facts)
         counted = count(task)
-        after = stamp_of(task)
+        same = _is_settled(facts, now) and stamp_of(task) == stamp
     if isinstance(counted, Divided):
         return Divided(counted.parts, partial(_join_states, join=counted.join))
     whole = stamp.is_known and None not in [one.mask for one in counted]
-    return State(stamp, counted, whole and after == stamp)
+    return State(stamp, counted, whole and same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +206,12 @@ def _join_states(
     """The state of a file, from those of its parts; all must be of one file."""
     stamp = parts[0].stamp
     counted = join([part.counted for part in parts])
-    if any(part.stamp != stamp for part in parts):
+    whole = all(one.mask is not None for one in counted)
+    if whole and any(part.stamp != stamp for part in parts):
         return State(stamp, [Counted(counted[0].member, None, _CHANGED)], False)
-    whole = all(part.finished for part in parts)
-    return State(stamp, counted, whole and all(one.mask is not None for one in counted))
+    return State(stamp, counted, whole and all(part.finished for part in parts))
 
 
-def lost_state(_: Task) -> State:
-    """The state of a file whose worker died of it."""
-    reason = "the process that read it died (out of memory?)"
+def lost_state(_: Task, reason: str) -> State:
+    """The state of a file that could not be read to its end."""
     return State(Stamp(), [Counted("", None, reason)], finished=False)

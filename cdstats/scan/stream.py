@@ -242,9 +242,9 @@ class _Stamps:
         if not self._own:
             return
         self._own[2 * place] = stamp.size
-        self._own[2 * place + 1] = stamp.time
+        self._own[2 * place + 1] = stamp.version
         if stamp.partner_size >= 0:
-            self._partners[place] = (stamp.partner_size, stamp.partner_time)
+            self._partners[place] = (stamp.partner_size, stamp.partner_version)
 
     def get(self, place: int) -> Stamp:
         """The stamp of a file."""

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.arguments import takes
+from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
+from cdstats.core.messages import Level, Message
+from cdstats.core.options import CompareOptions, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.render.table import Displayed, Table
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
+from cdstats.score.grid import Ground
+from cdstats.score.interpret import choose_predictions
+from cdstats.score.loss import score_predictions
 from cdstats.score.measures import choose_measures, measure_model
 from cdstats.score.results import choose_losses
-from cdstats.score.same_images import order_models, shared_images
+from cdstats.score.same_images import check_pairs, order_models, shared_images
 from cdstats.score.saved import result_of_rows
 
 if TYPE_CHECKING:
@@ -23,8 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.comparison_names import ImageMeasure
-    from cdstats.core.messages import Message
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
     from cdstats.score.same_images import ImageKey, SharedImages
@@ -62,6 +68,11 @@ class Comparison(Displayed):
     device: str
     messages: tuple[Message, ...] = ()
     failed: int = 0
+
+    @property
+    def unread(self) -> int:
+        """Inputs that could not be read at all, such as a folder."""
+        return sum(one.level is Level.ERROR for one in self.messages)
 
     @property
     def drawn_from(self) -> int:
@@ -272,3 +283,45 @@ def _image(
     split = rows[models[0]].split
     one = DifferingImage(key[0], key[1], split, measure, spread, low, high, values)
     return one.with_stated(Stated.of(rows.values()))
+
+
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> Comparison:
+    """Compare the saved predictions of several models on the same masks.
+
+    The difference of each measure to the first model comes with an interval: images are
+    drawn with replacement, the same ones for every model, and the interval holds the
+    middle of the differences (percentile bootstrap). No correction is made for
+    comparing many models. The beta of a dataset stays the same in every resample.
+
+    Predictions are scored as by `cdstats.loss`. From the rows that an earlier run kept
+    (``from_file``), average precision and best thresholds are not among the measures:
+    they need probabilities.
+
+    Returns:
+        Records of models and images.
+
+    Raises:
+        UsageError: If an option is not understood, or there is one model alone.
+        DataError: If nothing pairs, or models differ in the images or pixels that they
+            score.
+    """
+    return compare_models(options)
+
+
+def compare_models(options: CompareOptions) -> Comparison:
+    """What `compare` gives, from its options."""
+    baseline, common = options.baseline, options.common
+    how = Resampling(options.resamples, options.confidence, options.seed)
+    merged = Ground.of(options).merges
+    run = score_predictions(
+        LossOptions.of(
+            options,
+            histograms=options.curves,
+            check=partial(check_pairs, baseline=baseline, common=common, merged=merged),
+        )
+    )
+    measures = tuple(dict.fromkeys(ImageMeasure(name) for name in options.measures))
+    logits = choose_predictions(options).all_logits
+    further = choose_losses(options.losses, options.beta, logits=logits)
+    return compare_run(run, further, how, measures, baseline, common)

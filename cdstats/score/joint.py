@@ -64,7 +64,7 @@ def joint_counts(
         return _in_numpy(
             lambda part: _level_counts(values[part], labels[part], levels), values.size
         )
-    from cdstats.score.compiled import count_bytes, count_shorts
+    from cdstats.score.kernel.loops import count_bytes, count_shorts
 
     if values.dtype == np.uint8:
         return _looped(count_bytes, values, labels, (4, _CLASSES, levels))

@@ -134,7 +134,10 @@ def score_predictions(options: LossOptions) -> LossRun:
     fill = ground.uncovered is Uncovered.UNCHANGED
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
-    notes = [Message(Level.NOTE, text) for text in pairs.notes]
+    notes = [
+        *(Message(Level.ERROR, text) for text in pairs.problems),
+        *(Message(Level.NOTE, text) for text in pairs.notes),
+    ]
     device = ", ".join(dict.fromkeys(outcome.devices))
     run = _gather(scored, verdict, chosen, prior, targets, device)
     if strict and run.failed:

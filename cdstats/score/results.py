@@ -59,6 +59,11 @@ class LossRun(Displayed):
         return sum(row.status == "failed" for row in self.images)
 
     @property
+    def unread(self) -> int:
+        """Inputs that could not be read at all, such as a folder."""
+        return sum(one.level is Level.ERROR for one in self.messages)
+
+    @property
     def has_valid(self) -> bool:
         """Whether any image has a valid pixel."""
         return any(row.changed or row.unchanged for row in self.images)

@@ -40,8 +40,7 @@ def compare(
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import CompareDocument, CompareSummary
     from cdstats.render.table import choose_columns
-    from cdstats.score.compare import compare_models
-    from cdstats.score.comparison import measure_names
+    from cdstats.score.comparison import compare_models, measure_names
 
     by_image = by is ScoreBy.IMAGE
     measures = measure_names(options.losses, options.beta)
@@ -57,5 +56,6 @@ def compare(
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
     written = place.write(ScoreRecord, run.images, CompareSummary(*found))
     place.print(CompareDocument(*found, by_image, by is None, columns))
-    failed = run.failed > screen.max_failed or not run.drawn_from
+    many = run.unread > 0 or run.failed > screen.max_failed
+    failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))

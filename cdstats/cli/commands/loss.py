@@ -69,4 +69,4 @@ def loss(
 
 
 def _has_failed(run: LossRun, max_failed: int) -> bool:
-    return run.failed > max_failed or not run.has_valid
+    return run.unread > 0 or run.failed > max_failed or not run.has_valid

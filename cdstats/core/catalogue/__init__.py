@@ -9,9 +9,9 @@ from cdstats.core.catalogue.evaluation import (
     evaluate,
     level_value,
 )
-from cdstats.core.catalogue.excluded import NOT_SCORES
 from cdstats.core.catalogue.lookup import (
     CATALOGUE,
+    NOT_SCORES,
     Loss,
     all_losses,
     choose,

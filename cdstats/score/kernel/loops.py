@@ -1,8 +1,13 @@
-"""The short way on a processor with Numba: every sum of a tile from one read.
+"""Loops that Numba compiles, which the extra ``cdstats[fast]`` brings.
 
-The logarithms of a span are one logarithm. A number is a mantissa in [1, 2) and a
-power of two: mantissas are multiplied, exponents are added, and the logarithm of the
-product completes them. All of it is in float64, in the lanes of a vector unit.
+Sums: every sum of a tile comes from one read. The logarithms of a span are one
+logarithm: a number is a mantissa in [1, 2) and a power of two; mantissas are
+multiplied, exponents are added, and the logarithm of the product completes them. All
+of it is in float64, in the lanes of a vector unit.
+
+Joint counts: masks are mostly runs of one label. Such a run is counted word by word,
+each of 8 stored bytes or 4 stored numbers of 16 bits, in the row of that label. Both
+loops look for runs themselves: in a function of its own, that takes twice as long.
 """
 
 from __future__ import annotations
@@ -10,10 +15,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import numba
 import numpy as np
 
 from cdstats.core.sums import BINS
-from cdstats.score.kernel.compiling import compiled
 from cdstats.score.kernel.tile import (
     CHANGED,
     LOG_FLOOR,
@@ -22,9 +27,113 @@ from cdstats.score.kernel.tile import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from cdstats.score.kernel.tile import Options, TileSums
+
+_ANY_ORDER: Final = {"reassoc", "contract", "nsz"}
+"""What lets sums and products go to the lanes of a vector unit; NaN stays NaN."""
+
+
+def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a loop that lets go of the interpreter, kept on disk where one can.
+
+    Args:
+        any_order: Whether what the loop itself writes as a sum or a product may be
+            taken in any order; functions that it calls are not meant.
+    """
+    how: dict[str, Any] = {"nogil": True, "fastmath": any_order and _ANY_ORDER}
+
+    def apply(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - as Numba has it
+        try:
+            return numba.njit(**how, cache=True)(function)
+        except RuntimeError:  # no folder can be written
+            return numba.njit(**how)(function)
+
+    return apply
+
+
+_RUN: Final = 64
+"""Pixels that are looked at together; a multiple of those of a word."""
+_OTHER: Final = 2
+"""The row of what is ignored."""
+_BYTE, _SHORT = np.uint64(0xFF), np.uint64(0xFFFF)
+_AT_8, _AT_16 = np.uint64(8), np.uint64(16)
+_AT_32, _AT_48 = np.uint64(32), np.uint64(48)
+
+
+@compiled()
+def _count_each(
+    values: NDArray[Any],
+    labels: NDArray[np.uint8],
+    table: NDArray[np.uint32],
+    start: int,
+    end: int,
+) -> None:
+    for place in range(start, end):
+        table[min(labels[place], _OTHER), values[place]] += 1
+
+
+@compiled()
+def count_bytes(
+    values: NDArray[np.uint8], labels: NDArray[np.uint8], tables: NDArray[np.uint32]
+) -> None:
+    """Add pixels to four tables ``[label, value]``, which belong together.
+
+    Neighbours are often alike, and a counter that was just written is slow to read: so
+    they count elsewhere.
+    """
+    whole = values.size // _RUN * _RUN
+    words = values[:whole].view(np.uint64)
+    a, b, c, d = tables[0], tables[1], tables[2], tables[3]
+    for start in range(0, whole, _RUN):
+        first, differ = labels[start], np.uint8(0)
+        for place in range(_RUN):
+            differ |= labels[start + place] ^ first
+        if differ:
+            _count_each(values, labels, a, start, start + _RUN)
+            continue
+        row = min(first, _OTHER)
+        for place in range(start // 8, (start + _RUN) // 8):
+            word = words[place]
+            high = word >> _AT_8
+            a[row, word & _BYTE] += 1
+            b[row, high & _BYTE] += 1
+            c[row, (word >> _AT_16) & _BYTE] += 1
+            d[row, (high >> _AT_16) & _BYTE] += 1
+            a[row, (word >> _AT_32) & _BYTE] += 1
+            b[row, (high >> _AT_32) & _BYTE] += 1
+            c[row, (word >> _AT_48) & _BYTE] += 1
+            d[row, high >> _AT_48] += 1
+    _count_each(values, labels, a, whole, values.size)
+
+
+@compiled()
+def count_shorts(
+    values: NDArray[np.uint16], labels: NDArray[np.uint8], tables: NDArray[np.uint32]
+) -> None:
+    """Add pixels of 16 bits to the first table ``[label, value]``."""
+    whole = values.size // _RUN * _RUN
+    words = values[:whole].view(np.uint64)
+    a = tables[0]
+    for start in range(0, whole, _RUN):
+        first, differ = labels[start], np.uint8(0)
+        for place in range(_RUN):
+            differ |= labels[start + place] ^ first
+        if differ:
+            _count_each(values, labels, a, start, start + _RUN)
+            continue
+        row = min(first, _OTHER)
+        for place in range(start // 4, (start + _RUN) // 4):
+            word = words[place]
+            a[row, word & _SHORT] += 1
+            a[row, (word >> _AT_16) & _SHORT] += 1
+            a[row, (word >> _AT_32) & _SHORT] += 1
+            a[row, word >> _AT_48] += 1
+    _count_each(values, labels, a, whole, values.size)
+
 
 _SPAN: Final = 512
 """Pixels of a span: a product of more mantissas might pass what float64 holds."""

@@ -1,0 +1,235 @@
+"""The files below a folder, of this machine or of a store, before any is chosen."""
+
+from __future__ import annotations
+
+import errno
+import os
+from bisect import insort
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cdstats.core.errors import DataError
+from cdstats.core.messages import counted
+from cdstats.core.vocabulary import vocabulary
+from cdstats.io.found import FoundFiles
+from cdstats.io.layouts import splits_of
+from cdstats.io.naming import is_image_folder, split_above
+from cdstats.io.patterns import Descent
+from cdstats.io.signatures import wanted_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from cdstats.io.patterns import State
+
+MASK_FILE: Final = ".msk"
+"""What GDAL appends to the name of an image to find its mask file."""
+
+
+@dataclass
+class Listing:
+    """What lies below a folder.
+
+    Attributes:
+        root: The folder as typed.
+        names: Files with a wanted extension relative to the folder, with forward
+            slashes.
+        problems: Folders and links that could not be read.
+        others: Other files by their extension, in lower case; those in folders of
+            images are not counted.
+        texts: Addresses of the texts in the folder of a store, which may list splits.
+        mask_files: The mask files (.msk) in the folder of a store.
+        is_there: Whether the folder exists; a store does not tell of an empty one.
+    """
+
+    root: Path
+    names: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    texts: list[str] = field(default_factory=list)
+    mask_files: list[str] = field(default_factory=list)
+    is_there: bool = True
+
+    @property
+    def place(self) -> Path:
+        """The folder by a path that means the same in every working folder."""
+        return Path(os.path.abspath(self.root))  # noqa: PTH100 - follows no link
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names of the folder and those above it."""
+        return self.place.parts
+
+    def files(self, names: Iterable[str]) -> FoundFiles:
+        """Files by name, in natural order, with the splits that folders tell.
+
+        Raises:
+            DataError: If a mask file of a store lies beside one, as it is not read.
+        """
+        names = tuple(names)
+        masked = {one[: -len(MASK_FILE)] for one in self.mask_files}
+        masked &= {*names} if masked else set()
+        refuse_mask_files([f"{one}{MASK_FILE}" for one in sorted(masked)], self.root)
+        above, told = split_above(self.folders), splits_of(names)
+
+        @cache
+        def split_of(folder: str) -> str:
+            return told(folder) or above
+
+        return self._built(names, split_of)
+
+    def _built(
+        self, names: Sequence[str], split_of: Callable[[str], str]
+    ) -> FoundFiles:
+        return FoundFiles.walked(str(self.root / "_")[:-1], names, split_of)
+
+    def add(self, above: str, name: str, extensions: frozenset[str]) -> None:
+        """Note a file by its name and what stands before it."""
+        suffix = _suffix(name)
+        if suffix in extensions:
+            self.names.append(f"{above}{name}")
+        elif not is_image_folder(above[:-1].rpartition("/")[2] or self.root.name):
+            self.others[suffix] += 1
+
+    def unread_notes(self) -> list[str]:
+        """How many files of data there are whose formats are not read."""
+        known = vocabulary()["unread"]["extensions"]
+        return [
+            f"{counted(number, f'{ending} file')} skipped: the format is not read"
+            for ending, number in sorted(self.others.items())
+            if ending in known
+        ]
+
+    def empty_text(self, extensions: frozenset[str]) -> str:
+        """What to tell where there are no files with one of some extensions."""
+        kind, expected = wanted_texts(extensions)
+        holds = "holds" if self.is_there else "is not there, or holds"
+        text = f"{self.root}: {holds} no {kind}s; expected {expected}"
+        vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
+        arrays = {".h5", ".hdf5", ".mat"} & self.others.keys()
+        if vector:
+            kinds = ", ".join(sorted(vector))
+            return f"{text}. {kinds}: vector labels; rasterise them first"
+        if arrays:
+            what = kind.removesuffix(" file")
+            return f"{text}. {', '.join(sorted(arrays))}: export the {what}s first"
+        return ". ".join([text, *self.unread_notes()])
+
+
+def refuse_mask_files(found: Sequence[str], where: str | Path) -> None:
+    """Refuse objects with a mask file beside them, as that would not be read.
+
+    Raises:
+        DataError: If there are any.
+    """
+    if found:
+        raise DataError(
+            f"{where}: {counted(len(found), 'mask file')} (.msk) beside images, first "
+            f"{found[0]}: hides pixels, and is not read from a store. Copy the images "
+            "and mask files to this machine"
+        )
+
+
+# Folders of this machine.
+
+
+class _Visit(NamedTuple):
+    """A folder to be read.
+
+    Attributes:
+        prefix: What stands before the names of its files.
+        state: What may match in it.
+        seen: The folders that were read below the one where the search for folders at
+            any depth began; None above it.
+    """
+
+    prefix: str
+    state: State
+    seen: set[tuple[int, int, State]] | None = None
+
+
+def walk(
+    root: Path, extensions: frozenset[str], descent: Descent | None = None
+) -> Listing:
+    """Find every file with one of some extensions below a folder.
+
+    Hidden files and folders are left out unless a pattern names them. Symbolic links
+    are followed. Where folders at any depth are read, each is read once, so that links
+    cannot run in a circle or count a file twice.
+
+    Args:
+        root: The folder.
+        extensions: Extensions of the names of files, in lower case.
+        descent: Which folders below it are of interest; None for all.
+    """
+    found, descent = Listing(root), descent or Descent()
+    folders, links = [_Visit("", descent.start())], list[_Visit]()
+    while folders or links:
+        # Real folders first: a link to one of them is then the one left out.
+        visit = folders.pop() if folders else links.pop()
+        if visit.seen is None and descent.is_deep(visit.state):
+            visit = visit._replace(seen=set())
+        inner: list[_Visit] = []
+        for entry in _entries(visit, descent, found):
+            if not _is_folder(entry, extensions, found.problems):
+                found.add(visit.prefix, entry.name, extensions)
+            elif state := descent.enter(visit.state, entry.name):
+                below = _Visit(f"{visit.prefix}{entry.name}/", state, visit.seen)
+                if entry.is_symlink():
+                    insort(links, below, key=lambda one: one.prefix)
+                else:
+                    inner.append(below)
+        folders += sorted(inner, key=lambda one: one.prefix)
+    found.problems.sort()
+    return found
+
+
+def _entries(
+    visit: _Visit, descent: Descent, found: Listing
+) -> Iterator[os.DirEntry[str] | Path]:
+    """What a folder holds, one by one; nothing of one that was read before."""
+    place, state, seen = Path(found.root, visit.prefix), visit.state, visit.seen
+    try:
+        if name := descent.only(state):
+            (place / name).lstat()
+            yield place / name
+            return
+        if seen is not None:
+            status = place.stat()
+            key = (status.st_dev, status.st_ino, state)
+            if key in seen:
+                return
+            seen.add(key)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") or descent.fits(state, entry.name):
+                    yield entry
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not (name and is_missing):
+            text = f"{place}: the folder cannot be read: {_reason(error)}"
+            found.problems.append(text)
+
+
+def _is_folder(
+    entry: os.DirEntry[str] | Path, extensions: frozenset[str], problems: list[str]
+) -> bool:
+    """Whether an entry is a folder; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        # The row of a file tells why it cannot be read.
+        if error.errno != errno.ELOOP and _suffix(entry.name) not in extensions:
+            problems.append(f"{os.fspath(entry)}: cannot be read: {_reason(error)}")
+        return False
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a million names
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
