@@ -1,5 +1,6 @@
 """What every test has: the option --full, one thread, and a temporary folder."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,34 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setitem(os.environ, "TMPDIR", folder)
         patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
         yield
+
+
+class _Keeper(logging.Handler):
+    def __init__(self, kept: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self._kept.append(record)
+
+
+@pytest.fixture(autouse=True)
+def only_foreseen_exceptions(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a file ended in an exception that nobody foresaw.
+
+    A test that causes one is marked ``unexpected``.
+    """
+    seen: list[logging.LogRecord] = []
+    handler, logger = _Keeper(seen), logging.getLogger("cdstats")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    if seen and not request.node.get_closest_marker("unexpected"):
+        raise seen[0].exc_info[1]  # type: ignore[index,misc]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

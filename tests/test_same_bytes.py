@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -127,6 +128,23 @@ def test_a_progressive_jpeg_with_bytes_between_scans_is_refused(
                 assert "extraneous" in one.reason or "damaged" in one.reason
                 refused += 1
         assert refused
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_band_of_subsampled_jpeg_is_counted_as_gdal_gives_it(tmp_path: Path) -> None:
+    pixels = np.zeros((3, 64, 64), np.uint8)
+    pixels[0, 10:30, 10:31] = 255
+    path = tmp_path / "a.tif"
+    options = {"compress": "jpeg", "photometric": "ycbcr", "count": 3}
+    with rasterio.open(
+        path, "w", driver="GTiff", width=64, height=64, dtype="uint8", **options
+    ) as file:
+        file.write(pixels)
+    with rasterio.open(path) as file:
+        expected = int((file.read(1) >= 128).sum())
+    result = cdstats.ratio(path, band=1, changed=">=128", unchanged="rest")
+    assert result.datasets[0].changed == expected
+    assert any("other readers may decode" in one.text for one in result.messages)
 
 
 # Files of tensors of the old kind.

@@ -99,6 +99,9 @@ def run() -> None:
     sys.stdout, sys.stderr = _opened(sys.stdout), _opened(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         _encode(stream)
+    # rasterio would load boto3, which takes longer than all the rest, for access of its
+    # own to S3; what reads stores here takes the module back.
+    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
     # Asked to end, as batch systems do: what is kept for a while is tidied up.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:

@@ -19,6 +19,8 @@ Value = int | float | str
 NAN: Final = "nan"
 MINISWHITE: Final = " (MINISWHITE)"
 """How the format of a TIFF file ends that says that 0 is white."""
+YCBCR: Final = " (YCbCr JPEG)"
+"""How that of a TIFF file of JPEG in colour ends, usually stored subsampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ class ValueCounts:
             self.half_transparent + other.half_transparent,
             self.folded or other.folded,
         )
+
+    @property
+    def is_subsampled(self) -> bool:
+        """Whether a TIFF holds JPEG whose colours readers may decode otherwise."""
+        return self.format.endswith(YCBCR)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels between processes: a tuple, where a dataclass is slow."""

@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from cdstats.engine.work import tell
+from cdstats.engine.work import attempt, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,7 @@ RESULTS, RAISED = "results", "raised"
 def serve() -> None:
     """Work on batches until there are no more."""
     source, answers = sys.stdin.buffer, _answers()
+    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type] # as in the program
     try:
         function = pickle.load(source)  # noqa: S301 - from the program itself
         # Modules stay to the end; looking for garbage in them costs a start 10 ms.
@@ -61,7 +62,7 @@ def _work(
     start = time.perf_counter()
     tell(function, items)
     for item in items:
-        found.append(function(item))
+        found.append(attempt(function, item))
         spent = time.perf_counter() - start
         if careful or spent > FLUSH_SECONDS:
             _answer(out, RESULTS, spent, found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import warnings
 import weakref
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from cdstats.core.counts import MINISWHITE
+from cdstats.core.counts import MINISWHITE, YCBCR
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from cdstats.io.georeference import Where
 
+_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": YCBCR}
+"""What the format of a TIFF says, by its compression as GDAL names it."""
 _IN_MEMORY: Final = "cdstats-image"
 """What GDAL calls a file in memory, instead of a random name."""
 _OWN_NAMES: Final = re.compile(
@@ -162,7 +165,10 @@ def _cause(error: Exception, path: str) -> str:
     deepest: BaseException = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
-    return _said(str(deepest), path) or "damaged or cut short"
+    said = str(deepest)
+    if isinstance(deepest, UnicodeDecodeError):
+        said = _decoded(deepest)
+    return _said(said, path) or "damaged or cut short"
 
 
 def _said(text: str, path: str) -> str:
@@ -171,6 +177,11 @@ def _said(text: str, path: str) -> str:
     for name in (str(Path(path).absolute()), path):
         text = text.replace(name, "the file")
     return _OWN_NAMES.sub("the file", text)
+
+
+def _decoded(error: UnicodeDecodeError) -> str:
+    """What GDAL said, of which rasterio could not make text."""
+    return error.object.decode("utf-8", "backslashreplace")
 
 
 _LOGGER: Final = logging.getLogger("rasterio._err")
@@ -189,6 +200,7 @@ class _Ear(logging.Filter):
         self._lock = threading.Lock()
         self._listening = 0
         self._level = logging.NOTSET
+        self._hook = sys.unraisablehook
 
     def start(self) -> None:
         """Listen in this thread."""
@@ -198,6 +210,8 @@ class _Ear(logging.Filter):
                 self._level = _LOGGER.level
                 # GDAL's errors that do not end a read are told at this level.
                 _LOGGER.setLevel(logging.INFO)
+                # Text that is not UTF-8 raises in rasterio's handler.
+                self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._listening += 1
 
     def stop(self) -> list[str]:
@@ -208,7 +222,15 @@ class _Ear(logging.Filter):
             self._listening -= 1
             if not self._listening:
                 _LOGGER.setLevel(self._level)
+                sys.unraisablehook = self._hook
         return said
+
+    def _unraisable(self, raised: sys.UnraisableHookArgs) -> None:
+        said = getattr(self._threads, "said", None)
+        if said is not None and isinstance(raised.exc_value, UnicodeDecodeError):
+            said.append(_decoded(raised.exc_value))
+        else:
+            self._hook(raised)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the loggers above receive a message."""
@@ -381,8 +403,8 @@ class _Layout:
         white = structure.get("MINISWHITE") == "YES"
         self.colours = b"" if white else _palette(dataset, self.bands[0])
         self.format = "TIFF" if dataset.driver == "GTiff" else dataset.driver
-        if structure.get("COMPRESSION") == "JPEG" and dataset.driver == "GTiff":
-            self.format += " (JPEG)"
+        if dataset.driver == "GTiff":
+            self.format += _JPEG.get(structure.get("COMPRESSION"), "")
         if white:
             self.format += MINISWHITE
         if self.colours and known.colormap is not None:

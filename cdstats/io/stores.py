@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -125,6 +126,8 @@ def _s3(bucket: str) -> S3Store:
     options = _options(plain=endpoint.startswith("http://"))
     provider = None
     if not os.environ.get("AWS_ACCESS_KEY_ID") and not _says_yes("AWS_SKIP_SIGNATURE"):
+        if sys.modules.get("boto3") is None:
+            sys.modules.pop("boto3", None)  # left out for rasterio's sake
         import boto3
         from obstore.auth.boto3 import Boto3CredentialProvider
 
