@@ -89,11 +89,6 @@ class ValueCounts:
             self.folded or other.folded,
         )
 
-    @property
-    def is_subsampled(self) -> bool:
-        """Whether a TIFF holds JPEG whose colours readers may decode otherwise."""
-        return self.format.endswith(YCBCR)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels between processes: a tuple, where a dataclass is slow."""
         fields = (dict(self.values), self.masked, self.half_transparent, self.folded)
@@ -139,6 +134,11 @@ class MaskCounts:
     def white_is_zero(self) -> bool:
         """Whether the file says that 0 is white, on which readers disagree."""
         return self.format.endswith(MINISWHITE)
+
+    @property
+    def is_subsampled(self) -> bool:
+        """Whether a TIFF holds JPEG whose colours readers may decode otherwise."""
+        return self.format.endswith(YCBCR)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels between processes: a tuple, where a dataclass is slow."""
