@@ -1,6 +1,8 @@
 """What every test has: the option --full, one thread, and a temporary folder."""
 
+import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -9,6 +11,10 @@ from hypothesis import HealthCheck, settings
 
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so every program that
+# is started from there; some tests interrupt such a program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 settings.register_profile(
@@ -26,6 +32,34 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setitem(os.environ, "TMPDIR", folder)
         patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
         yield
+
+
+class _Keeper(logging.Handler):
+    def __init__(self, kept: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self._kept.append(record)
+
+
+@pytest.fixture(autouse=True)
+def only_foreseen_exceptions(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a file ended in an exception that nobody foresaw.
+
+    A test that causes one is marked ``unexpected``.
+    """
+    seen: list[logging.LogRecord] = []
+    handler, logger = _Keeper(seen), logging.getLogger("cdstats")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    if seen and not request.node.get_closest_marker("unexpected"):
+        raise seen[0].exc_info[1]  # type: ignore[index,misc]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

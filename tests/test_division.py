@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cdstats.core.counted import Counted
 from cdstats.core.counts import ValueCounts
 from cdstats.core.division import Divided
+from cdstats.core.errors import DIED
 from cdstats.engine import work
 from cdstats.engine.work import run
 from cdstats.io import counting, masks
@@ -206,11 +207,11 @@ def test_a_worker_that_dies_of_a_part_fails_the_whole_file(tmp_path: Path) -> No
     tasks = [Task(str(path)), Task(str(good))]
     deadly = divided(path).parts[2]
     found = dict(run(partial(die_of, deadly), tasks, jobs=2, lost=lost))
-    assert found == {0: lost(deadly), 1: count_file(Task(str(good)))}
+    assert found == {0: lost(deadly, DIED), 1: count_file(Task(str(good)))}
 
 
-def lost(_: Task) -> list[Counted]:
-    return [Counted("", None, "died")]
+def lost(_: Task, reason: str) -> list[Counted]:
+    return [Counted("", None, reason)]
 
 
 def in_small_parts(task: Task) -> Any:

@@ -6,10 +6,11 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar, overload
+from typing import Any, ClassVar, overload
 
 import pytest
 
+from cdstats.core.errors import REPORT_HINT, UsageError
 from cdstats.engine import work
 from cdstats.engine.work import run
 
@@ -44,6 +45,16 @@ def fail_at(bad: int, number: int) -> int:
     return number
 
 
+def refuse_at(bad: int, number: int) -> int:
+    if number == bad:
+        raise UsageError(f"item {number}")
+    return number
+
+
+def with_reason(_: int, reason: str) -> Any:
+    return reason
+
+
 def slowly(number: int) -> int:
     time.sleep(0.02)
     return number
@@ -61,7 +72,8 @@ class Told:
         return int(next(Told.ahead, None) == number)
 
 
-def lost(_: int) -> int:
+def lost(_: int, reason: str) -> int:
+    assert reason
     return LOST
 
 
@@ -179,9 +191,17 @@ def test_nothing_is_lost_when_a_worker_dies_while_results_are_used() -> None:
 
 
 @pytest.mark.parametrize("jobs", JOBS)
-def test_an_exception_reaches_the_caller(jobs: int | None) -> None:
-    with pytest.raises(KeyError, match="item 5"):
-        list(run(partial(fail_at, 5), range(20), jobs=jobs, lost=lost))
+@pytest.mark.unexpected
+def test_an_exception_is_the_result_of_its_item(jobs: int | None) -> None:
+    found = run(partial(fail_at, 5), range(20), jobs=jobs, lost=with_reason)
+    reasons = [result for _, result in sorted(found) if isinstance(result, str)]
+    assert reasons == [f"unexpected KeyError: 'item 5'. {REPORT_HINT}"]
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_an_error_that_the_user_can_fix_reaches_the_caller(jobs: int | None) -> None:
+    with pytest.raises(UsageError, match="item 5"):
+        list(run(partial(refuse_at, 5), range(20), jobs=jobs, lost=lost))
 
 
 def test_workers_end_when_the_caller_has_enough() -> None:
@@ -198,9 +218,9 @@ def test_other_processes_of_the_program_are_left_alone(ending: str) -> None:
     bystander = context.Process(target=sleep_for, args=(60,))
     bystander.start()
     try:
-        found = run(partial(fail_at, 5), range(20), jobs=2, lost=lost)
+        found = run(partial(refuse_at, 5), range(20), jobs=2, lost=lost)
         if ending == "exception":
-            with pytest.raises(KeyError):
+            with pytest.raises(UsageError):
                 list(found)
         else:
             next(iter(found))

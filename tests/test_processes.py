@@ -36,7 +36,8 @@ def modules_after(task):
 """
 
 
-def lost(_: Any) -> int:
+def lost(_: Any, reason: str) -> int:
+    assert reason
     return LOST
 
 
@@ -64,12 +65,12 @@ def quit_at(bad: int, number: int) -> int:
     return number
 
 
-class UnportableError(Exception):
+class UnportableError(BaseException):
     def __init__(self, first: int, second: int) -> None:
         super().__init__(f"{first} and {second}")
 
 
-def fail_unportably(number: int) -> int:
+def exit_unportably(number: int) -> int:
     raise UnportableError(number, number)
 
 
@@ -97,7 +98,7 @@ def test_a_worker_loads_what_the_files_need_and_no_more(
     monkeypatch.syspath_prepend(tmp_path)
     probe = import_module("probe")
     tasks = [Task(str(path))] * 2
-    found = dict(run(probe.modules_after, tasks, jobs=2, lost=lambda _: []))
+    found = dict(run(probe.modules_after, tasks, jobs=2, lost=lambda *_: []))
     heavy = {"typer", "click", "rich", "pandas", "torch", "rasterio", "sqlite3"}
     rooms = {"core.labelling", "core.records", "io.raster", "io.tiff"}
     others = heavy | {"json", "logging"} | {f"cdstats.{room}" for room in rooms}
@@ -108,7 +109,7 @@ def test_a_worker_loads_what_the_files_need_and_no_more(
 
 def test_only_the_worker_that_died_is_replaced(tmp_path: Path) -> None:
     function = partial(killed_once, tmp_path)
-    found = dict(run(function, range(60), jobs=2, lost=lambda _: (LOST, LOST)))
+    found = dict(run(function, range(60), jobs=2, lost=lambda *_: (LOST, LOST)))
     assert {place: number for place, (number, _) in found.items()} == {
         number: number for number in range(60)
     }
@@ -128,7 +129,7 @@ def test_an_exit_of_the_work_is_an_exception_of_the_run() -> None:
 
 def test_an_exception_that_cannot_travel_arrives_as_text() -> None:
     with pytest.raises(RuntimeError, match=r"UnportableError: \d and \d"):
-        list(run(fail_unportably, range(9), jobs=2, lost=lost))
+        list(run(exit_unportably, range(9), jobs=2, lost=lost))
 
 
 def test_an_exception_tells_where_in_the_worker_it_was_raised() -> None:
@@ -138,7 +139,7 @@ def test_an_exception_tells_where_in_the_worker_it_was_raised() -> None:
 
 
 def test_results_larger_than_a_pipe_arrive() -> None:
-    found = dict(run(big, range(6), jobs=2, lost=lambda _: b""))
+    found = dict(run(big, range(6), jobs=2, lost=lambda *_: b""))
     assert [found[i] == big(i) for i in range(6)] == [True] * 6
 
 
@@ -148,7 +149,7 @@ def test_workers_that_cannot_start_end_the_run(
 ) -> None:
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(DataError, match=r"end as they start.*--jobs 1"):
-        list(run(process_of, range(9), jobs=2, lost=lambda _: (LOST, LOST)))
+        list(run(process_of, range(9), jobs=2, lost=lambda *_: (LOST, LOST)))
 
 
 def test_items_are_taken_one_batch_at_a_time() -> None:
@@ -163,7 +164,7 @@ def test_items_are_taken_one_batch_at_a_time() -> None:
             raise AssertionError("all items were asked for")
 
     items = Watched(range(5_000))
-    found = run(process_of, items, jobs=2, lost=lambda _: (LOST, LOST))
+    found = run(process_of, items, jobs=2, lost=lambda *_: (LOST, LOST))
     next(iter(found))
     assert items.taken < 100
     found.close()  # type: ignore[attr-defined]
@@ -181,7 +182,7 @@ def test_a_part_is_not_divided_again() -> None:
 
 
 def test_parts_are_worked_on_before_further_items() -> None:
-    ledger: Ledger[str, int] = Ledger(["a", "b"])
+    ledger: Ledger[str, int] = Ledger(["a", "b"], lost)
     assert ledger.take(1) == [0]
     assert ledger.enter(0, Divided(["x", "y"], sum)) == []
     assert [ledger.item(n) for n in ledger.take(9)] == ["x", "y", "b"]

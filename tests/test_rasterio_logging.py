@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,3 +49,19 @@ def test_a_thread_that_listens_takes_the_warnings_and_gives_the_level_back(
     assert not caplog.records
     logger.warning("passes")
     assert [record.getMessage() for record in caplog.records] == ["passes"]
+
+
+def test_a_message_that_is_no_text_is_a_warning_all_the_same() -> None:
+    def say() -> None:
+        # As rasterio's handler of messages fails: where no caller can catch it.
+        class Handler:
+            def __del__(self) -> None:
+                b"tag \xff is odd".decode()
+
+        Handler()
+
+    before = sys.unraisablehook
+    said = r"cannot be decoded: tag \\xff is odd"
+    with pytest.raises(DataError, match=said), raster.no_warnings():
+        say()
+    assert sys.unraisablehook is before

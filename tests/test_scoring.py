@@ -106,7 +106,7 @@ def test_a_share_whose_process_died_fails_with_its_pairs(tmp_path: Path) -> None
     pred, target = write(tmp_path, 2)
     pairs = find_pairs(pred, target, split=None, preset=None).pairs
     targets: Any = None
-    outcome = lost(Share(tuple(enumerate(pairs)), targets))
+    outcome = lost(Share(tuple(enumerate(pairs)), targets), "died")
     assert [state.rank for state in outcome.states] == list(range(len(pairs)))
     assert all("died" in state.reason for state in outcome.states)
 

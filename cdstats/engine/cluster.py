@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import cdstats
-from cdstats.core.errors import DataError, UsageError
-from cdstats.engine.work import Ledger, tell
+from cdstats.core.errors import DIED, DataError, UsageError
+from cdstats.engine.work import Failed, Ledger, attempt, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -167,7 +167,8 @@ def _work(
     start = time.perf_counter()
     tell(function, items)
     found = [
-        (number, function(item)) for number, item in zip(numbers, items, strict=True)
+        (number, attempt(function, item))
+        for number, item in zip(numbers, items, strict=True)
     ]
     return time.perf_counter() - start, found
 
@@ -252,7 +253,7 @@ class Cluster:
         function: Callable[[Item], Result | Divided[Item, Result]],
         items: Sequence[Item],
         *,
-        lost: Callable[[Item], Result],
+        lost: Callable[[Item, str], Result],
     ) -> Iterator[tuple[int, Result]]:
         """Apply a function to every item; see `cdstats.engine.work.run`.
 
@@ -264,7 +265,7 @@ class Cluster:
         """
         from distributed import CancelledError
 
-        ledger: Ledger[Item, Result] = Ledger(items)
+        ledger = Ledger(items, lost)
         flow = Flow(self, function, ledger)
         try:
             while ledger.left or flow.suspects:
@@ -274,7 +275,7 @@ class Cluster:
                 suspects, flow.suspects = flow.suspects, []
                 for number in suspects:
                     alone = list(flow.alone(number))
-                    found = alone or [(number, lost(ledger.item(number)))]
+                    found = alone or [(number, Failed(DIED))]
                     yield from ledger.enter(*found[0])
         except CancelledError:
             # The client says so of all its results when its scheduler is gone.

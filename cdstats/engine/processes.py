@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DIED, DataError
 from cdstats.engine import memory
+from cdstats.engine.work import Failed
 from cdstats.engine.worker import LENGTH_BYTES, RAISED, START
 
 if TYPE_CHECKING:
@@ -277,7 +278,6 @@ def run_in_workers(
     function: Callable[[Item], Result | Divided[Item, Result]],
     ledger: Ledger[Item, Result],
     jobs: int,
-    lost: Callable[[Item], Result],
     seconds: float | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Work on what is left in a ledger, in worker processes.
@@ -289,7 +289,6 @@ def run_in_workers(
         function: What to do with an item.
         ledger: Items that nobody has taken yet.
         jobs: Worker processes.
-        lost: The result of an item whose worker died of it.
         seconds: What an item takes, as far as known.
 
     Yields:
@@ -300,7 +299,7 @@ def run_in_workers(
     """
     crew = Crew(function, jobs)
     with crew:
-        yield from _Dispatch(crew, ledger, jobs, lost, seconds).run()
+        yield from _Dispatch(crew, ledger, jobs, seconds).run()
 
 
 @dataclass(eq=False)
@@ -326,13 +325,11 @@ class _Dispatch(Generic[Item, Result]):
         crew: Crew,
         ledger: Ledger[Item, Result],
         jobs: int,
-        lost: Callable[[Item], Result],
         seconds: float | None,
     ) -> None:
         self._crew = crew
         self._ledger = ledger
         self._jobs = jobs
-        self._lost = lost
         self._seconds = seconds
         self._again: deque[Batch] = deque()
         self._running = 0
@@ -400,7 +397,7 @@ class _Dispatch(Generic[Item, Result]):
         first = batch.numbers[0]
         known = batch.careful or len(batch.numbers) == 1
         if known and batch.blamed == first:
-            yield from self._ledger.enter(first, self._lost(self._ledger.item(first)))
+            yield from self._ledger.enter(first, Failed(DIED))
             if batch.numbers[1:]:
                 self._again.append(Batch(batch.numbers[1:], careful=True))
             return

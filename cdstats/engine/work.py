@@ -8,18 +8,41 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from cdstats.core.division import Divided
-from cdstats.core.errors import UsageError
+from cdstats.core.errors import FileFailedError, UsageError, one_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What an item has in place of a result.
+
+    Attributes:
+        reason: Why.
+    """
+
+    reason: str
+
+
+def attempt(
+    function: Callable[[Item], Result | Divided[Item, Result]], item: Item
+) -> Result | Divided[Item, Result] | Failed:
+    """What a function returns for an item, or why it failed."""
+    try:
+        with one_file():
+            return function(item)
+    except FileFailedError as error:
+        return Failed(str(error))
 
 
 class Ledger(Generic[Item, Result]):
@@ -30,10 +53,14 @@ class Ledger(Generic[Item, Result]):
 
     Args:
         items: All items; read one at a time, when it is their turn.
+        lost: The result of an item that failed, from the item and the reason.
     """
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(
+        self, items: Sequence[Item], lost: Callable[[Item, str], Result]
+    ) -> None:
         self._items = items
+        self._lost = lost
         self._count = len(items)
         self._next = 0
         self._parts: dict[int, Item] = {}
@@ -64,7 +91,7 @@ class Ledger(Generic[Item, Result]):
         return self._items[number] if number < self._count else self._parts[number]
 
     def enter(
-        self, number: int, result: Result | Divided[Item, Result]
+        self, number: int, result: Result | Divided[Item, Result] | Failed
     ) -> list[tuple[int, Result]]:
         """Note a result.
 
@@ -75,6 +102,8 @@ class Ledger(Generic[Item, Result]):
         if isinstance(result, Divided):
             self._divide(number, result)
             return []
+        if isinstance(result, Failed):
+            result = self._lost(self.item(number), result.reason)
         if number < self._count:
             return [(number, result)]
         del self._parts[number]
@@ -130,7 +159,7 @@ def run(
     items: Sequence[Item],
     *,
     jobs: int | None = 1,
-    lost: Callable[[Item], Result],
+    lost: Callable[[Item, str], Result],
 ) -> Iterator[tuple[int, Result]]:
     """Apply a function to every item.
 
@@ -141,12 +170,13 @@ def run(
         items: What to do it with.
         jobs: Worker processes; 1 works in this process, None decides by the time that
             the first items take.
-        lost: The result of an item whose worker died of it.
+        lost: The result of an item that raised an unexpected exception or whose worker
+            died, from the item and the reason.
 
     Yields:
         The place of an item and its result, in any order.
     """
-    ledger: Ledger[Item, Result] = Ledger(items)
+    ledger = Ledger(items, lost)
     seconds = None
     if jobs is None or jobs == 1 or len(items) < 2:
         seconds = yield from _run_here(function, ledger, jobs)
@@ -155,7 +185,7 @@ def run(
 
         cores = os.cpu_count() or 1
         workers = min(jobs or cores, max(cores, len(items)))
-        yield from run_in_workers(function, ledger, workers, lost, seconds)
+        yield from run_in_workers(function, ledger, workers, seconds)
 
 
 def _run_here(
@@ -174,7 +204,7 @@ def _run_here(
         while numbers := ledger.take(1):
             number = numbers[0]
             start = time.perf_counter()
-            result = function(ledger.item(number))
+            result = attempt(function, ledger.item(number))
             spent += time.perf_counter() - start
             done += 1
             yield from ledger.enter(number, result)
@@ -209,7 +239,7 @@ class Engine(Protocol):
         function: Callable[[Item], Result | Divided[Item, Result]],
         items: Sequence[Item],
         *,
-        lost: Callable[[Item], Result],
+        lost: Callable[[Item, str], Result],
     ) -> Iterator[tuple[int, Result]]:
         """The place of an item and its result, in any order."""
 

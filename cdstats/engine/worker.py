@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from cdstats.engine.work import tell
+from cdstats.engine.work import attempt, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def _work(
     start = time.perf_counter()
     tell(function, items)
     for item in items:
-        found.append(function(item))
+        found.append(attempt(function, item))
         spent = time.perf_counter() - start
         if careful or spent > FLUSH_SECONDS:
             _answer(out, RESULTS, spent, found)

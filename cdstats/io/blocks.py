@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
@@ -121,6 +121,33 @@ class OpenImage:
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
     georeference: Callable[[], Where | None] = _nowhere
+
+
+def guarded(image: OpenImage) -> OpenImage:
+    """The same image; an unexpected exception while it is read is a `DataError`."""
+    part = image.part
+    return replace(
+        image,
+        blocks=partial(_guarded, image.blocks),
+        part=None if part is None else partial(_guarded, part),
+        georeference=partial(_guarded_georeference, image.georeference),
+    )
+
+
+def _guarded(read: Callable[..., Iterator[Block]], *rows: int) -> Iterator[Block]:
+    with one_file():
+        blocks = read(*rows)
+    while True:
+        with one_file():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+def _guarded_georeference(find: Callable[[], Where | None]) -> Where | None:
+    with one_file():
+        return find()
 
 
 class Sized(Protocol):

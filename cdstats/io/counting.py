@@ -11,7 +11,7 @@ import numpy as np
 from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts
 from cdstats.core.division import Divided
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.values import (
     MAX_DISTINCT,
     TooManyValuesError,
@@ -160,12 +160,12 @@ def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Coun
 def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Counted:
     """The images of a file, or what became of it when they cannot or need not be."""
     try:
-        if task.partner:
-            from cdstats.io.partial import count_pair
+        if not task.partner:
+            return open_masks(task.path, task.member, band, max_pixels)
+        from cdstats.io.partial import count_pair
 
-            pair = count_pair(task.path, task.partner, band, max_pixels)
-            return Counted("", pair)
-        return open_masks(task.path, task.member, band, max_pixels)
+        with one_file():
+            return Counted("", count_pair(task.path, task.partner, band, max_pixels))
     except DataError as error:
         return Counted("", None, str(error))
 
@@ -178,13 +178,12 @@ def count_image(
     edges = _edges(edges, image.nodata)
     try:
         counts = None
-        for block in _blocks(image, rows):
-            found = count_block(block, edges)
-            counts = _bounded(found if counts is None else counts + found, edges)
+        with one_file():
+            for block in _blocks(image, rows):
+                found = count_block(block, edges)
+                counts = _bounded(found if counts is None else counts + found, edges)
     except DataError as error:
         return Counted(image.member, None, str(error), size)
-    except MemoryError:
-        return Counted(image.member, None, "does not fit into memory", size)
     counts = counts or ValueCounts()
     start, stop = rows or (0, image.height)
     facts = (image.nodata, image.palette, image.format)

@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
-_ASKED: Final = 1000
-"""Objects of a list of which a store is asked for mask files."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _KEY: Final = re.compile(r"[\w-]+")
@@ -191,15 +189,14 @@ def _look(text: str, search: Search) -> _Found:
     if path.is_dir():
         return _folder(walk(path, search.extensions), search)
     if os.path.lexists(text):
-        return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
+        return _file(path)
     if looks_like_address(text):
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
-        files = FoundFiles([_file(Path(file), member)])
-        return _Found(roots=[_parent(Path(file))], files=files)
+        return _file(Path(file), member)
     raise DataError(f"{text}: no such file or folder")
 
 
@@ -240,13 +237,10 @@ def _remote(text: str, search: Search) -> _Found:
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
-def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
-    """A file named by itself; its split is told when its dataset is known."""
-    return FoundFile(_absolute(path), name, "", member)
-
-
-def _parent(path: Path) -> Path:
-    return Path(_absolute(path)).parent
+def _file(path: Path, member: str = "") -> _Found:
+    """A file named by itself; its name and split follow from its dataset."""
+    file = FoundFile(_absolute(path), "", "", member)
+    return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
 
 def _absolute(path: Path) -> str:
@@ -352,24 +346,15 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         else:
             member = ""
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)
-        files.append(replace(_file(path, member, line), split=typed))
+        files.append(FoundFile(_absolute(path), line, typed, member))
     if not files:
         raise DataError(f"{name}: the list names no file")
-    return _Found(name, roots=[above], files=files, notes=_mask_files(name, files))
+    notes = list[str]()
+    if there := [file.path for file in files if is_address(file.path)]:
+        from cdstats.io.store_listing import ask_mask_files
 
-
-def _mask_files(name: str, files: FoundFiles) -> list[str]:
-    """Refuse objects whose mask files would not be read, or say what was not asked."""
-    there = [file.path for file in files if is_address(file.path)]
-    if not there:
-        return []
-    from cdstats.io.store_listing import ask_mask_files
-
-    notes = ask_mask_files(there[:_ASKED], name)
-    if len(there) > _ASKED:
-        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
-        notes.append(text)
-    return notes
+        notes = ask_mask_files(there, name)
+    return _Found(name, roots=[above], files=files, notes=notes)
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:

@@ -97,14 +97,7 @@ class Search:
 
     def named(self, names: Iterable[str]) -> Chosen:
         """The files to read among those that someone named by a pattern."""
-        ordered = naturally(names)
-        if self.preset is None:
-            return Chosen(ordered)
-        return Chosen(*leave_out(ordered, self.preset, _by(self.preset)))
-
-
-def _by(preset: Preset) -> str:
-    return f"by preset {preset.name}"
+        return _without_left_out(names, self.preset)
 
 
 def splits_of(names: Iterable[str]) -> Callable[[str], str]:
@@ -118,12 +111,7 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
         >>> of("train/label"), of("tier3/label"), of("label")
         ('train', 'tier3', '')
     """
-    bases: set[tuple[str, ...]] = set()
-    for folder in {_folder(name) for name in names}:
-        parts = PurePosixPath(folder).parts
-        named = [at for at, part in enumerate(parts) if split_named(part)]
-        if named:
-            bases.add(parts[: named[-1]])
+    bases = {parts[:-1] for parts in _split_folders(names)}
     longest = sorted(bases, key=len, reverse=True)
 
     def split_of(folder: str) -> str:
@@ -146,18 +134,25 @@ def split_notes(names: Iterable[str]) -> list[str]:
         ['split train is read from LEVIR/train, WHU/train; to count apart, name each']
     """
     homes: dict[str, set[str]] = defaultdict(set)
-    for folder in {_folder(name) for name in names}:
-        parts = PurePosixPath(folder).parts
-        named = [at for at, part in enumerate(parts) if split_named(part)]
-        if named:
-            end = named[-1]
-            homes[split_named(parts[end])].add("/".join(parts[: end + 1]))
+    for parts in _split_folders(names):
+        homes[split_named(parts[-1])].add("/".join(parts))
     several = [split for split, found in homes.items() if len(found) > 1]
     return [
         f"split {split} is read from {_some(naturally(homes[split]))}; to count apart, "
         "name each"
         for split in sorted(several)[:1]
     ]
+
+
+def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
+    """The folders of files, down to the last that names a split, where one does."""
+    found = set[tuple[str, ...]]()
+    for folder in _folders(names):
+        parts = PurePosixPath(folder).parts
+        while parts and not split_named(parts[-1]):
+            parts = parts[:-1]
+        found.add(parts)
+    return found - {()}
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
@@ -178,21 +173,19 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def leave_out(
-    names: list[str], preset: Preset, reason: str
-) -> tuple[list[str], list[str]]:
-    """Names without those that a preset leaves out, and a note about them."""
+def _without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
+    """Files without those that a preset leaves out, and a note about them."""
+    ordered = naturally(names)
+    if preset is None or not preset.leave_out:
+        return Chosen(ordered)
     shapes = [shape.lower() for shape in preset.leave_out]
-    left = {
-        name
-        for name in names
-        if any(fnmatch(PurePosixPath(name).name.lower(), shape) for shape in shapes)
-    }
-    if not left:
-        return names, []
-    shown = ", ".join(preset.leave_out)
-    note = f"skipped {counted(len(left), 'file')} ({shown}) {reason}"
-    return [name for name in names if name not in left], [note]
+    last = (name.rpartition("/")[2].lower() for name in ordered)
+    out = [any(fnmatch(name, shape) for shape in shapes) for name in last]
+    kept = [name for name, is_out in zip(ordered, out, strict=True) if not is_out]
+    if len(kept) == len(ordered):
+        return Chosen(ordered)
+    files, shown = counted(sum(out), "file"), ", ".join(preset.leave_out)
+    return Chosen(kept, [f"skipped {files} ({shown}) by preset {preset.name}"])
 
 
 def choose_masks(
@@ -212,12 +205,10 @@ def choose_masks(
     Raises:
         DataError: If the folder holds two masks of the same images.
     """
-    ordered = naturally(names)
-    notes: list[str] = []
-    if preset is not None:
-        ordered, notes = leave_out(ordered, preset, _by(preset))
+    chosen = _without_left_out(names, preset)
+    ordered, notes = chosen.names, chosen.notes
     if not ordered:
-        return Chosen([], notes)
+        return chosen
     prefer = preset.prefer if preset else _usual_choice(folder, ordered)
     kept, note = _by_folder(folder, ordered, prefer)
     _refuse_parallel_folders(folder, kept)
@@ -247,16 +238,16 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     if not names:
         return Chosen(names)
     notes = []
-    lettered = _are_lettered({_folder(name) for name in names})
+    lettered = _are_lettered(_folders(names))
     by_folder = {name: _folder_role(_folder(name), lettered) for name in names}
     kept = _best_predictions(by_folder)
     if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
-        folders = _some(naturally({_folder(name) for name in names}))
+        folders = _some(naturally(_folders(names)))
         raise DataError(
             f"{folder}: holds images and labels as a dataset does ({folders}); "
             "expected predictions. To score the labels, name their folder"
         )
-    skipped = {_folder(name) for name in names} - {_folder(name) for name in kept}
+    skipped = _folders(names) - _folders(kept)
     if skipped:
         read = naturally({_folder(name) or "." for name in kept})
         told = f"read the predictions in {_some(read)}"
@@ -398,6 +389,10 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
+def _folders(names: Iterable[str]) -> set[str]:
+    return {_folder(name) for name in names}
+
+
 def _by_folder(
     folder: Path, names: list[str], prefer: Sequence[str]
 ) -> tuple[list[str], list[str]]:
@@ -475,7 +470,9 @@ def _beside(
     apart = [
         name
         for name in names
-        if not any(_all_folders(name)[: len(home)] == home for home in homes)
+        if not any(
+            _without_splits(_folder(name))[: len(home)] == home for home in homes
+        )
     ]
     if not apart:
         return names, []
@@ -503,19 +500,15 @@ def _above(folder: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _parts(folder: str) -> tuple[str, ...]:
+def _without_splits(folder: str) -> tuple[str, ...]:
     parts = PurePosixPath(folder).parts
     return tuple(part for part in parts if not split_named(part))
-
-
-def _all_folders(name: str) -> tuple[str, ...]:
-    return _parts(_folder(name))
 
 
 def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
     """Refuse folders of labels that hold a mask for the same images."""
     kinds: dict[str, set[str]] = defaultdict(set)
-    lettered = _are_lettered({_folder(name) for name in names})
+    lettered = _are_lettered(_folders(names))
     if len({_place(_folder(name), lettered).kind for name in names}) < 2:
         return
     for name in names:

@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.io.addresses import is_address
-from cdstats.io.blocks import ImageFile, select_image
+from cdstats.io.blocks import ImageFile, guarded, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.regular import open_regular
@@ -40,16 +40,14 @@ def open_masks(
     Raises:
         DataError: If the file is no mask file, is damaged or declares more pixels.
     """
-    try:
+    with one_file():
         if is_address(path):
-            return open_copy(
+            images = open_copy(
                 path, lambda copy: _checked(str(copy), member, band, max_pixels)
             )
-        return _checked(path, member, band, max_pixels)
-    except OSError as error:
-        raise DataError(access_text(error)) from None
-    except MemoryError:
-        raise DataError("does not fit into memory") from None
+        else:
+            images = _checked(path, member, band, max_pixels)
+        return [guarded(image) for image in images]
 
 
 def _checked(
@@ -122,14 +120,3 @@ def _where(image: OpenImage, beside: Auxiliary, path: str) -> Where | None:
     from cdstats.io.georeference import georeference_with
 
     return georeference_with(image.georeference, beside, path)
-
-
-def access_text(error: OSError) -> str:
-    """Why the system does not give a file's bytes."""
-    if isinstance(error, FileNotFoundError):
-        return "is not there"
-    if isinstance(error, PermissionError):
-        return "may not be read: permission denied"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder; expected a file"
-    return f"cannot be read: {error.strerror or error}"

@@ -15,14 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npy_array, npz_array
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, is_number, select_image
+from cdstats.io.blocks import (
+    BLOCK_PIXELS,
+    Block,
+    OpenImage,
+    guarded,
+    is_number,
+    select_image,
+)
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
-from cdstats.io.masks import access_text, open_masks
+from cdstats.io.masks import open_masks
 from cdstats.io.raster import MOST_BANDS, BandsError
 from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format
@@ -99,22 +106,31 @@ def open_predictions(
     Raises:
         DataError: If the file is damaged, holds no numbers or has an unknown shape.
     """
-    if is_address(path):
-        return open_copy(
-            path,
-            lambda copy: open_predictions(str(copy), member, targets, how, max_pixels),
-        )
-    try:
-        opened = _array(Path(path), member, max_pixels)
-    except OSError as error:
-        raise DataError(access_text(error)) from None
+    with one_file():
+        if is_address(path):
+            return open_copy(
+                path, lambda copy: _opened(str(copy), member, targets, how, max_pixels)
+            )
+        return _opened(path, member, targets, how, max_pixels)
+
+
+def _opened(
+    path: str,
+    member: str,
+    targets: Sequence[tuple[int, int] | None],
+    how: Decoding,
+    max_pixels: int,
+) -> list[OpenImage]:
+    """The predictions of a file that is no object of a store."""
+    opened = _array(Path(path), member, max_pixels)
     if opened is None:
-        return [_decoded(one, how) for one in _pictures(path, member, how, max_pixels)]
+        pictures = _pictures(path, member, how, max_pixels)
+        return [guarded(_decoded(one, how)) for one in pictures]
     array, number, kind = opened
     # A number picks from a stack, so two planes are two images and not two channels.
     images = _images(array, () if number else targets, how, kind)
     check_images(images, max_pixels)
-    return [_decoded(one, how) for one in select_image(images, number)]
+    return [guarded(_decoded(one, how)) for one in select_image(images, number)]
 
 
 def _decoded(image: OpenImage, how: Decoding) -> OpenImage:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import warnings
 import weakref
@@ -155,8 +156,16 @@ def _cause(error: Exception, path: str) -> str:
     deepest: BaseException = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
-    text = " ".join(str(deepest).split()).replace(path, "the file")
+    said = str(deepest)
+    if isinstance(deepest, UnicodeDecodeError):
+        said = _decoded(deepest)
+    text = " ".join(said.split()).replace(path, "the file")
     return re.sub(r"/vsimem/[\w./-]*\w", "the file", text) or "damaged or cut short"
+
+
+def _decoded(error: UnicodeDecodeError) -> str:
+    """What GDAL said, of which rasterio could not make text."""
+    return error.object.decode("utf-8", "backslashreplace")
 
 
 _LOGGER: Final = logging.getLogger("rasterio._err")
@@ -175,6 +184,7 @@ class _Ear(logging.Filter):
         self._lock = threading.Lock()
         self._listening = 0
         self._level = logging.NOTSET
+        self._hook = sys.unraisablehook
 
     def start(self) -> None:
         """Listen in this thread."""
@@ -184,6 +194,8 @@ class _Ear(logging.Filter):
                 self._level = _LOGGER.level
                 # GDAL's errors that do not end a read are told at this level.
                 _LOGGER.setLevel(logging.INFO)
+                # Text that is not UTF-8 raises in rasterio's handler.
+                self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._listening += 1
 
     def stop(self) -> list[str]:
@@ -194,7 +206,15 @@ class _Ear(logging.Filter):
             self._listening -= 1
             if not self._listening:
                 _LOGGER.setLevel(self._level)
+                sys.unraisablehook = self._hook
         return said
+
+    def _unraisable(self, raised: sys.UnraisableHookArgs) -> None:
+        said = getattr(self._threads, "said", None)
+        if said is not None and isinstance(raised.exc_value, UnicodeDecodeError):
+            said.append(_decoded(raised.exc_value))
+        else:
+            self._hook(raised)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the loggers above receive a message."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cdstats.io.remote import Listed
 
 Result = TypeVar("Result")
+_ASKED: Final = 1000
+"""Objects of a list of which a store is asked for mask files."""
 _MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -36,14 +38,14 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
         where: What named them.
 
     Returns:
-        A note where the store does not tell.
+        Notes where the store does not tell, and where not all were looked for.
 
     Raises:
         DataError: If there is a mask file, or the store cannot be asked.
     """
     images = [
         one
-        for one in map(Address.parse, addresses)
+        for one in map(Address.parse, addresses[:_ASKED])
         if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
     ]
     beside = [replace(one, key=f"{one.key}{MASK_FILE}") for one in images]
@@ -54,13 +56,17 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
     }
     refuse_mask_files([name for name, is_there in told.items() if is_there], where)
     denied = [name for name, is_there in told.items() if is_there is None]
-    if not denied:
-        return []
-    return [
-        f"access denied to {counted(len(denied), 'mask file')} (.msk) beside images, "
-        f"first {denied[0]}: read as if there were none, as stores also deny what does "
-        "not exist"
-    ]
+    notes = []
+    if denied:
+        notes.append(
+            f"access denied to {counted(len(denied), 'mask file')} (.msk) beside "
+            f"images, first {denied[0]}: read as if there were none, as stores also "
+            "deny what does not exist"
+        )
+    if len(addresses) > _ASKED:
+        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
+        notes.append(text)
+    return notes
 
 
 def _is_there(

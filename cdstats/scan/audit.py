@@ -129,8 +129,7 @@ def _task(file: FoundFile) -> Task:
     return Task(file.path, file.member, file.partner)
 
 
-def _lost(_: Task) -> list[Inspected]:
-    reason = "the process that read it died (out of memory?)"
+def _lost(_: Task, reason: str) -> list[Inspected]:
     return [Inspected(Counted("", None, reason))]
 
 

@@ -9,16 +9,18 @@ folded between them. What is finished is never changed, so that runs may share a
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sqlite3
 import time
 import weakref
 import zlib
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdstats.core.counted import Counted
-from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from cdstats.core.counts import Value
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
+
+Kind = TypeVar("Kind")
 
 
 def to_text(counted: Sequence[Counted]) -> str:
@@ -61,19 +66,77 @@ def from_text(text: str) -> list[Counted]:
     Raises:
         ValueError: If it is no such text.
     """
-    return [_counted(*one) for one in json.loads(text)]
+    try:
+        found = json.loads(text)
+        masks = [_counted(*one) for one in found]
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"counts of the wrong form: {error}") from None
+    if type(found) is not list or not masks:
+        raise ValueError("counts of no mask")
+    return masks
 
 
 def _counted(
-    member: str, facts: list[Any] | str, size: list[int] | None = None
+    member: object, facts: object, size: list[object] | None = None
 ) -> Counted:
-    if isinstance(facts, str):
-        return Counted(member, None, facts, (size[0], size[1]) if size else None)
-    width, height, values, masked, half, folded, nodata, palette, kind = facts
-    counts = ValueCounts(dict(values), masked, half, bool(folded))
-    colours = dict(palette) if palette else None
-    mask = MaskCounts(width, height, counts, nodata, colours, kind)
-    return Counted(member, mask, size=(width, height))
+    """A mask, every fact of it checked.
+
+    Raises:
+        TypeError, ValueError: If a fact cannot be true.
+    """
+    name = _is(str, member)
+    if not isinstance(facts, list):
+        width, height = map(_number, size or (0, 0))
+        return Counted(name, None, _is(str, facts), (width, height) if size else None)
+    *sides, values, masked, half, folded, nodata, palette, kind = facts
+    width, height = map(_size, sides)
+    pixels = {_value(value): _size(number) for value, number in values}
+    counts = ValueCounts(pixels, _number(masked), _number(half), folded == 1)
+    held = sum(pixels.values()) + counts.masked + counts.half_transparent
+    if held != width * height or len(pixels) < len(values):
+        raise ValueError(f"{held:,} pixels in {width:,} x {height:,}")
+    if type(folded) is not int or folded not in (0, 1):
+        raise ValueError(f"folded: {folded!r}")
+    empty = None if nodata is None else _value(nodata)
+    colours = palette and {_number(at): _colour(one) for at, one in palette}
+    mask = MaskCounts(width, height, counts, empty, colours or None, _is(str, kind))
+    return Counted(name, mask, size=(width, height))
+
+
+def _is(kind: type[Kind], found: object) -> Kind:
+    # JSON has true and false, which Python takes for numbers.
+    if type(found) is not kind:
+        raise ValueError(f"{found!r:.40} where {kind.__name__} is expected")
+    return found
+
+
+def _number(found: object) -> int:
+    number = _is(int, found)
+    if number < 0:
+        raise ValueError(f"a negative number: {number}")
+    return number
+
+
+def _size(found: object) -> int:
+    number = _number(found)
+    if not number:
+        raise ValueError("0 where a number of pixels is expected")
+    return number
+
+
+def _value(found: object) -> Value:
+    if isinstance(found, str):
+        return found if found == NAN else _colour(found)
+    if isinstance(found, float) and not math.isnan(found):
+        return found
+    return _is(int, found)
+
+
+def _colour(found: object) -> str:
+    colour = _is(str, found)
+    if not re.fullmatch("#[0-9a-f]{6}", colour):
+        raise ValueError(f"{colour!r:.40} where a colour is expected")
+    return colour
 
 
 READERS: Final = 3
@@ -243,9 +306,14 @@ class Cache:
             if row is None:
                 return None
             text, checksum, finished = row
-            if not isinstance(text, str) or _checksum(key, text, finished) != checksum:
+            # True and false are stored as numbers.
+            known = isinstance(text, str) and finished in (0, 1)
+            if not known or _checksum(key, text, finished) != checksum:
                 raise ValueError(f"the counts of {os.fsdecode(key[0])} do not add up")
-            return from_text(text), bool(finished)
+            masks = from_text(text)
+            if finished and any(one.mask is None for one in masks):
+                raise ValueError("a failed mask is finished")
+            return masks, bool(finished)
 
     def put(self, task: Task, state: State) -> None:
         """Keep the state of a file; written with those of others."""

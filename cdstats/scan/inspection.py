@@ -16,7 +16,7 @@ import numpy as np
 from cdstats.core.counted import Counted
 from cdstats.core.counts import MaskCounts, ValueCounts, colour_value
 from cdstats.core.detection import pair_rule
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError, UsageError, one_file
 from cdstats.core.labels import LabelRule
 from cdstats.io.beside import Beside, images_beside
 from cdstats.io.counting import count_image, expect_tasks
@@ -173,25 +173,30 @@ def _inspect_image(
     """Look at an image: a small one is held, a large one read again for each view."""
     size = (image.width, image.height)
     try:
-        small = image.width * image.height <= _HELD_PIXELS
-        if small:
-            held = list(image.blocks())
-            image = replace(image, blocks=lambda: iter(held))
-        counted = count_image(image, look.edges)
-        if counted.mask is None or counted.mask.counts.half_transparent:
-            return Inspected(counted)
-        rules = (*look.rules, *_palette_rules(counted.mask, look))
-        maps = {label_map(rule, counted.mask): rule for rule in rules}
-        views = []
-        for labels, rule in maps.items():
-            if labels is not None:
-                strips = label_strips(image if small else again(), rule)
-                views.append(_view(labels, strips, size, look.connectivity))
+        with one_file():
+            return _inspect_opened(image, look, again)
     except DataError as error:
         return Inspected(Counted(image.member, None, str(error), size))
-    except MemoryError:
-        reason = "does not fit into memory"
-        return Inspected(Counted(image.member, None, reason, size))
+
+
+def _inspect_opened(
+    image: OpenImage, look: Look, again: Callable[[], OpenImage]
+) -> Inspected:
+    small = image.width * image.height <= _HELD_PIXELS
+    if small:
+        held = list(image.blocks())
+        image = replace(image, blocks=lambda: iter(held))
+    counted = count_image(image, look.edges)
+    if counted.mask is None or counted.mask.counts.half_transparent:
+        return Inspected(counted)
+    size = (image.width, image.height)
+    rules = (*look.rules, *_palette_rules(counted.mask, look))
+    maps = {label_map(rule, counted.mask): rule for rule in rules}
+    views = []
+    for labels, rule in maps.items():
+        if labels is not None:
+            strips = label_strips(image if small else again(), rule)
+            views.append(_view(labels, strips, size, look.connectivity))
     return Inspected(counted, tuple(views))
 
 

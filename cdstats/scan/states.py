@@ -206,13 +206,12 @@ def _join_states(
     """The state of a file, from those of its parts; all must be of one file."""
     stamp = parts[0].stamp
     counted = join([part.counted for part in parts])
-    if any(part.stamp != stamp for part in parts):
+    whole = all(one.mask is not None for one in counted)
+    if whole and any(part.stamp != stamp for part in parts):
         return State(stamp, [Counted(counted[0].member, None, _CHANGED)], False)
-    whole = all(part.finished for part in parts)
-    return State(stamp, counted, whole and all(one.mask is not None for one in counted))
+    return State(stamp, counted, whole and all(part.finished for part in parts))
 
 
-def lost_state(_: Task) -> State:
-    """The state of a file whose worker died of it."""
-    reason = "the process that read it died (out of memory?)"
+def lost_state(_: Task, reason: str) -> State:
+    """The state of a file that could not be read to its end."""
     return State(Stamp(), [Counted("", None, reason)], finished=False)

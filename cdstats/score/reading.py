@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.messages import counted
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
@@ -102,7 +102,8 @@ class PairReader:
     def _opened(self, rank: int, file: FoundFile) -> tuple[list[Target], str]:
         """The masks of a file, or why there are none."""
         try:
-            return self._targets.open(file), ""
+            with one_file():
+                return self._targets.open(file), ""
         except DataError as error:
             self.seen.append((rank, self._targets.unopened(file, str(error))))
             return [], str(error)
@@ -231,7 +232,8 @@ class HeldLabels:
         """
         if target.key not in self._held:
             try:
-                self._held[target.key] = target.read()
+                with one_file():
+                    self._held[target.key] = target.read()
             except DataError as error:
                 raise DataError(f"mask {target.file.name}: {error}") from None
             while len(self._held) > 1 and self._bytes > self._most:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.encodings import MANY_LEVELS
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.labels import Label
 from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
@@ -181,15 +181,24 @@ class Scene:
         if self.merged is not None and not self.is_complete:
             return
         try:
-            georeferences = self._where(image), self.mask.georeference
-            if all(isinstance(one, Georeference) for one in georeferences):
-                row = replace(row, grid=self._ground.grid.value)
-            yield from self._counted(self._add(row, image, crop, georeferences))
+            with one_file():
+                georeferences = self._where(image), self.mask.georeference
+                if all(isinstance(one, Georeference) for one in georeferences):
+                    row = replace(row, grid=self._ground.grid.value)
+                yield from self._counted(self._add(row, image, crop, georeferences))
         except DataError as error:
             yield from self.fail(row, str(error))
 
     def finish(self) -> Iterator[Loaded]:
         """The blocks that are left; a reason where valid pixels have no score."""
+        try:
+            with one_file():
+                yield from self._finish()
+        except DataError as error:
+            for row in (self.merged,) if self.merged else self._rows:
+                yield row.failed(str(error))
+
+    def _finish(self) -> Iterator[Loaded]:
         if self.is_complete and self.merged is not None:
             yield from self._counted(self._rest(self._mosaic.finish()))
             self._rows.append(self.merged)

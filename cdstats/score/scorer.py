@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.catalogue import level_value
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
@@ -103,52 +104,72 @@ class Scorer:
             # Compute the unfinished tile first, because crops of a mask take turns.
             self._end(self._last)
             self._last = loaded.number
-        state.dtype, state.soft = loaded.dtype, loaded.target.dtype != np.uint8
-        raw, choice = native(loaded.scores), self._choice.of(state.place.model)
+        try:
+            with one_file():
+                summed = self._counted(state, loaded, loaded.scores, loaded.target)
+        except DataError as error:
+            state.reason = str(error)
+            return
+        # Not limited to this file: a batch holds tiles of several images.
+        if summed is not None:
+            logits = self._choice.of(state.place.model).kind is Kind.LOGIT
+            self._batches[logits].add(loaded.number, *summed)
+
+    def _counted(
+        self,
+        state: PredictionState,
+        loaded: Loaded,
+        scores: NDArray[Any],
+        target: NDArray[Any],
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Count the levels of a block; give scores and labels that are to be summed."""
+        state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
+        raw, choice = native(scores), self._choice.of(state.place.model)
         if loaded.dtype == PALETTE and raw.dtype.kind == "f":
             state.reason = "has a palette, and colours have no mean; --overlap first?"
-            return
+            return None
         state.is_jpeg |= loaded.is_jpeg
         plain = plain_numbers(raw, loaded.dtype)
         scores = _scaled(plain, _stored_type(loaded, plain), choice)
-        target = _scored(state, loaded.target, loaded.covered)
+        target = _scored(state, target, loaded.covered)
         loaded = replace(loaded, scores=scores, target=target)
         stored = _stored_type(loaded, scores)
         if choice.kind is Kind.LOGIT and scores.dtype.kind != "f":
             state.reason = f"holds {scores.dtype}; logits are floating numbers"
         elif is_stored(stored, choice.kind) and not state.soft:
             if self._collect:
-                return
+                return None
             counted = count_stored(raw, target, compiled=self._compiled)
             name = PALETTE if loaded.dtype == PALETTE else stored.name
             counted = replace(counted, dtype=name)
             state.stored = counted if state.stored is None else state.stored + counted
             self._keep(loaded)
         else:
-            self._sum(state, loaded, scores, target)
+            return self._floating(state, loaded, scores, target)
+        return None
 
-    def _sum(
+    def _floating(
         self,
         state: PredictionState,
         loaded: Loaded,
         scores: NDArray[Any],
         target: NDArray[Any],
-    ) -> None:
-        """Sum floating scores, or any scores of soft targets, on the device."""
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Floating scores, or any scores of soft targets, and their labels."""
         stored = _stored_type(loaded, scores)
         choice = self._choice.of(state.place.model)
         if stored.kind != "f":
             scale = choice.scale or _soft_scale(scores, stored.name)
             if scale is None:
                 state.reason = f"holds {stored} beside soft targets"
-                return
+                return None
             scores = scores.astype(np.float64) / scale
         elif choice.kind is Kind.HARD and not _is_hard(scores, target):
             state.reason = "expected only 0 and 1 for --kind hard"
-            return
+            return None
         if self._collect:
             self._collect(state.place, scores, target)
-            return
+            return None
         if state.soft:
             self._keep(loaded)
             scores = scores.astype(np.float64)
@@ -158,8 +179,7 @@ class Scorer:
             self._keep(loaded)
             self._bin(state, scores, target)
             _note_range(state, scores, target)
-        batches = self._batches[choice.kind is Kind.LOGIT]
-        batches.add(loaded.number, scores, target)
+        return scores, target
 
     def _keep(self, loaded: Loaded) -> None:
         """Hold a block if the whole image is needed."""
@@ -189,10 +209,17 @@ class Scorer:
         self._end(number)
         held = self._held.pop(number, [])
         if held and not state.reason:
-            scores, labels = _whole(held, state.size or (0, 0))
-            choice = self._choice.of(state.place.model)
-            for as_labels, scale in scales_of(state.stored, choice).items():
-                self._complete(state, scores / scale, labels, as_labels)
+            try:
+                with one_file():
+                    self._whole(state, held)
+            except DataError as error:
+                state.reason = str(error)
+
+    def _whole(self, state: PredictionState, held: Sequence[Loaded]) -> None:
+        scores, labels = _whole(held, state.size or (0, 0))
+        choice = self._choice.of(state.place.model)
+        for as_labels, scale in scales_of(state.stored, choice).items():
+            self._complete(state, scores / scale, labels, as_labels)
 
     def _end(self, number: int) -> None:
         """Compute what is left of the last tile of a prediction."""
@@ -213,18 +240,19 @@ class Scorer:
         if not (np.isfinite(shown) if logits else inside).all():
             return
         needs, whole = self._needs, state.whole.setdefault(as_labels, Whole())
-        ordered = [one for one in needs.levels if logits or not one.entry.needs_logits]
-        if ordered:
-            parts = (scores[labels == one] for one in (1, 0))
-            levels = LevelCounts.of(*parts, logits=logits)
-            key = PoolKey(state.place.model, state.dtype, as_labels)
-            self._outcome.pool(key, levels)
-            whole.values |= {one: level_value(one, levels) for one in ordered}
         if needs.positions:
             # It loads SciPy.
             from cdstats.score.distances import position_sums
         for term in needs.positions:
             whole.terms[term] = position_sums(term, scores, labels, logits=logits)
+        ordered = [one for one in needs.levels if logits or not one.entry.needs_logits]
+        if ordered:
+            parts = (scores[labels == one] for one in (1, 0))
+            levels = LevelCounts.of(*parts, logits=logits)
+            whole.values |= {one: level_value(one, levels) for one in ordered}
+            # Last: the levels of a prediction that fails must not enter the pool.
+            key = PoolKey(state.place.model, state.dtype, as_labels)
+            self._outcome.pool(key, levels)
 
     def failure(self, number: int) -> str:
         """Why a finished prediction fails, whatever the others are; else empty."""

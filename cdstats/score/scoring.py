@@ -264,9 +264,8 @@ def _failure(outcome: Outcome) -> str | None:
     return f"{failed.place.pred or failed.place.target}: {failed.reason}"
 
 
-def lost(share: Share) -> Outcome:
-    """The outcome of a share whose process died of it."""
-    reason = "the process that read it died (out of memory?)"
+def lost(share: Share, reason: str) -> Outcome:
+    """The outcome of a share that could not be scored to its end."""
     found = Outcome()
     for rank, pair in share.pairs:
         one, two = pair.prediction, pair.target
