@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -167,6 +168,7 @@ def loaded(code: str, packages: frozenset[str] = frozenset(HEAVY)) -> set[str]:
     return set(packages) & modules_after(code)
 
 
+@cache
 def modules_after(code: str) -> set[str]:
     """The modules that are loaded after some code ran in a fresh process."""
     report = "import sys; print('LOADED', *sys.modules)"

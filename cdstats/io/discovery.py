@@ -189,15 +189,14 @@ def _look(text: str, search: Search) -> _Found:
     if path.is_dir():
         return _folder(walk(path, search.extensions), search)
     if os.path.lexists(text):
-        return _Found(roots=[_parent(path)], files=FoundFiles([_file(path)]))
+        return _file(path)
     if looks_like_address(text):
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
     file, hash_, member = text.rpartition("#")
     if hash_ and member and Path(file).is_file():
-        files = FoundFiles([_file(Path(file), member)])
-        return _Found(roots=[_parent(Path(file))], files=files)
+        return _file(Path(file), member)
     raise DataError(f"{text}: no such file or folder")
 
 
@@ -238,13 +237,10 @@ def _remote(text: str, search: Search) -> _Found:
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
-def _file(path: Path, member: str = "", name: str = "") -> FoundFile:
-    """A file named by itself; its split is told when its dataset is known."""
-    return FoundFile(_absolute(path), name, "", member)
-
-
-def _parent(path: Path) -> Path:
-    return Path(_absolute(path)).parent
+def _file(path: Path, member: str = "") -> _Found:
+    """A file named by itself; its name and split follow from its dataset."""
+    file = FoundFile(_absolute(path), "", "", member)
+    return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
 
 def _absolute(path: Path) -> str:
@@ -350,7 +346,7 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         else:
             member = ""
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)
-        files.append(replace(_file(path, member, line), split=typed))
+        files.append(FoundFile(_absolute(path), line, typed, member))
     if not files:
         raise DataError(f"{name}: the list names no file")
     notes = list[str]()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
 from cdstats.io.limits import MAX_PIXELS
@@ -116,8 +116,7 @@ def _rows(image: OpenImage) -> Iterator[Marks]:
     waiting: list[tuple[int, Marks]] = []
     filled = 0
     for block in image.blocks():
-        _check(block)
-        waiting.append((block.column, block.values == MARK))
+        waiting.append((block.column, _marks(block, image.nodata)))
         filled += block.values.shape[1]
         if filled == image.width:
             ordered = sorted(waiting, key=lambda one: one[0])
@@ -135,7 +134,26 @@ def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
         two = two[rows:] if len(two) > rows else next(second, None)
 
 
-def _check(block: Block) -> None:
-    other = np.setdiff1d(block.values, (0, MARK))
+def _marks(block: Block, nodata: Value | None) -> Marks:
+    """Where a block marks its pixels: never where they are nodata or masked out.
+
+    Raises:
+        DataError: If it holds other values, or marks are declared nodata.
+    """
+    hidden = np.zeros(block.values.shape, np.bool_)
+    if block.hidden is not None:
+        hidden |= block.hidden
+    marks: Marks = block.values == MARK
+    if nodata == MARK and (marks & ~hidden).any():
+        raise DataError(
+            f"declares nodata {MARK}, the value that marks pixels in a partial mask; "
+            "remove the declaration"
+        )
+    if nodata is not None:
+        hidden |= (
+            block.values != block.values if nodata == NAN else block.values == nodata
+        )
+    other = np.setdiff1d(block.values[~hidden], (0, MARK))
     if other.size:
         raise DataError(f"holds {other[0]}; a partial mask holds 0 and {MARK}")
+    return marks & ~hidden
