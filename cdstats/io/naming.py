@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SMALLEST: Final = 64
 """Pixels of a side from which a number in a folder's name is taken for its size."""
-_DIGITS: Final = re.compile(r"(\d+)")
+_DIGITS: Final = re.compile(r"([0-9]+)")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -243,9 +243,7 @@ def _natural_part(text: str) -> bytes:
 
 
 def _number(digits: str) -> bytes:
-    """The key of a run of digits; those that are no ASCII come after all numbers."""
-    if not digits.isascii():
-        return b"\2" + _closed(digits)
+    """The key of a run of digits."""
     value = digits.lstrip("0").encode()
     zeros = b"0" * (len(digits) - len(value))
     # More zeros come first before a number, as its digits do, and last without one.
@@ -254,8 +252,14 @@ def _number(digits: str) -> bytes:
 
 
 def _closed(text: str) -> bytes:
-    r"""A text in UTF-8, which keeps its order, closed by a byte below all others."""
-    data = text.encode("utf-8", "surrogatepass")
+    r"""A text in UTF-8, which keeps its order, closed by a byte below all others.
+
+    Names that are not valid text have their own bytes, in any locale.
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "surrogatepass")
     return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") + b"\0"
 
 
