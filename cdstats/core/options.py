@@ -229,12 +229,13 @@ class ScoreOptions(Options):
         panel=SCORING,
         needs=PREDICTIONS,
     )
-    scale: float | None = option(
-        None,
+    scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
+        (),
         "Divide predictions by the number that stands for a probability of 1: 100 for "
-        "per cent.",
-        typed=float,
-        metavar="N",
+        "per cent. NAME= for one model.",
+        many=True,
+        numbers=True,
+        metavar="[NAME=]N",
         panel=CODES,
         needs=PREDICTIONS,
     )

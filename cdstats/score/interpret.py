@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from cdstats.io.predictions import PALETTE, Decoding
 from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cdstats.core.options import ScoreOptions
     from cdstats.score.states import PredictionState
@@ -121,10 +121,12 @@ class PredictionChoice:
     Attributes:
         every: What holds for models that are not named.
         named: What holds for others, by model.
+        options: The option that names each of them.
     """
 
     every: ModelChoice = ModelChoice()
     named: Mapping[str, ModelChoice] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: str) -> ModelChoice:
         """What the user says of a model."""
@@ -140,7 +142,9 @@ class PredictionChoice:
         for name in self.named:
             if name not in known:
                 listed = ", ".join(known) or "none has a name"
-                raise UsageError(f"--kind {name}=: no such model; models: {listed}")
+                raise UsageError(
+                    f"{self.options[name]} {name}=: no such model; models: {listed}"
+                )
 
     @property
     def kinds(self) -> set[Kind | None]:
@@ -176,20 +180,50 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
         if not rule.changed or not rule.unchanged:
             raise UsageError("--pred-changed and --pred-unchanged must name values")
     kinds: dict[str, Kind] = {}
-    for text in texts(options.kind):
-        name, _, word = text.rpartition("=")
+    for name, word in _by_model(options.kind):
         if word not in {one.value for one in Kind}:
+            text = f"{name}={word}" if name else word
             raise UsageError(f"--kind {text}: expected prob, logit or hard")
         kinds[name] = Kind(word)
+    scales = {name: _number(word) for name, word in _by_model(options.scale)}
     every = ModelChoice(
         kinds.pop("", None),
-        options.scale,
+        scales.pop("", None),
         rule,
         options.pred_band,
         Nodata(options.pred_nodata),
     )
-    named = {model: replace(every, kind=one) for model, one in kinds.items()}
-    return PredictionChoice(every, named)
+    named = {
+        model: replace(
+            every,
+            kind=kinds.get(model, every.kind),
+            scale=scales.get(model, every.scale),
+        )
+        for model in {**kinds, **scales}
+    }
+    for model in [] if every.scale is None else sorted(kinds.keys() - scales.keys()):
+        if kinds[model] is Kind.LOGIT and every.kind is not Kind.LOGIT:
+            raise UsageError(
+                f"--scale {every.scale:g} would also divide the logits of {model}; "
+                f"name the model that it is for: --scale NAME={every.scale:g}"
+            )
+    origins = dict.fromkeys(scales, "--scale") | dict.fromkeys(kinds, "--kind")
+    return PredictionChoice(every, named, origins)
+
+
+def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an option
+    """What an option says, and the model that it says it of; empty for all."""
+    for text in texts(values):
+        name, _, word = text.rpartition("=")
+        yield name, word
+
+
+def _number(word: str) -> float:
+    """The number of ``--scale``."""
+    try:
+        return float(word)
+    except ValueError:
+        raise UsageError(f"--scale {word}: expected a number") from None
 
 
 def _are_codes(values: set[int]) -> bool:
