@@ -289,6 +289,8 @@ SURROUNDINGS: list[dict[str, Any]] = [
 RUNS_LINES = """
 import json, sys
 from cdstats.cli import run
+from cdstats.cli.main import start_in_utf8
+start_in_utf8()
 for line in json.loads(sys.argv[1]):
     sys.argv = ["cdstats", *line]
     print("$", *line, flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
-from cdstats.io.addresses import Address, shown
+from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -261,7 +261,7 @@ async def _copied(text: str, answer: Answer) -> Copy:
 
 def _suffix(text: str) -> str:
     """The ending of a copy's name: some readers go by it."""
-    suffix = PurePosixPath(shown(text)).suffix.lower()
+    suffix = PurePosixPath(text).suffix.lower()
     return suffix if suffix in (".pt", ".pth") else ""
 
 
