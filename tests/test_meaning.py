@@ -207,4 +207,4 @@ def test_a_scale_is_taken_in_python(tmp_path: Path, scale: Any) -> None:
     target = tmp_path / "gt"
     found = cdstats.loss({"B": str(tmp_path / "B")}, target=target, scale=scale)
     guess = PROBS >= 0.5
-    assert found.dataset.tp == int((guess & (MASK == 1)).sum())
+    assert found.models[0].dataset.tp == int((guess & (MASK == 1)).sum())
