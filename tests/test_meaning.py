@@ -189,7 +189,7 @@ def test_what_is_advised_for_one_model_leaves_the_others_alone(
     loss = -np.log(np.where(MASK == 1, PROBS, 1 - PROBS)).mean()
     own = np.logaddexp(0, np.where(MASK == 1, -1, 1) * LOGITS * 3).mean()
     expected = [own if told else loss, loss]
-    found = [row["measures"]["bce"]["value"] for row in rows]
+    found = [row["measures"]["bce_mean"]["value"] for row in rows]
     assert found == pytest.approx(expected, rel=1e-9)
 
 
