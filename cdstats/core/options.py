@@ -231,8 +231,7 @@ class ScoreOptions(Options):
     )
     scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
         (),
-        "Divide predictions by the number that stands for a probability of 1: 100 for "
-        "per cent. NAME= for one model.",
+        "Divide predictions by what stands for 1: 100 for per cent; NAME= for a model.",
         many=True,
         numbers=True,
         metavar="[NAME=]N",

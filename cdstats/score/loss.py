@@ -30,10 +30,10 @@ from cdstats.core.sums import SumsTable
 from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
+from cdstats.score.choices import choose_predictions
 from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,

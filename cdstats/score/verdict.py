@@ -14,8 +14,9 @@ from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
 from cdstats.core.refusals import two_levels_text
 from cdstats.core.sums import ImageSums
+from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
-from cdstats.score.interpret import MANY_PIXELS, Kind, Numbers, wrong_values_text
+from cdstats.score.interpret import MANY_PIXELS, Numbers, wrong_values_text
 from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
 from cdstats.score.levels import few_levels, plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cdstats.core.histogram import LevelCounts
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
-    from cdstats.score.interpret import PredictionChoice
+    from cdstats.score.choices import PredictionChoice
     from cdstats.score.levels import StoredCounts
     from cdstats.score.needs import Needs
     from cdstats.score.states import Accumulated, Outcome, PredictionState
