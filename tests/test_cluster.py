@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -329,3 +331,35 @@ def test_workers_merge_the_crops_of_a_mask(
     assert there.images == here.images
     assert len(here.images) == 5
     assert here.models[0].dataset.uncovered == 12 * right
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+def test_a_stopped_scheduler_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.2)
+    file = str(tmp_path / "scheduler.json")
+    start = [sys.executable, "-m", "distributed.cli.dask_"]
+    scheduler_options = ["--port", "0", "--no-dashboard", "--scheduler-file", file]
+    worker_options = ["--scheduler-file", file, "--nthreads", "1", "--no-nanny"]
+    with (
+        subprocess.Popen(
+            [*start[:2], f"{start[2]}scheduler", *scheduler_options]
+        ) as one,
+        subprocess.Popen([*start[:2], f"{start[2]}worker", *worker_options]) as two,
+    ):
+        try:
+            while not os.path.exists(file):  # noqa: PTH110
+                time.sleep(0.1)
+            address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
+            with (
+                pytest.raises(DataError, match=r"the Dask scheduler at .* went away"),
+                open_engine("dask", address, None, 2.0) as dask_engine,
+            ):
+                for place, _ in dask_engine(slowly, range(5_000), lost=lost):
+                    if place == 20:
+                        one.send_signal(signal.SIGSTOP)
+        finally:
+            one.kill()
+            two.kill()

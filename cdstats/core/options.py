@@ -138,7 +138,22 @@ class MaskOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions(Options):
+class TimeoutOptions(Options):
+    """How long one file may take."""
+
+    timeout: float = option(
+        600.0,
+        "Fail a file when one window of it takes longer; 0 for any time.",
+        typed=float,
+        least=0,
+        metavar="SECONDS",
+        panel=RUN,
+        needs=PIXELS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(TimeoutOptions):
     """How many processes count masks."""
 
     jobs: int | None = option(
@@ -499,7 +514,13 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions(
-    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
+    StrictOptions,
+    TimeoutOptions,
+    EngineOptions,
+    FromOptions,
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
 ):
     """What `cdstats.loss` takes."""
 
