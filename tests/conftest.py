@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -10,6 +11,10 @@ from hypothesis import HealthCheck, settings
 
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so every program that
+# is started from there; some tests interrupt such a program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 settings.register_profile(

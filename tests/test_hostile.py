@@ -572,7 +572,7 @@ def test_a_virtual_raster_is_not_followed_under_any_name(tmp_path: Path) -> None
         assert "is no image" in reason_of(tmp_path / name)
 
 
-def test_files_beside_a_raster_change_nothing(tmp_path: Path) -> None:
+def test_files_beside_a_raster_change_no_pixel(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tif")
     (tmp_path / "a.tif.aux.xml").write_text(
         '<PAMDataset><PAMRasterBand band="1"><NoDataValue>255</NoDataValue>'
@@ -584,7 +584,7 @@ def test_files_beside_a_raster_change_nothing(tmp_path: Path) -> None:
     assert values_of(path) == COUNTS
     (one,) = count_file(Task(str(path)))
     assert one.mask is not None
-    assert one.mask.nodata is None
+    assert one.mask.nodata == 255
     assert one.mask.palette is None
     assert one.mask.counts.masked == 0
     assert (tmp_path / "a.tif.aux.xml").read_text().startswith("<PAMDataset>")

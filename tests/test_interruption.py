@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SMALL = 1500
+SMALL = 800
 """Masks whose counts are more than a tiny disk holds."""
 
 
@@ -159,7 +159,7 @@ def test_a_full_temporary_disk_is_one_line(tiny_disk: Path, tmp_path: Path) -> N
     folder.mkdir()
     every_value = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(every_value).save(folder / "0.png")
-    for number in range(1, 4_000):
+    for number in range(1, 2_000):
         (folder / f"{number}.png").hardlink_to(folder / "0.png")
     code, out, err = ratio(folder, TMPDIR=name, SQLITE_TMPDIR=name)
     assert (code, out, err.count("\n")) == (1, "", 1)

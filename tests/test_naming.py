@@ -139,14 +139,16 @@ def test_natural_order_does_not_depend_on_the_order_found(
 NAMES = st.text(max_size=12) | st.text("ab0019_/.²٣\0\1\2\udc80", max_size=12)
 
 
-def spelled_out(path: str) -> list[list[tuple[bool, int, str]]]:
+def as_bytes(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+def spelled_out(path: str) -> list[list[tuple[bool, int, bytes]]]:
     """Natural order in words: folder by folder, a number by its value, then digits."""
     return [
         [
-            (False, int(word), word)
-            if place % 2 and word.isascii()
-            else (True, 0, word)
-            for place, word in enumerate(re.split(r"(\d+)", part))
+            (place % 2 == 0, int(word) if place % 2 else 0, as_bytes(word))
+            for place, word in enumerate(re.split("([0-9]+)", part))
         ]
         for part in path.split("/")
     ]

@@ -236,7 +236,7 @@ def test_memory_per_image_is_small(choice: RuleChoice) -> None:
         finally:
             tracemalloc.stop()
 
-    few, many = 500, 4_500
+    few, many = 500, 2_000
     peak(few)
     assert (peak(many) - peak(few)) / (many - few) < 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import locale
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 import cdstats
 from cdstats.cli.commands import COMMANDS, OnDemand
 from cdstats.core.errors import CdstatsError
+from cdstats.core.secrets import forget, hidden
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -37,7 +39,9 @@ class Boundary(TyperGroup):
             self.add_command(OnDemand(name))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Keep the arguments, for a message that says how to go on."""
+        """Take secrets out of the arguments; keep these to say how to go on."""
+        forget()
+        args = [hidden(argument) for argument in args]
         ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -94,9 +98,10 @@ def main(
 
 def run() -> None:
     """Run the command line; names that are not valid text are printed escaped."""
+    start_in_utf8()
     sys.stdout, sys.stderr = _opened(sys.stdout), _opened(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
-        _escape_errors(stream)
+        _encode(stream)
     # rasterio would load boto3, which takes longer than all the rest, for access of its
     # own to S3; what reads stores here takes the module back.
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
@@ -111,6 +116,17 @@ def run() -> None:
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(UNREAD)
         raise
+
+
+def start_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding.
+
+    Names of files are then the same text, and results the same bytes, in any locale.
+    """
+    if sys.executable and sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        arguments = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, arguments)  # noqa: S606 - the same program
 
 
 def _opened(stream: TextIO | None) -> TextIO:
@@ -139,7 +155,12 @@ def _unprinted(error: OSError) -> int:
     return 1
 
 
-def _escape_errors(stream: Any) -> None:  # noqa: ANN401 - a captured stream may differ
-    if hasattr(stream, "reconfigure"):
-        wrapper: TextIOWrapper = stream
-        wrapper.reconfigure(errors="backslashreplace")
+def _encode(stream: Any) -> None:  # noqa: ANN401 - a captured stream may differ
+    """Write UTF-8 to files and pipes, and what a terminal reads to that."""
+    if not hasattr(stream, "reconfigure"):
+        return
+    wrapper: TextIOWrapper = stream
+    encoding: str | None = "utf-8"
+    if wrapper.isatty():
+        encoding = locale.getencoding() if sys.flags.utf8_mode else None
+    wrapper.reconfigure(encoding=encoding, errors="backslashreplace")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
+from cdstats.core.secrets import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -125,6 +126,9 @@ class Option:
 
     def _one(self, name: str, value: object) -> object:
         value = value.value if self.choices and isinstance(value, Enum) else value
+        if isinstance(value, (str, PathLike)):
+            text = os.fspath(value)
+            value = hidden(text) if isinstance(text, str) else value
         known, expected = _checked(self, value)
         if known is None:
             kind = type(value).__name__

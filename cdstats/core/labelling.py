@@ -30,6 +30,10 @@ REFUSED: Final = "split refused: "
 _WHITE: Final = (
     "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
 )
+_SUBSAMPLED: Final = (
+    "{masks} in TIFF files of YCbCr JPEG: values are those of GDAL; other readers may "
+    "decode the colours otherwise"
+)
 
 
 @dataclass
@@ -153,7 +157,7 @@ class DatasetLabels:
         self._named: dict[str, _Named] = {}
         self._shown: dict[str, dict[str, Binarisation]] = {}
         self._nodata = _CountedNodata()
-        self._white = 0
+        self._white = self._subsampled = 0
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account.
@@ -216,6 +220,7 @@ class DatasetLabels:
         if self._choice.rule is not None:
             self._nodata.see(counted.mask, self._choice.rule)
             self._white += counted.mask.white_is_zero
+        self._subsampled += counted.mask.is_subsampled
         verdict = self._given or self._verdicts[split]
         if verdict.refusal:
             return Decision(None, f"{REFUSED}{verdict.refusal}")
@@ -241,7 +246,8 @@ class DatasetLabels:
         told = [one for split in self._verdicts for one in self._told(split)]
         notes = [
             *self._nodata.texts(),
-            *([_WHITE.format(masks=counted(self._white, "mask"))] * bool(self._white)),
+            *_note(_WHITE, self._white),
+            *_note(_SUBSAMPLED, self._subsampled),
         ]
         told += [Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes]
         return told + [Message(Level.NOTE, text) for text in self._otherwise()]
@@ -355,6 +361,11 @@ def _peaks_reason(mask: MaskCounts) -> str:
         f"holds {shares_text(reading.values, total=reading.pixels)}; expected grey "
         "levels near 0 and near 255. Name its values with --changed and --unchanged"
     )
+
+
+def _note(text: str, masks: int) -> list[str]:
+    """A note about some masks; none where there is no such mask."""
+    return [text.format(masks=counted(masks, "mask"))] if masks else []
 
 
 def _binarisation_text(shown: Binarisation) -> str:

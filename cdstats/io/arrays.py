@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 1 << 20
+_MOST_CHANNELS: Final = 256
+"""Images of a stack up to which it may be one mask by its classes."""
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How NumPy packs an array. The others unpack to any length at once."""
 _LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
@@ -57,14 +59,18 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     if file.band not in (None, 1):
         raise DataError(f"is an array without bands; band {file.band} was asked for")
     if file.kind == "NPY":
-        return select_image(_open_npy(path), member)
+        return select_image(_open_npy(path, member), member)
     if is_number(member) and not has_array(path, member):
-        return select_image(_open_npz(path, "", file.max_pixels), member)
+        return select_image(_open_npz(path, "", file.max_pixels, member), member)
     return _open_npz(path, member, file.max_pixels)
 
 
-def _open_npy(path: Path) -> list[OpenImage]:
+def _open_npy(path: Path, member: str) -> list[OpenImage]:
     """Open the mask or stack of masks of a ``.npy`` file.
+
+    Args:
+        path: The file.
+        member: The number of the mask that is wanted; empty for all.
 
     Raises:
         DataError: If the file is damaged, holds objects or too many images, or is no
@@ -74,8 +80,10 @@ def _open_npy(path: Path) -> list[OpenImage]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
     count, height, width = image_shape(array.shape)
-    stack = array.reshape(count, height, width)
-    return _images((count, height, width), array.ndim > 2, "NPY", _slices(stack))
+    rows = _slices(array.reshape(count, height, width))
+    if not member:
+        _refuse_channels((count, height, width), rows)
+    return _images((count, height, width), "NPY", rows)
 
 
 def npy_array(path: Path) -> NDArray[Any]:
@@ -119,13 +127,16 @@ def _slices(stack: NDArray[Any]) -> ReadRows:
     return rows
 
 
-def _open_npz(path: Path, key: str, max_pixels: int) -> list[OpenImage]:
+def _open_npz(
+    path: Path, key: str, max_pixels: int, member: str = ""
+) -> list[OpenImage]:
     """Open one array of a ``.npz`` file as a mask or a stack of masks.
 
     Args:
         path: The file.
         key: The array's name; empty when the file holds a single one.
         max_pixels: Numbers that the array may hold.
+        member: The number of the mask that is wanted; empty for all.
 
     Raises:
         DataError: If the archive is damaged, the array is too large or not there, or
@@ -133,13 +144,48 @@ def _open_npz(path: Path, key: str, max_pixels: int) -> list[OpenImage]:
     """
     entry = _open_entry(path, key, max_pixels)
     count, height, width = image_shape(entry.shape)
-    is_stack = len(entry.shape) > 2
     if entry.fortran:
         # Stored column by column, so its rows are spread over the file.
         rows = _slices(npz_array(path, key, max_pixels).reshape(count, height, width))
     else:
         rows = _streamed(entry, width, height)
-    return _images((count, height, width), is_stack, "NPZ", rows)
+    if not member:
+        _refuse_channels((count, height, width), rows)
+    return _images((count, height, width), "NPZ", rows)
+
+
+def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
+    """Refuse a stack that is one mask by its classes (one-hot), not several masks.
+
+    The channels of such a mask add up to one number at each pixel. Most stacks of masks
+    do not in their first row, and are read no further.
+
+    Raises:
+        DataError: If it is one.
+    """
+    count, height, width = shape
+    if not 1 < count <= _MOST_CHANNELS:
+        return
+    down = max(BLOCK_PIXELS // width, 1)
+    parts = [(0, 1)]
+    parts += [(start, min(start + down, height)) for start in range(1, height, down)]
+    highest, whole = 0.0, 0.0
+    for start, stop in parts:
+        total = np.zeros((stop - start, width))
+        for number in range(count):
+            channel = rows(number, start, stop)
+            total += channel
+            highest = max(highest, float(channel.max()))
+        whole = whole or float(total[0, 0])
+        if not (whole > 0 and np.allclose(total, whole, rtol=1e-3)):
+            return
+    if math.isclose(highest, whole, rel_tol=1e-3):
+        raise DataError(
+            f"looks like one mask of {count} classes, not like {count} masks: its "
+            f"channels add up to {whole:.4g} at every pixel (one-hot). Save the arg "
+            f"max over the channels, or read one channel: FILE#{count - 1} or "
+            f"FOLDER#{count - 1} is the last"
+        )
 
 
 def has_array(path: Path, key: str) -> bool:
@@ -303,16 +349,14 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
     return rows
 
 
-def _images(
-    shape: tuple[int, int, int], is_stack: bool, kind: str, rows: ReadRows
-) -> list[OpenImage]:
+def _images(shape: tuple[int, int, int], kind: str, rows: ReadRows) -> list[OpenImage]:
     """One image for each of a stack; a stack of one needs no number."""
     count, height, width = shape
     check_stack(count)
     check_row(width)
     return [
         OpenImage(
-            f"#{number}" if is_stack and count > 1 else "",
+            f"#{number}" if count > 1 else "",
             width,
             height,
             kind,
@@ -332,13 +376,18 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Number, height and width of the masks in an array.
 
     Raises:
-        DataError: If the shape is none of (H, W), (N, H, W) and (N, 1, H, W).
+        DataError: If the shape is none of (H, W), (N, H, W) and (N, 1, H, W), nor one
+            of these with a last axis of 1.
 
     Example:
         >>> image_shape((256, 512)), image_shape((8, 1, 64, 64))
         ((1, 256, 512), (8, 64, 64))
+        >>> image_shape((256, 512, 1)), image_shape((8, 64, 64, 1))
+        ((1, 256, 512), (8, 64, 64))
     """
     found = shape
+    if len(found) > 2 and found[-1] == 1 < min(found[-3:-1]):
+        found = found[:-1]
     if len(found) == 4 and found[1] == 1:
         found = (found[0], *found[2:])
     if len(found) == 2:
@@ -346,8 +395,8 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     channels = len(found) == 3 and found[2] <= 4 < min(found[:2])
     if len(found) != 3 or 0 in found or channels:
         raise DataError(
-            f"has the shape {shape}; expected (H, W) codes, or a stack (N, H, W) or "
-            "(N, 1, H, W)"
+            f"has the shape {shape}; expected (H, W) codes, or a stack (N, H, W), "
+            "(N, 1, H, W) or (N, H, W, 1)"
         )
     return found[0], found[1], found[2]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
-from cdstats.io.addresses import Address, shown
+from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -277,7 +277,7 @@ async def _copied(text: str, answer: Answer) -> Copy:
 
 def _suffix(text: str) -> str:
     """The ending of a copy's name: some readers go by it."""
-    suffix = PurePosixPath(shown(text)).suffix.lower()
+    suffix = PurePosixPath(text).suffix.lower()
     return suffix if suffix in (".pt", ".pth") else ""
 
 

@@ -170,18 +170,48 @@ def on_longitudes_of(
     systems = [one.crs for one in (own, mask) if one.crs is not None]
     if not systems or not all(one.is_geographic for one in systems):
         return own
-    circle = 2 * math.pi / systems[0].units_factor[1]
-    middles = [
-        (one.transform * (pixels[0] / 2, pixels[1] / 2))[0]
-        for one, pixels in ((own, size), (mask, whole))
-    ]
-    turns = round((middles[0] - middles[1]) / circle)
-    if not turns:
-        return own
+    circle = _circle(systems[0])
+    return _turned_back(
+        own, (_middle(own, size) - _middle(mask, whole)) / circle, circle
+    )
+
+
+def on_common_longitudes(one: Where | None, size: tuple[int, int]) -> Where | None:
+    """A georeference whose longitudes are from -180 to 180 degrees at its middle.
+
+    Other systems are transformed into these, so a mask of longitudes from 0 to 360
+    degrees would lie a whole turn beside its projected prediction.
+
+    Args:
+        one: The georeference.
+        size: Width and height of the image.
+    """
+    if not isinstance(one, Georeference) or one.crs is None:
+        return one
+    if not one.crs.is_geographic:
+        return one
+    circle = _circle(one.crs)
+    return _turned_back(one, _middle(one, size) / circle, circle)
+
+
+def _circle(system: CRS) -> float:
+    """A whole turn in the units of a geographic system."""
+    return 2 * math.pi / float(system.units_factor[1])
+
+
+def _middle(one: Georeference, size: tuple[int, int]) -> float:
+    """The first coordinate of the middle of an image."""
+    return float((one.transform * (size[0] / 2, size[1] / 2))[0])
+
+
+def _turned_back(one: Georeference, turns: float, circle: float) -> Georeference:
+    """A georeference moved west by a number of turns, which is rounded."""
+    if not round(turns):
+        return one
     from rasterio.transform import Affine
 
-    moved = Affine.translation(-turns * circle, 0) * own.transform
-    return replace(own, transform=moved)
+    moved = Affine.translation(-round(turns) * circle, 0) * one.transform
+    return replace(one, transform=moved)
 
 
 def positions(

@@ -69,6 +69,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     held = path.read_bytes() if data is None else data
 
     def blocks() -> Iterator[Block]:
+        if frame.progressive and width * height <= WHOLE_PIXELS:
+            _check_scans(path, held)
         pixels = _decode_jpeg(held, channels)
         if band is not None:
             pixels = pixels[..., check_band(band, channels) - 1]
@@ -77,6 +79,21 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         yield Block(0, 0, pixels)
 
     return [OpenImage("", width, height, "JPEG", blocks, nodata)]
+
+
+def _check_scans(path: Path, data: bytes) -> None:
+    """Refuse a file of several scans that libjpeg decodes with a warning.
+
+    The decoder of pixels passes over a few bytes between two scans; GDAL tells of
+    them, but holds all coefficients, which it does up to a limit.
+
+    Raises:
+        DataError: With the warning.
+    """
+    from cdstats.io.raster import Known, Source, open_raster
+
+    for _ in open_raster(Source(str(path), "JPEG", data), Known(1)).blocks():
+        pass
 
 
 def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:

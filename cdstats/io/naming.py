@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SMALLEST: Final = 64
 """Pixels of a side from which a number in a folder's name is taken for its size."""
-_DIGITS: Final = re.compile(r"(\d+)")
+_DIGITS: Final = re.compile(r"([0-9]+)")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -92,6 +92,8 @@ def role_of(name: str) -> Role:
         return Role.PREDICTION
     if truth:
         return _label_role(words, held, unknown)
+    if held and held <= set(known["change_alone"]):
+        return Role.CHANGE
     image = held & known["image"]
     if unknown or not held:
         return Role.NONE
@@ -131,10 +133,11 @@ def names_change_alone(name: str) -> bool:
 
     Example:
         >>> [names_change_alone(name) for name in ("change", "change_label", "CD")]
-        [True, False, False]
+        [True, False, True]
     """
     known, held = vocabulary()["words"], set(words_in(name))
-    return bool(held & known["change"]) and not held & known["truth"]
+    alone = held & {*known["change"], *known["change_alone"]}
+    return bool(alone) and not held & known["truth"]
 
 
 def plays_a_part(name: str) -> bool:
@@ -240,9 +243,7 @@ def _natural_part(text: str) -> bytes:
 
 
 def _number(digits: str) -> bytes:
-    """The key of a run of digits; those that are no ASCII come after all numbers."""
-    if not digits.isascii():
-        return b"\2" + _closed(digits)
+    """The key of a run of digits."""
     value = digits.lstrip("0").encode()
     zeros = b"0" * (len(digits) - len(value))
     # More zeros come first before a number, as its digits do, and last without one.
@@ -251,8 +252,14 @@ def _number(digits: str) -> bytes:
 
 
 def _closed(text: str) -> bytes:
-    r"""A text in UTF-8, which keeps its order, closed by a byte below all others."""
-    data = text.encode("utf-8", "surrogatepass")
+    r"""A text in UTF-8, which keeps its order, closed by a byte below all others.
+
+    Names that are not valid text have their own bytes, in any locale.
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "surrogatepass")
     return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") + b"\0"
 
 

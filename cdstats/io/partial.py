@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.addresses import shown
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
@@ -84,8 +83,7 @@ def open_pair(
     second = _open(unchanged, band, max_pixels)
     size, other = (first.width, first.height), (second.width, second.height)
     if size != other:
-        partner = shown(unchanged)
-        raise DataError(f"is {size} but its partner {partner} is {other} pixels")
+        raise DataError(f"is {size} but its partner {unchanged} is {other} pixels")
     return first, second
 
 
@@ -100,9 +98,7 @@ def pair_blocks(
     for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
-            raise DataError(
-                f"{counted(both, 'pixel')} marked here and in {shown(partner)}"
-            )
+            raise DataError(f"{counted(both, 'pixel')} marked here and in {partner}")
         yield one, two
 
 
@@ -120,8 +116,7 @@ def _rows(image: OpenImage) -> Iterator[Marks]:
     waiting: list[tuple[int, Marks]] = []
     filled = 0
     for block in image.blocks():
-        _check(block)
-        waiting.append((block.column, block.values == MARK))
+        waiting.append((block.column, _marks(block, image.nodata)))
         filled += block.values.shape[1]
         if filled == image.width:
             ordered = sorted(waiting, key=lambda one: one[0])
@@ -139,7 +134,26 @@ def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
         two = two[rows:] if len(two) > rows else next(second, None)
 
 
-def _check(block: Block) -> None:
-    other = np.setdiff1d(block.values, (0, MARK))
+def _marks(block: Block, nodata: Value | None) -> Marks:
+    """Where a block marks its pixels: never where they are nodata or masked out.
+
+    Raises:
+        DataError: If it holds other values, or marks are declared nodata.
+    """
+    hidden = np.zeros(block.values.shape, np.bool_)
+    if block.hidden is not None:
+        hidden |= block.hidden
+    marks: Marks = block.values == MARK
+    if nodata == MARK and (marks & ~hidden).any():
+        raise DataError(
+            f"declares nodata {MARK}, the value that marks pixels in a partial mask; "
+            "remove the declaration"
+        )
+    if nodata is not None:
+        hidden |= (
+            block.values != block.values if nodata == NAN else block.values == nodata
+        )
+    other = np.setdiff1d(block.values[~hidden], (0, MARK))
     if other.size:
         raise DataError(f"holds {other[0]}; a partial mask holds 0 and {MARK}")
+    return marks & ~hidden

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from cdstats.core.counts import MINISWHITE
+from cdstats.core.counts import MINISWHITE, YCBCR
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 
     from cdstats.io.georeference import Where
 
+_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": YCBCR}
+"""What the format of a TIFF says, by its compression as GDAL names it."""
+_IN_MEMORY: Final = "cdstats-image"
+"""What GDAL calls a file in memory, instead of a random name."""
+_OWN_NAMES: Final = re.compile(
+    rf"(GTIFF_DIR:off:\d+:)?(/vsimem/[\w./-]*|/dev/fd/\d+|{_IN_MEMORY})(\.\w+)?"
+)
 _OPTIONS: Final = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": False,
@@ -107,7 +114,9 @@ class OpenRaster:
                 file = stack.enter_context(Path(name).open("rb"))
                 name = f"/dev/fd/{file.fileno()}"
             if source.data is not None:
-                memory = stack.enter_context(MemoryFile(source.data))
+                memory = stack.enter_context(
+                    MemoryFile(source.data, filename=_IN_MEMORY)
+                )
                 name = memory.name
             if source.data is None or source.offset:
                 dataset = rasterio.open(source.place(name), driver=source.driver)
@@ -152,15 +161,22 @@ def quiet(source: Source) -> Iterator[None]:
 
 
 def _cause(error: Exception, path: str) -> str:
-    """What GDAL says, in one line without its own names for the file."""
+    """What GDAL says of a file."""
     deepest: BaseException = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
     said = str(deepest)
     if isinstance(deepest, UnicodeDecodeError):
         said = _decoded(deepest)
-    text = " ".join(said.split()).replace(path, "the file")
-    return re.sub(r"/vsimem/[\w./-]*\w", "the file", text) or "damaged or cut short"
+    return _said(said, path) or "damaged or cut short"
+
+
+def _said(text: str, path: str) -> str:
+    """A message of GDAL in one line, without its own names for a file."""
+    text = " ".join(text.split())
+    for name in (str(Path(path).absolute()), path):
+        text = text.replace(name, "the file")
+    return _OWN_NAMES.sub("the file", text)
 
 
 def _decoded(error: UnicodeDecodeError) -> str:
@@ -231,8 +247,11 @@ _LOGGER.addFilter(_EAR)
 
 
 @contextmanager
-def no_warnings() -> Iterator[None]:
+def no_warnings(path: str) -> Iterator[None]:
     """Refuse what GDAL decodes with a warning.
+
+    Args:
+        path: The file, whose name messages leave out.
 
     Raises:
         DataError: With the first warning.
@@ -243,7 +262,7 @@ def no_warnings() -> Iterator[None]:
     finally:
         said = _EAR.stop()
     if said:
-        raise DataError(f"cannot be decoded: {' '.join(said[0].split())}")
+        raise DataError(f"cannot be decoded: {_said(said[0], path)}")
 
 
 MOST_BANDS: Final = 64
@@ -384,8 +403,8 @@ class _Layout:
         white = structure.get("MINISWHITE") == "YES"
         self.colours = b"" if white else _palette(dataset, self.bands[0])
         self.format = "TIFF" if dataset.driver == "GTiff" else dataset.driver
-        if structure.get("COMPRESSION") == "JPEG" and dataset.driver == "GTiff":
-            self.format += " (JPEG)"
+        if dataset.driver == "GTiff":
+            self.format += _JPEG.get(structure.get("COMPRESSION"), "")
         if white:
             self.format += MINISWHITE
         if self.colours and known.colormap is not None:
@@ -426,7 +445,7 @@ def _blocks(
     dataset = raster.dataset
     try:
         for window in windows(dataset.width, start, stop, *dataset.block_shapes[0]):
-            with quiet(raster.source), no_warnings():
+            with quiet(raster.source), no_warnings(raster.source.path):
                 block = _read(dataset, layout, window)
             yield block
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +44,8 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
         warnings.simplefilter("ignore")
         try:
             data = _load(path, mapped=is_archive)
+        except DataError:
+            raise
         except Exception as error:  # noqa: BLE001 - torch raises many kinds
             raise DataError(_torch_text(error)) from None
         try:
@@ -132,10 +135,28 @@ def _refuse_packed(parts: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _load(path: Path, *, mapped: bool) -> Any:  # noqa: ANN401 - what the file holds
-    """What a file of tensors holds; one of the old kind cannot be mapped."""
+    """What a file of tensors holds; tensors of the old kind are copied out of it.
+
+    Raises:
+        DataError: If bytes follow the last tensor of a file of the old kind.
+    """
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    if mapped:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole,
+    ):
+        # PyTorch stops after the last tensor, and checks the length of each.
+        read: Any = whole
+        found = torch.load(read, map_location="cpu", weights_only=True)
+        if more := len(whole) - whole.tell():
+            raise DataError(
+                f"PT file is damaged: {counted(more, 'byte')} after the last tensor, "
+                "such as a second file"
+            )
+        return found
 
 
 def _choose(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds

@@ -394,7 +394,7 @@ def _hidden(block: Block, mask: OpenRaster, band: int) -> Block:
         (block.row, block.row + height),
         (block.column, block.column + width),
     )
-    with quiet(mask.source), no_warnings():
+    with quiet(mask.source), no_warnings(mask.source.path):
         hidden = mask.dataset.read(band, window=(rows, columns)) == 0
     half = None if block.half is None else block.half & ~hidden
     if block.hidden is not None:

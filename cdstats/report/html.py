@@ -54,6 +54,7 @@ THEMED: Final = {
 }
 """Colours that a page sets for its theme, by the names of their variables."""
 _NAME: Final = re.compile(r'(\bid="|url\(#|href="#)')
+_TAG: Final = re.compile(r"<[^>]*>")
 _SIZE: Final = re.compile(r' (?:width|height)="[\d.]+pt"')
 
 
@@ -226,6 +227,12 @@ def _shown(row: Record, name: str) -> str:
     return columns_of(type(row))[name].cell(getattr(row, name))
 
 
+def _themed(tag: str) -> str:
+    for colour, variable in THEMED.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag
+
+
 def inline_svg(text: str, name: str, title: str, description: str) -> str:
     """An SVG file as an element of a page.
 
@@ -238,8 +245,8 @@ def inline_svg(text: str, name: str, title: str, description: str) -> str:
     start = text.index("<svg")
     body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
     body = _NAME.sub(rf"\g<1>{name}-", body)
-    for colour, variable in THEMED.items():
-        body = body.replace(colour, f"var(--{variable})")
+    # Inside of tags alone: a text may be the name of a colour.
+    body = _TAG.sub(lambda tag: _themed(tag[0]), body)
     head, _, rest = body.partition(">")
     head = _SIZE.sub("", head)
     words = (

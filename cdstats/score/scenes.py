@@ -17,6 +17,7 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import (
     Georeference,
     difference,
+    on_common_longitudes,
     on_longitudes_of,
     reach,
     resampled,
@@ -121,8 +122,9 @@ class Mask:
 
     @cached_property
     def georeference(self) -> Where | None:
-        """Where it lies."""
-        return self.target.image.georeference()
+        """Where it lies, in longitudes from -180 to 180 degrees."""
+        image = self.target.image
+        return on_common_longitudes(image.georeference(), (image.width, image.height))
 
 
 class Scene:

@@ -1,0 +1,154 @@
+"""Files whose numbers could be read in two ways: channels, nodata, longitudes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine, from_origin
+from rasterio.warp import transform
+from typer.testing import CliRunner
+
+import cdstats
+from cdstats.cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Dataset has no geotransform"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+
+RNG = np.random.default_rng(11)
+MASK = (RNG.random((24, 32)) < 0.3).astype(np.uint8)
+OTHER = (RNG.random((24, 32)) < 0.3).astype(np.uint8)
+CLASSES = np.stack([(MASK == 0) & (OTHER == 0), MASK == 1, (MASK == 0) & (OTHER == 1)])
+
+
+def save(path: Path, array: Array) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npz":
+        np.savez_compressed(path, array)
+    else:
+        np.save(path, array)
+    return path
+
+
+def tif(path: Path, array: Array, **profile: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = array.shape
+    facts = {"height": height, "width": width, "dtype": array.dtype, **profile}
+    with rasterio.open(path, "w", driver="GTiff", count=1, **facts) as file:
+        file.write(array, 1)
+    return path
+
+
+def counts(*paths: str, **options: Any) -> tuple[int, int, int]:
+    row = cdstats.ratio(*paths, **options).datasets[0]
+    return row.changed, row.unchanged, row.ignored
+
+
+def true_counts(mask: Array) -> tuple[int, int, int]:
+    return int(mask.sum()), int((mask == 0).sum()), 0
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+@pytest.mark.parametrize(
+    "channels",
+    [
+        pytest.param(np.stack([1 - MASK, MASK]), id="codes"),
+        pytest.param(np.stack([1 - MASK, MASK]) * 255, id="white"),
+        pytest.param(np.stack([1 - MASK, MASK]).astype(np.float32), id="floats"),
+        pytest.param(np.stack([1 - MASK, MASK])[:, None], id="an-axis-of-one"),
+        pytest.param(CLASSES, id="three-classes"),
+        pytest.param(np.stack([np.ones_like(MASK), MASK * 0]), id="no-change"),
+    ],
+)
+def test_a_mask_by_its_classes_is_not_a_stack_of_masks(
+    tmp_path: Path, channels: Array, ending: str
+) -> None:
+    file = save(tmp_path / "gt" / f"a.{ending}", channels)
+    done = CliRunner().invoke(app, ["ratio", str(file), "--quiet"])
+    assert done.exit_code == 1
+    assert f"looks like one mask of {len(channels)} classes" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_one_channel_of_a_mask_by_its_classes_can_be_read(
+    tmp_path: Path, ending: str
+) -> None:
+    file = save(tmp_path / "gt" / f"a.{ending}", np.stack([1 - MASK, MASK]))
+    assert counts(f"{file}#1") == true_counts(MASK)
+    assert counts(f"{file.parent}#1") == true_counts(MASK)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_a_stack_of_masks_is_read_as_before(tmp_path: Path, ending: str) -> None:
+    whole = np.stack([MASK, OTHER, MASK])
+    file = save(tmp_path / f"gt.{ending}", whole)
+    assert counts(str(file)) == true_counts(whole)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_a_last_axis_of_one_is_left_out(tmp_path: Path, ending: str) -> None:
+    single = save(tmp_path / "one" / f"a.{ending}", MASK[..., None])
+    assert counts(str(single)) == true_counts(MASK)
+    stack = np.stack([MASK, OTHER])
+    several = save(tmp_path / "two" / f"a.{ending}", stack[..., None])
+    assert counts(str(several)) == true_counts(stack)
+
+
+def test_declared_nodata_of_a_pair_is_ignored(tmp_path: Path) -> None:
+    changed, unchanged = MASK * 255, (1 - MASK) * 255
+    changed[:5], unchanged[:5] = 7, 0
+    tif(tmp_path / "d" / "change.tif", changed, nodata=7)
+    tif(tmp_path / "d" / "unchanged.tif", unchanged)
+    found = counts(str(tmp_path / "d"), preset="partial-pair")
+    kept = MASK[5:]
+    assert found == (kept.sum(), (kept == 0).sum(), MASK[:5].size)
+
+
+def test_nodata_on_the_marks_of_a_pair_is_refused(tmp_path: Path) -> None:
+    tif(tmp_path / "d" / "change.tif", MASK * 255, nodata=255)
+    tif(tmp_path / "d" / "unchanged.tif", (1 - MASK) * 255)
+    command = ["ratio", str(tmp_path / "d"), "--preset", "partial-pair", "--quiet"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "declares nodata 255" in done.stderr
+
+
+@pytest.mark.parametrize("west", [-3, 357], ids=["from-180", "to-360"])
+def test_a_projected_prediction_meets_a_mask_of_any_longitudes(
+    tmp_path: Path, west: int
+) -> None:
+    degrees = 1e-4
+    ((east,), (north,)) = transform("EPSG:4326", "EPSG:32630", [-3], [50])
+    grid = from_origin(west, 50, degrees, degrees)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 255
+    tif(tmp_path / "gt" / "a.tif", mask, transform=grid, crs="EPSG:4326")
+    # Pixels of 1 m that cover the mask; changed where the mask is.
+    ground = Affine.translation(east - 5, north + 5) * Affine.scale(1, -1)
+    rows, columns = np.mgrid[:460, :300] + 0.5
+    xs, ys = ground * (columns.ravel(), rows.ravel())
+    longitudes, latitudes = transform("EPSG:32630", "EPSG:4326", xs, ys)
+    across = (np.array(longitudes) + 3) / degrees
+    down = (50 - np.array(latitudes)) / degrees
+    inside = (across > 10) & (across < 30) & (down > 10) & (down < 30)
+    guess = inside.reshape(rows.shape).astype(np.uint8)
+    tif(tmp_path / "pred" / "a.tif", guess, transform=ground, crs="EPSG:32630")
+    paths = ["--pred", str(tmp_path / "pred"), "--target", str(tmp_path / "gt")]
+    command = ["loss", *paths, "--grid", "warp", "--format", "json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    row = json.loads(done.stdout)["dataset"]
+    assert row["tp"] + row["fn"] == 400
+    assert row["f1_pooled"] > 0.97
