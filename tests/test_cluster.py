@@ -339,27 +339,29 @@ def test_a_stopped_scheduler_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.2)
-    file = str(tmp_path / "scheduler.json")
-    start = [sys.executable, "-m", "distributed.cli.dask_"]
-    scheduler_options = ["--port", "0", "--no-dashboard", "--scheduler-file", file]
-    worker_options = ["--scheduler-file", file, "--nthreads", "1", "--no-nanny"]
+    file = tmp_path / "scheduler.json"
+
+    def start(part: str, *options: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{part}"
+        named = ["--scheduler-file", str(file)]
+        return subprocess.Popen([sys.executable, "-m", module, *named, *options])
+
+    def run_and_stop(address: str, process: subprocess.Popen[bytes]) -> None:
+        with open_engine("dask", address, None, 2.0) as dask_engine:
+            for place, _ in dask_engine(slowly, range(5_000), lost=lost):
+                if place == 20:
+                    process.send_signal(signal.SIGSTOP)
+
     with (
-        subprocess.Popen(
-            [*start[:2], f"{start[2]}scheduler", *scheduler_options]
-        ) as one,
-        subprocess.Popen([*start[:2], f"{start[2]}worker", *worker_options]) as two,
+        start("scheduler", "--port", "0", "--no-dashboard") as one,
+        start("worker", "--nthreads", "1", "--no-nanny") as two,
     ):
         try:
-            while not os.path.exists(file):  # noqa: PTH110
+            while not file.exists():
                 time.sleep(0.1)
-            address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
-            with (
-                pytest.raises(DataError, match=r"the Dask scheduler at .* went away"),
-                open_engine("dask", address, None, 2.0) as dask_engine,
-            ):
-                for place, _ in dask_engine(slowly, range(5_000), lost=lost):
-                    if place == 20:
-                        one.send_signal(signal.SIGSTOP)
+            address = json.loads(file.read_text())["address"]
+            with pytest.raises(DataError, match=r"the Dask scheduler at .* went away"):
+                run_and_stop(address, one)
         finally:
             one.kill()
             two.kill()
