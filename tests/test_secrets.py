@@ -198,6 +198,9 @@ def test_functions_of_python_show_no_secret(form: str, web: StoreServer) -> None
         lambda: cdstats.weights("m", cache=text),
         lambda: cdstats.plot(from_files=text),
         lambda: cdstats.ratio("m", scheduler=text),
+        lambda: cdstats.ratio("m", cache=[text, text]),  # type: ignore[arg-type]
+        lambda: cdstats.ratio("m", changed=text.encode()),  # type: ignore[arg-type]
+        lambda: cdstats.ratio({text: "m"}),
         lambda: cdstats.loss(pred=text, target="m"),
         lambda: cdstats.audit({"A": text}),
     ):

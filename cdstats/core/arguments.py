@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.secrets import hidden
+from cdstats.core.secrets import START, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -132,7 +132,7 @@ class Option:
         known, expected = _checked(self, value)
         if known is None:
             kind = type(value).__name__
-            raise TypeError(f"{name} is {kind} {value!r:.60}; expected {expected}")
+            raise TypeError(f"{name} is {kind} {_shown(value)}; expected {expected}")
         if not str(known).strip():
             raise UsageError(f"{self.typed_name(name)} is empty; expected {expected}")
         if self.choices and known not in self.choices:
@@ -193,6 +193,12 @@ def _checked(option: Option, value: object) -> tuple[object, str]:
     return (place if isinstance(place, str) else None), "a path"
 
 
+def _shown(value: object) -> str:
+    """A value of the wrong type; what holds an address may hold a secret."""
+    text = repr(value)
+    return "with an address" if START.search(text) else f"{text:.60}"
+
+
 def _each(name: str, value: object) -> Iterator[object]:
     """The values of an option that may be given several times.
 
@@ -209,12 +215,12 @@ def _each(name: str, value: object) -> Iterator[object]:
         for key, path in value.items():
             if not isinstance(key, str) or not isinstance(path, (str, PathLike)):
                 raise TypeError(
-                    f"{name} maps {key!r:.60} to {path!r:.60}; expected a name and a "
-                    "text or path"
+                    f"{name} maps {_shown(key)} to {_shown(path)}; expected a name "
+                    "and a text or path"
                 )
             if not key.strip() or set("=/") & set(key):
                 raise UsageError(
-                    f"{name} has the name {key!r:.60}; expected a name without '=' "
+                    f"{name} has the name {_shown(key)}; expected a name without '=' "
                     "and '/', and not empty"
                 )
             yield f"{key}={os.fspath(path)}"
@@ -226,7 +232,7 @@ def _each(name: str, value: object) -> Iterator[object]:
     except TypeError:
         kind = type(value).__name__
         raise TypeError(
-            f"{name} is {kind} {value!r:.60}; expected one or several"
+            f"{name} is {kind} {_shown(value)}; expected one or several"
         ) from None
     yield from each
 
