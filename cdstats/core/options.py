@@ -55,6 +55,9 @@ CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
+_RUN: Final[dict[str, Any]] = {"panel": RUN, "needs": PIXELS}
+_RULE: Final[dict[str, Any]] = {"panel": RULE, "needs": PIXELS}
+_SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
 _FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
 
 
@@ -90,8 +93,7 @@ class MaskOptions(Options):
         None,
         "Encoding of a public dataset; `cdstats presets` lists them.",
         metavar="NAME",
-        panel=RULE,
-        needs=PIXELS,
+        **_RULE,
     )
     band: int | None = option(
         None,
@@ -99,15 +101,13 @@ class MaskOptions(Options):
         typed=int,
         least=1,
         metavar="N",
-        panel=SELECTION,
-        needs=PIXELS,
+        **_SELECTION,
     )
     split: str | None = option(
         None,
         "Read this split only; predictions of other splits are skipped.",
         metavar="NAME",
-        panel=SELECTION,
-        needs=PIXELS,
+        **_SELECTION,
     )
     max_pixels: int = option(
         MAX_PIXELS,
@@ -115,9 +115,16 @@ class MaskOptions(Options):
         typed=int,
         least=1,
         metavar="N",
-        panel=RUN,
         shown="4,294,967,296",
-        needs=PIXELS,
+        **_RUN,
+    )
+    timeout: float = option(
+        600.0,
+        "Fail a file when one window of it takes longer; 0 for any time.",
+        typed=float,
+        least=0,
+        metavar="SECONDS",
+        **_RUN,
     )
 
     def rule_choice(self) -> RuleChoice:
@@ -138,22 +145,7 @@ class MaskOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeoutOptions(Options):
-    """How long one file may take."""
-
-    timeout: float = option(
-        600.0,
-        "Fail a file when one window of it takes longer; 0 for any time.",
-        typed=float,
-        least=0,
-        metavar="SECONDS",
-        panel=RUN,
-        needs=PIXELS,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobOptions(TimeoutOptions):
+class JobOptions(Options):
     """How many processes count masks."""
 
     jobs: int | None = option(
@@ -514,13 +506,7 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions(
-    StrictOptions,
-    TimeoutOptions,
-    EngineOptions,
-    FromOptions,
-    MaskOptions,
-    ScoreOptions,
-    PairOptions,
+    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
 ):
     """What `cdstats.loss` takes."""
 
