@@ -321,11 +321,22 @@ class SplitLists:
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }
+        held |= self._unread()
         for one in self._used:
             for entry in one.lists:
                 if count := sum(not names & held for names in entry.names(one.masks)):
                     has = "has" if count == 1 else "have"
                     yield f"{counted(count, 'name')} of {one.name(entry)} {has} no mask"
+
+    def _unread(self) -> set[str]:
+        """What lists may call files beside the masks, of which a few alone are read."""
+        return {
+            name
+            for folder, lists in self._listed.items()
+            if not is_address(folder.as_posix()) and os.access(folder, os.R_OK)
+            for file in Path(folder).iterdir()
+            for name in _names_of(lists.below(file))
+        }
 
     def beside_folders(self) -> list[str]:
         """What to tell where lists say otherwise than the folders of the splits."""
