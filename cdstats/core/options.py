@@ -56,7 +56,7 @@ COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
 _RUN: Final[dict[str, Any]] = {"panel": RUN, "needs": PIXELS}
-_RULE: Final[dict[str, Any]] = {"panel": RULE, "needs": PIXELS}
+_NUMBER: Final[dict[str, Any]] = {"typed": int, "least": 1, "metavar": "N"}
 _SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
 _FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
 
@@ -93,14 +93,13 @@ class MaskOptions(Options):
         None,
         "Encoding of a public dataset; `cdstats presets` lists them.",
         metavar="NAME",
-        **_RULE,
+        panel=RULE,
+        needs=PIXELS,
     )
     band: int | None = option(
         None,
         "Band that holds the mask, counted from 1.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         **_SELECTION,
     )
     split: str | None = option(
@@ -112,9 +111,7 @@ class MaskOptions(Options):
     max_pixels: int = option(
         MAX_PIXELS,
         "Refuse an image that declares more pixels.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         shown="4,294,967,296",
         **_RUN,
     )
@@ -151,9 +148,7 @@ class JobOptions(Options):
     jobs: int | None = option(
         1,
         "Worker processes; by default as many as pay.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel=RUN,
         needs=MASKS,
         command_default=None,
@@ -264,9 +259,7 @@ class ScoreOptions(Options):
     pred_band: int | None = option(
         None,
         "Band or channel of the predictions, counted from 1.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel=CODES,
         needs=PREDICTIONS,
     )
@@ -486,9 +479,7 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     speck: int = option(
         9,
         "Changed regions below this many pixels are specks.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel="Regions",
         shown="9",
         needs=MASKS,
