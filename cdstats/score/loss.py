@@ -15,6 +15,7 @@ from cdstats.core.catalogue import (
     changed_shares,
     evaluate,
 )
+from cdstats.core.division import WATCH, Watch
 from cdstats.core.errors import DataError
 from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
@@ -83,6 +84,14 @@ def loss(options: LossOptions) -> LossRun:
 
 def score_predictions(options: LossOptions) -> LossRun:
     """What `loss` gives, from its options."""
+    before = WATCH.set(Watch(options.timeout))
+    try:
+        return _score(options)
+    finally:
+        WATCH.reset(before)
+
+
+def _score(options: LossOptions) -> LossRun:
     if options.from_file is not None:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
@@ -95,7 +104,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         choose_device(options.device)
     Needs.of(chosen, 0.5).refuse_without_logits(all_logits=logits)
     choice, batch = options.rule_choice(), options.batch_tiles()
-    with open_engine(options.engine, scheduler, None) as apply:
+    with open_engine(options.engine, scheduler, None, options.timeout) as apply:
         pairs = find_pairs(
             texts(options.pred),
             str(options.target),
