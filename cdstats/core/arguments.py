@@ -122,7 +122,9 @@ class Option:
         """
         if not self.many:
             return self._one(name, value)
-        return tuple(self._one(name, one) for one in _each(name, value))
+        return tuple(
+            self._one(name, one) for one in _each(name, value, numbers=self.numbers)
+        )
 
     def _one(self, name: str, value: object) -> object:
         value = value.value if self.choices and isinstance(value, Enum) else value
@@ -199,21 +201,22 @@ def _shown(value: object) -> str:
     return "with an address" if START.search(text) else f"{text:.60}"
 
 
-def _each(name: str, value: object) -> Iterator[object]:
+def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object]:
     """The values of an option that may be given several times.
 
-    One value stands for itself, and a mapping names its paths.
+    One value stands for itself, and a mapping names its paths, or also numbers.
 
     Raises:
         TypeError: If they cannot be told apart.
         UsageError: If a name of a mapping cannot stand before ``=``.
     """
-    if isinstance(value, (str, PathLike)):
+    single = (str, PathLike, Real) if numbers else (str, PathLike)
+    if isinstance(value, single):
         yield value
         return
     if isinstance(value, Mapping):
         for key, path in value.items():
-            if not isinstance(key, str) or not isinstance(path, (str, PathLike)):
+            if not isinstance(key, str) or not isinstance(path, single):
                 raise TypeError(
                     f"{name} maps {_shown(key)} to {_shown(path)}; expected a name "
                     "and a text or path"
@@ -223,7 +226,7 @@ def _each(name: str, value: object) -> Iterator[object]:
                     f"{name} has the name {_shown(key)}; expected a name without '=' "
                     "and '/', and not empty"
                 )
-            yield f"{key}={os.fspath(path)}"
+            yield f"{key}={path if isinstance(path, Real) else os.fspath(path)}"
         return
     try:
         if isinstance(value, (bytes, bytearray)):
@@ -460,7 +463,8 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         # What an error quotes before its colon is a value, whatever it is.
         if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
-        if known.typed in (int, float):
+        is_number = known.many and known.numbers and "=" not in value
+        if known.typed in (int, float) or is_number:
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'
 

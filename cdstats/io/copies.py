@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
 from cdstats.io.addresses import Address
 
@@ -35,6 +36,10 @@ AHEAD_BYTES: Final = 1 << 25
 _KEPT: Final = 2
 """Copies kept where an object may be opened again: a prediction and its mask."""
 _FOLDER: Final = "CDSTATS_COPIES"
+_ALIVE_SECONDS: Final = 0.5
+"""How often work that waits for a copy reports that it goes on."""
+
+Waited = TypeVar("Waited")
 
 
 class Copy:
@@ -92,10 +97,10 @@ class _Ahead(threading.local):
                     break
                 future.cancel()
             self.fill()
-            copy = future.result()
+            copy = _waited(future)
             if copy is not None:
                 return copy
-        return _start(address).result()
+        return _waited(_start(address))
 
     def fill(self) -> None:
         """Begin the copies that come next."""
@@ -197,6 +202,17 @@ def _keeping(
 
 def _read(read: Callable[[], Iterator[Block]], _: Copy) -> Iterator[Block]:
     yield from read()
+
+
+def _waited(future: Future[Waited]) -> Waited:
+    """What a copy gives; stores have their own time limits, so no time counts."""
+    while True:
+        try:
+            return future.result(_ALIVE_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise
+            WATCH.get().alive()
 
 
 def _start(address: str) -> Future[Copy]:
