@@ -7,6 +7,7 @@ A command describes what it prints as a `Document`; each format of
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sized
@@ -139,6 +140,16 @@ def row_object(record: Record) -> dict[str, Any]:
     """A record as an object whose keys are its columns, further ones included."""
     names = (*columns_of(type(record)), *further_columns([record]))
     return dict(zip(names, values(record, names), strict=True))
+
+
+def scalars(record: Record) -> dict[str, float]:
+    """The columns of a record that are numbers; NaN where one is undefined."""
+    found = row_object(record).items()
+    return {
+        name: math.nan if value is None else float(value)
+        for name, value in found
+        if not isinstance(value, str)
+    }
 
 
 def needed(names: str, **wanted: bool) -> tuple[str, ...]:
