@@ -457,16 +457,34 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     )
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
-    found = None if apart else _suggest(first, second)
+    # Predictions that tell no split may be those of any split.
+    parts = {"": second} if one or len(two) < 2 else _by_split(right)
+    ways = {
+        split: " --target ".join(map(_whole, (left.text, right.text), found))
+        for split, names in parts.items()
+        if not apart and (found := _suggest(first, names))
+    }
     hint = "Name the key that they share as {} in a pattern on both sides"
-    if found:
-        way = map(_whole, (left.text, right.text), found)
-        hint = "Try --pred {} --target {}".format(*way)
+    if ways:
+        told = (
+            f"--pred {way}" + (f" if they are of {s}" if s and len(ways) > 1 else "")
+            for s, way in ways.items()
+        )
+        hint = f"Try {'; '.join(told)}"
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
         f"holds {beside}. {hint}"
     )
+
+
+def _by_split(side: _Side) -> dict[str, list[str]]:
+    """The names of the files of each split."""
+    names: dict[str, list[str]] = {}
+    for files in side.files.values():
+        for file, _ in files:
+            names.setdefault(file.split, []).append(file.name)
+    return names
 
 
 def _whole(folder: str, pattern: str) -> str:
