@@ -236,13 +236,14 @@ def rooms_after(code: str) -> set[str]:
 def test_the_help_loads_no_more_than_the_names_of_the_commands(
     arguments: list[str],
 ) -> None:
-    frame = {"cli.commands", "cli.main", "core.errors"}
+    frame = {"cli.commands", "cli.main", "core.errors", "core.secrets"}
     assert rooms_after(command(*arguments)) == frame
 
 
 def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
     needed = {
         *("cli.commands", "cli.main", "cli.commands.ratio", "core.errors"),
+        "core.secrets",
         *("cli.options", "render.writers"),
         *("core.columns", "engine.memory"),
         *("io.outputs", "io.signatures", "core.options"),

@@ -344,12 +344,12 @@ def test_an_interrupted_run_keeps_what_it_counted(
 
 
 def test_two_runs_share_a_cache(tmp_path: Path, cache: Path) -> None:
-    folder = write_masks(tmp_path / "m", 300)
+    folder = write_masks(tmp_path / "m", 150)
     options = ("--cache", cache, "--format", "json")
     runs = [start(folder, *options), start(folder, *options, *RULE)]
     outs = [run.communicate(timeout=300)[0] for run in runs]
     assert outs == [everything(folder).out, everything(folder, *RULE).out]
-    assert finished(cache) == 300
+    assert finished(cache) == 150
 
 
 def test_many_runs_may_make_a_cache_at_once(tmp_path: Path) -> None:

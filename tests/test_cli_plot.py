@@ -120,7 +120,8 @@ def test_figures_of_labels_say_why_there_is_no_curve(tmp_path: Path) -> None:
     np.save(tmp_path / "masks/a.npy", np.eye(9, dtype=np.uint8))
     np.save(tmp_path / "preds/a.npy", np.eye(9, k=1, dtype=np.uint8))
     sources = ["--pred", f"{tmp_path}/preds", "--target", f"{tmp_path}/masks"]
-    code, out, err = plot(*sources, "-o", str(tmp_path / "figures"))
+    svg = ("--format", "svg", "-o", str(tmp_path / "figures"))
+    code, out, err = plot(*sources, *svg)
     assert code == 0
     assert {Path(line).stem for line in out.splitlines()} == {"loss-beta", "errors"}
     assert "no figure calibration: needs probabilities" in err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -329,3 +331,37 @@ def test_workers_merge_the_crops_of_a_mask(
     assert there.images == here.images
     assert len(here.images) == 5
     assert here.models[0].dataset.uncovered == 12 * right
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+def test_a_stopped_scheduler_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.2)
+    file = tmp_path / "scheduler.json"
+
+    def start(part: str, *options: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{part}"
+        named = ["--scheduler-file", str(file)]
+        return subprocess.Popen([sys.executable, "-m", module, *named, *options])
+
+    def run_and_stop(address: str, process: subprocess.Popen[bytes]) -> None:
+        with open_engine("dask", address, None, 2.0) as dask_engine:
+            for place, _ in dask_engine(slowly, range(5_000), lost=lost):
+                if place == 20:
+                    process.send_signal(signal.SIGSTOP)
+
+    with (
+        start("scheduler", "--port", "0", "--no-dashboard") as one,
+        start("worker", "--nthreads", "1", "--no-nanny") as two,
+    ):
+        try:
+            while not file.exists():
+                time.sleep(0.1)
+            address = json.loads(file.read_text())["address"]
+            with pytest.raises(DataError, match=r"the Dask scheduler at .* went away"):
+                run_and_stop(address, one)
+        finally:
+            one.kill()
+            two.kill()

@@ -276,7 +276,7 @@ def test_the_shortest_name_of_a_list_is_used_and_others_are_named(
     ("images", "mask", "ways"),
     [
         (("x1/{}.png", "x2/{}.png"), "y/{}.png", ["**/y"]),
-        (("2019_{}.png", "2020_{}.png"), "cd_{}.png", ["**/cd_*.png"]),
+        (("2019_{}.png", "2020_{}.png"), "x_{}.png", ["**/x_*.png"]),
         (("{}/im1.bmp", "{}/im2.bmp"), "{}/im3.bmp", ["**/im3.bmp"]),
         (
             ("{}/image_1.png", "{}/image_2.png"),

@@ -672,7 +672,7 @@ def test_nothing_on_standard_input_is_an_error() -> None:
     assert "names no file" in done.err
 
 
-@pytest.mark.parametrize("url", ["ftp://host/masks", "HTTPS://host/a.png", "s3://"])
+@pytest.mark.parametrize("url", ["ftp://host/masks", "file://host/a.png", "s3://"])
 def test_an_address_that_is_not_read_is_wrong_usage(url: str) -> None:
     done = count(url)
     assert (done.code, done.out) == (2, "")

@@ -14,10 +14,15 @@ from typer.main import get_command
 
 from cdstats.cli import app
 from cdstats.core.presets import presets
+from cdstats.io.signatures import FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "tests/fuzz/README.md",
+]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 COLOUR_SWITCHES = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE")
 
@@ -135,6 +140,16 @@ def test_the_readme_sets_up_in_two_lines() -> None:
     main_job = ".venv/bin/cdstats ratio sample_masks/CDD sample_masks/BCDD"
     assert [main_job in line for line in setup].count(True) == 1
     assert ["pytest" in line for line in setup].count(True) == 1
+
+
+def test_the_page_on_reliability_is_short_and_names_every_format() -> None:
+    page = text_of(ROOT / "docs/reliability.md")
+    assert len(page.splitlines()) <= 120
+    for one in FORMATS.values():
+        assert one.title in page
+    details = text_of(ROOT / "tests/fuzz/README.md")
+    for place in ("docs/reliability.md", "python -m tests.fuzz", "| PNG | 20,000 |"):
+        assert place in details
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -31,6 +31,7 @@ from cdstats.report.options import ShownOptions
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"
+FORMATS = ("pdf", "svg", "png", "csv")
 
 
 def save_models(folder: Path, names: tuple[str, ...]) -> list[str]:
@@ -61,7 +62,14 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 @pytest.fixture(scope="module")
 def files(material: Material) -> dict[str, bytes]:
-    return dict(figure_files(figures_of(material)[0], list(FigureFormat)))
+    """Figures of predictions in every format; of masks, `test_cli_plot` has them so."""
+    found = figures_of(material)[0]
+    of_masks = [one for one in found if one.figure in list(FIGURES)[:5]]
+    others = [one for one in found if one not in of_masks]
+    return {
+        **dict(figure_files(of_masks, [FigureFormat.SVG])),
+        **dict(figure_files(others, list(FigureFormat))),
+    }
 
 
 def test_sources_with_everything_give_every_figure(material: Material) -> None:
@@ -77,7 +85,8 @@ def test_a_figure_is_written_in_every_format_with_its_data(
     assert {*FIGURES} - {"errors"} < stems
     assert stems >= {"errors-epoch1", "errors-epoch2"}
     for stem in stems:
-        assert {f"{stem}.{end}" for end in ("pdf", "svg", "png", "csv")} <= set(files)
+        ends = ("svg", "csv") if stem in list(FIGURES)[:5] else FORMATS
+        assert {f"{stem}.{end}" for end in ends} <= set(files)
 
 
 def test_equal_records_give_equal_files(

@@ -200,6 +200,8 @@ def test_the_limit_holds_wherever_predictions_are_read(
     line += ("--pred", preds[0], "--pred", preds[1], "--kind", "prob")
     if command != "compare":
         line = (*line, "-o", tmp_path / "out")
+    if command == "plot":
+        line += ("--format", "svg")
     done = run(*line, "--max-pixels", 127)
     assert done.exit_code == 1
     assert "declares 8 x 16 pixels; more than 127 are refused" in (

@@ -295,3 +295,39 @@ def test_a_function_shows_the_parameters_of_its_module(function: Any) -> None:
     assert "References:" in (function.__doc__ or "")
     logits, target = _images()
     assert function(prediction=logits.sigmoid(), target=target).shape == ()
+
+
+@pytest.mark.parametrize("argument", ["from_logits", "validate"])
+@pytest.mark.parametrize(
+    "value", [torch.tensor([1.0, 2.0]), np.zeros(2), torch.nn.Sigmoid(), [True]]
+)
+def test_a_switch_that_is_no_switch_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{argument} is .*expected one of True, Fals"):
+        losses.DiceLoss(**{argument: value})
+    loss = losses.DiceLoss()
+    with pytest.raises(TypeError, match=f"^{argument} is"):
+        setattr(loss, argument, value)
+
+
+@pytest.mark.parametrize("other", [None, np.zeros((1, 2, 2)), [[0.0]], 0.5])
+def test_an_argument_that_is_no_tensor_is_named(other: Any) -> None:
+    maps = torch.zeros(1, 2, 2)
+    name = type(other).__name__
+    with pytest.raises(TypeError, match=f"^prediction is {name}; expected a torch"):
+        losses.DiceLoss()(other, maps)
+    with pytest.raises(TypeError, match=f"^target is {name}; expected a torch.Tensor"):
+        losses.DiceLoss()(maps, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((2, 4, 6, 1), r"The channel is last: pass logits\[..., 0\]"),
+        ((2, 7, 4, 6), "not 7 channels. Pass one channel, of the changed class"),
+    ],
+)
+def test_advice_on_channels_fits_their_number(
+    shape: tuple[int, ...], advice: str
+) -> None:
+    with pytest.raises(ValueError, match=advice):
+        losses.DiceLoss(from_logits=True)(torch.zeros(shape), torch.zeros(2, 4, 6))

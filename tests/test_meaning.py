@@ -152,3 +152,59 @@ def test_a_projected_prediction_meets_a_mask_of_any_longitudes(
     row = json.loads(done.stdout)["dataset"]
     assert row["tp"] + row["fn"] == 400
     assert row["f1_pooled"] > 0.97
+
+
+def two_models(folder: Path, first: Array, second: Array) -> list[str]:
+    save(folder / "gt" / "a.npy", MASK)
+    save(folder / "A" / "a.npy", first)
+    save(folder / "B" / "a.npy", second)
+    models = [f"{name}={folder / name}" for name in "AB"]
+    options = [word for one in models for word in ("--pred", one)]
+    return ["compare", *options, "--target", str(folder / "gt"), "--format", "json"]
+
+
+PROBS = np.clip(0.25 + MASK / 2 + RNG.normal(0, 0.2, MASK.shape), 0.01, 0.99)
+LOGITS = np.log(PROBS / (1 - PROBS))
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [(PROBS, []), (LOGITS * 3, ["--kind", "A=logit"])],
+    ids=["beside-probabilities", "beside-logits"],
+)
+@pytest.mark.parametrize(
+    ("second", "way"),
+    [(PROBS * 100, "--scale B=100"), (LOGITS, "--kind B=logit")],
+    ids=["per-cent", "logits"],
+)
+def test_what_is_advised_for_one_model_leaves_the_others_alone(
+    tmp_path: Path, first: Array, second: Array, way: str, told: list[str]
+) -> None:
+    command = [*two_models(tmp_path, first, second), *told]
+    refused = CliRunner().invoke(app, command)
+    assert (refused.exit_code, way in refused.stderr) == (1, True)
+    done = CliRunner().invoke(app, [*command, *way.split()])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["models"]
+    loss = -np.log(np.where(MASK == 1, PROBS, 1 - PROBS)).mean()
+    own = np.logaddexp(0, np.where(MASK == 1, -1, 1) * LOGITS * 3).mean()
+    expected = [own if told else loss, loss]
+    found = [row["measures"]["bce_mean"]["value"] for row in rows]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_scale_for_all_models_never_divides_logits(tmp_path: Path) -> None:
+    command = two_models(tmp_path, LOGITS, PROBS * 100)
+    done = CliRunner().invoke(app, [*command, "--kind", "A=logit", "--scale", "100"])
+    assert done.exit_code == 2
+    assert "--scale NAME=100" in done.stderr
+
+
+@pytest.mark.parametrize("scale", [100, "100", "B=100", ["B=100"], {"B": 100}])
+def test_a_scale_is_taken_in_python(tmp_path: Path, scale: Any) -> None:
+    save(tmp_path / "gt" / "a.npy", MASK)
+    save(tmp_path / "B" / "a.npy", PROBS * 100)
+    target = tmp_path / "gt"
+    found = cdstats.loss({"B": str(tmp_path / "B")}, target=target, scale=scale)
+    guess = PROBS >= 0.5
+    assert found.models[0].dataset.tp == int((guess & (MASK == 1)).sum())

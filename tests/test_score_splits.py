@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
+from cdstats.core.errors import DataError
 
 WHITE = "changed 255, unchanged 0 (detected)"
 ONES = "changed 1, unchanged 0 (detected)"
@@ -208,8 +211,11 @@ def test_every_command_skips_them(command: str) -> None:
     where = ["--target", "x/d", "--split", "test", "--pred", "x/p"]
     if command == "compare":
         where += ["--pred", "x/q"]
-    out = [] if command == "compare" else ["-o", "out"]
-    _, told = run(command, *where, *out)
+    else:
+        where += ["-o", "out"]
+    if command == "plot":
+        where += ["--only", "loss-beta", "--format", "svg"]
+    _, told = run(command, *where)
     assert "3 predictions outside split test skipped" in told
 
 
@@ -239,3 +245,26 @@ def test_typed_folders_of_two_splits_are_told() -> None:
         "loss", "--pred", "x/p/train", "--target", "x/d", "--split", "test", code=1
     )
     assert "Try" not in told
+
+
+def test_a_hint_for_predictions_that_tell_no_split_names_every_split(
+    tmp_path: Path,
+) -> None:
+    for split in ("train", "test"):
+        folder = tmp_path / "set" / split / "label"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            level = 255 * (np.eye(4, k=number) if split == "train" else np.eye(4)[::-1])
+            Image.fromarray(level.astype(np.uint8)).save(folder / f"{number}.png")
+    shutil.copytree(tmp_path / "set/train/label", tmp_path / "flat")
+    place = str(tmp_path)
+    with pytest.raises(DataError) as caught:
+        cdstats.loss(f"{place}/flat", f"{place}/set")
+    told = r'pred="(\S+)", target="(\S+)" if they are of (\w+)'
+    ways = re.findall(told, str(caught.value))
+    assert [split for _, _, split in ways] == ["test", "train"]
+    scores = {
+        split: cdstats.loss(a, b).models[0].dataset.f1_pooled for a, b, split in ways
+    }
+    assert scores["train"] == 1
+    assert scores["test"] != 1

@@ -24,9 +24,9 @@ from cdstats.core.score_records import Place
 from cdstats.core.sums import PLAIN, ImageSums
 from cdstats.score import device_batches
 from cdstats.score.batching import TileBatches
+from cdstats.score.choices import choose_predictions
 from cdstats.score.device_batches import DeviceBatches
 from cdstats.score.distances import other_class_distance, position_sums
-from cdstats.score.interpret import choose_predictions
 from cdstats.score.kernel import COUNTS, SUMS, TILE
 from cdstats.score.kernel.tensors import tensor_sums
 from cdstats.score.levels import StoredCounts, count_stored

@@ -30,7 +30,8 @@ from store_server import StoreServer
 from typer.testing import CliRunner
 
 from cdstats.cli import app
-from cdstats.io.addresses import Address, shown
+from cdstats.core.secrets import Sealed, sealed
+from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,6 +316,16 @@ def test_mask_files_beside_objects_are_never_ignored(
         assert "1 mask file (.msk) beside images" in done.err
         assert "b.png.msk: hides pixels" in done.err
     assert ratio("s3://masks/hidden/a.png").code == 0
+
+
+def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket) -> None:
+    for name in ("a", "b"):
+        s3.put(f"declared/{name}.png", png(1))
+    s3.put("declared/b.png.aux.xml", b"<PAMDataset/>")
+    s3.put("declared/gone.png.aux.xml", b"<PAMDataset/>")
+    done = ratio("s3://masks/declared")
+    assert done.code == 0
+    assert "1 image with an .aux.xml file, first b.png" in done.err
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -987,7 +998,8 @@ def test_what_is_shown_of_an_address_holds_no_secret(user: str, secret: str) -> 
 
     hidden = quote(f"\0{user}{secret}", safe="")
     text = f"https://{hidden}:{hidden}@host/a/b.png?{hidden}"
-    assert shown(text) == "https://host/a/b.png"
+    assert sealed(text).like("") == Sealed("", f"{hidden}:{hidden}", hidden)
+    assert str(sealed(text)) == "https://host/a/b.png"
 
 
 @given(st.text("ab/ é%?#{}", min_size=1).filter(lambda key: key.strip("/")))
@@ -996,4 +1008,4 @@ def test_the_address_of_a_key_is_parsed_to_the_key(key: str) -> None:
         address = Address.parse(start)
         again = Address.parse(address.with_key(key))
         assert again.key == key.strip("/")
-        assert (again.host, again.user) == (address.host, address.user)
+        assert (again.host, again.login) == (address.host, address.login)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
-from cdstats.io.addresses import shown_in
+from cdstats.core.secrets import holds_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,8 +148,7 @@ def _remove(database: Path) -> None:
 def _ways_text(
     ways: Sequence[str], cache: Path, options: Sequence[str], arguments: Sequence[str]
 ) -> str:
-    command, *typed = arguments
-    rest = [shown_in(argument) for argument in typed]
+    command, *rest = arguments
     told = "this finishes" if len(ways) == 1 else "each of these finishes"
     lines = [f"  the counts are kept in {cache}; {told} without reading a mask again:"]
     for way in ways:
@@ -157,6 +156,6 @@ def _ways_text(
         lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
     if any(argument.rpartition("=")[2] == "-" for argument in arguments):
         lines.append("  (give the list on standard input again)")
-    if rest != typed:
+    if any(map(holds_secret, rest)):
         lines.append("  (put back the passwords and signatures of addresses)")
     return "\n".join(lines)

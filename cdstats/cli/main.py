@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import cdstats
 from cdstats.cli.commands import COMMANDS, OnDemand
 from cdstats.core.errors import CdstatsError
+from cdstats.core.secrets import forget, hidden
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -38,7 +39,9 @@ class Boundary(TyperGroup):
             self.add_command(OnDemand(name))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Keep the arguments, for a message that says how to go on."""
+        """Take secrets out of the arguments; keep these to say how to go on."""
+        forget()
+        args = [hidden(argument) for argument in args]
         ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 

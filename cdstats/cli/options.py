@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OUTPUT: Final = "Output"
 _LAST: Final = (
-    *("jobs", "engine", "scheduler", "cache"),
+    *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
 """Options that end the help of every command, in this order."""

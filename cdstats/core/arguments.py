@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
+from cdstats.core.secrets import START, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -121,14 +122,19 @@ class Option:
         """
         if not self.many:
             return self._one(name, value)
-        return tuple(self._one(name, one) for one in _each(name, value))
+        return tuple(
+            self._one(name, one) for one in _each(name, value, numbers=self.numbers)
+        )
 
     def _one(self, name: str, value: object) -> object:
         value = value.value if self.choices and isinstance(value, Enum) else value
+        if isinstance(value, (str, PathLike)):
+            text = os.fspath(value)
+            value = hidden(text) if isinstance(text, str) else value
         known, expected = _checked(self, value)
         if known is None:
             kind = type(value).__name__
-            raise TypeError(f"{name} is {kind} {value!r:.60}; expected {expected}")
+            raise TypeError(f"{name} is {kind} {_shown(value)}; expected {expected}")
         if not str(known).strip():
             raise UsageError(f"{self.typed_name(name)} is empty; expected {expected}")
         if self.choices and known not in self.choices:
@@ -189,31 +195,38 @@ def _checked(option: Option, value: object) -> tuple[object, str]:
     return (place if isinstance(place, str) else None), "a path"
 
 
-def _each(name: str, value: object) -> Iterator[object]:
+def _shown(value: object) -> str:
+    """A value of the wrong type; what holds an address may hold a secret."""
+    text = repr(value)
+    return "with an address" if START.search(text) else f"{text:.60}"
+
+
+def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object]:
     """The values of an option that may be given several times.
 
-    One value stands for itself, and a mapping names its paths.
+    One value stands for itself, and a mapping names its paths, or also numbers.
 
     Raises:
         TypeError: If they cannot be told apart.
         UsageError: If a name of a mapping cannot stand before ``=``.
     """
-    if isinstance(value, (str, PathLike)):
+    single = (str, PathLike, Real) if numbers else (str, PathLike)
+    if isinstance(value, single):
         yield value
         return
     if isinstance(value, Mapping):
         for key, path in value.items():
-            if not isinstance(key, str) or not isinstance(path, (str, PathLike)):
+            if not isinstance(key, str) or not isinstance(path, single):
                 raise TypeError(
-                    f"{name} maps {key!r:.60} to {path!r:.60}; expected a name and a "
-                    "text or path"
+                    f"{name} maps {_shown(key)} to {_shown(path)}; expected a name "
+                    "and a text or path"
                 )
             if not key.strip() or set("=/") & set(key):
                 raise UsageError(
-                    f"{name} has the name {key!r:.60}; expected a name without '=' "
+                    f"{name} has the name {_shown(key)}; expected a name without '=' "
                     "and '/', and not empty"
                 )
-            yield f"{key}={os.fspath(path)}"
+            yield f"{key}={path if isinstance(path, Real) else os.fspath(path)}"
         return
     try:
         if isinstance(value, (bytes, bytearray)):
@@ -222,7 +235,7 @@ def _each(name: str, value: object) -> Iterator[object]:
     except TypeError:
         kind = type(value).__name__
         raise TypeError(
-            f"{name} is {kind} {value!r:.60}; expected one or several"
+            f"{name} is {kind} {_shown(value)}; expected one or several"
         ) from None
     yield from each
 
@@ -450,7 +463,8 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         # What an error quotes before its colon is a value, whatever it is.
         if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
-        if known.typed in (int, float):
+        is_number = known.many and known.numbers and "=" not in value
+        if known.typed in (int, float) or is_number:
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'
 

@@ -1,9 +1,10 @@
-"""Work on one item that is better done in parts, by several workers."""
+"""What work on an item and the engine tell each other: parts, time, signs of life."""
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,3 +24,28 @@ class Divided(Generic[Item, Result]):
 
     parts: Sequence[Item]
     join: Callable[[Sequence[Result]], Result]
+
+
+def _nobody() -> None:
+    """Nobody waits for signs of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who watches the work on an item.
+
+    Attributes:
+        seconds: What one window of a file may take; 0 for any time.
+        alive: To be called after each window: the work goes on.
+    """
+
+    seconds: float = 0
+    alive: Callable[[], None] = _nobody
+
+    @property
+    def reason(self) -> str:
+        """Why a file fails that takes longer."""
+        return f"took longer than {self.seconds:g} s (--timeout)"
+
+
+WATCH: Final[ContextVar[Watch]] = ContextVar("WATCH", default=Watch())  # noqa: B039

@@ -93,10 +93,15 @@ class LabelRule:
         named = [(term, label) for label in Label for term in self.terms(label)]
         for (first, one), (second, other) in combinations(named, 2):
             if same_value(first, second):
-                raise UsageError(
-                    f"{shared_text(first, second)} is named twice: "
-                    f"{one.value} {first} and {other.value} {second}"
-                )
+                shared = shared_text(first, second)
+                both = f"{one.value} {first} and {other.value} {second}"
+                text = f"{shared} is named twice: {both}"
+                if self.origin == DETECTED:
+                    text = (
+                        f"{shared} is detected as {one.value} but named as "
+                        f"{other.value}; name the changed and unchanged values, too"
+                    )
+                raise UsageError(text)
 
     @classmethod
     def parse(

@@ -55,6 +55,9 @@ CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
+_RUN: Final[dict[str, Any]] = {"panel": RUN, "needs": PIXELS}
+_NUMBER: Final[dict[str, Any]] = {"typed": int, "least": 1, "metavar": "N"}
+_SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
 _FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
 
 
@@ -96,28 +99,29 @@ class MaskOptions(Options):
     band: int | None = option(
         None,
         "Band that holds the mask, counted from 1.",
-        typed=int,
-        least=1,
-        metavar="N",
-        panel=SELECTION,
-        needs=PIXELS,
+        **_NUMBER,
+        **_SELECTION,
     )
     split: str | None = option(
         None,
         "Read this split only; predictions of other splits are skipped.",
         metavar="NAME",
-        panel=SELECTION,
-        needs=PIXELS,
+        **_SELECTION,
     )
     max_pixels: int = option(
         MAX_PIXELS,
         "Refuse an image that declares more pixels.",
-        typed=int,
-        least=1,
-        metavar="N",
-        panel=RUN,
+        **_NUMBER,
         shown="4,294,967,296",
-        needs=PIXELS,
+        **_RUN,
+    )
+    timeout: float = option(
+        600.0,
+        "Fail a file when one window of it takes longer; 0 for any time.",
+        typed=float,
+        least=0,
+        metavar="SECONDS",
+        **_RUN,
     )
 
     def rule_choice(self) -> RuleChoice:
@@ -144,9 +148,7 @@ class JobOptions(Options):
     jobs: int | None = option(
         1,
         "Worker processes; by default as many as pay.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel=RUN,
         needs=MASKS,
         command_default=None,
@@ -229,12 +231,12 @@ class ScoreOptions(Options):
         panel=SCORING,
         needs=PREDICTIONS,
     )
-    scale: float | None = option(
-        None,
-        "Divide predictions by the number that stands for a probability of 1: 100 for "
-        "per cent.",
-        typed=float,
-        metavar="N",
+    scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
+        (),
+        "Divide predictions by what stands for 1: 100 for per cent; NAME= for a model.",
+        many=True,
+        numbers=True,
+        metavar="[NAME=]N",
         panel=CODES,
         needs=PREDICTIONS,
     )
@@ -257,9 +259,7 @@ class ScoreOptions(Options):
     pred_band: int | None = option(
         None,
         "Band or channel of the predictions, counted from 1.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel=CODES,
         needs=PREDICTIONS,
     )
@@ -479,9 +479,7 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     speck: int = option(
         9,
         "Changed regions below this many pixels are specks.",
-        typed=int,
-        least=1,
-        metavar="N",
+        **_NUMBER,
         panel="Regions",
         shown="9",
         needs=MASKS,

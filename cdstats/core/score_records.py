@@ -91,15 +91,22 @@ class Stated:
         texts = {f.name: getattr(known, f.name) for f in fields(Stated)}
         return replace(self, **{n: v for n, v in texts.items() if n not in own})
 
-    @property
-    def notes(self) -> tuple[str, str]:
-        """All but the rule, as two footnotes."""
-        known = self.threshold is not None
-        cut = f"changed when p >= {self.threshold!r}" if known else "threshold: "
-        by = "version: " if self.version == NOT_RECORDED else "cdstats "
+    @classmethod
+    def notes(cls, rows: Iterable[Any]) -> tuple[str, str]:
+        """What holds for some records together, all but the rule, as two footnotes."""
+        found = list(rows)
+        one = cls.of(found)
+        cuts = dict.fromkeys(row.threshold for row in found)
+        texts = [NOT_RECORDED if cut is None else repr(cut) for cut in cuts]
+        cut = f"thresholds differ: {', '.join(texts)}"
+        if len(cuts) < 2:
+            cut = f"changed when p >= {one.threshold!r}"
+            if one.threshold is None:
+                cut = f"threshold: {NOT_RECORDED}"
+        by = "version: " if one.version == NOT_RECORDED else "cdstats "
         return (
-            f"{cut}{'' if known else NOT_RECORDED}; predictions: {self.kind}",
-            f"grid: {self.grid}; device: {self.device}; {by}{self.version}",
+            f"{cut}; predictions: {one.kind}",
+            f"grid: {one.grid}; device: {one.device}; {by}{one.version}",
         )
 
 

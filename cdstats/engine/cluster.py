@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import cdstats
+from cdstats.core.division import Watch
 from cdstats.core.errors import DIED, DataError, UsageError
 from cdstats.engine.work import Failed, Ledger, attempt, tell
 
@@ -51,18 +52,24 @@ class Flow:
         cluster: Where they run.
         function: What to do with an item.
         ledger: The items.
+        timeout: Seconds that one window of a file may take; 0 for any time.
 
     Attributes:
         suspects: Items that are alone in a batch whose workers died.
     """
 
     def __init__(
-        self, cluster: Cluster, function: Callable[[Any], Any], ledger: Ledger[Any, Any]
+        self,
+        cluster: Cluster,
+        function: Callable[[Any], Any],
+        ledger: Ledger[Any, Any],
+        timeout: float,
     ) -> None:
         self.suspects: list[int] = []
         self._cluster = cluster
         self._function = function
         self._ledger = ledger
+        self._timeout = timeout
         self._threads = cluster.threads()
         self._out: dict[Future, _Group] = {}
         self._seconds: float | None = None
@@ -127,7 +134,7 @@ class Flow:
     def _submit(self, numbers: list[int]) -> Future:
         items = [self._ledger.item(number) for number in numbers]
         submit = self._cluster.client.submit
-        return submit(_work, self._function, numbers, items, pure=False)
+        return submit(_work, self._function, numbers, items, self._timeout, pure=False)
 
     def _found(self, root: Future) -> Found | None:
         """Numbers and results of a group, or None if its workers died of it.
@@ -161,13 +168,16 @@ class Flow:
 
 
 def _work(
-    function: Callable[[Any], Any], numbers: Sequence[int], items: Sequence[Any]
+    function: Callable[[Any], Any],
+    numbers: Sequence[int],
+    items: Sequence[Any],
+    timeout: float,
 ) -> tuple[float, Found]:
     """Seconds, numbers and results of a batch: what a worker runs."""
-    start = time.perf_counter()
+    start, watch = time.perf_counter(), Watch(timeout)
     tell(function, items)
     found = [
-        (number, attempt(function, item))
+        (number, attempt(function, item, watch))
         for number, item in zip(numbers, items, strict=True)
     ]
     return time.perf_counter() - start, found
@@ -242,10 +252,12 @@ class Cluster:
     Attributes:
         client: The connection.
         address: The scheduler's address, for messages.
+        patience: Seconds that the scheduler may take to answer; None for any time.
     """
 
     client: Client
     address: str
+    patience: float | None = field(default=None, init=False)
     _empty_since: float | None = field(default=None, init=False)
 
     def run(
@@ -253,6 +265,7 @@ class Cluster:
         function: Callable[[Item], Result | Divided[Item, Result]],
         items: Sequence[Item],
         *,
+        timeout: float = 0,
         lost: Callable[[Item, str], Result],
     ) -> Iterator[tuple[int, Result]]:
         """Apply a function to every item; see `cdstats.engine.work.run`.
@@ -266,7 +279,8 @@ class Cluster:
         from distributed import CancelledError
 
         ledger = Ledger(items, lost)
-        flow = Flow(self, function, ledger)
+        self.patience = timeout or None
+        flow = Flow(self, function, ledger, timeout)
         try:
             while ledger.left or flow.suspects:
                 for number, result in flow.results():
@@ -315,8 +329,10 @@ class Cluster:
 
     def _check_alive(self) -> None:
         try:
-            workers = self.client.nthreads()
-        except OSError:
+            workers = self.client.sync(
+                self.client.scheduler.ncores, callback_timeout=self.patience
+            )
+        except (OSError, TimeoutError):
             raise self._gone() from None
         now = time.monotonic()
         if workers:

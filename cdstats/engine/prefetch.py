@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
         except BaseException as error:  # noqa: BLE001 - raised again by the reader
             _put(waiting, _Raised(error), stopped)
 
-    thread = threading.Thread(target=read, name="cdstats-prefetch", daemon=True)
+    context = copy_context()
+    thread = threading.Thread(
+        target=context.run, args=(read,), name="cdstats-prefetch", daemon=True
+    )
     thread.start()
     try:
         while (item := waiting.get()) is not _END:

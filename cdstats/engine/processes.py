@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import queue
@@ -9,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from cdstats.core.division import Watch
 from cdstats.core.errors import DIED, DataError
 from cdstats.engine import memory
 from cdstats.engine.work import Failed
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from cdstats.engine.work import Ledger
 
 _WAIT_SECONDS: Final = 5.0
+_START_SECONDS: Final = 60.0
+"""Time that a worker has to start and to load its function, beside the time limit."""
 _SETTINGS: Final = {**memory.SETTINGS, "OPENBLAS_NUM_THREADS": "1"}
 """The environment of a worker. NumPy's threads for products of matrices would spin
 while they wait, and starting them takes as long as loading NumPy."""
@@ -50,9 +55,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker died at an item of a batch whose result has not been told."""
+    """A worker died at an item of a batch whose result has not been told.
+
+    Attributes:
+        batch: What it worked on.
+        slow: Whether it was ended because it took too long.
+    """
 
     batch: Batch
+    slow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +97,18 @@ class Crew:
     Args:
         function: What to do with an item.
         jobs: Worker processes at most.
+        timeout: Seconds without an answer after which a worker is ended; 0 for never.
     """
 
-    def __init__(self, function: Callable[[Any], Any], jobs: int) -> None:
+    def __init__(
+        self, function: Callable[[Any], Any], jobs: int, timeout: float
+    ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._function = pickle.dumps(function)
+        self._function = pickle.dumps((function, timeout))
+        self._timeout = timeout
         self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._workers: set[_Worker] = set()
         self._stopped = False
         self._leaders = [
             threading.Thread(target=self._lead, name="cdstats-worker", daemon=True)
@@ -114,9 +129,9 @@ class Crew:
         with self._lock:
             # What workers still hold after an exception is no longer wanted.
             self._stopped = kind is not None
-            running = list(self._processes) if self._stopped else []
-        for process in running:
-            process.kill()
+            running = list(self._workers) if self._stopped else []
+        for worker in running:
+            worker.process.kill()
         for _ in self._leaders:
             self._orders.put(None)
         for leader in self._leaders:
@@ -152,20 +167,36 @@ class Crew:
             self._dismiss(worker)
 
     def _work(self, worker: _Worker, order: _Order) -> Event:
+        worker.since = time.monotonic() + _START_SECONDS
         try:
             worker.prepare(self._function)
         except _GoneError:
             return Stillborn(order.batch, worker.process.wait())
         try:
+            worker.since = time.monotonic()
             worker.send(pickle.dumps((order.items, order.careful)))
             told = 0
             while told < len(order.items):
                 seconds, results = worker.receive()
+                worker.since = time.monotonic()
                 told += len(results)
-                self.events.put(Results(order.batch, results, seconds))
+                if results:
+                    self.events.put(Results(order.batch, results, seconds))
         except _GoneError:
-            return Died(order.batch)
+            return Died(order.batch, worker.is_slow)
+        worker.since = math.inf
         return Finished(order.batch)
+
+    def end_slow(self) -> None:
+        """End workers that have not answered for too long; their batches died."""
+        if not self._timeout:
+            return
+        late = time.monotonic() - self._timeout
+        with self._lock:
+            slow = [worker for worker in self._workers if worker.since < late]
+        for worker in slow:
+            worker.is_slow = True
+            worker.process.kill()
 
     def _engage(self) -> _Worker:
         with self._lock:
@@ -175,13 +206,13 @@ class Crew:
                 worker = _Worker()
             except OSError as error:
                 raise _NoWorkerError(error.errno or 1) from None
-            self._processes.add(worker.process)
+            self._workers.add(worker)
         return worker
 
     def _dismiss(self, worker: _Worker) -> None:
         worker.end()
         with self._lock:
-            self._processes.discard(worker.process)
+            self._workers.discard(worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +235,12 @@ class _NoWorkerError(Exception):
 
 
 class _Worker:
-    """A process and the pipes to it."""
+    """A process and the pipes to it.
+
+    Attributes:
+        since: When it was given work or answered last; infinite while it has none.
+        is_slow: Whether it was ended because it took too long.
+    """
 
     def __init__(self) -> None:
         # A fresh interpreter, never a fork: GDAL and threads do not survive one.
@@ -215,6 +251,8 @@ class _Worker:
             stdout=subprocess.PIPE,
         )
         self._prepared = False
+        self.since = math.inf
+        self.is_slow = False
 
     def prepare(self, function: bytes) -> None:
         """Give a new worker its function, and wait until it has loaded it.
@@ -279,6 +317,7 @@ def run_in_workers(
     ledger: Ledger[Item, Result],
     jobs: int,
     seconds: float | None = None,
+    timeout: float = 0,
 ) -> Iterator[tuple[int, Result]]:
     """Work on what is left in a ledger, in worker processes.
 
@@ -290,6 +329,7 @@ def run_in_workers(
         ledger: Items that nobody has taken yet.
         jobs: Worker processes.
         seconds: What an item takes, as far as known.
+        timeout: Seconds that one window of a file may take; 0 for any time.
 
     Yields:
         The place of an item and its result, in any order.
@@ -297,9 +337,9 @@ def run_in_workers(
     Raises:
         DataError: If no worker can be started.
     """
-    crew = Crew(function, jobs)
+    crew = Crew(function, jobs, timeout)
     with crew:
-        yield from _Dispatch(crew, ledger, jobs, seconds).run()
+        yield from _Dispatch(crew, ledger, jobs, seconds, Watch(timeout).reason).run()
 
 
 @dataclass(eq=False)
@@ -326,11 +366,14 @@ class _Dispatch(Generic[Item, Result]):
         ledger: Ledger[Item, Result],
         jobs: int,
         seconds: float | None,
+        too_slow: str,
     ) -> None:
         self._crew = crew
         self._ledger = ledger
         self._jobs = jobs
         self._seconds = seconds
+        self._too_slow = too_slow
+        self._looked = time.monotonic()
         self._again: deque[Batch] = deque()
         self._running = 0
         self._stillborn = 0
@@ -345,7 +388,7 @@ class _Dispatch(Generic[Item, Result]):
             else:
                 self._running -= 1
                 if isinstance(event, Died):
-                    yield from self._bury(event.batch)
+                    yield from self._bury(event.batch, event.slow)
                 elif isinstance(event, Stillborn):
                     self._start_again(event)
 
@@ -372,6 +415,9 @@ class _Dispatch(Generic[Item, Result]):
 
     def _next_event(self) -> Any:  # noqa: ANN401 - one of the crew's
         while True:
+            if time.monotonic() - self._looked > 1:
+                self._looked = time.monotonic()
+                self._crew.end_slow()
             try:
                 # With a limit, so that Ctrl-C is seen on every system.
                 return self._crew.events.get(timeout=1)
@@ -390,14 +436,15 @@ class _Dispatch(Generic[Item, Result]):
         for number, result in zip(done, event.results, strict=True):
             yield from self._ledger.enter(number, result)
 
-    def _bury(self, batch: Batch) -> Iterator[tuple[int, Result]]:
+    def _bury(self, batch: Batch, slow: bool) -> Iterator[tuple[int, Result]]:
         """Try what a dead worker has left undone, until the item to blame is known."""
         if not batch.numbers:
             return
         first = batch.numbers[0]
         known = batch.careful or len(batch.numbers) == 1
-        if known and batch.blamed == first:
-            yield from self._ledger.enter(first, Failed(DIED))
+        if known and (slow or batch.blamed == first):
+            reason = self._too_slow if slow else DIED
+            yield from self._ledger.enter(first, Failed(reason))
             if batch.numbers[1:]:
                 self._again.append(Batch(batch.numbers[1:], careful=True))
             return

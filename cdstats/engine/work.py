@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from cdstats.core.division import Divided
+from cdstats.core.division import WATCH, Divided, Watch
 from cdstats.core.errors import FileFailedError, UsageError, one_file
 
 if TYPE_CHECKING:
@@ -35,14 +35,19 @@ class Failed:
 
 
 def attempt(
-    function: Callable[[Item], Result | Divided[Item, Result]], item: Item
+    function: Callable[[Item], Result | Divided[Item, Result]],
+    item: Item,
+    watch: Watch,
 ) -> Result | Divided[Item, Result] | Failed:
     """What a function returns for an item, or why it failed."""
+    before = WATCH.set(watch)
     try:
         with one_file():
             return function(item)
     except FileFailedError as error:
         return Failed(str(error))
+    finally:
+        WATCH.reset(before)
 
 
 class Ledger(Generic[Item, Result]):
@@ -159,6 +164,7 @@ def run(
     items: Sequence[Item],
     *,
     jobs: int | None = 1,
+    timeout: float = 0,
     lost: Callable[[Item, str], Result],
 ) -> Iterator[tuple[int, Result]]:
     """Apply a function to every item.
@@ -170,6 +176,8 @@ def run(
         items: What to do it with.
         jobs: Worker processes; 1 works in this process, None decides by the time that
             the first items take.
+        timeout: Seconds that one window of a file may take; 0 for any time. A worker
+            that takes longer is ended.
         lost: The result of an item that raised an unexpected exception or whose worker
             died, from the item and the reason.
 
@@ -179,19 +187,20 @@ def run(
     ledger = Ledger(items, lost)
     seconds = None
     if jobs is None or jobs == 1 or len(items) < 2:
-        seconds = yield from _run_here(function, ledger, jobs)
+        seconds = yield from _run_here(function, ledger, jobs, Watch(timeout))
     if ledger.left:
         from cdstats.engine.processes import run_in_workers
 
         cores = os.cpu_count() or 1
         workers = min(jobs or cores, max(cores, len(items)))
-        yield from run_in_workers(function, ledger, workers, seconds)
+        yield from run_in_workers(function, ledger, workers, seconds, timeout)
 
 
 def _run_here(
     function: Callable[[Item], Result | Divided[Item, Result]],
     ledger: Ledger[Item, Result],
     jobs: int | None,
+    watch: Watch,
 ) -> Generator[tuple[int, Result], None, float]:
     """Work in this process, until nothing is left or workers pay.
 
@@ -204,7 +213,7 @@ def _run_here(
         while numbers := ledger.take(1):
             number = numbers[0]
             start = time.perf_counter()
-            result = attempt(function, ledger.item(number))
+            result = attempt(function, ledger.item(number), watch)
             spent += time.perf_counter() - start
             done += 1
             yield from ledger.enter(number, result)
@@ -246,7 +255,7 @@ class Engine(Protocol):
 
 @contextmanager
 def open_engine(
-    engine: str, scheduler: str | None, jobs: int | None
+    engine: str, scheduler: str | None, jobs: int | None, timeout: float = 0
 ) -> Iterator[Engine]:
     """The engine of a name, with the connection that it needs.
 
@@ -254,6 +263,7 @@ def open_engine(
         engine: ``"local"`` or ``"dask"``.
         scheduler: Address of the scheduler of a Dask cluster.
         jobs: Worker processes on this machine; None for as many as pay.
+        timeout: Seconds that one window of a file may take; 0 for any time.
 
     Raises:
         UsageError: If the name is unknown, options do not fit together, the package
@@ -264,7 +274,7 @@ def open_engine(
         if scheduler is not None:
             raise UsageError(f"--scheduler {scheduler} needs --engine dask")
 
-        yield partial(run, jobs=jobs)
+        yield partial(run, jobs=jobs, timeout=timeout)
         return
     if scheduler is None:
         raise UsageError(
@@ -276,7 +286,7 @@ def open_engine(
     from cdstats.engine.cluster import connected
 
     with connected(scheduler) as cluster:
-        yield cluster.run
+        yield partial(cluster.run, timeout=timeout)
 
 
 def _known(engine: str) -> EngineName:

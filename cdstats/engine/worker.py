@@ -14,6 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from cdstats.core.division import Watch
 from cdstats.engine.work import attempt, tell
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ START: Final = (
 )
 FLUSH_SECONDS: Final = 0.1
 """Results are sent on at least this often: what has been sent survives the worker."""
+ALIVE_SECONDS: Final = 0.2
+"""How often at most a long item reports that it goes on: an answer without results."""
 LENGTH_BYTES: Final = 8
 
 RESULTS, RAISED = "results", "raised"
@@ -37,7 +40,7 @@ def serve() -> None:
     source, answers = sys.stdin.buffer, _answers()
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type] # as in the program
     try:
-        function = pickle.load(source)  # noqa: S301 - from the program itself
+        function, timeout = pickle.load(source)  # noqa: S301 - from the program itself
         # Modules stay to the end; looking for garbage in them costs a start 10 ms.
         gc.freeze()
         gc.enable()
@@ -47,7 +50,7 @@ def serve() -> None:
                 items, careful = pickle.load(source)  # noqa: S301
             except EOFError:
                 return
-            _work(function, items, careful, answers)
+            _work(function, items, careful, timeout, answers)
     except BrokenPipeError:
         os._exit(0)  # nobody reads any more
     except BaseException as error:  # noqa: BLE001 - raised again by the program
@@ -55,14 +58,27 @@ def serve() -> None:
 
 
 def _work(
-    function: Callable[[Any], Any], items: Sequence[Any], careful: bool, out: BinaryIO
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    careful: bool,
+    timeout: float,
+    out: BinaryIO,
 ) -> None:
     """Answer with the results of a batch, in few pieces or, if careful, one by one."""
     found: list[Any] = []
     start = time.perf_counter()
+    told = time.monotonic()
+
+    def alive() -> None:
+        nonlocal told
+        if time.monotonic() - told > ALIVE_SECONDS:
+            told = time.monotonic()
+            _answer(out, RESULTS, 0.0, [])
+
+    watch = Watch(timeout, alive)
     tell(function, items)
     for item in items:
-        found.append(attempt(function, item))
+        found.append(attempt(function, item, watch))
         spent = time.perf_counter() - start
         if careful or spent > FLUSH_SECONDS:
             _answer(out, RESULTS, spent, found)

@@ -6,10 +6,12 @@ gives a list of `OpenImage`; `cdstats.io.masks` knows which module reads which f
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError, one_file
 from cdstats.core.messages import counted
 
@@ -135,11 +137,16 @@ def guarded(image: OpenImage) -> OpenImage:
 
 
 def _guarded(read: Callable[..., Iterator[Block]], *rows: int) -> Iterator[Block]:
+    watch = WATCH.get()
     with one_file():
         blocks = read(*rows)
     while True:
+        start = time.monotonic()
         with one_file():
             block = next(blocks, None)
+        if watch.seconds and time.monotonic() - start > watch.seconds:
+            raise DataError(watch.reason)
+        watch.alive()
         if block is None:
             return
         yield block

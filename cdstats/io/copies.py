@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
-from cdstats.io.addresses import Address, shown
+from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,10 @@ AHEAD_BYTES: Final = 1 << 25
 _KEPT: Final = 2
 """Copies kept where an object may be opened again: a prediction and its mask."""
 _FOLDER: Final = "CDSTATS_COPIES"
+_ALIVE_SECONDS: Final = 0.5
+"""How often work that waits for a copy reports that it goes on."""
+
+Waited = TypeVar("Waited")
 
 
 class Copy:
@@ -92,10 +97,10 @@ class _Ahead(threading.local):
                     break
                 future.cancel()
             self.fill()
-            copy = future.result()
+            copy = _waited(future)
             if copy is not None:
                 return copy
-        return _start(address).result()
+        return _waited(_start(address))
 
     def fill(self) -> None:
         """Begin the copies that come next."""
@@ -199,6 +204,17 @@ def _read(read: Callable[[], Iterator[Block]], _: Copy) -> Iterator[Block]:
     yield from read()
 
 
+def _waited(future: Future[Waited]) -> Waited:
+    """What a copy gives; stores have their own time limits, so no time counts."""
+    while True:
+        try:
+            return future.result(_ALIVE_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise
+            WATCH.get().alive()
+
+
 def _start(address: str) -> Future[Copy]:
     from cdstats.io.remote import start
 
@@ -261,7 +277,7 @@ async def _copied(text: str, answer: Answer) -> Copy:
 
 def _suffix(text: str) -> str:
     """The ending of a copy's name: some readers go by it."""
-    suffix = PurePosixPath(shown(text)).suffix.lower()
+    suffix = PurePosixPath(text).suffix.lower()
     return suffix if suffix in (".pt", ".pth") else ""
 
 

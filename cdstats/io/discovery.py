@@ -12,11 +12,11 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.secrets import hidden
 from cdstats.io.addresses import (
     Address,
     is_address,
     looks_like_address,
-    shown,
     two_slashes,
 )
 from cdstats.io.copies import folder
@@ -110,7 +110,7 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
     Files without a name are one dataset, and so are folders of one dataset's splits.
     """
     groups: dict[str, _Found] = {}
-    for text in paths:
+    for text in map(hidden, paths):
         name, place = split_name(text)
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
@@ -162,7 +162,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     except UsageError:
         raise
     except CdstatsError as error:
-        found = _Found(shown(text), problems=[str(error)])
+        found = _Found(text, problems=[str(error)])
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         found = _Found(text, problems=[f"{text}: cannot be read: {reason}"])
@@ -232,7 +232,7 @@ def _remote(text: str, search: Search) -> _Found:
         return _matching(text, *store.matching(text, search.extensions), search)
     if not file.member and store.is_folder(address, text):
         return _folder(store.listing(address, search.extensions), search)
-    place = shown(file.path)
+    place = str(file.path)
     notes = store.ask_mask_files([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
@@ -307,7 +307,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
         kind, expected = wanted_texts(search.extensions)
         first = _example(listing, search.extensions)
         holds = f"the folder holds {first}, ..." if first else f"expected {expected}"
-        raise DataError(f"{shown(text)}: matches no {kind}; {holds}")
+        raise DataError(f"{text}: matches no {kind}; {holds}")
     return found
 
 
@@ -323,7 +323,7 @@ def _example(listing: Listing, extensions: frozenset[str]) -> str:
 
 
 def _read_list(place: str) -> _Found:
-    path = Path(shown(place))
+    path = Path(place)
     if not is_address(place) and is_stream(path):
         # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
         return _listed("list", Path(), list_lines(place))
@@ -336,7 +336,7 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
-        if is_address(line):
+        if looks_like_address(line):
             files.append(listed_file(line))
             continue
         path = root / line
@@ -416,7 +416,7 @@ def _relative(found: _Found) -> FoundFiles:
 
 def _named_below(file: FoundFile, base: Path) -> FoundFile:
     """A file by its path below a folder, with the split that its folders tell."""
-    path = Path(_absolute(Path(shown(file.path)))).relative_to(base)
+    path = Path(_absolute(Path(file.path))).relative_to(base)
     split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
     member = f"#{file.member}" if file.member else ""
     return replace(file, name=f"{path.as_posix()}{member}", split=split)

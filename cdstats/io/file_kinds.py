@@ -33,6 +33,8 @@ _MOST_BESIDE: Final = 24
 """Files in a folder up to which one of them, such as ``ref.png``, is the only mask."""
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LONG_NUMBER: Final = re.compile(r"\d{2,}")
+_THIRD: Final = re.compile(r"(?i)(?<![a-z])t0*([3-9]|[1-9]\d+)(?!\d)")
+"""A number after ``t`` that shows that tiles are numbered, not two dates."""
 
 
 def path_choices(folder: Path, globs: Iterable[str]) -> str:
@@ -108,9 +110,11 @@ def _stem_words() -> frozenset[str]:
     return frozenset().union(*(known[m] for m in known if m != "plain"))
 
 
-def _is_marked(stem: str, token: re.Match[str], before: str) -> bool:
+def _is_marked(stem: str, token: re.Match[str], before: str, dated: bool) -> bool:
     """Whether a token of a file's name tells what the file is."""
     word = token[0].lower()
+    if word == "t" and not dated:
+        return False
     if word in _stem_words() or word in vocabulary()["names"]["truth"]:
         return True
     if word.isdigit():
@@ -129,12 +133,18 @@ def _is_marked(stem: str, token: re.Match[str], before: str) -> bool:
     return not any(one.isalnum() for one in around)
 
 
-def _stem(name: str, *, numbered: bool = True) -> _Stem:
-    """What a file's name says, without its folders."""
+def _stem(name: str, *, numbered: bool = True, dated: bool = True) -> _Stem:
+    """What a file's name says, without its folders.
+
+    Args:
+        name: The name.
+        numbered: Whether a number after a word, as in ``gt2``, says something.
+        dated: Whether ``t1`` and ``t2`` are dates, not tiles.
+    """
     stem = PurePosixPath(name).stem
     kind, key, shape, end, before = list[str](), list[str](), "", 0, ""
     for token in _TOKEN.finditer(stem):
-        marked = _is_marked(stem, token, before)
+        marked = _is_marked(stem, token, before, dated)
         if marked and token[0].isdigit() and not numbered:
             marked = before.lower() in ("s", "t")
         between = stem[end : token.start()]
@@ -207,11 +217,12 @@ class _FileKinds:
         self._folder = folder
         self._known = known
         self._names = names
-        read = {name: _stem(name) for name in names}
+        dated = not any(_THIRD.search(PurePosixPath(name).stem) for name in names)
+        read = {name: _stem(name, dated=dated) for name in names}
         roles = {role_of(stem.kind) for stem in read.values()}
         if Role.IMAGE not in roles or len(roles) == 1:
             # Numbers of masks alone, such as gt1 and gt2, tell images apart.
-            read = {name: _stem(name, numbered=False) for name in names}
+            read = {name: _stem(name, numbered=False, dated=dated) for name in names}
         self.kind_of = {name: self._kind(name, stem) for name, stem in read.items()}
         self.shapes: dict[str, str] = {}
         self._keys: dict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -284,7 +295,7 @@ class _FileKinds:
         """Whether two kinds are of the same images.
 
         A name that is all words, such as ``ref.png``, is the mask of its folder. Files
-        that say nothing belong to a mask whose name they begin with.
+        that say nothing belong to a mask whose name they begin or end with.
         """
         keys, others = self._keys[kind], self._keys[other]
         if all(not key for _, key in keys):
@@ -292,10 +303,12 @@ class _FileKinds:
                 return False
             return name_the_same(self._folders[kind], self._folders[other])
         if self._role(other) is Role.NONE:
+            # In cd_1.png and seg1_1.png the image is named last.
+            is_last = len(keys) > 1 and not self.shapes[kind].startswith("*")
             others = {
-                (folder, key[:end])
+                (folder, key[end + 1 :] if is_last else key[:end])
                 for folder, key in others
-                for end in (*_ends(key), len(key))
+                for end in ((-1, *_ends(key)) if is_last else (*_ends(key), len(key)))
             }
         fewer = min(len(keys), len(self._keys[other]))
         return len(keys & others) >= ENOUGH * fewer

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, overload
 
 import numpy as np
 
+from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
 from cdstats.io.naming import natural_key
 
@@ -57,7 +58,7 @@ class _Shared(NamedTuple):
 
     Attributes:
         folder: What stands before the name in the path; None where the text of a file
-            holds its name, path, member and partner as JSON.
+            holds its name, path, member, partner, login and query as JSON.
         split: The split.
         again: Whether the file stands in an earlier split, too.
     """
@@ -115,11 +116,13 @@ class FoundFiles(Sequence[FoundFile]):
         """Add a file at the end."""
         self._settled = False
         self.are_named &= bool(file.name)
-        if file.member or file.partner or not file.path.endswith(file.name):
+        path = file.path
+        secrets = [path.login, path.query] if isinstance(path, Sealed) else ["", ""]
+        if file.member or file.partner or any(secrets) or not path.endswith(file.name):
             shared = _Shared(None, file.split, file.again)
-            text = json.dumps([file.name, file.path, file.member, file.partner])
+            text = json.dumps([file.name, path, file.member, file.partner, *secrets])
         else:
-            folder = file.path.removesuffix(file.name)
+            folder = path.removesuffix(file.name)
             shared = _Shared(folder, file.split, file.again)
             text = file.name
         if file.mark is not None or self._marks:
@@ -221,7 +224,12 @@ class FoundFiles(Sequence[FoundFile]):
         mark = (size, version) if size >= 0 else None
         if folder is not None:
             return FoundFile(folder + text, text, split, mark=mark, again=again)
-        name, path, member, partner = json.loads(text)
+        name, path, member, partner, *secrets = json.loads(text)
+        if any(secrets):
+            path, partner = (
+                Sealed(path, *secrets),
+                partner and Sealed(partner, *secrets),
+            )
         return FoundFile(path, name, split, member, partner, mark, again)
 
 
@@ -264,6 +272,8 @@ def paired(files: FoundFiles) -> FoundFiles:
     for file in files:
         path = Path(file.path)
         partner = f"{file.path.removesuffix(path.name)}unchanged{path.suffix}"
+        if isinstance(file.path, Sealed):
+            partner = file.path.like(partner)
         if path.stem == "change" and (partner in remote or Path(partner).exists()):
             name = f"{file.name} + {Path(partner).name}"
             pairs.append(replace(file, name=name, partner=partner))

@@ -212,6 +212,7 @@ def choose_masks(
     prefer = preset.prefer if preset else _usual_choice(folder, ordered)
     kept, note = _by_folder(folder, ordered, prefer)
     _refuse_parallel_folders(folder, kept)
+    _refuse_unnamed_folders(folder, ordered, kept)
     notes += note
     if not (preset and preset.pair):
         known = () if preset else looks_like(folder.absolute(), kept)
@@ -406,7 +407,10 @@ def _by_folder(
         is_inside = is_mask_folder(folder.absolute().name)
         kept = _surest(names, places, is_inside)
     if len(kept) == len(names):
-        return names, []
+        kinds = {place.kind for place in places.values() if place.role in LABELS}
+        several = len(kinds) > 1 and len({place.home for place in places.values()}) == 1
+        read = f"read the masks in {_some(naturally(kinds))}; to count apart, name each"
+        return names, [read] * several
     held = set(kept)
     labelled = places[kept[0]].role in LABELS
     near, notes = names, list[str]()
@@ -422,9 +426,9 @@ def _by_folder(
     shown = naturally(gone)
     if any(not places[name].kind and _folder(name) in above for name in left):
         shown.append("files outside them")
-    read = naturally({places[name].kind for name in kept} - {""})
-    where = f"read the masks in {', '.join(read)}"
-    text = [where if read else "no folder has a name that says masks"]
+    shapes = naturally({places[name].kind for name in kept} - {""})
+    where = f"read the masks in {', '.join(shapes)}"
+    text = [where if shapes else "no folder has a name that says masks"]
     if shown:
         text.append(f"skipped {', '.join(shown)}")
     return kept, ["; ".join(text + notes)]
@@ -520,7 +524,7 @@ def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
             left = [word for word in words_in(stem) if word not in said]
             where = f"{split_in(parts)}/{'/'.join(place.home)}//{place.rest}"
             kinds[place.kind].add(f"{where}/{'_'.join(left)}")
-    doubled = _parallel({kind: frozenset(keys) for kind, keys in kinds.items()})
+    doubled = _parallel(kinds)
     if doubled:
         known = _fitting_presets(folder, names)
         choices = path_choices(folder, doubled)
@@ -530,6 +534,37 @@ def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
         raise DataError(
             f"{folder}: {' and '.join(doubled)} hold labels of the same images; read "
             f"one: {choices}"
+        )
+
+
+def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> None:
+    """Refuse folders beside images that hold two files for one image, as gain and loss.
+
+    Folders of places, such as ``paris/1.png`` and ``rome/1.png``, have images of their
+    own.
+    """
+    if len(kept) == len(names):
+        return
+    lettered = _are_lettered({_folder(name) for name in names})
+    held = {name: _place(_folder(name), lettered) for name in names}
+    images = {
+        (split_in(_folder(n).split("/")), place.home, PurePosixPath(n).stem)
+        for n, place in held.items()
+        if place.role is Role.IMAGE
+    }
+    homes = {home for _, home, _ in images}
+    kinds: dict[str, set[tuple[str, tuple[str, ...], str]]] = defaultdict(set)
+    for name in kept:
+        folders = _without_splits(_folder(name))
+        above, last = folders[:-1], folders[-1:]
+        if last and held[name].role is Role.NONE and above in homes:
+            image = split_in(_folder(name).split("/")), above, PurePosixPath(name).stem
+            kinds[glob.escape(last[0])] |= {image} & images
+    doubled = _parallel(kinds)
+    if doubled:
+        raise DataError(
+            f"{folder}: {' and '.join(doubled)} hold files of the same images, and no "
+            f"name says masks; read one: {path_choices(folder, doubled)}"
         )
 
 
@@ -548,7 +583,7 @@ def _fitting_presets(folder: Path, names: list[str]) -> list[Preset]:
     return found
 
 
-def _parallel(kinds: dict[str, frozenset[str]]) -> list[str]:
+def _parallel(kinds: Mapping[str, AbstractSet[object]]) -> list[str]:
     """The kinds that name the same images as another kind does."""
     found: set[str] = set()
     for kind, keys in kinds.items():

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.addresses import Address, is_address, shown, two_slashes
+from cdstats.core.secrets import sealed
+from cdstats.io.addresses import Address, is_address, looks_like_address, two_slashes
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.naming import (
@@ -79,7 +80,7 @@ def list_lines(place: str) -> Iterator[str]:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{shown(place)}: the list cannot be read: {reason}") from None
+        raise DataError(f"@{place}: the list cannot be read: {reason}") from None
 
 
 def lines_of(file: TextIO, name: str) -> Iterator[str]:
@@ -112,11 +113,15 @@ def _remote_lines(place: str) -> Iterator[str]:
     try:
         copy = fetch(place)  # named, as its file goes when nobody holds it
     except DataError as error:
-        raise DataError(f"@{shown(place)}: the list {error}") from None
+        raise DataError(f"@{place}: the list {error}") from None
     above = PurePosixPath(address.key).parent
     with open_text(copy.path) as file:
-        for line in lines_of(file, f"@{shown(place)}"):
-            yield line if is_address(line) else address.with_key(str(above / line))
+        for line in lines_of(file, f"@{place}"):
+            yield (
+                line
+                if looks_like_address(line)
+                else address.with_key(str(above / line))
+            )
 
 
 def text_if_there(place: str) -> str | None:
@@ -140,18 +145,18 @@ def listed_file(text: str) -> FoundFile:
     """A file by its address in a list, with the split that its folders tell."""
     folder()
     file = named_file(text)
-    place = shown(file.path)
     member = f"#{file.member}" if file.member else ""
-    split = split_in(PurePosixPath(place).parts[:-1])
-    return replace(file, name=f"{place}{member}", split=split)
+    split = split_in(PurePosixPath(file.path).parts[:-1])
+    return replace(file, name=f"{file.path}{member}", split=split)
 
 
 def named_file(text: str) -> FoundFile:
     """A file by its address, or the member of it that follows ``#``."""
-    path, hash_, member = text.rpartition("#")
-    if hash_ and names_file(shown(path)):
-        return FoundFile(path, "", "", member)
-    return FoundFile(text, "")
+    place = sealed(text)
+    path, hash_, member = place.rpartition("#")
+    if hash_ and names_file(path):
+        return FoundFile(place.like(path), "", "", member)
+    return FoundFile(place, "")
 
 
 def names_file(place: str) -> bool:
@@ -316,11 +321,22 @@ class SplitLists:
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }
+        held |= self._unread()
         for one in self._used:
             for entry in one.lists:
                 if count := sum(not names & held for names in entry.names(one.masks)):
                     has = "has" if count == 1 else "have"
                     yield f"{counted(count, 'name')} of {one.name(entry)} {has} no mask"
+
+    def _unread(self) -> set[str]:
+        """What lists may call files beside the masks, of which a few alone are read."""
+        return {
+            name
+            for folder, lists in self._listed.items()
+            if not is_address(folder.as_posix()) and os.access(folder, os.R_OK)
+            for file in Path(folder).iterdir()
+            for name in _names_of(lists.below(file))
+        }
 
     def beside_folders(self) -> list[str]:
         """What to tell where lists say otherwise than the folders of the splits."""

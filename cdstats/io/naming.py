@@ -92,6 +92,8 @@ def role_of(name: str) -> Role:
         return Role.PREDICTION
     if truth:
         return _label_role(words, held, unknown)
+    if held and held <= set(known["change_alone"]):
+        return Role.CHANGE
     image = held & known["image"]
     if unknown or not held:
         return Role.NONE
@@ -131,10 +133,11 @@ def names_change_alone(name: str) -> bool:
 
     Example:
         >>> [names_change_alone(name) for name in ("change", "change_label", "CD")]
-        [True, False, False]
+        [True, False, True]
     """
     known, held = vocabulary()["words"], set(words_in(name))
-    return bool(held & known["change"]) and not held & known["truth"]
+    alone = held & {*known["change"], *known["change_alone"]}
+    return bool(alone) and not held & known["truth"]
 
 
 def plays_a_part(name: str) -> bool:

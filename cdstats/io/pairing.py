@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
-from cdstats.io.addresses import is_address, shown
+from cdstats.io.addresses import is_address
 from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
@@ -188,7 +188,7 @@ def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
     kept = found if split is None else of_split(found, split)
     _refuse_problems(kept)
     if not kept.files:
-        raise DataError(f"{shown(target)}: holds no mask")
+        raise DataError(f"{target}: holds no mask")
     names = {file.name for file in kept.files} if kept is not found else set()
     others = [f for f in found.files if names and f.name not in names]
     splits = {file.split for file in kept.files}
@@ -239,7 +239,7 @@ def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
     file, _, member = text.rpartition("#")
     if is_address(text):
-        return [one.path for one in found.files] in ([text], [file])
+        return [str(one.path) for one in found.files] in ([text], [file])
     return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
@@ -262,7 +262,7 @@ def _pair(
     crops = any(places) and not _place(masks.text)
     if crops and len(places) > 1:
         raise UsageError(
-            f"{' and '.join(map(shown, places.values()))} place crops in two ways; "
+            f"{' and '.join(places.values())} place crops in two ways; "
             "expected one for each model"
         )
     left, right, others = _sides(sides, masks, crops=crops)
@@ -327,10 +327,10 @@ def _sides(
         crops: Whether predictions are crops of masks.
         splits: Whether a key holds the split of its file.
     """
-    left = _Side(", ".join(shown(text) for _, text in sides))
+    left = _Side(", ".join(text for _, text in sides))
     for found, text in sides:
         _add_keys(left, found, text, crops, splits)
-    right, others = _Side(shown(masks.text)), _Side(shown(masks.text))
+    right, others = _Side(masks.text), _Side(masks.text)
     _add_keys(right, masks.found, masks.text, False, splits)
     _add_keys(others, masks.others, masks.text, False, splits)
     return left, right, others
@@ -457,16 +457,34 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     )
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
-    found = None if apart else _suggest(first, second)
+    # Predictions that tell no split may be those of any split.
+    parts = {"": second} if one or len(two) < 2 else _by_split(right)
+    ways = {
+        split: " --target ".join(map(_whole, (left.text, right.text), found))
+        for split, names in parts.items()
+        if not apart and (found := _suggest(first, names))
+    }
     hint = "Name the key that they share as {} in a pattern on both sides"
-    if found:
-        way = map(_whole, (left.text, right.text), found)
-        hint = "Try --pred {} --target {}".format(*way)
+    if ways:
+        told = (
+            f"--pred {way}" + (f" if they are of {s}" if s and len(ways) > 1 else "")
+            for s, way in ways.items()
+        )
+        hint = f"Try {'; '.join(told)}"
     shown, beside = (", ".join(names[:_SHOWN]) for names in (first, second))
     return (
         f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
         f"holds {beside}. {hint}"
     )
+
+
+def _by_split(side: _Side) -> dict[str, list[str]]:
+    """The names of the files of each split."""
+    names: dict[str, list[str]] = {}
+    for files in side.files.values():
+        for file, _ in files:
+            names.setdefault(file.split, []).append(file.name)
+    return names
 
 
 def _whole(folder: str, pattern: str) -> str:

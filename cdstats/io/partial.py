@@ -9,7 +9,6 @@ import numpy as np
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.addresses import shown
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
@@ -84,8 +83,7 @@ def open_pair(
     second = _open(unchanged, band, max_pixels)
     size, other = (first.width, first.height), (second.width, second.height)
     if size != other:
-        partner = shown(unchanged)
-        raise DataError(f"is {size} but its partner {partner} is {other} pixels")
+        raise DataError(f"is {size} but its partner {unchanged} is {other} pixels")
     return first, second
 
 
@@ -100,9 +98,7 @@ def pair_blocks(
     for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
-            raise DataError(
-                f"{counted(both, 'pixel')} marked here and in {shown(partner)}"
-            )
+            raise DataError(f"{counted(both, 'pixel')} marked here and in {partner}")
         yield one, two
 
 

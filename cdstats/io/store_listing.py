@@ -12,11 +12,12 @@ import numpy as np
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
 from cdstats.io import remote
-from cdstats.io.addresses import Address, shown
+from cdstats.io.addresses import Address
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.listing import MASK_FILE, Listing, refuse_mask_files
 from cdstats.io.lists import names_file
 from cdstats.io.patterns import Pattern
+from cdstats.io.sidecars import AUXILIARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
     beside = [replace(one, key=f"{one.key}{MASK_FILE}") for one in images]
     answers = [remote.start(remote.is_object(one)) for one in beside]
     told = {
-        _plain(one): _is_there(one, image, answer)
+        str(one): _is_there(one, image, answer)
         for one, image, answer in zip(beside, images, answers, strict=True)
     }
     refuse_mask_files([name for name, is_there in told.items() if is_there], where)
@@ -86,7 +87,7 @@ def _is_there(
         except DataError:
             return False  # the row of the image has the reason
         raise DataError(
-            f"{_plain(beside)}: {error}; if it exists, it hides pixels. Try again, or "
+            f"{beside}: {error}; if it exists, it hides pixels. Try again, or "
             "copy the images to this machine"
         ) from None
 
@@ -104,12 +105,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
     try:
         return ask()
     except DataError as error:
-        raise DataError(f"{shown(text)}: {error}") from None
-
-
-def _plain(address: Address) -> str:
-    """An address as it may be shown."""
-    return f"{address.scheme}://{address.host}/{address.key}"
+        raise DataError(f"{text}: {error}") from None
 
 
 class StoreListing(Listing):
@@ -132,6 +128,8 @@ class StoreListing(Listing):
             name = key.removeprefix(self._start)
             if name.lower().endswith(MASK_FILE):
                 self.mask_files.append(name)
+            if name.endswith(AUXILIARY):
+                self.auxiliary.append(name.removesuffix(AUXILIARY))
             if name.endswith(".txt"):
                 self.texts.append(address.with_key(key))
             if name.startswith(".") or "/." in name or name.endswith("/"):
@@ -179,7 +177,7 @@ class StoreListing(Listing):
 
 def listing(address: Address, extensions: frozenset[str]) -> StoreListing:
     """What lies below a folder of a store."""
-    listed = _told(_plain(address), remote.start(remote.objects_below(address)).result)
+    listed = _told(str(address), remote.start(remote.objects_below(address)).result)
     return StoreListing(address, listed, extensions)
 
 
@@ -191,11 +189,11 @@ def matching(text: str, extensions: frozenset[str]) -> tuple[Pattern, StoreListi
         UsageError: If its bucket or server varies, or it has a set such as ``[ab]``.
     """
     address = Address.parse(text)
-    pattern = Pattern(_plain(address))
+    pattern = Pattern(str(address))
     start = f"{address.scheme}:/{address.host}"
     if "[" in text or not pattern.folder.startswith(start):
         raise UsageError(
-            f"{shown(text)}: the bucket or server of a pattern does not vary, and [] "
+            f"{text}: the bucket or server of a pattern does not vary, and [] "
             "is not read in an address; name parts with {}, * or ?"
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))

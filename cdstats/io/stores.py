@@ -10,9 +10,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 from cdstats.core.errors import DataError, UsageError
-from cdstats.io.addresses import Address, shown, unsigned
+from cdstats.core.secrets import sealed, unsigned
+from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSStore, HTTPStore, RetryConfig, S3Store
@@ -54,7 +56,7 @@ def store(address: Address) -> Store:
             "pip install 'cdstats[remote]'"
         ) from None
     try:
-        return _store(address.scheme, address.host, address.query, address.user)
+        return _store(address.scheme, address.host, address.query, address.login)
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(
             f"the store {address.host} cannot be set up ({type(error).__name__}): see "
@@ -75,7 +77,7 @@ def kept_name(text: str) -> str:
     address = Address.parse(text)
     service = _service(address.scheme)
     query = unsigned(address.query)
-    name = shown(text) + (f" at {shown(service)}" if service else "")
+    name = str(sealed(text)) + (f" at {sealed(service)}" if service else "")
     if query:
         digest = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16)
         name += f"?{digest.hexdigest()}"
@@ -92,7 +94,7 @@ def _service(scheme: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _store(scheme: str, host: str, query: str, user: str) -> Store:
+def _store(scheme: str, host: str, query: str, login: str) -> Store:
     from obstore.store import HTTPStore
 
     if scheme == "s3":
@@ -100,9 +102,9 @@ def _store(scheme: str, host: str, query: str, user: str) -> Store:
     if scheme == "gs":
         return _google(host)
     options = _options(plain=scheme == "http")
-    if user:
-        login = base64.b64encode(user.encode()).decode()
-        options["default_headers"] = {"authorization": f"Basic {login}"}
+    if login:
+        told = base64.b64encode(unquote_to_bytes(login)).decode()
+        options["default_headers"] = {"authorization": f"Basic {told}"}
     url = f"{scheme}://{host}" + (f"?{query}" if query else "")
     return HTTPStore.from_url(url, client_options=options, retry_config=_RETRY)
 

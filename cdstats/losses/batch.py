@@ -120,11 +120,16 @@ def prepare(
         validate: Whether to raise for bad values; None means on the CPU alone.
 
     Raises:
-        TypeError: If ``prediction`` is not floating.
+        TypeError: If ``prediction`` is not a floating tensor or ``target`` no tensor.
         ValueError: If shapes differ or are not those of a batch of images, or a value
             is outside its range.
     """
     name = "logits" if from_logits else "probs"
+    for argument, given in (("prediction", prediction), ("target", target)):
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"{argument} is {type(given).__name__}; expected a torch.Tensor"
+            )
     if not prediction.is_floating_point():
         raise TypeError(f"{name} are {prediction.dtype}; expected a floating type")
     scores = _images(name, prediction)
@@ -182,8 +187,14 @@ def _images(name: str, values: Tensor) -> Tensor:
     if len(shape) == 3:
         return values
     expected = "expected (N, H, W) or (N, 1, H, W)"
-    if len(shape) == 4:
-        expected += f", not {shape[1]} channels. {OF_CHANNELS[name]}"
+    if len(shape) == 4 and shape[3] == 1:
+        expected += f". The channel is last: pass {name}[..., 0]."
+    elif len(shape) == 4 and shape[1] == 2:
+        expected += f", not 2 channels. {OF_CHANNELS[name]}"
+    elif len(shape) == 4:
+        expected += (
+            f", not {shape[1]} channels. Pass one channel, of the changed class."
+        )
     elif len(shape) == 2:
         expected += ". Give a single image as x[None]."
     raise ValueError(f"{name} {verb} {shape}; {expected}")

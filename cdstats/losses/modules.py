@@ -120,9 +120,13 @@ def choice(*choices: object) -> Check:
     """Accepts one of some values."""
 
     def check(name: str, value: object) -> None:
+        # A tensor or array compares by element, so it is never looked up.
+        message = f"{name} is {value!r}; expected one of "
+        message += ", ".join(map(repr, choices))
+        if not isinstance(value, str | int | None):
+            raise TypeError(message)
         if value not in choices:
-            expected = ", ".join(map(repr, choices))
-            raise ValueError(f"{name} is {value!r}; expected one of {expected}")
+            raise ValueError(message)
 
     return check
 

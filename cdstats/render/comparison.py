@@ -443,7 +443,7 @@ def _stated_notes(models: Sequence[ComparedModel]) -> list[str]:
     """The rules of the masks, which all models share, and what else was decided."""
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
-    return [*rules, *known.notes]
+    return [*rules, *Stated.notes(models)]
 
 
 def _resamples_text(first: ComparedModel, images: int) -> str:

@@ -106,9 +106,9 @@ class LossDocument:
     def _footnotes(self) -> tuple[str, ...]:
         """How the numbers came about: the rules, and what else was decided."""
         scored = [row for row in self.images if row.status == "ok"]
-        known = Stated.of(scored or self.images)
-        rules = [f"masks: {known.rule}"] if known.rule else []
-        return (*rules, *known.notes)
+        rows = scored or self.images
+        rule = Stated.of(rows).rule
+        return (*([f"masks: {rule}"] if rule else []), *Stated.notes(rows))
 
     def every(self) -> Table:
         """All columns of predictions, or of models."""

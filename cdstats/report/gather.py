@@ -19,7 +19,6 @@ from cdstats.core.material import (
 from cdstats.core.messages import counted
 from cdstats.core.options import AuditOptions, LossOptions
 from cdstats.core.records import summaries
-from cdstats.io.addresses import shown_in
 from cdstats.render.masks import rules_of
 from cdstats.report.options import check_sources, rows_of
 
@@ -187,7 +186,7 @@ def _provenance(
     return Provenance(
         cdstats.__version__,
         options.command,
-        tuple(shown_in(source) for source in sources),
+        tuple(sources),
         tuple(dict.fromkeys(rules)),
         lists,
     )

@@ -304,7 +304,7 @@ def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
 
 def _stated_notes(scores: ScoreMaterial) -> tuple[str, ...]:
     """What was decided before any score was computed: below every table of scores."""
-    return Stated.of(one.dataset for one in scores.models).notes
+    return Stated.notes(one.dataset for one in scores.models)
 
 
 def _metrics_table(scores: ScoreMaterial) -> Table:

@@ -223,8 +223,8 @@ def _refuse_unknown(options: ShownOptions) -> None:
         )
     if not pred and not options.losses:
         return
+    from cdstats.score.choices import choose_predictions
     from cdstats.score.devices import choose_device
-    from cdstats.score.interpret import choose_predictions
     from cdstats.score.results import choose_losses
 
     logits = choose_predictions(options).all_logits

@@ -82,7 +82,7 @@ def audit_masks(options: AuditOptions) -> AuditResult:
         int(options.connectivity),
         options.max_pixels,
     )
-    looks = _look_at(found, look, options.jobs, options.progress)
+    looks = _look_at(found, look, options.jobs, options.timeout, options.progress)
     parts = [
         _dataset(one, inspected, choice, look, options.speck)
         for one, inspected in zip(found, looks, strict=True)
@@ -106,6 +106,7 @@ def _look_at(
     found: Sequence[FoundSet],
     look: Look,
     jobs: int | None,
+    timeout: float,
     progress: Callable[[int, int, int], None] | None,
 ) -> list[list[list[Inspected]]]:
     """What a look at each file of each dataset gave."""
@@ -114,7 +115,7 @@ def _look_at(
     tasks = [_task(file) for file in files]
     results: list[list[Inspected]] = [[] for _ in tasks]
     pixels = 0
-    outcomes = run(Inspect(look), tasks, jobs=jobs, lost=_lost)
+    outcomes = run(Inspect(look), tasks, jobs=jobs, timeout=timeout, lost=_lost)
     for done, (place, seen) in enumerate(outcomes, start=1):
         results[place] = seen
         masks = (one.counted.mask for one in seen)

@@ -144,7 +144,9 @@ def count_masks(options: RatioOptions) -> RatioResult:
         return ratio_from(Path(options.from_file))
     choice = options.rule_choice()
     band = options.band_of(choice)
-    engine = open_engine(options.engine, options.scheduler, options.jobs)
+    engine = open_engine(
+        options.engine, options.scheduler, options.jobs, options.timeout
+    )
     with writing(cache=options.cache), engine as run, ExitStack() as stack:
         paths = texts(options.paths)
         found = find_masks(paths, split=options.split, preset=choice.preset)

@@ -11,7 +11,6 @@ from cdstats.core.errors import DataError
 from cdstats.core.labelling import REFUSED, DatasetLabels, split_label
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import Summaries
-from cdstats.io.addresses import shown
 from cdstats.io.limits import MAX_PIXELS, check_pixels
 from cdstats.scan.places import Places, Tasks
 from cdstats.scan.rows import StoredImages, row_name
@@ -173,7 +172,7 @@ class Stream:
             raise ValueError("no state is kept where a rule is given")
         found = self._cache.get(placed.task, self._stamps.get(place))
         if found is None:
-            raise DataError(f"{shown(placed.file.path)}: {_GONE}")
+            raise DataError(f"{placed.file.path}: {_GONE}")
         return _limited(found, self._max_pixels)
 
     def _add_rows(
@@ -204,7 +203,7 @@ def _failure(
     """How the first mask of a file fails, by itself or by the rule; None if none."""
     for one in counted:
         if one.mask is None:
-            return f"{shown(placed.file.path)}{one.member}: {one.reason}"
+            return f"{placed.file.path}{one.member}: {one.reason}"
     failed = next((row for row in rows if row.status == "failed"), None)
     return f"{failed.path}: {failed.reason}" if failed else None
 

@@ -36,6 +36,11 @@ def cautions(
         found.append(Message(Level.WARNING, text))
     if not images:
         text = "no image has a valid pixel: nothing is defined"
+        failed = [row for row in run.images if row.status == "failed"]
+        if failed:
+            number = counted(len(failed), "prediction")
+            first = f"{failed[0].pred or failed[0].target}: {failed[0].reason}"
+            text = f"no image was scored, {number} failed, first {first}"
         found.append(Message(Level.ERROR, text))
     elif images < FEW_IMAGES:
         text = "intervals of so few images are unreliable, and too narrow"

@@ -17,8 +17,8 @@ from cdstats.core.sums import SumsTable
 from cdstats.render.table import Displayed, Table
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
+from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
-from cdstats.score.interpret import choose_predictions
 from cdstats.score.loss import score_predictions
 from cdstats.score.measures import choose_measures, measure_model
 from cdstats.score.results import choose_losses

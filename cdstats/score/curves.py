@@ -14,7 +14,7 @@ import numpy as np
 
 from cdstats.core.curves import Curve, average_precision
 from cdstats.core.errors import DataError
-from cdstats.score.interpret import Kind
+from cdstats.score.choices import Kind
 from cdstats.score.ranks import (
     CODES,
     SPANS,

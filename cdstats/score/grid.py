@@ -11,7 +11,7 @@ import numpy as np
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import Level, Message
 from cdstats.io.georeference import TOLERANCE, Unplaced, deviations, difference, reach
-from cdstats.score.interpret import Kind
+from cdstats.score.choices import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,34 +1,28 @@
 """What the numbers of predictions are, decided on all those of a model together.
 
-`PredictionChoice` is what the user says, `Numbers` what the predictions of a model
-hold, added up as they are read, and what they mean.
+`Numbers` is what the predictions of a model hold, added up as they are read, and what
+they mean.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from cdstats.core.arguments import texts
 from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.labels import LabelRule
+from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text
-from cdstats.core.terms import REST
-from cdstats.io.predictions import PALETTE, Decoding
+from cdstats.io.predictions import PALETTE
+from cdstats.score.choices import Kind, ModelChoice
 from cdstats.score.levels import SCALE, StoredCounts, label_scale, plain_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from cdstats.core.options import ScoreOptions
     from cdstats.score.states import PredictionState
 
 T = TypeVar("T")
@@ -49,147 +43,6 @@ _NODATA: Final = -1000.0
 """Floating numbers below are no logits, but nodata."""
 SIGMOID: Final = (0.5, 0.7311)
 """Where a sigmoid puts probabilities."""
-
-
-class Kind(Enum):
-    """What a stored number means."""
-
-    PROB = "prob"
-    LOGIT = "logit"
-    HARD = "hard"
-
-
-class Nodata(Enum):
-    """What becomes of pixels that a prediction declares as nodata or masks out."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
-    IGNORE = "ignore"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """What the user says of the predictions of one model.
-
-    Attributes:
-        kind: What the numbers are; None to find out.
-        scale: What stands for a probability of 1; None to find out.
-        rule: Which values are changed and unchanged; None where numbers are scores.
-        band: The band or channel to read, counted from 1; None for the only one.
-        nodata: What becomes of pixels without a score.
-
-    Raises:
-        UsageError: If the options contradict each other.
-    """
-
-    kind: Kind | None = None
-    scale: float | None = None
-    rule: LabelRule | None = None
-    band: int | None = None
-    nodata: Nodata = Nodata.REFUSE
-
-    def __post_init__(self) -> None:
-        if self.scale is not None and not 0 < self.scale < float("inf"):
-            raise UsageError(f"--scale {self.scale:g}: expected a number above 0")
-        if self.scale is not None and self.kind is Kind.HARD:
-            raise UsageError("--scale is for probabilities; leave out --kind hard")
-        if self.rule and (
-            self.scale is not None or self.kind in (Kind.PROB, Kind.LOGIT)
-        ):
-            raise UsageError(
-                "--pred-changed makes labels; leave out --scale and --kind, or the rule"
-            )
-
-    @property
-    def decoding(self) -> Decoding:
-        """How files are read."""
-        keeps, logits = self.nodata is Nodata.KEEP, self.kind is Kind.LOGIT
-        return Decoding(logits, self.scale, self.rule, self.band, keeps)
-
-    @property
-    def text(self) -> str:
-        """What else was chosen, behind what the numbers are."""
-        band = "" if self.band is None else f", band {self.band}"
-        kept = {Nodata.KEEP: ", nodata kept", Nodata.IGNORE: ", nodata ignored"}
-        return band + kept.get(self.nodata, "")
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionChoice:
-    """What the user says of predictions: of all models, or of some by name.
-
-    Attributes:
-        every: What holds for models that are not named.
-        named: What holds for others, by model.
-    """
-
-    every: ModelChoice = ModelChoice()
-    named: Mapping[str, ModelChoice] = field(default_factory=dict)
-
-    def of(self, model: str) -> ModelChoice:
-        """What the user says of a model."""
-        return self.named.get(model, self.every)
-
-    def check(self, models: Iterable[str]) -> None:
-        """Refuse names of models that there are not.
-
-        Raises:
-            UsageError: If there is one.
-        """
-        known = dict.fromkeys(models)
-        for name in self.named:
-            if name not in known:
-                listed = ", ".join(known) or "none has a name"
-                raise UsageError(f"--kind {name}=: no such model; models: {listed}")
-
-    @property
-    def kinds(self) -> set[Kind | None]:
-        """The kinds of all models; a rule makes labels."""
-        choices = (self.every, *self.named.values())
-        return {Kind.HARD if one.rule else one.kind for one in choices}
-
-    @property
-    def all_logits(self) -> bool:
-        """Whether the predictions of every model are logits."""
-        return self.kinds == {Kind.LOGIT}
-
-
-def choose_predictions(options: ScoreOptions) -> PredictionChoice:
-    """Read the options that say what predictions are.
-
-    Raises:
-        UsageError: If they are not understood.
-
-    Example:
-        >>> from cdstats.core.options import LossOptions
-        >>> chosen = choose_predictions(LossOptions(kind=["prob", "b=logit"]))
-        >>> chosen.of("a").kind, chosen.of("b").kind
-        (<Kind.PROB: 'prob'>, <Kind.LOGIT: 'logit'>)
-    """
-    changed, unchanged = options.pred_changed, options.pred_unchanged
-    if unchanged is not None and changed is None:
-        raise UsageError("--pred-unchanged needs --pred-changed")
-    rule = None
-    if changed is not None:
-        rest = REST if unchanged is None else str(unchanged)
-        rule = LabelRule.parse(changed=str(changed), unchanged=rest)
-        if not rule.changed or not rule.unchanged:
-            raise UsageError("--pred-changed and --pred-unchanged must name values")
-    kinds: dict[str, Kind] = {}
-    for text in texts(options.kind):
-        name, _, word = text.rpartition("=")
-        if word not in {one.value for one in Kind}:
-            raise UsageError(f"--kind {text}: expected prob, logit or hard")
-        kinds[name] = Kind(word)
-    every = ModelChoice(
-        kinds.pop("", None),
-        options.scale,
-        rule,
-        options.pred_band,
-        Nodata(options.pred_nodata),
-    )
-    named = {model: replace(every, kind=one) for model, one in kinds.items()}
-    return PredictionChoice(every, named)
 
 
 def _are_codes(values: set[int]) -> bool:

@@ -15,6 +15,7 @@ from cdstats.core.catalogue import (
     changed_shares,
     evaluate,
 )
+from cdstats.core.division import WATCH, Watch
 from cdstats.core.errors import DataError
 from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
@@ -30,10 +31,10 @@ from cdstats.core.sums import SumsTable
 from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.pairing import find_pairs
+from cdstats.score.choices import choose_predictions
 from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.interpret import choose_predictions
 from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
@@ -83,6 +84,14 @@ def loss(options: LossOptions) -> LossRun:
 
 def score_predictions(options: LossOptions) -> LossRun:
     """What `loss` gives, from its options."""
+    before = WATCH.set(Watch(options.timeout))
+    try:
+        return _score(options)
+    finally:
+        WATCH.reset(before)
+
+
+def _score(options: LossOptions) -> LossRun:
     if options.from_file is not None:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
@@ -95,7 +104,7 @@ def score_predictions(options: LossOptions) -> LossRun:
         choose_device(options.device)
     Needs.of(chosen, 0.5).refuse_without_logits(all_logits=logits)
     choice, batch = options.rule_choice(), options.batch_tiles()
-    with open_engine(options.engine, scheduler, None) as apply:
+    with open_engine(options.engine, scheduler, None, options.timeout) as apply:
         pairs = find_pairs(
             texts(options.pred),
             str(options.target),

@@ -22,7 +22,7 @@ from cdstats.core.sums import SumsTable
 from cdstats.io.predictions import SUM_TOLERANCE
 from cdstats.render.table import scalars
 from cdstats.score.batching import TileBatches, term_functions
-from cdstats.score.interpret import Kind
+from cdstats.score.choices import Kind
 from cdstats.score.kernel import CHANGED, COUNTS, IGNORED, SUMS, TILE, UNCHANGED
 from cdstats.score.kernel.tensors import tensor_sums
 from cdstats.score.states import Accumulated

@@ -10,8 +10,8 @@ from cdstats.core.material import Picture
 from cdstats.core.messages import Level, Message
 from cdstats.core.pixel_terms import least_changed
 from cdstats.io.predictions import PALETTE
+from cdstats.score.choices import Kind
 from cdstats.score.grid import Uncovered
-from cdstats.score.interpret import Kind
 from cdstats.score.levels import divided, plain_numbers
 from cdstats.score.reading import PairReader
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from cdstats.core.charts import WorstImage
     from cdstats.io.pairing import FilePair
+    from cdstats.score.choices import ModelChoice, PredictionChoice
     from cdstats.score.curves import Curves
-    from cdstats.score.interpret import ModelChoice, PredictionChoice
     from cdstats.score.scenes import Loaded
 
     Counts = NDArray[np.int64]

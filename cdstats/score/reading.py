@@ -10,8 +10,8 @@ from cdstats.core.messages import counted
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
+from cdstats.score.choices import PredictionChoice
 from cdstats.score.grid import Ground
-from cdstats.score.interpret import PredictionChoice
 from cdstats.score.scenes import Loaded, Mask, Scene
 
 if TYPE_CHECKING:

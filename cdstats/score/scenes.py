@@ -25,8 +25,8 @@ from cdstats.io.georeference import (
 from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
+from cdstats.score.choices import Kind, ModelChoice, Nodata
 from cdstats.score.grid import NO_GRID, Edge, GridMode, place
-from cdstats.score.interpret import Kind, ModelChoice, Nodata
 from cdstats.score.mosaic import Mosaic, Piece, Tiles, edge_text, overlap_text
 
 if TYPE_CHECKING:

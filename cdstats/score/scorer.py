@@ -13,13 +13,8 @@ from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, native, term_functions
-from cdstats.score.interpret import (
-    SIGMOID,
-    Kind,
-    is_stored,
-    scales_of,
-    wrong_values_text,
-)
+from cdstats.score.choices import Kind
+from cdstats.score.interpret import SIGMOID, is_stored, scales_of, wrong_values_text
 from cdstats.score.kernel import COUNTS, IGNORED
 from cdstats.score.levels import SCALE, count_stored, divided, few_levels, plain_numbers
 from cdstats.score.ranks import codes_of, ranks_of
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
-    from cdstats.score.interpret import ModelChoice, PredictionChoice
+    from cdstats.score.choices import ModelChoice, PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.scenes import Loaded
     from cdstats.score.states import Accumulated

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cdstats.engine.work import Engine
     from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
-    from cdstats.score.interpret import PredictionChoice
+    from cdstats.score.choices import PredictionChoice
     from cdstats.score.needs import Needs
     from cdstats.score.reading import RankedPair
     from cdstats.score.scenes import Loaded

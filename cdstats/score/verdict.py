@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
 from cdstats.core.refusals import two_levels_text
+from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
-from cdstats.score.interpret import MANY_PIXELS, Kind, Numbers, wrong_values_text
+from cdstats.score.interpret import MANY_PIXELS, Numbers, wrong_values_text
 from cdstats.score.kernel import COUNTS
 from cdstats.score.levels import few_levels, plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.core.sums import ImageSums
-    from cdstats.score.interpret import PredictionChoice
+    from cdstats.score.choices import PredictionChoice
     from cdstats.score.levels import StoredCounts
     from cdstats.score.needs import Needs
     from cdstats.score.states import Accumulated, Outcome, PredictionState
+
+_BY_MODEL: Final = re.compile(r"--(?:kind|scale) (?=(?:logit|prob|hard|N|\d+)\b)")
+"""Where a message says what predictions are, up to the value."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,11 @@ class Verdict:
             try:
                 numbers.check()
             except DataError as error:
-                of = f"{model}: " if len(self._numbers) > 1 else ""
-                raise DataError(f"{of}{error}") from None
+                if len(self._numbers) == 1:
+                    raise
+                # Said of one model, so that the others are read as before.
+                named = _BY_MODEL.sub(rf"\g<0>{model}=", str(error))
+                raise DataError(f"{model}: {named}") from None
         return [self._result(state) for state in self._outcome.states]
 
     def pooled_value(self, loss: Loss, model: str = "") -> float | None:

@@ -38,7 +38,7 @@ def loss(
     from cdstats.core.score_records import DatasetScore, ScoreRecord
     from cdstats.render.scores import LossDocument, LossSummary
     from cdstats.render.table import choose_columns
-    from cdstats.score.interpret import choose_predictions
+    from cdstats.score.choices import choose_predictions
     from cdstats.score.results import choose_losses
 
     logits = choose_predictions(options).all_logits

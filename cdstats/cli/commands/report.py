@@ -10,7 +10,6 @@ import typer
 from cdstats.cli.commands import command
 from cdstats.cli.options import ScreenOptions
 from cdstats.core.arguments import declared, defaults
-from cdstats.io.addresses import shown_in
 from cdstats.report.options import ReportOptions
 
 
@@ -50,4 +49,4 @@ def command_text(options: ReportOptions) -> str:
         if value != usual[name] or name == "output":
             for one in value if known.many else [value]:
                 words += [known.names(name)[0], str(one)]
-    return shlex.join(shown_in(word) for word in words)
+    return shlex.join(words)

@@ -1,0 +1,193 @@
+"""What the user says of predictions: their kind, scale, codes, band and nodata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from cdstats.core.arguments import texts
+from cdstats.core.errors import UsageError
+from cdstats.core.labels import LabelRule
+from cdstats.core.terms import REST
+from cdstats.io.predictions import Decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cdstats.core.options import ScoreOptions
+
+
+class Kind(Enum):
+    """What a stored number means."""
+
+    PROB = "prob"
+    LOGIT = "logit"
+    HARD = "hard"
+
+
+class Nodata(Enum):
+    """What becomes of pixels that a prediction declares as nodata or masks out."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What the user says of the predictions of one model.
+
+    Attributes:
+        kind: What the numbers are; None to find out.
+        scale: What stands for a probability of 1; None to find out.
+        rule: Which values are changed and unchanged; None where numbers are scores.
+        band: The band or channel to read, counted from 1; None for the only one.
+        nodata: What becomes of pixels without a score.
+
+    Raises:
+        UsageError: If the options contradict each other.
+    """
+
+    kind: Kind | None = None
+    scale: float | None = None
+    rule: LabelRule | None = None
+    band: int | None = None
+    nodata: Nodata = Nodata.REFUSE
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not 0 < self.scale < float("inf"):
+            raise UsageError(f"--scale {self.scale:g}: expected a number above 0")
+        if self.scale is not None and self.kind is Kind.HARD:
+            raise UsageError("--scale is for probabilities; leave out --kind hard")
+        if self.rule and (
+            self.scale is not None or self.kind in (Kind.PROB, Kind.LOGIT)
+        ):
+            raise UsageError(
+                "--pred-changed makes labels; leave out --scale and --kind, or the rule"
+            )
+
+    @property
+    def decoding(self) -> Decoding:
+        """How files are read."""
+        keeps, logits = self.nodata is Nodata.KEEP, self.kind is Kind.LOGIT
+        return Decoding(logits, self.scale, self.rule, self.band, keeps)
+
+    @property
+    def text(self) -> str:
+        """What else was chosen, behind what the numbers are."""
+        band = "" if self.band is None else f", band {self.band}"
+        kept = {Nodata.KEEP: ", nodata kept", Nodata.IGNORE: ", nodata ignored"}
+        return band + kept.get(self.nodata, "")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionChoice:
+    """What the user says of predictions: of all models, or of some by name.
+
+    Attributes:
+        every: What holds for models that are not named.
+        named: What holds for others, by model.
+        options: The option that names each of them.
+    """
+
+    every: ModelChoice = ModelChoice()
+    named: Mapping[str, ModelChoice] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model: str) -> ModelChoice:
+        """What the user says of a model."""
+        return self.named.get(model, self.every)
+
+    def check(self, models: Iterable[str]) -> None:
+        """Refuse names of models that there are not.
+
+        Raises:
+            UsageError: If there is one.
+        """
+        known = dict.fromkeys(models)
+        for name in self.named:
+            if name not in known:
+                listed = ", ".join(known) or "none has a name"
+                raise UsageError(
+                    f"{self.options[name]} {name}=: no such model; models: {listed}"
+                )
+
+    @property
+    def kinds(self) -> set[Kind | None]:
+        """The kinds of all models; a rule makes labels."""
+        choices = (self.every, *self.named.values())
+        return {Kind.HARD if one.rule else one.kind for one in choices}
+
+    @property
+    def all_logits(self) -> bool:
+        """Whether the predictions of every model are logits."""
+        return self.kinds == {Kind.LOGIT}
+
+
+def choose_predictions(options: ScoreOptions) -> PredictionChoice:
+    """Read the options that say what predictions are.
+
+    Raises:
+        UsageError: If they are not understood.
+
+    Example:
+        >>> from cdstats.core.options import LossOptions
+        >>> chosen = choose_predictions(LossOptions(kind=["prob", "b=logit"]))
+        >>> chosen.of("a").kind, chosen.of("b").kind
+        (<Kind.PROB: 'prob'>, <Kind.LOGIT: 'logit'>)
+    """
+    changed, unchanged = options.pred_changed, options.pred_unchanged
+    if unchanged is not None and changed is None:
+        raise UsageError("--pred-unchanged needs --pred-changed")
+    rule = None
+    if changed is not None:
+        rest = REST if unchanged is None else str(unchanged)
+        rule = LabelRule.parse(changed=str(changed), unchanged=rest)
+        if not rule.changed or not rule.unchanged:
+            raise UsageError("--pred-changed and --pred-unchanged must name values")
+    kinds: dict[str, Kind] = {}
+    for name, word in _by_model(options.kind):
+        if word not in {one.value for one in Kind}:
+            text = f"{name}={word}" if name else word
+            raise UsageError(f"--kind {text}: expected prob, logit or hard")
+        kinds[name] = Kind(word)
+    scales = {name: _number(word) for name, word in _by_model(options.scale)}
+    every = ModelChoice(
+        kinds.pop("", None),
+        scales.pop("", None),
+        rule,
+        options.pred_band,
+        Nodata(options.pred_nodata),
+    )
+    named = {
+        model: replace(
+            every,
+            kind=kinds.get(model, every.kind),
+            scale=scales.get(model, every.scale),
+        )
+        for model in {**kinds, **scales}
+    }
+    for model in [] if every.scale is None else sorted(kinds.keys() - scales.keys()):
+        if kinds[model] is Kind.LOGIT and every.kind is not Kind.LOGIT:
+            raise UsageError(
+                f"--scale {every.scale:g} would also divide the logits of {model}; "
+                f"name the model that it is for: --scale NAME={every.scale:g}"
+            )
+    origins = dict.fromkeys(scales, "--scale") | dict.fromkeys(kinds, "--kind")
+    return PredictionChoice(every, named, origins)
+
+
+def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an option
+    """What an option says, and the model that it says it of; empty for all."""
+    for text in texts(values):
+        name, _, word = text.rpartition("=")
+        yield name, word
+
+
+def _number(word: str) -> float:
+    """The number of ``--scale``."""
+    try:
+        return float(word)
+    except ValueError:
+        raise UsageError(f"--scale {word}: expected a number") from None
