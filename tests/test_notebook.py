@@ -115,10 +115,14 @@ def test_undefined_numbers_and_losses_with_parameters_are_logged(
     for place in ("p", "t"):
         (tmp_path / place).mkdir()
         np.save(tmp_path / place / "0.npy", np.zeros((4, 4), np.uint8))
-    files = {"pred": tmp_path / "p", "target": tmp_path / "t"}
-    rule = {"changed": "1", "unchanged": "0"}
-    losses = ["dice", "tversky:smooth=0", "poly1_bce:epsilon=-1"]
-    found = cdstats.loss(**files, **rule, kind="hard", losses=losses).to_dict()
+    found = cdstats.loss(
+        pred=tmp_path / "p",
+        target=tmp_path / "t",
+        changed="1",
+        unchanged="0",
+        kind="hard",
+        losses=["dice", "tversky:smooth=0", "poly1_bce:epsilon=-1"],
+    ).to_dict()
     assert found["dice_smooth_1_pooled"] == 0
     assert math.isnan(found["f1_pooled"])
     assert "poly1_bce_epsilon_-1_mean" in found
