@@ -3,9 +3,9 @@
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
 scores saved predictions, `cdstats.compare` sets several models side by side,
-`cdstats.report` and `cdstats.plot` show all of it, and `cdstats.losses` holds the
-losses for training. Names are loaded when they are first used, so that importing the
-package costs nothing.
+`cdstats.report` and `cdstats.plot` show all of it, `cdstats.ChangeMetric` gives the
+same numbers in a training loop, and `cdstats.losses` holds the losses for training.
+Names are loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from cdstats.scan.weights import WeightsResult, weights
     from cdstats.score.comparison import Comparison, compare
     from cdstats.score.loss import loss
+    from cdstats.score.metric import ChangeMetric
     from cdstats.score.results import LossRun
 
 __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
     "CdstatsError",
+    "ChangeMetric",
     "Comparison",
     "DataError",
     "LossRun",
@@ -48,6 +50,7 @@ __all__ = [
 _HOMES = {
     "AuditResult": "cdstats.scan.examination",
     "CdstatsError": "cdstats.core.errors",
+    "ChangeMetric": "cdstats.score.metric",
     "Comparison": "cdstats.score.comparison",
     "DataError": "cdstats.core.errors",
     "UsageError": "cdstats.core.errors",

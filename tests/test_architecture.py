@@ -32,7 +32,7 @@ THIRD_PARTY = {
     "render": {"pandas", "rich", "matplotlib", "yaml"},
     "report": {"jinja2"},
     "scan": {"numpy", "scipy"},
-    "score": {"torch", "numpy", "scipy", "numba", "triton"},
+    "score": {"torch", "torchmetrics", "numpy", "scipy", "numba", "triton"},
     "cli": {"typer", "rich"},
 }
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}

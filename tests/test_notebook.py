@@ -1,6 +1,9 @@
 """What results show of themselves in a session and in a notebook."""
 
+import math
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,3 +75,55 @@ def test_an_audit_gives_data_frames(results: dict[str, Any]) -> None:
 def test_a_long_value_is_cut(results: dict[str, Any]) -> None:
     one = replace(results["LossRun"], device="cuda:0 " * 20)
     assert repr(one).startswith("LossRun(device: cuda:0 cuda:0 cuda:0 cu…, ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_logger_gets_flat_numbers_by_names_that_every_logger_takes(
+    name: str, results: dict[str, Any]
+) -> None:
+    found = results[name].to_dict()
+    assert len(found) > 5
+    for key, value in found.items():
+        assert re.fullmatch(r"[\w.\- /]+", key), key
+        assert type(value) is float, key
+
+
+def test_the_numbers_of_a_logger_are_those_of_the_rows(
+    results: dict[str, Any],
+) -> None:
+    (row,) = results["RatioResult"].datasets
+    name = "_t_"
+    assert results["RatioResult"].to_dict()[f"{name}/change_ratio"] == row.change_ratio
+    (score,) = (one.dataset for one in results["LossRun"].models)
+    logged = results["LossRun"].to_dict()
+    assert logged["f1_pooled"] == score.f1_pooled
+    assert set(logged) >= {"bce_mean", "balanced_ce_mean", "images", "kappa"}
+    assert results["Comparison"].to_dict()["b/f1_pooled_difference"] == 0
+    (weights,) = results["WeightsResult"].datasets
+    key = f"{name}/pos-weight/changed_weight"
+    expected = weights.scheme("pos-weight").changed_weight
+    assert results["WeightsResult"].to_dict()[key] == expected
+    audit = results["AuditResult"]
+    notes = sum(one.severity == "note" for one in audit.findings)
+    assert audit.to_dict()["notes"] == notes
+    assert audit.to_dict()[f"{name}/without_change"] == 1
+
+
+def test_undefined_numbers_and_losses_with_parameters_are_logged(
+    tmp_path: Path,
+) -> None:
+    for place in ("p", "t"):
+        (tmp_path / place).mkdir()
+        np.save(tmp_path / place / "0.npy", np.zeros((4, 4), np.uint8))
+    found = cdstats.loss(
+        pred=tmp_path / "p",
+        target=tmp_path / "t",
+        changed="1",
+        unchanged="0",
+        kind="hard",
+        losses=["dice", "tversky:smooth=0", "poly1_bce:epsilon=-1"],
+    ).to_dict()
+    assert found["dice_smooth_1_pooled"] == 0
+    assert math.isnan(found["f1_pooled"])
+    assert "poly1_bce_epsilon_-1_mean" in found
+    assert "tversky_fp_weight_0.3_fn_weight_0.7_smooth_0_image_mean" in found

@@ -454,6 +454,8 @@ def test_a_second_sigmoid_is_asked_about(
     stored[0, 0] = 0
     np.save(tmp_path / "p" / "0.npy", stored.astype(dtype))
     assert asked not in score(tmp_path / "p", masks).stderr
+    np.save(tmp_path / "p" / "0.npy", np.full_like(stored, 0.5).astype(dtype))
+    assert asked not in score(tmp_path / "p", masks).stderr
 
 
 def test_logits_of_one_model_stand_beside_probabilities(

@@ -318,6 +318,16 @@ def test_mask_files_beside_objects_are_never_ignored(
     assert ratio("s3://masks/hidden/a.png").code == 0
 
 
+def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket) -> None:
+    for name in ("a", "b"):
+        s3.put(f"declared/{name}.png", png(1))
+    s3.put("declared/b.png.aux.xml", b"<PAMDataset/>")
+    s3.put("declared/gone.png.aux.xml", b"<PAMDataset/>")
+    done = ratio("s3://masks/declared")
+    assert done.code == 0
+    assert "1 image with an .aux.xml file, first b.png" in done.err
+
+
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.parametrize("status", [400, 401, 409, 501])
 def test_a_store_that_cannot_tell_of_a_mask_file_is_a_problem(

@@ -42,6 +42,7 @@ class Listing:
             images are not counted.
         texts: Addresses of the texts in the folder of a store, which may list splits.
         mask_files: The mask files (.msk) in the folder of a store.
+        auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
         is_there: Whether the folder exists; a store does not tell of an empty one.
     """
 
@@ -51,6 +52,7 @@ class Listing:
     others: Counter[str] = field(default_factory=Counter)
     texts: list[str] = field(default_factory=list)
     mask_files: list[str] = field(default_factory=list)
+    auxiliary: list[str] = field(default_factory=list)
     is_there: bool = True
 
     @property
@@ -95,9 +97,17 @@ class Listing:
             self.others[suffix] += 1
 
     def unread_notes(self) -> list[str]:
-        """How many files of data there are whose formats are not read."""
+        """How many files of data there are that are not read."""
         known = vocabulary()["unread"]["extensions"]
-        return [
+        notes = []
+        if beside := sorted({*self.auxiliary}.intersection(self.names)):
+            notes.append(
+                f"{counted(len(beside), 'image')} with an .aux.xml file, first "
+                f"{beside[0]}: not read from a store, though it may declare nodata or "
+                "a georeference. If it does, copy the images and these files to this "
+                "machine"
+            )
+        return notes + [
             f"{counted(number, f'{ending} file')} skipped: the format is not read"
             for ending, number in sorted(self.others.items())
             if ending in known

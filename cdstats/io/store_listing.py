@@ -17,6 +17,7 @@ from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.listing import MASK_FILE, Listing, refuse_mask_files
 from cdstats.io.lists import names_file
 from cdstats.io.patterns import Pattern
+from cdstats.io.sidecars import AUXILIARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,6 +128,8 @@ class StoreListing(Listing):
             name = key.removeprefix(self._start)
             if name.lower().endswith(MASK_FILE):
                 self.mask_files.append(name)
+            if name.endswith(AUXILIARY):
+                self.auxiliary.append(name.removesuffix(AUXILIARY))
             if name.endswith(".txt"):
                 self.texts.append(address.with_key(key))
             if name.startswith(".") or "/." in name or name.endswith("/"):

@@ -7,6 +7,7 @@ A command describes what it prints as a `Document`; each format of
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sized
@@ -21,6 +22,7 @@ from cdstats.core.columns import (
     values,
 )
 from cdstats.core.errors import UsageError
+from cdstats.core.records import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,10 @@ _BRIEF: Final = 24
 """Characters of a value in the text of a result."""
 _MOST_NAMED: Final = 60
 """Columns that a message lists."""
+_NAMING: Final = ("model", "dataset", "split", "scheme")
+"""Columns that tell the rows of a result apart."""
+_NO_NAME: Final = re.compile(r"[^\w./ -]+_?")
+"""What MLflow refuses in the name of a number."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,16 @@ class Displayed(ABC):
     def table(self) -> Table:
         """The table of a notebook."""
 
+    def to_dict(self) -> dict[str, float]:
+        """The numbers of the result by flat names, for TensorBoard, W&B and MLflow.
+
+        Returns:
+            The numbers of each row, NaN where undefined, as ``MODEL/COLUMN``,
+            ``DATASET/COLUMN`` or ``DATASET/SPLIT/COLUMN``; an empty name is left out.
+            The brackets of a loss are written as ``_``, which every logger takes.
+        """
+        return flat_scalars(self.table().rows)
+
     def __repr__(self) -> str:
         known = [f.name for f in fields(self) if f.repr]  # type: ignore[arg-type]
         parts = (f"{name}: {_brief(getattr(self, name))}" for name in known)
@@ -139,6 +155,37 @@ def row_object(record: Record) -> dict[str, Any]:
     """A record as an object whose keys are its columns, further ones included."""
     names = (*columns_of(type(record)), *further_columns([record]))
     return dict(zip(names, values(record, names), strict=True))
+
+
+def scalars(record: Record) -> dict[str, float]:
+    """The columns of a record that are numbers; NaN where one is undefined."""
+    return {
+        name: math.nan if value is None else float(value)
+        for name, value in row_object(record).items()
+        if value is None or isinstance(value, (int, float))
+    }
+
+
+def flat_scalars(rows: Iterable[Record], *above: str) -> dict[str, float]:
+    """The numbers of rows, each named by its model or its dataset and split.
+
+    Args:
+        rows: The rows.
+        above: Names that stand before.
+
+    Example:
+        >>> from cdstats.core.audit_records import Finding
+        >>> flat_scalars([Finding("note", "size", "LEVIR", "test", 3, "")])
+        {'LEVIR/test/images': 3.0}
+    """
+    found = {}
+    for row in rows:
+        texts = row_object(row)
+        parts = [*above, *(texts.get(name) for name in _NAMING)]
+        names = [part for part in parts if part and part != ALL]
+        for column, value in scalars(row).items():
+            found[_NO_NAME.sub("_", "/".join([*names, column]))] = value
+    return found
 
 
 def needed(names: str, **wanted: bool) -> tuple[str, ...]:

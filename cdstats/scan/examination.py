@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +19,7 @@ from cdstats.core.audit_records import (
     split_audit,
 )
 from cdstats.core.records import ALL, once, split_order
-from cdstats.render.table import Displayed, Table
+from cdstats.render.table import Displayed, Table, flat_scalars
 from cdstats.scan import evidence, findings
 from cdstats.scan.findings import split_shifts
 
@@ -75,6 +76,12 @@ class AuditResult(Displayed):
         """The findings, the worst first."""
         names = ("severity", "check", "dataset", "split", "images", "text")
         return Table.of(Finding, self.findings, names)
+
+    def to_dict(self) -> dict[str, float]:
+        """The rows of datasets and splits, and the number of findings by severity."""
+        count = Counter(one.level for one in self.findings)
+        found = {f"{level.value}s": float(count[level]) for level in SEVERITIES}
+        return flat_scalars(self.splits) | found
 
     def frame(self) -> pd.DataFrame:
         """The rows of datasets and splits, images by their change, as a data frame."""

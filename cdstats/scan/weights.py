@@ -20,7 +20,7 @@ from cdstats.core.weights import (
     tally,
 )
 from cdstats.io.naming import usual_split
-from cdstats.render.table import Displayed, Table
+from cdstats.render.table import Displayed, Table, flat_scalars
 from cdstats.scan.ratio import count_masks
 
 if TYPE_CHECKING:
@@ -57,6 +57,16 @@ class WeightsResult(Displayed):
         )
         notes = [f"{one.dataset}: {one.recommendation.text}" for one in self.datasets]
         return Table.of(DatasetWeights, self.datasets, names, notes)
+
+    def to_dict(self) -> dict[str, float]:
+        """The counts of each dataset, and ``DATASET/SCHEME/changed_weight`` and more.
+
+        See `cdstats.ratio`, whose result is written in the same way.
+        """
+        found = super().to_dict()
+        for one in self.datasets:
+            found |= flat_scalars(one.schemes, one.dataset, one.split)
+        return found
 
     @property
     def failed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from cdstats.score.states import Accumulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
+    from cdstats.core.pixel_terms import Array, Term
     from cdstats.score.kernel import TileSums
     from cdstats.score.kernel.tile import TermFunction
 
@@ -88,3 +91,19 @@ class TileBatches:
 def native(array: NDArray[Any]) -> NDArray[Any]:
     """An array in the byte order of this machine, without a copy if it is."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def term_functions(terms: Iterable[Term], xp: ModuleType) -> list[TermFunction]:
+    """What the pixels add to each term, as the kernels call it.
+
+    Args:
+        terms: The terms; none may need positions.
+        xp: The module that computes: ``numpy``, or ``torch`` for a device.
+    """
+    return [partial(_term_of, term, xp) for term in terms]
+
+
+def _term_of(
+    term: Term, xp: ModuleType, probs: Array, changed: bool, rest: Array = None
+) -> Array:
+    return term.per_pixel(probs, changed=changed, xp=xp, rest=rest)

@@ -327,7 +327,7 @@ class Numbers:
         """What the predictions are, in words."""
         parts = [self._floating_text()] if self.floating else []
         parts += [self._text(dtype) for dtype in sorted(self.largest)]
-        return "; ".join(parts) + self.choice.text
+        return ("; ".join(parts) + self.choice.text).removeprefix(", ")
 
     def _floating_text(self) -> str:
         if self.choice.rule is not None:
@@ -367,7 +367,7 @@ class Numbers:
             found.append(Message(Level.WARNING, f"{name}: {text}"))
         low, high = self._probabilities()
         if (
-            SIGMOID[0] <= low <= high <= SIGMOID[1]
+            SIGMOID[0] <= low < high <= SIGMOID[1]
             and self.choice.kind is not Kind.LOGIT
         ):
             text = (

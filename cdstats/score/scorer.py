@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from cdstats.core.errors import DataError, one_file
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
-from cdstats.score.batching import TileBatches, native
+from cdstats.score.batching import TileBatches, native, term_functions
 from cdstats.score.choices import Kind
 from cdstats.score.interpret import SIGMOID, is_stored, scales_of, wrong_values_text
 from cdstats.score.kernel import COUNTS, IGNORED
@@ -24,11 +23,10 @@ from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import ModuleType
 
     from numpy.typing import NDArray
 
-    from cdstats.core.pixel_terms import Array, Term
+    from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
     from cdstats.score.choices import ModelChoice, PredictionChoice
     from cdstats.score.needs import Needs
@@ -318,20 +316,14 @@ def _batches(
 ) -> TileBatches:
     """What sums tiles: NumPy or Numba on a processor, torch on any other device."""
     if device == "cpu":
-        functions = [partial(_term_of, term, np) for term in terms]
+        functions = term_functions(terms, np)
         return TileBatches(threshold, logits, functions, compiled=compiled)
     import torch
 
     from cdstats.score.device_batches import DeviceBatches
 
-    functions = [partial(_term_of, term, torch) for term in terms]
+    functions = term_functions(terms, torch)
     return DeviceBatches(device, rows, threshold, logits, functions)
-
-
-def _term_of(
-    term: Term, xp: ModuleType, probs: Array, changed: bool, rest: Array = None
-) -> Array:
-    return term.per_pixel(probs, changed=changed, xp=xp, rest=rest)
 
 
 def _scaled(

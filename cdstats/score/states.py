@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.score.kernel import COUNTS, SUMS
+from cdstats.core.sums import ImageSums
+from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
 from cdstats.score.levels import few_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +46,33 @@ class Accumulated:
         self.sums += sums
         self.counts += counts
         self.terms = terms if self.terms is None else self.terms + terms
+
+    def image_sums(
+        self, terms: Sequence[Term], *, ignored: int, soft: bool = False
+    ) -> ImageSums:
+        """The sums by their names.
+
+        Args:
+            terms: The terms that were summed, in order.
+            ignored: Pixels left out.
+            soft: Whether targets are soft: then no pixel is counted by label.
+        """
+        sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
+        changed = sums.pop("changed")
+        calibration = tuple(sums.pop(name) for name in CALIBRATION)
+        found = [] if self.terms is None else self.terms.tolist()
+        plain = dict(zip(COUNTS, self.counts.tolist(), strict=True))
+        del plain["not_finite"], plain["outside"]
+        if soft:
+            plain |= dict.fromkeys(set(plain) - {"valid"}, 0)
+        return ImageSums(
+            changed=changed if soft else round(changed),
+            ignored=ignored,
+            calibration=calibration,
+            terms=dict(zip(terms, map(tuple, found), strict=bool(found))),
+            **plain,
+            **sums,
+        )
 
 
 @dataclass(slots=True)

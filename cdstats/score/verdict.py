@@ -13,11 +13,10 @@ from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.errors import DataError
 from cdstats.core.messages import Level, Message
 from cdstats.core.refusals import two_levels_text
-from cdstats.core.sums import ImageSums
 from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
 from cdstats.score.interpret import MANY_PIXELS, Numbers, wrong_values_text
-from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
+from cdstats.score.kernel import COUNTS
 from cdstats.score.levels import few_levels, plain_counts
 from cdstats.score.ranks import RankCounts, ranks_of, ranks_of_codes
 from cdstats.score.states import LevelPool, Whole
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from cdstats.core.histogram import LevelCounts
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.core.sums import ImageSums
     from cdstats.score.choices import PredictionChoice
     from cdstats.score.levels import StoredCounts
     from cdstats.score.needs import Needs
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _BY_MODEL: Final = re.compile(r"--(?:kind|scale) (?=(?:logit|prob|hard|N|\d+)\b)")
 """Where a message says what predictions are, up to the value."""
-_LABEL_COUNTS = ("tp", "fp", "fn", "tn", "saturated_wrong")
 
 
 @dataclass(frozen=True)
@@ -228,22 +227,10 @@ class Verdict:
         counts = dict(zip(COUNTS, tiles.counts.tolist(), strict=True))
         if counts["not_finite"] or counts["outside"]:
             raise DataError(wrong_values_text(counts["not_finite"], counts["outside"]))
-        sums = dict(zip(SUMS, tiles.sums.tolist(), strict=True))
-        changed = sums.pop("changed")
-        calibration = tuple(sums.pop(name) for name in CALIBRATION)
-        found = [] if tiles.terms is None else tiles.terms.tolist()
-        terms = dict(zip(self._needs.terms, map(tuple, found), strict=bool(found)))
-        plain = {name: counts[name] for name in COUNTS[:6]}
-        if state.soft:
-            plain |= dict.fromkeys(_LABEL_COUNTS, 0)
-        return ImageSums(
-            changed=changed if state.soft else round(changed),
-            ignored=state.ignored,
-            calibration=calibration,
-            terms={**terms, **extra},
-            **plain,
-            **sums,
+        found = tiles.image_sums(
+            self._needs.terms, ignored=state.ignored, soft=state.soft
         )
+        return found.with_terms(extra) if extra else found
 
     def _levels(self, stored: StoredCounts, model: str) -> LevelCounts:
         """The probabilities of stored values.
