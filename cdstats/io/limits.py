@@ -24,8 +24,8 @@ _MEMORY_SHARE: Final = 2
 _GROUPS: Final = Path("/proc/self/cgroup")
 _GROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
-_IMAGE_BYTES: Final = 1024
-"""Memory that an opened image of a stack takes beside its pixels, at most."""
+_IMAGE_BYTES: Final = 3072
+"""Memory that an image of a stack takes beside its pixels: opened, counted and sent."""
 
 
 def check_pixels(width: int, height: int, most: int) -> None:
