@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.secrets import START, hidden
+from cdstats.core.secrets import START, arguments_of_a_call, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -358,9 +358,10 @@ def takes(
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
             given = shape.bind(*args, **kwargs).arguments
             try:
-                options = group(*args, **kwargs)
-                options.refuse_unfit([n for n, one in given.items() if one is not None])
-                result = function(options)
+                with arguments_of_a_call():
+                    options = group(*args, **kwargs)
+                    options.refuse_unfit([n for n in given if given[n] is not None])
+                    result = function(options)
             except CdstatsError as error:
                 error.args = (in_python(str(error), known),)
                 raise
