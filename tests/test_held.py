@@ -150,7 +150,8 @@ def test_paths_are_still_paths(files: tuple[Path, Path]) -> None:
         (lambda: cdstats.ratio({"a b": MASKS[0]}), "expected a name"),
         (lambda: cdstats.ratio({"../a": MASKS[0]}), "expected a name"),
         (lambda: cdstats.ratio([{"label": MASKS[0]}]), "no 'target'; it has label"),
-        (lambda: cdstats.ratio(np.arange(4)), "item 0 is"),
+        (lambda: cdstats.ratio(np.arange(4)), "paths is int64 .* expected a path"),
+        (lambda: cdstats.ratio({"a": 5}), "paths maps 'a' to 5"),
         (lambda: cdstats.ratio([MASKS[0], "masks.png"]), "item 1 is str"),
     ],
 )

@@ -83,9 +83,14 @@ def _taken(
     if items is None:
         return value
     first = next(items, None)
-    if first is None or isinstance(first, (str, PathLike)):
-        return [] if first is None else chain([first], items)
+    if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
+        return value if hasattr(value, "__len__") else _again(first, items)
     return _saved(folder(), name, enumerate(chain([first], items)), role)
+
+
+def _again(first: object, items: Iterator[Any]) -> Iterable[Any]:
+    """Items from which the first was taken; nothing where there was none."""
+    return [] if first is None else chain([first], items)
 
 
 def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: ANN401
@@ -96,7 +101,7 @@ def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: A
         return {PRED: _taken(value, "preds", PRED, folder)}
     first = next(items, None)
     if not isinstance(first, Mapping):
-        kept = [] if first is None else chain([first], items)
+        kept = value if hasattr(value, "__len__") else _again(first, items)
         return {PRED: _taken(kept, "preds", PRED, folder)}
     here = {role: folder() for role in (PRED, TARGET)}
     names = []
@@ -115,6 +120,8 @@ def _is_array(value: object) -> bool:
 
 def _items(value: Any) -> Iterator[Any] | None:  # noqa: ANN401 - as above
     """The items of an iterable, or of a dataset that is read by index."""
+    if getattr(value, "ndim", 1) == 0:
+        return None
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
         return (value[number] for number in range(len(value)))
     return iter(value) if isinstance(value, Iterable) else None
