@@ -437,7 +437,7 @@ def test_a_tensor_that_says_more_than_it_stores_is_refused(tensors: Path) -> Non
         return data.replace(b"M\x00\x10", b"J\xff\xff\xff\x7f")
 
     rewritten(tensors, declare)
-    assert "a tensor is not as long as it says" in pred_reason(tensors)
+    assert pred_reason(tensors).startswith("PT file is damaged")
 
 
 def test_a_tensor_that_repeats_one_number_is_limited_by_its_shape(

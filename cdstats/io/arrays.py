@@ -1,13 +1,11 @@
-"""NumPy files: ``.npy`` mapped into memory, ``.npz`` streamed; pickles never run."""
+"""NumPy files, read block by block: ``.npy`` and ``.npz``; pickles never run."""
 
 from __future__ import annotations
 
 import math
-import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +28,14 @@ from cdstats.io.limits import (
     check_pixels,
     check_row,
     check_stack,
+)
+from cdstats.io.npy import (
+    StoredArray,
+    by_number,
+    damage,
+    npy_array,
+    read_header,
+    silence,
 )
 
 if TYPE_CHECKING:
@@ -80,31 +86,10 @@ def _open_npy(path: Path, member: str) -> list[OpenImage]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
     count, height, width = image_shape(array.shape)
-    rows = _slices(array.reshape(count, height, width))
+    stack = array.reshape(count, height, width)
     if not member:
-        _refuse_channels((count, height, width), rows)
-    return _images((count, height, width), "NPY", rows)
-
-
-def npy_array(path: Path) -> NDArray[Any]:
-    """The array of a ``.npy`` file, mapped into memory.
-
-    Raises:
-        DataError: If the file is damaged or holds objects.
-    """
-    try:
-        with _silence():
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # noqa: BLE001 - a damaged header raises many kinds
-        raise DataError(_load_text(error)) from None
-    if isinstance(array, np.memmap):
-        ends = array.offset + array.nbytes
-        if ends != path.stat().st_size:
-            raise DataError(
-                f"NPY file is damaged: its header tells of {ends:,} bytes, the file "
-                f"holds {path.stat().st_size:,}"
-            )
-    return np.asarray(array)
+        _refuse_channels((count, height, width), _slices(stack.__getitem__))
+    return _images((count, height, width), "NPY", _slices(by_number(stack)))
 
 
 def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
@@ -116,13 +101,13 @@ def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     """
     entry = _open_entry(path, key, max_pixels)
     check_memory(entry.size, "save it as .npy, which is read where it lies")
-    with _damage(), entry.archive.open(entry.name) as file, _silence():
+    with damage("NPZ"), entry.archive.open(entry.name) as file, silence():
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _slices(stack: NDArray[Any]) -> ReadRows:
+def _slices(image: Callable[[int], NDArray[Any] | StoredArray]) -> ReadRows:
     def rows(number: int, start: int, stop: int) -> NDArray[Any]:
-        return np.asarray(stack[number, start:stop])
+        return np.asarray(image(number)[start:stop])
 
     return rows
 
@@ -146,7 +131,8 @@ def _open_npz(
     count, height, width = image_shape(entry.shape)
     if entry.fortran:
         # Stored column by column, so its rows are spread over the file.
-        rows = _slices(npz_array(path, key, max_pixels).reshape(count, height, width))
+        array = npz_array(path, key, max_pixels)
+        rows = _slices(array.reshape(count, height, width).__getitem__)
     else:
         rows = _streamed(entry, width, height)
     if not member:
@@ -198,7 +184,7 @@ def has_array(path: Path, key: str) -> bool:
 
 
 def _entries(path: Path) -> dict[str, _Entry]:
-    with _damage():
+    with damage("NPZ"):
         archive = zipfile.ZipFile(path)
         check_parts(path, archive, "NPZ")
         _refuse_files(archive.namelist())
@@ -230,25 +216,6 @@ def _refuse_files(names: list[str]) -> None:
         )
 
 
-@contextmanager
-def _damage() -> Iterator[None]:
-    """Turns what NumPy and the archive say of a damaged file into a `DataError`."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damage raises many kinds
-        raise DataError(f"NPZ file is damaged: {error}") from None
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Python and NumPy warn of headers that are odd; they are read or refused."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _verify(entry: _Entry) -> None:
     """Unpack an array once to its end, so that its check sum is known to hold.
 
@@ -257,7 +224,7 @@ def _verify(entry: _Entry) -> None:
     """
     if entry.archive.getinfo(entry.name).file_size != entry.start + entry.size:
         raise DataError(_LENGTH_TEXT)
-    with _damage(), entry.archive.open(entry.name) as file:
+    with damage("NPZ"), entry.archive.open(entry.name) as file:
         unpacked = 0
         while part := file.read(_CHUNK):
             unpacked += len(part)
@@ -293,29 +260,8 @@ class _Entry:
 
 
 def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
-    with archive.open(name) as file, _silence():
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(file)
-        else:
-            _refuse_long_header(file)
-            header = np.lib.format.read_array_header_2_0(file)
-        return _Entry(archive, name, *_header_parts(header), file.tell())
-
-
-def _refuse_long_header(file: IO[bytes]) -> None:
-    """Refuse a header that would be unpacked to any length before it is read."""
-    place = file.tell()
-    if int.from_bytes(file.read(4), "little") > _CHUNK:
-        raise DataError("NPZ file is damaged: the header of an array is too long")
-    file.seek(place)
-
-
-def _header_parts(
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]],
-) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    shape, fortran, dtype = header
-    return shape, dtype, fortran
+    with archive.open(name) as file:
+        return _Entry(archive, name, *read_header(file, "NPZ"), file.tell())
 
 
 def _choose(entries: dict[str, _Entry], key: str) -> _Entry:
@@ -339,7 +285,7 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
         if not opened:
             opened.append(entry.archive.open(entry.name))
         size = entry.dtype.itemsize * width
-        with _damage():
+        with damage("NPZ"):
             opened[0].seek(entry.start + (number * height + start) * size)
             data = opened[0].read((stop - start) * size)
         if len(data) < (stop - start) * size:
@@ -399,12 +345,3 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
             "(N, 1, H, W) or (N, H, W, 1)"
         )
     return found[0], found[1], found[2]
-
-
-def _load_text(error: Exception) -> str:
-    """Why NumPy refuses a file."""
-    if "pickle" in str(error) or "Python objects" in str(error):
-        return (
-            "holds Python objects (a pickle), which are never loaded; expected numbers"
-        )
-    return f"NPY file is damaged or cut short: {error}"

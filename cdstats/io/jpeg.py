@@ -21,7 +21,6 @@ from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from mmap import mmap
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,7 +50,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
             in colour.
     """
     path, data, band = file.path, file.data, file.band
-    frame = _read_frame(path, data)
+    held = path.read_bytes() if data is None else data
+    frame = read_jpeg(held)
     width, height, channels = frame.width, frame.height, len(frame.components)
     nodata = declared_nodata(file.nodata, np.dtype(np.uint8))
     if channels not in (1, 3):
@@ -66,7 +66,6 @@ def open_images(file: ImageFile) -> list[OpenImage]:
             f"colour JPEG of {width:,} x {height:,} pixels; expected at most "
             f"{MOST_COLOUR_PIXELS:,}. Save it as PNG or TIFF"
         )
-    held = path.read_bytes() if data is None else data
 
     def blocks() -> Iterator[Block]:
         if frame.progressive and width * height <= WHOLE_PIXELS:
@@ -106,18 +105,6 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     except Exception:  # noqa: BLE001 - the decoder raises Exception itself
         raise DataError("JPEG file is damaged or cut short") from None
     return pixels
-
-
-def _read_frame(path: Path, data: bytes | None) -> JpegFrame:
-    if data is not None:
-        return read_jpeg(data)
-    import mmap
-
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-    ):
-        return read_jpeg(mapped)
 
 
 def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
@@ -223,7 +210,7 @@ def damaged(what: str) -> DataError:
     return DataError(f"JPEG file is damaged: {what}")
 
 
-def read_jpeg(data: bytes | mmap) -> JpegFrame:
+def read_jpeg(data: bytes) -> JpegFrame:
     """Check the segments of a JPEG file, from its first to its last byte.
 
     Raises:
@@ -261,7 +248,7 @@ def read_jpeg(data: bytes | mmap) -> JpegFrame:
     return frame
 
 
-def _marker(data: bytes | mmap, at: int) -> tuple[int, int]:
+def _marker(data: bytes, at: int) -> tuple[int, int]:
     """The marker at a place, and the place after it."""
     found = _MARK.match(data, at)
     if found is None:
@@ -271,7 +258,7 @@ def _marker(data: bytes | mmap, at: int) -> tuple[int, int]:
     return data[found.end() - 1], found.end()
 
 
-def _body(data: bytes | mmap, at: int) -> bytes:
+def _body(data: bytes, at: int) -> bytes:
     length = int.from_bytes(data[at : at + 2])
     if length < 2 or at + length > len(data):
         raise DataError("JPEG file is cut short or damaged: a segment has no end")
@@ -310,7 +297,7 @@ def _scan(frame: JpegFrame, body: bytes) -> list[int]:
 
 
 def _coded(
-    data: bytes | mmap, at: int, frame: JpegFrame, numbers: list[int], interval: int
+    data: bytes, at: int, frame: JpegFrame, numbers: list[int], interval: int
 ) -> int:
     """The end of the coded pixels of a scan, whose restart marks are counted."""
     for marks, found in enumerate(_MARK.finditer(data, at)):
@@ -366,7 +353,7 @@ def _check_codes(body: bytes) -> None:
         raise damaged("a table of codes is of a wrong length")
 
 
-def _refuse_another(data: bytes | mmap, at: int) -> None:
+def _refuse_another(data: bytes, at: int) -> None:
     """Refuse an image behind the first; other bytes there are no pixels."""
     rest = data[at : at + (1 << 16)].lstrip(b"\0")
     if file_format(rest[:16]):

@@ -18,7 +18,7 @@ from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError, one_file
 from cdstats.core.messages import counted
 from cdstats.io.addresses import is_address
-from cdstats.io.arrays import has_array, npy_array, npz_array
+from cdstats.io.arrays import has_array, npz_array
 from cdstats.io.blocks import (
     BLOCK_PIXELS,
     Block,
@@ -30,6 +30,7 @@ from cdstats.io.blocks import (
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
+from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.raster import MOST_BANDS, BandsError
 from cdstats.io.regular import open_regular
 from cdstats.io.signatures import EXTENSIONS, file_format
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
     from cdstats.core.labels import LabelRule
+
+    Numbers = NDArray[Any] | StoredArray
 
 PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
 """File names that a folder of predictions is searched for, in lower case."""
@@ -232,9 +235,7 @@ def _one_band(bands: str) -> Iterator[None]:
         ) from None
 
 
-def _array(
-    path: Path, member: str, max_pixels: int
-) -> tuple[NDArray[Any], str, str] | None:
+def _array(path: Path, member: str, max_pixels: int) -> tuple[Numbers, str, str] | None:
     """The array of a file of arrays, the number of the image asked for, its type."""
     opened, _ = open_regular(path)
     with opened as file:
@@ -244,8 +245,8 @@ def _array(
         array, name = tensor_array(path, member if is_key else "", max_pixels)
         return array, "" if is_key else member, name
     if kind == "NPY":
-        array = npy_array(path)
-        return array, member, array.dtype.name
+        stored = npy_array(path)
+        return stored, member, stored.dtype.name
     if kind != "NPZ":
         return None
     is_key = is_key or has_array(path, member)
@@ -254,7 +255,7 @@ def _array(
 
 
 def _images(
-    array: NDArray[Any],
+    array: Numbers,
     targets: Sequence[tuple[int, int] | None],
     how: Decoding,
     kind: str,
@@ -262,14 +263,16 @@ def _images(
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
     planes = _planes(array, targets, how.band)
-    count, height, width = planes.shape[0], *planes.shape[-2:]
+    count, _, height, width = planes.shape
     check_stack(count)
     check_row(width)
+    images = by_number(planes)
 
     def blocks(number: int) -> Iterator[Block]:
+        plane = images(number)
         down = max(BLOCK_PIXELS // width, 1)
         for start in range(0, height, down):
-            part = np.asarray(planes[number, :, start : start + down])
+            part = np.asarray(plane[:, start : start + down])
             if part.dtype.itemsize > _WIDEST:
                 part = part.astype(np.float64)
             values, off = _one_channel(part, how)
@@ -294,8 +297,8 @@ def _bind(
 
 
 def _planes(
-    array: NDArray[Any], targets: Sequence[tuple[int, int] | None], band: int | None
-) -> NDArray[Any]:
+    array: Numbers, targets: Sequence[tuple[int, int] | None], band: int | None
+) -> Numbers:
     """An array as images, channels, rows and columns; one or two channels.
 
     Raises:
@@ -327,8 +330,8 @@ def _planes(
 
 
 def _channels_first(
-    array: NDArray[Any], targets: Sequence[tuple[int, int] | None]
-) -> NDArray[Any] | None:
+    array: Numbers, targets: Sequence[tuple[int, int] | None]
+) -> Numbers | None:
     """An array as images, channels, rows and columns, by the size of its mask.
 
     Where that tells nothing, the smallest dimensions are channels.
@@ -339,7 +342,7 @@ def _channels_first(
     if len(shape) == 2:
         return array[None, None]
     if len(shape) == 3 and len(targets) == 1 and shape[0] != 1:
-        last = np.moveaxis(array, 2, 0)[None]
+        last = array.transpose(2, 0, 1)[None]
         if rows is not None and shape[1:] != rows and shape[:2] == rows:
             return last
         if shape[2] <= 2 < min(shape[:2]) and shape[1:] != rows:
@@ -349,7 +352,7 @@ def _channels_first(
         return array[:, None]
     if len(shape) != 4:
         return None
-    last = np.moveaxis(array, 3, 1)
+    last = array.transpose(0, 3, 1, 2)
     if rows is not None and shape[1:3] == rows and shape[2:] != rows:
         return last
     if rows is not None and shape[2:] == rows:

@@ -1,8 +1,7 @@
-"""Files of tensors, ``.pt``: checked, then mapped; code in them never runs."""
+"""Files of tensors, ``.pt``: checked, then read; code in them never runs."""
 
 from __future__ import annotations
 
-import mmap
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
@@ -43,7 +42,7 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
         # Kinds of tensors that PyTorch warns of are refused below.
         warnings.simplefilter("ignore")
         try:
-            data = _load(path, mapped=is_archive)
+            data = _load(path, is_archive=is_archive)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many kinds
@@ -95,7 +94,7 @@ def _plain(
 def _check_archive(path: Path) -> set[int]:
     """Check every part of an archive of tensors by its sum; the lengths of the parts.
 
-    PyTorch maps the numbers as they lie in the file and looks at no sum.
+    PyTorch looks at no sum.
 
     Raises:
         DataError: If a part is compressed, longer than wanted or damaged.
@@ -134,24 +133,22 @@ def _refuse_packed(parts: list[zipfile.ZipInfo], size: int) -> None:
         raise DataError("PT file holds too many objects; expected tensors alone")
 
 
-def _load(path: Path, *, mapped: bool) -> Any:  # noqa: ANN401 - what the file holds
-    """What a file of tensors holds; tensors of the old kind are copied out of it.
+def _load(path: Path, *, is_archive: bool) -> Any:  # noqa: ANN401 - what it holds
+    """What a file of tensors holds, read into memory.
 
     Raises:
-        DataError: If bytes follow the last tensor of a file of the old kind.
+        DataError: If it would fill the memory, or bytes follow the last tensor of a
+            file of the old kind.
     """
     import torch
 
-    if mapped:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole,
-    ):
+    size = path.stat().st_size
+    check_memory(size, "save it as .npy, which is read block by block")
+    with path.open("rb") as file:
         # PyTorch stops after the last tensor, and checks the length of each.
-        read: Any = whole
-        found = torch.load(read, map_location="cpu", weights_only=True)
-        if more := len(whole) - whole.tell():
+        source: Any = path if is_archive else file
+        found = torch.load(source, map_location="cpu", weights_only=True)
+        if not is_archive and (more := size - file.tell()):
             raise DataError(
                 f"PT file is damaged: {counted(more, 'byte')} after the last tensor, "
                 "such as a second file"
