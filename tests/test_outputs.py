@@ -242,3 +242,46 @@ def test_a_row_that_stands_twice_is_refused(
     code, told = run(*command, "twice.csv")
     assert code == 1
     assert "2 rows of " in told
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://b/o.csv", "https://h/o.csv", "file:///o.csv"]
+)
+@pytest.mark.parametrize(
+    "command",
+    ["ratio m --csv", "ratio m --summary", "ratio m --cache", "report --masks m -o"],
+)
+@pytest.mark.usefixtures("place")
+def test_an_address_is_no_output(command: str, address: str) -> None:
+    code, told = run(*command.split(), address)
+    assert (code, "outputs are local files" in told) == (2, True), told
+    assert f"{address.replace(':///', '://')}: " in told
+    code, told = run("plot", "--masks", "m", "-o", f"{address}/figures")
+    assert (code, "outputs are local files" in told) == (2, True), told
+
+
+@pytest.mark.usefixtures("place")
+def test_a_file_of_the_database_is_no_second_output() -> None:
+    code, told = run("ratio", "m", "--cache", "c.sqlite", "--csv", "c.sqlite-wal")
+    assert (code, "two outputs" in told) == (2, True), told
+
+
+@pytest.mark.parametrize("option", [["@/dev/zero"], ["--from", "/dev/zero"]])
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+@pytest.mark.usefixtures("place")
+def test_a_stream_without_an_end_is_refused(option: list[str]) -> None:
+    code, told = run("ratio", *option)
+    assert (code, "null character" in told) == (1, True), told
+
+
+@pytest.mark.usefixtures("place")
+def test_a_pipe_that_is_too_long_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cdstats.io.outputs._MOST_STREAMED", 10)
+    ends = os.pipe()
+    os.write(ends[1], b"m/a.png\n" * 2)
+    os.close(ends[1])
+    code, told = run("ratio", f"@/dev/fd/{ends[0]}")
+    os.close(ends[0])
+    assert (code, "more than 10 characters" in told) == (1, True), told

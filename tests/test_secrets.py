@@ -261,6 +261,14 @@ def test_the_key_after_a_login_stays_whole() -> None:
     assert hidden("https://me:pw@host/a@2x.png") == "https://host/a@2x.png"
 
 
+def test_a_later_call_without_a_login_sends_none(web: StoreServer) -> None:
+    for text in (f"http://me:{CANARY}@{web.host}/a.png", f"http://{web.host}/a.png"):
+        web.asked.clear()
+        assert cdstats.ratio(text, changed=255, unchanged=0).images[0].status == "ok"
+        sent = {"authorization" in one.headers for one in web.asked}
+        assert sent == {CANARY in text}
+
+
 @pytest.mark.parametrize("scheme", ["http", "HTTP"])
 def test_a_password_is_sent_decoded(scheme: str, web: StoreServer) -> None:
     web.asked.clear()
@@ -313,7 +321,7 @@ def test_a_login_that_is_not_clear_is_not_sent(web: StoreServer) -> None:
 
 
 def test_lines_of_a_list_show_no_secret(web: StoreServer, place: Path) -> None:
-    forms = [one for one in FORMS.values() if not one.startswith(("N=", "@"))]
+    forms = [*FORMS.values(), f"/vsicurl/{FORMS['login']}", f"x::{FORMS['query']}"]
     lines = [one.replace("HOST", web.host).replace("FILE", "a.png") for one in forms]
     for line in lines:
         (place / "list.txt").write_text(f"{line}\n")

@@ -12,6 +12,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import wraps
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
-from cdstats.core.secrets import START, hidden
+from cdstats.core.secrets import START, arguments_of_a_call, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -33,8 +34,17 @@ P = ParamSpec("P")
 Group = TypeVar("Group", bound="Options")
 Result = TypeVar("Result", bound="HasMessages")
 
+
+class Indexed(Protocol):
+    """A dataset whose items are read by index."""
+
+    def __getitem__(self, index: Any, /) -> Any:  # noqa: ANN401 - as it holds
+        """An item."""
+
+
 StrPath = str | PathLike[str]
-Paths = StrPath | Iterable[StrPath] | Mapping[str, StrPath]
+Paths = StrPath | Iterable[Any] | Mapping[str, Any] | Indexed
+"""Paths; or images held in memory, where a function takes them."""
 RuleText = str | float
 
 MASKS: Final = frozenset({"masks"})
@@ -341,6 +351,8 @@ def texts(value: Paths | None) -> list[str]:
 
 def takes(
     group: Callable[P, Group],
+    held: Callable[[Mapping[str, Any]], AbstractContextManager[dict[str, Any]]]
+    | None = None,
 ) -> Callable[[Callable[[Group], Result]], Callable[P, Result]]:
     """Make a function of a group a function of the group's fields.
 
@@ -350,6 +362,8 @@ def takes(
 
     Args:
         group: The class of the group.
+        held: Gives the arguments with files in place of images that are held in
+            memory, while the function runs.
     """
     shape, known = signature(group), dict(declared(group))  # type: ignore[arg-type]
 
@@ -358,9 +372,13 @@ def takes(
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
             given = shape.bind(*args, **kwargs).arguments
             try:
-                options = group(*args, **kwargs)
-                options.refuse_unfit([n for n, one in given.items() if one is not None])
-                result = function(options)
+                with (
+                    arguments_of_a_call(),
+                    held(given) if held else nullcontext(given) as read,
+                ):
+                    options = group(**read)  # type: ignore[call-arg]
+                    options.refuse_unfit([n for n, v in read.items() if v is not None])
+                    result = function(options)
             except CdstatsError as error:
                 error.args = (in_python(str(error), known),)
                 raise

@@ -416,7 +416,7 @@ class PairOptions(Options):
         metavar="[NAME=]PATH",
         needs=PREDICTIONS,
     )
-    target: StrPath | None = option(
+    target: Paths | None = option(
         None,
         "Masks: a file, folder, glob, pattern or address, or .npy.",
         typed=PathLike,

@@ -10,7 +10,12 @@ worker processes too, for the request alone.
 from __future__ import annotations
 
 import re
-from typing import Final, Self
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 START: Final = re.compile(
     r"(?i)[a-z][a-z0-9+.-]+://|\b(?:s3|gs|https?|ftps?|sftp|webdavs?|tcp|tls):/"
@@ -80,8 +85,21 @@ class Sealed(str):
         return Sealed(text, self.login, self.query)
 
 
-_given: dict[str, Sealed] = {}
+_GIVEN: Final[ContextVar[dict[str, Sealed]]] = ContextVar("given")
 """The addresses whose secrets were taken out of arguments, by the texts left."""
+
+
+@contextmanager
+def arguments_of_a_call() -> Iterator[None]:
+    """Forget the secrets of the arguments that are given in the context at its end.
+
+    A later call that gives an address without its login is not to send it.
+    """
+    token = _GIVEN.set(dict(_given()))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
 
 
 def hidden(argument: str) -> str:
@@ -100,23 +118,23 @@ def hidden(argument: str) -> str:
         return argument
     place, text, fragment = _taken_apart(argument[found.start() :])
     if place.login or place.query:
-        number = 1
-        while (known := _given.get(text)) and not _same_object(known, place):
+        number, given = 1, _given()
+        while (known := given.get(text)) and not _same_object(known, place):
             number += 1
             text = f"{place}?hidden-{number}"
-        _given[text] = place
+        given[text] = place
     return f"{argument[: found.start()]}{text}{fragment}"
 
 
 def holds_secret(argument: str) -> bool:
     """Whether secrets were taken out of the address of an argument."""
     found = START.search(argument)
-    return bool(found and argument[found.start() :].partition("#")[0] in _given)
+    return bool(found and argument[found.start() :].partition("#")[0] in _given())
 
 
 def forget() -> None:
     """Forget the secrets of all arguments."""
-    _given.clear()
+    _given().clear()
 
 
 def sealed(text: str) -> Sealed:
@@ -125,6 +143,22 @@ def sealed(text: str) -> Sealed:
         return text
     place, _, fragment = _taken_apart(text)
     return place.like(f"{place}{fragment}")
+
+
+def without_secrets(text: str) -> str:
+    """A text that is no address, without the secrets of one inside.
+
+    Example:
+        >>> without_secrets("N=https://me:secret@host/a.png"), without_secrets("a.png")
+        ('N=https://host/a.png', 'a.png')
+    """
+    found = START.search(text)
+    if found is None:
+        return text
+    address = text[found.start() :]
+    place = sealed(address)
+    lost = place.login or place.query or ("#" in address and "#" not in place)
+    return f"{text[: found.start()]}{place}" if lost else text
 
 
 def unsigned(query: str) -> str:
@@ -138,6 +172,14 @@ def unsigned(query: str) -> str:
     return "&".join(part for part in parts if not _SIGNING.fullmatch(part))
 
 
+def _given() -> dict[str, Sealed]:
+    known = _GIVEN.get(None)
+    if known is None:  # in a thread, which begins without
+        known = {}
+        _GIVEN.set(known)
+    return known
+
+
 def _same_object(one: Sealed, other: Sealed) -> bool:
     return unsigned(one.query) == unsigned(other.query)
 
@@ -145,7 +187,7 @@ def _same_object(one: Sealed, other: Sealed) -> bool:
 def _taken_apart(text: str) -> tuple[Sealed, str, str]:
     """An address, the text that stands for it, and ``#`` with the array it names."""
     base, _, fragment = text.partition("#")
-    if place := _given.get(base):
+    if place := _given().get(base):
         return place, base, _array(place, fragment)
     scheme, _, rest = text.partition(":")
     scheme, rest = scheme.lower(), rest.removeprefix("/").removeprefix("/")

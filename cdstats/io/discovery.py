@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
-from cdstats.core.secrets import hidden
+from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
     Address,
     is_address,
@@ -339,6 +339,7 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         if looks_like_address(line):
             files.append(listed_file(line))
             continue
+        line = without_secrets(line)
         path = root / line
         file, hash_, member = line.rpartition("#")
         if hash_ and not path.exists() and (root / file).is_file():

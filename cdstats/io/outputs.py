@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 _BESIDE: Final = (".msk", ".ovr", ".aux.xml", ".tfw", ".wld", ".pgw", ".jgw", ".bpw")
 """Endings of files that are read beside an image."""
+_ADDRESS: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+:/")
 _DATABASE: Final = ("", "-wal", "-shm", "-journal")
 """Endings of the files that SQLite writes for a database."""
+_PIECE: Final = 1 << 20
+_MOST_STREAMED: Final = 1 << 30
+"""Characters that are read from a pipe at most."""
 _Identity = tuple[int, int]
 
 
@@ -86,18 +91,28 @@ def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[
                 f"{cache}: has the name of a mask; name the cache otherwise, for "
                 f"example {wanted[-1].with_suffix('.sqlite').name}"
             )
+    database = [Path(f"{cache}{ending}") for ending in _DATABASE if cache]
+    wanted += database[1:]
     if len({pointed_to(path) for path in wanted}) < len(wanted):
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
-    database = [Path(f"{cache}{ending}") for ending in _DATABASE if cache]
-    with protecting([*wanted, *database]):
+    with protecting(wanted):
         yield
 
 
 def _check_place(path: Path) -> None:
     if not pointed_to(path).parent.is_dir():
-        raise UsageError(f"{path}: cannot be written: there is no such folder")
+        raise no_folder(path, "cannot be written: there is no such folder")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: cannot be written: is a folder or a device")
+
+
+def no_folder(path: Path, reason: str) -> UsageError:
+    """Why an output has no folder: it may be an address, whose second slash is lost."""
+    address = _ADDRESS.match(str(path))
+    if address is None:
+        return UsageError(f"{path}: {reason}")
+    place = f"{address[0]}/{str(path)[address.end() :]}"
+    return UsageError(f"{place}: outputs are local files; write it here and copy it")
 
 
 def _is_input(path: Path) -> bool:
@@ -166,8 +181,28 @@ def open_text(path: Path) -> TextIO:
     with file:
         key = found.st_dev, found.st_ino
         if key not in run.streams:
-            run.streams[key] = file.read()
+            run.streams[key] = _all_of(file, path)
         return io.StringIO(run.streams[key], newline="")
+
+
+def _all_of(file: TextIO, path: Path) -> str:
+    """The text of a pipe, which may never end.
+
+    Raises:
+        DataError: If it is no text, or longer than any list.
+    """
+    parts, length = list[str](), 0
+    while part := file.read(_PIECE):
+        length += len(part)
+        if "\0" in part:
+            raise DataError(f"{path}: is no text: it holds a null character")
+        if length > _MOST_STREAMED:
+            raise DataError(
+                f"{path}: has more than {_MOST_STREAMED:,} characters; write it to a "
+                "file and name that"
+            )
+        parts.append(part)
+    return "".join(parts)
 
 
 def is_stream(path: Path) -> bool:

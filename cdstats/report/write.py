@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.messages import counted
-from cdstats.io.outputs import protecting, write_whole, writing
+from cdstats.io.outputs import no_folder, protecting, write_whole, writing
 from cdstats.render.figures import FIGURES, FigureFormat
 from cdstats.render.figures.charts import figures_of
 from cdstats.render.figures.files import figure_files, is_figure_name
@@ -149,7 +149,7 @@ def _check_folder(place: Path, inputs: Sequence[str]) -> None:
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place}: cannot be written: is a file, not a folder")
     if not place.exists() and not place.absolute().parent.is_dir():
-        raise UsageError(f"{place}: cannot be made: there is no such folder above it")
+        raise no_folder(place, "cannot be made: there is no such folder above it")
     for text in inputs:
         for name in (text, text.partition("=")[2]):
             # The folder of a glob or pattern is what stands before its first sign.

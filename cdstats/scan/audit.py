@@ -17,6 +17,7 @@ from cdstats.io.addresses import is_address
 from cdstats.io.beside import forget_folders
 from cdstats.io.counting import Task
 from cdstats.io.discovery import find_masks
+from cdstats.io.held import as_files
 from cdstats.scan.evidence import Seen
 from cdstats.scan.examination import AuditResult, examine, joined, row_parts
 from cdstats.scan.inspection import (
@@ -49,7 +50,7 @@ NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
 """What is not looked for beside masks of a store."""
 
 
-@takes(AuditOptions)
+@takes(AuditOptions, as_files)
 def audit(options: AuditOptions) -> AuditResult:
     """Look for what is wrong with masks, reading each once.
 

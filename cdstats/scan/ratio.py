@@ -15,6 +15,7 @@ from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.engine.work import EngineName, open_engine
 from cdstats.io.discovery import find_masks, split_name
 from cdstats.io.file_kinds import paths_of_masks
+from cdstats.io.held import as_files
 from cdstats.io.outputs import writing
 from cdstats.render.table import Displayed, Table
 from cdstats.scan.cache import Cache
@@ -104,12 +105,17 @@ class RatioResult(Displayed):
         return frame(self.images, ImageRecord)
 
 
-@takes(RatioOptions)
+@takes(RatioOptions, as_files)
 def ratio(options: RatioOptions) -> RatioResult:
     """Count the changed and unchanged pixels of every mask.
 
     Every pixel is read once; which stored values mean changed is decided from the
     counts: by the rule given, or found for each split from all its masks.
+
+    ``paths`` may also be masks in memory: an array or a tensor ``(H, W)``,
+    ``(N, H, W)`` or ``(N, 1, H, W)``, one mask of colours ``(H, W, 3)``; a list, a
+    generator or a dataset of masks, PIL images or ``{"target": mask}``; or a mapping of
+    names to masks. They are written to a temporary folder while the function runs.
 
     With ``jobs=1`` this process counts, with None workers start when enough work is
     left, and with -1 all cores count. The workers of a Dask cluster must see the files

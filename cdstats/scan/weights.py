@@ -19,6 +19,7 @@ from cdstats.core.weights import (
     schemes,
     tally,
 )
+from cdstats.io.held import as_files
 from cdstats.io.naming import usual_split
 from cdstats.render.table import Displayed, Table, flat_scalars
 from cdstats.scan.ratio import count_masks
@@ -85,7 +86,7 @@ class WeightsResult(Displayed):
                 yield row
 
 
-@takes(WeightsOptions)
+@takes(WeightsOptions, as_files)
 def weights(options: WeightsOptions) -> WeightsResult:
     """Class weights for training, from the counts of masks.
 

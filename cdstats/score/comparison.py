@@ -14,6 +14,7 @@ from cdstats.core.messages import Level, Message
 from cdstats.core.options import CompareOptions, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
+from cdstats.io.held import as_files
 from cdstats.render.table import Displayed, Table
 from cdstats.score.bootstrap import Resampling, resampled
 from cdstats.score.cautions import cautions
@@ -285,7 +286,7 @@ def _image(
     return one.with_stated(Stated.of(rows.values()))
 
 
-@takes(CompareOptions)
+@takes(CompareOptions, partial(as_files, models=True))
 def compare(options: CompareOptions) -> Comparison:
     """Compare the saved predictions of several models on the same masks.
 
@@ -294,7 +295,8 @@ def compare(options: CompareOptions) -> Comparison:
     middle of the differences (percentile bootstrap). No correction is made for
     comparing many models. The beta of a dataset stays the same in every resample.
 
-    Predictions are scored as by `cdstats.loss`. From the rows that an earlier run kept
+    Predictions are scored as by `cdstats.loss`; ``pred`` may be a mapping of names to
+    predictions in memory. From the rows that an earlier run kept
     (``from_file``), average precision and best thresholds are not among the measures:
     they need probabilities.
 

@@ -30,6 +30,7 @@ from cdstats.core.score_records import (
 from cdstats.core.sums import SumsTable
 from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
+from cdstats.io.held import as_files
 from cdstats.io.pairing import find_pairs
 from cdstats.score.choices import choose_predictions
 from cdstats.score.curves import Curves
@@ -58,9 +59,13 @@ _KEPT_BYTES: Final = 1 << 28
 """Pixels of a run that are kept where a loss needs the prior before it is summed."""
 
 
-@takes(LossOptions)
+@takes(LossOptions, as_files)
 def loss(options: LossOptions) -> LossRun:
     """Score saved predictions with balanced cross-entropy beside plain BCE.
+
+    ``pred`` and ``target`` may also be arrays, tensors, lists, generators or datasets
+    in memory, as `cdstats.ratio` takes them; ``pred`` alone a dataset of
+    ``{"pred": ..., "target": ...}``.
 
     Every pixel of a prediction is read once; all losses follow from the sums. Masks
     are read as by `cdstats.ratio`. The result does not depend on ``batch_size``. The

@@ -148,12 +148,13 @@ class ChangeMetric(_Base):
         self._terms = tuple(
             dict.fromkeys(term for loss in self.losses for term in loss.terms())
         )
-        self.add_state("sums", [], "cat")
-        self.add_state("counts", [], "cat")
         # A state of the options: torchmetrics shares states between metrics whose
-        # states are equal after one batch, as those of two thresholds may be.
+        # states are equal after one batch, as those of two thresholds may be. It
+        # comes first: torchmetrics 1.5 compares the first state alone.
         options = repr((kind, self.threshold, ignore_index, self.losses)).encode()
         self.add_state("options", torch.tensor(list(options)), "max")
+        self.add_state("sums", [], "cat")
+        self.add_state("counts", [], "cat")
         self._clear()
 
     def update(self, preds: Tensor, target: Tensor) -> None:

@@ -1,0 +1,232 @@
+"""Masks and predictions that are held in memory, for functions that read files.
+
+Arrays, tensors and PIL images are written to a temporary folder, one file for each
+image, and read from there as saved ones are: every rule, option and number is the same,
+and a generator takes no more memory than one image.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PRED: Final = "pred"
+TARGET: Final = "target"
+"""Keys of an item that holds a prediction and its mask."""
+_COLOURS: Final = 3
+_NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)*")
+"""The names of images: parts of a path, without blanks."""
+
+
+@contextmanager
+def as_files(
+    given: Mapping[str, Any], *, models: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Arguments in which files stand for images that are held; removed afterwards.
+
+    Args:
+        given: The arguments of a function that reads files.
+        models: Whether a mapping of arrays names models instead of images.
+
+    Raises:
+        TypeError: If what is held could be two things, or is no image.
+    """
+    known = dict(given)
+    with ExitStack() as stack:
+
+        def folder() -> Path:
+            made = stack.enter_context(TemporaryDirectory(prefix="cdstats-"))
+            return Path(made)
+
+        if "paths" in known:
+            known["paths"] = _taken(known["paths"], "masks", TARGET, folder)
+        if PRED in known and known.get(TARGET) is None:
+            known |= _pairs(known[PRED], folder)
+        elif PRED in known:
+            known[PRED] = _taken(known[PRED], "preds", PRED, folder, models=models)
+            known[TARGET] = _taken(known[TARGET], "targets", TARGET, folder)
+        yield known
+
+
+def _taken(
+    value: Any,  # noqa: ANN401 - whatever a caller gives
+    name: str,
+    role: str,
+    folder: Callable[[], Path],
+    *,
+    models: bool = False,
+) -> Any:  # noqa: ANN401 - paths as they were given, or a list of files
+    """An argument as paths."""
+    if value is None or isinstance(value, (str, bytes, PathLike)):
+        return value
+    if isinstance(value, Mapping):
+        if all(isinstance(one, (str, PathLike, int, float)) for one in value.values()):
+            return value
+        if models or not all(map(_is_array, value.values())):
+            return {k: _taken(one, name, role, folder) for k, one in value.items()}
+        return _saved(folder(), name, value.items(), role)
+    if _is_array(value):
+        return _saved(folder(), name, enumerate(_split(value, role)), role)
+    items = _items(value)
+    if items is None:
+        return value
+    first = next(items, None)
+    if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
+        return value if hasattr(value, "__len__") else _again(first, items)
+    return _saved(folder(), name, enumerate(chain([first], items)), role)
+
+
+def _again(first: object, items: Iterator[Any]) -> Iterable[Any]:
+    """Items from which the first was taken; nothing where there was none."""
+    return [] if first is None else chain([first], items)
+
+
+def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: ANN401
+    """Predictions and masks of items that hold both; nothing where they do not."""
+    if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
+        return {}
+    if _is_array(value) or (items := _items(value)) is None:
+        return {PRED: _taken(value, "preds", PRED, folder)}
+    first = next(items, None)
+    if not isinstance(first, Mapping):
+        kept = value if hasattr(value, "__len__") else _again(first, items)
+        return {PRED: _taken(kept, "preds", PRED, folder)}
+    here = {role: folder() for role in (PRED, TARGET)}
+    names = []
+    for number, item in enumerate(chain([first], items)):
+        for role, place in here.items():
+            _save(place, str(number), item, role)
+        names.append(str(number))
+    return {role: _listed(place, f"{role}s", names) for role, place in here.items()}
+
+
+def _is_array(value: object) -> bool:
+    """Whether a value is an array, a tensor or a PIL image; not a column of paths."""
+    known = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+    return known and getattr(value, "ndim", 2) > 1
+
+
+def _items(value: Any) -> Iterator[Any] | None:  # noqa: ANN401 - as above
+    """The items of an iterable, or of a dataset that is read by index."""
+    if getattr(value, "ndim", 1) == 0:
+        return None
+    if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
+        return (value[number] for number in range(len(value)))
+    return iter(value) if isinstance(value, Iterable) else None
+
+
+def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+    """The images of one array.
+
+    Raises:
+        TypeError: If its shape could be two things, or none.
+    """
+    shape = tuple(np.shape(value))
+    colours = role == TARGET and shape[-1:] == (_COLOURS,)
+    if len(shape) == 3 and colours:
+        array = _array(value)
+        if array.dtype != np.uint8:
+            raise TypeError(
+                f"an array {shape} of {array.dtype} is one mask of colours, or "
+                f"{shape[0]} masks of {shape[1]} x 3 pixels: pass a list of masks"
+            )
+        return iter([array])
+    if len(shape) == 3 and shape[0] == 2 and role == PRED:
+        raise TypeError(
+            f"predictions {shape} are two maps, or one of two channels: pass "
+            "preds[:, None] or preds[None]"
+        )
+    if len(shape) == 4 and colours and shape[1] == 1:
+        raise TypeError(f"masks {shape} hold channels first or last: pass a list")
+    if len(shape) == 2:
+        return iter([_array(value)])
+    if len(shape) in (3, 4):
+        return (_array(value[number]) for number in range(shape[0]))
+    raise TypeError(f"an array {shape}: expected (H, W), (N, H, W) or (N, 1, H, W)")
+
+
+def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
+    """An array, a tensor of any device or a PIL image as an array."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+    return np.asarray(value)
+
+
+def _saved(folder: Path, name: str, items: Iterable[tuple[Any, Any]], role: str) -> str:
+    """Save images, and give the list of their files."""
+    names = []
+    for key, item in items:
+        _save(folder, str(key), item, role)
+        names.append(str(key))
+    return _listed(folder, name, names)
+
+
+def _listed(folder: Path, name: str, names: Iterable[str]) -> str:
+    listed = folder / f"{name}.txt"
+    listed.write_text("".join(f"{one}\n" for one in names), encoding="utf-8")
+    return f"@{listed}"
+
+
+def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN401
+    """Save an image under its name.
+
+    Raises:
+        TypeError: If it is no image, or its name is none.
+    """
+    if isinstance(item, Mapping):
+        if role not in item:
+            raise TypeError(f"item {name} has no {role!r}; it has {', '.join(item)}")
+        item = item[role]
+    if not _is_array(item):
+        kind = type(item).__name__
+        raise TypeError(
+            f"item {name} is {kind}; expected an array, a tensor, a PIL image or "
+            f"{{'pred': ..., 'target': ...}}. Of tuples give one part: "
+            "(target for _, target in data)"
+        )
+    if not _NAME.fullmatch(name):
+        raise TypeError(
+            f"image {name!r}: expected a name of letters, digits, '_', '-', '.', '/'"
+        )
+    array = _array(item)
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        if role == TARGET and array.ndim == 3 and array.dtype == np.uint8:
+            file.write(_bmp(array))
+        else:
+            np.save(file, array)
+
+
+def _bmp(colours: NDArray[np.uint8]) -> bytes:
+    """Colours ``(H, W, 3)`` as a BMP file: a reader of arrays takes numbers alone.
+
+    Raises:
+        TypeError: If there are not three.
+    """
+    height, width, channels = colours.shape
+    if channels != _COLOURS:
+        raise TypeError(f"a mask {colours.shape}: expected (H, W) or (H, W, 3)")
+    rows = np.zeros((height, -(-width * 3 // 4) * 4), np.uint8)
+    rows[:, : width * 3] = colours[::-1, :, ::-1].reshape(height, -1)
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    size = 14 + len(head)
+    return (
+        struct.pack("<2sIII", b"BM", size + rows.size, 0, size) + head + rows.tobytes()
+    )
