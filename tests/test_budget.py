@@ -214,3 +214,20 @@ def test_a_run_stays_below_a_real_limit(tmp_path: Path) -> None:
     assert [path for path, row in found.items() if row["status"] == "failed"] == [
         failed["path"]
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs ulimit -v")
+@pytest.mark.parametrize("limit", [150_000, 200_000, 260_000])
+def test_a_limit_that_is_too_low_is_one_line(limit: int) -> None:
+    command = (
+        f"ulimit -v {limit}; exec timeout -s KILL 60 {sys.executable} -m cdstats "
+        "audit sample_masks/CDD --jobs 1"
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: the address space is limited to {limit * 1024:,} bytes (ulimit -v); "
+        "expected at least 400,000,000\n"
+    )

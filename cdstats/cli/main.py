@@ -51,7 +51,10 @@ class Boundary(TyperGroup):
         Raises:
             typer.Exit: With the error's code, or 130 after Ctrl-C.
         """
+        from cdstats.io.limits import check_address_space
+
         try:
+            check_address_space()
             return super().invoke(ctx)
         except CdstatsError as error:
             typer.echo(f"error: {_shown(error)}", err=True)

@@ -24,6 +24,7 @@ _MEMORY_SHARE: Final = 2
 _GROUPS: Final = Path("/proc/self/cgroup")
 _GROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
+_LEAST_SPACE: Final = 400_000_000
 _IMAGE_BYTES: Final = 3072
 """Memory that an image of a stack takes beside its pixels: opened, counted and sent."""
 
@@ -91,6 +92,25 @@ def check_memory(size: int, way_out: str) -> None:
         )
     if memory and size > budget // WATCH.get().workers:
         raise NeedsAllMemoryError
+
+
+def check_address_space() -> None:
+    """Refuse a limit of ``ulimit -v`` under which libraries fail or hang on loading.
+
+    Under any other limit, OpenBLAS is kept from reserving memory for each core.
+
+    Raises:
+        DataError: If the limit is too low.
+    """
+    limit = _address_space()
+    if not limit:
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if limit < _LEAST_SPACE:
+        raise DataError(
+            f"the address space is limited to {limit:,} bytes (ulimit -v); expected at "
+            f"least {_LEAST_SPACE:,}"
+        )
 
 
 def check_stack(count: int) -> None:
