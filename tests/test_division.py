@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from work_items import count_and_mark, die_of, in_small_parts
 
 from cdstats.core.counted import Counted
 from cdstats.core.counts import ValueCounts
@@ -212,23 +212,6 @@ def test_a_worker_that_dies_of_a_part_fails_the_whole_file(tmp_path: Path) -> No
 
 def lost(_: Task, reason: str) -> list[Counted]:
     return [Counted("", None, reason)]
-
-
-def in_small_parts(task: Task) -> Any:
-    """Count as a worker whose parts are small; what a test sets does not reach it."""
-    counting.DIVIDED_PIXELS = counting.PART_PIXELS = 5_000  # type: ignore[misc]
-    return count_or_divide(task)
-
-
-def count_and_mark(folder: Path, task: Task) -> Any:
-    (folder / f"{os.getpid()}.pid").touch()
-    return count_or_divide(task)
-
-
-def die_of(deadly: Task, task: Task) -> Any:
-    if task == deadly:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return in_small_parts(task)
 
 
 @pytest.mark.skipif(

@@ -4,11 +4,22 @@ import multiprocessing
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar, overload
+from typing import Any, overload
 
 import pytest
+from work_items import (
+    Told,
+    die_at,
+    die_late,
+    fail_at,
+    process_of,
+    refuse_at,
+    sleep_for,
+    slowly,
+    square,
+)
 
 from cdstats.core.errors import REPORT_HINT, UsageError
 from cdstats.engine import work
@@ -18,58 +29,8 @@ LOST = -1
 JOBS = [pytest.param(1, id="this process"), pytest.param(None, id="as many as pay"), 2]
 
 
-def square(number: int) -> int:
-    return number * number
-
-
-def process_of(_: int) -> int:
-    return os.getpid()
-
-
-def die_at(deadly: Sequence[int], number: int) -> int:
-    if number in deadly:
-        os._exit(1)
-    return number * number
-
-
-def die_late(deadly: Sequence[int], number: int) -> int:
-    if number in deadly:
-        time.sleep(0.3)
-        os._exit(1)
-    return number * number
-
-
-def fail_at(bad: int, number: int) -> int:
-    if number == bad:
-        raise KeyError(f"item {number}")
-    return number
-
-
-def refuse_at(bad: int, number: int) -> int:
-    if number == bad:
-        raise UsageError(f"item {number}")
-    return number
-
-
 def with_reason(_: int, reason: str) -> Any:
     return reason
-
-
-def slowly(number: int) -> int:
-    time.sleep(0.02)
-    return number
-
-
-class Told:
-    """Says of each number whether it is the one that was told to come next."""
-
-    ahead: ClassVar[Iterator[int]] = iter(())
-
-    def expect(self, items: Iterable[int]) -> None:
-        Told.ahead = iter(items)
-
-    def __call__(self, number: int) -> int:
-        return int(next(Told.ahead, None) == number)
 
 
 def lost(_: int, reason: str) -> int:
@@ -87,10 +48,6 @@ def workers() -> list[int]:
     )
     rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
     return [int(pid) for pid, command in rows if "cdstats.engine.worker" in command]
-
-
-def sleep_for(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 class Watched(Sequence[int]):

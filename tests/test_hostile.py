@@ -343,7 +343,7 @@ def test_a_row_that_fills_the_memory_is_refused(
     path.write_bytes(tiff_of([page_of(30_000, 1, 1, 8, 30_000)], bytes(30_000)))
     assert values_of(path) == {0: 30_000}
     monkeypatch.setattr(limits, "_memory", lambda: 100_000)
-    assert "its rows are too long: save it in tiles" in reason_of(path)
+    assert "save it in tiles, because its rows are too long" in reason_of(path)
 
 
 def test_runs_longer_than_their_rows_are_not_read(tmp_path: Path) -> None:

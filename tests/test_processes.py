@@ -15,6 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
+from work_items import (
+    big,
+    divide,
+    divide_on,
+    exit_unportably,
+    killed_once,
+    number_and_process,
+    quit_at,
+    talk,
+)
 
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError
@@ -39,51 +49,6 @@ def modules_after(task):
 def lost(_: Any, reason: str) -> int:
     assert reason
     return LOST
-
-
-def process_of(number: int) -> tuple[int, int]:
-    time.sleep(0.01)
-    return number, os.getpid()
-
-
-def killed_once(folder: Path, number: int) -> tuple[int, int]:
-    mark = folder / "died"
-    if number == 20 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return process_of(number)
-
-
-def talk(number: int) -> int:
-    print("a word on standard output")  # noqa: T201
-    return number
-
-
-def quit_at(bad: int, number: int) -> int:
-    if number == bad:
-        sys.exit("enough")
-    return number
-
-
-class UnportableError(BaseException):
-    def __init__(self, first: int, second: int) -> None:
-        super().__init__(f"{first} and {second}")
-
-
-def exit_unportably(number: int) -> int:
-    raise UnportableError(number, number)
-
-
-def big(number: int) -> bytes:
-    return bytes(3_000_000) + bytes([number])
-
-
-def divide(whole: int) -> Any:
-    return Divided([-whole, -2 * whole], sum) if whole > 0 else whole
-
-
-def divide_on(whole: int) -> Any:
-    return Divided([whole], sum)
 
 
 def test_a_worker_loads_what_the_files_need_and_no_more(
@@ -149,7 +114,7 @@ def test_workers_that_cannot_start_end_the_run(
 ) -> None:
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(DataError, match=r"end as they start.*--jobs 1"):
-        list(run(process_of, range(9), jobs=2, lost=lambda *_: (LOST, LOST)))
+        list(run(number_and_process, range(9), jobs=2, lost=lambda *_: (LOST, LOST)))
 
 
 def test_items_are_taken_one_batch_at_a_time() -> None:
@@ -164,7 +129,7 @@ def test_items_are_taken_one_batch_at_a_time() -> None:
             raise AssertionError("all items were asked for")
 
     items = Watched(range(5_000))
-    found = run(process_of, items, jobs=2, lost=lambda *_: (LOST, LOST))
+    found = run(number_and_process, items, jobs=2, lost=lambda *_: (LOST, LOST))
     next(iter(found))
     assert items.taken < 100
     found.close()  # type: ignore[attr-defined]
@@ -193,9 +158,9 @@ def test_parts_are_worked_on_before_further_items() -> None:
 PROGRAM = """
 import sys
 sys.path[:0] = [{tests!r}]
-from test_processes import process_of
+from work_items import number_and_process as work
 from cdstats.engine.work import run
-for place, (number, process) in run(process_of, range(5000), jobs=2, lost=print):
+for place, (number, process) in run(work, range(5000), jobs=2, lost=print):
     print(process, flush=True)
 """
 

@@ -1,4 +1,4 @@
-"""What work on an item and the engine tell each other: parts, time, signs of life."""
+"""What work on an item and the engine tell each other: parts, time and memory."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ class Watch:
     Attributes:
         seconds: What one window of a file may take; 0 for any time.
         alive: To be called after each window: the work goes on.
+        workers: Processes that share the memory of the run at the same time.
     """
 
     seconds: float = 0
     alive: Callable[[], None] = _nobody
+    workers: int = 1
 
     @property
     def reason(self) -> str:
@@ -49,3 +51,11 @@ class Watch:
 
 
 WATCH: Final[ContextVar[Watch]] = ContextVar("WATCH", default=Watch())  # noqa: B039
+
+
+class NeedsAllMemoryError(BaseException):
+    """An item needs more memory than the share of one of several workers.
+
+    The engine works on it again, alone. It is no `Exception`, so that no reader takes
+    it for damage.
+    """

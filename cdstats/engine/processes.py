@@ -105,7 +105,7 @@ class Crew:
     ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._function = pickle.dumps((function, timeout))
+        self._function = pickle.dumps((function, Watch(timeout, workers=jobs)))
         self._timeout = timeout
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
@@ -322,7 +322,8 @@ def run_in_workers(
     """Work on what is left in a ledger, in worker processes.
 
     When a worker dies, a fresh worker tries its batch again and reports each item. So
-    the item that kills it is known, and only that item is lost.
+    the item that kills it is known, and only that item is lost. Items that need more
+    memory than the share of a worker come last, in a single worker.
 
     Args:
         function: What to do with an item.
@@ -337,9 +338,13 @@ def run_in_workers(
     Raises:
         DataError: If no worker can be started.
     """
-    crew = Crew(function, jobs, timeout)
-    with crew:
-        yield from _Dispatch(crew, ledger, jobs, seconds, Watch(timeout).reason).run()
+    for workers in (jobs, 1):
+        crew = Crew(function, workers, timeout)
+        dispatch = _Dispatch(crew, ledger, workers, seconds, Watch(timeout).reason)
+        with crew:
+            yield from dispatch.run()
+        if not ledger.recall():
+            break
 
 
 @dataclass(eq=False)

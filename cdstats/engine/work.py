@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from cdstats.core.division import WATCH, Divided, Watch
+from cdstats.core.division import WATCH, Divided, NeedsAllMemoryError, Watch
 from cdstats.core.errors import FileFailedError, UsageError, one_file
 
 if TYPE_CHECKING:
@@ -34,11 +34,15 @@ class Failed:
     reason: str
 
 
+class Postponed:
+    """What an item that needs more memory than the share of a worker has for now."""
+
+
 def attempt(
     function: Callable[[Item], Result | Divided[Item, Result]],
     item: Item,
     watch: Watch,
-) -> Result | Divided[Item, Result] | Failed:
+) -> Result | Divided[Item, Result] | Failed | Postponed:
     """What a function returns for an item, or why it failed."""
     before = WATCH.set(watch)
     try:
@@ -46,6 +50,8 @@ def attempt(
             return function(item)
     except FileFailedError as error:
         return Failed(str(error))
+    except NeedsAllMemoryError:
+        return Postponed()
     finally:
         WATCH.reset(before)
 
@@ -70,6 +76,7 @@ class Ledger(Generic[Item, Result]):
         self._next = 0
         self._parts: dict[int, Item] = {}
         self._waiting: list[int] = []
+        self._postponed: list[int] = []
         self._open: dict[int, _Open[Item, Result]] = {}
         self._last = self._count
 
@@ -95,15 +102,24 @@ class Ledger(Generic[Item, Result]):
         """The item or part of a number."""
         return self._items[number] if number < self._count else self._parts[number]
 
+    def recall(self) -> bool:
+        """Let postponed items be taken again; whether there are any."""
+        self._waiting += self._postponed
+        self._postponed.clear()
+        return bool(self._waiting)
+
     def enter(
-        self, number: int, result: Result | Divided[Item, Result] | Failed
+        self, number: int, result: Result | Divided[Item, Result] | Failed | Postponed
     ) -> list[tuple[int, Result]]:
         """Note a result.
 
         Returns:
-            The place and result of the item that is done with it, or nothing when its
-            parts have yet to be done.
+            The place and result of the item that is done with it, or nothing when it
+            is postponed or its parts have yet to be done.
         """
+        if isinstance(result, Postponed):
+            self._postponed.append(number)
+            return []
         if isinstance(result, Divided):
             self._divide(number, result)
             return []

@@ -12,13 +12,15 @@ import pickle
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from cdstats.core.division import Watch
 from cdstats.engine.work import attempt, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cdstats.core.division import Watch
 
 START: Final = (
     "import gc, pickle, sys; gc.disable(); "
@@ -40,7 +42,7 @@ def serve() -> None:
     source, answers = sys.stdin.buffer, _answers()
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type] # as in the program
     try:
-        function, timeout = pickle.load(source)  # noqa: S301 - from the program itself
+        function, watch = pickle.load(source)  # noqa: S301 - from the program itself
         # Modules stay to the end; looking for garbage in them costs a start 10 ms.
         gc.freeze()
         gc.enable()
@@ -50,7 +52,7 @@ def serve() -> None:
                 items, careful = pickle.load(source)  # noqa: S301
             except EOFError:
                 return
-            _work(function, items, careful, timeout, answers)
+            _work(function, items, careful, watch, answers)
     except BrokenPipeError:
         os._exit(0)  # nobody reads any more
     except BaseException as error:  # noqa: BLE001 - raised again by the program
@@ -61,7 +63,7 @@ def _work(
     function: Callable[[Any], Any],
     items: Sequence[Any],
     careful: bool,
-    timeout: float,
+    watch: Watch,
     out: BinaryIO,
 ) -> None:
     """Answer with the results of a batch, in few pieces or, if careful, one by one."""
@@ -75,7 +77,7 @@ def _work(
             told = time.monotonic()
             _answer(out, RESULTS, 0.0, [])
 
-    watch = Watch(timeout, alive)
+    watch = replace(watch, alive=alive)
     tell(function, items)
     for item in items:
         found.append(attempt(function, item, watch))

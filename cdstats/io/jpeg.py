@@ -16,6 +16,7 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
+from cdstats.io.limits import check_memory
 from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
@@ -50,6 +51,8 @@ def open_images(file: ImageFile) -> list[OpenImage]:
             in colour.
     """
     path, data, band = file.path, file.data, file.band
+    if data is None:
+        check_memory(path.stat().st_size, "save it as a tiled TIFF")
     held = path.read_bytes() if data is None else data
     frame = read_jpeg(held)
     width, height, channels = frame.width, frame.height, len(frame.components)
@@ -70,6 +73,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     def blocks() -> Iterator[Block]:
         if frame.progressive and width * height <= WHOLE_PIXELS:
             _check_scans(path, held)
+        check_memory(2 * width * height * channels, "save it as a tiled TIFF")
         pixels = _decode_jpeg(held, channels)
         if band is not None:
             pixels = pixels[..., check_band(band, channels) - 1]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.division import WATCH, NeedsAllMemoryError
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
 from cdstats.core.options import MAX_PIXELS as MAX_PIXELS
 from cdstats.io.blocks import WHOLE_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cdstats.io.blocks import OpenImage
 
 _MEMORY_SHARE: Final = 2
-"""Of the memory of the machine, what is unpacked at once may take one part in this."""
+"""All workers of a run together may use one part in this of the memory."""
+_GROUPS: Final = Path("/proc/self/cgroup")
+_GROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
-_IMAGE_BYTES: Final = 1024
-"""Memory that an opened image of a stack takes beside its pixels, at most."""
+_IMAGE_BYTES: Final = 3072
+"""Memory that an image of a stack takes beside its pixels: opened, counted and sent."""
 
 
 def check_pixels(width: int, height: int, most: int) -> None:
@@ -64,20 +70,27 @@ def check_row(width: int) -> None:
 
 
 def check_memory(size: int, way_out: str) -> None:
-    """Refuse what has to be unpacked at once and would fill half of the memory.
+    """Refuse what takes more memory at once than the run may use, or postpone it.
+
+    All workers of a run share half of the memory.
 
     Args:
         size: Its bytes.
         way_out: What to do about it.
 
     Raises:
-        DataError: If it would.
+        DataError: If it takes more than half of the memory.
+        NeedsAllMemoryError: If it takes more than the share of this worker.
     """
     memory = _memory()
-    if memory and size > memory // _MEMORY_SHARE:
+    budget = memory // _MEMORY_SHARE
+    if memory and size > budget:
         raise DataError(
-            f"unpacks to {size:,} bytes at once, of {memory:,} of memory; {way_out}"
+            f"takes {size:,} bytes at once, more than half of the memory that this "
+            f"process may use ({memory:,} bytes); {way_out}"
         )
+    if memory and size > budget // WATCH.get().workers:
+        raise NeedsAllMemoryError
 
 
 def check_stack(count: int) -> None:
@@ -92,9 +105,45 @@ def check_stack(count: int) -> None:
     )
 
 
+@cache
 def _memory() -> int:
-    """Bytes of memory of this machine; 0 where the system does not tell."""
-    names = getattr(os, "sysconf_names", {})
-    if "SC_PHYS_PAGES" not in names:
+    """Bytes of memory that this process may use; 0 where the system does not say."""
+    return min(filter(None, (_physical(), _address_space(), *_of_groups())), default=0)
+
+
+def _physical() -> int:
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
         return 0
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _address_space() -> int:
+    """The limit of ``ulimit -v``; 0 for none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return 0 if limit == resource.RLIM_INFINITY else limit
+
+
+def _of_groups() -> Iterator[int]:
+    """The limits of the control groups of this process, as containers have them."""
+    try:
+        lines = _GROUPS.read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        root, name = _GROUP_ROOT, "memory.max"
+        if controllers:
+            root, name = _GROUP_ROOT / "memory", "memory.limit_in_bytes"
+            if "memory" not in controllers.split(","):
+                continue
+        place = root / group.lstrip("/")
+        for folder in (place, *place.parents):
+            with suppress(OSError, ValueError):
+                # Without a limit, the text is "max" or the number is huge.
+                yield int((folder / name).read_text("ascii"))
+            if folder == root:
+                break

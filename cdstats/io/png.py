@@ -122,6 +122,8 @@ def _decode_png(data: bytes, header: PngHeader) -> NDArray[np.uint8]:
     from kornia_rs.io import decode_image_png_u8
 
     mode = "rgb" if header.colour == RGB else "mono"
+    bands = 3 if header.colour == RGB else 1
+    check_memory(2 * header.height * header.width * bands, "save it as a tiled TIFF")
     try:
         pixels: NDArray[np.uint8] = decode_image_png_u8(
             data, (header.height, header.width), mode

@@ -26,6 +26,7 @@ from cdstats.core.counts import MINISWHITE, YCBCR
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
+from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
 from cdstats.io.sidecars import declared_nodata
 
@@ -316,12 +317,21 @@ def open_raster(
     Raises:
         DataError: If the file cannot be opened or its bands need a choice.
     """
+    from rasterio.enums import Interleaving
+
     raster = OpenRaster(source)
     dataset = raster.dataset
     with quiet(source):
         layout = _Layout(dataset, known)
         nodata = declared_nodata(known.nodata, layout.dtype, layout.colours)
         block_rows = dataset.block_shapes[0][0]
+        together = dataset.interleaving is Interleaving.pixel
+    check_windows(
+        (dataset.width, dataset.height),
+        dataset.block_shapes[0],
+        layout.dtype.itemsize * (dataset.count if together else 1),
+        layout.dtype.itemsize * len(layout.bands),
+    )
     height = dataset.height
 
     def part(start: int, stop: int) -> Iterator[Block]:
@@ -488,6 +498,31 @@ def windows(
             yield Window(
                 (row, min(row + down, stop)), (column, min(column + columns, width))
             )
+
+
+def check_windows(
+    size: tuple[int, int], block: tuple[int, int], decoded: int, wanted: int
+) -> None:
+    """Check that a window can be read and counted in memory.
+
+    Whole blocks are decoded, and copied into the window; the window is compared or
+    counted in a copy.
+
+    Args:
+        size: Width and height of the image.
+        block: Rows and columns of a block of the file.
+        decoded: Bytes of a pixel in a decoded block.
+        wanted: Bytes of a pixel in the window.
+
+    Raises:
+        DataError: If the run may not use as much memory.
+    """
+    rows, columns = next(windows(size[0], 0, size[1], *block))
+    pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
+    tiles = "smaller tiles" if block[0] > 1 else "tiles, because its rows are too long"
+    check_memory(
+        2 * block[0] * block[1] * decoded + 2 * pixels * wanted, f"save it in {tiles}"
+    )
 
 
 def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:

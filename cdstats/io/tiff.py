@@ -15,10 +15,12 @@ import numpy as np
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import Block, ImageFile, OpenImage
+from cdstats.io.limits import check_memory
 from cdstats.io.raster import (
     Known,
     OpenRaster,
     Source,
+    check_windows,
     georeference,
     no_warnings,
     open_raster,
@@ -125,6 +127,8 @@ def _open_stored(opened: Opened, page: Page, member: str, source: Source) -> Ope
     """An image whose pixels are read without GDAL: they are inflated once."""
     dtype = np.dtype(page.dtype)
     nodata = declared_nodata(page.nodata, dtype)
+    size, block = (page.width, page.length), (page.rows_at_once, page.block_width)
+    check_windows(size, block, dtype.itemsize, dtype.itemsize)
     return OpenImage(
         member,
         page.width,
@@ -255,6 +259,7 @@ def _check_end(file: BinaryIO, page: Page, known: set[tuple[int, ...]]) -> None:
     if length > _MOST_PACKED or wanted > _MOST_DECODED or block in known:
         return
     known.add(block)
+    check_memory(2 * wanted, "save it in smaller tiles")
     file.seek(place)
     if _holds_more(page, file.read(length), wanted):
         raise DataError(

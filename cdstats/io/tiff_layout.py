@@ -15,7 +15,6 @@ import numpy as np
 
 from cdstats.core.errors import DataError
 from cdstats.core.messages import counted
-from cdstats.io.limits import check_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +25,6 @@ _MOST_SAMPLES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 62
 _MOST_READ: Final = 1 << 12
 _MOST_FILLED: Final = 1 << 22
-_COPIES: Final = 3
-"""Copies of a decoded row in memory: one of GDAL, one returned, one counted."""
 _GHOST: Final = re.compile(rb"GDAL_STRUCTURAL_METADATA_SIZE=(\d{6}) bytes\n")
 _LEADER, _TRAILER = b"BLOCK_LEADER=SIZE_AS_UINT4\n", b"LAST_4_BYTES_REPEATED\n"
 _FRAME: Final = 4
@@ -93,13 +90,6 @@ def _check_blocks(page: Page, size: int) -> None:
         )
     if (page.offsets.astype(np.float64) + page.byte_counts > size).any():
         raise DataError("TIFF file is cut short: pixels lie beyond its end")
-    # A single strip is read row by row.
-    if page.needed > 1 or page.tiled:
-        check_memory(page.row_bytes * page.block_length, "save it in smaller tiles")
-    else:
-        check_memory(
-            page.row_bytes * _COPIES, "its rows are too long: save it in tiles"
-        )
 
 
 def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
