@@ -298,7 +298,7 @@ def test_a_pipe_that_is_too_long_is_refused(
 def test_results_that_cannot_be_printed_are_told(
     before: str, after: str, told: str, place: Path
 ) -> None:
-    command = [sys.executable, "-m", "cdstats", "ratio", str(place / "m"), *RULE]
+    command = [sys.executable, "-m", "cdstats", "ratio", str(place / "m")]
     done = subprocess.run(
         ["sh", "-c", f'{before} exec "$@" {after}', "sh", *command],
         capture_output=True,
