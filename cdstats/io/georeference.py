@@ -201,7 +201,15 @@ def _circle(system: CRS) -> float:
 
 def _middle(one: Georeference, size: tuple[int, int]) -> float:
     """The first coordinate of the middle of an image."""
-    return float((one.transform * (size[0] / 2, size[1] / 2))[0])
+    return float(_places(one.transform, [(size[0] / 2, size[1] / 2)])[0, 0])
+
+
+def _places(transform: Affine, points: Points) -> NDArray[np.float64]:
+    """Where points lie; Affine's own operators differ between its versions."""
+    a, b, c, d, e, f = transform[:6]
+    with np.errstate(invalid="ignore"):  # a point that has no place is infinite
+        found: NDArray[np.float64] = np.array(points) @ [[a, d], [b, e]] + [c, f]
+    return found
 
 
 def _turned_back(one: Georeference, turns: float, circle: float) -> Georeference:
@@ -210,8 +218,8 @@ def _turned_back(one: Georeference, turns: float, circle: float) -> Georeference
         return one
     from rasterio.transform import Affine
 
-    moved = Affine.translation(-round(turns) * circle, 0) * one.transform
-    return replace(one, transform=moved)
+    a, b, c, d, e, f = one.transform[:6]
+    return replace(one, transform=Affine(a, b, c - round(turns) * circle, d, e, f))
 
 
 def positions(
@@ -229,14 +237,14 @@ def positions(
     """
     from rasterio.warp import transform
 
-    xs, ys = zip(*(of.transform * point for point in points), strict=True)
+    xs, ys = _places(of.transform, points).T.tolist()
     try:
         if of.crs and on.crs and of.crs != on.crs:
             xs, ys = transform(of.crs, on.crs, xs, ys)
         inverse = ~on.transform
     except Exception:  # noqa: BLE001 - PROJ's errors share no public base
         return np.full((len(points), 2), np.nan)
-    found = np.array([inverse * place for place in zip(xs, ys, strict=True)])
+    found = _places(inverse, list(zip(xs, ys, strict=True)))
     found[~np.isfinite(found)] = np.nan
     return found
 
@@ -420,6 +428,8 @@ def resampled(
     from rasterio.warp import Resampling, reproject
 
     top, bottom, left, right = window
+    a, b, _, d, e, _ = on.transform[:6]
+    ((x, y),) = _places(on.transform, [(left, top)]).tolist()
     found = np.full((bottom - top, right - left), np.nan, dtype=values.dtype)
     # Grids of one system need no transformation, whichever system it is.
     systems = [CRS.from_epsg(3857)] * 2
@@ -431,7 +441,7 @@ def resampled(
             found,
             src_transform=of.transform,
             src_crs=systems[0],
-            dst_transform=on.transform * Affine.translation(left, top),
+            dst_transform=Affine(a, b, x, d, e, y),
             dst_crs=systems[1],
             src_nodata=np.nan,
             dst_nodata=np.nan,
