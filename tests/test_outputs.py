@@ -285,3 +285,26 @@ def test_a_pipe_that_is_too_long_is_refused(
     code, told = run("ratio", f"@/dev/fd/{ends[0]}")
     os.close(ends[0])
     assert (code, "more than 10 characters" in told) == (1, True), told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream by the shell")
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("", ">&-", "standard output: bad file descriptor"),
+        ("mkdir gone; cd gone; rmdir ../gone;", "", "working folder: no such file"),
+    ],
+)
+def test_results_that_cannot_be_printed_are_told(
+    before: str, after: str, told: str, place: Path
+) -> None:
+    command = [sys.executable, "-m", "cdstats", "ratio", str(place / "m")]
+    done = subprocess.run(
+        ["sh", "-c", f'{before} exec "$@" {after}', "sh", *command],
+        capture_output=True,
+        check=False,
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(Path(cdstats.__file__).parents[1])},
+    )
+    assert done.returncode == 1
+    assert told in done.stderr.decode()

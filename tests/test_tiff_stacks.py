@@ -80,7 +80,7 @@ def test_hyperstacks_of_imagej_are_read(
     assert counts(path) == expected(masks)
 
 
-@pytest.mark.parametrize("align", [2, 4, 16, 64])
+@pytest.mark.parametrize("align", [2, 4, 16, 64, 4096])
 @pytest.mark.parametrize("contiguous", [False, True])
 def test_pages_that_are_written_one_by_one_are_read(
     tmp_path: Path, contiguous: bool, align: int
@@ -168,9 +168,12 @@ def test_the_mask_of_each_page_hides_its_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["deflate", "contiguous"])
-def test_a_page_that_the_chain_skips_is_noticed(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("shade", [0, 1])
+def test_a_page_that_the_chain_skips_is_noticed(
+    tmp_path: Path, kind: str, shade: int
+) -> None:
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, stack(5), photometric="minisblack", **KINDS[kind])
+    tifffile.imwrite(path, stack(5) * shade, photometric="minisblack", **KINDS[kind])
     data = bytearray(path.read_bytes())
     pages = tiff_tables.read_tables(io.BytesIO(data), len(data)).chain
     at = data.index(pages[2].place.to_bytes(4, "little"), pages[1].place)
@@ -178,6 +181,14 @@ def test_a_page_that_the_chain_skips_is_noticed(tmp_path: Path, kind: str) -> No
     path.write_bytes(data)
     (one,) = count_file(Task(str(path)))
     assert "a page that no other page leads to" in one.reason
+
+
+def test_a_volume_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    path, tile = tmp_path / "a.tif", (1, 16, 16)
+    shade = "minisblack"
+    tifffile.imwrite(path, stack(4), photometric=shade, volumetric=True, tile=tile)
+    (one,) = count_file(Task(str(path)))
+    assert one.reason == "TIFF file holds a volume of 4 images; save them apart"
 
 
 def test_bytes_behind_a_stack_are_damage(tmp_path: Path) -> None:
@@ -202,7 +213,9 @@ def test_nodata_of_64_bits_is_exact(tmp_path: Path, dtype: str) -> None:
     assert ignoring_nodata(tmp_path / "a.tif") == PixelCounts(50, 30, 20)
 
 
-@pytest.mark.parametrize("text", ["none", "", "-", "0x0", "0 0", "-1", "1e30", "0.5"])
+@pytest.mark.parametrize(
+    "text", ["none", "", "-", "0x0", "0_0", "0 0", "-1", "1e30", "0.5"]
+)
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 def test_a_nodata_text_that_no_pixel_equals_ignores_nothing(
     tmp_path: Path, text: str, dtype: str

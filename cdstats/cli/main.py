@@ -7,7 +7,6 @@ import locale
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -102,7 +101,8 @@ def main(
 def run() -> None:
     """Run the command line; names that are not valid text are printed escaped."""
     start_in_utf8()
-    sys.stdout, sys.stderr = _opened(sys.stdout), _opened(sys.stderr)
+    sys.stdout = _opened(sys.stdout, os.O_RDONLY)
+    sys.stderr = _opened(sys.stderr, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         _encode(stream)
     # rasterio would load boto3, which takes longer than all the rest, for access of its
@@ -132,11 +132,14 @@ def start_in_utf8() -> None:
         os.execv(sys.executable, arguments)  # noqa: S606 - the same program
 
 
-def _opened(stream: TextIO | None) -> TextIO:
-    """A stream, or nowhere in place of one that the shell closed: ``>&-``."""
+def _opened(stream: TextIO | None, mode: int) -> TextIO:
+    """A stream, or the null device in place of one that the shell closed: ``>&-``.
+
+    Results are not to be lost unnoticed: what is opened for reading takes none.
+    """
     if stream is not None:
         return stream
-    return Path(os.devnull).open("w", encoding="utf-8")
+    return os.fdopen(os.open(os.devnull, mode), "w", encoding="utf-8")
 
 
 def _run_and_flush() -> None:
@@ -152,7 +155,9 @@ def _unprinted(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return UNREAD
-    place = error.filename or "standard output"
+    # Only the working folder has no name where it is gone.
+    nameless = "working folder" if error.errno == errno.ENOENT else "standard output"
+    place = error.filename or nameless
     reason = (error.strerror or str(error)).lower()
     typer.echo(f"error: {place}: {reason}", err=True)
     return 1

@@ -141,8 +141,10 @@ def declared_nodata(
         >>> declared_nodata("255", np.dtype(np.uint8))
         255
     """
+    if not text or "_" in text:  # Python reads 1_000, GDAL does not
+        return None
     try:
-        number = float(text or "")
+        number = float(text)
     except ValueError:
         return None
     if dtype.kind == "f":
@@ -154,7 +156,7 @@ def declared_nodata(
             return None
         return int(rounded) if rounded.is_integer() else rounded
     try:
-        whole = int(text or "")
+        whole = int(text)
     except ValueError:
         if not number.is_integer():
             return None

@@ -178,8 +178,10 @@ def _check_lost(
     )
     smallest = min(int(page.byte_counts.sum()) for page in chain)
     is_stack = sum(page.is_image for page in chain) > 1
-    if is_stack and all(page.is_plain for page in chain) and gaps.max() >= smallest:
-        raise error
+    if is_stack and all(page.is_plain for page in chain):
+        wide = np.flatnonzero(gaps >= smallest)
+        if any(not _is_zero(file, int(start[at]), int(gaps[at])) for at in wide):
+            raise error
     offsets = np.unique(np.concatenate([page.offsets for page in chain]))
     # Of the pages that lead to the same one, the last.
     leading = {to: at for at, to in sorted((p.place, p.following) for p in chain)}
@@ -241,6 +243,13 @@ def _is_padding(file: BinaryIO, stop: int, length: int, shortest: int) -> bool:
         return False
     file.seek(stop - length)
     return not any(file.read(length))
+
+
+def _is_zero(file: BinaryIO, start: int, length: int) -> bool:
+    """Whether bytes are zeros, as those with which tifffile aligns pixels."""
+    file.seek(start)
+    pieces = range(0, length, _PIECE)
+    return not any(any(file.read(min(_PIECE, length - at))) for at in pieces)
 
 
 def _wrong_lengths(file: BinaryIO, page: Page) -> NDArray[np.bool_]:

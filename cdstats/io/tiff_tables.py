@@ -25,6 +25,7 @@ _REDUCED, _MASK = 1, 4
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 262, 266, 277, 278, 284
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_DEPTH: Final = 32997
 _TILE_WIDTH, _TILE_LENGTH, _COLORMAP, _SUBIFDS = 322, 323, 320, 330
 _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY = 513, 514, 34665, 34853, 40965
 _FORMAT, _PREDICTOR, _NODATA = 339, 317, 42113
@@ -33,7 +34,7 @@ _WANTED: Final = frozenset(
     (
         *(_SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER),
         *(_SAMPLES, _ROWS, _PLANAR, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES),
-        *(_TILE_WIDTH, _TILE_LENGTH, _FORMAT, _PREDICTOR, _JPEG, _JPEG_BYTES),
+        *(_DEPTH, _TILE_WIDTH, _TILE_LENGTH, _FORMAT, _PREDICTOR, _JPEG, _JPEG_BYTES),
         *_POINTERS,
     )
 )
@@ -317,6 +318,11 @@ def _page(
     """
     if _WIDTH not in tags or _LENGTH not in tags:
         raise DataError("TIFF file is damaged: a page has no size")
+    depth = int(tags[_DEPTH][0]) if _DEPTH in tags else 1
+    if depth > 1:
+        raise DataError(
+            f"TIFF file holds a volume of {depth:,} images; save them apart"
+        )
     tiled = _TILES in tags
     if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
         raise DataError("TIFF file is damaged: its tiles have no size")
