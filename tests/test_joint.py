@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cdstats.score import joint
-from cdstats.score.joint import joint_counts
+from cdstats.score import levels as module
+from cdstats.score.levels import joint_counts
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "numpy"])
@@ -20,9 +20,9 @@ def either(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts and chunks so short that a small array is cut into several."""
-    monkeypatch.setattr(joint, "_PART", 64)
-    monkeypatch.setattr(joint, "_CHUNK", 50)
-    monkeypatch.setattr(joint, "_PAIRED", 8)
+    monkeypatch.setattr(module, "_PART", 64)
+    monkeypatch.setattr(module, "_CHUNK", 50)
+    monkeypatch.setattr(module, "_PAIRED", 8)
 
 
 def labels_of(random: np.random.Generator, size: int) -> NDArray[np.uint8]:
@@ -56,8 +56,8 @@ def test_each_label_is_counted_at_each_level(
 def test_all_ways_of_numpy_are_taken_in_one_map(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(joint, "_CHUNK", 1 << 16)
-    monkeypatch.setattr(joint, "_PAIRED", 1 << 16)
+    monkeypatch.setattr(module, "_CHUNK", 1 << 16)
+    monkeypatch.setattr(module, "_PAIRED", 1 << 16)
     random = np.random.default_rng(3)
     size = (5 << 16) + 77
     values = random.integers(0, 256, size).astype(np.uint8)

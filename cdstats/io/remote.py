@@ -17,8 +17,7 @@ from time import time as now
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdstats.core.errors import DataError
-from cdstats.io.store_reasons import list_reason, reason
-from cdstats.io.stores import store
+from cdstats.io.stores import list_reason, reason, store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
