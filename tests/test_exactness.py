@@ -366,7 +366,10 @@ def test_the_surroundings_change_no_byte(sources: Path, tmp_path: Path) -> None:
     # The page holds the other figures; every format tells alike of locale and place.
     figures = ["--only", "splits", "--only", "loss-beta", "--format", "svg"]
     lines["plot"] = ["plot", *pair, *figures, "-o", str(out / "figures")]
-    lines["report"] = ["report", *pair, "-o", str(out / "page.html")]
+    rows = (
+        word for name in ("ratio", "loss") for word in ("--from", f"{out}/{name}.csv")
+    )
+    lines["report"] = ["report", *rows, "-o", str(out / "page.html")]
     seen = []
     for one in SURROUNDINGS:
         out.mkdir()

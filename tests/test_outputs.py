@@ -186,11 +186,6 @@ STREAMS = [
         "report --from <(cat rows.csv) --from <(cat scores.csv) -o r.html",
         "report --from rows.csv --from scores.csv -o r.html",
     ),
-    (
-        "report --masks @<(cat list) --pred p --target @<(cat list) -o r.html",
-        "report --masks @list --pred p --target @list -o r.html",
-    ),
-    ("plot --from <(cat rows.csv) -o r", "plot --from rows.csv -o r"),
 ]
 
 
