@@ -23,6 +23,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_the_figures_of_the_pages_are_drawn_by_their_command(drawn: Path) -> None:
     kept = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
     assert kept == {path.name: path.read_bytes() for path in drawn.iterdir()}

@@ -357,6 +357,7 @@ def lines_of(sources: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.full
 def test_the_surroundings_change_no_byte(sources: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lines = lines_of(sources)

@@ -460,7 +460,10 @@ print(cdstats.ChangeMetric.__base__.__name__)
 """
 
 
-@pytest.mark.parametrize(("how", "base"), [("with", "Metric"), ("plain", "_Plain")])
+@pytest.mark.parametrize(
+    ("how", "base"),
+    [("with", "Metric"), pytest.param("plain", "_Plain", marks=pytest.mark.full)],
+)
 def test_two_processes_give_the_numbers_of_one(
     how: str, base: str, tmp_path: Path
 ) -> None:

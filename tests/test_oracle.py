@@ -618,6 +618,7 @@ def test_the_report_shows_the_counts_of_the_checker(
             assert row["Ignored pixels"] == f"{whole['ignored']:,}"
 
 
+@pytest.mark.full
 @scored_sets
 def test_figures_of_predictions_are_those_of_the_checker(
     masks: Masks, tmp_path: Path

@@ -178,8 +178,6 @@ STREAMS = [
     ("ratio @<(cat list) -q", "ratio @list -q"),
     ("ratio --from <(cat rows.csv) -q", "ratio --from rows.csv -q"),
     ("ratio @list -q --against <(cat rows.csv)", "ratio @list -q --against rows.csv"),
-    ("weights --from <(cat rows.csv)", "weights --from rows.csv"),
-    ("audit --from <(cat rows.csv)", "audit --from rows.csv"),
     ("loss --from <(cat scores.csv) -q", "loss --from scores.csv -q"),
     ("loss --pred p --target @<(cat list) -q", "loss --pred p --target @list -q"),
     (

@@ -110,3 +110,16 @@ def test_no_reader_maps_a_file() -> None:
     maps = ("import mmap", "mmap_mode=", "mmap=True", "memmap(")
     sources = {path.name: path.read_text("utf-8") for path in root.rglob("*.py")}
     assert not [name for name, text in sources.items() if any(m in text for m in maps)]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_header_too_long_for_numpy_is_told_in_one_line(
+    tmp_path: Path, version: int
+) -> None:
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 4), }"
+    header = text.ljust(20_000).encode() + b"\n"
+    length = len(header).to_bytes(2 * version, "little")
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY" + bytes([version, 0]) + length + header + bytes(16))
+    (one,) = cdstats.ratio(path, changed=1, unchanged=0).images
+    assert one.reason == "NPY file is damaged: the header of an array is too long"

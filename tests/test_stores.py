@@ -668,7 +668,7 @@ def test_no_copy_is_left(web: StoreServer) -> None:
     assert list(folder().iterdir()) == []
 
 
-@pytest.mark.parametrize(("jobs", "stopped"), [("2", False), ("1", True), ("2", True)])
+@pytest.mark.parametrize(("jobs", "stopped"), [("1", True), ("2", False)])
 def test_the_folder_of_copies_goes_with_the_program(
     jobs: str, stopped: bool, web: StoreServer, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-_HEADER_BYTES: Final = 1 << 20
+_HEADER_BYTES: Final = 10_000
 _SPAN_BYTES: Final = 1 << 22
 """Bytes that are read at once to take fewer, scattered ones out of them."""
 Key = int | slice | None
@@ -228,18 +228,18 @@ def read_header(
         DataError: If it is damaged; NumPy raises other errors.
     """
     with silence():
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(file)
-        else:
-            place = file.tell()
-            # It would be unpacked to any length before it is read.
-            if int.from_bytes(file.read(4), "little") > _HEADER_BYTES:
-                raise DataError(
-                    f"{kind} file is damaged: the header of an array is too long"
-                )
-            file.seek(place)
-            header = np.lib.format.read_array_header_2_0(file)
+        is_first = np.lib.format.read_magic(file) == (1, 0)
+        place = file.tell()
+        # It would be unpacked to any length before NumPy refuses it.
+        if int.from_bytes(file.read(2 if is_first else 4), "little") > _HEADER_BYTES:
+            raise DataError(
+                f"{kind} file is damaged: the header of an array is too long"
+            )
+        file.seek(place)
+        read = np.lib.format.read_array_header_2_0
+        if is_first:
+            read = np.lib.format.read_array_header_1_0
+        header = read(file)
     shape, fortran, dtype = header
     if min(shape, default=0) < 0:
         raise DataError(f"{kind} file is damaged: it has the shape {shape}")
