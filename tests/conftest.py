@@ -18,9 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "full", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("patient")
+settings.register_profile("short", settings.get_profile("full"), max_examples=40)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +65,11 @@ def only_foreseen_exceptions(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that the long tests need."""
     parser.addoption("--full", action="store_true", help="run the long tests, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples, unless the long tests are asked for."""
+    settings.load_profile("full" if config.getoption("--full") else "short")
 
 
 def pytest_collection_modifyitems(

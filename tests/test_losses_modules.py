@@ -246,7 +246,8 @@ def test_a_nan_at_a_valid_pixel_is_not_hidden(module: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize(
-    "form", ["module", pytest.param("function", marks=pytest.mark.full)]
+    "form",
+    [pytest.param(one, marks=pytest.mark.full) for one in ("module", "function")],
 )
 def test_all_losses_compile_in_one_program(
     form: str, caplog: pytest.LogCaptureFixture

@@ -146,7 +146,7 @@ def runs(name: str, step: int) -> Iterator[tuple[str, list[str]]]:
             for one, value in sorted(chosen.items(), reverse=True):
                 words += [one, value] if one else [value]
             yield option or parameter.name, words
-    for form in FORMS.values():
+    for form in [*FORMS.values()][::step]:
         yield "an option that does not exist", [name, f"--{form}"]
         yield "too many arguments", [name, form, form]
 

@@ -218,6 +218,7 @@ def test_strict_names_the_first_failure_by_place_in_whatever_order_files_come(
 
 
 @pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.full
 def test_memory_per_image_is_small(choice: RuleChoice) -> None:
     """The difference between many files and few, of all that Python allocates."""
 

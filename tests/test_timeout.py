@@ -70,6 +70,7 @@ def test_a_long_item_may_take_many_windows() -> None:
     assert found == {0: 0, 1: 1}
 
 
+@pytest.mark.full
 def test_no_limit_is_no_limit() -> None:
     found = run(in_windows, range(2), jobs=2, timeout=0, lost=reason_of)
     assert sorted(found) == [(0, 0), (1, 1)]
