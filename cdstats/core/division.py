@@ -36,7 +36,7 @@ class Watch:
 
     Attributes:
         seconds: What one window of a file may take; 0 for any time.
-        alive: To be called after each window: the work goes on.
+        alive: Called after each window, to report that the work has not stopped.
         workers: Processes that share the memory of the run at the same time.
     """
 

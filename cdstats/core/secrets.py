@@ -2,8 +2,8 @@
 
 A login, the query and a fragment that names no array are taken out of an address where
 it enters the program: an argument of the command line or of Python (`hidden`), a line
-of a list (`sealed`). What is left is an ordinary text, which every message, table, file
-and cache may hold. A `Sealed` carries the login and the query beside that text, to
+of a list (`sealed`). The text that remains may stand in every message, table, file and
+cache. A `Sealed` carries the login and the query beside that text, to
 worker processes too, for the request alone.
 """
 

@@ -30,7 +30,7 @@ START: Final = (
 FLUSH_SECONDS: Final = 0.1
 """Results are sent on at least this often: what has been sent survives the worker."""
 ALIVE_SECONDS: Final = 0.2
-"""How often at most a long item reports that it goes on: an answer without results."""
+"""A long item sends an empty answer at most this often, as a sign of progress."""
 LENGTH_BYTES: Final = 8
 
 RESULTS, RAISED = "results", "raised"

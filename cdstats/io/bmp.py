@@ -168,7 +168,7 @@ def _reordered(header: _Header, pixels: bytes) -> bytes:
     """Pixels of 32 bits in the order blue, green, red.
 
     Raises:
-        DataError: If a colour is no byte of a pixel.
+        DataError: If a colour does not fill exactly one byte of a pixel.
     """
     if not set(header.masks) <= _BYTES.keys():
         bits = ", ".join(f"{mask:#x}" for mask in header.masks)

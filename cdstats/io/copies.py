@@ -37,7 +37,7 @@ _KEPT: Final = 2
 """Copies kept where an object may be opened again: a prediction and its mask."""
 _FOLDER: Final = "CDSTATS_COPIES"
 _ALIVE_SECONDS: Final = 0.5
-"""How often work that waits for a copy reports that it goes on."""
+"""How often work that waits for a copy reports that it has not stopped."""
 
 Waited = TypeVar("Waited")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError, UsageError, access_text
 from cdstats.core.secrets import sealed, unsigned
 from cdstats.io.addresses import Address
 
@@ -213,7 +213,7 @@ def reason(error: Exception) -> str:
     if known is not None:
         return known
     if isinstance(error, FileNotFoundError):
-        return "is not there"
+        return access_text(error)
     if answer:
         return f"cannot be read: the server answered {answer}{because}"
     return f"cannot be read: the store's library gave a {type(error).__name__}"
