@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
+from work_items import Told, fail_at
 
 import cdstats
 from cdstats.cli import app
@@ -25,7 +26,7 @@ from cdstats.engine import cluster as engine
 from cdstats.engine.work import open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 dask = pytest.importorskip("dask", reason="needs the extra cdstats[dask]")
@@ -89,24 +90,6 @@ def halves(number: int) -> Any:
         return -number
     parts = [-(number // 2), -(number - number // 2)] if number > 1 else [-number]
     return Divided(parts, sum)
-
-
-def fail_at(bad: int, number: int) -> int:
-    if number == bad:
-        raise KeyError(f"item {number}")
-    return number
-
-
-class Told:
-    """Says of each number whether it is the one that was told to come next."""
-
-    ahead: ClassVar[Iterator[int]] = iter(())
-
-    def expect(self, items: Iterable[int]) -> None:
-        Told.ahead = iter(items)
-
-    def __call__(self, number: int) -> int:
-        return int(next(Told.ahead, None) == number)
 
 
 def lost(_: int, reason: str) -> int:
