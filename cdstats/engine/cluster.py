@@ -34,12 +34,7 @@ MOST_BATCHES: Final = FAN * FAN
 
 @dataclass(eq=False)
 class _Group:
-    """Batches whose results come back as one.
-
-    Attributes:
-        batches: The numbers of each batch.
-        root: What holds the results of all.
-    """
+    """Batches whose results come back as one."""
 
     batches: dict[Future, list[int]]
     root: Future
@@ -47,12 +42,6 @@ class _Group:
 
 class Flow:
     """The batches of a run that are on their way.
-
-    Args:
-        cluster: Where they run.
-        function: What to do with an item.
-        ledger: The items.
-        timeout: Seconds that one window of a file may take; 0 for any time.
 
     Attributes:
         suspects: Items that are alone in a batch whose workers died.
@@ -137,11 +126,7 @@ class Flow:
         return submit(_work, self._function, numbers, items, self._timeout, pure=False)
 
     def _found(self, root: Future) -> Found | None:
-        """Numbers and results of a group, or None if its workers died of it.
-
-        Raises:
-            Exception: What the work raised.
-        """
+        """Numbers and results of a group, or None if its workers died of it."""
         from distributed.scheduler import KilledWorker
 
         try:
@@ -201,12 +186,7 @@ EMPTY_SECONDS: Final = 60.0
 
 @contextmanager
 def connected(address: str) -> Iterator[Cluster]:
-    """A connection to the scheduler of a cluster.
-
-    Raises:
-        UsageError: If the package is missing, nothing answers at the address, or the
-            workers have another version of this package.
-    """
+    """A connection to the scheduler of a cluster."""
     try:
         from distributed import Client
         from distributed.comm import get_address_host_port
@@ -272,9 +252,6 @@ class Cluster:
 
         A batch whose workers die, as often as the scheduler allows, is cut into
         smaller ones. An item is lost when its workers die although nothing else runs.
-
-        Raises:
-            DataError: If the cluster has no workers any more.
         """
         from distributed import CancelledError
 
@@ -300,11 +277,7 @@ class Cluster:
         return max(sum(int(n) for n in self.client.nthreads().values()), 1)
 
     def wait(self, futures: Sequence[Future]) -> list[Future]:
-        """Those of some futures that are settled, once any is.
-
-        Raises:
-            DataError: If there is no worker for too long, or no scheduler any more.
-        """
+        """Those of some futures that are settled, once any is."""
         from distributed import wait
 
         while True:

@@ -17,10 +17,6 @@ _END: Final = object()
 def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """The items of an iterable, read ahead in a thread.
 
-    Args:
-        items: What to read; its exception is raised where the item was due.
-        depth: Items that may wait.
-
     Example:
         >>> list(prefetch(range(3)))
         [0, 1, 2]

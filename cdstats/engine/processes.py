@@ -93,11 +93,6 @@ class Crew:
     """Worker processes that apply a function to batches of items.
 
     Each is started for the first batch that it gets; leaving the context ends them.
-
-    Args:
-        function: What to do with an item.
-        jobs: Worker processes at most.
-        timeout: Seconds without an answer after which a worker is ended; 0 for never.
     """
 
     def __init__(
@@ -235,12 +230,7 @@ class _NoWorkerError(Exception):
 
 
 class _Worker:
-    """A process and the pipes to it.
-
-    Attributes:
-        since: When it was given work or answered last; infinite while it has none.
-        is_slow: Whether it was ended because it took too long.
-    """
+    """A process and the pipes to it."""
 
     def __init__(self) -> None:
         # A fresh interpreter, never a fork: GDAL and threads do not survive one.
@@ -255,11 +245,7 @@ class _Worker:
         self.is_slow = False
 
     def prepare(self, function: bytes) -> None:
-        """Give a new worker its function, and wait until it has loaded it.
-
-        Raises:
-            _GoneError: If it dies of it.
-        """
+        """Give a new worker its function, and wait until it has loaded it."""
         if not self._prepared:
             self.send(pickle.dumps(sys.path) + function)
             self.receive()
@@ -274,12 +260,7 @@ class _Worker:
             raise _GoneError from None
 
     def receive(self) -> tuple[float, Any]:
-        """The next answer: seconds and results.
-
-        Raises:
-            _GoneError: If the worker died before it was complete.
-            BaseException: What the work raised.
-        """
+        """The next answer: seconds and results."""
         size = int.from_bytes(self._read(LENGTH_BYTES))
         kind, seconds, content = pickle.loads(self._read(size))  # noqa: S301
         if kind == RAISED:
@@ -324,19 +305,6 @@ def run_in_workers(
     When a worker dies, a fresh worker tries its batch again and reports each item. So
     the item that kills it is known, and only that item is lost. Items that need more
     memory than the share of a worker come last, in a single worker.
-
-    Args:
-        function: What to do with an item.
-        ledger: Items that nobody has taken yet.
-        jobs: Worker processes.
-        seconds: What an item takes, as far as known.
-        timeout: Seconds that one window of a file may take; 0 for any time.
-
-    Yields:
-        The place of an item and its result, in any order.
-
-    Raises:
-        DataError: If no worker can be started.
     """
     for workers in (jobs, 1):
         crew = Crew(function, workers, timeout)

@@ -61,10 +61,6 @@ class Ledger(Generic[Item, Result]):
 
     The number of an item is its place; the parts of divided items are numbered after
     the last place. Parts come first, so that few results wait for others.
-
-    Args:
-        items: All items; read one at a time, when it is their turn.
-        lost: The result of an item that failed, from the item and the reason.
     """
 
     def __init__(
@@ -111,12 +107,7 @@ class Ledger(Generic[Item, Result]):
     def enter(
         self, number: int, result: Result | Divided[Item, Result] | Failed | Postponed
     ) -> list[tuple[int, Result]]:
-        """Note a result.
-
-        Returns:
-            The place and result of the item that is done with it, or nothing when it
-            is postponed or its parts have yet to be done.
-        """
+        """Note a result."""
         if isinstance(result, Postponed):
             self._postponed.append(number)
             return []
@@ -156,12 +147,7 @@ class _Open(Generic[Item, Result]):
 
 
 def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
-    """Tell a function that wants to know it what it is applied to next, in order.
-
-    Args:
-        function: What is applied to the items, in this thread.
-        items: The items; read as far as the function looks ahead.
-    """
+    """Tell a function that wants to know it what it is applied to next, in order."""
     expect = getattr(function, "expect", None)
     if expect is not None:
         expect(items)
@@ -218,11 +204,7 @@ def _run_here(
     jobs: int | None,
     watch: Watch,
 ) -> Generator[tuple[int, Result], None, float]:
-    """Work in this process, until nothing is left or workers pay.
-
-    Returns:
-        Seconds that an item takes.
-    """
+    """Work in this process, until nothing is left or workers pay."""
     spent, start_up, done, each = 0.0, 0.0, 0, 0.0
     tell(function, ledger.ahead())
     try:
@@ -273,18 +255,7 @@ class Engine(Protocol):
 def open_engine(
     engine: str, scheduler: str | None, jobs: int | None, timeout: float = 0
 ) -> Iterator[Engine]:
-    """The engine of a name, with the connection that it needs.
-
-    Args:
-        engine: ``"local"`` or ``"dask"``.
-        scheduler: Address of the scheduler of a Dask cluster.
-        jobs: Worker processes on this machine; None for as many as pay.
-        timeout: Seconds that one window of a file may take; 0 for any time.
-
-    Raises:
-        UsageError: If the name is unknown, options do not fit together, the package
-            for it is not installed, or the cluster does not answer.
-    """
+    """The engine of a name, with the connection that it needs."""
     name = _known(engine)
     if name is EngineName.LOCAL:
         if scheduler is not None:
