@@ -198,7 +198,7 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
 
 
 def is_soft(image: OpenImage) -> bool:
-    """Whether an image is an array of fractions: soft targets unless a rule is given."""
+    """Whether an image is an array of fractions: soft targets without a rule."""
     if image.format not in ("NPY", "NPZ"):
         return False
     block = next(iter(image.blocks()), None)
