@@ -212,8 +212,8 @@ class DatasetLabels:
         """What to tell about the splits, and about the rows that were given."""
         notes = [
             f"{counted(pixels, 'pixel')} of {counted(masks, 'mask')} are declared "
-            f"nodata ({value}) and count as {label}, for {term} names it; write rest in "
-            "its place to leave them out"
+            f"nodata ({value}) and count as {label}, for {term} names it; write rest "
+            "in its place to leave them out"
             for (value, term, label), (masks, pixels) in sorted(self._nodata.items())
         ]
         notes += [
