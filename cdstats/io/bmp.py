@@ -77,12 +77,8 @@ class _Header:
 
 def open_images(file: ImageFile) -> list[OpenImage]:
     """Open the image of a BMP file."""
-    path, data, band = file.path, file.data, file.band
-
-    def opened() -> BinaryIO:
-        return path.open("rb") if data is None else io.BytesIO(data)
-
-    with opened() as stream:
+    band = file.band
+    with file.opened() as stream:
         header = _read_header(stream.read(14 + _LAST_HEADER))
         _check_length(header, stream.seek(0, io.SEEK_END))
         stream.seek(header.palette.start)
@@ -100,7 +96,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     def part(start: int, stop: int) -> Iterator[Block]:
         down = height if is_whole else max(BLOCK_PIXELS // width, 1)
         seen = set[int]()
-        with opened() as stream:
+        with file.opened() as stream:
             for top in range(start, stop, down):
                 rows = _read(stream, header, top, min(top + down, stop))
                 if header.opacity:
