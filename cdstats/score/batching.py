@@ -25,12 +25,6 @@ class TileBatches:
     """Cuts the pixels of each image into tiles, and sums them on a processor.
 
     A block is summed where it lies. A tile never holds two images.
-
-    Args:
-        threshold: A pixel is predicted changed when its probability is at least this.
-        logits: Whether the scores are logits.
-        terms: Functions of probabilities and class to be summed too.
-        compiled: Whether sums are formed in compiled loops, where they can.
     """
 
     def __init__(
@@ -94,12 +88,7 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def term_functions(terms: Iterable[Term], xp: ModuleType) -> list[TermFunction]:
-    """What the pixels add to each term, as the kernels call it.
-
-    Args:
-        terms: The terms; none may need positions.
-        xp: The module that computes: ``numpy``, or ``torch`` for a device.
-    """
+    """What the pixels add to each term, as the kernels call it."""
     return [partial(_term_of, term, xp) for term in terms]
 
 

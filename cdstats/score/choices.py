@@ -36,18 +36,7 @@ class Nodata(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the user says of the predictions of one model.
-
-    Attributes:
-        kind: What the numbers are; None to find out.
-        scale: What stands for a probability of 1; None to find out.
-        rule: Which values are changed and unchanged; None where numbers are scores.
-        band: The band or channel to read, counted from 1; None for the only one.
-        nodata: What becomes of pixels without a score.
-
-    Raises:
-        UsageError: If the options contradict each other.
-    """
+    """What the user says of the predictions of one model."""
 
     kind: Kind | None = None
     scale: float | None = None
@@ -83,13 +72,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class PredictionChoice:
-    """What the user says of predictions: of all models, or of some by name.
-
-    Attributes:
-        every: What holds for models that are not named.
-        named: What holds for others, by model.
-        options: The option that names each of them.
-    """
+    """What the user says of predictions: of all models, or of some by name."""
 
     every: ModelChoice = ModelChoice()
     named: Mapping[str, ModelChoice] = field(default_factory=dict)
@@ -100,11 +83,7 @@ class PredictionChoice:
         return self.named.get(model, self.every)
 
     def check(self, models: Iterable[str]) -> None:
-        """Refuse names of models that there are not.
-
-        Raises:
-            UsageError: If there is one.
-        """
+        """Refuse names of models that there are not."""
         known = dict.fromkeys(models)
         for name in self.named:
             if name not in known:
@@ -127,9 +106,6 @@ class PredictionChoice:
 
 def choose_predictions(options: ScoreOptions) -> PredictionChoice:
     """Read the options that say what predictions are.
-
-    Raises:
-        UsageError: If they are not understood.
 
     Example:
         >>> from cdstats.core.options import LossOptions

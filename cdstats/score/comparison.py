@@ -113,20 +113,7 @@ def compare_run(
     baseline: str | None,
     common: bool,
 ) -> Comparison:
-    """Compare the models of a run.
-
-    Args:
-        run: The scores of two or more models.
-        losses: BCE, balanced and class-mean BCE, then the further losses of its rows.
-        how: How intervals are made.
-        by: The measures of an image by which images are ordered.
-        baseline: The model that the others are compared with; None for the first.
-        common: Whether images that a model lacks are left out, instead of refused.
-
-    Raises:
-        UsageError: If the baseline is no model, or there is one model alone.
-        DataError: If models differ in the images or pixels that they score.
-    """
+    """Compare the models of a run."""
     shared = shared_images(run.images, common=common)
     order = order_models(list(shared.rows), baseline)
     named = _names(_held(losses, run.images))
@@ -152,11 +139,7 @@ def compare_run(
 
 
 def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
-    """The names of all measures that a comparison may have.
-
-    Raises:
-        UsageError: If a loss or β is not understood.
-    """
+    """The names of all measures that a comparison may have."""
     chosen = choose_losses(losses, beta, logits=True)
     measures = choose_measures(_names(chosen), soft=False, curves=True)
     return tuple(measure.name for measure in measures)

@@ -51,14 +51,7 @@ _BINNED_WITHIN: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One prediction by rank.
-
-    Attributes:
-        pair: The place of its pair in the order of the rows.
-        counts: Its pixels at each rank, or at each code of ranks.
-        exact: Whether pixels of one level have one score.
-        apart: Those of its pixels that have no score and count as p = 0.
-    """
+    """One prediction by rank."""
 
     pair: int
     counts: RankCounts
@@ -68,13 +61,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Binned:
-    """Pixels of each image in the bins of one model.
-
-    Attributes:
-        changed: Changed pixels, ``(images, bins)``.
-        unchanged: Unchanged pixels.
-        off: How far average precision of the bins is from that of the curve.
-    """
+    """Pixels of each image in the bins of one model."""
 
     changed: Floats
     unchanged: Floats
@@ -82,13 +69,7 @@ class Binned:
 
 
 class Curves:
-    """Curves of the models of a run.
-
-    Args:
-        images: The predictions that have ranks.
-        share: The pairs of the run.
-        how: How they were scored.
-    """
+    """Curves of the models of a run."""
 
     def __init__(
         self, images: Mapping[Place, Ranked], share: Share, how: Scoring
@@ -102,14 +83,7 @@ class Curves:
         return self.how.threshold
 
     def of(self, places: Iterable[Place]) -> Curve | None:
-        """The curve of some images of a model, pooled.
-
-        Returns:
-            None where one of them has none, or all are labels: they have one threshold.
-
-        Raises:
-            DataError: If a file that was read before cannot be read again.
-        """
+        """The curve of some images of a model, pooled."""
         held = self._held(places)
         if not held:
             return None
@@ -131,12 +105,7 @@ class Curves:
         return curve
 
     def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
-        """Images in bins that are chosen for their model, for resampling.
-
-        Args:
-            places: The images that the curve is of.
-            curve: What `of` gave.
-        """
+        """Images in bins that are chosen for their model, for resampling."""
         held = self._held(places)
         coarse = RankCounts.joined(one.counts for one in held.values())
         edges = _edges(coarse)

@@ -156,11 +156,7 @@ class Numbers:
         return dtype not in self.scaled and dtype in self.largest
 
     def scale(self, stored: StoredCounts) -> float:
-        """What the values of a prediction are divided by.
-
-        Raises:
-            DataError: If the values are no labels and not scaled either.
-        """
+        """What the values of a prediction are divided by."""
         if self.choice.scale is not None and self.choice.kind is not Kind.LOGIT:
             return self.choice.scale
         if stored.dtype in ("float16", "bool") or stored.dtype not in self.largest:
@@ -170,11 +166,7 @@ class Numbers:
         return self._common_scale(stored.dtype)
 
     def check(self) -> None:
-        """Refuse predictions of which nothing says what they are.
-
-        Raises:
-            DataError: If there are any.
-        """
+        """Refuse predictions of which nothing says what they are."""
         self._check_colours()
         if self.low_codes and self.choice.kind is None:
             raise DataError(
@@ -408,14 +400,6 @@ def _colour_name(colour: int) -> str:
 
 def scales_of(stored: StoredCounts | None, choice: ModelChoice) -> dict[bool, float]:
     """What the numbers of a prediction may be divided by, until all are known.
-
-    Args:
-        stored: Its stored values; None for floating numbers that are summed.
-        choice: What the user says.
-
-    Returns:
-        The divisor if they are labels (True), and if they are not (False); without
-        those that cannot be.
 
     Example:
         >>> from cdstats.score.levels import count_stored

@@ -167,14 +167,7 @@ _INFINITY: Final = 0x7C00
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredCounts:
-    """How often each stored value occurs on changed and unchanged pixels; adds.
-
-    Attributes:
-        dtype: The stored type, such as ``"uint8"``.
-        values: The stored values in rising order; of that type, ``(L,)``.
-        changed: Changed pixels of each value; int64, ``(L,)``.
-        unchanged: Unchanged pixels of each value; int64, ``(L,)``.
-    """
+    """How often each stored value occurs on changed and unchanged pixels; adds."""
 
     dtype: str
     values: NDArray[Any]
@@ -227,11 +220,6 @@ def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
 ) -> StoredCounts:
     """Count stored values by label.
-
-    Args:
-        values: Booleans, integers or float16; any shape.
-        labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
-        compiled: Whether 8 and 16 bits are counted in compiled loops; needs Numba.
 
     Example:
         >>> found = count_stored(

@@ -214,11 +214,7 @@ def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
 
 
 def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
-    """The losses that soft targets have; those of ``all`` that they lack are left out.
-
-    Raises:
-        UsageError: If one was named that is defined for labels only.
-    """
+    """The losses that soft targets have; ``all`` leaves out those that they lack."""
     if every:
         return tuple(one for one in chosen if one.entry.soft_targets)
     for one in chosen:

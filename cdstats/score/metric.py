@@ -298,11 +298,7 @@ class ChangeMetric(_Base):
 
 
 def _choose(texts: Sequence[str]) -> tuple[Loss, ...]:
-    """BCE, balanced and class-mean BCE, then further losses.
-
-    Raises:
-        UsageError: If one does not follow from sums over the pixels.
-    """
+    """BCE, balanced and class-mean BCE, then further losses."""
     further: list[Loss] = []
     for text in texts:
         if text == "all":

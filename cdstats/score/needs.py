@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Needs:
-    """What the losses of a run need beside the plain sums.
-
-    Attributes:
-        terms: Sums that follow from probability and label of each pixel.
-        positions: Sums that need whole images.
-        levels: Losses that need the sorted scores.
-        bins: Whether the probabilities of each image are counted in equal bins.
-    """
+    """What the losses of a run need beside the plain sums."""
 
     terms: tuple[Term, ...]
     positions: tuple[Term, ...]
@@ -45,11 +38,7 @@ class Needs:
         )
 
     def refuse_without_logits(self, *, all_logits: bool) -> None:
-        """Refuse losses that are defined on logits, where there are none.
-
-        Raises:
-            UsageError: If there is such a loss.
-        """
+        """Refuse losses that are defined on logits, where there are none."""
         names = ", ".join(one.name for one in self.levels if one.entry.needs_logits)
         if names and not all_logits:
             raise UsageError(f"{names} is defined on logits: say --kind logit")

@@ -37,10 +37,6 @@ SPANS[0], SPANS[-1] = 60, 63
 def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
     """Integers that rise as the scores do, of any floating type.
 
-    Args:
-        scores: Probabilities, or logits.
-        logits: Whether they are logits.
-
     Example:
         >>> found = ranks_of(np.array([0, 0.25, 0.5, 1]), logits=False)
         >>> probs_of(found)
@@ -85,12 +81,7 @@ def ranks_of_codes(codes: NDArray[Any]) -> NDArray[np.uint64]:
 def rounded_down(
     ranks: NDArray[np.uint64], bits: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """The first rank of the level of each rank.
-
-    Args:
-        ranks: The ranks.
-        bits: The bits that ranks of one level differ in, for each code.
-    """
+    """The first rank of the level of each rank."""
     codes = codes_of(ranks)
     shifts = bits[codes]
     first: NDArray[np.uint64] = (ranks >> shifts) << shifts
@@ -99,13 +90,7 @@ def rounded_down(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankCounts:
-    """Pixels of each class at each rank; adds over windows and images.
-
-    Attributes:
-        ranks: Rising; uint64, ``(L,)``.
-        changed: Changed pixels of each rank; int64, ``(L,)``.
-        unchanged: Unchanged pixels of each rank.
-    """
+    """Pixels of each class at each rank; adds over windows and images."""
 
     ranks: NDArray[np.uint64]
     changed: Counts

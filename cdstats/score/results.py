@@ -91,11 +91,7 @@ class LossRun(Displayed):
 def choose_losses(
     texts: Sequence[str], beta: str | float, *, logits: bool = False
 ) -> tuple[Loss, ...]:
-    """BCE, balanced and class-mean BCE, then those of ``--loss``, each once.
-
-    Raises:
-        UsageError: If a name, parameter or β is not understood.
-    """
+    """BCE, balanced and class-mean BCE, then those of ``--loss``, each once."""
     basic = basic_losses(_beta(beta))
     further: list[Loss] = []
     for text in texts:
@@ -138,14 +134,7 @@ def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
 def trivial_scores(
     table: SumsTable, basic: Sequence[Loss], types: set[str] | None
 ) -> tuple[Trivial, ...]:
-    """The losses of predictors that know nothing of the images.
-
-    Args:
-        table: The sums of the images.
-        basic: BCE, balanced and class-mean BCE.
-        types: The types of the stored numbers, whose smallest step stands for "no
-            change"; None where they are not known. Beside labels, p = 0 stands for it.
-    """
+    """The losses of predictors that know nothing of the images."""
     if table.soft or not table.valid.any():
         return ()
     guesses = {"p = prior everywhere": table.prior}

@@ -58,18 +58,7 @@ _SAVED = "read from {path}: no pixel was read"
 def loss_from(
     path: Path, losses: Sequence[str] = (), beta: str | float = "image"
 ) -> LossRun:
-    """The losses that follow from the sums of an earlier run.
-
-    Args:
-        path: A file that ``cdstats loss --csv`` wrote.
-        losses: Further losses; those that need more than the sums must be columns of
-            the file.
-        beta: β of balanced cross-entropy.
-
-    Raises:
-        DataError: If the file is no such file, or does not hold what a loss needs.
-        UsageError: If a loss or β is not understood.
-    """
+    """The losses that follow from the sums of an earlier run."""
     chosen = choose_losses(losses, beta)
     rows = _read(path)
     wanting = [
@@ -152,11 +141,7 @@ def _finite(name: str, text: str) -> float | None:
 
 
 def _check(row: ScoreRecord) -> None:
-    """Refuse a row that no run wrote.
-
-    Raises:
-        ValueError: If its status is none, or a sum is missing or cannot be true.
-    """
+    """Refuse a row that no run wrote."""
     name = row.pred or row.target
     if row.status not in ("ok", "failed"):
         raise ValueError(f"{name}: the status is {row.status!r}")

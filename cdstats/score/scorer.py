@@ -46,16 +46,6 @@ class Scorer:
 
     Floating scores are summed on the device; integers and float16 are counted by level
     and evaluated when it is known what they mean.
-
-    Args:
-        needs: What the losses of the run need.
-        device: Where to compute.
-        choice: What the user says that the predictions are.
-        threshold: A pixel is predicted changed when p is at least this.
-        batch: Tiles of a batch on a device; None for what its memory takes.
-        compiled: Whether loops on a processor are compiled; needs Numba.
-        collect: Takes the floating scores and labels of each block with their place;
-            nothing else is done with them then.
     """
 
     def __init__(

@@ -50,13 +50,7 @@ class Accumulated:
     def image_sums(
         self, terms: Sequence[Term], *, ignored: int, soft: bool = False
     ) -> ImageSums:
-        """The sums by their names.
-
-        Args:
-            terms: The terms that were summed, in order.
-            ignored: Pixels left out.
-            soft: Whether targets are soft: then no pixel is counted by label.
-        """
+        """The sums by their names."""
         sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
         changed = sums.pop("changed")
         calibration = tuple(sums.pop(name) for name in CALIBRATION)
@@ -77,12 +71,7 @@ class Accumulated:
 
 @dataclass(slots=True)
 class Whole:
-    """What needed the whole image, its numbers taken in one way.
-
-    Attributes:
-        values: The values of losses that need sorted scores.
-        terms: The sums that need positions.
-    """
+    """What needed the whole image, its numbers taken in one way."""
 
     values: dict[Loss, float | None] = field(default_factory=dict)
     terms: dict[Term, tuple[float, float]] = field(default_factory=dict)
@@ -167,13 +156,7 @@ class PredictionState:
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
-    """Which scores are pooled.
-
-    Attributes:
-        model: The model.
-        dtype: The type of the stored numbers.
-        as_labels: Whether integers are taken as labels.
-    """
+    """Which scores are pooled."""
 
     model: str
     dtype: str
@@ -224,15 +207,7 @@ class LevelPool:
 
 @dataclass
 class Outcome:
-    """The states of some predictions in their order, and their pooled levels.
-
-    Attributes:
-        states: A state for each prediction.
-        pools: The levels that losses of sorted scores need.
-        devices: What computed.
-        seen: The masks that were counted, with the place of their pair.
-        versions: The version of each file of a store that was read.
-    """
+    """The states of some predictions in their order, and their pooled levels."""
 
     states: list[PredictionState] = field(default_factory=list)
     pools: dict[PoolKey, LevelPool] = field(default_factory=dict)

@@ -40,17 +40,7 @@ _BY_MODEL: Final = re.compile(r"--(?:kind|scale) (?=(?:logit|prob|hard|N|\d+)\b)
 
 @dataclass(frozen=True)
 class Scored:
-    """One prediction: its sums, or why it has none.
-
-    Attributes:
-        place: Where it comes from.
-        size: Width and height, when they are known.
-        sums: Its sums; None when it failed.
-        values: The values of losses that need levels.
-        reason: Why it failed.
-        ranked: Its pixels by rank, if that was asked for.
-        grid: How the ground of prediction and mask was compared.
-    """
+    """One prediction: its sums, or why it has none."""
 
     place: Place
     size: tuple[int, int] | None
@@ -62,15 +52,7 @@ class Scored:
 
 
 class Verdict:
-    """Decides what the predictions of a run are, and evaluates each.
-
-    Args:
-        outcome: The states of all predictions.
-        needs: What the losses of the run need.
-        choice: What the user says that the predictions are.
-        threshold: A pixel is predicted changed when p is at least this.
-        fill: Whether pixels without a score count as predicted unchanged.
-    """
+    """Decides what the predictions of a run are, and evaluates each."""
 
     def __init__(
         self,
@@ -125,12 +107,7 @@ class Verdict:
         return "" if (low, high) == ("0", "1") else two_levels_text(low, high)
 
     def results(self) -> list[Scored]:
-        """The sums of every prediction, in the order of the rows.
-
-        Raises:
-            DataError: If what the predictions are is refused.
-            UsageError: If a loss needs logits and they are none.
-        """
+        """The sums of every prediction, in the order of the rows."""
         self._needs.refuse_without_logits(all_logits=self._choice.all_logits)
         for model, numbers in self._numbers.items():
             try:
@@ -233,11 +210,7 @@ class Verdict:
         return found.with_terms(extra) if extra else found
 
     def _levels(self, stored: StoredCounts, model: str) -> LevelCounts:
-        """The probabilities of stored values.
-
-        Raises:
-            DataError: If a value cannot be one.
-        """
+        """The probabilities of stored values."""
         stored = plain_counts(stored)
         scale = self._numbers[model].scale(stored)
         values = stored.values.astype(np.float64) / scale
