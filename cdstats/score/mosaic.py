@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Tiles:
-    """Where the crops of a mask lie; numbers of tiles follow from the first one's size."""
+    """Where the crops of a mask lie; numbers need the size of the first tile."""
 
     def __init__(self, crops: Sequence[Crop], shape: tuple[int, int]) -> None:
         self._numbers = {(crop.row, crop.column) for crop in crops}

@@ -122,7 +122,7 @@ def _changed(
 
 
 class _Canvas:
-    """The pixels of one image by outcome in each cell, for each reading of its numbers."""
+    """The pixels of one image by outcome in each cell, once for each scale."""
 
     def __init__(
         self, size: tuple[int, int], scales: Sequence[float], *, fill: bool
