@@ -30,8 +30,8 @@ class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
     Attributes:
-        values: The levels in rising order: probabilities of change, or logits;
-            float64, ``(L,)``.
+        values: The levels in rising order: probabilities of change, or logits, float64;
+            or stored integers, which stand for either; ``(L,)``.
         changed: Changed pixels at each level; int64, ``(L,)``.
         unchanged: Unchanged pixels at each level; int64, ``(L,)``.
         logits: Whether the levels are logits, which are kept as they are: a sure one
@@ -46,13 +46,14 @@ class LevelCounts:
         array([0, 4])
     """
 
-    values: Floats
+    values: NDArray[Any]
     changed: Counts
     unchanged: Counts
     logits: bool = False
 
     def __post_init__(self) -> None:
-        if not np.all(self.values[1:] > self.values[:-1]):
+        # NaN, which may be stored, comes last.
+        if (self.values[1:] <= self.values[:-1]).any():
             raise ValueError("the levels do not rise")
         if not self.values.shape == self.changed.shape == self.unchanged.shape:
             raise ValueError("levels and counts differ in length")
@@ -64,30 +65,65 @@ class LevelCounts:
         """Count the values of the pixels of each class, by sorting them.
 
         Args:
-            changed: Values of the changed pixels; finite, floating, any shape.
+            changed: Values of the changed pixels; finite, any shape.
             unchanged: Values of the unchanged pixels.
             logits: Whether the values are logits.
         """
         positive = np.unique(changed, return_counts=True)
         negative = np.unique(unchanged, return_counts=True)
-        return _merge(
-            (positive[0], positive[1], np.zeros_like(positive[1])),
-            (negative[0], np.zeros_like(negative[1]), negative[1]),
-            logits,
+        return cls.joined(
+            [
+                cls(positive[0], positive[1], np.zeros_like(positive[1]), logits),
+                cls(negative[0], np.zeros_like(negative[1]), negative[1], logits),
+            ]
         )
 
-    def __add__(self, other: LevelCounts) -> LevelCounts:
-        if self.logits != other.logits:
+    @classmethod
+    def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
+        """The counts of one or more parts together, those of equal levels added.
+
+        Raises:
+            ValueError: If some levels are logits and others are not.
+        """
+        held = list(parts)
+        if len({one.logits for one in held}) > 1:
             raise ValueError("logits and probabilities do not add")
-        if np.array_equal(self.values, other.values):
-            changed = self.changed + other.changed
-            unchanged = self.unchanged + other.unchanged
-            return LevelCounts(self.values, changed, unchanged, self.logits)
-        return _merge(
-            (self.values, self.changed, self.unchanged),
-            (other.values, other.changed, other.unchanged),
-            self.logits,
+        return cls.grouped(
+            np.concatenate([one.values for one in held]),
+            np.concatenate([one.changed for one in held]),
+            np.concatenate([one.unchanged for one in held]),
+            logits=held[0].logits,
         )
+
+    @classmethod
+    def grouped(
+        cls,
+        values: NDArray[Any],
+        changed: Counts,
+        unchanged: Counts,
+        *,
+        logits: bool = False,
+    ) -> LevelCounts:
+        """Counts at levels in any order, those of equal levels added."""
+        if values.dtype.kind == "f":
+            # Adding 0 makes -0 and 0 one level.
+            values = values.astype(np.float64) + 0.0
+        # A stable sort merges what is sorted already.
+        order = np.argsort(values, kind="stable")
+        values, changed, unchanged = values[order], changed[order], unchanged[order]
+        first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: order.size])
+        if first.size < order.size:
+            changed = np.add.reduceat(changed, first)
+            unchanged = np.add.reduceat(unchanged, first)
+        return cls(values[first], changed, unchanged, logits)
+
+    def __add__(self, other: LevelCounts) -> LevelCounts:
+        return self.joined([self, other])
+
+    @property
+    def pixels(self) -> Counts:
+        """Pixels of each level."""
+        return self.changed + self.unchanged
 
     @property
     def valid(self) -> int:
@@ -169,19 +205,6 @@ class LevelCounts:
             _weighted(self.changed, term.per_pixel(self.values, changed=True)),
             _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
         )
-
-
-_Level = tuple[NDArray[Any], Counts, Counts]
-
-
-def _merge(left: _Level, right: _Level, logits: bool) -> LevelCounts:
-    stacked = np.concatenate([left[0], right[0]]).astype(np.float64)
-    # Adding 0 makes -0 and 0 one level.
-    values, place = np.unique(stacked + 0.0, return_inverse=True)
-    counts = np.zeros((2, values.size), dtype=np.int64)
-    for row, (a, b) in zip(counts, zip(left[1:], right[1:], strict=True), strict=True):
-        np.add.at(row, place, np.concatenate([a, b]))
-    return LevelCounts(values, counts[0], counts[1], logits)
 
 
 def _weighted(counts: Counts | Floats, values: Floats) -> float:

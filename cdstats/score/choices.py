@@ -15,7 +15,9 @@ from cdstats.io.predictions import Decoding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from cdstats.core.catalogue import Loss
     from cdstats.core.options import ScoreOptions
+    from cdstats.core.pixel_terms import Term
 
 
 class Kind(Enum):
@@ -167,3 +169,38 @@ def _number(word: str) -> float:
         return float(word)
     except ValueError:
         raise UsageError(f"--scale {word}: expected a number") from None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the losses of a run need beside the plain sums."""
+
+    terms: tuple[Term, ...]
+    positions: tuple[Term, ...]
+    levels: tuple[Loss, ...]
+    bins: bool = False
+
+    @classmethod
+    def of(
+        cls, losses: Iterable[Loss], prior: float | None, *, bins: bool = False
+    ) -> Needs:
+        """What some losses need."""
+        chosen = list(losses)
+        terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
+        return cls(
+            tuple(term for term in terms if not term.needs_positions),
+            tuple(term for term in terms if term.needs_positions),
+            tuple(loss for loss in chosen if loss.entry.from_levels),
+            bins,
+        )
+
+    def refuse_without_logits(self, *, all_logits: bool) -> None:
+        """Refuse losses that are defined on logits, where there are none."""
+        names = ", ".join(one.name for one in self.levels if one.entry.needs_logits)
+        if names and not all_logits:
+            raise UsageError(f"{names} is defined on logits: say --kind logit")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scores of an image must be held until it is complete."""
+        return bool(self.positions or self.levels)

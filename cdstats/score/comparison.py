@@ -22,9 +22,8 @@ from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
 from cdstats.score.loss import score_predictions
 from cdstats.score.measures import choose_measures, measure_model
-from cdstats.score.results import choose_losses
+from cdstats.score.results import choose_losses, result_of_rows
 from cdstats.score.same_images import check_pairs, order_models, shared_images
-from cdstats.score.saved import result_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from cdstats.engine.work import Engine
     from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
-    from cdstats.score.choices import PredictionChoice
-    from cdstats.score.needs import Needs
+    from cdstats.score.choices import Needs, PredictionChoice
     from cdstats.score.reading import RankedPair
     from cdstats.score.scenes import Loaded
     from cdstats.score.scorer import Collect
@@ -177,7 +177,7 @@ def run_on(
         if told is not None:
             raise DataError(told)
         outcome.extend(found)
-        pixels += sum(width * height for width, height in found.sizes)
+        pixels += sum(math.prod(one.size) for one in found.states if one.size)
         if progress:
             progress(len(outcome.states) - 1, pixels)
     return outcome
