@@ -277,9 +277,7 @@ def result_of_rows(
     if loss.reads is Reads.SUMS:
         return evaluate(loss, table)
     values = [row.losses[loss.column] for row in rows]
-    valid = [int(n) for n in table.valid]
-    reduction = loss.entry.reduction
-    return LossResult.of_images(loss.name, loss.params, reduction, values, valid)
+    return LossResult.of_images(loss, values, table.valid)
 
 
 def _read(path: Path) -> list[ScoreRecord]:
