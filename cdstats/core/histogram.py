@@ -29,16 +29,9 @@ Counts = NDArray[np.int64]
 class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
-    Attributes:
-        values: The levels in rising order: probabilities of change, or logits, float64;
-            or stored integers, which stand for either; ``(L,)``.
-        changed: Changed pixels at each level; int64, ``(L,)``.
-        unchanged: Unchanged pixels at each level; int64, ``(L,)``.
-        logits: Whether the levels are logits, which are kept as they are: a sure one
-            has no digits as a probability.
-
-    Raises:
-        ValueError: If the values do not rise, or the lengths differ.
+    The values rise: probabilities of change; or logits, which are kept as they are, as
+    a sure one has no digits as a probability; or stored integers, which stand for
+    either.
 
     Example:
         >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
@@ -62,37 +55,14 @@ class LevelCounts:
     def of(
         cls, changed: NDArray[Any], unchanged: NDArray[Any], *, logits: bool = False
     ) -> LevelCounts:
-        """Count the values of the pixels of each class, by sorting them.
-
-        Args:
-            changed: Values of the changed pixels; finite, any shape.
-            unchanged: Values of the unchanged pixels.
-            logits: Whether the values are logits.
-        """
-        positive = np.unique(changed, return_counts=True)
-        negative = np.unique(unchanged, return_counts=True)
-        return cls.joined(
-            [
-                cls(positive[0], positive[1], np.zeros_like(positive[1]), logits),
-                cls(negative[0], np.zeros_like(negative[1]), negative[1], logits),
-            ]
-        )
-
-    @classmethod
-    def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
-        """The counts of one or more parts together, those of equal levels added.
-
-        Raises:
-            ValueError: If some levels are logits and others are not.
-        """
-        held = list(parts)
-        if len({one.logits for one in held}) > 1:
-            raise ValueError("logits and probabilities do not add")
+        """Count the finite values of the pixels of each class, by sorting them."""
+        one, of_one = np.unique(changed, return_counts=True)
+        two, of_two = np.unique(unchanged, return_counts=True)
         return cls.grouped(
-            np.concatenate([one.values for one in held]),
-            np.concatenate([one.changed for one in held]),
-            np.concatenate([one.unchanged for one in held]),
-            logits=held[0].logits,
+            np.concatenate([one, two]),
+            np.concatenate([of_one, np.zeros_like(of_two)]),
+            np.concatenate([np.zeros_like(of_one), of_two]),
+            logits=logits,
         )
 
     @classmethod
@@ -104,9 +74,8 @@ class LevelCounts:
         *,
         logits: bool = False,
     ) -> LevelCounts:
-        """Counts at levels in any order, those of equal levels added."""
+        """The levels of values in any order; adding 0 makes -0 and 0 one."""
         if values.dtype.kind == "f":
-            # Adding 0 makes -0 and 0 one level.
             values = values.astype(np.float64) + 0.0
         # A stable sort merges what is sorted already.
         order = np.argsort(values, kind="stable")
@@ -116,6 +85,19 @@ class LevelCounts:
             changed = np.add.reduceat(changed, first)
             unchanged = np.add.reduceat(unchanged, first)
         return cls(values[first], changed, unchanged, logits)
+
+    @classmethod
+    def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
+        """The levels of one or more parts together."""
+        held = list(parts)
+        if len({one.logits for one in held}) > 1:
+            raise ValueError("logits and probabilities do not add")
+        return cls.grouped(
+            np.concatenate([one.values for one in held]),
+            np.concatenate([one.changed for one in held]),
+            np.concatenate([one.unchanged for one in held]),
+            logits=held[0].logits,
+        )
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
         return self.joined([self, other])
@@ -157,18 +139,8 @@ class LevelCounts:
     ) -> ImageSums:
         """The sums of the pixels, each level evaluated once in float64.
 
-        Args:
-            threshold: A pixel is predicted changed when p is at least this.
-            terms: The further sums to give; none may need positions.
-            ignored: Pixels that are not counted here.
-
         Raises:
             ValueError: If a term needs positions, or the levels are logits.
-
-        Example:
-            >>> levels = LevelCounts.of(np.array([0.5, 0.25]), np.array([0.25]))
-            >>> levels.sums().prob_sum
-            1.0
         """
         if self.logits:
             raise ValueError("sums are of probabilities, not of logits")
@@ -197,13 +169,13 @@ class LevelCounts:
             fn=changed - tp,
             tn=unchanged - fp,
             calibration=tuple(gaps.tolist()),
-            terms={term: self._term(term) for term in terms},
-        )
-
-    def _term(self, term: Term) -> tuple[float, float]:
-        return (
-            _weighted(self.changed, term.per_pixel(self.values, changed=True)),
-            _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
+            terms={
+                term: (
+                    _weighted(self.changed, term.per_pixel(p, changed=True)),
+                    _weighted(self.unchanged, term.per_pixel(p, changed=False)),
+                )
+                for term in terms
+            },
         )
 
 
