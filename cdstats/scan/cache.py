@@ -61,11 +61,7 @@ def _mask_list(one: Counted) -> list[Any]:
 
 
 def from_text(text: str) -> list[Counted]:
-    """The masks of a file from their text.
-
-    Raises:
-        ValueError: If it is no such text.
-    """
+    """The masks of a file from their text."""
     try:
         found = json.loads(text)
         masks = [_counted(*one) for one in found]
@@ -79,11 +75,7 @@ def from_text(text: str) -> list[Counted]:
 def _counted(
     member: object, facts: object, size: list[object] | None = None
 ) -> Counted:
-    """A mask, every fact of it checked.
-
-    Raises:
-        TypeError, ValueError: If a fact cannot be true.
-    """
+    """A mask, every fact of it checked."""
     name = _is(str, member)
     if not isinstance(facts, list):
         width, height = map(_number, size or (0, 0))
@@ -192,18 +184,7 @@ _Key = tuple[bytes, bytes, bytes, int, str, int, int, int, int, int]
 
 
 class Cache:
-    """States of files by path, in a database.
-
-    Args:
-        path: The file, made when it is not there; None for a temporary one that goes
-            away with the cache.
-        band: The band of the run, counted from 1; None where there is one choice.
-        edges: The numbers of the rule of the run; None when a rule is looked for.
-
-    Raises:
-        UsageError: If the file is no cache, or one of another version.
-        DataError: If it is damaged or cannot be opened.
-    """
+    """States of files by path, in a database."""
 
     def __init__(
         self, path: Path | None, band: int | None = None, edges: Edges | None = None
@@ -352,11 +333,7 @@ class Cache:
         return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
 
     def copy_to(self, path: Path) -> None:
-        """Write the finished files to a new or empty file.
-
-        Raises:
-            DataError: If it cannot be written.
-        """
+        """Write the finished files to a new or empty file."""
         self.flush()
         with self._telling():
             self._database.execute("DELETE FROM states WHERE NOT finished")
@@ -376,11 +353,7 @@ class Cache:
 
 
 def states_in(path: Path) -> int:
-    """How many finished files a cache holds.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
+    """How many finished files a cache holds."""
     with telling(path), closing(sqlite3.connect(path)) as database:
         (count,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
         return int(count)
@@ -396,12 +369,7 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _made_or_checked(path: Path) -> None:
-    """Make a new file; refuse one that cannot be a cache, before SQLite opens it.
-
-    Raises:
-        UsageError: If it holds something else.
-        DataError: If it cannot be made or read.
-    """
+    """Make a new file; refuse one that cannot be a cache, before SQLite opens it."""
     try:
         # SQLite would make it with permissions of its own, not those of the umask.
         path.touch()
@@ -420,14 +388,7 @@ def _foreign_text(path: Path | None) -> str:
 
 @contextmanager
 def telling(where: object) -> Iterator[None]:
-    """Say of which file it is that a database cannot go on.
-
-    Args:
-        where: The file, as a message names it.
-
-    Raises:
-        DataError: If SQLite fails, or what it holds cannot be true (`ValueError`).
-    """
+    """Say of which file it is that a database cannot go on."""
     try:
         yield
     except CdstatsError:

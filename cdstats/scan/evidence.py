@@ -39,15 +39,7 @@ IN_USE = "this run"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A mask with its row and what was seen of it.
-
-    Attributes:
-        row: Its row.
-        rule: The rule that labelled it, if any.
-        inspected: What one look at it gave.
-        view: What the labels of the rule tell; None for a failed mask.
-        file: The file that it is in.
-    """
+    """A mask with its row and what was seen of it."""
 
     row: ImageRecord
     rule: LabelRule | None

@@ -97,14 +97,7 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
 def failure_findings(
     place: tuple[str, str], rows: Sequence[ImageRecord], unreadable: set[str] | None
 ) -> list[Finding]:
-    """What could not be read, and what could not be labelled.
-
-    Args:
-        place: Dataset and split.
-        rows: The rows of the split.
-        unreadable: Paths of the files that could not be read; None when that is not
-            known any more.
-    """
+    """What could not be read, where that is known still, or not be labelled."""
     failed = [row for row in rows if row.status == "failed"]
     kinds: dict[str, list[ImageRecord]] = {}
     for row in failed:
@@ -299,13 +292,6 @@ _EXACT: Final = 200
 
 def split_shifts(dataset: str, rows: Sequence[ImageRecord]) -> list[SplitShift]:
     """The distance of each split from the first, train where there is one.
-
-    Args:
-        dataset: The dataset's name.
-        rows: Its image rows.
-
-    Returns:
-        Two-sample Kolmogorov-Smirnov distances of the images' change fractions.
 
     References:
         Hodges, "The significance probability of the Smirnov two-sample test", 1958,

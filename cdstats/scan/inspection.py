@@ -45,15 +45,7 @@ _CHANGED, _IGNORED = 1, 255
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look at masks.
-
-    Attributes:
-        rules: Every rule that may be decided on.
-        band: The band to read, counted from 1; None where there is one choice.
-        edges: The numbers of a given rule; None when no rule was given.
-        connectivity: Neighbours of a pixel of a region, 4 or 8.
-        max_pixels: Pixels that a mask may declare.
-    """
+    """How to look at masks."""
 
     rules: tuple[LabelRule, ...]
     band: int | None
@@ -85,13 +77,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A mask after one look.
-
-    Attributes:
-        counted: Its counts, or the reason why it has none.
-        views: What its labels tell, for each way of labelling it.
-        beside: The images beside it.
-    """
+    """A mask after one look."""
 
     counted: Counted
     views: tuple[View, ...] = ()
@@ -108,9 +94,6 @@ def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
     """The rule given, or the rules that labels can follow when it is to be found.
 
     White against black, with strays or without, labels as a threshold at 128 does.
-
-    Raises:
-        UsageError: If the ignored values leave none of them.
     """
     if choice.rule is not None:
         return (choice.rule,)
@@ -150,11 +133,7 @@ def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """`inspect_file` with its look, for many files one after the other.
-
-    Attributes:
-        look: How to look at them.
-    """
+    """`inspect_file` with its look, for many files one after the other."""
 
     look: Look
 
@@ -273,11 +252,6 @@ def count_cells(
     pixels: NDArray[np.bool_], first: int = 0, height: int | None = None
 ) -> NDArray[np.int64]:
     """True pixels in each cell of a grid over the frame.
-
-    Args:
-        pixels: Some whole rows of the frame.
-        first: The first of them.
-        height: Rows of the frame; by default those given.
 
     Example:
         >>> count_cells(np.eye(16, dtype=bool)).diagonal().tolist()

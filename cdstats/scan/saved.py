@@ -36,11 +36,7 @@ class Saved:
 
 
 def read_saved(path: Path) -> Saved:
-    """Read the rows that a file holds.
-
-    Raises:
-        DataError: If it is not a CSV or JSON file that `cdstats ratio` wrote.
-    """
+    """Read the rows that a file holds."""
     text = read_text(path)
     with _naming(path):
         if text.lstrip().startswith("{"):
@@ -88,11 +84,7 @@ def _check_complete(row: ImageRecord) -> None:
 
 
 def ratio_from(path: Path) -> RatioResult:
-    """The result that the image rows of an earlier run give, without a pixel read.
-
-    Raises:
-        DataError: If the file holds no image rows, or rows that cannot be true.
-    """
+    """The result that the image rows of an earlier run give, without a pixel read."""
     saved = read_saved(path)
     if not saved.images:
         raise DataError(
@@ -124,16 +116,7 @@ def _order(row: ImageRecord, names: Sequence[str]) -> tuple[object, ...]:
 
 
 def against_saved(result: RatioResult, saved: Saved) -> list[Difference]:
-    """The integers that differ from an earlier run, dataset rows first.
-
-    Args:
-        result: The rows now.
-        saved: The rows that an earlier run wrote.
-
-    Returns:
-        Differences of the kinds of rows that were saved. Image rows alone are added
-        up, so that their sums are compared too.
-    """
+    """The integers that differ from an earlier run, dataset rows first."""
     datasets: Iterable[SummaryRecord] = saved.datasets
     if not saved.datasets:
         names = tuple(dict.fromkeys(row.dataset for row in saved.images))

@@ -112,10 +112,6 @@ def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
 
     Times of files advance in ticks: what was written in this one may be written again
     without a trace.
-
-    Args:
-        facts: Those of the file and of files beside it.
-        now: The time; ns.
     """
     times = (one.st_ctime_ns for one in facts)
     return all(
@@ -124,12 +120,7 @@ def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
 
 
 def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
-    """Ask for the stamp of a file; a store answers while others are asked.
-
-    Args:
-        task: The file.
-        mark: What is known of an object, which then is not asked for.
-    """
+    """Ask for the stamp of a file; a store answers while others are asked."""
     if mark is not None and not task.partner:
         return lambda: Stamp(*mark)
     if not is_address(task.path):
@@ -177,13 +168,7 @@ def read_state(
 
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """`read_state` with its options, for many files one after the other.
-
-    Attributes:
-        band: The band to read, counted from 1; None where there is one choice.
-        edges: The numbers of a given rule; None when no rule was given.
-        max_pixels: Pixels that an image may declare.
-    """
+    """`read_state` with its options, for many files one after the other."""
 
     band: int | None = None
     edges: Edges | None = None

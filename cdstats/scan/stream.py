@@ -39,14 +39,6 @@ class Stream:
 
     With a rule given, every file becomes rows as soon as it is counted. Where a rule is
     to be found, states go to the cache and come back once all are known.
-
-    Args:
-        found: The datasets.
-        choice: The rule options.
-        cache: Where states are kept; None where nothing needs them.
-        strict: Whether the first failed mask ends the run, first by its place.
-        announce: Called with what must be told before all is counted.
-        each: Called with every row in order, as soon as it and all before are known.
     """
 
     def __init__(
@@ -83,20 +75,7 @@ class Stream:
         anywhere: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Count every file that the cache does not know, and make all rows.
-
-        Args:
-            choice: The rule options.
-            band: The band to read.
-            run: What applies the work to every file.
-            progress: Called with files done, files in all and pixels so far.
-            anywhere: Whether others read the files, who have other working folders.
-            max_pixels: Pixels that a mask may declare.
-
-        Raises:
-            DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
-                go on.
-        """
+        """Count every file that the cache does not know, and make all rows."""
         self._max_pixels = max_pixels
         function = ReadState(band, choice.edges, max_pixels)
         pixels = 0
