@@ -725,11 +725,11 @@ INPUTS = [
 ]
 
 
+@pytest.mark.usefixtures("masks")
 @pytest.mark.parametrize(("arguments", "target"), INPUTS)
 def test_an_output_that_would_overwrite_an_input_is_refused(
     arguments: list[str],
     target: str,
-    masks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
