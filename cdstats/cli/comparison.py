@@ -35,12 +35,7 @@ class Earlier:
 
 
 def known_reference(text: str | None) -> str | Earlier | None:
-    """The published name that ``--against`` means, or the rows of its file.
-
-    Raises:
-        UsageError: If it is neither a name nor a file.
-        DataError: If the file holds no rows of `cdstats ratio`.
-    """
+    """The published name that ``--against`` means, or the rows of its file."""
     if text is None:
         return None
     path = Path(text)

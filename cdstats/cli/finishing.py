@@ -35,12 +35,6 @@ def with_commands(
     """The messages of a run; where a split was refused, with what finishes it.
 
     Without a cache the counts are kept in a file of the user's cache folder.
-
-    Args:
-        result: The run.
-        cache: The cache of the run, if it had one.
-        arguments: The arguments of the program, the name of the command first.
-        paths: Those that name masks.
     """
     options: tuple[str, ...] = ()
     if cache is None and result.counts is not None:
@@ -80,11 +74,7 @@ def _of_dataset(
 
 
 def _kept(result: RatioResult) -> Path:
-    """A file that holds the counts of a run, readable by the user alone.
-
-    Raises:
-        DataError: If it cannot be written.
-    """
+    """A file that holds the counts of a run, readable by the user alone."""
     folder = kept_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

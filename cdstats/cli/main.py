@@ -45,11 +45,7 @@ class Boundary(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as the base class
-        """Run a command.
-
-        Raises:
-            typer.Exit: With the error's code, or 130 after Ctrl-C.
-        """
+        """Run a command."""
         from cdstats.io.limits import check_address_space
 
         try:

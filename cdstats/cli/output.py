@@ -36,16 +36,7 @@ _FLUSH_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class Output:
-    """The format and the files of one run.
-
-    Attributes:
-        format: The format of standard output.
-        csv: The file of image rows.
-        summary: The file of totals, whose ending names its format.
-
-    Raises:
-        UsageError: If the ending names none.
-    """
+    """The format and the files of one run."""
 
     format: Format
     csv: Path | None = None
@@ -72,16 +63,7 @@ class Output:
     def write(
         self, kind: type[Record], rows: Iterable[Record], totals: Document
     ) -> bool:
-        """Write the files that were asked for, and tell of each that cannot be written.
-
-        Args:
-            kind: The kind of image rows.
-            rows: The image rows.
-            totals: What the summary holds.
-
-        Returns:
-            Whether all are written.
-        """
+        """Write the files asked for; tell of each that cannot be written."""
         written = []
         if self.csv:
             written.append(_write(self.csv, csv_lines(Table.of(kind, rows))))
@@ -96,11 +78,6 @@ class RowPrinter:
 
     It is wanted where rows alone are printed, in their own order and not to a person. A
     file that was asked for comes first: a reader that ends early must not take it away.
-
-    Args:
-        output: Where results go.
-        columns: The columns that were chosen.
-        by_image: Whether image rows are printed, in their own order.
     """
 
     def __init__(

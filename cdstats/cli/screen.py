@@ -36,13 +36,7 @@ _MOST_REASONS: Final = 1_000
 
 @dataclass(frozen=True)
 class Screen:
-    """What a run calls while it counts.
-
-    Attributes:
-        progress: Takes files done, files in all and pixels so far; None without a
-            terminal.
-        announce: Takes what must be told before the end.
-    """
+    """What a run calls while it counts."""
 
     progress: Callable[[int, int, int], None] | None
     announce: Callable[[Message], None]
@@ -53,9 +47,6 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
     """Standard error while masks are counted.
 
     On a terminal a bar shows files, pixels per second and time left.
-
-    Yields:
-        What to call meanwhile.
     """
     if quiet or not sys.stderr.isatty():
         yield Screen(None, lambda message: _announce(message, quiet))
@@ -106,12 +97,7 @@ def _announce(message: Message, quiet: bool) -> None:
 
 @contextmanager
 def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A line on a terminal's standard error while predictions are scored.
-
-    Yields:
-        What to call with the number of the image and pixels so far; None without a
-        terminal.
-    """
+    """A line on a terminal's standard error while predictions are scored."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -166,14 +152,7 @@ def show_failures(
     *,
     csv: bool = True,
 ) -> None:
-    """Print messages, then a line for each of the first failures and one for the rest.
-
-    Args:
-        messages: Notes, warnings and errors.
-        failures: What failed, and why.
-        quiet: Whether errors alone are printed.
-        csv: Whether the command has ``--csv``, which lists all failures.
-    """
+    """Print messages, then the first failures and how many more there are."""
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
     told = [*notes, *_first(errors), *_failed(failures, csv=csv)]
@@ -262,11 +241,7 @@ def _names(models: Sequence[str], every: int) -> str:
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:
-    """Print the files that were written, and on standard error what to tell.
-
-    Returns:
-        The exit code.
-    """
+    """Print the files that were written, and on standard error what to tell."""
     left_out = [
         Message(Level.NOTE, f"no figure {one.figure}: {one.reason}")
         for one in written.missing

@@ -266,9 +266,9 @@ class Options:
     by_place: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, *, kw_only: bool = True) -> None:
-        for base in reversed(cls.__mro__):
-            own = {n: v for n, v in vars(base).items() if isinstance(v, Option)}
-            cls.declared = cls.declared | own
+        own = {n: v for n, v in vars(cls).items() if isinstance(v, Option)}
+        bases = [b for b in cls.__mro__[:0:-1] if issubclass(b, Options)]
+        cls.declared = {n: v for b in bases for n, v in b.declared.items()} | own
         if not kw_only:
             cls.by_place = tuple(cls.declared)
 

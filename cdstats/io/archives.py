@@ -28,15 +28,6 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
 
     Readers take the first archive of a file or the last one, the first part of a name
     or the last one, and no part that the archive does not list.
-
-    Args:
-        path: The file.
-        archive: The same, opened.
-        kind: What it is called in a message.
-
-    Raises:
-        DataError: If names are doubled, parts overlap or are not listed, or another
-            file lies before or behind.
     """
     parts = sorted(archive.infolist(), key=lambda part: part.header_offset)
     # NumPy and its readers leave the extension out.

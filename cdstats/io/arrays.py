@@ -56,11 +56,7 @@ ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the masks of an array: of the only one, or of the one that is named.
-
-    Raises:
-        DataError: If the file is damaged, or holds no such array or image.
-    """
+    """Open the masks of an array: of the only one, or of the one that is named."""
     path, member = file.path, file.member
     if file.band not in (None, 1):
         raise DataError(f"is an array without bands; band {file.band} was asked for")
@@ -72,16 +68,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
 
 def _open_npy(path: Path, member: str) -> list[OpenImage]:
-    """Open the mask or stack of masks of a ``.npy`` file.
-
-    Args:
-        path: The file.
-        member: The number of the mask that is wanted; empty for all.
-
-    Raises:
-        DataError: If the file is damaged, holds objects or too many images, or is no
-            mask by its shape.
-    """
+    """Open the mask or stack of masks of a ``.npy`` file."""
     array = npy_array(path)
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
@@ -93,12 +80,7 @@ def _open_npy(path: Path, member: str) -> list[OpenImage]:
 
 
 def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
-    """One array of a ``.npz`` file, unpacked as a whole.
-
-    Raises:
-        DataError: If the archive is damaged, the array is too large or not there, or
-            several are and none is named.
-    """
+    """One array of a ``.npz`` file, unpacked as a whole."""
     entry = _open_entry(path, key, max_pixels)
     check_memory(entry.size, "save it as .npy, which is read where it lies")
     with damage("NPZ"), entry.archive.open(entry.name) as file, silence():
@@ -115,18 +97,7 @@ def _slices(image: Callable[[int], NDArray[Any] | StoredArray]) -> ReadRows:
 def _open_npz(
     path: Path, key: str, max_pixels: int, member: str = ""
 ) -> list[OpenImage]:
-    """Open one array of a ``.npz`` file as a mask or a stack of masks.
-
-    Args:
-        path: The file.
-        key: The array's name; empty when the file holds a single one.
-        max_pixels: Numbers that the array may hold.
-        member: The number of the mask that is wanted; empty for all.
-
-    Raises:
-        DataError: If the archive is damaged, the array is too large or not there, or
-            several are and none is named.
-    """
+    """Open one array of a ``.npz`` file as a mask or a stack of masks."""
     entry = _open_entry(path, key, max_pixels)
     count, height, width = image_shape(entry.shape)
     if entry.fortran:
@@ -145,9 +116,6 @@ def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
 
     The channels of such a mask add up to one number at each pixel. Most stacks of masks
     do not in their first row, and are read no further.
-
-    Raises:
-        DataError: If it is one.
     """
     count, height, width = shape
     if not 1 < count <= _MOST_CHANNELS:
@@ -175,11 +143,7 @@ def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
 
 
 def has_array(path: Path, key: str) -> bool:
-    """Whether a ``.npz`` file holds an array of a name.
-
-    Raises:
-        DataError: If the archive is damaged.
-    """
+    """Whether a ``.npz`` file holds an array of a name."""
     return key in _entries(path)
 
 
@@ -200,11 +164,7 @@ def _entries(path: Path) -> dict[str, _Entry]:
 
 
 def _refuse_files(names: list[str]) -> None:
-    """Refuse an archive of files that are no arrays.
-
-    Raises:
-        DataError: If no part has the name of an array, and some have those of files.
-    """
+    """Refuse an archive of files that are no arrays."""
     endings = Counter(PurePosixPath(name).suffix.lower() for name in names)
     if names and ".npy" not in endings and set(endings) - {""}:
         held = ", ".join(
@@ -217,11 +177,7 @@ def _refuse_files(names: list[str]) -> None:
 
 
 def _verify(entry: _Entry) -> None:
-    """Unpack an array once to its end, so that its check sum is known to hold.
-
-    Raises:
-        DataError: If it does not, or the array is longer or shorter than its header.
-    """
+    """Unpack an array once to its end, so that its check sum is known to hold."""
     if entry.archive.getinfo(entry.name).file_size != entry.start + entry.size:
         raise DataError(_LENGTH_TEXT)
     with damage("NPZ"), entry.archive.open(entry.name) as file:
@@ -320,10 +276,6 @@ def _blocks(rows: ReadRows, number: int, width: int, height: int) -> Iterator[Bl
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Number, height and width of the masks in an array.
-
-    Raises:
-        DataError: If the shape is none of (H, W), (N, H, W) and (N, 1, H, W), nor one
-            of these with a last axis of 1.
 
     Example:
         >>> image_shape((256, 512)), image_shape((8, 1, 64, 64))

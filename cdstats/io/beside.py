@@ -44,14 +44,7 @@ class Beside:
 
 
 def images_beside(path: str) -> tuple[Beside, ...]:
-    """The image of a mask in each image folder beside the mask's folder.
-
-    Args:
-        path: The mask.
-
-    Returns:
-        An entry for each image folder; none when the mask is in no mask folder.
-    """
+    """The image of a mask in each image folder beside the mask's folder."""
     mask = Path(path)
     for folder in mask.parents:
         if is_mask_folder(folder.name):

@@ -169,11 +169,7 @@ Item = TypeVar("Item", bound=Sized)
 
 
 class Keeping(Generic[Item]):
-    """Keeps what was read while it is little, so that it is read once.
-
-    Args:
-        most: Bytes to keep; of more, everything is read every time.
-    """
+    """Keeps what was read while it is little, so that it is read once."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -181,11 +177,7 @@ class Keeping(Generic[Item]):
         self._kept: list[Item] = []
 
     def of(self, read: Callable[[], Iterator[Item]]) -> Iterator[Item]:
-        """All items: those kept, and the others as they come.
-
-        Args:
-            read: Reads all items; the same every time.
-        """
+        """All items: those kept, and the others as they come."""
         if self._left < 0:
             yield from read()
             return
@@ -205,21 +197,12 @@ class Keeping(Generic[Item]):
 
 
 def keeping(image: OpenImage, most: int) -> OpenImage:
-    """The same image, whose pixels are decoded once however often they are read.
-
-    Args:
-        image: The image.
-        most: Bytes of decoded pixels to keep; an image of more is decoded every time.
-    """
+    """The same image, whose pixels are decoded once however often they are read."""
     return replace(image, blocks=partial(Keeping[Block](most).of, image.blocks))
 
 
 def check_band(band: int, bands: int) -> int:
-    """The band, if the file holds it.
-
-    Raises:
-        DataError: If it does not.
-    """
+    """The band, if the file holds it."""
     if not 1 <= band <= bands:
         has = counted(bands, "band")
         raise DataError(f"has {has}; band {band} was asked for")
@@ -237,11 +220,7 @@ def is_number(member: str) -> bool:
 
 
 def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
-    """The image of a number, or all where none is named.
-
-    Raises:
-        DataError: If there is no such image.
-    """
+    """The image of a number, or all where none is named."""
     if not member:
         return images
     count = "1 image" if len(images) == 1 else f"{len(images)} images"

@@ -87,12 +87,7 @@ class _Header:
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the image of a BMP file.
-
-    Raises:
-        DataError: If the file is damaged, cut short or cannot be decoded, or declares
-            too many pixels.
-    """
+    """Open the image of a BMP file."""
     path, data = file.path, file.data
     size = path.stat().st_size if data is None else len(data)
     with path.open("rb") as stream:
@@ -117,11 +112,7 @@ def _is_reordered(header: _Header) -> bool:
 
 
 def _as_usual(header: _Header, data: bytes) -> bytes:
-    """The same image with the header and the order of colours that GDAL reads.
-
-    Raises:
-        DataError: If pixels differ in opacity, or colours are no bytes of a pixel.
-    """
+    """The same image with the header and the order of colours that GDAL reads."""
     pixels = data[header.start :]
     if header.opacity:
         _check_opacity(header, pixels)
@@ -152,11 +143,7 @@ def _stored(header: _Header, pixels: bytes) -> NDArray[np.unsignedinteger]:
 
 
 def _check_opacity(header: _Header, pixels: bytes) -> None:
-    """Refuse pixels of different opacity, which GDAL does not read.
-
-    Raises:
-        DataError: If there are some.
-    """
+    """Refuse pixels of different opacity, which GDAL does not read."""
     opacity = _stored(header, pixels) & header.opacity
     if (opacity != opacity.flat[0]).any():
         raise DataError(
@@ -165,11 +152,7 @@ def _check_opacity(header: _Header, pixels: bytes) -> None:
 
 
 def _reordered(header: _Header, pixels: bytes) -> bytes:
-    """Pixels of 32 bits in the order blue, green, red.
-
-    Raises:
-        DataError: If a colour does not fill exactly one byte of a pixel.
-    """
+    """Pixels of 32 bits in the order blue, green, red."""
     if not set(header.masks) <= _BYTES.keys():
         bits = ", ".join(f"{mask:#x}" for mask in header.masks)
         raise DataError(
@@ -217,11 +200,7 @@ def _read_header(head: bytes) -> _Header:
 
 
 def _check_header(header: _Header) -> None:
-    """Check what a header says by itself.
-
-    Raises:
-        DataError: If it contradicts itself.
-    """
+    """Check what a header says by itself."""
     wrong = (
         header.header not in _HEADERS
         or header.width <= 0
@@ -239,11 +218,7 @@ def _check_header(header: _Header) -> None:
 
 
 def _check_length(header: _Header, size: int) -> None:
-    """Check that the rows fill the file.
-
-    Raises:
-        DataError: If it is longer or shorter.
-    """
+    """Check that the rows fill the file."""
     needed = max(header.start + header.rows, header.profile_end)
     if size < needed:
         raise DataError(f"BMP file is cut short: {size:,} of {needed:,} bytes")
@@ -256,11 +231,7 @@ def _check_length(header: _Header, size: int) -> None:
 
 
 def _check_runs(header: _Header, size: int, path: Path, data: bytes | None) -> None:
-    """Check that runs give every pixel of every row, and end where the file does.
-
-    Raises:
-        DataError: If they do not.
-    """
+    """Check that runs give every pixel of every row, and end where the file does."""
     height = abs(header.height)
     # Two bytes give a pixel at least, or end a row.
     longest = (2 * header.width + 2) * height + 2
@@ -281,17 +252,7 @@ def _check_runs(header: _Header, size: int, path: Path, data: bytes | None) -> N
 def run_bytes(
     packed: bytes | memoryview, bits: int, width: int, height: int
 ) -> int | None:
-    """Bytes that the runs of a BMP file take to fill its rows exactly.
-
-    Args:
-        packed: The runs, and what follows them.
-        bits: Bits of a pixel, 4 or 8.
-        width: Pixels of a row.
-        height: Rows.
-
-    Returns:
-        None where a row gets more or fewer pixels, pixels are skipped, or the runs do
-        not come to an end; nothing is read further than that.
+    """Bytes that runs take to fill all rows; None where they do not exactly.
 
     Example:
         >>> run_bytes(bytes([3, 7, 0, 0, 0, 3, 1, 2, 3, 0, 0, 1]), 8, 3, 2)

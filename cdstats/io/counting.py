@@ -63,12 +63,7 @@ class Task:
 
 
 def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) -> None:
-    """Have the files of a store copied while earlier ones are counted.
-
-    Args:
-        tasks: What this thread counts next, in order.
-        versions: See `cdstats.io.copies.expect`.
-    """
+    """Have the files of a store copied while earlier ones are counted."""
     places = (place for task in tasks for place in (task.path, task.partner))
     expect(filter(is_address, places), versions)
 
@@ -80,15 +75,7 @@ def count_file(
     edges: Edges | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Counted]:
-    """Count every mask of a file; what fails becomes a reason.
-
-    Args:
-        task: The file.
-        band: The band to read, counted from 1; None where there is one choice.
-        edges: The numbers of a given rule, so that any number of values can be
-            counted; None when no rule was given.
-        max_pixels: Pixels that an image may declare.
-    """
+    """Count every mask of a file; what fails becomes a reason."""
     images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
         return [images]
@@ -133,11 +120,7 @@ def part_rows(image: OpenImage) -> list[tuple[int, int]]:
 
 
 def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Counted]:
-    """What became of an image, from its parts in their order; one fails the whole.
-
-    Raises:
-        ValueError: If the parts are of several images.
-    """
+    """What became of an image, from its parts in their order; one fails the whole."""
     ones = [one for (one,) in parts]
     failed = next((one for one in ones if one.mask is None), None)
     if failed is not None:
@@ -192,11 +175,7 @@ def count_image(
 
 
 def _blocks(image: OpenImage, rows: tuple[int, int] | None) -> Iterator[Block]:
-    """The pixels of an image, or of some of its rows.
-
-    Raises:
-        DataError: If the image is no longer one that has parts, or so many rows.
-    """
+    """The pixels of an image, or of some of its rows."""
     if rows is None:
         return image.blocks()
     if image.part is None or rows[1] > image.height:
@@ -222,11 +201,7 @@ def _bounded(counts: ValueCounts, edges: Edges | None) -> ValueCounts:
 
 
 def count_block(block: Block, edges: Edges | None = None) -> ValueCounts:
-    """Count the values of a block, its hidden pixels apart.
-
-    Raises:
-        DataError: If it holds more values than a mask can and no rule was given.
-    """
+    """Count the values of a block, its hidden pixels apart."""
     if block.hidden is None:
         return _count(block.values, block.is_colour, edges)
     half = block.half if block.half is not None else np.zeros_like(block.hidden)

@@ -48,14 +48,6 @@ def path_choices(folder: Path, globs: Iterable[str]) -> str:
 def paths_of_masks(folder: Path, masks: Sequence[str], others: Sequence[str]) -> str:
     """Globs that read masks alone where other files lie in the same folder.
 
-    Args:
-        folder: The folder.
-        masks: Names of the masks below it.
-        others: Names of files that are not masks.
-
-    Returns:
-        The globs, quoted; empty where names do not tell the files apart.
-
     Example:
         >>> paths_of_masks(Path("X"), ["y/1.png", "y/2.png"], ["x1/1.png", "x1/2.png"])
         "'X/**/y'"
@@ -134,13 +126,7 @@ def _is_marked(stem: str, token: re.Match[str], before: str, dated: bool) -> boo
 
 
 def _stem(name: str, *, numbered: bool = True, dated: bool = True) -> _Stem:
-    """What a file's name says, without its folders.
-
-    Args:
-        name: The name.
-        numbered: Whether a number after a word, as in ``gt2``, says something.
-        dated: Whether ``t1`` and ``t2`` are dates, not tiles.
-    """
+    """What a file's name says, without its folders."""
     stem = PurePosixPath(name).stem
     kind, key, shape, end, before = list[str](), list[str](), "", 0, ""
     for token in _TOKEN.finditer(stem):
@@ -175,19 +161,7 @@ def file_words(name: str) -> tuple[Role, tuple[str, str]]:
 def masks_by_file(
     folder: Path, names: list[str], known: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The files that are masks by their own names, where a folder holds several kinds.
-
-    Args:
-        folder: The folder.
-        names: The files below it.
-        known: Presets of the datasets that these are named like.
-
-    Returns:
-        The masks, and what was skipped.
-
-    Raises:
-        DataError: If two kinds of files are masks of the same images.
-    """
+    """The files that are masks by their own names, and what was skipped."""
     shapes = {_shape(name) for name in names}
     if len({(_stem(s).kind.lower(), PurePosixPath(s).suffix) for s in shapes}) < 2:
         return names, []
@@ -242,11 +216,7 @@ class _FileKinds:
         return role_of(kind.rpartition(".")[0])
 
     def left_out(self) -> set[str]:
-        """The files beside masks that are none.
-
-        Raises:
-            DataError: If two kinds of files are masks of the same images.
-        """
+        """The files beside masks that are none."""
         labels = sorted(
             (kind for kind in self._keys if self._role(kind) in LABELS),
             key=lambda kind: (label_rank(self._role(kind)), kind),

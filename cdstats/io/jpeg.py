@@ -45,10 +45,6 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
     GDAL widens the colours of subsampled pixels otherwise than all other readers, so
     a large image in colour is decoded as a whole, or refused.
-
-    Raises:
-        DataError: If the file is damaged, holds neither grey nor RGB, or is too large
-            in colour.
     """
     path, data, band = file.path, file.data, file.band
     if data is None:
@@ -89,9 +85,6 @@ def _check_scans(path: Path, data: bytes) -> None:
 
     The decoder of pixels passes over a few bytes between two scans; GDAL tells of
     them, but holds all coefficients, which it does up to a limit.
-
-    Raises:
-        DataError: With the warning.
     """
     from cdstats.io.raster import Known, Source, open_raster
 
@@ -112,11 +105,7 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
 
 
 def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
-    """Width, height and number of components of a JPEG file.
-
-    Raises:
-        DataError: If it has no frame header.
-    """
+    """Width, height and number of components of a JPEG file."""
     file.seek(2)
     while True:
         marker = file.read(2)
@@ -167,17 +156,7 @@ class JpegFrame:
         self._bits = {one.number: [-1] * _COEFFICIENTS for one in self.components}
 
     def take(self, numbers: list[int], first: int, last: int, bits: int) -> None:
-        """Note that a scan gives coefficients of components.
-
-        Args:
-            numbers: The components.
-            first: The first coefficient.
-            last: The last one.
-            bits: Their bits before and after the scan, in one byte.
-
-        Raises:
-            DataError: If it gives something again, or something is missing before it.
-        """
+        """Note that a scan gives coefficients of components."""
         before, after = bits >> 4, bits & 15
         known = all(number in self._bits for number in numbers)
         if not known or not first <= last < _COEFFICIENTS or len({*numbers}) == 0:
@@ -215,12 +194,7 @@ def damaged(what: str) -> DataError:
 
 
 def read_jpeg(data: bytes) -> JpegFrame:
-    """Check the segments of a JPEG file, from its first to its last byte.
-
-    Raises:
-        DataError: If they contradict each other, something is missing, or another
-            image follows.
-    """
+    """Check the segments of a JPEG file, from its first to its last byte."""
     frame: JpegFrame | None = None
     at, interval = 2, 0
     while True:

@@ -32,9 +32,6 @@ _IMAGE_BYTES: Final = 3072
 def check_pixels(width: int, height: int, most: int) -> None:
     """Refuse an image that declares more pixels than wanted.
 
-    Raises:
-        DataError: If it does.
-
     Example:
         >>> check_pixels(3, 2, most=5)
         Traceback (most recent call last):
@@ -48,21 +45,13 @@ def check_pixels(width: int, height: int, most: int) -> None:
 
 
 def check_images(images: Sequence[OpenImage], most: int) -> None:
-    """Refuse images of which one declares more pixels than wanted.
-
-    Raises:
-        DataError: If one does.
-    """
+    """Refuse images of which one declares more pixels than wanted."""
     for image in images:
         check_pixels(image.width, image.height, most)
 
 
 def check_row(width: int) -> None:
-    """Refuse an array of rows that are too long to be held, several of each at once.
-
-    Raises:
-        DataError: If it is one.
-    """
+    """Refuse an array of rows that are too long to be held, several of each at once."""
     if width > WHOLE_PIXELS:
         raise DataError(
             f"has rows of {width:,} pixels; expected at most {WHOLE_PIXELS:,}. Save "
@@ -74,14 +63,6 @@ def check_memory(size: int, way_out: str) -> None:
     """Refuse what takes more memory at once than the run may use, or postpone it.
 
     All workers of a run share half of the memory.
-
-    Args:
-        size: Its bytes.
-        way_out: What to do about it.
-
-    Raises:
-        DataError: If it takes more than half of the memory.
-        NeedsAllMemoryError: If it takes more than the share of this worker.
     """
     memory = _memory()
     budget = memory // _MEMORY_SHARE
@@ -98,9 +79,6 @@ def check_address_space() -> None:
     """Refuse a limit of ``ulimit -v`` under which libraries fail or hang on loading.
 
     Under any other limit, OpenBLAS is kept from reserving memory for each core.
-
-    Raises:
-        DataError: If the limit is too low.
     """
     limit = _address_space()
     if not limit:
@@ -114,11 +92,7 @@ def check_address_space() -> None:
 
 
 def check_stack(count: int) -> None:
-    """Refuse a stack of so many images that their descriptions would fill the memory.
-
-    Raises:
-        DataError: If it is one.
-    """
+    """Refuse a stack of so many images that describing them fills the memory."""
     check_memory(
         count * _IMAGE_BYTES,
         f"it holds {counted(count, 'image')}: save them in several files",

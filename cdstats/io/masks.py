@@ -28,18 +28,7 @@ _HELD_BYTES: Final = {one.name: one.held for one in FORMATS.values()}
 def open_masks(
     path: str, member: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> list[OpenImage]:
-    """Open the masks of a file: one, or each of a stack.
-
-    Args:
-        path: The file, or its address.
-        member: The array of a ``.npz`` or the number of an image of a stack; empty for
-            all that the file holds.
-        band: The band to read, counted from 1; None where there is one choice.
-        max_pixels: Pixels that an image may declare.
-
-    Raises:
-        DataError: If the file is no mask file, is damaged or declares more pixels.
-    """
+    """Open the masks of a file: one, or each of a stack."""
     with one_file():
         if is_address(path):
             images = open_copy(
@@ -63,11 +52,7 @@ def _checked(
 def _with_mask_file(
     images: list[OpenImage], beside: str, band: int | None
 ) -> OpenImage:
-    """An image whose pixels a mask file beside it hides, as GDAL does.
-
-    Raises:
-        DataError: If the mask file cannot be used.
-    """
+    """An image whose pixels a mask file beside it hides, as GDAL does."""
     from cdstats.io.tiff import MaskFile
 
     image, *more = images

@@ -38,11 +38,7 @@ class _Source:
         weakref.finalize(self, self.file.close)
 
     def read(self, places: list[int], out: NDArray[np.uint8]) -> None:
-        """Fill an array with as many bytes from each place.
-
-        Raises:
-            DataError: If the file has become shorter.
-        """
+        """Fill an array with as many bytes from each place."""
         each = out.size // len(places)
         seek, readinto = self.file.seek, self.file.readinto
         for number, place in enumerate(places):
@@ -103,11 +99,7 @@ class StoredArray:
         )
 
     def reshape(self, *shape: int) -> Self:
-        """The same numbers with axes of length 1 added or removed.
-
-        Raises:
-            ValueError: If other axes differ.
-        """
+        """The same numbers with axes of length 1 added or removed."""
         axes = [axis for axis, length in enumerate(self.shape) if length != 1]
         if [self.shape[axis] for axis in axes] != [n for n in shape if n != 1]:
             raise ValueError(f"{self.shape} cannot become {shape}")
@@ -118,11 +110,7 @@ class StoredArray:
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        """The numbers, read from the file into a new array.
-
-        Raises:
-            DataError: If the file has become shorter.
-        """
+        """The numbers, read from the file into a new array."""
         if 0 in self.shape:
             return np.empty(self.shape, dtype or self.dtype)
         # As they lie in the file: the axis whose neighbours are farthest apart first.
@@ -188,11 +176,7 @@ def by_number(
 
 
 def npy_array(path: Path) -> StoredArray:
-    """The array of a ``.npy`` file, none of whose numbers has been read.
-
-    Raises:
-        DataError: If the file is damaged or holds objects.
-    """
+    """The array of a ``.npy`` file, none of whose numbers has been read."""
     source = _Source(path)
     with damage("NPY"):
         shape, dtype, fortran = read_header(source.file, "NPY")
@@ -218,15 +202,7 @@ def npy_array(path: Path) -> StoredArray:
 def read_header(
     file: IO[bytes], kind: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape and type of an array, and whether its columns come first.
-
-    Args:
-        file: The file, which is left at the first number.
-        kind: The format of the file, for errors.
-
-    Raises:
-        DataError: If it is damaged; NumPy raises other errors.
-    """
+    """Shape and type of an array, and whether its columns come first."""
     with silence():
         is_first = np.lib.format.read_magic(file) == (1, 0)
         place = file.tell()

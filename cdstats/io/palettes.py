@@ -32,11 +32,7 @@ def greys(palette: bytes) -> bytes | None:
 
 
 def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
-    """The grey value of each index of a grey palette, the index of any other.
-
-    Raises:
-        DataError: If an index has no colour.
-    """
+    """The grey value of each index of a grey palette, the index of any other."""
     check_indices(indices, len(palette) // 3)
     grey = greys(palette)
     if grey is None or _EVERY_GREY.startswith(grey):
@@ -46,11 +42,7 @@ def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
 
 
 def check_indices(indices: NDArray[Any], colours: int) -> None:
-    """Refuse an index that the palette does not hold.
-
-    Raises:
-        DataError: If there is one.
-    """
+    """Refuse an index that the palette does not hold."""
     if colours < 256 and indices.size and int(indices.max()) >= colours:
         index = int(indices.max())
         raise DataError(

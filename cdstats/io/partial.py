@@ -31,37 +31,13 @@ MARK: Final = 255
 def count_pair(
     changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> MaskCounts:
-    """Count a pair of partial masks as one, as `count_opened`.
-
-    Args:
-        changed: The file whose 255 marks changed pixels.
-        unchanged: The file whose 255 marks unchanged pixels.
-        band: The band to read, counted from 1; None where there is one choice.
-        max_pixels: Pixels that an image may declare.
-
-    Raises:
-        DataError: If the files differ in size, or as `count_opened`.
-    """
+    """Count a pair of partial masks as one, as `count_opened`."""
     first, second = open_pair(changed, unchanged, band, max_pixels)
     return count_opened(first, second, unchanged)
 
 
 def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCounts:
-    """Count an opened pair of partial masks as one.
-
-    Args:
-        first: The image whose 255 marks changed pixels.
-        second: The image whose 255 marks unchanged pixels.
-        unchanged: The file of the second one.
-
-    Returns:
-        Pixels marked changed as 255, marked unchanged as 0, and marked in neither as
-        ignored.
-
-    Raises:
-        DataError: If the images hold other values, or mark one pixel both changed and
-            unchanged.
-    """
+    """Count an opened pair of partial masks as one."""
     marked = np.array([0, 0, 0])
     for one, two in pair_blocks(first, second, unchanged):
         marked += [one.sum(), two.sum(), (~(one | two)).sum()]
@@ -74,11 +50,7 @@ def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCou
 def open_pair(
     changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[OpenImage, OpenImage]:
-    """Open both files of a pair.
-
-    Raises:
-        DataError: If they differ in size or hold several images.
-    """
+    """Open both files of a pair."""
     first = _open(changed, band, max_pixels)
     second = _open(unchanged, band, max_pixels)
     size, other = (first.width, first.height), (second.width, second.height)
@@ -90,11 +62,7 @@ def open_pair(
 def pair_blocks(
     first: OpenImage, second: OpenImage, partner: str
 ) -> Iterator[tuple[Marks, Marks]]:
-    """Where each file of a pair marks its pixels, block by block.
-
-    Raises:
-        DataError: If a file holds other values or both mark one pixel.
-    """
+    """Where each file of a pair marks its pixels, block by block."""
     for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
@@ -135,11 +103,7 @@ def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
 
 
 def _marks(block: Block, nodata: Value | None) -> Marks:
-    """Where a block marks its pixels: never where they are nodata or masked out.
-
-    Raises:
-        DataError: If it holds other values, or marks are declared nodata.
-    """
+    """Where a block marks its pixels: never where they are nodata or masked out."""
     hidden = np.zeros(block.values.shape, np.bool_)
     if block.hidden is not None:
         hidden |= block.hidden

@@ -57,11 +57,7 @@ _METHODS: Final = slice(10, 13)
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the image of a PNG file.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
+    """Open the image of a PNG file."""
     data, band = file.data, file.band
     if data is None:
         with file.path.open("rb") as stream:
@@ -240,16 +236,7 @@ class PngHeader:
 
 
 def read_png_header(file: BinaryIO, *, verify: bool) -> PngHeader:
-    """Read the chunks of a PNG file that describe its pixels.
-
-    Args:
-        file: The file, at its start.
-        verify: Whether to check every chunk to the end of the file, for a decoder that
-            does not.
-
-    Raises:
-        DataError: If the file is cut short or a chunk is damaged.
-    """
+    """Read the chunks of a PNG file that describe its pixels."""
     file.seek(8)
     found: dict[bytes, bytes] = {}
     pixels: tuple[int, int] | None = None
@@ -274,16 +261,7 @@ def read_png_header(file: BinaryIO, *, verify: bool) -> PngHeader:
 
 
 def _skip_pixels(file: BinaryIO, first: int, length: int) -> bool:
-    """Go to the end of the file's last chunk; a decoder checks those on the way.
-
-    Args:
-        file: The file.
-        first: Where the data of the first chunk of pixels is.
-        length: Its bytes.
-
-    Returns:
-        Whether the chunks of pixels may be parts that a decoder takes in any order.
-    """
+    """Go to the end of the file's last chunk; a decoder checks those on the way."""
     file.seek(first)
     kind = b"IDAT"
     ends: list[bool] = []
@@ -372,9 +350,6 @@ def _header(found: dict[bytes, bytes]) -> PngHeader:
 def begins_stored(start: bytes) -> bool:
     """Whether a stream begins with bytes that are stored as they are.
 
-    Args:
-        start: Its first three bytes.
-
     Example:
         >>> begins_stored(zlib.compress(b"a", 0)), begins_stored(zlib.compress(b"a"))
         (True, False)
@@ -383,16 +358,7 @@ def begins_stored(start: bytes) -> bool:
 
 
 def check_stream(file: BinaryIO, header: PngHeader) -> None:
-    """Unpack the pixels of a PNG in pieces, and check their sum and length.
-
-    Args:
-        file: The file, at the first chunk of pixels; it is left behind the last chunk.
-        header: What the chunks before say.
-
-    Raises:
-        DataError: If the sum does not hold, the pixels are not as many as the header
-            says, or bytes follow them.
-    """
+    """Unpack the pixels of a PNG in pieces, and check their sum and length."""
     expected = _stream_bytes(header)
     stream = zlib.decompressobj()
     unpacked = 0
@@ -440,15 +406,7 @@ def _stream_bytes(header: PngHeader) -> int:
 
 
 def as_bytes(data: bytes, header: PngHeader) -> tuple[bytes, int] | None:
-    """The grey PNG of 8 bits whose pixels are the bytes of the rows of another PNG.
-
-    Args:
-        data: The other file, whose chunks have been checked.
-        header: What they say.
-
-    Returns:
-        The file and its width; None where the other one is unusual in any way.
-    """
+    """A grey PNG of 8 bits, its pixels the bytes of rows of another, and its width."""
     if header.depth not in (1, 2, 4) or header.colour not in (GREY, PALETTE):
         return None
     pixels = _pixel_chunks(data, header)

@@ -76,14 +76,7 @@ class Source:
 
 
 class OpenRaster:
-    """A dataset that stays open until its pixels are read, or nobody wants them.
-
-    Args:
-        source: The file.
-
-    Raises:
-        DataError: If GDAL does not open it.
-    """
+    """A dataset that stays open until its pixels are read, or nobody wants them."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -249,14 +242,7 @@ _LOGGER.addFilter(_EAR)
 
 @contextmanager
 def no_warnings(path: str) -> Iterator[None]:
-    """Refuse what GDAL decodes with a warning.
-
-    Args:
-        path: The file, whose name messages leave out.
-
-    Raises:
-        DataError: With the first warning.
-    """
+    """Refuse what GDAL decodes with a warning."""
     _EAR.start()
     try:
         yield
@@ -304,19 +290,7 @@ def open_raster(
     *,
     kept_open: bool = True,
 ) -> OpenImage:
-    """Open a single image that GDAL reads.
-
-    Args:
-        source: The file.
-        known: What is known of it.
-        member: What tells the image from the others of its file.
-        check: Called with the first row and the row after the last one before rows
-            are read; raises `DataError` for damage that GDAL does not notice.
-        kept_open: Whether the file stays open until the pixels are read.
-
-    Raises:
-        DataError: If the file cannot be opened or its bands need a choice.
-    """
+    """Open a single image that GDAL reads."""
     from rasterio.enums import Interleaving
 
     raster = OpenRaster(source)
@@ -363,11 +337,7 @@ def _georeference(raster: OpenRaster) -> Where | None:
 
 
 def georeference(source: Source) -> Where | None:
-    """Where a file says that its pixels lie on the ground.
-
-    Raises:
-        DataError: If GDAL cannot open it.
-    """
+    """Where a file says that its pixels lie on the ground."""
     raster = OpenRaster(source)
     try:
         return _georeference(raster)
@@ -434,11 +404,7 @@ def _palette(dataset: DatasetReader, band: int) -> bytes:
 
 
 def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> None:
-    """Refuse a palette of which colours are the same once they are cut to 8 bits.
-
-    Raises:
-        DataError: If there are some.
-    """
+    """Refuse a palette of which colours are the same once they are cut to 8 bits."""
     whole = colormap[: colormap.size // 3 * 3].reshape(3, -1)
     of_16_bits = set(zip(*whole.tolist(), strict=True))
     of_8_bits = {colours[at : at + 3] for at in range(0, len(colours), 3)}
@@ -479,13 +445,6 @@ def windows(
 ) -> Iterator[Window]:
     """Windows that cover rows of an image, made of whole blocks of its file.
 
-    Args:
-        width: Pixels in a row.
-        start: First row, at the edge of a block.
-        stop: The row after the last one.
-        block_height: Rows of a block.
-        block_width: Columns of a block.
-
     Example:
         >>> list(windows(100, 0, 70, 32, 100))
         [Window(rows=(0, 70), columns=(0, 100))]
@@ -507,15 +466,6 @@ def check_windows(
 
     Whole blocks are decoded, and copied into the window; the window is compared or
     counted in a copy.
-
-    Args:
-        size: Width and height of the image.
-        block: Rows and columns of a block of the file.
-        decoded: Bytes of a pixel in a decoded block.
-        wanted: Bytes of a pixel in the window.
-
-    Raises:
-        DataError: If the run may not use as much memory.
     """
     rows, columns = next(windows(size[0], 0, size[1], *block))
     pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])

@@ -17,18 +17,7 @@ _AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0)
 
 
 def open_regular(path: str | Path) -> tuple[FileIO, int]:
-    """Open a file to read its bytes, without a buffer.
-
-    Args:
-        path: The file; links are followed.
-
-    Returns:
-        The open file and its length in bytes.
-
-    Raises:
-        DataError: If it is a pipe, a socket or a device.
-        OSError: If it cannot be opened.
-    """
+    """Open a file to read its bytes, without a buffer."""
     file = FileIO(path, "rb", opener=_open)
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):

@@ -19,11 +19,7 @@ Row = TypeVar("Row", bound="Record")
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:
-    """The rows of a CSV text by column.
-
-    Raises:
-        ValueError: If there is none, or it is no CSV.
-    """
+    """The rows of a CSV text by column."""
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:
@@ -37,14 +33,7 @@ def csv_rows(text: str) -> list[dict[str, str]]:
 
 
 def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
-    """Refuse rows of one image, which would count twice.
-
-    Args:
-        places: What tells each row from the others, its name last.
-
-    Raises:
-        ValueError: If two are the same.
-    """
+    """Refuse rows of one image, which would count twice."""
     for place, times in Counter(places).most_common(1):
         if times > 1:
             raise ValueError(f"{times} rows of {[one for one in place if one][-1]}")
@@ -53,16 +42,7 @@ def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
 def parse_record(
     kind: type[Row], row: Mapping[str, str], leave_out: Collection[str] = ()
 ) -> Row:
-    """A record from a row: empty cells are undefined, numbers as the fields say.
-
-    Args:
-        kind: The class of the record.
-        row: Its columns as text.
-        leave_out: Fields that are no columns.
-
-    Raises:
-        ValueError: If a column is missing or holds what its field cannot.
-    """
+    """A record from a row: empty cells are undefined, numbers as the fields say."""
     wanted = [field for field in fields(kind) if field.name not in leave_out]
     cells = {}
     for one in wanted:
@@ -77,16 +57,7 @@ def parse_record(
 def checked_record(
     kind: type[Row], values: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> Row:
-    """A record from values by column; columns that it does not know are left out.
-
-    Args:
-        kind: The class of the record.
-        values: Its values.
-        leave_out: Fields that are no columns.
-
-    Raises:
-        ValueError: If a column is missing or holds what its field cannot.
-    """
+    """A record from values by column; columns that it does not know are left out."""
     wanted = [field for field in fields(kind) if field.name not in leave_out]
     for field in wanted:
         if field.name not in values:

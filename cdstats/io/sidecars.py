@@ -72,11 +72,7 @@ def stats_beside(path: str) -> Iterator[os.stat_result]:
 
 
 def read_auxiliary(path: str) -> Auxiliary:
-    """What the ``.aux.xml`` file of an image says.
-
-    Raises:
-        DataError: If there is one that cannot be read, or is no XML.
-    """
+    """What the ``.aux.xml`` file of an image says."""
     beside = f"{path}{AUXILIARY}"
     if not os.path.exists(beside):  # noqa: PTH110 - a million files
         return NOTHING
@@ -131,11 +127,6 @@ def declared_nodata(
     text: str | None, dtype: np.dtype[Any], colours: bytes = b""
 ) -> Value | None:
     """The declared nodata value, exact; None where no pixel can have it.
-
-    Args:
-        text: What the file says; None where it does not.
-        dtype: The type of its pixels.
-        colours: Its palette: nodata of a grey one is expanded as its pixels are.
 
     Example:
         >>> declared_nodata("255", np.dtype(np.uint8))

@@ -23,17 +23,7 @@ _PICKLE_BYTES: Final = 1 << 23
 
 
 def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], str]:
-    """The tensor of a ``.pt`` file and its type.
-
-    Args:
-        path: The file.
-        key: The name of the tensor; empty when the file holds a single one.
-        max_pixels: Numbers that a tensor may hold that stores fewer and repeats them.
-
-    Raises:
-        DataError: If the file is damaged, holds objects or compressed tensors, the
-            tensor is too large or not there, or several are and none is named.
-    """
+    """The tensor of a ``.pt`` file and its type."""
     # As PyTorch tells them apart.
     with path.open("rb") as file:
         is_archive = file.read(4) == b"PK\3\4"
@@ -62,16 +52,7 @@ def _plain(
     lengths: set[int] | None,
     max_pixels: int,
 ) -> tuple[NDArray[Any], str]:
-    """A tensor as an array, and its type.
-
-    Args:
-        tensor: The tensor.
-        lengths: Those of the parts of its file; None for a file without parts.
-        max_pixels: Numbers that a tensor may hold that stores fewer and repeats them.
-
-    Raises:
-        DataError: If it does not hold plain numbers, or other than it says.
-    """
+    """A tensor as an array, and its type."""
     dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
     if not dense or tensor.is_complex() or tensor.is_quantized:
         what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
@@ -95,9 +76,6 @@ def _check_archive(path: Path) -> set[int]:
     """Check every part of an archive of tensors by its sum; the lengths of the parts.
 
     PyTorch looks at no sum.
-
-    Raises:
-        DataError: If a part is compressed, longer than wanted or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -134,12 +112,7 @@ def _refuse_packed(parts: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _load(path: Path, *, is_archive: bool) -> Any:  # noqa: ANN401 - what it holds
-    """What a file of tensors holds, read into memory.
-
-    Raises:
-        DataError: If it would fill the memory, or bytes follow the last tensor of a
-            file of the old kind.
-    """
+    """What a file of tensors holds, read into memory."""
     import torch
 
     size = path.stat().st_size

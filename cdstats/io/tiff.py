@@ -57,11 +57,7 @@ _WHOLE_DATASET: Final = 2
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open every page of a TIFF file; overviews and masks are no pages.
-
-    Raises:
-        DataError: If the file is damaged or its bands need a choice.
-    """
+    """Open every page of a TIFF file; overviews and masks are no pages."""
     path, data, band = file.path, file.data, file.band
     opened = partial(_opened, path, data)
     chain = _checked_pages(opened, file.max_pixels)
@@ -98,11 +94,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
 
 def _declare(chain: list[Page], images: list[int], nodata: str) -> None:
-    """Put the nodata value of a file beside an image in place of its own.
-
-    Raises:
-        DataError: If that is not possible.
-    """
+    """Put the nodata value of a file beside an image in place of its own."""
     page, why = chain[images[0]], ""
     if len(images) > 1:
         why = "holds several images"
@@ -172,11 +164,7 @@ def _stored(
 def _decoded(
     file: BinaryIO, page: Page, block: int, wanted: int, rows: tuple[int, int]
 ) -> bytes:
-    """The bytes of some rows of a block.
-
-    Raises:
-        DataError: If they cannot be inflated, or are more or fewer than wanted.
-    """
+    """The bytes of some rows of a block."""
     place, size = int(page.offsets[block]), int(page.byte_counts[block])
     first, last = rows[0] * page.row_bytes, rows[1] * page.row_bytes
     if page.is_plain:
@@ -218,11 +206,7 @@ def _hides(page: Page, image: Page) -> bool:
 
 
 def _checked_pages(opened: Opened, most: int) -> list[Page]:
-    """The pages of a file that follow one another, once all of its tables are checked.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
+    """The chain of pages of a file, once all of its tables are checked."""
     with opened() as file:
         size = file.seek(0, io.SEEK_END)
         tables = read_tables(file, size)
@@ -236,18 +220,10 @@ def _checked_pages(opened: Opened, most: int) -> list[Page]:
 
 
 def _check_end(file: BinaryIO, page: Page, known: set[tuple[int, ...]]) -> None:
-    """Check that the shortest compressed block of a page holds no more than its pixels.
+    """Check that the shortest block of a page holds no more than its pixels.
 
     A wrong width or depth shows in every block. GDAL reports a block that holds less,
     and stops where it has enough.
-
-    Args:
-        file: The file.
-        page: A page whose tables have been checked.
-        known: Blocks that were decoded for other pages; this one is added.
-
-    Raises:
-        DataError: If the block holds more.
     """
     if page.compression not in _UNSUMMED or page.left_out.all():
         return
@@ -298,15 +274,6 @@ def _check_sums(
     """Inflate the deflated blocks of some rows.
 
     GDAL stops when it has as many pixels as it needs, before the sum that ends a block.
-
-    Args:
-        opened: Opens the file.
-        pages: A page and its mask.
-        start: First row.
-        stop: The row after the last one.
-
-    Raises:
-        DataError: If a sum is wrong or a block is longer or shorter than its pixels.
     """
     for page in pages:
         if page is None or page.compression not in DEFLATE:
@@ -347,16 +314,7 @@ def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
 
 
 class MaskFile:
-    """The mask file beside an image, ``a.tif.msk``: its 0 hides a pixel.
-
-    Args:
-        path: The mask file.
-        band: The band of the image that is read, counted from 1.
-        size: Width and height of the image.
-
-    Raises:
-        DataError: If it is damaged, or GDAL would not use it for the image.
-    """
+    """The mask file beside an image, ``a.tif.msk``: its 0 hides a pixel."""
 
     def __init__(self, path: Path, band: int, size: tuple[int, int]) -> None:
         opened = partial(_opened, path, None)

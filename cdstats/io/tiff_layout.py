@@ -37,19 +37,7 @@ _MOST_TRIES: Final = 1 << 12
 
 
 def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
-    """Check that the blocks of every page are there and have the right places.
-
-    Args:
-        file: The file.
-        size: Its bytes.
-        tables: Its tables.
-
-    Raises:
-        DataError: If a block is missing, lies outside the file, overlaps another one
-            or a table, or is not as long as its pixels where it is not compressed; if
-            bytes follow the last block or table; or if blocks are left out or shared
-            although bytes of the file belong to none.
-    """
+    """Check that the blocks of every page are there and have the right places."""
     for page in tables.pages:
         _check_blocks(page, size)
     _check_extents(file, size, tables)
@@ -167,9 +155,6 @@ def _check_lost(
 
     A program that changes a file in place writes a directory behind the others and
     leaves the old one, which leads to the same page or has the same pixels.
-
-    Raises:
-        DataError: If one does.
     """
     chain = tables.chain
     error = DataError(

@@ -180,15 +180,7 @@ class Tables:
 
 
 def read_tables(file: BinaryIO, size: int) -> Tables:
-    """The directories of all pages of a file, each read once.
-
-    Args:
-        file: The file.
-        size: Its bytes.
-
-    Raises:
-        DataError: If a table is damaged, or tables are larger than the file.
-    """
+    """The directories of all pages of a file, each read once."""
     reader = Reader(file, size)
     tables = Tables(reader, extents=reader.extents)
     waiting, seen = [(reader.first, True)], set[int]()
@@ -269,11 +261,7 @@ class Reader:
         return self._read(place + self._start, 4 + self._half)
 
     def page_of_tag(self, place: int) -> Page:
-        """The page of a directory whose first tag is at a place.
-
-        Raises:
-            DataError: If there is none.
-        """
+        """The page of a directory whose first tag is at a place."""
         place = max(place - self._start, 0)
         tags, nodata, following = self.directory(place, True)
         return _page(place, following, tags, nodata, self.order)
@@ -311,11 +299,7 @@ class Reader:
 def _page(
     place: int, following: int, tags: Tags, nodata: str | None, order: str
 ) -> Page:
-    """What a directory says of its pixels.
-
-    Raises:
-        DataError: If it does not say where the pixels are.
-    """
+    """What a directory says of its pixels."""
     if _WIDTH not in tags or _LENGTH not in tags:
         raise DataError("TIFF file is damaged: a page has no size")
     depth = int(tags[_DEPTH][0]) if _DEPTH in tags else 1

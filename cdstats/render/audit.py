@@ -44,13 +44,7 @@ _COLUMNS: Final = ("severity", "check", "dataset", "split", "images", "text")
 
 @dataclass(frozen=True)
 class AuditDocument:
-    """An audit: its findings, and in JSON and for a person what they follow from.
-
-    Attributes:
-        lists: The records by the names of their lists: findings, splits, values,
-            binarisations, regions, shifts, duplicates, heat_maps.
-        not_checked: What was left out.
-    """
+    """An audit: its findings, and in JSON and for a person what they follow from."""
 
     lists: Mapping[str, Sequence[Any]]
     not_checked: Sequence[str] = ()

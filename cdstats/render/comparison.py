@@ -122,19 +122,7 @@ def _holds_zero(found: Difference) -> bool:
 
 @dataclass(frozen=True)
 class CompareDocument:
-    """The comparison of `cdstats compare`.
-
-    Attributes:
-        device: The device that computed.
-        models: The models, the first being what the others are compared with.
-        differing: Images by how far models are apart.
-        images: A row for each prediction.
-        further: Measures to show beside the usual ones.
-        losses: The measures of which less is better.
-        by_image: Whether a format of one table holds the differing images.
-        adds_images: Whether a person sees the most differing images below the models.
-        columns: The columns that were chosen.
-    """
+    """The comparison of `cdstats compare`."""
 
     device: str
     models: Sequence[ComparedModel]
@@ -253,14 +241,7 @@ def print_models(
     further: Sequence[str],
     losses: Collection[str],
 ) -> None:
-    """Print the models, then how far each is from the first.
-
-    Args:
-        console: Where to print.
-        models: The models, the first being what the others are compared with.
-        further: Measures to show beside the usual ones.
-        losses: The measures of which less is better.
-    """
+    """Print the models, then how far each is from the first."""
     width = min(console.width, _SCREEN)
     own = Table.of(ComparedModel, models, model_table_columns(models))
     table = screen_table(own, width)
@@ -395,11 +376,7 @@ def _one_line(measure: str) -> str:
 
 
 def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
-    """Footnotes: how the intervals were made, and what they do not say.
-
-    Args:
-        models: The models, the first being what the others are compared with.
-    """
+    """Footnotes: how the intervals were made, and what they do not say."""
     first = models[0]
     drawn = first.images - first.images_without_valid
     notes = [

@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CountsDocument:
-    """The rows of `cdstats ratio`.
-
-    Attributes:
-        datasets: Rows of datasets and splits.
-        images: Rows of masks; may be lazy.
-        by_image: Whether a format of one table holds the masks.
-        adds_images: Whether a person sees the masks below the datasets.
-        columns: The columns that were chosen.
-        notes: Footnotes.
-    """
+    """The rows of `cdstats ratio`."""
 
     datasets: Sequence[SummaryRecord]
     images: Iterable[ImageRecord] = ()
@@ -133,13 +124,7 @@ def rules_of(rows: Sequence[SummaryRecord]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ListDocument:
-    """A reference list: some columns for people, all of them for programs.
-
-    Attributes:
-        rows: Records of one kind.
-        names: The columns for people.
-        notes: Footnotes.
-    """
+    """A reference list: some columns for people, all of them for programs."""
 
     rows: Sequence[Record]
     names: tuple[str, ...]

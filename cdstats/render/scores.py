@@ -46,18 +46,7 @@ _NAME: Final = 29
 
 @dataclass(frozen=True, slots=True)
 class LossLine:
-    """One line of the screen.
-
-    Attributes:
-        name: The name of the loss in the catalogue.
-        label: Its name.
-        params: Its parameters, as typed, after what its value is taken over.
-        mean: Its mean over pixels, or its pooled value, or its mean over images.
-        of_loss: Share of the loss that comes from changed pixels.
-        of_gradient: Share of the gradient that comes from changed pixels.
-        beta: The β of balanced cross-entropy, as typed.
-        total: Its sum over pixels.
-    """
+    """One line of the screen."""
 
     name: str
     label: str
@@ -80,16 +69,7 @@ class LossLine:
 
 @dataclass(frozen=True)
 class LossDocument:
-    """The scores of `cdstats loss`.
-
-    Attributes:
-        device: The device that computed.
-        models: The scores of each model.
-        images: A row for each prediction.
-        by_image: Whether a format of one table holds the predictions.
-        adds_images: Whether a person sees the predictions below the models.
-        columns: The columns that were chosen.
-    """
+    """The scores of `cdstats loss`."""
 
     device: str
     models: Sequence[ModelScore]
@@ -126,11 +106,7 @@ class LossDocument:
         return Table.of(DatasetScore, rows, names, self._footnotes)
 
     def data(self) -> Mapping[str, Any]:
-        """Predictions, then the first model; several models as a list as well.
-
-        Raises:
-            UsageError: If nothing was scored.
-        """
+        """Predictions, then the first model; several models as a list as well."""
         if not self.models:
             raise UsageError("nothing was scored")
         models = self._objects()

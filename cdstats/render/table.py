@@ -43,14 +43,7 @@ _NO_NAME: Final = re.compile(r"[^\w./ -]+_?")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind with some of their columns.
-
-    Attributes:
-        columns: The columns.
-        rows: The records; may be lazy, as those of a million masks are.
-        notes: Footnotes.
-        caption: What it shows, where a table has a caption.
-    """
+    """Rows of one kind with some of their columns."""
 
     columns: tuple[Column, ...]
     rows: Iterable[Record]
@@ -65,14 +58,7 @@ class Table:
         names: Iterable[str] | None = None,
         notes: Iterable[str] = (),
     ) -> Table:
-        """A table of records.
-
-        Args:
-            kind: Their class.
-            rows: The records.
-            names: The columns; by default all of them, further ones at the end.
-            notes: Footnotes.
-        """
+        """A table of records."""
         if names is None:
             further = further_columns(rows) if hasattr(kind, "further") else ()
             names = (*columns_of(kind), *further)
@@ -169,10 +155,6 @@ def scalars(record: Record) -> dict[str, float]:
 def flat_scalars(rows: Iterable[Record], *above: str) -> dict[str, float]:
     """The numbers of rows, each named by its model or its dataset and split.
 
-    Args:
-        rows: The rows.
-        above: Names that stand before.
-
     Example:
         >>> from cdstats.core.audit_records import Finding
         >>> flat_scalars([Finding("note", "size", "LEVIR", "test", 3, "")])
@@ -201,17 +183,7 @@ def needed(names: str, **wanted: bool) -> tuple[str, ...]:
 def choose_columns(
     text: str | None, kind: type[Record], further: Sequence[str] = ()
 ) -> tuple[str, ...] | None:
-    """Read ``--columns``.
-
-    Args:
-        text: The option; None when it is not given.
-        kind: The kind of rows.
-        further: Columns beside the fields of the rows; a name that ends in ``[`` stands
-            for every column that begins so.
-
-    Raises:
-        UsageError: If a column does not exist.
-    """
+    """Read ``--columns``; a further name with ``[`` at its end is the start of any."""
     if text is None:
         return None
     known = (*columns_of(kind), *(name for name in further if name[-1:] != "["))

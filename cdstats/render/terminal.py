@@ -86,14 +86,7 @@ def print_message(console: Console, message: Message) -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A column of a table.
-
-    Attributes:
-        title: Its heading.
-        is_left: Whether it holds text.
-        folds: Whether a narrow screen may break its text.
-        cells: What stands below.
-    """
+    """A column of a table."""
 
     title: str
     is_left: bool
@@ -113,13 +106,7 @@ class _Shown:
 
 
 def screen_table(table: Table, width: int) -> Grid:
-    """A table for a screen.
-
-    Args:
-        table: The table.
-        width: Signs of a line. Where they are few, columns stand closer, texts fold,
-            and at last dataset and split share a column.
-    """
+    """A table for a screen."""
     records, columns, gap = list(table.rows), _shown(table), 2
     if sum(column.width + gap for column in columns) - gap > width:
         gap = 1

@@ -32,12 +32,7 @@ _LONG: Final = 1e7
 
 @dataclass(frozen=True)
 class WeightsDocument:
-    """The weights of every dataset.
-
-    Attributes:
-        datasets: Their weights.
-        scheme: The scheme whose weights are pasted; None for the recommended ones.
-    """
+    """The weights of every dataset."""
 
     datasets: Sequence[DatasetWeights]
     scheme: str | None = None
@@ -271,12 +266,7 @@ def _undefined(one: DatasetWeights) -> str:
 
 
 class WeightsFormat(StrEnum):
-    """How weights are written to standard output; see `cdstats.render.writers.Format`.
-
-    Attributes:
-        is_pasted: Whether it is lines of code, which hold the weights of one scheme.
-        write: Gives the text of a document.
-    """
+    """How weights are written, as `cdstats.render.writers.Format` for other results."""
 
     is_pasted: bool
     write: Callable[[WeightsDocument], Iterable[str]]

@@ -66,9 +66,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
 def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
     """An object as JSON in full precision, entry by entry of its lists.
 
-    Args:
-        data: Values by name; records become objects, and a list may be lazy.
-
     Example:
         >>> print("".join(json_lines({"rows": iter([1]), "device": "cpu"})), end="")
         {
@@ -181,10 +178,6 @@ def frame(rows: Iterable[Record], kind: type[Record]) -> pd.DataFrame:
     Counts are ``Int64`` and undefined values ``<NA>`` or ``NaN``, never 0. Further
     columns, such as those of losses, stand at the end.
 
-    Args:
-        rows: Records of one kind.
-        kind: Their class, which names the columns when there is no record.
-
     Example:
         >>> from cdstats.core.records import SummaryRecord
         >>> list(frame([], SummaryRecord).columns)[:3]
@@ -210,12 +203,7 @@ def _screen(document: Document) -> Iterable[str]:
 
 
 class Format(StrEnum):
-    """How results are written.
-
-    Attributes:
-        ending: The ending of a file of this format; empty where there is none.
-        write: Gives the lines of a document.
-    """
+    """How results are written."""
 
     ending: str
     write: Callable[[Document], Iterable[str]]

@@ -39,13 +39,7 @@ _PER_MODEL: Final = 6
 
 @dataclass(frozen=True)
 class Gathered:
-    """The records of a run, and what to tell of it.
-
-    Attributes:
-        material: The records.
-        messages: Notes, warnings and errors.
-        unread: Inputs that could not be read at all.
-    """
+    """The records of a run, and what to tell of it."""
 
     material: Material
     messages: tuple[Message, ...]
@@ -53,12 +47,7 @@ class Gathered:
 
 
 def gather(options: ShownOptions) -> Gathered:
-    """Read masks and predictions, or the rows of earlier runs.
-
-    Raises:
-        UsageError: If the sources are missing, too many, or options do not fit them.
-        DataError: If a source holds nothing that can be used.
-    """
+    """Read masks and predictions, or the rows of earlier runs."""
     saved = {rows_of(path): path for path in options.from_files}
     check_sources(options, saved)
     audit = _audit(options, saved.get("masks"))

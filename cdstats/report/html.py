@@ -64,16 +64,7 @@ def _per_cent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the page.
-
-    Attributes:
-        name: Its name among the elements of the page.
-        title: What it shows.
-        caption: Unit, rule and reading.
-        svg: The drawing.
-        table: Its rows; None where they are too many for a page.
-        rows: How many they are.
-    """
+    """A figure of the page."""
 
     name: str
     title: str
@@ -106,9 +97,6 @@ def report_html(material: Material) -> str:
     """The page: tables, figures, pictures and where all of it comes from.
 
     Equal records give equal pages.
-
-    Args:
-        material: The records.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -234,14 +222,7 @@ def _themed(tag: str) -> str:
 
 
 def inline_svg(text: str, name: str, title: str, description: str) -> str:
-    """An SVG file as an element of a page.
-
-    Args:
-        text: The file, as matplotlib writes it.
-        name: A name that no other figure of the page has.
-        title: What the figure shows, for those who cannot see it.
-        description: What it says.
-    """
+    """An SVG file as an element of a page."""
     start = text.index("<svg")
     body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
     body = _NAME.sub(rf"\g<1>{name}-", body)

@@ -157,11 +157,7 @@ class PlotOptions(ShownOptions, _FigureOptions):
 
 
 def rows_of(path: StrPath) -> str:
-    """What the rows of a file are about: ``masks`` or ``predictions``.
-
-    Raises:
-        DataError: If they are neither.
-    """
+    """What the rows of a file are about: ``masks`` or ``predictions``."""
     from cdstats.io.outputs import read_text
 
     text = read_text(Path(path))
@@ -177,15 +173,7 @@ def rows_of(path: StrPath) -> str:
 
 
 def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
-    """Refuse sources that are missing, too many, or not fit for the options.
-
-    Args:
-        options: The options.
-        saved: The files of rows, by what they hold.
-
-    Raises:
-        UsageError: If something does not fit.
-    """
+    """Refuse sources that are missing, too many, or not fit for the options."""
     masks, pred, target = options.masks, options.pred, options.target
     if not options.inputs():
         raise UsageError(

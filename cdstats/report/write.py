@@ -141,11 +141,7 @@ def _written(
 
 
 def _check_folder(place: Path, inputs: Sequence[str]) -> None:
-    """Refuse a folder of figures that is read: its figures would be masks next time.
-
-    Raises:
-        UsageError: If it is read, or cannot be made.
-    """
+    """Refuse a folder of figures that is read: its figures would be masks next time."""
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place}: cannot be written: is a file, not a folder")
     if not place.exists() and not place.absolute().parent.is_dir():

@@ -31,11 +31,7 @@ class Placed(NamedTuple):
 
 
 class Places:
-    """Every file of every dataset by its place: datasets as given, splits in order.
-
-    Args:
-        found: The datasets, each with its files in natural order.
-    """
+    """Every file of every dataset by its place: datasets as given, splits in order."""
 
     def __init__(self, found: Sequence[FoundSet]) -> None:
         self._found = tuple(found)
@@ -91,13 +87,7 @@ def _in_splits(dataset: FoundSet) -> array[int] | None:
 
 
 class Tasks(Sequence[Task]):
-    """The tasks at some places, each built when it is asked for.
-
-    Args:
-        places: All places.
-        wanted: Those whose tasks these are.
-        anywhere: Whether paths must mean the same in another working folder.
-    """
+    """The tasks at some places, each built when it is asked for."""
 
     def __init__(
         self, places: Places, wanted: Sequence[int], *, anywhere: bool = False

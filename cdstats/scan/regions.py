@@ -25,11 +25,6 @@ def region_sizes(
 ) -> NDArray[np.int64]:
     """Pixels of each connected region, in no order.
 
-    Args:
-        changed: Which pixels are changed; bool, ``(height, width)``.
-        connectivity: 8 or 4 neighbours.
-        strip_pixels: Pixels labelled at once; regions that cross strips are joined.
-
     Example:
         >>> diagonal = np.eye(3, dtype=bool)
         >>> region_sizes(diagonal).tolist(), region_sizes(diagonal, 4).tolist()
@@ -43,11 +38,7 @@ def region_sizes(
 
 
 class Regions:
-    """Counts connected regions in strips of rows, from the top to the bottom.
-
-    Args:
-        connectivity: 8 or 4 neighbours.
-    """
+    """Counts connected regions in strips of rows, from the top to the bottom."""
 
     def __init__(self, connectivity: int) -> None:
         self._connectivity = connectivity
@@ -115,10 +106,6 @@ def _joined(
 
 def quantile(sizes: Mapping[int, int], share: float) -> int:
     """The smallest size that a share of the regions does not exceed.
-
-    Args:
-        sizes: Regions of each size, at least one.
-        share: A share in [0, 1].
 
     Example:
         >>> quantile({1: 3, 10: 1}, 0.5), quantile({1: 3, 10: 1}, 1)

@@ -46,11 +46,6 @@ _ENCODING: Final = ("utf-8", "surrogatepass")
 def row_name(name: str, member: str, part: str) -> str:
     """The path of a row: an image of a stack carries its number.
 
-    Args:
-        name: The name of the file.
-        member: What was asked for in it.
-        part: What tells the mask from others of its file.
-
     Example:
         >>> row_name("stack.npy", "", "#3"), row_name("stack.npy#3", "3", "#3")
         ('stack.npy#3', 'stack.npy#3')
@@ -58,16 +53,18 @@ def row_name(name: str, member: str, part: str) -> str:
     return name if member.isdigit() else f"{name}{part}"
 
 
+def failures(rows: Sequence[ImageRecord], leave_out: str) -> Iterator[ImageRecord]:
+    """The failed rows, without those whose reason begins with a text."""
+    if isinstance(rows, StoredImages):
+        return rows.failed(leave_out)
+    failed = (row for row in rows if row.status == "failed")
+    return (r for r in failed if not (leave_out and r.reason.startswith(leave_out)))
+
+
 class StoredImages(Sequence[ImageRecord]):
     """Image rows in a temporary database, each built when it is asked for.
 
     The database goes away with the rows.
-
-    Args:
-        places: The files of the rows.
-
-    Attributes:
-        reword: What becomes of the reason of a failed row when it is asked for.
     """
 
     def __init__(self, places: Places) -> None:
@@ -89,14 +86,7 @@ class StoredImages(Sequence[ImageRecord]):
         self._database.execute("BEGIN")
 
     def put(self, place: int, number: int, mask: CountedMask, row: ImageRecord) -> None:
-        """Keep the row of a mask.
-
-        Args:
-            place: The place of its file.
-            number: Its number among the masks of the file.
-            mask: The mask.
-            row: Its row.
-        """
+        """Keep the row of a mask."""
         rule = _FAILED
         if row.status == "ok":
             rule = self._rules.setdefault(row.rule, len(self._rules))
@@ -143,22 +133,14 @@ class StoredImages(Sequence[ImageRecord]):
         return self._records(where + _IN_ORDER, files.start, files.stop)
 
     def failed(self, leave_out: str = "") -> Iterator[ImageRecord]:
-        """The failed rows.
-
-        Args:
-            leave_out: How the reason of a row begins that is left out.
-        """
+        """The failed rows."""
         start = leave_out.encode(*_ENCODING)
         where = "WHERE rule = ? AND (? = x'' OR substr(reason, 1, ?) <> ?)"
         values = (_FAILED, start, len(start), start)
         return self._records(where + _IN_ORDER, *values)
 
     def by_most(self, column: str) -> Iterator[ImageRecord]:
-        """The rows by a column, the highest first; rows that lack it come last.
-
-        Args:
-            column: ``"change_ratio"`` or ``"changed"``.
-        """
+        """The rows by a column, the highest first; rows that lack it come last."""
         if column not in ("change_ratio", "changed"):
             raise ValueError(f"rows are not sorted by {column!r}")
         return self._records(f"ORDER BY {column} IS NULL, {column} DESC, file, number")

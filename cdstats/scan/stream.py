@@ -39,14 +39,6 @@ class Stream:
 
     With a rule given, every file becomes rows as soon as it is counted. Where a rule is
     to be found, states go to the cache and come back once all are known.
-
-    Args:
-        found: The datasets.
-        choice: The rule options.
-        cache: Where states are kept; None where nothing needs them.
-        strict: Whether the first failed mask ends the run, first by its place.
-        announce: Called with what must be told before all is counted.
-        each: Called with every row in order, as soon as it and all before are known.
     """
 
     def __init__(
@@ -69,7 +61,7 @@ class Stream:
         self._stamps = _Stamps(len(self._places) if self._is_late else 0)
         self._watch = _Watch(self._places, announce) if announce else None
         self._order = _InOrder(len(self._places), each) if each else None
-        self._summaries = Summaries()
+        self.summaries = Summaries()
         self._max_pixels = MAX_PIXELS
         self.images = StoredImages(self._places)
 
@@ -83,20 +75,7 @@ class Stream:
         anywhere: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Count every file that the cache does not know, and make all rows.
-
-        Args:
-            choice: The rule options.
-            band: The band to read.
-            run: What applies the work to every file.
-            progress: Called with files done, files in all and pixels so far.
-            anywhere: Whether others read the files, who have other working folders.
-            max_pixels: Pixels that a mask may declare.
-
-        Raises:
-            DataError: If ``strict`` and a mask cannot be counted, or the cache cannot
-                go on.
-        """
+        """Count every file that the cache does not know, and make all rows."""
         self._max_pixels = max_pixels
         function = ReadState(band, choice.edges, max_pixels)
         pixels = 0
@@ -108,8 +87,12 @@ class Stream:
                 progress(done, len(self._places), pixels)
         if self._is_late:
             for place in range(len(self._places)):
-                placed = self._places[place]
-                self._add_rows(place, placed, _masks(placed, self._kept(place, placed)))
+                placed, stamp = self._places[place], self._stamps.get(place)
+                known = self._cache.get(placed.task, stamp) if self._cache else None
+                if known is None:
+                    raise DataError(f"{placed.file.path}: {_GONE}")
+                known = _limited(known, self._max_pixels)
+                self._add_rows(place, placed, _masks(placed, known))
         # A refused encoding is no failed file: it is told with what settles it.
         first = next(self.images.failed(REFUSED), None) if self._first else None
         if first:
@@ -166,15 +149,6 @@ class Stream:
             if told is not None:
                 raise DataError(told)
 
-    def _kept(self, place: int, placed: Placed) -> list[Counted]:
-        """What the cache holds of a file that this run has seen."""
-        if self._cache is None:
-            raise ValueError("no state is kept where a rule is given")
-        found = self._cache.get(placed.task, self._stamps.get(place))
-        if found is None:
-            raise DataError(f"{placed.file.path}: {_GONE}")
-        return _limited(found, self._max_pixels)
-
     def _add_rows(
         self, place: int, placed: Placed, masks: Sequence[CountedMask]
     ) -> list[ImageRecord]:
@@ -182,7 +156,7 @@ class Stream:
         rows = [labels.row(mask) for mask in masks]
         for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
             self.images.put(place, number, mask, row)
-            self._summaries.add(row, again=placed.file.again)
+            self.summaries.add(row, again=placed.file.again)
         if self._order:
             self._order.add(place, rows, self.images)
         return rows
@@ -190,11 +164,6 @@ class Stream:
     def messages(self, number: int) -> list[Message]:
         """What to tell about the rules of a dataset."""
         return self._labels[number].messages
-
-    @property
-    def summaries(self) -> Summaries:
-        """The rows of datasets and splits."""
-        return self._summaries
 
 
 def _failure(

@@ -51,9 +51,6 @@ class OnDemand(TyperCommand):
     """A command that is known by its name and one line, until more of it is asked for.
 
     Then its module is imported, and it becomes what Typer makes of the function there.
-
-    Args:
-        name: One of `COMMANDS`.
     """
 
     def __init__(self, name: str) -> None:
@@ -69,11 +66,7 @@ class OnDemand(TyperCommand):
         return getattr(self, attribute)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Parse the arguments; an option that takes one value has one.
-
-        Raises:
-            UsageError: If it is given another: the last value would hide the others.
-        """
+        """Parse the arguments; an option that takes one value has one."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one, times in Counter(order).items():
             several = one.multiple or one.param_type_name != "option"

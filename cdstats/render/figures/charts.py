@@ -38,17 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure, and what it is drawn from.
-
-    Attributes:
-        figure: Its kind, one of `FIGURES`.
-        subject: The dataset or model that it is about; empty for all.
-        title: What it shows.
-        caption: Unit, rule and reading of what it shows.
-        rows: What it is drawn from.
-        kind: The kind of the rows.
-        draw: Draws it; in a context of `styled`.
-    """
+    """One figure, and what it is drawn from."""
 
     figure: str
     subject: str
@@ -355,12 +345,7 @@ def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
 
 
 def figures_of(material: Material) -> tuple[list[Chart], list[Missing]]:
-    """The figures of some records in the order of `FIGURES`, and what is missing.
-
-    Args:
-        material: The records. Figures about masks are missing without reason where
-            there are no masks, and so are those about predictions.
-    """
+    """The figures of some records in the order of `FIGURES`, and what is missing."""
     found: list[Chart] = []
     missing: list[Missing] = []
     of_masks = charts_of_masks(material.masks) if material.masks else ()

@@ -32,13 +32,7 @@ _METADATA: Final[dict[FigureFormat, dict[str, Any]]] = {
 
 
 def figure_bytes(figure: Figure, name: str, output: FigureFormat) -> bytes:
-    """A figure as a file.
-
-    Args:
-        figure: A figure drawn in the style of this program.
-        name: The name of the figure: names inside an SVG depend on it.
-        output: The format.
-    """
+    """A figure as a file."""
     from matplotlib import rc_context
 
     if figure.get_layout_engine() is not None:

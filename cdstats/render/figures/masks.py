@@ -201,12 +201,7 @@ def _plain_decades(axes: Axes) -> None:
 
 
 def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
-    """A grid over the frame: the change fraction of each cell.
-
-    Args:
-        rows: The cells.
-        size: Width and height of the frame, in pixels.
-    """
+    """A grid over the frame: the change fraction of each cell."""
     height, width = (
         max(getattr(row, n) for row in rows) + 1 for n in ("row", "column")
     )

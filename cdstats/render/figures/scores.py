@@ -86,13 +86,7 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
 def draw_thresholds(
     rows: Sequence[ThresholdScore], best: Sequence[CurveSummary], used: float | None
 ) -> Figure:
-    """Lines: F1 over the threshold; of one model precision and recall too.
-
-    Args:
-        rows: The scores at each threshold.
-        best: The best threshold of each model, chosen on the same pixels.
-        used: The threshold of the run.
-    """
+    """Lines: F1 over the threshold; of one model precision and recall too."""
     several = len(best) > 1
     figure, axes = new_axes(2.3 + key_height(len(best), 2))
     names = ("f1",) if several else ("f1", "precision", "recall")
@@ -128,11 +122,7 @@ def best_text(one: CurveSummary, decimals: int) -> str:
 
 
 def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:
-    """Rings at the best threshold of each model, which was chosen on these pixels.
-
-    Returns:
-        What the key says of them.
-    """
+    """Rings at the best threshold of each model, which was chosen on these pixels."""
     ring: dict[str, Any] = {"markersize": 6, "markerfacecolor": "none"}
     text = "best F1, chosen in-sample"
     for number, one in enumerate(best):

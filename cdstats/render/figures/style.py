@@ -81,11 +81,7 @@ _STYLE: Final[Any] = {
 
 
 def check_installed(*packages: str) -> None:
-    """Refuse to start where packages that draw or write are not installed.
-
-    Raises:
-        UsageError: If one is missing, or is there and cannot be loaded.
-    """
+    """Refuse to start where packages that draw or write are not installed."""
     from importlib import import_module
     from importlib.util import find_spec
 
@@ -125,12 +121,7 @@ def new_figure(height: float, *, width: float = COLUMN) -> Figure:
 
 
 def new_axes(height: float, *, grid: str = "both") -> tuple[Figure, Axes]:
-    """A figure with one pair of axes.
-
-    Args:
-        height: In inches.
-        grid: Of which axis there are lines: ``x``, ``y``, ``both``, or empty.
-    """
+    """A figure with one pair of axes."""
     figure = new_figure(height)
     axes = figure.add_subplot()
     axes.grid(visible=False)
@@ -148,12 +139,7 @@ def series_style(number: int) -> dict[str, Any]:
 
 
 def whole_ticks(axes: Axes, name: str) -> None:
-    """Keep the ticks of an axis at whole numbers.
-
-    Args:
-        axes: The axes.
-        name: ``x`` or ``y``.
-    """
+    """Keep the ticks of an axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axis = axes.xaxis if name == "x" else axes.yaxis
@@ -187,13 +173,7 @@ def _signs() -> frozenset[int]:
 def label_ends(
     figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]
 ) -> None:
-    """Name lines at the right end of the axes, moved apart where they are close.
-
-    Args:
-        figure: The figure of the axes.
-        axes: Axes with their limits set.
-        ends: Height, name and colour of each line.
-    """
+    """Name lines at the right end of the axes, moved apart where they are close."""
     low, high = axes.get_ylim()
     share = axes.get_position().height
     gap = _LINE / (share * figure.get_figheight())
@@ -233,13 +213,7 @@ def ends_height(lines: int) -> float:
 def key_above(
     figure: Figure, entries: Sequence[tuple[Artist, str]], *, across: int
 ) -> None:
-    """A key above the axes, in rows from left to right.
-
-    Args:
-        figure: The figure.
-        entries: What is drawn, and its name.
-        across: Entries in a row.
-    """
+    """A key above the axes, in rows from left to right."""
     handles, names = zip(*entries, strict=True)
     rows = -(-len(names) // across)
     # A key is filled column by column; people read row by row.
