@@ -29,11 +29,9 @@ from cdstats.score.device_batches import DeviceBatches
 from cdstats.score.distances import other_class_distance, position_sums
 from cdstats.score.kernel import COUNTS, SUMS, TILE
 from cdstats.score.kernel.tensors import tensor_sums
-from cdstats.score.levels import count_stored, scaled
-from cdstats.score.ranks import LevelPool, probs_of
+from cdstats.score.levels import LevelPool, count_stored, probs_of, scaled
 from cdstats.score.scenes import Loaded
-from cdstats.score.scorer import Scorer
-from cdstats.score.states import Outcome
+from cdstats.score.scorer import Outcome, Scorer
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
