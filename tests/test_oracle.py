@@ -7,7 +7,6 @@ redistributed; they lie beside the checkout or are left out.
 from __future__ import annotations
 
 import csv
-import html
 import json
 import math
 import re
@@ -251,11 +250,6 @@ def test_every_mask_is_counted_as_the_checker_counts(masks: Masks) -> None:
         assert_same(row, again.totals(splits[row["split"]]), 1e-15)
 
 
-def test_the_splits_of_the_samples_are_their_folders() -> None:
-    rows = data("ratio", *SAMPLE_SETS[0].given)["images"]
-    assert [row["split"] for row in rows] == [row["path"].split("/")[0] for row in rows]
-
-
 @real_masks
 def test_truth_in_two_files_is_counted_as_the_checker_counts() -> None:
     folder = REAL / "landsat_partial/Taizhou"
@@ -346,44 +340,6 @@ def _regions(
         }
         expected.append((row, values))
     return expected
-
-
-@every_set
-def test_every_weight_follows_from_the_counts_of_the_checker(masks: Masks) -> None:
-    rows = data("ratio", *masks.given)["images"]
-    splits = by_split(rows, masks)
-    (found,) = data("weights", *masks.given)["datasets"]
-    counts = splits["train" if "train" in splits else "all"]
-    whole = again.totals(counts)
-    names = ("images", "without_change", "changed", "unchanged", "ignored")
-    assert_same(found, {name: whole[name] for name in names}, 0)
-    n1, n0 = whole["changed"], whole["unchanged"]
-    n = n1 + n0
-    seen = [
-        (again.over(part, sum(one.changed + one.unchanged for one in holding)))
-        for part, holding in (
-            (n0, [one for one in counts if one.unchanged]),
-            (n1, [one for one in counts if one.changed]),
-        )
-    ]
-    middle = sum(seen) / 2  # type: ignore[arg-type]
-    pairs = {
-        "inverse-frequency": (n / (2 * n0), n / (2 * n1)),
-        "inverse-sqrt": (math.sqrt(n / (2 * n0)), math.sqrt(n / (2 * n1))),
-        "inverse-square": ((n / (2 * n0)) ** 2, (n / (2 * n1)) ** 2),
-        "median-frequency": (middle / seen[0], middle / seen[1]),  # type: ignore[operator]
-        "enet": (1 / math.log(1.02 + n0 / n), 1 / math.log(1.02 + n1 / n)),
-        "hed-beta": (n1 / n, n0 / n),
-        "pos-weight": (1.0, n0 / n1),
-        "focal-alpha": (n1 / n, n0 / n),
-        "prior-bias": (0.0, math.log(n1 / n0)),
-    }
-    schemes = {row["scheme"]: row for row in found["schemes"]}
-    assert set(pairs) <= set(schemes)
-    for name, (unchanged, changed) in pairs.items():
-        row = schemes[name]
-        expected = {"unchanged_weight": unchanged, "changed_weight": changed}
-        assert_same(row, expected, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -574,50 +530,6 @@ def _check_regions(
         assert (row["size_min"], row["size_max"]) == (str(least), str(most))
 
 
-def page_tables(path: Path) -> dict[str, list[dict[str, str]]]:
-    """The tables of a report by their captions; numbers as they are shown."""
-    found = {}
-    text = path.read_text(encoding="utf-8")
-    for one in re.findall(r"<table.*?</table>", text, re.DOTALL):
-        caption, *lines = (
-            [
-                html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
-                for cell in re.findall(
-                    r"<(?:t[hd]|caption)[ >].*?</\w+>", row, re.DOTALL
-                )
-            ]
-            for row in re.findall(
-                r"<(?:tr|caption).*?</(?:tr|caption)>", one, re.DOTALL
-            )
-        )
-        head, *rest = lines
-        found[" ".join(caption)] = [dict(zip(head, row, strict=True)) for row in rest]
-    return found
-
-
-def rounded(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else f"{value:.3f}"
-
-
-@drawn_sets
-def test_the_report_shows_the_counts_of_the_checker(
-    masks: Masks, tmp_path: Path
-) -> None:
-    page = tmp_path / "masks.html"
-    run("report", "--masks", *masks.given, "-o", str(page))
-    splits = by_split(data("ratio", *masks.given)["images"], masks)
-    shown = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
-    named = {row.get("Split", "all") for row in shown}
-    assert named == (set(splits) if set(splits) != {"", "all"} else {"all"})
-    for row in shown:
-        whole = again.totals(splits[row.get("Split", "all")])
-        assert row["Changed pixels"] == f"{whole['changed']:,}"
-        assert row["Unchanged pixels"] == f"{whole['unchanged']:,}"
-        assert row["Changed/unchanged"] == rounded(whole["change_ratio"])
-        if whole["ignored"]:
-            assert row["Ignored pixels"] == f"{whole['ignored']:,}"
-
-
 @pytest.mark.full
 @scored_sets
 def test_figures_of_predictions_are_those_of_the_checker(
@@ -656,19 +568,6 @@ def test_figures_of_predictions_are_those_of_the_checker(
         assert [int(one[name]) for name in names] == [row[name] for name in names]
     if page.exists():
         _check_page(page, pooled, scores.average_precision(whole))
-
-
-def _check_page(
-    page: Path, pooled: dict[str, Any], average_precision: float | None
-) -> None:
-    shown = page_tables(page)
-    (metrics,) = shown["Metrics of the changed class"]
-    for title, name in (("F1", "f1"), ("IoU", "iou"), ("P", "precision")):
-        assert metrics[title] == rounded(pooled[f"{name}_pooled"])
-    losses = {row["Loss"]: row for row in shown["Losses"]}
-    assert losses["bce"]["Mean"] == rounded(pooled["bce_mean"])
-    (curves,) = shown["What the curves come to"]
-    assert curves["Average precision"] == rounded(average_precision)
 
 
 def _check_thresholds(folder: Path, whole: dict[float, tuple[int, int]]) -> None:
@@ -743,25 +642,3 @@ def test_truth_in_two_files_is_scored_and_shown_as_the_checker_does(
         names = ("tp", "fp", "fn", "tn", "ignored")
         expected = [rows[one["model"]][name] for name in names]
         assert [int(one[name]) for name in names] == expected
-
-
-@real_masks
-def test_truth_in_two_files_is_audited_weighed_and_reported_alike(
-    tmp_path: Path,
-) -> None:
-    folder = REAL / "landsat_partial/Taizhou"
-    marked, other = (
-        again.read(folder / f"{name}.bmp")[0] == 255 for name in ("change", "unchanged")
-    )
-    changed, unchanged = int(marked.sum()), int(other.sum())
-    masks = (str(folder), "--preset", "partial-pair")
-    (weights,) = data("weights", *masks)["datasets"]
-    assert (weights["changed"], weights["unchanged"]) == (changed, unchanged)
-    (row,) = data("audit", *masks)["regions"]
-    sizes = again.region_sizes(marked)
-    assert (row["regions"], row["size_max"]) == (len(sizes), max(sizes))
-    page = tmp_path / "page.html"
-    run("report", "--masks", *masks, "-o", str(page))
-    (row,) = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
-    assert row["Changed pixels"] == f"{changed:,}"
-    assert row["Ignored pixels"] == f"{marked.size - changed - unchanged:,}"

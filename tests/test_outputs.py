@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
-from cdstats.core.errors import UsageError
 from cdstats.io import outputs
 from cdstats.io.outputs import write_whole
 
@@ -89,17 +88,6 @@ def test_an_output_is_no_input_by_any_name(arguments: list[str], place: Path) ->
     assert everything(place) == before
     if "weights" not in arguments:
         assert "would overwrite an input" in told
-
-
-def test_the_functions_refuse_what_the_commands_refuse(place: Path) -> None:
-    before = everything(place)
-    with pytest.raises(UsageError, match="would overwrite an input"):
-        cdstats.ratio("@list", cache="hard")
-    with pytest.raises(UsageError, match="would overwrite an input"):
-        cdstats.plot(from_files=["f/distribution.csv"], folder="f")
-    with pytest.raises(UsageError, match="would overwrite an input"):
-        cdstats.write_report(masks="@list", output="list")
-    assert everything(place) == before
 
 
 def test_results_replace_those_of_an_earlier_run(place: Path) -> None:

@@ -464,25 +464,6 @@ def creating(path: Path, bands: NDArray[Any], **profile: Any) -> DatasetWriter:
     return file
 
 
-LAYOUTS = {
-    "one-strip": {"blockysize": SHAPE[0]},
-    "strips": {"blockysize": 5},
-    "tiles": {"tiled": True, "blockxsize": 16, "blockysize": 32},
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "compress", ["none", "lzw", "deflate", "packbits", "zstd", "lzma", "lerc"]
-)
-def test_a_tiff_counts_its_values_in_every_layout_and_compression(
-    tmp_path: Path, compress: str, layout: str
-) -> None:
-    path = tiff(tmp_path / "a.tif", noise(256), compress=compress, **LAYOUTS[layout])
-    assert values_of(path) == tally(noise(256))
-    assert mask_of(path).format == "TIFF"
-
-
 @pytest.mark.parametrize("predictor", [1, 2])
 @pytest.mark.parametrize(
     "dtype",
