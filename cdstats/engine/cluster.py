@@ -19,176 +19,17 @@ if TYPE_CHECKING:
 
     from cdstats.core.division import Divided
 
-Found = list[tuple[int, Any]]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 BATCH_SECONDS: Final = 2.0
-"""Work that a batch is meant to hold: the scheduler spends about 1 ms on each."""
-MOST_ITEMS: Final = 512
+"""Work that a batch is meant to hold: the scheduler spends about 1 ms on each, and this
+process as much on its results."""
+MOST_ITEMS: Final = 4096
 FIRST_ITEMS: Final = 8
 """Items of a batch at most, and before it is known what an item takes."""
 FAN: Final = 8
-"""Results that are merged into one at each level of the tree, on the workers."""
-MOST_BATCHES: Final = FAN * FAN
-"""Batches whose results reach this process as one."""
-
-
-@dataclass(eq=False)
-class _Group:
-    """Batches whose results come back as one.
-
-    Attributes:
-        batches: The numbers of each batch.
-        root: What holds the results of all.
-    """
-
-    batches: dict[Future, list[int]]
-    root: Future
-
-
-class Flow:
-    """The batches of a run that are on their way.
-
-    Args:
-        cluster: Where they run.
-        function: What to do with an item.
-        ledger: The items.
-        timeout: Seconds that one window of a file may take; 0 for any time.
-
-    Attributes:
-        suspects: Items that are alone in a batch whose workers died.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        function: Callable[[Any], Any],
-        ledger: Ledger[Any, Any],
-        timeout: float,
-    ) -> None:
-        self.suspects: list[int] = []
-        self._cluster = cluster
-        self._function = function
-        self._ledger = ledger
-        self._timeout = timeout
-        self._threads = cluster.threads()
-        self._out: dict[Future, _Group] = {}
-        self._seconds: float | None = None
-
-    def results(self) -> Iterator[tuple[int, Any]]:
-        """Numbers and results, until nothing is left but suspects."""
-        while self._fill():
-            for root in self._cluster.wait(list(self._out)):
-                if root.status not in ("finished", "error"):
-                    continue  # lost in the meantime, and being made again
-                group = self._out.pop(root)
-                found = self._found(root)
-                if found is None:
-                    self._mend(group)
-                else:
-                    yield from found
-
-    def alone(self, number: int) -> Iterator[tuple[int, Any]]:
-        """The number and result of an item, or nothing if its workers die of it."""
-        future = self._submit([number])
-        self._cluster.wait([future])
-        yield from self._found(future) or []
-
-    def _fill(self) -> int:
-        """Submit groups while there are threads for them; returns those on the way."""
-        most = max(4 * self._threads, 2 * FAN)
-        while self._ledger.left and self._batches_out() < most:
-            batches: list[list[int]] = []
-            most_batches = self._group_size()
-            while self._ledger.left and len(batches) < most_batches:
-                batches.append(self._ledger.take(self._size()))
-            self._send(batches)
-        return len(self._out)
-
-    def _batches_out(self) -> int:
-        return sum(len(group.batches) for group in self._out.values())
-
-    def _size(self) -> int:
-        by_time = FIRST_ITEMS
-        if self._seconds is not None:
-            by_time = int(BATCH_SECONDS / max(self._seconds, 1e-6))
-        share = self._ledger.left // (4 * self._threads)
-        return max(1, min(by_time, share, MOST_ITEMS))
-
-    def _group_size(self) -> int:
-        """Batches of the next group: few at first and at the end."""
-        if self._seconds is None:
-            return FAN
-        return max(1, min(self._ledger.left // self._size() // FAN, MOST_BATCHES))
-
-    def _send(self, batches: Sequence[list[int]]) -> None:
-        """Submit batches and the tree that merges their results."""
-        futures = {self._submit(numbers): numbers for numbers in batches}
-        level = list(futures)
-        while len(level) > 1:
-            level = [
-                self._cluster.client.submit(_merge, level[at : at + FAN], pure=False)
-                for at in range(0, len(level), FAN)
-            ]
-        self._out[level[0]] = _Group(futures, level[0])
-
-    def _submit(self, numbers: list[int]) -> Future:
-        items = [self._ledger.item(number) for number in numbers]
-        submit = self._cluster.client.submit
-        return submit(_work, self._function, numbers, items, self._timeout, pure=False)
-
-    def _found(self, root: Future) -> Found | None:
-        """Numbers and results of a group, or None if its workers died of it.
-
-        Raises:
-            Exception: What the work raised.
-        """
-        from distributed.scheduler import KilledWorker
-
-        try:
-            seconds, found = root.result()
-        except KilledWorker:
-            return None
-        each = seconds / len(found)
-        self._seconds = each if self._seconds is None else (self._seconds + each) / 2
-        return list(found)
-
-    def _mend(self, group: _Group) -> None:
-        """Follow each batch of a failed group alone; cut the one that kills workers."""
-        if len(group.batches) > 1:
-            for future, numbers in group.batches.items():
-                self._out[future] = _Group({future: numbers}, future)
-            return
-        (numbers,) = group.batches.values()
-        if len(numbers) == 1:
-            self.suspects += numbers
-            return
-        size = -(-len(numbers) // FAN)
-        for at in range(0, len(numbers), size):
-            self._send([numbers[at : at + size]])
-
-
-def _work(
-    function: Callable[[Any], Any],
-    numbers: Sequence[int],
-    items: Sequence[Any],
-    timeout: float,
-) -> tuple[float, Found]:
-    """Seconds, numbers and results of a batch: what a worker runs."""
-    start, watch = time.perf_counter(), Watch(timeout)
-    tell(function, items)
-    found = [
-        (number, attempt(function, item, watch))
-        for number, item in zip(numbers, items, strict=True)
-    ]
-    return time.perf_counter() - start, found
-
-
-def _merge(parts: Sequence[tuple[float, Found]]) -> tuple[float, Found]:
-    return sum(seconds for seconds, _ in parts), [one for _, f in parts for one in f]
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+"""Batches into which one is cut whose workers died."""
 
 CONNECT_SECONDS: Final = 10
 POLL_SECONDS: Final = 5.0
@@ -197,6 +38,19 @@ LOST_SECONDS: Final = 0.2
 """Time between two looks at results that died with their worker."""
 EMPTY_SECONDS: Final = 60.0
 """Time without any worker after which a cluster is given up."""
+
+
+def _work(
+    function: Callable[[Any], Any],
+    numbers: Sequence[int],
+    items: Sequence[Any],
+    timeout: float,
+) -> tuple[float, list[tuple[int, Any]]]:
+    """Seconds, numbers and results of a batch: what a worker runs."""
+    start, watch = time.perf_counter(), Watch(timeout)
+    tell(function, items)
+    found = [attempt(function, item, watch) for item in items]
+    return time.perf_counter() - start, list(zip(numbers, found, strict=True))
 
 
 @contextmanager
@@ -277,29 +131,57 @@ class Cluster:
             DataError: If the cluster has no workers any more.
         """
         from distributed import CancelledError
+        from distributed.scheduler import KilledWorker
 
         ledger = Ledger(items, lost)
         self.patience = timeout or None
-        flow = Flow(self, function, ledger, timeout)
+        threads = max(sum(int(n) for n in self.client.nthreads().values()), 1)
+        out: dict[Future, list[int]] = {}
+        suspects: list[int] = []
+        seconds: float | None = None
+
+        def send(numbers: list[int]) -> None:
+            given = [ledger.item(number) for number in numbers]
+            work = function, numbers, given, timeout
+            out[self.client.submit(_work, *work, pure=False)] = numbers
+
         try:
-            while ledger.left or flow.suspects:
-                for number, result in flow.results():
-                    yield from ledger.enter(number, result)
+            while True:
+                while ledger.left and len(out) < 4 * threads:
+                    by_time = FIRST_ITEMS
+                    if seconds is not None:
+                        by_time = int(BATCH_SECONDS / max(seconds, 1e-6))
+                    share = ledger.left // (4 * threads)
+                    send(ledger.take(max(1, min(by_time, share, MOST_ITEMS))))
                 # Alone, so that no other item can be what its workers die of.
-                suspects, flow.suspects = flow.suspects, []
-                for number in suspects:
-                    alone = list(flow.alone(number))
-                    found = alone or [(number, Failed(DIED))]
-                    yield from ledger.enter(*found[0])
+                alone = bool(suspects) and not out
+                if alone:
+                    send([suspects.pop(0)])
+                if not out:
+                    return
+                for future in self._settled(list(out)):
+                    numbers = out.pop(future)
+                    found: list[tuple[int, Any]] = []
+                    try:
+                        spent, found = future.result()
+                        each = spent / len(found)
+                        seconds = each if seconds is None else (seconds + each) / 2
+                    except KilledWorker:
+                        if alone:
+                            found = [(numbers[0], Failed(DIED))]
+                        elif len(numbers) == 1:
+                            suspects += numbers
+                        else:
+                            size = -(-len(numbers) // FAN)
+                            for at in range(0, len(numbers), size):
+                                send(numbers[at : at + size])
+                    for one in found:
+                        yield from ledger.enter(*one)
         except CancelledError:
             # The client says so of all its results when its scheduler is gone.
             raise self._gone() from None
 
-    def threads(self) -> int:
-        """Batches that the cluster can work on at a time."""
-        return max(sum(int(n) for n in self.client.nthreads().values()), 1)
-
-    def wait(self, futures: Sequence[Future]) -> list[Future]:
+    def _settled(self, futures: Sequence[Future]) -> list[Future]:
         """Those of some futures that are settled, once any is.
 
         Raises:

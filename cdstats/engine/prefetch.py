@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 _END: Final = object()
 
 
 def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The items of an iterable, read ahead in a thread.
+    """The items of an iterable, read ahead in a thread; at most `depth` of them wait.
 
-    Args:
-        items: What to read; its exception is raised where the item was due.
-        depth: Items that may wait.
+    An exception of the iterable is raised where the item was due.
 
     Example:
         >>> list(prefetch(range(3)))
         [0, 1, 2]
     """
-    waiting: queue.Queue[object] = queue.Queue(depth)
-    stopped = threading.Event()
+    context, source = copy_context(), iter(items)
+    pool = ThreadPoolExecutor(1, "cdstats-prefetch")
 
-    def read() -> None:
-        try:
-            for item in items:
-                if not _put(waiting, item, stopped):
-                    return
-            _put(waiting, _END, stopped)
-        except BaseException as error:  # noqa: BLE001 - raised again by the reader
-            _put(waiting, _Raised(error), stopped)
+    def ahead() -> Future[object]:
+        return pool.submit(context.run, lambda: next(source, _END))
 
-    context = copy_context()
-    thread = threading.Thread(
-        target=context.run, args=(read,), name="cdstats-prefetch", daemon=True
-    )
-    thread.start()
+    waiting = deque(ahead() for _ in range(depth))
     try:
-        while (item := waiting.get()) is not _END:
-            if isinstance(item, _Raised):
-                raise item.error
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(ahead())
             yield item  # type: ignore[misc]
     finally:
-        stopped.set()
-        thread.join(timeout=5)
-
-
-class _Raised:
-    """An exception on its way to the thread that reads."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-def _put(waiting: queue.Queue[object], item: object, stopped: threading.Event) -> bool:
-    """Put an item, unless nobody reads any more."""
-    while not stopped.is_set():
-        try:
-            waiting.put(item, timeout=0.1)
-        except queue.Full:
-            continue
-        return True
-    return False
+        pool.shutdown(cancel_futures=True)

@@ -5,31 +5,39 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from cdstats.core.division import Watch
 from cdstats.core.errors import DIED, DataError
 from cdstats.engine import memory
 from cdstats.engine.work import Failed
-from cdstats.engine.worker import LENGTH_BYTES, RAISED, START
+from cdstats.engine.worker import START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
+    from concurrent.futures import Future
 
     from cdstats.core.division import Divided
     from cdstats.engine.work import Ledger
 
-_WAIT_SECONDS: Final = 5.0
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH_SECONDS: Final = 0.25
+"""Work that a batch is meant to hold: long against the way of a message, short against
+the wait for the last worker."""
+MOST_ITEMS: Final = 1024
+"""Items of a batch at most."""
+_STARTS: Final = 3
+"""Workers that may die one after another before they can do anything."""
 _START_SECONDS: Final = 60.0
 """Time that a worker has to start and to load its function, beside the time limit."""
 _SETTINGS: Final = {**memory.SETTINGS, "OPENBLAS_NUM_THREADS": "1"}
@@ -37,201 +45,217 @@ _SETTINGS: Final = {**memory.SETTINGS, "OPENBLAS_NUM_THREADS": "1"}
 while they wait, and starting them takes as long as loading NumPy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Results of the next items of a batch, and the seconds that they took."""
+def run_in_workers(
+    function: Callable[[Item], Result | Divided[Item, Result]],
+    ledger: Ledger[Item, Result],
+    jobs: int,
+    seconds: float | None = None,
+    timeout: float = 0,
+) -> Iterator[tuple[int, Result]]:
+    """Work on what is left in a ledger, in worker processes; see `work.run`.
 
-    batch: Batch
-    results: list[Any]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All results of a batch have been told."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """A worker died at an item of a batch whose result has not been told.
-
-    Attributes:
-        batch: What it worked on.
-        slow: Whether it was ended because it took too long.
-    """
-
-    batch: Batch
-    slow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stillborn:
-    """A worker died before it could begin with a batch, or could not be started.
-
-    Attributes:
-        batch: What it was to work on.
-        status: Its exit status, or the system's error number.
-    """
-
-    batch: Batch
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """An exception that the work raised."""
-
-    error: BaseException
-
-
-Event = Results | Finished | Died | Stillborn | Raised
-
-
-class Crew:
-    """Worker processes that apply a function to batches of items.
-
-    Each is started for the first batch that it gets; leaving the context ends them.
+    When a worker dies, a fresh worker tries its batch again and reports each item. So
+    the item that kills it is known, and only that item is lost. Items that need more
+    memory than the share of a worker come last, in a single worker.
 
     Args:
         function: What to do with an item.
-        jobs: Worker processes at most.
-        timeout: Seconds without an answer after which a worker is ended; 0 for never.
+        ledger: Items that nobody has taken yet.
+        jobs: Worker processes.
+        seconds: What an item takes, as far as known.
+        timeout: Seconds that one window of a file may take; 0 for any time.
+
+    Raises:
+        DataError: If no worker can be started.
+    """
+    for workers in (jobs, 1):
+        with _Crew(function, workers, timeout) as crew:
+            yield from _dispatch(crew, ledger, seconds)
+        if not ledger.recall():
+            break
+
+
+@dataclass
+class _Batch:
+    """Items that travel together.
+
+    Attributes:
+        numbers: Their numbers.
+        careful: Whether each result is sent at once, in a fresh worker.
+        blamed: The item that a careful worker died of last.
     """
 
-    def __init__(
-        self, function: Callable[[Any], Any], jobs: int, timeout: float
-    ) -> None:
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._function = pickle.dumps((function, Watch(timeout, workers=jobs)))
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
-        self._stopped = False
-        self._leaders = [
-            threading.Thread(target=self._lead, name="cdstats-worker", daemon=True)
-            for _ in range(jobs)
-        ]
+    numbers: list[int]
+    careful: bool = False
+    blamed: int | None = None
 
-    def __enter__(self) -> Self:
-        for leader in self._leaders:
-            leader.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            # What workers still hold after an exception is no longer wanted.
-            self._stopped = kind is not None
-            running = list(self._workers) if self._stopped else []
-        for worker in running:
-            worker.process.kill()
-        for _ in self._leaders:
-            self._orders.put(None)
-        for leader in self._leaders:
-            leader.join(_WAIT_SECONDS)
-
-    def give(self, batch: Batch, items: Sequence[Any], *, careful: bool) -> None:
-        """Hand a batch to the next free worker; events tell what becomes of it."""
-        self._orders.put(_Order(batch, items, careful))
-
-    def _lead(self) -> None:
-        """Pass orders on to a worker, and start another when it has died."""
-        if hasattr(signal, "pthread_sigmask"):
-            # Workers inherit this: Ctrl-C is for the program, which ends them.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        worker = None
-        while (order := self._orders.get()) is not None and not self._stopped:
-            if order.careful and worker is not None:
-                self._dismiss(worker)
-                worker = None
-            try:
-                worker = worker or self._engage()
-                event = self._work(worker, order)
-            except _NoWorkerError as error:
-                event = Stillborn(order.batch, error.status)
-            except BaseException as error:  # noqa: BLE001 - raised by the program
-                event = Raised(error)
-            if not isinstance(event, Finished) and worker is not None:
-                worker.process.kill()
-                self._dismiss(worker)
-                worker = None
-            self.events.put(event)
-        if worker is not None:
-            self._dismiss(worker)
-
-    def _work(self, worker: _Worker, order: _Order) -> Event:
-        worker.since = time.monotonic() + _START_SECONDS
-        try:
-            worker.prepare(self._function)
-        except _GoneError:
-            return Stillborn(order.batch, worker.process.wait())
-        try:
-            worker.since = time.monotonic()
-            worker.send(pickle.dumps((order.items, order.careful)))
-            told = 0
-            while told < len(order.items):
-                seconds, results = worker.receive()
-                worker.since = time.monotonic()
-                told += len(results)
-                if results:
-                    self.events.put(Results(order.batch, results, seconds))
-        except _GoneError:
-            return Died(order.batch, worker.is_slow)
-        worker.since = math.inf
-        return Finished(order.batch)
-
-    def end_slow(self) -> None:
-        """End workers that have not answered for too long; their batches died."""
-        if not self._timeout:
+def _dispatch(
+    crew: _Crew, ledger: Ledger[Item, Result], seconds: float | None
+) -> Iterator[tuple[int, Result]]:
+    """Keep workers busy, one batch to each and one in wait; take in what they give."""
+    out: set[Future[tuple[_Batch, list[Any], float, str]]] = set()
+    again: deque[_Batch] = deque()
+    stillborn = 0
+    while True:
+        while len(out) < 2 * crew.jobs and (again or ledger.left):
+            if again:
+                batch = again.popleft()
+            else:
+                by_time = int(BATCH_SECONDS / seconds) if seconds else 1
+                share = ledger.left // (3 * crew.jobs)
+                batch = _Batch(ledger.take(max(1, min(by_time, share, MOST_ITEMS))))
+            out.add(crew.give(batch, [ledger.item(one) for one in batch.numbers]))
+        if not out:
             return
-        late = time.monotonic() - self._timeout
-        with self._lock:
-            slow = [worker for worker in self._workers if worker.since < late]
-        for worker in slow:
-            worker.is_slow = True
-            worker.process.kill()
-
-    def _engage(self) -> _Worker:
-        with self._lock:
-            if self._stopped:
-                raise _NoWorkerError(0)
+        # With a limit, so that Ctrl-C is seen on every system.
+        done, out = wait(out, 1, FIRST_COMPLETED)
+        crew.end_slow()
+        for future in done:
             try:
-                worker = _Worker()
-            except OSError as error:
-                raise _NoWorkerError(error.errno or 1) from None
-            self._workers.add(worker)
-        return worker
+                batch, results, spent, reason = future.result()
+            except _StillbornError as error:
+                stillborn += 1
+                if stillborn >= _STARTS:
+                    raise DataError(
+                        f"worker processes end as they start (status {error.status}); "
+                        "count in this process with --jobs 1"
+                    ) from None
+                again.append(error.batch)
+                continue
+            if results:
+                stillborn, each = 0, spent / len(results)
+                seconds = each if seconds is None else (seconds + each) / 2
+            for number, result in zip(batch.numbers, results, strict=False):
+                yield from ledger.enter(number, result)
+            if left := batch.numbers[len(results) :]:
+                # The worker died: try again, until the item to blame is known.
+                first, known = left[0], batch.careful or len(left) == 1
+                if known and (reason != DIED or batch.blamed == first):
+                    yield from ledger.enter(first, Failed(reason))
+                    if left[1:]:
+                        again.append(_Batch(left[1:], careful=True))
+                else:
+                    again.append(_Batch(left, True, first if known else None))
 
-    def _dismiss(self, worker: _Worker) -> None:
-        worker.end()
-        with self._lock:
-            self._workers.discard(worker)
 
+class _StillbornError(Exception):
+    """A worker died before it could begin with a batch, or could not be started."""
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    batch: Batch
-    items: Sequence[Any]
-    careful: bool
+    def __init__(self, batch: _Batch, status: int) -> None:
+        super().__init__(batch, status)
+        self.batch, self.status = batch, status
 
 
 class _GoneError(Exception):
     """The worker at the other end of a pipe has died."""
 
 
-class _NoWorkerError(Exception):
-    """The system starts no process, or none is wanted any more."""
+class _Crew:
+    """Worker processes that apply a function to batches, each led by a thread.
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    Each is started for the first batch that it gets; leaving the context ends them.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Any], jobs: int, timeout: float
+    ) -> None:
+        watch = Watch(timeout, workers=jobs)
+        self.jobs = jobs
+        self._first = pickle.dumps(sys.path) + pickle.dumps((function, watch))
+        self._timeout, self._too_slow = timeout, watch.reason
+        self._workers: set[_Worker] = set()
+        self._idle: list[_Worker] = []
+        self._stopped = False
+        self._threads = ThreadPoolExecutor(jobs, "cdstats-worker", _ignore_interrupts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What workers still hold after an exception is no longer wanted.
+        self._stopped = kind is not None
+        for worker in list(self._workers) if self._stopped else ():
+            worker.process.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in list(self._workers):
+            worker.end()
+
+    def give(
+        self, batch: _Batch, items: Sequence[Any]
+    ) -> Future[tuple[_Batch, list[Any], float, str]]:
+        """Hand a batch to the next free worker.
+
+        Returns:
+            The batch, the results of its first items, the seconds that they took, and
+            why the worker died before it had all.
+        """
+        return self._threads.submit(self._work, batch, items)
+
+    def _work(
+        self, batch: _Batch, items: Sequence[Any]
+    ) -> tuple[_Batch, list[Any], float, str]:
+        worker = self._idle.pop() if self._idle else None
+        if batch.careful and worker is not None:
+            self._dismiss(worker)
+            worker = None
+        worker = worker or self._engage(batch)
+        results, seconds = list[Any](), 0.0
+        try:
+            worker.since = time.monotonic()
+            worker.send(pickle.dumps((items, batch.careful)))
+            while len(results) < len(items):
+                spent, some = worker.receive()
+                results += some
+                seconds += spent
+        except BaseException as error:
+            worker.process.kill()
+            self._dismiss(worker)
+            if not isinstance(error, _GoneError):
+                raise
+            return batch, results, seconds, self._too_slow if worker.is_slow else DIED
+        worker.since = math.inf
+        self._idle.append(worker)
+        return batch, results, seconds, ""
+
+    def end_slow(self) -> None:
+        """End workers that have not answered for too long; their batches died."""
+        late = time.monotonic() - self._timeout
+        for worker in list(self._workers) if self._timeout else ():
+            if worker.since < late:
+                worker.is_slow = True
+                worker.process.kill()
+
+    def _engage(self, batch: _Batch) -> _Worker:
+        """A new worker that has loaded the function."""
+        try:
+            worker = _Worker()
+        except OSError as error:
+            raise _StillbornError(batch, error.errno or 1) from None
+        self._workers.add(worker)
+        if self._stopped:
+            worker.process.kill()
+        try:
+            worker.since = time.monotonic() + _START_SECONDS
+            worker.send(self._first)
+            worker.receive()
+        except BaseException as error:
+            worker.process.kill()
+            self._dismiss(worker)
+            if not isinstance(error, _GoneError):
+                raise
+            raise _StillbornError(batch, worker.process.returncode) from None
+        return worker
+
+    def _dismiss(self, worker: _Worker) -> None:
+        worker.end()
+        self._workers.discard(worker)
+
+
+def _ignore_interrupts() -> None:
+    """Let workers inherit that Ctrl-C is for the program, which ends them."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 class _Worker:
@@ -250,47 +274,27 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._prepared = False
         self.since = math.inf
         self.is_slow = False
 
-    def prepare(self, function: bytes) -> None:
-        """Give a new worker its function, and wait until it has loaded it.
-
-        Raises:
-            _GoneError: If it dies of it.
-        """
-        if not self._prepared:
-            self.send(pickle.dumps(sys.path) + function)
-            self.receive()
-            self._prepared = True
-
     def send(self, data: bytes) -> None:
-        pipe = self.process.stdin
         try:
-            pipe.write(data)  # type: ignore[union-attr]
-            pipe.flush()  # type: ignore[union-attr]
+            self.process.stdin.write(data)  # type: ignore[union-attr]
+            self.process.stdin.flush()  # type: ignore[union-attr]
         except OSError:
             raise _GoneError from None
 
-    def receive(self) -> tuple[float, Any]:
-        """The next answer: seconds and results.
-
-        Raises:
-            _GoneError: If the worker died before it was complete.
-            BaseException: What the work raised.
-        """
-        size = int.from_bytes(self._read(LENGTH_BYTES))
-        kind, seconds, content = pickle.loads(self._read(size))  # noqa: S301
-        if kind == RAISED:
-            raise content
-        return seconds, content
-
-    def _read(self, size: int) -> bytes:
-        data: bytes = self.process.stdout.read(size)  # type: ignore[union-attr]
-        if len(data) < size:
-            raise _GoneError
-        return data
+    def receive(self) -> tuple[float, list[Any]]:
+        """The next answer: seconds and results; raises what the work raised."""
+        try:
+            answer = pickle.load(self.process.stdout)  # type: ignore[arg-type] # noqa: S301
+        except (EOFError, pickle.UnpicklingError):
+            raise _GoneError from None  # it died before the answer was complete
+        self.since = time.monotonic()
+        if isinstance(answer, BaseException):
+            raise answer
+        seconds, results = answer
+        return seconds, results
 
     def end(self) -> None:
         """Let the process end; one that is killed already is only seen off."""
@@ -298,168 +302,3 @@ class _Worker:
             with suppress(BrokenPipeError):
                 pipe.close()  # type: ignore[union-attr]
         self.process.wait()
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-BATCH_SECONDS: Final = 0.25
-"""Work that a batch is meant to hold: long against the way of a message, short against
-the wait for the last worker."""
-MOST_ITEMS: Final = 1024
-"""Items of a batch at most."""
-_STARTS: Final = 3
-"""Workers that may die one after another before they can do anything."""
-
-
-def run_in_workers(
-    function: Callable[[Item], Result | Divided[Item, Result]],
-    ledger: Ledger[Item, Result],
-    jobs: int,
-    seconds: float | None = None,
-    timeout: float = 0,
-) -> Iterator[tuple[int, Result]]:
-    """Work on what is left in a ledger, in worker processes.
-
-    When a worker dies, a fresh worker tries its batch again and reports each item. So
-    the item that kills it is known, and only that item is lost. Items that need more
-    memory than the share of a worker come last, in a single worker.
-
-    Args:
-        function: What to do with an item.
-        ledger: Items that nobody has taken yet.
-        jobs: Worker processes.
-        seconds: What an item takes, as far as known.
-        timeout: Seconds that one window of a file may take; 0 for any time.
-
-    Yields:
-        The place of an item and its result, in any order.
-
-    Raises:
-        DataError: If no worker can be started.
-    """
-    for workers in (jobs, 1):
-        crew = Crew(function, workers, timeout)
-        dispatch = _Dispatch(crew, ledger, workers, seconds, Watch(timeout).reason)
-        with crew:
-            yield from dispatch.run()
-        if not ledger.recall():
-            break
-
-
-@dataclass(eq=False)
-class Batch:
-    """Items that travel together.
-
-    Attributes:
-        numbers: Their numbers, without those whose results are here already.
-        careful: Whether each result is sent at once, in a fresh worker.
-        blamed: The item that a careful worker died of last.
-    """
-
-    numbers: list[int]
-    careful: bool = False
-    blamed: int | None = None
-
-
-class _Dispatch(Generic[Item, Result]):
-    """Keeps workers busy and takes in what they give."""
-
-    def __init__(
-        self,
-        crew: Crew,
-        ledger: Ledger[Item, Result],
-        jobs: int,
-        seconds: float | None,
-        too_slow: str,
-    ) -> None:
-        self._crew = crew
-        self._ledger = ledger
-        self._jobs = jobs
-        self._seconds = seconds
-        self._too_slow = too_slow
-        self._looked = time.monotonic()
-        self._again: deque[Batch] = deque()
-        self._running = 0
-        self._stillborn = 0
-
-    def run(self) -> Iterator[tuple[int, Result]]:
-        while self._fill():
-            event = self._next_event()
-            if isinstance(event, Results):
-                yield from self._take_in(event)
-            elif isinstance(event, Raised):
-                raise event.error
-            else:
-                self._running -= 1
-                if isinstance(event, Died):
-                    yield from self._bury(event.batch, event.slow)
-                elif isinstance(event, Stillborn):
-                    self._start_again(event)
-
-    def _fill(self) -> int:
-        """Hand out batches, one to each worker and one in wait; returns those out."""
-        while self._running < 2 * self._jobs:
-            if self._again:
-                batch = self._again.popleft()
-            elif self._ledger.left:
-                batch = Batch(self._ledger.take(self._size()))
-            else:
-                break
-            items = [self._ledger.item(number) for number in batch.numbers]
-            self._crew.give(batch, items, careful=batch.careful)
-            self._running += 1
-        return self._running
-
-    def _size(self) -> int:
-        if not self._seconds:
-            return 1
-        by_time = int(BATCH_SECONDS / self._seconds)
-        share = self._ledger.left // (3 * self._jobs)
-        return max(1, min(by_time, share, MOST_ITEMS))
-
-    def _next_event(self) -> Any:  # noqa: ANN401 - one of the crew's
-        while True:
-            if time.monotonic() - self._looked > 1:
-                self._looked = time.monotonic()
-                self._crew.end_slow()
-            try:
-                # With a limit, so that Ctrl-C is seen on every system.
-                return self._crew.events.get(timeout=1)
-            except queue.Empty:
-                continue
-
-    def _take_in(self, event: Results) -> Iterator[tuple[int, Result]]:
-        self._stillborn = 0
-        numbers = event.batch.numbers
-        done, event.batch.numbers = (
-            numbers[: len(event.results)],
-            numbers[len(event.results) :],
-        )
-        each = event.seconds / len(done)
-        self._seconds = each if self._seconds is None else (self._seconds + each) / 2
-        for number, result in zip(done, event.results, strict=True):
-            yield from self._ledger.enter(number, result)
-
-    def _bury(self, batch: Batch, slow: bool) -> Iterator[tuple[int, Result]]:
-        """Try what a dead worker has left undone, until the item to blame is known."""
-        if not batch.numbers:
-            return
-        first = batch.numbers[0]
-        known = batch.careful or len(batch.numbers) == 1
-        if known and (slow or batch.blamed == first):
-            reason = self._too_slow if slow else DIED
-            yield from self._ledger.enter(first, Failed(reason))
-            if batch.numbers[1:]:
-                self._again.append(Batch(batch.numbers[1:], careful=True))
-            return
-        self._again.append(Batch(batch.numbers, True, first if known else None))
-
-    def _start_again(self, event: Stillborn) -> None:
-        self._stillborn += 1
-        if self._stillborn >= _STARTS:
-            raise DataError(
-                f"worker processes end as they start (status {event.status}); "
-                "count in this process with --jobs 1"
-            )
-        self._again.append(event.batch)

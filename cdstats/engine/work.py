@@ -9,7 +9,6 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -25,11 +24,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What an item has in place of a result.
-
-    Attributes:
-        reason: Why.
-    """
+    """What an item has in place of a result, and why."""
 
     reason: str
 
@@ -61,10 +56,6 @@ class Ledger(Generic[Item, Result]):
 
     The number of an item is its place; the parts of divided items are numbered after
     the last place. Parts come first, so that few results wait for others.
-
-    Args:
-        items: All items; read one at a time, when it is their turn.
-        lost: The result of an item that failed, from the item and the reason.
     """
 
     def __init__(
@@ -77,7 +68,7 @@ class Ledger(Generic[Item, Result]):
         self._parts: dict[int, Item] = {}
         self._waiting: list[int] = []
         self._postponed: list[int] = []
-        self._open: dict[int, _Open[Item, Result]] = {}
+        self._open: dict[int, tuple[int, Divided[Item, Result], dict[int, Result]]] = {}
         self._last = self._count
 
     @property
@@ -111,57 +102,34 @@ class Ledger(Generic[Item, Result]):
     def enter(
         self, number: int, result: Result | Divided[Item, Result] | Failed | Postponed
     ) -> list[tuple[int, Result]]:
-        """Note a result.
-
-        Returns:
-            The place and result of the item that is done with it, or nothing when it
-            is postponed or its parts have yet to be done.
-        """
+        """Note a result; gives the item that is done with it, by place and result."""
         if isinstance(result, Postponed):
             self._postponed.append(number)
             return []
         if isinstance(result, Divided):
-            self._divide(number, result)
+            if number >= self._count or not result.parts:
+                raise ValueError("a part was divided again, or into no parts")
+            division = number, result, dict[int, Result]()
+            for part in result.parts:
+                self._parts[self._last] = part
+                self._open[self._last] = division
+                self._waiting.append(self._last)
+                self._last += 1
             return []
         if isinstance(result, Failed):
             result = self._lost(self.item(number), result.reason)
         if number < self._count:
             return [(number, result)]
         del self._parts[number]
-        division = self._open.pop(number)
-        division.results[number] = result
-        if len(division.results) < len(division.whole.parts):
+        place, whole, results = self._open.pop(number)
+        results[number] = result
+        if len(results) < len(whole.parts):
             return []
-        ordered = [division.results[part] for part in sorted(division.results)]
-        return [(division.place, division.whole.join(ordered))]
-
-    def _divide(self, place: int, whole: Divided[Item, Result]) -> None:
-        if place >= self._count or not whole.parts:
-            raise ValueError("a part was divided again, or into no parts")
-        division = _Open(place, whole)
-        for part in whole.parts:
-            self._parts[self._last] = part
-            self._open[self._last] = division
-            self._waiting.append(self._last)
-            self._last += 1
-
-
-class _Open(Generic[Item, Result]):
-    """A divided item whose parts are being worked on."""
-
-    def __init__(self, place: int, whole: Divided[Item, Result]) -> None:
-        self.place = place
-        self.whole = whole
-        self.results: dict[int, Result] = {}
+        return [(place, whole.join([results[part] for part in sorted(results)]))]
 
 
 def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
-    """Tell a function that wants to know it what it is applied to next, in order.
-
-    Args:
-        function: What is applied to the items, in this thread.
-        items: The items; read as far as the function looks ahead.
-    """
+    """Tell a function that wants to know it what it is applied to next, in order."""
     expect = getattr(function, "expect", None)
     if expect is not None:
         expect(items)
@@ -218,11 +186,7 @@ def _run_here(
     jobs: int | None,
     watch: Watch,
 ) -> Generator[tuple[int, Result], None, float]:
-    """Work in this process, until nothing is left or workers pay.
-
-    Returns:
-        Seconds that an item takes.
-    """
+    """Work in this process, until nothing is left or workers pay."""
     spent, start_up, done, each = 0.0, 0.0, 0, 0.0
     tell(function, ledger.ahead())
     try:
@@ -236,24 +200,14 @@ def _run_here(
             # The first item may have loaded a decoder, which the others do not.
             start_up = start_up or min(spent, START_UP_SECONDS)
             each = (spent - start_up) / done
-            if _workers_pay(jobs, spent - start_up, each * ledger.left, ledger.left):
+            if jobs == 1 or ledger.left < 2 or spent - start_up < PROBE_SECONDS:
+                continue
+            is_worth = each * ledger.left >= WORTH_SECONDS
+            if is_worth and (jobs is not None or (os.cpu_count() or 1) > 1):
                 break
     finally:
         tell(function, ())
     return each
-
-
-def _workers_pay(jobs: int | None, spent: float, work: float, left: int) -> bool:
-    if jobs == 1 or left < 2 or spent < PROBE_SECONDS or work < WORTH_SECONDS:
-        return False
-    return jobs is not None or (os.cpu_count() or 1) > 1
-
-
-class EngineName(StrEnum):
-    """Where work runs."""
-
-    LOCAL = "local"
-    DASK = "dask"
 
 
 class Engine(Protocol):
@@ -273,23 +227,19 @@ class Engine(Protocol):
 def open_engine(
     engine: str, scheduler: str | None, jobs: int | None, timeout: float = 0
 ) -> Iterator[Engine]:
-    """The engine of a name, with the connection that it needs.
+    """The engine ``"local"`` or ``"dask"``, with the connection that it needs.
 
     Args:
-        engine: ``"local"`` or ``"dask"``.
+        engine: Its name.
         scheduler: Address of the scheduler of a Dask cluster.
         jobs: Worker processes on this machine; None for as many as pay.
         timeout: Seconds that one window of a file may take; 0 for any time.
-
-    Raises:
-        UsageError: If the name is unknown, options do not fit together, the package
-            for it is not installed, or the cluster does not answer.
     """
-    name = _known(engine)
-    if name is EngineName.LOCAL:
+    if engine not in ("local", "dask"):
+        raise UsageError(f"engine {engine}: expected local or dask")
+    if engine == "local":
         if scheduler is not None:
             raise UsageError(f"--scheduler {scheduler} needs --engine dask")
-
         yield partial(run, jobs=jobs, timeout=timeout)
         return
     if scheduler is None:
@@ -303,11 +253,3 @@ def open_engine(
 
     with connected(scheduler) as cluster:
         yield partial(cluster.run, timeout=timeout)
-
-
-def _known(engine: str) -> EngineName:
-    for name in EngineName:
-        if name.value == engine:
-            return name
-    known = " or ".join(name.value for name in EngineName)
-    raise UsageError(f"engine {engine}: expected {known}")

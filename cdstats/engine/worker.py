@@ -31,22 +31,22 @@ FLUSH_SECONDS: Final = 0.1
 """Results are sent on at least this often: what has been sent survives the worker."""
 ALIVE_SECONDS: Final = 0.2
 """A long item sends an empty answer at most this often, as a sign of progress."""
-LENGTH_BYTES: Final = 8
-
-RESULTS, RAISED = "results", "raised"
-"""What an answer is: its first word."""
 
 
 def serve() -> None:
-    """Work on batches until there are no more."""
-    source, answers = sys.stdin.buffer, _answers()
+    """Work on batches until there are no more.
+
+    An answer is a pair of seconds and results, or the exception that the work raised.
+    """
+    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the work prints goes to standard error
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type] # as in the program
     try:
         function, watch = pickle.load(source)  # noqa: S301 - from the program itself
         # Modules stay to the end; looking for garbage in them costs a start 10 ms.
         gc.freeze()
         gc.enable()
-        _answer(answers, RESULTS, 0.0, [])
+        _answer(answers, (0.0, []))
         while True:
             try:
                 items, careful = pickle.load(source)  # noqa: S301
@@ -56,7 +56,7 @@ def serve() -> None:
     except BrokenPipeError:
         os._exit(0)  # nobody reads any more
     except BaseException as error:  # noqa: BLE001 - raised again by the program
-        _answer(answers, RAISED, 0.0, _portable(error))
+        _answer(answers, _portable(error))
 
 
 def _work(
@@ -68,41 +68,28 @@ def _work(
 ) -> None:
     """Answer with the results of a batch, in few pieces or, if careful, one by one."""
     found: list[Any] = []
-    start = time.perf_counter()
-    told = time.monotonic()
+    start = told = time.perf_counter()
 
     def alive() -> None:
         nonlocal told
-        if time.monotonic() - told > ALIVE_SECONDS:
-            told = time.monotonic()
-            _answer(out, RESULTS, 0.0, [])
+        if time.perf_counter() - told > ALIVE_SECONDS:
+            told = time.perf_counter()
+            _answer(out, (0.0, []))
 
     watch = replace(watch, alive=alive)
     tell(function, items)
-    for item in items:
+    for left, item in zip(reversed(range(len(items))), items, strict=True):
         found.append(attempt(function, item, watch))
         spent = time.perf_counter() - start
-        if careful or spent > FLUSH_SECONDS:
-            _answer(out, RESULTS, spent, found)
-            found = []
-            start = time.perf_counter()
-    if found:
-        _answer(out, RESULTS, time.perf_counter() - start, found)
+        if careful or spent > FLUSH_SECONDS or not left:
+            _answer(out, (spent, found))
+            found, start = [], time.perf_counter()
 
 
-def _answer(out: BinaryIO, kind: str, seconds: float, content: object) -> None:
-    data = pickle.dumps((kind, seconds, content), pickle.HIGHEST_PROTOCOL)
-    # With its length, so that half an answer is known for what it is.
-    out.write(len(data).to_bytes(LENGTH_BYTES))
-    out.write(data)
+def _answer(out: BinaryIO, content: tuple[float, list[Any]] | BaseException) -> None:
+    # Whole before it is written: what cannot travel must not spoil the pipe.
+    out.write(pickle.dumps(content, pickle.HIGHEST_PROTOCOL))
     out.flush()
-
-
-def _answers() -> BinaryIO:
-    """The pipe to the program; what the work prints goes to standard error instead."""
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return pipe
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -74,10 +74,6 @@ class Address:
     def parse(cls, text: str) -> Address:
         """The parts of an address.
 
-        Raises:
-            UsageError: If it has no bucket or server, is of a kind that is not read, or
-                its secrets are not where they belong.
-
         Example:
             >>> Address.parse("s3://bucket/test/label/")
             Address(scheme='s3', host='bucket', key='test/label', is_folder=True)

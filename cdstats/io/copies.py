@@ -125,13 +125,6 @@ def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> 
     """Tell what this thread opens next, in order, so that it is copied meanwhile.
 
     Nothing that was copied before is used any more.
-
-    Args:
-        addresses: The addresses; asked for one by one as their turn comes near, and not
-            before the first of them is opened.
-        versions: The version of each object that was read before; those read now are
-            added, and an object that has changed is an error. None where each object is
-            opened once.
     """
     _ahead.drop()
     _ahead.versions = versions
@@ -150,11 +143,7 @@ def _once(addresses: Iterable[str]) -> Iterator[str]:
 
 
 def fetch(address: str) -> Copy:
-    """The copy of an object.
-
-    Raises:
-        DataError: If it cannot be read to its end, or has changed meanwhile.
-    """
+    """The copy of an object."""
     copy = _ahead.take(address)
     if _ahead.marks is not None:
         _ahead.marks[address] = copy.mark
@@ -181,11 +170,7 @@ def noting() -> Iterator[dict[str, Mark | None]]:
 def open_copy(
     address: str, open_file: Callable[[Path], list[OpenImage]]
 ) -> list[OpenImage]:
-    """Open the images of an object; they keep its copy for as long as they live.
-
-    Raises:
-        DataError: As `fetch`, and what the reader raises.
-    """
+    """Open the images of an object; they keep its copy for as long as they live."""
     copy = fetch(address)
     # Without parts: each would cost another copy wherever it is counted.
     return [
@@ -236,22 +221,14 @@ async def _copy_ahead(text: str) -> Copy | None:
 
 
 async def _copy(text: str) -> Copy:
-    """Copy an object to a temporary file.
-
-    Raises:
-        DataError: If it is not given, or as `_copied`.
-    """
+    """Copy an object to a temporary file."""
     from cdstats.io.remote import get
 
     return await _copied(text, await get(Address.parse(text)))
 
 
 async def _copied(text: str, answer: Answer) -> Copy:
-    """Write what a store sends to a temporary file.
-
-    Raises:
-        DataError: If it does not come to its end, or the file cannot be written.
-    """
+    """Write what a store sends to a temporary file."""
     import tempfile
 
     from cdstats.io.remote import parts

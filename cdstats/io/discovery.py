@@ -73,33 +73,14 @@ class _Found:
 def find_masks(
     paths: Sequence[str], *, split: str | None = None, preset: Preset | None = None
 ) -> list[FoundSet]:
-    """Find the masks of every dataset that paths name.
-
-    Args:
-        paths: Files, folders, globs, patterns, ``@list`` files, or ``-`` for names on
-            standard input; each may be ``NAME=PATH``.
-        split: The split to keep; None for all.
-        preset: The encoding, which may leave files out or pair them.
-
-    Returns:
-        The datasets in the order given. What could not be read is a problem of its
-        dataset.
-
-    Raises:
-        UsageError: If a pattern or address is not understood.
-    """
+    """Find the masks of every dataset that paths name."""
     groups = _groups(paths, Search(preset=preset))
     found = [_finish(one, preset) for one in groups]
     return found if split is None else [of_split(one, split) for one in found]
 
 
 def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSet]:
-    """Find files that are no masks, such as predictions; all of a folder are read.
-
-    Args:
-        paths: As for `find_masks`.
-        extensions: Names of the files that a folder or glob reads, in lower case.
-    """
+    """Find files that are no masks, such as predictions; all of a folder are read."""
     groups = _groups(paths, Search(extensions, masks=False))
     return [_finish(found, None, masks=False) for found in groups]
 

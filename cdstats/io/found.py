@@ -98,13 +98,7 @@ class FoundFiles(Sequence[FoundFile]):
     def walked(
         cls, prefix: str, names: Iterable[str], split_of: Callable[[str], str]
     ) -> FoundFiles:
-        """The files of one folder.
-
-        Args:
-            prefix: What stands before each name in its path.
-            names: Names of the files in natural order, each once.
-            split_of: The split of the files in a folder, ``""`` for the folder itself.
-        """
+        """The files of one folder."""
         found = cls()
         for name in names:
             shared = _Shared(prefix, split_of(name.rpartition("/")[0]))

@@ -110,11 +110,6 @@ def georeference_with(
     """The georeference of an image, by files beside it where they say one.
 
     As in GDAL, an ``.aux.xml`` file comes first, and a world file last.
-
-    Args:
-        own: Finds what the image says itself.
-        beside: What its ``.aux.xml`` file says.
-        path: The image.
     """
     system = _crs(beside.system)
     if beside.transform:
@@ -157,14 +152,7 @@ def _crs(text: str) -> CRS | None:
 def on_longitudes_of(
     own: Where | None, mask: Where | None, size: tuple[int, int], whole: tuple[int, int]
 ) -> Where | None:
-    """A georeference with the longitudes of a mask: 360 degrees apart are one place.
-
-    Args:
-        own: That of an image.
-        mask: That of its mask.
-        size: Width and height of the image.
-        whole: Width and height of the mask.
-    """
+    """A georeference with the longitudes of a mask: 360 degrees apart are one place."""
     if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
         return own
     systems = [one.crs for one in (own, mask) if one.crs is not None]
@@ -181,10 +169,6 @@ def on_common_longitudes(one: Where | None, size: tuple[int, int]) -> Where | No
 
     Other systems are transformed into these, so a mask of longitudes from 0 to 360
     degrees would lie a whole turn beside its projected prediction.
-
-    Args:
-        one: The georeference.
-        size: Width and height of the image.
     """
     if not isinstance(one, Georeference) or one.crs is None:
         return one
@@ -311,18 +295,7 @@ def difference(
     size: tuple[int, int],
     corner: tuple[int, int] | None = None,
 ) -> str:
-    """How the grid of an image differs from that of its mask, in words.
-
-    Args:
-        own: The georeference of the image.
-        mask: That of the mask.
-        size: Width and height of the image.
-        corner: The row and column of the mask at which a crop should lie; None for an
-            image of the whole.
-
-    Returns:
-        The words; empty where both are the same ground.
-    """
+    """How the grid of an image differs from that of its mask, in words."""
     moved = deviations(own, mask, size, corner or (0, 0))
     if (np.abs(moved) <= TOLERANCE).all():
         return ""

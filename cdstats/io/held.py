@@ -34,15 +34,7 @@ _NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.
 def as_files(
     given: Mapping[str, Any], *, models: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Arguments in which files stand for images that are held; removed afterwards.
-
-    Args:
-        given: The arguments of a function that reads files.
-        models: Whether a mapping of arrays names models instead of images.
-
-    Raises:
-        TypeError: If what is held could be two things, or is no image.
-    """
+    """Arguments in which files stand for images that are held; removed afterwards."""
     known = dict(given)
     with ExitStack() as stack:
 
@@ -128,11 +120,7 @@ def _items(value: Any) -> Iterator[Any] | None:  # noqa: ANN401 - as above
 
 
 def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
-    """The images of one array.
-
-    Raises:
-        TypeError: If its shape could be two things, or none.
-    """
+    """The images of one array."""
     shape = tuple(np.shape(value))
     colours = role == TARGET and shape[-1:] == (_COLOURS,)
     if len(shape) == 3 and colours:
@@ -182,11 +170,7 @@ def _listed(folder: Path, name: str, names: Iterable[str]) -> str:
 
 
 def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN401
-    """Save an image under its name.
-
-    Raises:
-        TypeError: If it is no image, or its name is none.
-    """
+    """Save an image under its name."""
     if isinstance(item, Mapping):
         if role not in item:
             raise TypeError(f"item {name} has no {role!r}; it has {', '.join(item)}")
@@ -215,11 +199,7 @@ def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN40
 
 
 def _bmp(colours: NDArray[np.uint8]) -> bytes:
-    """Colours ``(H, W, 3)`` as a BMP file: a reader of arrays takes numbers alone.
-
-    Raises:
-        TypeError: If there are not three.
-    """
+    """Colours ``(H, W, 3)`` as a BMP file: a reader of arrays takes numbers alone."""
     height, width, channels = colours.shape
     if channels != _COLOURS:
         raise TypeError(f"a mask {colours.shape}: expected (H, W) or (H, W, 3)")

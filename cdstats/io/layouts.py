@@ -86,11 +86,7 @@ class Search:
     preset: Preset | None = None
 
     def choose(self, folder: Path, names: Iterable[str]) -> Chosen:
-        """The files to read among those below a folder.
-
-        Raises:
-            DataError: If the folder holds two masks of the same images.
-        """
+        """The files to read among those below a folder."""
         if not self.masks:
             return choose_predictions(folder, naturally(names))
         return choose_masks(folder, names, self.preset)
@@ -156,12 +152,7 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
-    """The presets of the datasets whose files are named as these.
-
-    Args:
-        folder: The folder; those above it tell something, too.
-        names: Names of files below it.
-    """
+    """The presets of the datasets whose files are named as these."""
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = "/".join(folder.parts[-_ABOVE:])
@@ -196,14 +187,6 @@ def choose_masks(
     Labels of change come before other labels, and labels before images, predictions
     and files whose names say nothing: first by folder, such as ``label`` beside ``A``,
     then by file, such as ``1_mask.png`` beside ``1.jpg``.
-
-    Args:
-        folder: The folder.
-        names: The files below it.
-        preset: The encoding, which may leave files out or prefer a folder.
-
-    Raises:
-        DataError: If the folder holds two masks of the same images.
     """
     chosen = _without_left_out(names, preset)
     ordered, notes = chosen.names, chosen.notes
@@ -226,9 +209,6 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
 
     Folders and files whose names say predictions come before those that say nothing,
     and these before labels; images come last.
-
-    Raises:
-        DataError: If labels and images alone lie there, as in a dataset.
 
     Example:
         >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
@@ -308,14 +288,7 @@ def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Place(NamedTuple):
-    """What the folders of a file say.
-
-    Attributes:
-        role: What the file is.
-        kind: The folders that say so, as they are written.
-        home: The folders above them, those of splits skipped.
-        rest: All other folders: equal for the files of one image.
-    """
+    """What the folders of a file say."""
 
     role: Role
     kind: str

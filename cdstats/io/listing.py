@@ -66,11 +66,7 @@ class Listing:
         return self.place.parts
 
     def files(self, names: Iterable[str]) -> FoundFiles:
-        """Files by name, in natural order, with the splits that folders tell.
-
-        Raises:
-            DataError: If a mask file of a store lies beside one, as it is not read.
-        """
+        """Files by name, in natural order, with the splits that folders tell."""
         names = tuple(names)
         masked = {one[: -len(MASK_FILE)] for one in self.mask_files}
         masked &= {*names} if masked else set()
@@ -130,11 +126,7 @@ class Listing:
 
 
 def refuse_mask_files(found: Sequence[str], where: str | Path) -> None:
-    """Refuse objects with a mask file beside them, as that would not be read.
-
-    Raises:
-        DataError: If there are any.
-    """
+    """Refuse objects with a mask file beside them, as that would not be read."""
     if found:
         raise DataError(
             f"{where}: {counted(len(found), 'mask file')} (.msk) beside images, first "
@@ -147,14 +139,7 @@ def refuse_mask_files(found: Sequence[str], where: str | Path) -> None:
 
 
 class _Visit(NamedTuple):
-    """A folder to be read.
-
-    Attributes:
-        prefix: What stands before the names of its files.
-        state: What may match in it.
-        seen: The folders that were read below the one where the search for folders at
-            any depth began; None above it.
-    """
+    """A folder to be read."""
 
     prefix: str
     state: State
@@ -169,11 +154,6 @@ def walk(
     Hidden files and folders are left out unless a pattern names them. Symbolic links
     are followed. Where folders at any depth are read, each is read once, so that links
     cannot run in a circle or count a file twice.
-
-    Args:
-        root: The folder.
-        extensions: Extensions of the names of files, in lower case.
-        descent: Which folders below it are of interest; None for all.
     """
     found, descent = Listing(root), descent or Descent()
     folders, links = [_Visit("", descent.start())], list[_Visit]()

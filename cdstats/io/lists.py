@@ -62,15 +62,6 @@ def list_lines(place: str) -> Iterator[str]:
     """The lines of a list that hold something, without the blanks around them.
 
     The names in a list of a store are made addresses.
-
-    Args:
-        place: The list's path or address.
-
-    Yields:
-        Each line, when it is asked for.
-
-    Raises:
-        DataError: If the list cannot be read, or a line is no name.
     """
     try:
         if is_address(place):
@@ -84,15 +75,7 @@ def list_lines(place: str) -> Iterator[str]:
 
 
 def lines_of(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of an open list that hold something.
-
-    Args:
-        file: The list.
-        name: What it is called in a message.
-
-    Raises:
-        DataError: If a line is no name: too long, or with a null character.
-    """
+    """The lines of an open list that hold something."""
     while line := file.readline(_LONGEST):
         if len(line) == _LONGEST:
             raise DataError(
@@ -125,11 +108,7 @@ def _remote_lines(place: str) -> Iterator[str]:
 
 
 def text_if_there(place: str) -> str | None:
-    """The text of a list in a store, or None where there is none to be read.
-
-    Raises:
-        DataError: If the store does not tell.
-    """
+    """The text of a list in a store, or None where there is none to be read."""
     from cdstats.io.remote import NotGivenError
 
     try:
@@ -169,12 +148,7 @@ def names_file(place: str) -> bool:
 
 @dataclass(frozen=True)
 class _Line:
-    """The names in the columns of a line.
-
-    Attributes:
-        paths: As they are written, without the extension.
-        names: Without folders that say what their files are.
-    """
+    """The names in the columns of a line."""
 
     paths: frozenset[str]
     names: frozenset[str]
@@ -196,14 +170,7 @@ class _SplitList:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The lists of one folder.
-
-    Attributes:
-        base: The folder.
-        lists: Its lists.
-        unused: Other lists in it, by their paths below it.
-        masks: The paths of all masks below it, without their extensions.
-    """
+    """The lists of one folder."""
 
     base: PurePath
     lists: tuple[_SplitList, ...]
@@ -236,11 +203,6 @@ class SplitLists:
 
     A list may have several columns; a mask belongs to it when a column names the mask,
     an image of the same name, or a folder that holds it.
-
-    Args:
-        files: Masks of one dataset.
-        root: The folder of the dataset, above which no list is looked for.
-        texts: Addresses of the texts below it, where it lies in a store.
     """
 
     def __init__(
@@ -265,15 +227,7 @@ class SplitLists:
                 yield lists, path, file
 
     def split(self) -> tuple[FoundFiles, list[str]]:
-        """Give masks the splits of the lists that name them.
-
-        Returns:
-            The masks with their splits, those in several lists once for each, and
-            notes: which lists were used, names without a mask, and masks in two lists.
-
-        Raises:
-            DataError: If a name may be that of several masks.
-        """
+        """Give masks the splits of the lists that name them."""
         if not self._used:
             return self._files, []
         placed, first, count, known = FoundFiles(), "", 0, 0

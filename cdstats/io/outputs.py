@@ -35,12 +35,7 @@ _Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Run:
-    """The files of a run.
-
-    Attributes:
-        outputs: Files that exist and would be replaced, by device and inode.
-        streams: Texts read from pipes, by device and inode: a pipe gives them once.
-    """
+    """The files of a run."""
 
     outputs: dict[_Identity, Path]
     streams: dict[_Identity, str]
@@ -67,17 +62,7 @@ def protecting(outputs: Iterable[Path]) -> Iterator[None]:
 
 @contextmanager
 def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[None]:
-    """Check the files that a run writes, and protect its inputs from them.
-
-    Args:
-        outputs: Files that are written at the end.
-        cache: The database of counts.
-
-    Raises:
-        UsageError: If an output is a list of a split or has a format of masks, if its
-            folder does not exist, or if two outputs are one file. Within the context:
-            if an output is an input.
-    """
+    """Check the files that a run writes, and protect its inputs from them."""
     wanted = [Path(path) for path in outputs if path]
     for path in wanted:
         _check_place(path)
@@ -134,12 +119,6 @@ def refuse_overwriting(inputs: Iterable[StrPath]) -> None:
     """Refuse inputs that the run would overwrite.
 
     Nothing is looked at where no output of the run exists.
-
-    Args:
-        inputs: Files that are read; addresses are none of them.
-
-    Raises:
-        UsageError: If an output is one of them.
     """
     run = _RUN.get(None)
     if run is None or not run.outputs:
@@ -166,10 +145,6 @@ def open_text(path: Path) -> TextIO:
     """A text that a user names, opened: UTF-8, ends of lines kept.
 
     It may come from a pipe, such as ``<(...)``, which is read once in a run.
-
-    Raises:
-        UsageError: If the run would overwrite it.
-        OSError: If it cannot be read.
     """
     refuse_overwriting([path])
     # A name may hold the end of a line, which is not to be another.
@@ -186,11 +161,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def _all_of(file: TextIO, path: Path) -> str:
-    """The text of a pipe, which may never end.
-
-    Raises:
-        DataError: If it is no text, or longer than any list.
-    """
+    """The text of a pipe, which may never end."""
     parts, length = list[str](), 0
     while part := file.read(_PIECE):
         length += len(part)
@@ -211,11 +182,7 @@ def is_stream(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of results.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
+    """The text of a file of results."""
     try:
         with open_text(path) as file:
             return file.read()
@@ -229,13 +196,6 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
 
     A link stays, and the file that it points to is written. A file that is replaced
     keeps its permissions; those of a new one follow the umask.
-
-    Args:
-        path: The file.
-        data: What to write; text whole or in parts.
-
-    Raises:
-        DataError: If the folder does not take it.
     """
     place = pointed_to(path)
     part = place.with_name(f".{place.name[:50]}.{token_hex(4)}.part")

@@ -122,14 +122,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Masks:
-    """The masks to score against.
-
-    Attributes:
-        text: Their path as typed.
-        found: The masks of the chosen split, or all.
-        others: The masks of the other splits.
-        split: The split of all masks; empty where there are several.
-    """
+    """The masks to score against."""
 
     text: str
     found: FoundSet
@@ -144,20 +137,7 @@ def find_pairs(
     split: str | None = None,
     preset: Preset | None = None,
 ) -> Pairs:
-    """Find which prediction belongs to which mask.
-
-    Args:
-        predictions: Paths as typed, each may be ``NAME=PATH``.
-        target: The path of the masks as typed.
-        split: The split of the masks to keep; None for all. Predictions of other splits
-            are skipped with a note.
-        preset: The encoding of the masks, which may leave files out.
-
-    Raises:
-        DataError: If a path is missing, two files have one key, nothing pairs, or the
-            folder of a prediction tells another split than its mask has.
-        UsageError: If a pattern is not understood.
-    """
+    """Find which prediction belongs to which mask."""
     masks = _masks(target, split, preset)
     notes, problems = list(masks.found.notes), list(masks.found.problems)
     models: dict[str, list[tuple[FoundSet, str]]] = {}
@@ -201,11 +181,7 @@ def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
 
 
 def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]]:
-    """The pairs whose prediction is not the mask itself, and notes on the others.
-
-    Raises:
-        DataError: If there are no others.
-    """
+    """The pairs whose prediction is not the mask itself, and notes on the others."""
     same = [_is_mask(pair) for pair in pairs]
     marked = list(zip(pairs, same, strict=True))
     own = {pair.model for pair, is_mask in marked if pair.prediction and not is_mask}
@@ -319,14 +295,7 @@ def _sides(
     crops: bool,
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
-    """Predictions, masks and masks of other splits by their keys.
-
-    Args:
-        sides: The predictions.
-        masks: The masks.
-        crops: Whether predictions are crops of masks.
-        splits: Whether a key holds the split of its file.
-    """
+    """Predictions, masks and masks of other splits by their keys."""
     left = _Side(", ".join(text for _, text in sides))
     for found, text in sides:
         _add_keys(left, found, text, crops, splits)

@@ -52,9 +52,6 @@ class Pattern:
     Attributes:
         text: The pattern as given.
 
-    Raises:
-        UsageError: If a name in braces is none of those.
-
     Example:
         >>> Pattern("runs/{model}/{}_{y}_{x}.png").match("runs/bit/test_2_0_512.png")
         {'model': 'bit', 'key': 'test_2', 'y': '0', 'x': '512'}
@@ -73,11 +70,7 @@ class Pattern:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The parts that say where a crop lies; none where no part does.
-
-        Raises:
-            UsageError: If it is placed in two ways, or in half of one.
-        """
+        """The parts that say where a crop lies; none where no part does."""
         named = _DIGITS.intersection(re.findall(r"\{([^{}]*)\}", self.text))
         found = next((place for place in PLACES if named == set(place)), ())
         if named and not found:

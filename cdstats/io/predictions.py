@@ -105,9 +105,6 @@ def open_predictions(
     Returns:
         An image for each prediction; its blocks hold scores as stored, labels where a
         rule is given, or `PALETTE` colours.
-
-    Raises:
-        DataError: If the file is damaged, holds no numbers or has an unknown shape.
     """
     with one_file():
         if is_address(path):
@@ -137,11 +134,7 @@ def _opened(
 
 
 def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
-    """An image whose blocks hold scores, and hide what has none.
-
-    Raises:
-        DataError: If its values need a rule.
-    """
+    """An image whose blocks hold scores, and hide what has none."""
     if image.format.endswith(MINISWHITE) and how.rule is None:
         raise DataError(
             "is a MINISWHITE TIFF file: 0 is white, and readers disagree on what it "
@@ -299,12 +292,7 @@ def _bind(
 def _planes(
     array: Numbers, targets: Sequence[tuple[int, int] | None], band: int | None
 ) -> Numbers:
-    """An array as images, channels, rows and columns; one or two channels.
-
-    Raises:
-        DataError: If its shape is none of those that predictions have, or its channels
-            need a choice.
-    """
+    """An array as images, channels, rows and columns; one or two channels."""
     shape = array.shape
     planes = _channels_first(array, targets)
     if planes is None or 0 in planes.shape:
@@ -365,11 +353,7 @@ def _channels_first(
 def _one_channel(
     part: NDArray[Any], how: Decoding
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """The change scores of one plane, or of the planes unchanged and changed.
-
-    Returns:
-        The scores, and where two channels do not add up.
-    """
+    """The change scores of one plane, or of the planes unchanged and changed."""
     if len(part) == 1:
         return part[0], None
     if how.logits:

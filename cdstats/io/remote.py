@@ -70,9 +70,6 @@ async def is_object(address: Address) -> bool | None:
     """Whether an object lies at an address; None where the store does not tell.
 
     A store may answer "denied" for what is not there.
-
-    Raises:
-        DataError: If the store cannot be asked.
     """
     place = store(address)
     import obstore
@@ -110,11 +107,7 @@ class Listed:
 
 
 async def objects_below(address: Address) -> Listed:
-    """Every object in a folder.
-
-    Raises:
-        DataError: If one page of the list cannot be read: there is no part of a list.
-    """
+    """Every object in a folder."""
     place, listed = store(address), Listed()
     try:
         await _list(place, address.key, 2, listed)
@@ -165,12 +158,7 @@ class Answer:
 
 
 async def get(address: Address) -> Answer:
-    """Ask for an object.
-
-    Raises:
-        NotGivenError: If there is no such object, or it may not be read.
-        DataError: If the store does not give it for another reason.
-    """
+    """Ask for an object."""
     place = store(address)
     import obstore
     from obstore.exceptions import PermissionDeniedError
@@ -187,11 +175,7 @@ async def get(address: Address) -> Answer:
 
 
 async def mark_of(address: Address) -> Mark | None:
-    """The mark of an object as it is now; None where the store does not tell.
-
-    Raises:
-        UsageError: If the library that reads stores is not installed.
-    """
+    """The mark of an object as it is now; None where the store does not tell."""
     try:
         place = store(address)
     except DataError:
@@ -228,9 +212,6 @@ async def parts(answer: Answer) -> AsyncIterator[memoryview]:
 
     A connection that is cut is taken up where it ended, as long as the object is the
     same; the store's library sees to that.
-
-    Raises:
-        DataError: If the object does not come to its end.
     """
     done = 0
     try:

@@ -32,18 +32,7 @@ _MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
-    """Refuse objects with a mask file beside them; a store is asked for each.
-
-    Args:
-        addresses: The addresses of images.
-        where: What named them.
-
-    Returns:
-        Notes where the store does not tell, and where not all were looked for.
-
-    Raises:
-        DataError: If there is a mask file, or the store cannot be asked.
-    """
+    """Refuse objects with a mask file beside them; a store is asked for each."""
     images = [
         one
         for one in map(Address.parse, addresses[:_ASKED])
@@ -73,11 +62,7 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
 def _is_there(
     beside: Address, image: Address, answer: Future[bool | None]
 ) -> bool | None:
-    """Whether a mask file is there; False where its image cannot be read either.
-
-    Raises:
-        DataError: If the store tells of the image, and not of its mask file.
-    """
+    """Whether a mask file is there; False where its image cannot be read either."""
     try:
         return answer.result()
     except DataError as error:
@@ -182,12 +167,7 @@ def listing(address: Address, extensions: frozenset[str]) -> StoreListing:
 
 
 def matching(text: str, extensions: frozenset[str]) -> tuple[Pattern, StoreListing]:
-    """A pattern or glob, and what lies below its folder.
-
-    Raises:
-        DataError: If the store does not list its folder.
-        UsageError: If its bucket or server varies, or it has a set such as ``[ab]``.
-    """
+    """A pattern or glob, and what lies below its folder."""
     address = Address.parse(text)
     pattern = Pattern(str(address))
     start = f"{address.scheme}:/{address.host}"

@@ -43,12 +43,7 @@ _GOOGLE_MACHINE: Final = "/sys/class/dmi/id/product_name"
 
 
 def store(address: Address) -> Store:
-    """The store of an address.
-
-    Raises:
-        UsageError: If the library that reads stores is not installed.
-        DataError: If the environment does not describe the store well.
-    """
+    """The store of an address."""
     try:
         import obstore  # noqa: F401 - whether it is there
     except ImportError:

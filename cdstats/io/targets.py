@@ -38,10 +38,6 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
 
     Returns:
         1 changed, 0 unchanged, 255 ignored; uint8, ``(height, width)``.
-
-    Raises:
-        DataError: If the mask cannot be decoded, a pixel is half transparent, or a
-            value has no label.
     """
     labels = np.empty((image.height, image.width), dtype=np.uint8)
     for block in image.blocks():
@@ -95,9 +91,6 @@ def prediction_labels(
     """The labels of a block of a prediction, 0 where it has no score.
 
     Numbers of many values are compared with the terms of the rule, not looked up.
-
-    Raises:
-        DataError: If a value has no label.
     """
     values = block.values
     if values.dtype.kind == "f" or (values.dtype.itemsize > 1 and not block.is_colour):
@@ -158,16 +151,7 @@ def _plain(number: float) -> Value:
 def read_pair_labels(
     first: OpenImage, second: OpenImage, unchanged: str
 ) -> NDArray[np.uint8]:
-    """Read truth in two files as labels; what neither marks is ignored.
-
-    Args:
-        first: The image that marks changed pixels.
-        second: The image that marks unchanged pixels.
-        unchanged: The file of the second one.
-
-    Raises:
-        DataError: As `cdstats.io.partial.count_opened`.
-    """
+    """Read truth in two files as labels; what neither marks is ignored."""
     labels = np.empty((first.height, first.width), dtype=np.uint8)
     row = 0
     for strip in pair_strips(first, second, unchanged):
@@ -195,9 +179,6 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
 
     Returns:
         Targets in [0, 1], `SOFT_IGNORED` where ignored; float64, ``(height, width)``.
-
-    Raises:
-        DataError: If a value is no number or outside [0, 1].
     """
     parts = [np.asarray(block.values, dtype=np.float64) for block in image.blocks()]
     soft = np.concatenate(parts) if parts else np.empty((0, image.width))
@@ -217,11 +198,7 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
 
 
 def is_soft(image: OpenImage) -> bool:
-    """Whether an image is an array of fractions: soft targets, unless a rule is given.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
+    """Whether an image is an array of fractions: soft targets without a rule."""
     if image.format not in ("NPY", "NPZ"):
         return False
     block = next(iter(image.blocks()), None)

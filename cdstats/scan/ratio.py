@@ -12,7 +12,7 @@ from cdstats.core.labelling import REFUSED
 from cdstats.core.messages import Level, Message
 from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
-from cdstats.engine.work import EngineName, open_engine
+from cdstats.engine.work import open_engine
 from cdstats.io.discovery import find_masks, split_name
 from cdstats.io.file_kinds import paths_of_masks
 from cdstats.io.held import as_files
@@ -174,7 +174,7 @@ def count_masks(options: RatioOptions) -> RatioResult:
             band,
             run,
             options.progress,
-            anywhere=options.engine != EngineName.LOCAL.value,
+            anywhere=options.engine != "local",
             max_pixels=options.max_pixels,
         )
         messages = tuple(_messages(found, stream))

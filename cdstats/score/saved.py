@@ -228,10 +228,5 @@ def result_of_rows(
     """A loss from the sums, or what its column tells: the value of each image."""
     if loss.reads is Reads.SUMS:
         return evaluate(loss, table)
-    return LossResult.of_images(
-        loss.name,
-        loss.params,
-        loss.entry.reduction,
-        [row.losses[loss.column] for row in rows],
-        [int(n) for n in table.valid],
-    )
+    values = [row.losses[loss.column] for row in rows]
+    return LossResult.of_images(loss, values, table.valid)

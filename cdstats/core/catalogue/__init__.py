@@ -1,11 +1,14 @@
 """Each loss of saved predictions as a function of the sums, one `Entry` each."""
 
-from cdstats.core.catalogue.baselines import FILE_EPS, constant_prediction
-from cdstats.core.catalogue.entry import Entry, Parameter, Reads, Reduction, Value
+from cdstats.core.catalogue.entry import Entry, Reads, Value
 from cdstats.core.catalogue.evaluation import (
     BY_PIXEL,
+    FILE_EPS,
     LevelValues,
     LossResult,
+    Shares,
+    changed_shares,
+    constant_prediction,
     evaluate,
     level_value,
 )
@@ -17,7 +20,6 @@ from cdstats.core.catalogue.lookup import (
     choose,
     parse_loss,
 )
-from cdstats.core.catalogue.shares import Shares, changed_shares
 
 __all__ = [
     "BY_PIXEL",
@@ -28,9 +30,7 @@ __all__ = [
     "LevelValues",
     "Loss",
     "LossResult",
-    "Parameter",
     "Reads",
-    "Reduction",
     "Shares",
     "Value",
     "all_losses",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = float | str | None
 """The value of a parameter: a number, a word, or None for ``none``."""
+Weights: TypeAlias = "tuple[Floats | float, Floats | float]"
+"""The weights of changed and of unchanged pixels, of each image or of all."""
 
 
 class Reduction(Enum):
@@ -44,7 +46,7 @@ class Reads(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a loss: a number in a range, one of some words, or none.
+    """A parameter of a loss: a number from ``low`` to ``high``, or a word, or None.
 
     Attributes:
         name: As it is typed.
@@ -56,12 +58,10 @@ class Parameter:
         open_high: Whether ``high`` itself is refused.
         whole: Whether numbers must be integers.
         numbers: Whether numbers are allowed at all.
-        words: The words allowed.
-        optional: Whether ``none`` is allowed.
+        words: The words allowed; None is typed ``none``.
 
     Example:
-        >>> alpha = Parameter("alpha", 0.25, "weight", high=1, optional=True)
-        >>> alpha.allowed
+        >>> Parameter("alpha", 0.25, "weight", high=1, words=(None,)).allowed
         'a number from 0 to 1, or none'
     """
 
@@ -74,53 +74,44 @@ class Parameter:
     open_high: bool = False
     whole: bool = False
     numbers: bool = True
-    words: tuple[str, ...] = ()
-    optional: bool = False
+    words: tuple[str | None, ...] = ()
 
     @property
     def allowed(self) -> str:
         """The values allowed, in words."""
-        parts = [self._range()] if self.numbers else []
-        parts += [*self.words, *(["none"] if self.optional else [])]
-        *first, last = parts
-        return f"{', '.join(first)}, or {last}" if first else last
-
-    def _range(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        if not (self.open_low or self.open_high) and math.isfinite(self.high):
-            return f"{kind} from {self.low} to {self.high}"
         low = f"{'above' if self.open_low else 'of at least'} {self.low}"
         if math.isinf(self.high):
-            return f"{kind} {low}"
-        return f"{kind} {low} and {'below' if self.open_high else 'up to'} {self.high}"
+            numbers = f"{kind} {low}"
+        elif self.open_low or self.open_high:
+            high = f"{'below' if self.open_high else 'up to'} {self.high}"
+            numbers = f"{kind} {low} and {high}"
+        else:
+            numbers = f"{kind} from {self.low} to {self.high}"
+        parts = [numbers] if self.numbers else []
+        *first, last = [*parts, *(word or "none" for word in self.words)]
+        return f"{', '.join(first)}, or {last}" if first else last
 
     def check(self, value: Value) -> None:
-        """Refuse a value that is not allowed.
-
-        Raises:
-            UsageError: If it is not.
-        """
-        if not self._allows(value):
+        """Raise a `UsageError` for a value that is not allowed."""
+        fits = value in self.words
+        if isinstance(value, int | float):
+            above = value > self.low if self.open_low else value >= self.low
+            below = value < self.high if self.open_high else value <= self.high
+            whole = isinstance(value, int) or not self.whole
+            fits = self.numbers and above and below and whole and math.isfinite(value)
+        if not fits:
             raise UsageError(f"{self.name}={value!r}: expected {self.allowed}")
-
-    def _allows(self, value: Value) -> bool:
-        if value is None:
-            return self.optional
-        if isinstance(value, str):
-            return value in self.words
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        fits = isinstance(value, int) or not self.whole
-        return self.numbers and above and below and fits and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
     """A loss: what it is called, what it means, and how it follows from its state.
 
-    Exactly one of ``weights``, ``parts``, ``values`` and ``from_levels`` is given. The
-    functions take the state and the parameters of the loss by name, give NaN where the
-    loss is undefined, and one number per image.
+    At most one of ``weights``, ``parts``, ``values`` and ``from_levels`` is given;
+    without one, the loss is the sum of its one term. The functions take the state and
+    the parameters of the loss by name, give NaN where the loss is undefined, and one
+    number per image.
 
     Attributes:
         name: As it is typed.
@@ -132,7 +123,8 @@ class Entry:
         parameters: Its parameters, in the order in which they are printed.
         soft_targets: Whether it is defined for targets between 0 and 1.
         terms: The further sums that it needs, from its parameters.
-        weights: The weights of changed and unchanged pixels in a cross-entropy.
+        weights: The weights of changed and unchanged pixels in a cross-entropy; one
+            number may stand for all images.
         parts: What changed and unchanged pixels add to the value.
         values: The value.
         from_levels: The value of one `LevelCounts`.
@@ -151,7 +143,7 @@ class Entry:
     parameters: tuple[Parameter, ...] = ()
     soft_targets: bool = False
     terms: Callable[..., tuple[Term, ...]] | None = None
-    weights: Callable[..., Pair] | None = None
+    weights: Callable[..., Weights] | None = None
     parts: Callable[..., Pair] | None = None
     values: Callable[..., Floats] | None = None
     from_levels: Callable[..., float] | None = None

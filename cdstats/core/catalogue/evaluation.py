@@ -1,37 +1,34 @@
-"""From the states of all images to the numbers of a loss."""
+"""From the states of all images to the numbers of a loss, and what they come from."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from cdstats.core.catalogue.entry import Reduction, Value
+from cdstats.core.pixel_terms import cross_entropy
 from cdstats.core.sums import defined_values, quotient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cdstats.core.catalogue.lookup import Loss
     from cdstats.core.histogram import LevelCounts
+    from cdstats.core.pixel_terms import Term
     from cdstats.core.sums import Floats, Pair, SumsTable
 
 Numbers = list[float | None]
 BY_PIXEL = (Reduction.PIXEL, Reduction.BALANCED)
 
 
-@dataclass(frozen=True, slots=True)
-class LevelValues:
-    """The values of a loss that needs `LevelCounts`, computed image by image.
+class LevelValues(NamedTuple):
+    """The values of a loss of `LevelCounts`: of each image, and of the added levels.
 
     The levels of an image can be dropped once its value is known; only their total is
-    kept for the pooled one.
-
-    Attributes:
-        per_image: The value of each image, in order; None where undefined.
-        pooled: The value of the added levels of all images.
+    kept for the pooled one. None where undefined.
     """
 
     per_image: Sequence[float | None]
@@ -75,36 +72,31 @@ class LossResult:
     @classmethod
     def of_images(
         cls,
-        loss: str,
-        params: dict[str, Value],
-        reduction: Reduction,
-        values: Sequence[float | None],
-        valid: Sequence[int],
+        loss: Loss,
+        values: Iterable[float | None],
+        valid: Iterable[int],
+        pooled: float | None = None,
     ) -> LossResult:
-        """The numbers that follow from the value of each image alone.
+        """The numbers that follow from the sum over each image, or its value.
 
         Args:
-            loss: The name of the loss.
-            params: Its parameters.
-            reduction: Which numbers it has.
-            values: The sum over each image, or its value.
+            loss: The loss.
+            values: The sums or values; None or NaN where undefined.
             valid: Valid pixels of each image.
+            pooled: The value of the states of all images added.
         """
-        array = np.array([math.nan if v is None else v for v in values], dtype=float)
-        if reduction not in BY_PIXEL:
-            return cls(
-                loss, params, reduction, per_image=list(values), image_mean=_mean(array)
-            )
+        array, pixels = np.array([*values], dtype=float), np.array([*valid])
+        result = cls(loss.name, loss.params, loss.entry.reduction, pooled=pooled)
+        shown = defined_values(array)
+        if result.reduction not in BY_PIXEL:
+            return replace(result, per_image=shown, image_mean=_mean(array))
         total = defined_sum(array)
-        pixels = sum(n for v, n in zip(values, valid, strict=True) if v is not None)
-        return cls(
-            loss,
-            params,
-            reduction,
+        return replace(
+            result,
             sum=total,
-            mean=_divide(total, pixels),
-            per_image_sum=list(values),
-            image_mean=_mean(quotient(array, np.array(valid))),
+            mean=_divide(total, int(pixels[~np.isnan(array)].sum())),
+            per_image_sum=shown,
+            image_mean=_mean(quotient(array, pixels)),
         )
 
     @property
@@ -122,11 +114,8 @@ class LossResult:
     @property
     def shown(self) -> tuple[float | None, str]:
         """The first number that is defined, and what it is if no mean over pixels."""
-        known = (
-            (self.mean, ""),
-            (self.pooled, "pooled"),
-            (self.image_mean, "image mean"),
-        )
+        known = [(self.mean, ""), (self.pooled, "pooled")]
+        known.append((self.image_mean, "image mean"))
         return next((one for one in known if one[0] is not None), (None, ""))
 
     def as_record(self) -> dict[str, Any]:
@@ -166,96 +155,19 @@ def evaluate(
          'beta_used': [0.75, None], 'weight_sum': 1.5, 'weighted_mean': 1.166...}
     """
     loss.check_targets(soft=table.soft)
-    if loss.entry.from_levels:
+    entry = loss.entry
+    if entry.from_levels:
         if levels is None:
             raise ValueError(f"{loss.label} needs the levels of the images")
-        return _from_levels(loss, levels)
-    arguments = bound_arguments(loss, table, prior)
-    if loss.entry.reduction in BY_PIXEL:
-        return _by_pixel(loss, table, arguments)
-    return _by_image(loss, table, arguments)
-
-
-def level_value(loss: Loss, levels: LevelCounts) -> float | None:
-    """The value of one image, or of the added levels of all, for a loss of levels.
-
-    Args:
-        loss: A loss whose ``reads`` is ``LEVELS`` or ``LOGITS``.
-        levels: Its levels: of probabilities, or of logits.
-
-    Returns:
-        None where there is no pixel.
-
-    Raises:
-        ValueError: If the loss does not read levels, or needs those of logits.
-
-    Example:
-        >>> from cdstats.core.catalogue.lookup import choose
-        >>> from cdstats.core.histogram import LevelCounts
-        >>> level_value(
-        ...     choose("lovasz_softmax"),
-        ...     LevelCounts.of(np.array([]), np.array([0.25, 0.75])),
-        ... )
-        0.75
-    """
-    if loss.entry.from_levels is None:
-        raise ValueError(f"{loss.label} does not read levels")
-    if loss.entry.needs_logits and not levels.logits:
-        raise ValueError(f"{loss.label} needs levels of logits")
-    if levels.valid == 0:
-        return None
-    return loss.entry.from_levels(levels, **loss.arguments())
-
-
-def bound_arguments(
-    loss: Loss, table: SumsTable, prior: float | None
-) -> dict[str, object]:
-    """The parameters of a loss, the prior of the table filled in where it asks."""
-    if loss.needs_prior and prior is None:
-        prior = table.prior
-    return loss.arguments(prior)
-
-
-def class_parts(
-    loss: Loss, table: SumsTable, arguments: dict[str, object]
-) -> Pair | None:
-    """What changed and unchanged pixels add to the value of each image."""
-    entry = loss.entry
-    if entry.weights:
-        weights = entry.weights(table, **arguments)
-        return weights[0] * table.ce_changed_sum, weights[1] * table.ce_unchanged_sum
-    return entry.parts(table, **arguments) if entry.parts else None
-
-
-def _values(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Floats:
-    """The value of each image, NaN where undefined."""
-    parts = class_parts(loss, table, arguments)
-    if parts:
-        values = parts[0] + parts[1]
-    elif loss.entry.values:
-        values = loss.entry.values(table, **arguments)
-    return np.where(table.valid > 0, values, np.nan)
-
-
-def _by_pixel(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> LossResult:
+        return LossResult.of_images(loss, levels.per_image, table.valid, levels.pooled)
+    arguments, pooled = _bound_arguments(loss, table, prior), None
+    if entry.reduction not in BY_PIXEL:
+        pooled = defined_values(_values(loss, table.total, arguments))[0]
     values = _values(loss, table, arguments)
-    total = defined_sum(values)
-    pixels = int(table.valid[~np.isnan(values)].sum())
-    result = LossResult(
-        loss.name,
-        loss.params,
-        loss.entry.reduction,
-        sum=total,
-        mean=_divide(total, pixels),
-        per_image_sum=defined_values(values),
-        image_mean=_mean(quotient(values, table.valid)),
-    )
-    if loss.entry.reduction is Reduction.BALANCED and loss.entry.weights:
-        return _weighed(result, table, loss.entry.weights(table, **arguments))
-    return result
-
-
-def _weighed(result: LossResult, table: SumsTable, weights: Pair) -> LossResult:
+    result = LossResult.of_images(loss, values, table.valid, pooled)
+    if entry.reduction is not Reduction.BALANCED or not entry.weights:
+        return result
+    weights = entry.weights(table, **arguments)
     beta = np.where(table.valid > 0, weights[0], np.nan)
     weight_sum = defined_sum(beta * table.changed + weights[1] * table.unchanged)
     return replace(
@@ -266,28 +178,96 @@ def _weighed(result: LossResult, table: SumsTable, weights: Pair) -> LossResult:
     )
 
 
-def _by_image(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> LossResult:
-    values = _values(loss, table, arguments)
-    return LossResult(
-        loss.name,
-        loss.params,
-        loss.entry.reduction,
-        per_image=defined_values(values),
-        image_mean=_mean(values),
-        pooled=defined_values(_values(loss, table.total, arguments))[0],
-    )
+def level_value(loss: Loss, levels: LevelCounts) -> float | None:
+    """The value of one image, or of the added levels of all; None without a pixel.
+
+    Raises:
+        ValueError: If the loss does not read levels, or needs those of logits.
+    """
+    if loss.entry.from_levels is None:
+        raise ValueError(f"{loss.label} does not read levels")
+    if loss.entry.needs_logits and not levels.logits:
+        raise ValueError(f"{loss.label} needs levels of logits")
+    if levels.valid == 0:
+        return None
+    return loss.entry.from_levels(levels, **loss.arguments())
 
 
-def _from_levels(loss: Loss, levels: LevelValues) -> LossResult:
-    values = [math.nan if value is None else value for value in levels.per_image]
-    return LossResult(
-        loss.name,
-        loss.params,
-        loss.entry.reduction,
-        per_image=defined_values(values),
-        image_mean=_mean(values),
-        pooled=levels.pooled,
-    )
+class Shares(NamedTuple):
+    """How much comes from changed pixels, in [0, 1]; None where it does not follow."""
+
+    loss: float | None
+    gradient: float | None
+
+
+def changed_shares(
+    loss: Loss, table: SumsTable, *, prior: float | None = None
+) -> Shares:
+    """Which share of the loss, and of its gradient, comes from changed pixels.
+
+    The gradient is the sum of the absolute derivatives by the logit of each pixel.
+    For a loss with a pooled value both are those of that value, otherwise those of
+    the sum over images. The share of the loss is known where the loss is a sum over
+    pixels; that of the gradient for the cross-entropies weighed by class, Poly-1 and
+    the losses that are functions of a Tversky index. Both are None where they do not
+    follow from the sums, where the total is 0, and for soft targets.
+    """
+    entry = loss.entry
+    if table.soft or entry.from_levels:
+        return Shares(None, None)
+    arguments = _bound_arguments(loss, table, prior)
+    state = table if entry.reduction in BY_PIXEL else table.total
+    gradient: Pair | None = None
+    if entry.weights:
+        changed, unchanged = entry.weights(state, **arguments)
+        gradient = changed * state.missed_sum, unchanged * state.false_sum
+    elif entry.gradient:
+        gradient = entry.gradient(state, **arguments)
+    return Shares(_share(_class_parts(loss, state, arguments)), _share(gradient))
+
+
+def _share(pair: Pair | None) -> float | None:
+    if pair is None:
+        return None
+    changed, unchanged = map(defined_sum, pair)
+    if changed is None or unchanged is None or min(changed, unchanged) < 0:
+        return None
+    return _divide(changed, changed + unchanged)
+
+
+def _bound_arguments(
+    loss: Loss, table: SumsTable, prior: float | None
+) -> dict[str, object]:
+    """The parameters of a loss, the prior of the table filled in where it asks."""
+    if loss.needs_prior and prior is None:
+        prior = table.prior
+    return loss.arguments(prior)
+
+
+def _class_parts(
+    loss: Loss, table: SumsTable, arguments: dict[str, object]
+) -> Pair | None:
+    """What changed and unchanged pixels add to the value of each image."""
+    entry = loss.entry
+    if entry.weights:
+        changed, unchanged = entry.weights(table, **arguments)
+        return changed * table.ce_changed_sum, unchanged * table.ce_unchanged_sum
+    if entry.parts:
+        return entry.parts(table, **arguments)
+    if entry.values or not entry.terms:
+        return None
+    undefined = np.full(table.valid.shape, np.nan)
+    terms = entry.terms(**arguments)
+    return table.term(terms[0]) if terms else (undefined, undefined)
+
+
+def _values(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Floats:
+    """The value of each image, NaN where undefined."""
+    if loss.entry.values:
+        values = loss.entry.values(table, **arguments)
+    elif parts := _class_parts(loss, table, arguments):
+        values = parts[0] + parts[1]
+    return np.where(table.valid > 0, values, np.nan)
 
 
 def defined_sum(values: Iterable[float]) -> float | None:
@@ -303,3 +283,49 @@ def _mean(values: Iterable[float]) -> float | None:
 
 def _divide(total: float | None, weight: float | None) -> float | None:
     return total / weight if total is not None and weight else None
+
+
+FILE_EPS: Final[Mapping[str, float]] = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+    "uint16": 1 / 65535,
+    "uint8": 1 / 255,
+}
+"""Machine epsilon of a floating type; one step of a scaled integer type: the least
+probability that a file type tells from 0, which predicts no change at all."""
+
+
+def constant_prediction(
+    table: SumsTable, prob: float, terms: Iterable[Term] = ()
+) -> SumsTable:
+    """The sums of the same masks if every pixel had one probability of change.
+
+    The share of changed pixels, or an `FILE_EPS`, tells what the number of a loss
+    means. The confusion and saturation counts of the table are 0.
+
+    Raises:
+        ValueError: If a term needs positions.
+    """
+    p, none = np.float64(prob), np.zeros_like(table.tp)
+    changed, unchanged = table.changed, table.unchanged
+    return replace(
+        table,
+        ce_changed_sum=changed * cross_entropy(p, changed=True),
+        ce_unchanged_sum=unchanged * cross_entropy(p, changed=False),
+        missed_sum=changed * (1 - p),
+        missed_sq_sum=changed * (1 - p) ** 2,
+        prob_changed_sum=changed * p,
+        prob_sq_changed_sum=changed * p**2,
+        false_sum=unchanged * p,
+        false_sq_sum=unchanged * p**2,
+        terms={
+            term: (
+                changed * term.per_pixel(p, changed=True),
+                unchanged * term.per_pixel(p, changed=False),
+            )
+            for term in terms
+        },
+        **dict.fromkeys(("saturated_wrong", "tp", "fp", "fn", "tn"), none),
+    )

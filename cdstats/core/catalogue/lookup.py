@@ -8,15 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.catalogue import (
-    compound,
-    cross_entropy,
-    order,
-    pixel,
-    region,
-    shape,
-)
-from cdstats.core.catalogue.entry import Entry, Reads, Reduction, Value
+from cdstats.core.catalogue import order, pixel, region
+from cdstats.core.catalogue.entry import Entry, Reads, Value
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,12 +41,9 @@ NOT_SCORES: Final[Mapping[str, str]] = {
     "ssim": _WINDOWS,
     "ldam": "its margins shift the logits during training",
 }
-"""Name to reason; `cdstats.core.catalogue.lookup` joins them to a message."""
-
-
-_FAMILIES: Final = (cross_entropy, pixel, region, compound, order, shape)
+"""Losses that cannot be computed from saved predictions, and why."""
 CATALOGUE: Final[Mapping[str, Entry]] = {
-    entry.name: entry for family in _FAMILIES for entry in family.ENTRIES
+    entry.name: entry for family in (pixel, region, order) for entry in family.ENTRIES
 }
 """Every loss by its name."""
 
@@ -100,15 +90,16 @@ class Loss:
     @property
     def column(self) -> str:
         """The name of the column of its value of each image."""
-        total = self.entry.reduction in (Reduction.PIXEL, Reduction.BALANCED)
-        return f"{self.label}_sum" if total else self.label
+        return (
+            f"{self.label}_sum" if "sum" in self.entry.reduction.value else self.label
+        )
 
     @property
     def dataset_columns(self) -> tuple[str, str]:
         """The names of the columns of its values of all images together."""
-        total = self.entry.reduction in (Reduction.PIXEL, Reduction.BALANCED)
-        first, second = ("sum", "mean") if total else ("pooled", "image_mean")
-        return f"{self.label}_{first}", f"{self.label}_{second}"
+        total = "sum" in self.entry.reduction.value
+        names = ("sum", "mean") if total else ("pooled", "image_mean")
+        return f"{self.label}_{names[0]}", f"{self.label}_{names[1]}"
 
     @property
     def reads(self) -> Reads:
@@ -126,18 +117,12 @@ class Loss:
         return self.params.get("prior") == "dataset"
 
     def terms(self, prior: float | None = None) -> tuple[Term, ...]:
-        """The further sums that it needs.
-
-        Args:
-            prior: Share of changed pixels among the valid ones of all images; needed
-                where `needs_prior` says so.
+        """The further sums that it needs; the prior only where `needs_prior` says so.
 
         Raises:
             ValueError: If the prior is needed and missing.
         """
-        if self.entry.terms is None:
-            return ()
-        return self.entry.terms(**self.arguments(prior))
+        return self.entry.terms(**self.arguments(prior)) if self.entry.terms else ()
 
     def arguments(self, prior: float | None = None) -> dict[str, Any]:
         """The parameters as the functions of its entry take them."""
@@ -151,11 +136,7 @@ class Loss:
         return arguments
 
     def check_targets(self, *, soft: bool) -> None:
-        """Refuse soft targets where the loss is defined for hard labels only.
-
-        Raises:
-            UsageError: If it is.
-        """
+        """Raise a `UsageError` for soft targets of a loss that is for labels only."""
         if soft and not self.entry.soft_targets:
             raise UsageError(
                 f"{self.name} is defined for masks of changed and unchanged pixels, "
@@ -174,11 +155,21 @@ def choose(name: str, params: Mapping[str, Value] | None = None) -> Loss:
         >>> choose("dice", {"smooth": 0}).label
         'dice[smooth=0]'
     """
-    entry = _find(name)
-    given = dict(params or {})
+    if name in NOT_SCORES:
+        raise UsageError(
+            f"{name} is not a score of saved predictions: {NOT_SCORES[name]}."
+        )
+    if name not in CATALOGUE:
+        near = difflib.get_close_matches(name, [*CATALOGUE, *NOT_SCORES], cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(
+            f"there is no loss {name!r}. {hint}`cdstats explain` lists them all."
+        )
+    entry, given = CATALOGUE[name], dict(params or {})
     values = [given.pop(known.name, known.default) for known in entry.parameters]
-    if given:
-        raise UsageError(_unknown_parameter(entry, next(iter(given))))
+    for other in given:
+        known = ", ".join(parameter.name for parameter in entry.parameters) or "none"
+        raise UsageError(f"{name} has no parameter {other!r}; it has {known}")
     for parameter, value in zip(entry.parameters, values, strict=True):
         try:
             parameter.check(value)
@@ -208,44 +199,18 @@ def parse_loss(text: str) -> Loss:
             raise UsageError(f"{text!r}: expected NAME:param=value,param=value")
         if parameter in params:
             raise UsageError(f"{text!r} gives {parameter} twice")
-        params[parameter] = _parse_value(value)
+        number = _JSON_NUMBER.fullmatch(value)
+        word = None if value == "none" else value
+        params[parameter] = json.loads(value) if number else word
     return choose(name, params)
 
 
 def all_losses() -> tuple[Loss, ...]:
     """Every loss of the catalogue with its default parameters."""
-    return tuple(choose(name) for name in CATALOGUE)
-
-
-def _parse_value(text: str) -> Value:
-    if text == "none":
-        return None
-    if _JSON_NUMBER.fullmatch(text):
-        number: float = json.loads(text)
-        return number
-    return text
+    return tuple(map(choose, CATALOGUE))
 
 
 def _typed(value: Value) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _find(name: str) -> Entry:
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    if name in NOT_SCORES:
-        raise UsageError(
-            f"{name} is not a score of saved predictions: {NOT_SCORES[name]}."
-        )
-    near = difflib.get_close_matches(name, [*CATALOGUE, *NOT_SCORES], cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise UsageError(
-        f"there is no loss {name!r}. {hint}`cdstats explain` lists them all."
-    )
-
-
-def _unknown_parameter(entry: Entry, name: str) -> str:
-    known = ", ".join(parameter.name for parameter in entry.parameters)
-    return f"{entry.name} has no parameter {name!r}; it has {known or 'none'}"

@@ -1,6 +1,6 @@
-"""Losses that need the pixels in the order of their errors.
+"""Losses that need whole images: the order of the errors, or distances.
 
-They are computed from a `LevelCounts`: a histogram of the probabilities, or the sorted
+Order comes from a `LevelCounts`: a histogram of the probabilities, or the sorted
 probabilities or logits. Equal errors count as one level, which changes nothing.
 """
 
@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.catalogue.entry import Entry, Parameter, Reduction
+from cdstats.core.pixel_terms import Term
 
 if TYPE_CHECKING:
     from cdstats.core.histogram import Counts, LevelCounts
-    from cdstats.core.sums import Floats
+    from cdstats.core.sums import Floats, Pair, SumsTable
+
+_PENALTY: Final = Term("distance_map_penalised_ce")
+
+
+def _distance_map_penalised_ce(s: SumsTable) -> Pair:
+    changed, unchanged = s.term(_PENALTY)
+    return s.ce_changed_sum + changed, s.ce_unchanged_sum + unchanged
 
 
 def _lovasz_softmax(levels: LevelCounts, *, classes: str) -> float:
@@ -101,16 +109,12 @@ ENTRIES: Final = (
         name="lovasz_softmax",
         title="Lovász softmax loss",
         reduction=Reduction.REGION,
-        formula=(
-            "Lovász extension of 1-IoU at the errors |p-y|; foreground: the changed "
-            "class; present, all: mean over the classes present, over both"
-        ),
+        formula="Lovász extension of 1-IoU at the errors |p-y|; foreground: the "
+        "changed class; present, all: mean over the classes present, over both",
         source="Berman et al. 2018, arXiv 1705.08790",
-        pitfalls=(
-            "An image without change scores max p (foreground), which one pixel "
-            "decides. The reference code and kornia average all classes, "
-            "segmentation_models_pytorch those present."
-        ),
+        pitfalls="An image without change scores max p (foreground), which one pixel "
+        "decides. The reference code and kornia average all classes, "
+        "segmentation_models_pytorch those present.",
         parameters=(
             Parameter(
                 "classes",
@@ -128,10 +132,8 @@ ENTRIES: Final = (
         reduction=Reduction.REGION,
         formula="Lovász extension of 1-IoU at max(0, 1 - z(2y-1)) of the logits z",
         source="Berman et al. 2018, arXiv 1705.08790",
-        pitfalls=(
-            "Defined on logits: a probability of 0 or 1 has none. Not bounded by 1; "
-            "use lovasz_softmax for probability maps."
-        ),
+        pitfalls="Defined on logits: a probability of 0 or 1 has none. Not bounded by "
+        "1; use lovasz_softmax for probability maps.",
         from_levels=_lovasz_hinge,
         needs_logits=True,
     ),
@@ -141,10 +143,8 @@ ENTRIES: Final = (
         reduction=Reduction.REGION,
         formula="mean cross-entropy of the k % of pixels with the largest",
         source="Wu et al. 2016, arXiv 1605.06885",
-        pitfalls=(
-            "The number of pixels is rounded down, and at least 1. Chosen in each "
-            "image and, pooled, among all pixels."
-        ),
+        pitfalls="The number of pixels is rounded down, and at least 1. Chosen in "
+        "each image and, pooled, among all pixels.",
         parameters=(
             Parameter("k", 10, "per cent of the pixels", high=100, open_low=True),
         ),
@@ -154,20 +154,53 @@ ENTRIES: Final = (
         name="ohem",
         title="cross-entropy with online hard example mining",
         reduction=Reduction.REGION,
-        formula=(
-            "mean cross-entropy of the pixels with p_t < threshold, of the min_kept "
-            "worst if those are fewer"
-        ),
+        formula="mean cross-entropy of the pixels with p_t < threshold, of the "
+        "min_kept worst if those are fewer",
         source="Shrivastava et al. 2016, arXiv 1604.03540",
-        pitfalls=(
-            "Training code keeps 100,000 pixels or more per batch, which in a small "
-            "image is all of them. The mean divides by the pixels kept, so two models "
-            "are averaged over different pixels."
-        ),
+        pitfalls="Training code keeps 100,000 pixels or more per batch, which in a "
+        "small image is all of them. The mean divides by the pixels kept, so two "
+        "models are averaged over different pixels.",
         parameters=(
             Parameter("threshold", 0.7, "probability of an easy pixel", high=1),
             Parameter("min_kept", 1, "pixels kept at least", low=1, whole=True),
         ),
         from_levels=_ohem,
+    ),
+    Entry(
+        name="boundary",
+        title="boundary loss",
+        reduction=Reduction.PIXEL,
+        formula="phi p, phi the distance to the change mask: +d outside, -(d-1) "
+        "inside, 0 if the image has one class",
+        source="Kervadec et al. 2019, arXiv 1812.07032; MONAI",
+        pitfalls="Negative for good predictions of objects thicker than two pixels. "
+        "Grows with image size, and images of one class add 0. Meant as an addition "
+        "to a region loss.",
+        terms=lambda: (Term("boundary"),),
+    ),
+    Entry(
+        name="hausdorff_dt",
+        title="Hausdorff distance-transform loss",
+        reduction=Reduction.PIXEL,
+        formula="(p-y)^2 (d_p^alpha + d_y^alpha), d the distance to the boundary, on "
+        "both sides, of p > 0.5 and of y; 0 if one class",
+        source="Karimi and Salcudean 2019, arXiv 1904.10030",
+        pitfalls="Other code measures distances inside the masks only, where a far "
+        "false alarm gets no weight from y. An image without change gets weight from "
+        "its prediction alone.",
+        parameters=(Parameter("alpha", 2, "power of the distances", open_low=True),),
+        terms=lambda alpha: (Term("hausdorff_dt", (alpha,)),),
+    ),
+    Entry(
+        name="distance_map_penalised_ce",
+        title="distance-map penalised cross-entropy",
+        reduction=Reduction.PIXEL,
+        formula="(1+phi) CE, phi = (max d - d)/max d, d the distance to the other "
+        "class and max d its maximum on the same side; 0 if the image has one class",
+        source="Caliva et al. 2019, arXiv 1908.03679",
+        pitfalls="Sources differ in phi; here it is 0 far from the boundary. A much "
+        "used implementation computes the weights and returns the unweighted mean.",
+        terms=lambda: (_PENALTY,),
+        parts=_distance_map_penalised_ce,
     ),
 )

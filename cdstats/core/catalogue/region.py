@@ -1,36 +1,28 @@
-"""Losses of the overlap between the predicted and the true changed region."""
+"""Losses of the overlap of the predicted and the true changed region.
+
+Some add a cross-entropy.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cdstats.core.catalogue.entry import Entry, Parameter, Reduction
 from cdstats.core.catalogue.pixel import slopes
+from cdstats.core.pixel_terms import LOG_FLOOR, Term
 from cdstats.core.sums import quotient
 
 if TYPE_CHECKING:
-    from cdstats.core.sums import Floats, Pair, SumsTable
-
-
-def _one_minus(index: Floats) -> Floats:
-    """1 - index; rounding never makes it negative."""
-    return np.maximum(1 - index, 0.0)
+    from cdstats.core.sums import Column, Floats, Pair, SumsTable
 
 
 def dice(s: SumsTable, *, smooth: float) -> Floats:
     """1 - (2I+s) / (P+n1+s), from the errors, which keeps the digits of small ones."""
     errors = s.missed_sum + s.false_sum
     return quotient(errors, 2 * s.prob_changed_sum + errors + smooth)
-
-
-def _dice_squared(s: SumsTable, *, smooth: float) -> Floats:
-    return quotient(s.error_sq_sum, s.prob_sq_sum + s.target_sq_sum + smooth)
-
-
-def _jaccard(s: SumsTable, *, smooth: float) -> Floats:
-    return tversky(s, fp_weight=1, fn_weight=1, smooth=smooth)
 
 
 def tversky(
@@ -41,16 +33,21 @@ def tversky(
     return quotient(errors, s.prob_changed_sum + errors + smooth)
 
 
-def _focal_tversky(s: SumsTable, *, exponent: float, **tversky_params: float) -> Floats:
-    index_loss = tversky(s, **tversky_params)
-    return np.asarray(index_loss**exponent, dtype=np.float64)
+def _tversky_gradient(
+    s: SumsTable, *, fp_weight: float, fn_weight: float, smooth: float, **_: float
+) -> Pair:
+    # With T = N/D: |dT/dp| D² is D - N(1-b) on changed, N a on unchanged pixels.
+    overlap = s.prob_changed_sum + smooth
+    errors = fp_weight * s.false_sum + fn_weight * s.missed_sum
+    changed, unchanged = slopes(s)
+    return changed * (errors + fn_weight * overlap), unchanged * fp_weight * overlap
 
 
-def _asymmetric_similarity(s: SumsTable, *, beta: float, smooth: float) -> Floats:
-    return tversky(s, **_similarity_weights(beta), smooth=smooth)
+def _dice_gradient(s: SumsTable, *, smooth: float = 0) -> Pair:
+    return _tversky_gradient(s, fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
 
 
-def _similarity_weights(beta: float) -> dict[str, float]:
+def _f_beta(beta: float) -> dict[str, float]:
     return {"fp_weight": 1 / (1 + beta**2), "fn_weight": beta**2 / (1 + beta**2)}
 
 
@@ -70,54 +67,63 @@ def _generalised_dice(s: SumsTable) -> Floats:
     return quotient(errors, np.where(present, sizes, 0.0))
 
 
-def _generalised_wasserstein_dice(s: SumsTable) -> Floats:
-    errors = s.missed_sum + s.false_sum
-    return quotient(errors, 2 * s.prob_changed_sum + errors)
-
-
-def _sensitivity_specificity(s: SumsTable, *, r: float) -> Pair:
-    return (
-        r * quotient(s.missed_sq_sum, s.changed),
-        (1 - r) * quotient(s.false_sq_sum, s.unchanged),
-    )
-
-
 def _soft_mcc(s: SumsTable, *, epsilon: float) -> Floats:
     tp, tn = s.prob_changed_sum + epsilon, s.rejected_prob + epsilon
     fp, fn = s.false_sum + epsilon, s.missed_sum + epsilon
     # The roots first: the product of four counts may overflow.
     size = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
-    return _one_minus(quotient(tp * tn - fp * fn, size))
+    # Rounding must not make it negative.
+    return np.maximum(1 - quotient(tp * tn - fp * fn, size), 0.0)
 
 
-def _tversky_gradient(
-    s: SumsTable, *, fp_weight: float, fn_weight: float, smooth: float
-) -> Pair:
-    # With T = N/D: |dT/dp| D² is D - N(1-b) on changed, N a on unchanged pixels.
-    overlap = s.prob_changed_sum + smooth
-    errors = fp_weight * s.false_sum + fn_weight * s.missed_sum
-    changed, unchanged = slopes(s)
-    return changed * (errors + fn_weight * overlap), unchanged * fp_weight * overlap
+def _combo(s: SumsTable, *, alpha: float, beta: float, smooth: float) -> Floats:
+    ce = beta * s.ce_changed_sum + (1 - beta) * s.ce_unchanged_sum
+    return alpha * quotient(ce, s.valid) + (1 - alpha) * dice(s, smooth=smooth)
 
 
-def _dice_gradient(s: SumsTable, *, smooth: float = 0) -> Pair:
-    return _tversky_gradient(s, fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
+def _exponential_logarithmic(
+    s: SumsTable,
+    *,
+    dice_weight: float,
+    ce_weight: float,
+    exponent: float,
+    class_weights: str | None,
+    smooth: float,
+) -> Floats:
+    changed, unchanged = s.term(Term("ce_power", (exponent,)))
+    if class_weights == "frequency":
+        changed = changed * _rarity(s.changed, s.valid)
+        unchanged = unchanged * _rarity(s.unchanged, s.valid)
+    loss = dice(s, smooth=smooth)
+    overlap = 2 * s.prob_changed_sum + smooth
+    score = quotient(overlap, s.prob_sum + s.changed + smooth)
+    with np.errstate(divide="ignore"):
+        # Near 1 the loss has the digits that the score has lost.
+        logs = np.where(loss < 0.5, np.log1p(-loss), np.log(score))
+    logs = np.clip(logs, LOG_FLOOR, 0.0)
+    ce = quotient(changed + unchanged, s.valid)
+    return np.asarray(dice_weight * np.abs(logs) ** exponent + ce_weight * ce)
 
 
-def _jaccard_gradient(s: SumsTable, *, smooth: float) -> Pair:
-    return _tversky_gradient(s, fp_weight=1, fn_weight=1, smooth=smooth)
+def _rarity(count: Column, valid: Column) -> Floats:
+    """(n/n_c)^0.5; a class without pixels adds nothing, whatever its weight."""
+    return np.sqrt(quotient(valid, np.maximum(count, 1)))
 
 
-def _similarity_gradient(s: SumsTable, *, beta: float, smooth: float) -> Pair:
-    return _tversky_gradient(s, **_similarity_weights(beta), smooth=smooth)
+def _unified_focal(
+    s: SumsTable, *, delta: float, gamma: float, lambda_: float
+) -> Floats:
+    easy = s.term(Term("focal", (gamma,)))[1]
+    ce = quotient(delta * s.ce_changed_sum + (1 - delta) * easy, s.valid)
+    foreground = _missing(s.prob_changed_sum, s.missed_sum, s.false_sum, delta)
+    background = _missing(s.rejected_prob, s.false_sum, s.missed_sum, delta)
+    return lambda_ * ce + (1 - lambda_) * (background + foreground ** (1 - gamma))
 
 
-def _focal_tversky_gradient(
-    s: SumsTable, *, exponent: float, **tversky_params: float
-) -> Pair:
-    # A function of the Tversky loss: its slope is a common factor.
-    del exponent
-    return _tversky_gradient(s, **tversky_params)
+def _missing(overlap: Floats, missed: Floats, false: Floats, delta: float) -> Floats:
+    """1 minus the Tversky index of a class."""
+    errors = delta * missed + (1 - delta) * false
+    return quotient(errors, overlap + errors)
 
 
 SMOOTH: Final = Parameter("smooth", 1, "added to numerator and denominator")
@@ -154,7 +160,9 @@ ENTRIES: Final = (
         pitfalls=_EMPTY,
         parameters=(SMOOTH,),
         soft_targets=True,
-        values=_dice_squared,
+        values=lambda s, smooth: quotient(
+            s.error_sq_sum, s.prob_sq_sum + s.target_sq_sum + smooth
+        ),
     ),
     Entry(
         name="jaccard",
@@ -165,8 +173,8 @@ ENTRIES: Final = (
         pitfalls=_EMPTY + " MONAI (jaccard=True) has (2I+s)/(2U+s), here s/2.",
         parameters=(SMOOTH,),
         soft_targets=True,
-        values=_jaccard,
-        gradient=_jaccard_gradient,
+        values=partial(tversky, fp_weight=1, fn_weight=1),
+        gradient=partial(_tversky_gradient, fp_weight=1, fn_weight=1),
     ),
     Entry(
         name="tversky",
@@ -200,8 +208,9 @@ ENTRIES: Final = (
             SMOOTH,
         ),
         soft_targets=True,
-        values=_focal_tversky,
-        gradient=_focal_tversky_gradient,
+        values=lambda s, exponent, **weights: tversky(s, **weights) ** exponent,
+        # Its slope as a function of the Tversky loss is a common factor.
+        gradient=_tversky_gradient,
     ),
     Entry(
         name="asymmetric_similarity",
@@ -212,8 +221,10 @@ ENTRIES: Final = (
         pitfalls=_EMPTY,
         parameters=(Parameter("beta", 1.5, "weight of recall over precision"), SMOOTH),
         soft_targets=True,
-        values=_asymmetric_similarity,
-        gradient=_similarity_gradient,
+        values=lambda s, beta, smooth: tversky(s, **_f_beta(beta), smooth=smooth),
+        gradient=lambda s, beta, smooth: _tversky_gradient(
+            s, **_f_beta(beta), smooth=smooth
+        ),
     ),
     Entry(
         name="log_cosh_dice",
@@ -233,15 +244,11 @@ ENTRIES: Final = (
         name="generalised_dice",
         title="generalised Dice loss",
         reduction=Reduction.REGION,
-        formula=(
-            "1 - 2 (w1 TP + w0 TN) / (w1 (P+n1) + w0 (2n-P-n1)), w_c = 1/n_c^2, soft "
-            "counts"
-        ),
+        formula="1 - 2 (w1 TP + w0 TN) / (w1 (P+n1) + w0 (2n-P-n1)), w_c = 1/n_c^2, "
+        "soft counts",
         source="Sudre et al. 2017, arXiv 1707.03237",
-        pitfalls=(
-            "Undefined where a class is absent (a weight is 1/0); other code replaces "
-            "that weight by a number of its own."
-        ),
+        pitfalls="Undefined where a class is absent (a weight is 1/0); other code "
+        "replaces that weight by a number of its own.",
         values=_generalised_dice,
     ),
     Entry(
@@ -251,7 +258,7 @@ ENTRIES: Final = (
         formula="1 - 2T/(2T+E), T = sum y p, E = sum |p-y|; two labels at distance 1",
         source="Fidon et al. 2017, arXiv 1707.00478",
         pitfalls="With two labels it is Dice with smooth=0; undefined if P = n1 = 0.",
-        values=_generalised_wasserstein_dice,
+        values=partial(dice, smooth=0),
         gradient=_dice_gradient,
     ),
     Entry(
@@ -260,29 +267,88 @@ ENTRIES: Final = (
         reduction=Reduction.REGION,
         formula="r mean over changed of (1-p)^2 + (1-r) mean over unchanged of p^2",
         source="Brosch et al. 2015; NiftyNet",
-        pitfalls=(
-            "Undefined where a class is absent. A survey writes a score of the same "
-            "name, which is to be maximised; in NiftyNet the variable called "
-            "specificity holds the changed pixels' term."
-        ),
+        pitfalls="Undefined where a class is absent. A survey writes a score of the "
+        "same name, which is to be maximised; in NiftyNet the variable called "
+        "specificity holds the changed pixels' term.",
         parameters=(Parameter("r", 0.05, "weight of the changed class", high=1),),
-        parts=_sensitivity_specificity,
+        parts=lambda s, r: (
+            r * quotient(s.missed_sq_sum, s.changed),
+            (1 - r) * quotient(s.false_sq_sum, s.unchanged),
+        ),
     ),
     Entry(
         name="soft_mcc",
         title="soft Matthews correlation loss",
         reduction=Reduction.REGION,
-        formula=(
-            "1 - (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)), soft counts with "
-            "epsilon added to each"
-        ),
+        formula="1 - (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)), soft counts "
+        "with epsilon added to each",
         source="Abhishek and Hamarneh 2021, arXiv 2010.13454; "
         "segmentation_models_pytorch MCCLoss",
-        pitfalls=(
-            "Runs from 0 to 2. epsilon decides images of one class (about 1); with "
-            "epsilon=0 they are undefined. Other code adds 1 to the denominator."
-        ),
+        pitfalls="Runs from 0 to 2. epsilon decides images of one class (about 1); "
+        "with epsilon=0 they are undefined. Other code adds 1 to the denominator.",
         parameters=(Parameter("epsilon", 1e-5, "added to each of the four counts"),),
         values=_soft_mcc,
+    ),
+    Entry(
+        name="combo",
+        title="combo loss",
+        reduction=Reduction.REGION,
+        formula=("alpha mean(-[beta y ln p + (1-beta)(1-y) ln(1-p)]) + (1-alpha) dice"),
+        source="Taghanaki et al. 2018, arXiv 1805.02798",
+        pitfalls="The paper and its code subtract the Dice score instead of adding "
+        "the Dice loss: their value is smaller by 1-alpha and may be negative. In "
+        "that code a bracket makes the weight of unchanged pixels beta(1-beta).",
+        parameters=(
+            Parameter("alpha", 0.5, "share of the cross-entropy", high=1),
+            Parameter("beta", 0.5, "weight of the changed class", high=1),
+            SMOOTH,
+        ),
+        soft_targets=True,
+        values=_combo,
+    ),
+    Entry(
+        name="exponential_logarithmic",
+        title="exponential-logarithmic loss",
+        reduction=Reduction.REGION,
+        formula="dice_weight (-ln D)^g + ce_weight mean(w_c (-ln p_t)^g), g = "
+        "exponent, D = (2I+s)/(P+n1+s), w_c = (n/n_c)^0.5, or 1 for class_weights=none",
+        source="Wong et al. 2018, arXiv 1809.00076",
+        pitfalls="With an exponent below 1 the slope is infinite at a perfect score. "
+        "The class frequencies are those of the image (of all images, pooled).",
+        parameters=(
+            Parameter("dice_weight", 0.8, "weight of the Dice part"),
+            Parameter("ce_weight", 0.2, "weight of the cross-entropy part"),
+            Parameter("exponent", 0.3, "power of both logarithms", open_low=True),
+            Parameter(
+                "class_weights",
+                "frequency",
+                "weights of the classes",
+                numbers=False,
+                words=("frequency", None),
+            ),
+            SMOOTH,
+        ),
+        terms=lambda exponent, **_: (Term("ce_power", (exponent,)),),
+        values=_exponential_logarithmic,
+    ),
+    Entry(
+        name="unified_focal",
+        title="unified focal loss, asymmetric",
+        reduction=Reduction.REGION,
+        formula="lambda mean(-delta y ln p - (1-delta)(1-y) p^gamma ln(1-p)) + "
+        "(1-lambda) [(1-TI_unchanged) + (1-TI_changed)^(1-gamma)], TI Tversky indices "
+        "with delta on misses, 1-delta on false alarms",
+        source="Yeung et al. 2021, arXiv 2102.04525",
+        pitfalls="The authors' code averages the two classes of the region part, "
+        "where the paper and this entry add them, and applies lambda to the region "
+        "part and 1-lambda to the cross-entropy; the paper and this entry do the "
+        "reverse. Undefined where nothing is changed and nothing predicted.",
+        parameters=(
+            Parameter("lambda", 0.5, "share of the cross-entropy", high=1),
+            Parameter("delta", 0.6, "weight of the changed class, of misses", high=1),
+            Parameter("gamma", 0.5, "focal exponent", high=1, open_high=True),
+        ),
+        terms=lambda gamma, **_: (Term("focal", (gamma,)),),
+        values=_unified_focal,
     ),
 )
