@@ -30,7 +30,6 @@ from cdstats.scan.findings import split_shifts
 from cdstats.scan.inspection import (
     Look,
     count_cells,
-    inspect_file,
     label_map,
     possible_rules,
 )
@@ -197,7 +196,7 @@ def test_every_rule_that_a_split_can_end_in_was_looked_at(
     for one in counted.images:
         if one.status != "ok":
             continue
-        (seen,) = inspect_file(Task(str(tmp_path / one.path)), look=look)
+        (seen,) = look(Task(str(tmp_path / one.path)))
         changed = [int((view.cells).sum()) for view in seen.views]
         assert one.changed in changed
 
@@ -207,9 +206,7 @@ def test_a_look_counts_as_a_count_does() -> None:
     look = Look(possible_rules(choose_rule()), None, None, 8)
     for path in paths:
         task = Task(str(path))
-        assert [one.counted for one in inspect_file(task, look=look)] == count_file(
-            task
-        )
+        assert [one.counted for one in look(task)] == count_file(task)
 
 
 def test_the_audit_and_the_ratio_have_the_same_rows() -> None:

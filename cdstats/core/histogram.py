@@ -29,16 +29,8 @@ Counts = NDArray[np.int64]
 class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
-    Attributes:
-        values: The levels in rising order: probabilities of change, or logits;
-            float64, ``(L,)``.
-        changed: Changed pixels at each level; int64, ``(L,)``.
-        unchanged: Unchanged pixels at each level; int64, ``(L,)``.
-        logits: Whether the levels are logits, which are kept as they are: a sure one
-            has no digits as a probability.
-
-    Raises:
-        ValueError: If the values do not rise, or the lengths differ.
+    The values rise: probabilities of change, or logits, which are kept as they are: a
+    sure one has no digits as a probability.
 
     Example:
         >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
@@ -61,20 +53,26 @@ class LevelCounts:
     def of(
         cls, changed: NDArray[Any], unchanged: NDArray[Any], *, logits: bool = False
     ) -> LevelCounts:
-        """Count the values of the pixels of each class, by sorting them.
-
-        Args:
-            changed: Values of the changed pixels; finite, floating, any shape.
-            unchanged: Values of the unchanged pixels.
-            logits: Whether the values are logits.
-        """
-        positive = np.unique(changed, return_counts=True)
-        negative = np.unique(unchanged, return_counts=True)
-        return _merge(
-            (positive[0], positive[1], np.zeros_like(positive[1])),
-            (negative[0], np.zeros_like(negative[1]), negative[1]),
+        """Count the finite values of the pixels of each class, by sorting them."""
+        one, of_one = np.unique(changed, return_counts=True)
+        two, of_two = np.unique(unchanged, return_counts=True)
+        return cls._merged(
+            np.concatenate([one, two]),
+            np.concatenate([of_one, np.zeros_like(of_two)]),
+            np.concatenate([np.zeros_like(of_one), of_two]),
             logits,
         )
+
+    @classmethod
+    def _merged(
+        cls, values: NDArray[Any], changed: Counts, unchanged: Counts, logits: bool
+    ) -> LevelCounts:
+        """The levels of values in any order; adding 0 makes -0 and 0 one."""
+        levels, place = np.unique(values.astype(float) + 0.0, return_inverse=True)
+        counts = np.zeros((2, levels.size), dtype=np.int64)
+        np.add.at(counts[0], place, changed)
+        np.add.at(counts[1], place, unchanged)
+        return cls(levels, counts[0], counts[1], logits)
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
         if self.logits != other.logits:
@@ -83,9 +81,10 @@ class LevelCounts:
             changed = self.changed + other.changed
             unchanged = self.unchanged + other.unchanged
             return LevelCounts(self.values, changed, unchanged, self.logits)
-        return _merge(
-            (self.values, self.changed, self.unchanged),
-            (other.values, other.changed, other.unchanged),
+        return self._merged(
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.changed, other.changed]),
+            np.concatenate([self.unchanged, other.unchanged]),
             self.logits,
         )
 
@@ -121,18 +120,8 @@ class LevelCounts:
     ) -> ImageSums:
         """The sums of the pixels, each level evaluated once in float64.
 
-        Args:
-            threshold: A pixel is predicted changed when p is at least this.
-            terms: The further sums to give; none may need positions.
-            ignored: Pixels that are not counted here.
-
         Raises:
             ValueError: If a term needs positions, or the levels are logits.
-
-        Example:
-            >>> levels = LevelCounts.of(np.array([0.5, 0.25]), np.array([0.25]))
-            >>> levels.sums().prob_sum
-            1.0
         """
         if self.logits:
             raise ValueError("sums are of probabilities, not of logits")
@@ -161,27 +150,14 @@ class LevelCounts:
             fn=changed - tp,
             tn=unchanged - fp,
             calibration=tuple(gaps.tolist()),
-            terms={term: self._term(term) for term in terms},
+            terms={
+                term: (
+                    _weighted(self.changed, term.per_pixel(p, changed=True)),
+                    _weighted(self.unchanged, term.per_pixel(p, changed=False)),
+                )
+                for term in terms
+            },
         )
-
-    def _term(self, term: Term) -> tuple[float, float]:
-        return (
-            _weighted(self.changed, term.per_pixel(self.values, changed=True)),
-            _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
-        )
-
-
-_Level = tuple[NDArray[Any], Counts, Counts]
-
-
-def _merge(left: _Level, right: _Level, logits: bool) -> LevelCounts:
-    stacked = np.concatenate([left[0], right[0]]).astype(np.float64)
-    # Adding 0 makes -0 and 0 one level.
-    values, place = np.unique(stacked + 0.0, return_inverse=True)
-    counts = np.zeros((2, values.size), dtype=np.int64)
-    for row, (a, b) in zip(counts, zip(left[1:], right[1:], strict=True), strict=True):
-        np.add.at(row, place, np.concatenate([a, b]))
-    return LevelCounts(values, counts[0], counts[1], logits)
 
 
 def _weighted(counts: Counts | Floats, values: Floats) -> float:
