@@ -525,8 +525,8 @@ def test_images_of_stacks_and_archives_pair_by_number_or_name(
             save(place / f"stacks/{first}.npy", stack(first, first + 1))
         pages = [Image.fromarray(labels(seed)) for seed in (1, 2)]
         pages[0].save(place / "pages.tif", save_all=True, append_images=pages[1:])
-        named = {"two": labels(2), "one": labels(1), "all": stack(1, 2, 3)}
-        np.savez(place / "named.npz", **named)
+        arrays: dict[str, Any] = {"two": labels(2), "one": labels(1)}
+        np.savez(place / "named.npz", all=stack(1, 2, 3), **arrays)
         np.savez_compressed(place / "alone.npz", labels(1))
     done = score_pair(f"{tmp_path}/p/{pred}", f"{tmp_path}/m/{target}")
     assert done.code == 0, done.err
