@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +58,7 @@ def loss(
         from cdstats.score.loss import score_predictions
 
         with scoring_bar(screen.quiet) as progress:
-            run = score_predictions(replace(options, progress=progress))
+            run = score_predictions(options.replace(progress=progress))
     show_scores(run, options.beta, screen.quiet)
     parts = (run.device, run.models, run.images)
     written = place.write(ScoreRecord, run.images, LossSummary(*parts))
