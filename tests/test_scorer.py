@@ -19,14 +19,13 @@ from cdstats.core.pixel_terms import Term
 from cdstats.core.score_records import Place
 from cdstats.core.sums import PLAIN, ImageSums
 from cdstats.score import device_batches
-from cdstats.score.batching import TileBatches
-from cdstats.score.choices import choose_predictions
+from cdstats.score.batching import Accumulated, TileBatches
+from cdstats.score.choices import Needs, choose_predictions
 from cdstats.score.device_batches import DeviceBatches
 from cdstats.score.distances import position_sums
 from cdstats.score.kernel import SUMS, TILE
 from cdstats.score.kernel.tensors import tensor_sums
-from cdstats.score.levels import StoredCounts, count_stored
-from cdstats.score.needs import Needs
+from cdstats.score.levels import count_stored
 from cdstats.score.ranks import probs_of
 from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
@@ -74,7 +73,7 @@ def plain_counts(values: Array, labels: Array) -> dict[float, tuple[int, int]]:
     return found
 
 
-def as_dict(stored: StoredCounts) -> dict[float, tuple[int, int]]:
+def as_dict(stored: LevelCounts) -> dict[float, tuple[int, int]]:
     columns = (stored.values, stored.changed, stored.unchanged)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {value: (changed, unchanged) for value, changed, unchanged in rows}
@@ -119,7 +118,7 @@ def test_stored_values_are_counted_by_label_in_any_layout_and_in_parts(
     lower = count_stored(values[cut:], labels[cut:])
     for added in (upper + lower, lower + upper):
         assert as_dict(added) == as_dict(whole)
-        assert added.dtype == whole.dtype
+        assert added.values.dtype == whole.values.dtype
 
 
 def test_bytes_are_counted_exactly_beyond_one_chunk() -> None:
@@ -711,7 +710,7 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
     (one,) = Verdict(scorer.outcome(), needs, FOUND_OUT, threshold).results()
     assert one.ranked is not None
     held = one.ranked.counts
-    above = probs_of(held.ranks) >= threshold
+    above = probs_of(held.values) >= threshold
     counts = sums_of(one)
     found = int(held.changed[above].sum()), int(held.unchanged[above].sum())
     assert found == (counts.tp, counts.fp)
