@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from cdstats.core.histogram import LevelCounts
     from cdstats.score.kernel import TileSums
     from cdstats.score.results import LossRun
-    from cdstats.score.states import Accumulated
 
     Array = NDArray[Any]
     Case = dict[str, Any]
