@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.counted import Counted
 from cdstats.core.division import Divided
 from cdstats.io.addresses import Address, is_address
-from cdstats.io.copies import noting
+from cdstats.io.copies import last_mark
 from cdstats.io.counting import count_or_divide, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.sidecars import stats_beside
@@ -149,11 +149,10 @@ def read_state(
     """Count every mask of a file; the arguments are those of `count_or_divide`."""
     count = partial(count_or_divide, band=band, edges=edges, max_pixels=max_pixels)
     if is_address(task.path):
-        with noting() as marks:
-            counted = count(task)
+        counted = count(task)
         # A copy is of one version of its object, whatever becomes of that meanwhile.
         paths = [path for path in (task.path, task.partner) if path]
-        stamp = _marked([marks.get(path) for path in paths])
+        stamp = _marked([last_mark(path) for path in paths])
         same = stamp.is_known
     else:
         now, facts = time.time_ns(), _facts(task)
