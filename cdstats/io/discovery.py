@@ -21,7 +21,7 @@ from cdstats.io.addresses import (
 )
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.layouts import Search, looks_like, split_notes
+from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
 from cdstats.io.listing import Listing, walk
 from cdstats.io.lists import (
     SplitLists,
@@ -272,7 +272,10 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
-    kept, chosen = search.named(named), search.choose(listing.root, inside)
+    kept, chosen = (
+        without_left_out(named, search.preset),
+        search.choose(listing.root, inside),
+    )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = kept.notes + (chosen.notes if more else [])
