@@ -108,12 +108,7 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def split_notes(names: Iterable[str]) -> list[str]:
-    """What to tell where the masks of one split lie in several folders.
-
-    Example:
-        >>> split_notes(["LEVIR/train/label/1.png", "WHU/train/label/1.png"])
-        ['split train is read from LEVIR/train, WHU/train; to count apart, name each']
-    """
+    """What to tell where the masks of one split lie in several folders."""
     homes: dict[str, set[str]] = defaultdict(set)
     for parts in _split_folders(names):
         homes[split_named(parts[-1])].add("/".join(parts))

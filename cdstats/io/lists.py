@@ -144,14 +144,7 @@ class _SplitList(NamedTuple):
 
 @dataclass(frozen=True)
 class _Listed:
-    """The lists of one folder, and the masks below it.
-
-    Attributes:
-        base: The folder.
-        lists: Its lists.
-        unused: Other lists in it, by their paths below it.
-        masks: The paths of all masks below it, without their extensions.
-    """
+    """The lists of one folder, and the masks below it."""
 
     base: PurePath
     lists: tuple[_SplitList, ...]
@@ -219,10 +212,6 @@ class SplitLists:
 
     def split(self) -> tuple[FoundFiles, list[str]]:
         """Give masks the splits of the lists that name them.
-
-        Returns:
-            The masks with their splits, those in several lists once for each, and
-            notes: which lists were used, names without a mask, and masks in two lists.
 
         Raises:
             DataError: If a name may be that of several masks.
