@@ -29,7 +29,7 @@ from cdstats.io.discovery import find_masks
 from cdstats.io.masks import open_masks
 from cdstats.scan.places import Places, Tasks
 from cdstats.scan.rows import StoredImages
-from cdstats.scan.states import read_state
+from cdstats.scan.states import ReadState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def steps(folder: Path) -> dict[str, tuple[Callable[[Any], object], Sequence[Any
     paths = [task.path for task in tasks]
     images = [open_masks(path, "", None)[0] for path in paths]
     pixels = [next(iter(image.blocks())).values for image in images]
-    states: list[Any] = [read_state(task) for task in tasks]
+    states: list[Any] = [ReadState()(task) for task in tasks]
     labels = DatasetLabels("masks", choose_rule(">=128", "rest", None, None))
     masks = [
         CountedMask("masks", "", path, state.counted[0])
@@ -64,7 +64,7 @@ def steps(folder: Path) -> dict[str, tuple[Callable[[Any], object], Sequence[Any
         "decode": (lambda image: next(iter(image.blocks())), images),
         "count": (count_values, pixels),
         "decode and count": (lambda image: count_image(image, None), images),
-        "all that a worker does": (read_state, tasks),
+        "all that a worker does": (ReadState(), tasks),
         "pack the counts": (pickle.dumps, [states]),
         "unpack the counts": (pickle.loads, [pickle.dumps(states)]),
         "apply the rule": (labels.row, masks),

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
-from rewrite_golden import audit_screen
 from typer.testing import CliRunner, Result
 
 import cdstats
@@ -30,7 +29,6 @@ from cdstats.scan.findings import split_shifts
 from cdstats.scan.inspection import (
     Look,
     count_cells,
-    inspect_file,
     label_map,
     possible_rules,
 )
@@ -197,7 +195,7 @@ def test_every_rule_that_a_split_can_end_in_was_looked_at(
     for one in counted.images:
         if one.status != "ok":
             continue
-        (seen,) = inspect_file(Task(str(tmp_path / one.path)), look=look)
+        (seen,) = look(Task(str(tmp_path / one.path)))
         changed = [int((view.cells).sum()) for view in seen.views]
         assert one.changed in changed
 
@@ -207,9 +205,7 @@ def test_a_look_counts_as_a_count_does() -> None:
     look = Look(possible_rules(choose_rule()), None, None, 8)
     for path in paths:
         task = Task(str(path))
-        assert [one.counted for one in inspect_file(task, look=look)] == count_file(
-            task
-        )
+        assert [one.counted for one in look(task)] == count_file(task)
 
 
 def test_the_audit_and_the_ratio_have_the_same_rows() -> None:
@@ -445,15 +441,6 @@ def test_a_label_map_fits_where_the_rule_counts(pixels: Pixels) -> None:
 def test_an_unknown_connectivity_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 or 8"):
         cdstats.audit(SAMPLES / "CDD", connectivity=6)
-
-
-def test_the_screen_is_the_golden_one_and_fits_80_columns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    text = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
-    assert audit_screen() == text
-    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_screen_of_the_readme_is_part_of_the_golden_one() -> None:

@@ -36,7 +36,7 @@ from cdstats.io import limits, masks
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions
 from cdstats.io.targets import is_soft
-from cdstats.scan.inspection import Look, inspect_file, possible_rules
+from cdstats.scan.inspection import Look, possible_rules
 
 law = settings(max_examples=200, deadline=None, derandomize=True)
 MASK = np.zeros((8, 8), np.uint8)
@@ -172,9 +172,9 @@ def test_the_limit_holds_for_truth_in_two_files_of_audit(tmp_path: Path) -> None
     unchanged = saved(tmp_path / "unchanged.png", 255 - MASK)
     task = Task(str(changed), "", str(unchanged))
     rules = possible_rules(choose_rule())
-    (small,) = inspect_file(task, look=Look(rules, None, None, 8, 63))
+    (small,) = Look(rules, None, None, 8, 63)(task)
     assert "more than 63 are refused" in small.counted.reason
-    (whole,) = inspect_file(task, look=Look(rules, None, None, 8, 64))
+    (whole,) = Look(rules, None, None, 8, 64)(task)
     assert whole.counted.mask is not None
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import cdstats
-from cdstats.core.arguments import declared, in_python
+from cdstats.core.arguments import Options, in_python
 from cdstats.core.options import (
     AuditOptions,
     CompareOptions,
@@ -22,7 +22,7 @@ from cdstats.core.options import (
     WeightsOptions,
 )
 
-GROUPS = {
+GROUPS: dict[str, type[Options]] = {
     "audit": AuditOptions,
     "compare": CompareOptions,
     "loss": LossOptions,
@@ -185,7 +185,7 @@ def test_no_argument_takes_another_type_or_an_empty_text(
     if name in ("loss", "compare"):
         base = {"pred": {"a": masks, "b": masks}, "target": masks}
     function, refused = getattr(cdstats, name), []
-    for argument, known in declared(GROUPS[name]):
+    for argument, known in GROUPS[name].declared.items():
         wrong: list[Any] = [object(), 3j, b"x", np.array(1), lambda: 1]
         if known.typed is FunctionType:
             wrong = [3, "x", True, object()]
@@ -287,7 +287,7 @@ def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
     ],
 )
 def test_a_message_names_arguments(text: str, expected: str) -> None:
-    assert in_python(text, dict(declared(RatioOptions))) == expected
+    assert in_python(text, RatioOptions.declared) == expected
 
 
 @pytest.mark.parametrize(
@@ -327,6 +327,6 @@ def test_reasons_of_rows_name_arguments(masks: Path) -> None:
 def test_a_function_shows_the_arguments_of_its_group(name: str) -> None:
     function = getattr(cdstats, name)
     shown = inspect.signature(function).parameters
-    assert list(shown) == list(inspect.signature(GROUPS[name]).parameters)
-    for argument, known in declared(GROUPS[name]):
+    assert list(shown) == list(GROUPS[name].signature().parameters)
+    for argument, known in GROUPS[name].declared.items():
         assert f"    {argument}: {known.help[:20]}" in (inspect.getdoc(function) or "")

@@ -23,18 +23,17 @@ from cdstats.core.pixel_terms import Term
 from cdstats.core.score_records import Place
 from cdstats.core.sums import PLAIN, ImageSums
 from cdstats.score import device_batches
-from cdstats.score.batching import TileBatches
-from cdstats.score.choices import choose_predictions
+from cdstats.score.batching import Accumulated, TileBatches
+from cdstats.score.choices import Needs, choose_predictions
 from cdstats.score.device_batches import DeviceBatches
 from cdstats.score.distances import other_class_distance, position_sums
 from cdstats.score.kernel import COUNTS, SUMS, TILE
 from cdstats.score.kernel.tensors import tensor_sums
-from cdstats.score.levels import StoredCounts, count_stored
-from cdstats.score.needs import Needs
-from cdstats.score.ranks import probs_of
+from cdstats.score.levels import count_stored, scaled
+from cdstats.score.ranks import LevelPool, probs_of
 from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
-from cdstats.score.states import Accumulated, LevelPool, Outcome
+from cdstats.score.states import Outcome
 from cdstats.score.verdict import Scored, Verdict
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def plain_counts(values: Array, labels: Array) -> dict[float, tuple[int, int]]:
     return found
 
 
-def as_dict(stored: StoredCounts) -> dict[float, tuple[int, int]]:
+def as_dict(stored: LevelCounts) -> dict[float, tuple[int, int]]:
     columns = (stored.values, stored.changed, stored.unchanged)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {value: (changed, unchanged) for value, changed, unchanged in rows}
@@ -135,7 +134,7 @@ def test_counts_of_parts_add_up_to_the_whole(name: str, seed: int, cut: int) -> 
     whole = count_stored(values, labels)
     for added in (upper + lower, lower + upper):
         assert as_dict(added) == as_dict(whole)
-        assert added.dtype == whole.dtype
+        assert added.values.dtype == whole.values.dtype
 
 
 def test_bytes_are_counted_exactly_beyond_one_chunk() -> None:
@@ -160,7 +159,7 @@ def test_nothing_under_ignored_pixels_is_counted() -> None:
 
 def test_levels_are_the_stored_values_over_a_scale() -> None:
     values = np.array([0, 51, 255], dtype=np.uint8)
-    found = count_stored(values, np.array([0, 1, 1], dtype=np.uint8)).levels(255)
+    found = scaled(count_stored(values, np.array([0, 1, 1], dtype=np.uint8)), 255)
     assert found.values.tolist() == [0.0, 51 / 255, 1.0]
     assert found.changed.tolist() == [0, 1, 1]
 
@@ -883,7 +882,7 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
     (one,) = Verdict(scorer.outcome(), needs, FOUND_OUT, threshold).results()
     assert one.ranked is not None
     held = one.ranked.counts
-    above = probs_of(held.ranks) >= threshold
+    above = probs_of(held.values) >= threshold
     counts = sums_of(one)
     found = int(held.changed[above].sum()), int(held.unchanged[above].sum())
     assert found == (counts.tp, counts.fp)

@@ -194,7 +194,7 @@ def test_every_page_of_a_list_is_read(
     s3: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
-    monkeypatch.setattr("cdstats.io.remote._PAGE", 3)
+    monkeypatch.setattr("cdstats.io.stores._PAGE", 3)
     for number in range(10):
         s3.put(f"many/m_{number}.png", png(number))
         s3.put(f"many/x/y/m_{number}.png", png(number))
@@ -748,7 +748,7 @@ def test_an_object_of_a_bucket_is_known_by_its_tag(s3: Bucket, tmp_path: Path) -
 def test_objects_of_a_bucket_are_listed_and_not_asked_for_one_by_one(
     path: str, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cdstats.io import remote
+    from cdstats.io import stores as remote
     from cdstats.io.copies import Copy
 
     for number in range(3):

@@ -154,13 +154,12 @@ def crafted(folder: Path, change: Any, finished: object = 1) -> Path:
     kept = database.execute("SELECT * FROM states")
     names = [name for name, *_ in kept.description]
     for row in kept.fetchall():
-        *key, _, state, _ = row
+        key, _, state, _ = row
         assert names[-3:] == ["finished", "state", "checksum"]
         text = change(state)
-        known = zlib.crc32(repr((tuple(key), True)).encode())
         database.execute(
-            "UPDATE states SET state = ?, checksum = ?, finished = ? WHERE path = ?",
-            (text, zlib.crc32(text.encode(), known), finished, key[0]),
+            "UPDATE states SET state = ?, checksum = ?, finished = ? WHERE key = ?",
+            (text, zlib.crc32(f"{key}\nTrue\n{text}".encode()), finished, key),
         )
     database.commit()
     database.close()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from cdstats.io.blocks import Block, OpenImage
-    from cdstats.io.remote import Mark
+    from cdstats.io.stores import Mark
 
 IN_FLIGHT: Final = 16
 """Objects that are copied ahead of their turn."""
@@ -181,7 +181,7 @@ def _waited(future: Future[Copy | None]) -> Copy | None:
 
 
 def _start(address: str, most: int | None) -> Future[Copy | None]:
-    from cdstats.io.remote import start
+    from cdstats.io.stores import start
 
     return start(_copy(address, most))
 
@@ -194,7 +194,7 @@ async def _copy(text: str, most: int | None) -> Copy | None:
     """
     import tempfile
 
-    from cdstats.io.remote import get, parts
+    from cdstats.io.stores import get, parts
 
     answer = await get(Address.parse(text))
     if most is not None and answer.size > most:

@@ -421,7 +421,7 @@ def _text(path: Path) -> str | None:
         return read_text(path)
     if not place.startswith(("s3://", "gs://")):
         return None
-    from cdstats.io.remote import NotGivenError
+    from cdstats.io.stores import NotGivenError
 
     try:
         copy = fetch(place)

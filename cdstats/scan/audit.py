@@ -20,13 +20,8 @@ from cdstats.io.discovery import find_masks
 from cdstats.io.held import as_files
 from cdstats.scan.evidence import Seen
 from cdstats.scan.examination import AuditResult, examine, joined, row_parts
-from cdstats.scan.inspection import (
-    Inspect,
-    Inspected,
-    Look,
-    inspect_file,
-    possible_rules,
-)
+from cdstats.scan.inspection import Inspected, Look, possible_rules
+from cdstats.scan.rows import row_name
 from cdstats.scan.saved import ratio_from
 
 if TYPE_CHECKING:
@@ -113,10 +108,16 @@ def _look_at(
     """What a look at each file of each dataset gave."""
     forget_folders()
     files = [file for dataset in found for file in dataset.files]
-    tasks = [_task(file) for file in files]
+    tasks = [Task(file.path, file.member, file.partner) for file in files]
     results: list[list[Inspected]] = [[] for _ in tasks]
     pixels = 0
-    outcomes = run(Inspect(look), tasks, jobs=jobs, timeout=timeout, lost=_lost)
+    outcomes = run(
+        look,
+        tasks,
+        jobs=jobs,
+        timeout=timeout,
+        lost=lambda _, reason: [Inspected(Counted("", None, reason))],
+    )
     for done, (place, seen) in enumerate(outcomes, start=1):
         results[place] = seen
         masks = (one.counted.mask for one in seen)
@@ -125,14 +126,6 @@ def _look_at(
             progress(done, len(tasks), pixels)
     ordered = iter(results)
     return [[next(ordered) for _ in dataset.files] for dataset in found]
-
-
-def _task(file: FoundFile) -> Task:
-    return Task(file.path, file.member, file.partner)
-
-
-def _lost(_: Task, reason: str) -> list[Inspected]:
-    return [Inspected(Counted("", None, reason))]
 
 
 def _dataset(
@@ -166,7 +159,12 @@ def _seen(
     ]
     pairs.sort(key=lambda pair: split_order(pair[0].split))
     masks = [
-        CountedMask(found.name, file.split, _row_name(file, one), one.counted)
+        CountedMask(
+            found.name,
+            file.split,
+            row_name(file.name, file.member, one.counted.member),
+            one.counted,
+        )
         for file, one in pairs
     ]
     labelled = label_dataset(masks, choice, found.looks)
@@ -178,11 +176,6 @@ def _seen(
     ]
     # Its notes and errors are findings here.
     return seen, [m for m in labelled.messages if m.level is Level.WARNING]
-
-
-def _row_name(file: FoundFile, one: Inspected) -> str:
-    numbered = file.member.isdigit()
-    return file.name if numbered else f"{file.name}{one.counted.member}"
 
 
 def _view(
@@ -197,8 +190,8 @@ def _view(
         return None
     view = one.view(rule)
     if view is None:
-        again = replace(look, rules=(rule,), edges=rule.edges)
-        members = inspect_file(_task(file), look=again)
+        task = Task(file.path, file.member, file.partner)
+        members = replace(look, rules=(rule,), edges=rule.edges)(task)
         same = [m for m in members if m.counted.member == one.counted.member]
         view = same[0].view(rule) if same else None
     return view

@@ -17,7 +17,7 @@ import time
 import weakref
 import zlib
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.counted import Counted
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
@@ -25,15 +25,43 @@ from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cdstats.core.counts import Value
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
-Kind = TypeVar("Kind")
+READERS: Final = 3
+"""The version of the readers; a new one where a file is counted otherwise than before,
+so that its older counts are not used."""
+SCHEMA: Final = 3
+"""The version of the table; a file of another one is refused."""
+_APPLICATION: Final = 0x63647374
+"""What the header of the file says it is: ``cdst``."""
+_WAIT_SECONDS: Final = 60.0
+"""How long another run may hold the file."""
+_PAUSE_SECONDS: Final = 0.02
+"""How long to leave another run alone that holds the file."""
+_BATCH: Final = 64
+"""States that are written together, at most."""
+_BATCH_SECONDS: Final = 0.5
+"""How long a state waits for others."""
+_TABLE: Final = """
+CREATE TABLE states (
+    key TEXT PRIMARY KEY,
+    finished INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+_FIND: Final = "SELECT state, checksum, finished FROM states WHERE key = ?"
+_PUT: Final = """
+INSERT INTO states VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    finished = excluded.finished, state = excluded.state, checksum = excluded.checksum
+WHERE excluded.finished OR NOT states.finished
+"""
 
 
 def to_text(counted: Sequence[Counted]) -> str:
@@ -49,142 +77,61 @@ def to_text(counted: Sequence[Counted]) -> str:
 
 def _mask_list(one: Counted) -> list[Any]:
     if one.mask is None:
-        return [one.member, one.reason, one.size]
+        return [one.member, one.reason, one.size or []]
     mask, counts = one.mask, one.mask.counts
-    facts = [
-        *(mask.width, mask.height, list(counts.values.items())),
-        *(counts.masked, counts.half_transparent, int(counts.folded)),
-        *(mask.nodata, list(mask.palette.items()) if mask.palette else None),
-        mask.format,
-    ]
-    return [one.member, facts]
+    values, palette = ([*(d or {}).items()] for d in (counts.values, mask.palette))
+    sizes = (mask.width, mask.height), (counts.masked, counts.half_transparent)
+    rest = (counts.folded, mask.nodata, palette, mask.format)
+    return [one.member, [*sizes[0], values, *sizes[1], *rest]]
 
 
 def from_text(text: str) -> list[Counted]:
-    """The masks of a file from their text."""
+    """The masks of a file from their text; `ValueError` if it is no such text."""
     try:
-        found = json.loads(text)
-        masks = [_counted(*one) for one in found]
+        masks = [_counted(*one) for one in json.loads(text)]
     except (TypeError, RecursionError) as error:
         raise ValueError(f"counts of the wrong form: {error}") from None
-    if type(found) is not list or not masks:
+    if not masks:
         raise ValueError("counts of no mask")
     return masks
 
 
-def _counted(
-    member: object, facts: object, size: list[object] | None = None
-) -> Counted:
-    """A mask, every fact of it checked."""
-    name = _is(str, member)
-    if not isinstance(facts, list):
-        width, height = map(_number, size or (0, 0))
-        return Counted(name, None, _is(str, facts), (width, height) if size else None)
-    *sides, values, masked, half, folded, nodata, palette, kind = facts
-    width, height = map(_size, sides)
-    pixels = {_value(value): _size(number) for value, number in values}
-    counts = ValueCounts(pixels, _number(masked), _number(half), folded == 1)
-    held = sum(pixels.values()) + counts.masked + counts.half_transparent
-    if held != width * height or len(pixels) < len(values):
-        raise ValueError(f"{held:,} pixels in {width:,} x {height:,}")
-    if type(folded) is not int or folded not in (0, 1):
-        raise ValueError(f"folded: {folded!r}")
-    empty = None if nodata is None else _value(nodata)
-    colours = palette and {_number(at): _colour(one) for at, one in palette}
-    mask = MaskCounts(width, height, counts, empty, colours or None, _is(str, kind))
-    return Counted(name, mask, size=(width, height))
+def _counted(member: Any, facts: Any, size: Any = ()) -> Counted:  # noqa: ANN401 - of JSON
+    """A mask from its list; `ValueError` where a fact is not of its kind."""
+    if isinstance(facts, str):
+        if type(member) is not str or len(size) not in (0, 2) or not _are_sizes(size):
+            raise ValueError("a failed mask of the wrong form")
+        return Counted(member, None, facts, tuple(size) or None)
+    width, height, pairs, masked, half, folded, nodata, indices, form = facts
+    values, palette = dict(pairs), dict(indices)
+    colours = list(palette.values())
+    known = [*values, *colours, *([] if nodata is None else [nodata])]
+    if not (
+        (type(member), type(form), type(folded)) == (str, str, bool)
+        and _are_sizes([width, height, masked, half, *values.values(), *palette])
+        and all(map(_is_value, known))
+        and all(isinstance(one, str) and one != NAN for one in colours)
+        and len(values) == len(pairs)
+    ):
+        raise ValueError("counts of the wrong form")
+    counts = ValueCounts(values, masked, half, folded)
+    mask = MaskCounts(width, height, counts, nodata, palette or None, form)
+    return Counted(member, mask, size=(width, height))
 
 
-def _is(kind: type[Kind], found: object) -> Kind:
+def _are_sizes(found: Iterable[object]) -> bool:
     # JSON has true and false, which Python takes for numbers.
-    if type(found) is not kind:
-        raise ValueError(f"{found!r:.40} where {kind.__name__} is expected")
-    return found
+    return all(type(one) is int and one >= 0 for one in found)
 
 
-def _number(found: object) -> int:
-    number = _is(int, found)
-    if number < 0:
-        raise ValueError(f"a negative number: {number}")
-    return number
-
-
-def _size(found: object) -> int:
-    number = _number(found)
-    if not number:
-        raise ValueError("0 where a number of pixels is expected")
-    return number
-
-
-def _value(found: object) -> Value:
+def _is_value(found: object) -> bool:
     if isinstance(found, str):
-        return found if found == NAN else _colour(found)
-    if isinstance(found, float) and not math.isnan(found):
-        return found
-    return _is(int, found)
-
-
-def _colour(found: object) -> str:
-    colour = _is(str, found)
-    if not re.fullmatch("#[0-9a-f]{6}", colour):
-        raise ValueError(f"{colour!r:.40} where a colour is expected")
-    return colour
-
-
-READERS: Final = 3
-"""The version of the readers; a new one where a file is counted otherwise than before,
-so that its older counts are not used."""
-SCHEMA: Final = 2
-"""The version of the tables; a file of another one is refused."""
-_APPLICATION: Final = 0x63647374
-"""What the header of the file says it is: ``cdst``."""
-_WAIT_SECONDS: Final = 60.0
-"""How long another run may hold the file."""
-_PAUSE_SECONDS: Final = 0.02
-"""How long to leave another run alone that holds the file."""
-_BATCH: Final = 64
-"""States that are written together, at most."""
-_BATCH_SECONDS: Final = 0.5
-"""How long a state waits for others."""
-_TABLE: Final = """
-CREATE TABLE states (
-    path BLOB NOT NULL,
-    member BLOB NOT NULL,
-    partner BLOB NOT NULL,
-    band INTEGER NOT NULL,
-    edges TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    partner_size INTEGER NOT NULL,
-    partner_version INTEGER NOT NULL,
-    readers INTEGER NOT NULL,
-    finished INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    checksum INTEGER NOT NULL,
-    PRIMARY KEY (
-        path, member, partner, band, edges,
-        size, version, partner_size, partner_version, readers
-    )
-) WITHOUT ROWID
-"""
-_FIND: Final = """
-SELECT state, checksum, finished FROM states
-WHERE path = ? AND member = ? AND partner = ? AND band = ? AND edges = ?
-    AND size = ? AND version = ? AND partner_size = ? AND partner_version = ?
-    AND readers = ?
-"""
-_PUT: Final = """
-INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET
-    finished = excluded.finished, state = excluded.state, checksum = excluded.checksum
-WHERE excluded.finished OR NOT states.finished
-"""
-
-_Key = tuple[bytes, bytes, bytes, int, str, int, int, int, int, int]
+        return found == NAN or bool(re.fullmatch("#[0-9a-f]{6}", found))
+    return type(found) is int or (isinstance(found, float) and not math.isnan(found))
 
 
 class Cache:
-    """States of files by path, in a database."""
+    """States of files by path, in a database; without a path, in a temporary one."""
 
     def __init__(
         self, path: Path | None, band: int | None = None, edges: Edges | None = None
@@ -193,7 +140,7 @@ class Cache:
         self._here = os.getcwd()  # noqa: PTH109 - joined as text
         self._band = band or 0
         self._edges = " ".join(map(repr, edges)) if edges else ""
-        self._waiting: list[tuple[_Key, str, bool]] = []
+        self._waiting: list[tuple[str, bool, str]] = []
         self._written = time.monotonic()
         if path is not None:
             _made_or_checked(path)
@@ -215,8 +162,7 @@ class Cache:
         """Make the table in a new file; look at the version of an old one."""
         with self._transaction():
             application = self._number("application_id")
-            tables = self._number("schema_version")
-            if not application and not tables:
+            if not application and not self._number("schema_version"):
                 self._database.execute(_TABLE)
                 self._database.execute(f"PRAGMA application_id = {_APPLICATION}")
                 self._database.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -239,7 +185,9 @@ class Cache:
             try:
                 self._database.execute(line)
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > end:
+                # The last byte is the kind of the error, those before it tell more.
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > end:
                     raise
                 time.sleep(_PAUSE_SECONDS)
             else:
@@ -270,27 +218,31 @@ class Cache:
 
     def find(self, task: Task, stamp: Stamp) -> list[Counted] | None:
         """The masks of a file that is finished, or None."""
-        found = self._look(self._key(task, stamp, ""))
-        if found is None and self._edges:
-            found = self._look(self._key(task, stamp, self._edges))
-        return found[0] if found and found[1] else None
+        for edges in dict.fromkeys(("", self._edges)):
+            found = self._look(task, stamp, edges)
+            if found is not None:
+                return found[0] if found[1] else None
+        return None
 
     def get(self, task: Task, stamp: Stamp) -> list[Counted] | None:
         """The masks of a file that this run put here, finished or not, or None."""
         self.flush()
-        found = self._look(self._key(task, stamp, ""))
+        found = self._look(task, stamp, "")
         return found[0] if found else None
 
-    def _look(self, key: _Key) -> tuple[list[Counted], bool] | None:
+    def _look(
+        self, task: Task, stamp: Stamp, edges: str
+    ) -> tuple[list[Counted], bool] | None:
+        key = self._key(task, stamp, edges)
         with self._telling():
-            row = self._database.execute(_FIND, key).fetchone()
+            row = self._database.execute(_FIND, [key]).fetchone()
             if row is None:
                 return None
             text, checksum, finished = row
             # True and false are stored as numbers.
             known = isinstance(text, str) and finished in (0, 1)
             if not known or _checksum(key, text, finished) != checksum:
-                raise ValueError(f"the counts of {os.fsdecode(key[0])} do not add up")
+                raise ValueError(f"the counts of {task.path} do not add up")
             masks = from_text(text)
             if finished and any(one.mask is None for one in masks):
                 raise ValueError("a failed mask is finished")
@@ -298,9 +250,8 @@ class Cache:
 
     def put(self, task: Task, state: State) -> None:
         """Keep the state of a file; written with those of others."""
-        edges = self._edges if state.folded else ""
-        key = self._key(task, state.stamp, edges)
-        self._waiting.append((key, to_text(state.counted), state.finished))
+        key = self._key(task, state.stamp, self._edges if state.folded else "")
+        self._waiting.append((key, state.finished, to_text(state.counted)))
         late = time.monotonic() - self._written > _BATCH_SECONDS
         if late or len(self._waiting) >= _BATCH:
             self.flush()
@@ -308,29 +259,24 @@ class Cache:
     def flush(self) -> None:
         """Write what was kept so far."""
         self._written = time.monotonic()
-        if not self._waiting:
-            return
-        rows = [
-            (*key, int(finished), text, _checksum(key, text, finished))
-            for key, text, finished in self._waiting
-        ]
-        with self._telling(), self._transaction():
-            self._database.executemany(_PUT, rows)
-        self._waiting.clear()
+        rows = [(*one, _checksum(one[0], one[2], one[1])) for one in self._waiting]
+        if rows:
+            with self._telling(), self._transaction():
+                self._database.executemany(_PUT, rows)
+            self._waiting.clear()
 
-    def _key(self, task: Task, stamp: Stamp, edges: str) -> _Key:
-        partner = self._place(task.partner) if task.partner else b""
-        member = task.member.encode("utf-8", "surrogatepass")
-        place = self._place(task.path)
-        return (place, member, partner, self._band, edges, *stamp, READERS)
+    def _key(self, task: Task, stamp: Stamp, edges: str) -> str:
+        partner = self._place(task.partner) if task.partner else ""
+        place = self._place(task.path), task.member, partner
+        return repr((*place, self._band, edges, *stamp, READERS))
 
-    def _place(self, path: str) -> bytes:
+    def _place(self, path: str) -> str:
         """An absolute path, links not followed; an address without its secrets."""
         if is_address(path):
             from cdstats.io.stores import kept_name
 
-            return kept_name(path).encode("utf-8", "surrogatepass")
-        return os.fsencode(os.path.normpath(os.path.join(self._here, path)))  # noqa: PTH118
+            return kept_name(path)
+        return os.path.normpath(os.path.join(self._here, path))  # noqa: PTH118
 
     def copy_to(self, path: Path) -> None:
         """Write the finished files to a new or empty file."""
@@ -344,12 +290,11 @@ class Cache:
 
     def close(self) -> None:
         """Write what was kept so far, and close the file."""
-        if not self._close.alive:
-            return
-        try:
-            self.flush()
-        finally:
-            self._close()
+        if self._close.alive:
+            try:
+                self.flush()
+            finally:
+                self._close()
 
 
 def states_in(path: Path) -> int:
@@ -359,13 +304,8 @@ def states_in(path: Path) -> int:
         return int(count)
 
 
-def _checksum(key: _Key, text: str, finished: bool) -> int:
-    return zlib.crc32(text.encode(), zlib.crc32(repr((key, bool(finished))).encode()))
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    # The last byte is the kind of the error, those before it tell more.
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+def _checksum(key: str, text: str, finished: bool) -> int:
+    return zlib.crc32(f"{key}\n{bool(finished)}\n{text}".encode())
 
 
 def _made_or_checked(path: Path) -> None:
@@ -388,19 +328,15 @@ def _foreign_text(path: Path | None) -> str:
 
 @contextmanager
 def telling(where: object) -> Iterator[None]:
-    """Say of which file it is that a database cannot go on."""
+    """Say of which file it is that a database, or what it holds, cannot be used."""
     try:
         yield
     except CdstatsError:
         raise
-    except sqlite3.OperationalError as error:
-        if "decode" in str(error):
-            text = (
-                f"{where}: is damaged (a text in it); remove it, or name another file"
-            )
-            raise DataError(text) from None
-        raise DataError(f"{where}: cannot be used: {error}") from None
     except (sqlite3.DatabaseError, ValueError) as error:
+        reason = "a text in it" if "decode" in str(error) else error
+        if isinstance(error, sqlite3.OperationalError) and reason is error:
+            raise DataError(f"{where}: cannot be used: {error}") from None
         raise DataError(
-            f"{where}: is damaged ({error}); remove it, or name another file"
+            f"{where}: is damaged ({reason}); remove it, or name another file"
         ) from None

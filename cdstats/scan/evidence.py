@@ -85,7 +85,11 @@ def value_shares(dataset: str, split: str, seen: Sequence[Seen]) -> list[ValueSh
     often = {value for value in images if 2 * images[value] >= len(seen)}
     if len(labels) > MANY_LEVELS:
         named |= labels.keys()
-    domain = named | (often & labels.keys()) | _most_frequent(pixels, labels)
+    most = {
+        max((v for v in labels if labels[v] == label), key=lambda v: pixels[v])
+        for label in set(labels.values())
+    }
+    domain = named | (often & labels.keys()) | most
     return [
         ValueShare(
             dataset,
@@ -101,38 +105,27 @@ def value_shares(dataset: str, split: str, seen: Sequence[Seen]) -> list[ValueSh
     ]
 
 
-def _most_frequent(pixels: Counter[Value], labels: dict[Value, str]) -> set[Value]:
-    """The most frequent value of each label."""
-    return {
-        max((v for v in labels if labels[v] == label), key=lambda v: pixels[v])
-        for label in set(labels.values())
-    }
-
-
 def _names_alone(rule: LabelRule, mask: MaskCounts, value: Value) -> bool:
     """Whether a term names this value, or its colour, and no other."""
-    terms = (*rule.changed, *rule.unchanged, *rule.ignored)
-    single = [t for t in terms if t != REST and not _is_open(t)]
     colour = (mask.palette or {}).get(value) if isinstance(value, int) else None
-    wanted = [value, *([colour] if colour else [])]
-    return value == mask.nodata or any(names(t, v) for t in single for v in wanted)
-
-
-def _is_open(term: object) -> bool:
-    return isinstance(term, Range) and not term.is_point
+    return value == mask.nodata or any(
+        names(term, one)
+        for term in (*rule.changed, *rule.unchanged, *rule.ignored)
+        if term != REST and not (isinstance(term, Range) and not term.is_point)
+        for one in (value, colour)
+        if one is not None
+    )
 
 
 def binarisation_shares(
     dataset: str, split: str, seen: Sequence[Seen]
 ) -> list[BinarisationShare]:
     """The change fraction of a split under its own rule and the three usual ones."""
-    ok = [one for one in seen if one.is_ok and one.mask and one.rule]
-    if not ok:
+    ok = [one for one in seen if one.is_ok]
+    found = [binarisation(o.mask, o.rule) for o in ok if o.mask and o.rule]
+    if not found:
         return []
-    total = Binarisation()
-    for one in ok:
-        if one.mask and one.rule:
-            total += binarisation(one.mask, one.rule)
+    total = sum(found, Binarisation())
     changed = sum(one.row.changed or 0 for one in ok)
     rules = sorted({one.row.rule for one in ok})
     rows = [(rules[0] if len(rules) == 1 else "mixed", changed, IN_USE)]
@@ -158,26 +151,10 @@ def region_sizes_of(
     low, q25, median, q75, high = (
         quantile(sizes, share) if sizes else None for share in (0, 0.25, 0.5, 0.75, 1)
     )
-    return RegionSizes(
-        dataset=dataset,
-        split=split,
-        images=len(views),
-        regions=sum(sizes.values()),
-        size_min=low,
-        size_q25=q25,
-        size_median=median,
-        size_q75=q75,
-        size_max=high,
-        specks=sum(specks.values()),
-        speck_pixels=sum(size * n for size, n in specks.items()),
-        speck_limit=speck,
-        connectivity=connectivity,
-    )
-
-
-def specks_in(one: Seen, speck: int) -> bool:
-    """Whether a mask holds a region below a number of pixels."""
-    return one.view is not None and bool((one.view.sizes < speck).any())
+    where = (dataset, split, len(views), sum(sizes.values()))
+    speck_pixels = sum(size * n for size, n in specks.items())
+    told = (sum(specks.values()), speck_pixels, speck, connectivity)
+    return RegionSizes(*where, low, q25, median, q75, high, *told)
 
 
 def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
@@ -195,14 +172,10 @@ def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
             _are_byte_equal([one.file for one in group]),
             tuple(one.row.path for one in group),
         )
-        for group in map(_each, groups.values())
-        if len(group) > 1
+        # One of each mask, though it may be in two splits.
+        for held in groups.values()
+        if len(group := [*{one.row.path: one for one in held}.values()]) > 1
     ]
-
-
-def _each(group: Sequence[Seen]) -> list[Seen]:
-    """One of each mask, though it is in two splits."""
-    return [*{one.row.path: one for one in group}.values()]
 
 
 def _are_byte_equal(files: Sequence[FoundFile]) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from cdstats.core.audit_records import (
     SEVERITIES,
@@ -24,15 +24,13 @@ from cdstats.scan import evidence, findings
 from cdstats.scan.findings import split_shifts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from cdstats.core.messages import Level, Message
     from cdstats.core.records import ImageRecord
     from cdstats.scan.evidence import Seen
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,7 +124,8 @@ def examine(
         regions.append(sizes)
     told += findings.listed_twice_findings(name, rows)
     groups = evidence.duplicates(name, seen)
-    seen = _once(seen)
+    # Each mask once, though it may be in two splits.
+    seen = [*{one.row.path: one for one in seen}.values()]
     told += findings.duplicate_findings(name, groups)
     told += findings.image_findings(name, seen)
     heat = evidence.heat_map(name, seen)
@@ -162,11 +161,6 @@ def row_parts(
     return tuple(told), tuple(splits), tuple(shifts)
 
 
-def _once(seen: Sequence[Seen]) -> Sequence[Seen]:
-    """What was seen of each mask, though it is in two splits."""
-    return [*{one.row.path: one for one in seen}.values()]
-
-
 def _splits(rows: Sequence[ImageRecord]) -> list[str]:
     return sorted({row.split for row in rows}, key=split_order)
 
@@ -175,22 +169,14 @@ def joined(
     parts: Sequence[AuditResult], not_checked: tuple[str, ...] = ()
 ) -> AuditResult:
     """The parts as one result, the worst findings first."""
-
-    def every(get: Callable[[AuditResult], tuple[Item, ...]]) -> tuple[Item, ...]:
-        return tuple(one for part in parts for one in get(part))
-
-    told = every(lambda part: part.findings)
-    return AuditResult(
-        tuple(sorted(told, key=lambda one: SEVERITIES.index(one.level))),
-        every(lambda part: part.splits),
-        every(lambda part: part.values),
-        every(lambda part: part.binarisations),
-        every(lambda part: part.regions),
-        every(lambda part: part.shifts),
-        every(lambda part: part.duplicates),
-        every(lambda part: part.heat_maps),
-        every(lambda part: part.images),
-        not_checked,
-        every(lambda part: part.messages),
-        sum(part.unread for part in parts),
+    names = [one.name for one in fields(AuditResult)]
+    lists: dict[str, Any] = {
+        name: tuple(one for part in parts for one in getattr(part, name))
+        for name in names
+        if name not in ("not_checked", "unread")
+    }
+    lists["findings"] = tuple(
+        sorted(lists["findings"], key=lambda one: SEVERITIES.index(one.level))
     )
+    unread = sum(part.unread for part in parts)
+    return AuditResult(**lists, not_checked=not_checked, unread=unread)

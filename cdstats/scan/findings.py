@@ -7,11 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Literal
 
 from cdstats.core.audit_records import Finding, SplitShift
+from cdstats.core.columns import UNDEFINED
 from cdstats.core.labelling import REFUSED
 from cdstats.core.labels import shares_text
 from cdstats.core.messages import Level, counted
 from cdstats.core.records import ALL, split_order
-from cdstats.scan.evidence import IN_USE, specks_in
+from cdstats.scan.evidence import IN_USE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,18 +35,19 @@ MANY_SPECKS: Final = 0.1
 """Share of regions that are specks from which they are a warning."""
 
 
-def _finding(
-    level: Level,
-    check: str,
-    place: tuple[str, str],
-    text: str,
-    paths: Sequence[str],
+def _findings(
+    place: tuple[str, str], *told: tuple[Level, str, str, Sequence[str]]
 ) -> list[Finding]:
-    """A finding about some masks; none when there is no mask."""
-    if not paths:
-        return []
+    """Findings about some masks: how bad, which check, what, and where there are any.
+
+    What is about no mask is left out.
+    """
     dataset, split = place[0], place[1] or ALL
-    return [Finding(level.value, check, dataset, split, len(paths), text, tuple(paths))]
+    return [
+        Finding(level.value, check, dataset, split, len(paths), text, tuple(paths))
+        for level, check, text, paths in told
+        if paths
+    ]
 
 
 def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Finding]:
@@ -58,64 +60,46 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
     share = f"{100 * len(none) / len(valid):.3g} %" if valid else ""
     changed = sum(row.changed or 0 for row in valid)
     pixels = changed + sum(row.unchanged or 0 for row in valid)
-    mostly = 2 * changed > pixels
+    mostly = [row.path for row in valid] if 2 * changed > pixels else []
     share_changed = f"{100 * changed / pixels:.3g} %" if pixels else ""
     level = Level.WARNING if valid and len(none) == len(valid) else Level.NOTE
-    return [
-        *_finding(
-            level,
-            "without-change",
-            place,
-            f"no changed pixel in {_masks(none)} ({share}): they add nothing to a "
-            "loss whose beta comes from each image",
-            none,
-        ),
-        *_finding(
-            Level.WARNING,
-            "wholly-changed",
-            place,
-            f"every valid pixel of {_masks(whole)} is changed",
-            whole,
-        ),
-        *_finding(
-            Level.WARNING,
-            "mostly-changed",
-            place,
-            f"{share_changed} of the valid pixels are changed: inverted masks?",
-            [row.path for row in valid] if mostly else [],
-        ),
-        *_finding(
-            Level.WARNING,
-            "wholly-ignored",
-            place,
-            f"every pixel of {_masks(empty)} is ignored",
-            empty,
-        ),
-    ]
+    without = (
+        f"no changed pixel in {_masks(none)} ({share}): they add nothing to a "
+        "loss whose beta comes from each image"
+    )
+    wholly = f"every valid pixel of {_masks(whole)} is changed"
+    inverted = f"{share_changed} of the valid pixels are changed: inverted masks?"
+    ignored = f"every pixel of {_masks(empty)} is ignored"
+    return _findings(
+        place,
+        (level, "without-change", without, none),
+        (Level.WARNING, "wholly-changed", wholly, whole),
+        (Level.WARNING, "mostly-changed", inverted, mostly),
+        (Level.WARNING, "wholly-ignored", ignored, empty),
+    )
 
 
 def failure_findings(
     place: tuple[str, str], rows: Sequence[ImageRecord], unreadable: set[str] | None
 ) -> list[Finding]:
     """What could not be read, where that is known still, or not be labelled."""
-    failed = [row for row in rows if row.status == "failed"]
     kinds: dict[str, list[ImageRecord]] = {}
-    for row in failed:
-        kinds.setdefault(_failure(row, unreadable), []).append(row)
+    for row in rows:
+        if row.status != "failed":
+            continue
+        kind = "failed" if unreadable is None else "values"
+        if row.reason.startswith(REFUSED):
+            kind = "encoding"
+        elif unreadable and row.path in unreadable:
+            kind = "unreadable"
+        kinds.setdefault(kind, []).append(row)
     found: list[Finding] = []
     for check, same in kinds.items():
         reason = Counter(row.reason for row in same).most_common(1)[0][0]
         text = f"{_masks(same)}: {reason.removeprefix(REFUSED)}"
-        found += _finding(Level.ERROR, check, place, text, [row.path for row in same])
+        paths = [row.path for row in same]
+        found += _findings(place, (Level.ERROR, check, text, paths))
     return found
-
-
-def _failure(row: ImageRecord, unreadable: set[str] | None) -> str:
-    if row.reason.startswith(REFUSED):
-        return "encoding"
-    if unreadable is None:
-        return "failed"
-    return "unreadable" if row.path in unreadable else "values"
 
 
 def stray_findings(
@@ -129,9 +113,8 @@ def stray_findings(
         if one.is_ok and one.mask and strays.keys() & one.mask.counts.values.keys()
     ]
     text = f"{_masks(paths)} hold values few others hold: "
-    return _finding(
-        Level.WARNING, "values", place, text + shares_text(strays, total=None), paths
-    )
+    text += shares_text(strays, total=None)
+    return _findings(place, (Level.WARNING, "values", text, paths))
 
 
 def binarisation_findings(
@@ -143,30 +126,36 @@ def binarisation_findings(
     if not other:
         return []
     far = [row for row in other if row.changed * 2 < own or row.changed > own * 2]
-    texts = [
-        f"{row.rule} calls {_percent(row.change_fraction)} changed"
-        + (f" ({row.loaders})" if far else "")
-        for row in far or other
-    ]
-    paths = [one.row.path for one in seen if one.is_ok]
+    texts = []
+    for row in far or other:
+        share = UNDEFINED
+        if row.change_fraction is not None:
+            share = f"{100 * row.change_fraction:.4g} %"
+        by = f" ({row.loaders})" if far else ""
+        texts.append(f"{row.rule} calls {share} changed{by}")
+    text = f"loaders with another rule see other masks: {'; '.join(texts)}"
     level = Level.WARNING if far else Level.NOTE
-    text = "loaders with another rule see other masks: "
-    return _finding(level, "binarisation", place, text + "; ".join(texts), paths)
+    paths = [one.row.path for one in seen if one.is_ok]
+    return _findings(place, (level, "binarisation", text, paths))
 
 
 def region_findings(
     place: tuple[str, str], seen: Sequence[Seen], sizes: RegionSizes
 ) -> list[Finding]:
     """Changed regions too small to be objects."""
-    paths = [one.row.path for one in seen if specks_in(one, sizes.speck_limit)]
+    limit = sizes.speck_limit
+    paths = [
+        one.row.path
+        for one in seen
+        if one.view is not None and (one.view.sizes < limit).any()
+    ]
     share = sizes.specks / sizes.regions if sizes.regions else 0
     text = (
         f"{sizes.specks:,} of {sizes.regions:,} changed regions ({100 * share:.3g} %) "
-        f"are specks below {sizes.speck_limit} pixels: noise of labelling or of "
-        "compression?"
+        f"are specks below {limit} pixels: noise of labelling or of compression?"
     )
     level = Level.WARNING if share >= MANY_SPECKS else Level.NOTE
-    return _finding(level, "specks", place, text, paths)
+    return _findings(place, (level, "specks", text, paths))
 
 
 def shift_findings(shifts: Sequence[SplitShift]) -> list[Finding]:
@@ -190,17 +179,17 @@ def shift_findings(shifts: Sequence[SplitShift]) -> list[Finding]:
 def duplicate_findings(dataset: str, groups: Sequence[Duplicate]) -> list[Finding]:
     """Equal masks: across splits a leak, inside one a repetition."""
     found: list[Finding] = []
-    for is_leak in (True, False):
+    for is_leak, level, check, what in (
+        (True, Level.ERROR, "leakage", "across splits (leakage)"),
+        (False, Level.WARNING, "duplicate", "inside a split"),
+    ):
         same = [one for one in groups if one.is_leak is is_leak]
         paths = [path for one in same for path in one.paths]
         exact = sum(one.is_byte_equal for one in same)
-        groups_text = counted(len(same), "group")
-        what = "across splits (leakage)" if is_leak else "inside a split"
         files = f"; byte-equal files: {exact:,} of them" if exact else ""
-        text = f"{_masks(paths)} in {groups_text} of equal labels {what}{files}"
-        level = Level.ERROR if is_leak else Level.WARNING
-        check = "leakage" if is_leak else "duplicate"
-        found += _finding(level, check, (dataset, ALL), text, paths)
+        number = counted(len(same), "group")
+        text = f"{_masks(paths)} in {number} of equal labels {what}{files}"
+        found += _findings((dataset, ALL), (level, check, text, paths))
     return found
 
 
@@ -214,46 +203,46 @@ def listed_twice_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Fin
         return []
     several = " and ".join(sorted(splits[paths[0]], key=split_order))
     text = f"{_masks(paths)} in more than one split, first {paths[0]} in {several}"
-    return _finding(Level.ERROR, "leakage", (dataset, ALL), text, paths)
+    return _findings((dataset, ALL), (Level.ERROR, "leakage", text, paths))
 
 
 def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:
     """Masks that do not fit the images beside them."""
     pairs = [(one, beside) for one in seen for beside in one.inspected.beside]
     matched = {beside.folder for _, beside in pairs if beside.name}
-    missing = [
+    missing = [p for p in pairs if not p[1].name and p[1].folder in matched]
+    wrong = [
         (one, beside)
         for one, beside in pairs
-        if not beside.name and beside.folder in matched
+        if one.inspected.counted.size
+        and beside.size
+        and one.inspected.counted.size != beside.size
     ]
-    wrong = [(one, b) for one, b in pairs if _differs(one, b)]
-    found: list[Finding] = []
-    if wrong:
-        one, beside = wrong[0]
-        text = (
+    moved = [(one, beside) for one, beside in pairs if beside.difference]
+    size = grid = ""
+    for one, beside in wrong[:1]:
+        size = (
             f"size differs from the image beside it: {one.row.path} is "
             f"{_size(one.inspected.counted.size)}, {beside.folder}/{beside.name} is "
             f"{_size(beside.size)}"
         )
-        found += _finding(Level.ERROR, "size", (dataset, ALL), text, _paths(wrong))
-    moved = [(one, beside) for one, beside in pairs if beside.difference]
-    if moved:
-        one, beside = moved[0]
-        text = (
+    for one, beside in moved[:1]:
+        grid = (
             f"grid differs from that of the image beside it: {beside.folder}/"
             f"{beside.name} {beside.difference} {one.row.path}"
         )
-        found += _finding(Level.WARNING, "grid", (dataset, ALL), text, _paths(moved))
-    if missing:
-        folders = ", ".join(sorted({beside.folder for _, beside in missing}))
-        text = f"no image of that name in {folders}"
-        found += _finding(Level.WARNING, "image", (dataset, ALL), text, _paths(missing))
-    return found
-
-
-def _differs(one: Seen, beside: Beside) -> bool:
-    size = one.inspected.counted.size
-    return size is not None and beside.size is not None and size != beside.size
+    folders = ", ".join(sorted({beside.folder for _, beside in missing}))
+    return _findings(
+        (dataset, ALL),
+        (Level.ERROR, "size", size, _paths(wrong)),
+        (Level.WARNING, "grid", grid, _paths(moved)),
+        (
+            Level.WARNING,
+            "image",
+            f"no image of that name in {folders}",
+            _paths(missing),
+        ),
+    )
 
 
 def _paths(pairs: Sequence[tuple[Seen, Beside]]) -> list[str]:
@@ -262,16 +251,15 @@ def _paths(pairs: Sequence[tuple[Seen, Beside]]) -> list[str]:
 
 def size_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Finding]:
     """Masks of several sizes, which a batch cannot hold as they are."""
-    sizes = Counter((r.width or 0, r.height or 0) for r in rows if r.status == "ok")
+    ok = [row for row in rows if row.status == "ok"]
+    sizes = {(row.width or 0, row.height or 0): None for row in ok}
     if len(sizes) < 2:
         return []
     ordered = sorted(sizes, key=lambda size: size[0] * size[1])
-    text = (
-        f"masks have {len(sizes):,} sizes, from {_size(ordered[0])} to "
-        f"{_size(ordered[-1])}"
-    )
-    paths = [row.path for row in rows if row.status == "ok"]
-    return _finding(Level.NOTE, "sizes", (dataset, ALL), text, paths)
+    ends = f"from {_size(ordered[0])} to {_size(ordered[-1])}"
+    text = f"masks have {len(sizes):,} sizes, {ends}"
+    paths = [row.path for row in ok]
+    return _findings((dataset, ALL), (Level.NOTE, "sizes", text, paths))
 
 
 def _masks(some: Sequence[object]) -> str:
@@ -280,10 +268,6 @@ def _masks(some: Sequence[object]) -> str:
 
 def _size(size: tuple[int, int] | None) -> str:
     return f"{size[0]} x {size[1]}" if size else "unknown"
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.4g} %"
 
 
 _EXACT: Final = 200
@@ -301,24 +285,21 @@ def split_shifts(dataset: str, rows: Sequence[ImageRecord]) -> list[SplitShift]:
     for row in rows:
         if row.change_fraction is not None:
             splits.setdefault(row.split, []).append(row.change_fraction)
-    names = sorted(splits, key=split_order)
-    return [
-        _shift(dataset, (names[0], splits[names[0]]), (name, splits[name]))
-        for name in names[1:]
-    ]
-
-
-def _shift(
-    dataset: str, first: tuple[str, list[float]], other: tuple[str, list[float]]
-) -> SplitShift:
+    if len(splits) < 2:
+        return []
     from scipy.stats import ks_2samp
 
-    sizes = (len(first[1]), len(other[1]))
-    method: Literal["exact", "asymp"] = "exact" if max(sizes) <= _EXACT else "asymp"
-    with warnings.catch_warnings():
-        # Where rounding takes an exact probability beyond 1, SciPy says so and gives
-        # the asymptotic one, which is near 1 as well.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        found = ks_2samp(first[1], other[1], method=method)
-    distance, probability = float(found.statistic), float(found.pvalue)
-    return SplitShift(dataset, first[0], other[0], *sizes, distance, probability)
+    first, *others = sorted(splits, key=split_order)
+    shifts = []
+    for name in others:
+        sizes = (len(splits[first]), len(splits[name]))
+        exact = max(sizes) <= _EXACT
+        method: Literal["exact", "asymp"] = "exact" if exact else "asymp"
+        with warnings.catch_warnings():
+            # Where rounding takes an exact probability beyond 1, SciPy says so and
+            # gives the asymptotic one, which is near 1 as well.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            found = ks_2samp(splits[first], splits[name], method=method)
+        numbers = float(found.statistic), float(found.pvalue)
+        shifts.append(SplitShift(dataset, first, name, *sizes, *numbers))
+    return shifts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -52,6 +53,28 @@ class Look:
     edges: tuple[float, ...] | None
     connectivity: int
     max_pixels: int = MAX_PIXELS
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """Tell what is looked at next in this thread, in order."""
+        expect_tasks(tasks)
+
+    def __call__(self, task: Task) -> list[Inspected]:
+        """Look at every mask of a file, reading it once; a failure is a reason."""
+        beside = images_beside(task.path)
+        if task.partner:
+            return [replace(_inspect_pair(task, self), beside=beside)]
+        opened = partial(open_masks, task.path, task.member, self.band, self.max_pixels)
+        try:
+            images = opened()
+        except DataError as error:
+            return [Inspected(Counted("", None, str(error)))]
+        return [
+            replace(
+                _inspect_image(image, self, lambda n=n: opened()[n]),  # type: ignore[misc]
+                beside=beside,
+            )
+            for n, image in enumerate(images)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,42 +133,6 @@ def _ignoring(changed: int, smeared: bool, ignore: LabelRule) -> LabelRule | Non
         return None
 
 
-def inspect_file(task: Task, *, look: Look) -> list[Inspected]:
-    """Look at every mask of a file, reading it once; what fails becomes a reason."""
-    beside = images_beside(task.path)
-    if task.partner:
-        return [replace(_inspect_pair(task, look), beside=beside)]
-    try:
-        images = open_masks(task.path, task.member, look.band, look.max_pixels)
-    except DataError as error:
-        return [Inspected(Counted("", None, str(error)))]
-    found = []
-    for number, image in enumerate(images):
-
-        def again(number: int = number) -> OpenImage:
-            return open_masks(task.path, task.member, look.band, look.max_pixels)[
-                number
-            ]
-
-        found.append(replace(_inspect_image(image, look, again), beside=beside))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Inspect:
-    """`inspect_file` with its look, for many files one after the other."""
-
-    look: Look
-
-    def __call__(self, task: Task) -> list[Inspected]:
-        """Look at every mask of a file."""
-        return inspect_file(task, look=self.look)
-
-    def expect(self, tasks: Iterable[Task]) -> None:
-        """Tell what is looked at next in this thread, in order."""
-        expect_tasks(tasks)
-
-
 def _inspect_image(
     image: OpenImage, look: Look, again: Callable[[], OpenImage]
 ) -> Inspected:
@@ -153,30 +140,23 @@ def _inspect_image(
     size = (image.width, image.height)
     try:
         with one_file():
-            return _inspect_opened(image, look, again)
+            small = image.width * image.height <= _HELD_PIXELS
+            if small:
+                held = list(image.blocks())
+                image = replace(image, blocks=lambda: iter(held))
+            counted = count_image(image, look.edges)
+            if counted.mask is None or counted.mask.counts.half_transparent:
+                return Inspected(counted)
+            rules = (*look.rules, *_palette_rules(counted.mask, look))
+            maps = {label_map(rule, counted.mask): rule for rule in rules}
+            views = []
+            for labels, rule in maps.items():
+                if labels is not None:
+                    strips = label_strips(image if small else again(), rule)
+                    views.append(_view(labels, strips, size, look.connectivity))
+            return Inspected(counted, tuple(views))
     except DataError as error:
         return Inspected(Counted(image.member, None, str(error), size))
-
-
-def _inspect_opened(
-    image: OpenImage, look: Look, again: Callable[[], OpenImage]
-) -> Inspected:
-    small = image.width * image.height <= _HELD_PIXELS
-    if small:
-        held = list(image.blocks())
-        image = replace(image, blocks=lambda: iter(held))
-    counted = count_image(image, look.edges)
-    if counted.mask is None or counted.mask.counts.half_transparent:
-        return Inspected(counted)
-    size = (image.width, image.height)
-    rules = (*look.rules, *_palette_rules(counted.mask, look))
-    maps = {label_map(rule, counted.mask): rule for rule in rules}
-    views = []
-    for labels, rule in maps.items():
-        if labels is not None:
-            strips = label_strips(image if small else again(), rule)
-            views.append(_view(labels, strips, size, look.connectivity))
-    return Inspected(counted, tuple(views))
 
 
 def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:

@@ -19,7 +19,7 @@ from cdstats.io.held import as_files
 from cdstats.io.outputs import writing
 from cdstats.render.table import Displayed, Table
 from cdstats.scan.cache import Cache
-from cdstats.scan.rows import StoredImages
+from cdstats.scan.rows import StoredImages, failures
 from cdstats.scan.stream import Stream
 
 if TYPE_CHECKING:
@@ -65,14 +65,7 @@ class RatioResult(Displayed):
         Args:
             leave_out: How the reason of a row begins that is left out.
         """
-        if isinstance(self.images, StoredImages):
-            return self.images.failed(leave_out)
-        return (
-            row
-            for row in self.images
-            if row.status == "failed"
-            and not (leave_out and row.reason.startswith(leave_out))
-        )
+        return failures(self.images, leave_out)
 
     def sorted_images(self, column: str) -> Iterator[ImageRecord]:
         """The rows of masks by a column, the highest first, those without it last.
@@ -82,9 +75,12 @@ class RatioResult(Displayed):
         """
         if isinstance(self.images, StoredImages):
             return self.images.by_most(column)
-        there = [row for row in self.images if getattr(row, column) is not None]
-        rest = [row for row in self.images if getattr(row, column) is None]
-        return iter(sorted(there, key=lambda row: -getattr(row, column)) + rest)
+
+        def most_first(row: ImageRecord) -> tuple[bool, float]:
+            value = getattr(row, column)
+            return (True, 0) if value is None else (False, -value)
+
+        return iter(sorted(self.images, key=most_first))
 
     def table(self) -> Table:
         """The rows of datasets and splits, as the command shows them."""

@@ -53,6 +53,14 @@ def row_name(name: str, member: str, part: str) -> str:
     return name if member.isdigit() else f"{name}{part}"
 
 
+def failures(rows: Sequence[ImageRecord], leave_out: str) -> Iterator[ImageRecord]:
+    """The failed rows, without those whose reason begins with a text."""
+    if isinstance(rows, StoredImages):
+        return rows.failed(leave_out)
+    failed = (row for row in rows if row.status == "failed")
+    return (r for r in failed if not (leave_out and r.reason.startswith(leave_out)))
+
+
 class StoredImages(Sequence[ImageRecord]):
     """Image rows in a temporary database, each built when it is asked for.
 

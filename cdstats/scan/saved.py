@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import CdstatsError, DataError
@@ -17,7 +17,7 @@ from cdstats.io.rows import checked_record, csv_rows, parse_record, refuse_dupli
 from cdstats.scan.ratio import RatioResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _IMAGE_COUNTS: Final = ("width", "height", "pixels", "changed", "unchanged", "ignored")
@@ -40,14 +40,23 @@ def read_saved(path: Path) -> Saved:
     text = read_text(path)
     with _naming(path):
         if text.lstrip().startswith("{"):
-            saved = _from_json(json.loads(text))
+            data = json.loads(text)
+            images = [checked_record(ImageRecord, r) for r in data.get("images", ())]
+            totals = [checked_record(SummaryRecord, r) for r in data["datasets"]]
         else:
-            saved = _from_csv(csv_rows(text))
-        for row in saved.images:
-            _check_complete(row)
-        refuse_duplicates((row.dataset, row.split, row.path) for row in saved.images)
-        refuse_duplicates((row.dataset, row.split) for row in saved.datasets)
-        return saved
+            rows = csv_rows(text)
+            by_image = "path" in rows[0]
+            images = [parse_record(ImageRecord, r) for r in rows if by_image]
+            totals = [parse_record(SummaryRecord, r) for r in rows if not by_image]
+        for row in images:
+            if row.status not in ("ok", "failed"):
+                raise ValueError(f"{row.path}: the status is {row.status!r}")
+            missing = [name for name in _IMAGE_COUNTS if getattr(row, name) is None]
+            if row.status == "ok" and missing:
+                raise ValueError(f"{row.path}: has no {missing[0]}")
+        refuse_duplicates((row.dataset, row.split, row.path) for row in images)
+        refuse_duplicates((row.dataset, row.split) for row in totals)
+        return Saved(tuple(images), tuple(totals))
 
 
 @contextmanager
@@ -63,26 +72,6 @@ def _naming(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _from_json(data: Mapping[str, Any]) -> Saved:
-    images = (checked_record(ImageRecord, row) for row in data.get("images", ()))
-    datasets = (checked_record(SummaryRecord, row) for row in data["datasets"])
-    return Saved(tuple(images), tuple(datasets))
-
-
-def _from_csv(rows: list[dict[str, str]]) -> Saved:
-    if "path" in rows[0]:
-        return Saved(images=tuple(parse_record(ImageRecord, row) for row in rows))
-    return Saved(datasets=tuple(parse_record(SummaryRecord, row) for row in rows))
-
-
-def _check_complete(row: ImageRecord) -> None:
-    if row.status not in ("ok", "failed"):
-        raise ValueError(f"{row.path}: the status is {row.status!r}")
-    missing = [name for name in _IMAGE_COUNTS if getattr(row, name) is None]
-    if row.status == "ok" and missing:
-        raise ValueError(f"{row.path}: has no {missing[0]}")
-
-
 def ratio_from(path: Path) -> RatioResult:
     """The result that the image rows of an earlier run give, without a pixel read."""
     saved = read_saved(path)
@@ -94,8 +83,15 @@ def ratio_from(path: Path) -> RatioResult:
     with _naming(path):
         rows = [_recounted(row) for row in saved.images]
     names = tuple(dict.fromkeys(row.dataset for row in rows))
-    images = tuple(sorted(rows, key=lambda row: _order(row, names)))
-    return RatioResult(summaries(names, images), images)
+    # Datasets as given, splits and paths as a run over masks has them.
+    rows.sort(
+        key=lambda row: (
+            names.index(row.dataset),
+            split_order(row.split),
+            natural_key(row.path),
+        )
+    )
+    return RatioResult(summaries(names, rows), tuple(rows))
 
 
 def _recounted(row: ImageRecord) -> ImageRecord:
@@ -108,11 +104,6 @@ def _recounted(row: ImageRecord) -> ImageRecord:
     if counts.pixels != pixels:
         raise ValueError(f"{row.path}: {counts} are not {pixels} pixels")
     return ImageRecord.counted(place, (width, height), counts, row.rule)
-
-
-def _order(row: ImageRecord, names: Sequence[str]) -> tuple[object, ...]:
-    """Datasets as given, splits and paths as a run over masks has them."""
-    return names.index(row.dataset), split_order(row.split), natural_key(row.path)
 
 
 def against_saved(result: RatioResult, saved: Saved) -> list[Difference]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cdstats.io.counting import Edges, Task
-    from cdstats.io.remote import Mark
+    from cdstats.io.stores import Mark
 
 _SECOND: Final = 10**9
 _TICK: Final = _SECOND // 100
@@ -126,7 +126,7 @@ def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
     if not is_address(task.path):
         stamp = stamp_of(task)
         return lambda: stamp
-    from cdstats.io.remote import mark_of, start
+    from cdstats.io.stores import mark_of, start
 
     paths = [path for path in (task.path, task.partner) if path]
     asked = [start(mark_of(Address.parse(path))) for path in paths]
@@ -139,49 +139,42 @@ def _marked(marks: Sequence[Mark | None]) -> Stamp:
     return Stamp(*known) if len(known) == 2 * len(marks) else Stamp()
 
 
-def read_state(
-    task: Task,
-    *,
-    band: int | None = None,
-    edges: Edges | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> State | Divided[Task, State]:
-    """Count every mask of a file; the arguments are those of `count_or_divide`."""
-    count = partial(count_or_divide, band=band, edges=edges, max_pixels=max_pixels)
-    if is_address(task.path):
-        counted = count(task)
-        # A copy is of one version of its object, whatever becomes of that meanwhile.
-        paths = [path for path in (task.path, task.partner) if path]
-        stamp = _marked([last_mark(path) for path in paths])
-        same = stamp.is_known
-    else:
-        now, facts = time.time_ns(), _facts(task)
-        stamp = _stamp(facts)
-        counted = count(task)
-        same = _is_settled(facts, now) and stamp_of(task) == stamp
-    if isinstance(counted, Divided):
-        return Divided(counted.parts, partial(_join_states, join=counted.join))
-    whole = stamp.is_known and None not in [one.mask for one in counted]
-    return State(stamp, counted, whole and same)
-
-
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """`read_state` with its options, for many files one after the other."""
+    """Counts every mask of a file; the options are those of `count_or_divide`."""
 
     band: int | None = None
     edges: Edges | None = None
     max_pixels: int = MAX_PIXELS
 
-    def __call__(self, task: Task) -> State | Divided[Task, State]:
-        """Count every mask of a file."""
-        return read_state(
-            task, band=self.band, edges=self.edges, max_pixels=self.max_pixels
-        )
-
     def expect(self, tasks: Iterable[Task]) -> None:
         """Tell what is counted next in this thread, in order."""
         expect_tasks(tasks)
+
+    def __call__(self, task: Task) -> State | Divided[Task, State]:
+        """Count every mask of a file."""
+        count = partial(
+            count_or_divide,
+            task,
+            band=self.band,
+            edges=self.edges,
+            max_pixels=self.max_pixels,
+        )
+        if is_address(task.path):
+            counted = count()
+            # A copy is of one version of its object, whatever becomes of that.
+            paths = [path for path in (task.path, task.partner) if path]
+            stamp = _marked([last_mark(path) for path in paths])
+            same = stamp.is_known
+        else:
+            now, facts = time.time_ns(), _facts(task)
+            stamp = _stamp(facts)
+            counted = count()
+            same = _is_settled(facts, now) and stamp_of(task) == stamp
+        if isinstance(counted, Divided):
+            return Divided(counted.parts, partial(_join_states, join=counted.join))
+        whole = stamp.is_known and None not in [one.mask for one in counted]
+        return State(stamp, counted, whole and same)
 
 
 def _join_states(

@@ -61,7 +61,7 @@ class Stream:
         self._stamps = _Stamps(len(self._places) if self._is_late else 0)
         self._watch = _Watch(self._places, announce) if announce else None
         self._order = _InOrder(len(self._places), each) if each else None
-        self._summaries = Summaries()
+        self.summaries = Summaries()
         self._max_pixels = MAX_PIXELS
         self.images = StoredImages(self._places)
 
@@ -87,8 +87,12 @@ class Stream:
                 progress(done, len(self._places), pixels)
         if self._is_late:
             for place in range(len(self._places)):
-                placed = self._places[place]
-                self._add_rows(place, placed, _masks(placed, self._kept(place, placed)))
+                placed, stamp = self._places[place], self._stamps.get(place)
+                known = self._cache.get(placed.task, stamp) if self._cache else None
+                if known is None:
+                    raise DataError(f"{placed.file.path}: {_GONE}")
+                known = _limited(known, self._max_pixels)
+                self._add_rows(place, placed, _masks(placed, known))
         # A refused encoding is no failed file: it is told with what settles it.
         first = next(self.images.failed(REFUSED), None) if self._first else None
         if first:
@@ -145,15 +149,6 @@ class Stream:
             if told is not None:
                 raise DataError(told)
 
-    def _kept(self, place: int, placed: Placed) -> list[Counted]:
-        """What the cache holds of a file that this run has seen."""
-        if self._cache is None:
-            raise ValueError("no state is kept where a rule is given")
-        found = self._cache.get(placed.task, self._stamps.get(place))
-        if found is None:
-            raise DataError(f"{placed.file.path}: {_GONE}")
-        return _limited(found, self._max_pixels)
-
     def _add_rows(
         self, place: int, placed: Placed, masks: Sequence[CountedMask]
     ) -> list[ImageRecord]:
@@ -161,7 +156,7 @@ class Stream:
         rows = [labels.row(mask) for mask in masks]
         for number, (mask, row) in enumerate(zip(masks, rows, strict=True)):
             self.images.put(place, number, mask, row)
-            self._summaries.add(row, again=placed.file.again)
+            self.summaries.add(row, again=placed.file.again)
         if self._order:
             self._order.add(place, rows, self.images)
         return rows
@@ -169,11 +164,6 @@ class Stream:
     def messages(self, number: int) -> list[Message]:
         """What to tell about the rules of a dataset."""
         return self._labels[number].messages
-
-    @property
-    def summaries(self) -> Summaries:
-        """The rows of datasets and splits."""
-        return self._summaries
 
 
 def _failure(

@@ -13,7 +13,6 @@ from cdstats.core.records import ALL, once
 from cdstats.core.weights import (
     DatasetWeights,
     SamplingWeight,
-    Tally,
     recommend,
     sampling_weights,
     schemes,
@@ -23,13 +22,13 @@ from cdstats.io.held import as_files
 from cdstats.io.naming import usual_split
 from cdstats.render.table import Displayed, Table, flat_scalars
 from cdstats.scan.ratio import count_masks
+from cdstats.scan.rows import failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
-    from cdstats.scan.ratio import RatioResult
 
 TRAIN: Final = "train"
 
@@ -80,10 +79,7 @@ class WeightsResult(Displayed):
         Args:
             leave_out: How the reason of a row begins that is left out.
         """
-        for row in self.images:
-            refused = leave_out and row.reason.startswith(leave_out)
-            if row.status == "failed" and not refused:
-                yield row
+        return failures(self.images, leave_out)
 
 
 @takes(WeightsOptions, as_files)
@@ -111,24 +107,17 @@ def weigh_masks(options: WeightsOptions) -> WeightsResult:
     """What `weights` gives, from its options."""
     wanted = None if options.split is None else usual_split(options.split)
     result = count_masks(RatioOptions.of(options))
-    if options.from_file is not None:
-        _check_split(result, wanted, str(options.from_file))
-    return _weigh(result, wanted)
-
-
-def _check_split(result: RatioResult, wanted: str | None, source: str) -> None:
-    held = {row.split for row in result.images}
-    if wanted is not None and wanted not in held:
-        names = ", ".join(sorted(held - {""})) or "no split"
-        raise DataError(f"{source}: has no split {wanted!r}; it holds {names}")
-
-
-def _weigh(result: RatioResult, split: str | None) -> WeightsResult:
     own: dict[str, list[ImageRecord]] = {}
     for row in result.images:
         own.setdefault(row.dataset, []).append(row)
-    found = [_dataset(name, rows, split) for name, rows in own.items()]
-    return WeightsResult(tuple(found), result.images, result.messages, result.unread)
+    held = {row.split for rows in own.values() for row in rows}
+    if options.from_file is not None and wanted is not None and wanted not in held:
+        names = ", ".join(sorted(held - {""})) or "no split"
+        raise DataError(
+            f"{options.from_file}: has no split {wanted!r}; it holds {names}"
+        )
+    found = tuple(_dataset(name, rows, wanted) for name, rows in own.items())
+    return WeightsResult(found, result.images, result.messages, result.unread)
 
 
 def _dataset(
@@ -138,6 +127,7 @@ def _dataset(
     own = (row for row in images if chosen in (ALL, row.split))
     rows = once(own) if chosen == ALL else [*own]
     counts = tally(rows)
+    pair = sampling_weights(counts)
     rules = {row.rule for row in rows if row.status == "ok"}
     return DatasetWeights(
         dataset=name,
@@ -154,7 +144,14 @@ def _dataset(
         rule=min(rules) if len(rules) == 1 else "",
         recommendation=recommend(counts),
         schemes=schemes(counts),
-        sampling=tuple(_sampling(row, counts) for row in rows),
+        sampling=tuple(
+            SamplingWeight(
+                row.split,
+                row.path,
+                None if row.change_fraction is None else pair[bool(row.changed)],
+            )
+            for row in rows
+        ),
     )
 
 
@@ -167,10 +164,3 @@ def _basis(splits: set[str], wanted: str | None) -> tuple[str, str]:
     if splits <= {""}:
         return ALL, "all images, no split is named"
     return ALL, "all splits, test included" if "test" in splits else "all splits"
-
-
-def _sampling(row: ImageRecord, counts: Tally) -> SamplingWeight:
-    zero, one = sampling_weights(counts)
-    if row.change_fraction is None:
-        return SamplingWeight(row.split, row.path, None)
-    return SamplingWeight(row.split, row.path, one if row.changed else zero)
