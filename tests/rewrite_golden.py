@@ -9,7 +9,9 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +41,6 @@ def output(ending: str) -> str:
     if done.exit_code != 0:
         sys.exit(done.stderr)
     return done.stdout
-
-
-def golden_file(ending: str) -> Path:
-    return GOLDEN / f"ratio.{ending}"
 
 
 class _Screen(io.StringIO):
@@ -94,27 +92,35 @@ def write_models(root: Path) -> None:
             np.save(root / f"runs/{name}/{number}.npy", probs)
 
 
-def compare_output() -> str:
-    """The screen of `cdstats compare`."""
+def models_output(command: str) -> str:
+    """The screen of `cdstats compare` or `cdstats loss` of models made here."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_models(root)
-        named = ["--pred", f"{root}/runs/{{model}}/{{}}.npy", "--target"]
-        options = ["--baseline", "plain", "--loss", "dice"]
-        arguments = ["compare", *named, f"{root}/masks", *options]
-        done = CliRunner().invoke(app, arguments)
+        options = ["--pred", f"{root}/runs/{{model}}/{{}}.npy", "--loss", "dice"]
+        options += {"compare": ["--baseline", "plain"], "loss": ["--device", "cpu"]}[
+            command
+        ]
+        done = CliRunner().invoke(app, [command, *options, "--target", f"{root}/masks"])
     if done.exit_code != 0:
         sys.exit(done.stderr)
     return done.stdout
 
 
+OUTPUTS: dict[str, Callable[[], str]] = {
+    **{f"ratio.{ending}": partial(output, ending) for ending in FORMATS},
+    "weights.txt": weights_screen,
+    "audit.txt": audit_screen,
+    "compare.txt": partial(models_output, "compare"),
+    "loss.txt": partial(models_output, "loss"),
+}
+"""Golden files, and what writes each."""
+
+
 def main() -> None:
     os.environ["COLUMNS"] = "80"
-    for ending in FORMATS:
-        golden_file(ending).write_bytes(output(ending).encode())
-    (GOLDEN / "weights.txt").write_bytes(weights_screen().encode())
-    (GOLDEN / "audit.txt").write_bytes(audit_screen().encode())
-    (GOLDEN / "compare.txt").write_bytes(compare_output().encode())
+    for name, write in OUTPUTS.items():
+        (GOLDEN / name).write_bytes(write().encode())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
-from rewrite_golden import audit_screen
 from typer.testing import CliRunner, Result
 
 import cdstats
@@ -442,15 +441,6 @@ def test_a_label_map_fits_where_the_rule_counts(pixels: Pixels) -> None:
 def test_an_unknown_connectivity_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 or 8"):
         cdstats.audit(SAMPLES / "CDD", connectivity=6)
-
-
-def test_the_screen_is_the_golden_one_and_fits_80_columns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    text = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
-    assert audit_screen() == text
-    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_screen_of_the_readme_is_part_of_the_golden_one() -> None:

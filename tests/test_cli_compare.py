@@ -66,11 +66,6 @@ def of(root: Path, *options: str | Path) -> Any:
 # What is printed
 
 
-def test_the_screen_is_the_golden_one() -> None:
-    golden = rewrite_golden.GOLDEN / "compare.txt"
-    assert rewrite_golden.compare_output().encode() == golden.read_bytes()
-
-
 def test_the_screen_fits_80_columns(runs: Path) -> None:
     done = of(runs, "--loss", "dice", "--loss", "focal:gamma=1")
     assert done.exit_code == 0, done.stderr

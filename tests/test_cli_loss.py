@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import re
 import subprocess
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
-import rasterio
 import torch
 import torch.nn.functional as F  # noqa: N812
+from helpers import Done, run, save
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.catalogue import CATALOGUE, NOT_SCORES, all_losses
 
 if TYPE_CHECKING:
@@ -64,46 +59,17 @@ DATASET_NAMES = [
     "ece",
 ]
 RULE = ("--changed", "1", "--unchanged", "0", "--ignore", "255")
-FORMATS = ["table", "csv", "json", "jsonl", "markdown", "latex"]
 BASIC = ["bce", "balanced_ce", "class_mean_bce"]
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
-
-    def rows(self) -> list[Row]:
-        return list(csv.DictReader(io.StringIO(self.out)))
-
-    def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-    def entry(self, name: str, **params: object) -> dict[str, Any]:
-        """The entry of ``losses`` with a name and, if given, these parameters."""
-        entries: list[dict[str, Any]] = self.data()["losses"]
-        (found,) = [
-            entry
-            for entry in entries
-            if entry["loss"] == name and params.items() <= entry["params"].items()
-        ]
-        return found
-
-
-def cdstats_command(*arguments: str | Path) -> Done:
-    """Run a command; whatever happens, no traceback leaves it."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert "Traceback" not in done.stderr
-    return Done(done.exit_code, done.stdout, done.stderr)
+def entry_of(done: Done, name: str) -> dict[str, Any]:
+    """The entry of a loss among those of a run."""
+    (found,) = [one for one in done.data()["losses"] if one["loss"] == name]
+    return cast("dict[str, Any]", found)
 
 
 def loss(*arguments: str | Path) -> Done:
-    return cdstats_command("loss", *arguments)
+    return run("loss", *arguments)
 
 
 def score(pred: str | Path, target: str | Path, *options: str | Path) -> Done:
@@ -116,30 +82,6 @@ def scored(pred: str | Path, target: str | Path, *options: str | Path) -> Done:
 
 def image_rows(pred: str | Path, target: str | Path, *options: str | Path) -> Done:
     return score(pred, target, "--by", "image", "--format", "csv", *options)
-
-
-def save(path: Path, array: Array) -> Path:
-    """Write an array: as an image, as ``.npy`` or as a tensor, by the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix in (".pt", ".pth"):
-        torch.save(torch.from_numpy(array), path)
-    elif path.suffix == ".tif":
-        write_tiff(path, array)
-    else:
-        Image.fromarray(array).save(path)
-    return path
-
-
-def write_tiff(path: Path, array: Array, **options: object) -> None:
-    bands = array.reshape(-1, *array.shape[-2:])
-    count, height, width = bands.shape
-    shape = {"width": width, "height": height, "count": count, "dtype": array.dtype}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(path, "w", driver="GTiff", **shape, **options) as file:
-            file.write(bands)
 
 
 @dataclass(frozen=True)
@@ -295,12 +237,6 @@ def test_a_golden_stack_is_scored_from_one_file(tmp_path: Path) -> None:
 # Columns and keys
 
 
-def test_image_rows_have_the_columns_of_the_contract(small: Folders) -> None:
-    done = image_rows(small.preds, small.masks)
-    assert done.code == 0
-    assert done.out.splitlines()[0] == ",".join(IMAGE_COLUMNS)
-
-
 def test_further_losses_are_columns_at_the_end(small: Folders, tmp_path: Path) -> None:
     further = ["--loss", "dice:smooth=0", "--loss", "focal", "--loss", "brier"]
     expected = ["dice[smooth=0]", "focal[alpha=0.25,gamma=2]_sum", "brier_sum"]
@@ -308,11 +244,11 @@ def test_further_losses_are_columns_at_the_end(small: Folders, tmp_path: Path) -
     (row, *_) = done.rows()
     assert list(row) == [*IMAGE_COLUMNS, *expected]
     table = tmp_path / "rows.csv"
-    score(small.preds, small.masks, *further, "--csv", table)
+    data = scored(small.preds, small.masks, *further, "--csv", table)
     assert table.read_text() == done.out
-    entry = scored(small.preds, small.masks, *further).entry("focal")
     sums = [float(row[expected[1]]) for row in done.rows()]
-    assert sums == entry["per_image_sum"]
+    assert sums == entry_of(data, "focal")["per_image_sum"]
+    assert [list(row) for row in data.data()["images"]] == [list(row)] * 3
 
 
 def test_json_has_the_keys_of_the_contract(small: Folders) -> None:
@@ -323,135 +259,19 @@ def test_json_has_the_keys_of_the_contract(small: Folders) -> None:
     assert list(data["losses"][2]) == ["loss", "params", "per_image", "pooled"]
 
 
-def test_json_images_have_the_columns_of_the_rows(small: Folders) -> None:
-    data = scored(small.preds, small.masks, "--loss", "brier").data()
-    expected = [*IMAGE_COLUMNS, "brier_sum"]
-    assert [list(row) for row in data["images"]] == [expected] * 3
-
-
-def test_columns_of_further_losses_can_be_asked_for(small: Folders) -> None:
-    further = ["--loss", "focal", "--loss", "dice"]
-    for name in ("dice[smooth=1]", "focal[alpha=0.25,gamma=2]_sum"):
-        done = image_rows(
-            small.preds, small.masks, *further, "--columns", f"pred,{name}"
-        )
-        assert done.code == 0, done.err
-        assert next(csv.reader(io.StringIO(done.out))) == ["pred", name]
-
-
-@pytest.mark.parametrize("name", ["nothing", "nothing_sum", "nothing[a=1]", "pred"])
-def test_a_column_that_is_not_there_is_wrong_usage(name: str, small: Folders) -> None:
-    done = score(small.preds, small.masks, "--columns", name)
-    assert (done.code, done.out) == (2, "")
-    assert name in done.err
-
-
 # What the rows hold
 
 
-def test_image_rows_hold_what_the_definitions_say(small: Folders) -> None:
-    rows = scored(small.preds, small.masks).data()["images"]
-    for row, p, y in zip(rows, small.probs, small.labels, strict=True):
-        n, n1 = y.size, int(y.sum())
-        loss1 = -np.maximum(np.log(np.maximum(p, 1e-300)), -100)[y == 1]
-        loss0 = -np.maximum(np.log(np.maximum(1 - p, 1e-300)), -100)[y == 0]
-        s1, s0, hit = loss1.sum(), loss0.sum(), p >= 0.5
-        balanced = (n - n1) / n * s1 + n1 / n * s0
-        tp, fp = int((hit & (y == 1)).sum()), int((hit & (y == 0)).sum())
-        expected = {
-            "width": 10,
-            "height": 12,
-            "changed": n1,
-            "unchanged": n - n1,
-            "ignored": 0,
-            "ce_changed_sum": s1,
-            "ce_unchanged_sum": s0,
-            "prob_sum": p.sum(),
-            "prob_changed_sum": p[y == 1].sum(),
-            "prob_sq_sum": (p * p).sum(),
-            "prob_sq_changed_sum": (p * p)[y == 1].sum(),
-            "saturated_wrong": int(((p == 0) & (y == 1) | (p == 1) & (y == 0)).sum()),
-            "tp": tp,
-            "fp": fp,
-            "fn": n1 - tp,
-            "tn": n - n1 - fp,
-            "bce_sum": plain_bce(p, y),
-            "bce_mean": plain_bce(p, y) / n,
-            "balanced_ce_sum": balanced,
-            "balanced_ce_mean": balanced / n,
-            "class_mean_bce": (s1 / n1 + s0 / (n - n1)) / 2 if n1 else None,
-            "precision": tp / (tp + fp),
-            "recall": tp / n1 if n1 else None,
-            "f1": 2 * tp / (tp + fp + n1),
-            "iou": tp / (fp + n1),
-            "target_sq_sum": n1,
-        }
-        for name, value in expected.items():
-            assert_close(row[name], value, 1e-12, name)
-        assert (row["status"], row["reason"], row["model"]) == ("ok", "", "")
-
-
-def test_the_dataset_holds_what_its_images_add_up_to(small: Folders) -> None:
-    data = scored(small.preds, small.masks).data()
-    dataset, rows = data["dataset"], data["images"]
-    for name in [*DATASET_NAMES[:17], "balanced_ce_sum"]:
-        if name != "bce_mean":
-            total = math.fsum(row[name] for row in rows)
-            assert dataset[name] == pytest.approx(total, rel=1e-14), name
-    tp, fp, fn, tn = (dataset[name] for name in ("tp", "fp", "fn", "tn"))
-    n, f1 = tp + fp + fn + tn, 2 * tp / (2 * tp + fp + fn)
-    other = 2 * tn / (2 * tn + fp + fn)
-    chance = ((tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)) / n**2
-    expected = {
-        "bce_mean": dataset["bce_sum"] / n,
-        "class_mean_bce": (
-            dataset["ce_changed_sum"] / dataset["changed"]
-            + dataset["ce_unchanged_sum"] / dataset["unchanged"]
-        )
-        / 2,
-        "precision_pooled": tp / (tp + fp),
-        "recall_pooled": tp / (tp + fn),
-        "f1_pooled": f1,
-        "f1_image_mean": sum(row["f1"] for row in rows) / 3,
-        "f1_image_mean_nonempty": (rows[0]["f1"] + rows[2]["f1"]) / 2,
-        "mf1_pooled": (f1 + other) / 2,
-        "iou_pooled": tp / (tp + fp + fn),
-        "oa": (tp + tn) / n,
-        "kappa": ((tp + tn) / n - chance) / (1 - chance),
-        "images_one_class": 1,
-        "images_without_valid": 0,
-        "beta": dataset["unchanged"] / n,
-    }
-    for name, value in expected.items():
-        assert dataset[name] == pytest.approx(value, rel=1e-12), name
-
-
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["table", "csv", "json"])
 def test_undefined_is_never_a_number(kind: str, tmp_path: Path) -> None:
     nothing = np.zeros((4, 4))
     folders = make(tmp_path, [nothing], [nothing])
-    options = [*("--loss", "dice:smooth=0"), "--by", "image", "--format", kind]
-    done = score(folders.preds, folders.masks, "--changed", "255", "--unchanged", "0")
-    assert done.code == 0
-    rows = score(
-        *(folders.preds, folders.masks, "--changed", "255", "--unchanged", "0"),
-        *options,
-    )
-    assert rows.code == 0
-    for out in (done.out, rows.out):
-        assert not re.search(r"\b(nan|inf|None|NaN|Infinity)\b", out)
-        assert not re.search(r"-0(\.0+)?\b", out)
-
-
-def test_a_perfect_prediction_costs_nothing(tmp_path: Path) -> None:
-    y = np.array([[0, 1, 1], [0, 0, 1]])
-    folders = make(tmp_path, [y.astype(np.float64)], [y])
-    done = scored(folders.preds, folders.masks)
-    dataset = done.data()["dataset"]
-    for name in ("bce_sum", "balanced_ce_sum", "class_mean_bce", "saturated_wrong"):
-        assert dataset[name] == 0
-    assert dataset["f1_pooled"] == dataset["kappa"] == 1
-    assert "-0" not in done.out
+    rule = ["--changed", "255", "--unchanged", "0", "--loss", "dice:smooth=0"]
+    for by in ([], ["--by", "image"]):
+        done = score(folders.preds, folders.masks, *rule, "--format", kind, *by)
+        assert done.code == 0
+        assert not re.search(r"\b(nan|inf|None|NaN|Infinity)\b", done.out)
+        assert not re.search(r"-0(\.0+)?\b", done.out)
 
 
 def test_soft_targets_leave_confusion_counts_undefined(tmp_path: Path) -> None:
@@ -487,13 +307,6 @@ def test_beta_is_that_of_the_option(beta: str, tmp_path: Path) -> None:
     assert sums == data["losses"][1]["per_image_sum"]
     assert data["dataset"]["balanced_ce_sum"] == data["losses"][1]["sum"]
     assert data["dataset"]["balanced_ce_mean"] == data["losses"][1]["mean"]
-
-
-@pytest.mark.parametrize("beta", ["1.5", "-0.1", "nan", "half", "true", "", "[1]"])
-def test_another_beta_is_wrong_usage(beta: str, small: Folders) -> None:
-    done = score(small.preds, small.masks, f"--beta={beta}")
-    assert (done.code, done.out) == (2, "")
-    assert "--beta" in done.err
 
 
 # Types, shapes and containers
@@ -568,16 +381,7 @@ def test_tensors_of_every_floating_type_are_scored(
     assert f"predictions: probabilities ({dtype})".replace("torch.", "") in found.err
 
 
-def test_a_jpeg_is_scored_as_it_is_decoded(one: Folders, tmp_path: Path) -> None:
-    stored = np.uint8(one.probs[0] * 255)
-    Image.fromarray(stored).save(tmp_path / "p.jpg", quality=95)
-    pixels = np.asarray(Image.open(tmp_path / "p.jpg"))
-    decoded = save(tmp_path / "decoded.npy", pixels)
-    found = sums_of(scored(tmp_path / "p.jpg", one.masks / "0.png"))
-    assert found == sums_of(scored(decoded, one.masks / "0.png"))
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGB", "RGBA"])
 def test_labels_are_scored_in_every_mode_of_an_image(
     mode: str, one: Folders, tmp_path: Path
 ) -> None:
@@ -600,18 +404,6 @@ def test_a_prediction_hides_no_valid_pixel(
     assert "10" in done.rows()[0]["reason"]
 
 
-def test_two_bands_of_a_tiff_are_two_channels(one: Folders, tmp_path: Path) -> None:
-    p = one.probs[0]
-    shape = {"width": 5, "height": 6, "count": 2, "dtype": "float64"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(tmp_path / "p.tif", "w", driver="GTiff", **shape) as file:
-            file.write(two_channels(p))
-    found = sums_of(scored(tmp_path / "p.tif", one.masks / "0.png"))
-    expected = sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
-    assert found == pytest.approx(expected, rel=1e-12)
-
-
 def two_channels(p: Array) -> Array:
     return np.stack([1 - p, p])
 
@@ -627,27 +419,15 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("suffix", [".npy", ".pt"])
+@pytest.mark.parametrize("suffix", [".npy", ".pt", ".tif"])
 def test_a_prediction_may_have_any_of_the_shapes(
     shape: Callable[[Array], Array], suffix: str, one: Folders, tmp_path: Path
 ) -> None:
-    stored = save(tmp_path / f"p{suffix}", shape(one.probs[0]).copy())
+    array = shape(one.probs[0]).copy()
+    if suffix == ".tif" and (array.ndim > 3 or array.shape[-1] == 2):
+        pytest.skip("bands come first")
+    stored = save(tmp_path / f"p{suffix}", array)
     found = sums_of(scored(stored, one.masks / "0.png"))
-    expected = sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
-    assert found == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("shape", SHAPES[3:])
-def test_two_logits_give_the_sigmoid_of_their_difference(
-    shape: Callable[[Array], Array], one: Folders, tmp_path: Path
-) -> None:
-    p = one.probs[0]
-    first = np.random.default_rng(9).normal(size=p.shape)
-    both = np.stack([first, first + as_logits(p)])
-    place = {3: both, 4: both[None]}[shape(p).ndim]
-    layout = place if shape(p).shape[-1] != 2 else np.moveaxis(both, 0, 2)
-    stored = save(tmp_path / "z.npy", layout)
-    found = sums_of(scored(stored, one.masks / "0.png", "--kind", "logit"))
     expected = sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
     assert found == pytest.approx(expected, rel=1e-12)
 
@@ -672,20 +452,10 @@ def test_stacks_may_have_one_channel_or_two(
     assert_losses(found, expected, 1e-12)
 
 
-def test_argmax_of_two_channels_is_hard(one: Folders, tmp_path: Path) -> None:
-    argmax = (one.probs[0] > 0.5).astype(np.int64)
-    done = scored(save(tmp_path / "p.npy", argmax), one.masks / "0.png")
-    data = done.data()
-    wrong = data["dataset"]["fp"] + data["dataset"]["fn"]
-    assert data["dataset"]["bce_sum"] == 100 * wrong
-    assert "hard labels" in done.err
-
-
 @pytest.mark.parametrize(
     "store",
     [
         pytest.param(lambda p: np.stack([1 - p, p + 0.1]), id="floats"),
-        pytest.param(lambda p: np.stack([as_logits(p), -as_logits(p)]), id="logits"),
         pytest.param(lambda p: np.uint8(np.stack([p, p]) * 255), id="bytes"),
         pytest.param(lambda p: np.stack([p < 0.5, p < 0.5]), id="booleans"),
         pytest.param(lambda p: np.stack([p, p]).astype("f2"), id="float16"),
@@ -736,16 +506,11 @@ def test_numbers_of_other_types_never_end_in_a_traceback(
     done = image_rows(stored, one.masks / "0.png")
     assert done.code in (0, 1)
     assert done.code == 0 or "p.npy" in done.err
-
-
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64], ids=str)
-def test_tensors_of_other_types_never_end_in_a_traceback(
-    dtype: torch.dtype, one: Folders, tmp_path: Path
-) -> None:
-    torch.save(torch.ones(6, 5).to(dtype), tmp_path / "p.pt")
-    done = image_rows(tmp_path / "p.pt", one.masks / "0.png")
-    assert done.code in (0, 1)
-    assert done.code == 0 or "p.pt" in done.err
+    for other in (torch.float8_e4m3fn, torch.complex64):
+        torch.save(torch.ones(6, 5).to(other), tmp_path / "p.pt")
+        done = image_rows(tmp_path / "p.pt", one.masks / "0.png")
+        assert done.code in (0, 1)
+        assert done.code == 0 or "p.pt" in done.err
 
 
 def test_tensors_in_the_older_file_format_are_read(
@@ -774,16 +539,16 @@ def test_a_tiled_image_is_put_together_before_distances(tmp_path: Path) -> None:
     p, y = random.random((40, 1500)), random.integers(0, 2, (40, 1500))
     mask = save(tmp_path / "t.png", (255 * y).astype(np.uint8))
     tiles = {"tiled": True, "blockxsize": 1024, "blockysize": 4096}
-    write_tiff(tmp_path / "p.tif", p, **tiles, compress="deflate")
+    save(tmp_path / "p.tif", p, **tiles, compress="deflate")
     plain = save(tmp_path / "p.npy", p)
     further = ["--loss", "boundary", "--loss", "lovasz_softmax"]
     found = scored(tmp_path / "p.tif", mask, *further)
     expected = scored(plain, mask, *further)
     assert found.code == 0
     for name in ("boundary", "lovasz_softmax", "bce"):
-        for key, value in expected.entry(name).items():
+        for key, value in entry_of(expected, name).items():
             if key not in ("loss", "params"):
-                assert_close(found.entry(name)[key], value, 1e-12, f"{name} {key}")
+                assert_close(entry_of(found, name)[key], value, 1e-12, f"{name} {key}")
 
 
 # Masks
@@ -805,21 +570,13 @@ def test_masks_are_read_as_by_ratio(
     mask = save(tmp_path / "m/t-cm.tif", stored)
     found = sums_of(scored(one.preds / "0.npy", mask, *options))
     assert found == sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
-    counted = cdstats_command("ratio", mask, *options, "--format", "json")
+    counted = run("ratio", mask, *options, "--format", "json")
     (row,) = json.loads(counted.out)["images"]
     assert row["changed"] == one.labels[0].sum()
     assert (
         row["rule"]
         == scored(one.preds / "0.npy", mask, *options).data()["dataset"]["rule"]
     )
-
-
-def test_nodata_of_a_mask_is_ignored(one: Folders, tmp_path: Path) -> None:
-    labels = (255 * one.labels[0]).astype(np.uint8)
-    labels[0] = 9
-    write_tiff(tmp_path / "t.tif", labels, nodata=9)
-    (row,) = scored(one.preds / "0.npy", tmp_path / "t.tif").data()["images"]
-    assert (row["status"], row["ignored"]) == ("ok", 5)
 
 
 @pytest.mark.parametrize("value", [-1.0, 2.0, 255.0])
@@ -899,12 +656,6 @@ def test_a_pixel_at_the_threshold_is_changed(
     assert confusion == [above, above, 5 - above, 5 - above]
 
 
-@pytest.mark.parametrize("threshold", ["-0.1", "1.1", "half"])
-def test_a_threshold_is_a_probability(threshold: str, small: Folders) -> None:
-    done = score(small.preds, small.masks, f"--threshold={threshold}")
-    assert (done.code, done.out) == (2, "")
-
-
 # Several models
 
 
@@ -912,10 +663,12 @@ def test_models_have_the_scores_that_they_have_alone(
     small: Folders, tmp_path: Path
 ) -> None:
     other = make(tmp_path / "b", [p**2 for p in small.probs], small.labels)
+    table = tmp_path / "rows.csv"
     further = ["--loss", "lovasz_softmax", "--loss", "top_k_ce", "--loss", "boundary"]
-    named = ["--pred", f"a={small.preds}", "--pred", f"b={other.preds}"]
-    data = loss(*named, "--target", small.masks, *further, "--format", "json").data()
-    assert [model["model"] for model in data["models"]] == ["a", "b"]
+    named = ["--pred", f"b={small.preds}", "--pred", f"a={other.preds}"]
+    named += ["--target", str(small.masks), "--csv", str(table), "--format", "json"]
+    data = loss(*named, *further).data()
+    assert [model["model"] for model in data["models"]] == ["b", "a"]
     assert (data["dataset"], data["losses"]) == (
         data["models"][0]["dataset"],
         data["models"][0]["losses"],
@@ -924,22 +677,9 @@ def test_models_have_the_scores_that_they_have_alone(
         alone = scored(folder, small.masks, *further).data()
         assert model["dataset"] | {"model": ""} == alone["dataset"]
         assert model["losses"] == alone["losses"]
-
-
-def test_models_may_store_their_labels_differently(
-    small: Folders, tmp_path: Path
-) -> None:
-    labels = [(p > 0.5).astype(np.uint8) for p in small.probs]
-    ones = make(tmp_path / "ones", labels, small.labels)
-    whites = make(tmp_path / "whites", [255 * y for y in labels], small.labels)
-    named = ["--pred", f"a={ones.preds}", "--pred", f"b={whites.preds}"]
-    done = loss(*named, "--target", small.masks, "--format", "csv")
-    if done.code == 1:
-        assert done.out == ""
-        return
-    first, second = done.rows()
-    # The text names the two codings; every number is the same.
-    assert first | {"model": "b", "kind": second["kind"]} == second
+    saved = loss("--from", table, "--format", "json").data()["models"]
+    for one, model in zip(saved, data["models"], strict=True):
+        assert (one["model"], one["losses"]) == (model["model"], model["losses"][:3])
 
 
 def test_each_model_has_its_row_and_its_part_of_the_screen(
@@ -982,22 +722,6 @@ def test_a_loss_named_twice_is_scored_once(small: Folders) -> None:
     twice = ["--loss", "bce", "--loss", "dice", "--loss", "dice:smooth=1"]
     losses = scored(small.preds, small.masks, *twice).data()["losses"]
     assert [entry["loss"] for entry in losses] == [*BASIC, "dice"]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param("dise", "Did you mean dice", id="near"),
-        pytest.param("focal:gama=2", "alpha, gamma", id="unknown parameter"),
-        pytest.param("ldam", NOT_SCORES["ldam"], id="training loss"),
-    ],
-)
-def test_a_loss_that_is_not_understood_is_wrong_usage(
-    text: str, words: str, small: Folders
-) -> None:
-    done = score(small.preds, small.masks, "--loss", text)
-    assert (done.code, done.out) == (2, "")
-    assert words in done.err
 
 
 # From an earlier run
@@ -1048,15 +772,6 @@ def test_beta_of_a_saved_run_may_be_another(
     assert balanced == again["losses"][1]["per_image_sum"]
 
 
-def test_a_loss_with_its_column_is_taken_from_it(small: Folders, saved: Path) -> None:
-    fresh = scored(small.preds, small.masks, "--loss", "focal").entry("focal")
-    again = loss("--from", saved, "--loss", "focal", "--format", "json")
-    assert again.code == 0
-    for key, value in again.entry("focal").items():
-        if key not in ("loss", "params"):
-            assert_close(value, fresh[key], 1e-14, key)
-
-
 @pytest.mark.parametrize("name", ["focal:gamma=1", "asl", "lovasz_softmax", "boundary"])
 def test_a_loss_without_its_column_does_not_follow(name: str, saved: Path) -> None:
     done = loss("--from", saved, "--loss", name)
@@ -1084,16 +799,6 @@ def test_failed_rows_stay_failed(small: Folders, tmp_path: Path) -> None:
     assert done.code == 1
     assert done.out == table.read_text()
     assert "1.npy: has no mask" in done.err
-
-
-def test_models_of_a_saved_run_stay_apart(small: Folders, tmp_path: Path) -> None:
-    table = tmp_path / "rows.csv"
-    named = [f"--pred={name}={small.preds}" for name in ("b", "a")]
-    fresh = loss(*named, "--target", small.masks, "--csv", table, "--format", "json")
-    again = loss("--from", table, "--format", "json").data()
-    first, second = fresh.data()["models"], again["models"]
-    assert [model["losses"] for model in first] == [m["losses"] for m in second]
-    assert [model["model"] for model in second] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -1155,23 +860,25 @@ def test_what_an_earlier_run_decided_cannot_be_asked_for_again(
         pytest.param(["--device", "cpu:1"], id="numbered processor"),
         pytest.param(["--loss", "nothing"], id="loss"),
         pytest.param(["--loss", "lovasz_hinge"], id="loss of logits"),
+        pytest.param(["--columns", "nothing_sum"], id="column"),
         pytest.param(["--beta", "2"], id="beta"),
+        pytest.param(["--beta", "nan"], id="beta that is no number"),
+        pytest.param(["--threshold", "1.1"], id="threshold"),
         pytest.param(["--preset", "nothing"], id="preset"),
         pytest.param(["--changed", "1"], id="half a rule"),
-        pytest.param(["--changed", "x", "--unchanged", "0"], id="rule"),
         pytest.param(["--kind", "odds"], id="kind"),
         pytest.param(["--batch-size", "0"], id="batch size"),
         pytest.param(["--batch-size", "many"], id="no batch size"),
         pytest.param(["--summary", "x.txt"], id="summary"),
         pytest.param(["--csv", "nowhere/x.csv"], id="folder of the table"),
         pytest.param(["--format", "xml"], id="format"),
-        pytest.param(["--nothing"], id="option"),
     ],
 )
 def test_wrong_usage_is_told_before_a_file_is_read(options: list[str]) -> None:
     done = score("nowhere.npy", "nowhere.png", *options)
     assert (done.code, done.out) == (2, "")
     assert "nowhere.npy" not in done.err
+    assert done.err
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:99", "mps"])
@@ -1203,11 +910,6 @@ def test_both_sides_must_be_named(missing: str, small: Folders) -> None:
     assert "--target" in done.err
 
 
-def test_the_device_is_said(small: Folders) -> None:
-    assert scored(small.preds, small.masks, "--device", "cpu").data()["device"] == "cpu"
-    assert "device: cpu" in score(small.preds, small.masks, "--device", "cpu").out
-
-
 # Bad input
 
 
@@ -1227,30 +929,6 @@ def test_one_bad_pair_fails_and_the_rest_is_scored(small: Folders) -> None:
     rest = scored(small.preds, small.masks).data()
     for name in DATASET_NAMES:
         assert data["dataset"][name] == rest["dataset"][name], name
-
-
-def test_lists_of_losses_have_one_entry_per_image(small: Folders) -> None:
-    save(small.preds / "1.npy", np.full((5, 5), 0.5))
-    further = ["--loss", "dice", "--loss", "lovasz_softmax", "--loss", "focal"]
-    data = scored(small.preds, small.masks, *further).data()
-    for entry in data["losses"]:
-        for key in entry.keys() & {"per_image", "per_image_sum", "beta_used"}:
-            assert len(entry[key]) == len(data["images"]) == 3, (entry["loss"], key)
-            assert entry[key][1] is None
-            assert entry[key][2] is not None
-
-
-def test_a_prediction_of_three_bands_is_told_what_works(
-    small: Folders, tmp_path: Path
-) -> None:
-    probs = small.probs[1].astype(np.float32)
-    write_tiff(tmp_path / "p.tif", np.stack([probs, probs / 2, probs / 3]))
-    done = score(tmp_path / "p.tif", small.masks / "1.png")
-    assert done.code == 1
-    assert "has 3 different bands; expected one, or two: unchanged" in done.err
-    assert "--band" not in done.err
-    write_tiff(tmp_path / "p.tif", np.stack([probs] * 3))
-    assert score(tmp_path / "p.tif", small.masks / "1.png").code == 0
 
 
 def test_strict_stops_at_the_first_failure(small: Folders) -> None:
@@ -1338,15 +1016,6 @@ def test_what_lies_under_ignored_pixels_may_be_anything(small: Folders) -> None:
     assert done.data()["dataset"]["ignored"] == 3
 
 
-def test_ambiguous_masks_are_refused_with_the_way_out(tmp_path: Path) -> None:
-    pred = save(tmp_path / "p.npy", np.full((4, 6), 0.5))
-    mask = save(tmp_path / "t.png", np.resize(np.arange(3, dtype=np.uint8), (4, 6)))
-    done = score(pred, mask)
-    assert done.code == 1
-    assert "--changed" in done.err
-    assert cdstats_command("ratio", mask).code == 1
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64"])
 def test_an_image_without_a_valid_pixel_is_undefined_and_counted(
     dtype: str, tmp_path: Path
@@ -1387,121 +1056,14 @@ def test_no_valid_pixel_at_all_is_a_failure_that_is_told(
 # The screen
 
 
-def test_the_screen_fits_80_columns_with_large_numbers(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    y = random.integers(0, 2, (1000, 1000))
-    folders = make(tmp_path, [random.integers(0, 2, y.shape).astype(float)], [y])
-    done = score(folders.preds, folders.masks)
-    assert re.search(r"sum 2\d,\d{3},\d{3}; not on BCE's scale", done.out)
-    assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 80
-
-
 def test_the_screen_fits_80_columns_with_every_loss(small: Folders) -> None:
     done = score(small.preds, small.masks, "--loss", "all")
     assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 80
 
 
-def numbers_of(line: str) -> list[float]:
-    return [float(text.replace(",", "")) for text in re.findall(r"-?[\d,.]*\d", line)]
-
-
 def line_of(out: str, start: str) -> str:
     (line,) = [line for line in out.splitlines() if line.strip().startswith(start)]
     return line
-
-
-def test_the_screen_shows_the_numbers_of_the_files(small: Folders) -> None:
-    out = score(small.preds, small.masks).out
-    dataset = scored(small.preds, small.masks).data()["dataset"]
-    (metrics,) = [line for line in out.splitlines() if ", pooled:" in line]
-    names = [
-        "precision_pooled",
-        "recall_pooled",
-        "f1_pooled",
-        "iou_pooled",
-        "oa",
-        "kappa",
-    ]
-    values = [f"{dataset[name]:.3f}" for name in names]
-    assert re.findall(r"-?\d\.\d{3}", metrics) == values
-    share = 100 * dataset["ce_changed_sum"] / dataset["bce_sum"]
-    assert line_of(out, "BCE").split()[1:3] == [
-        f"{dataset['bce_mean']:.3f}",
-        f"{share:.1f}",
-    ]
-    class_mean = line_of(out, "balanced, class mean")
-    changed = dataset["ce_changed_sum"] / dataset["changed"]
-    unchanged = dataset["ce_unchanged_sum"] / dataset["unchanged"]
-    assert f" {dataset['class_mean_bce']:.3f} " in class_mean
-    assert f"changed {changed:.3f}, unchanged {unchanged:.3f}" in class_mean
-    balanced = line_of(out, "balanced, beta/image")
-    assert f" {dataset['balanced_ce_mean']:.3f} " in balanced
-    assert "not on BCE's scale" in balanced
-
-
-def test_the_screen_shows_the_share_of_the_gradient(small: Folders) -> None:
-    out = score(small.preds, small.masks).out
-    error = [np.abs(p - y) for p, y in zip(small.probs, small.labels, strict=True)]
-    parts = [
-        (e[y == 1].sum(), e[y == 0].sum())
-        for e, y in zip(error, small.labels, strict=True)
-    ]
-    changed, unchanged = (sum(part) for part in zip(*parts, strict=True))
-    share = 100 * changed / (changed + unchanged)
-    assert numbers_of(line_of(out, "BCE"))[2] == pytest.approx(share, abs=0.051)
-    weights = [1 - y.mean() for y in small.labels]
-    first = sum(w * part[0] for w, part in zip(weights, parts, strict=True))
-    rest = sum((1 - w) * part[1] for w, part in zip(weights, parts, strict=True))
-    balanced = line_of(out, "balanced, beta/image")
-    assert numbers_of(balanced)[2] == pytest.approx(
-        100 * first / (first + rest), abs=0.051
-    )
-
-
-def test_the_screen_shows_two_trivial_predictors(small: Folders) -> None:
-    out = score(small.preds, small.masks).out
-    y = np.concatenate([labels.ravel() for labels in small.labels])
-    prior, eps = y.mean(), np.finfo(np.float64).eps
-    for name, p in (("p = prior everywhere", prior), ("no change, p = eps of", eps)):
-        loss1, loss0 = -math.log(p), -math.log1p(-p)
-        plain = prior * loss1 + (1 - prior) * loss0
-        found = re.findall(r"\d+\.\d{3}", line_of(out, name))
-        assert found == [f"{plain:.3f}", f"{(loss1 + loss0) / 2:.3f}"]
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16", "uint8", "uint16"])
-def test_no_change_is_predicted_at_the_eps_of_the_file_type(
-    dtype: str, one: Folders, tmp_path: Path
-) -> None:
-    scale = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
-    tensor = torch.from_numpy(one.probs[0] * scale).to(getattr(torch, dtype))
-    torch.save(tensor, tmp_path / "p.pt")
-    line = line_of(score(tmp_path / "p.pt", one.masks / "0.png").out, "no change")
-    assert f"eps of {dtype}:" in line
-    eps = 1 / scale if scale > 1 else torch.finfo(tensor.dtype).eps
-    share = one.labels[0].mean()
-    bce = -share * math.log(eps) - (1 - share) * math.log1p(-eps)
-    assert f"{bce:.3f}" in line
-
-
-@pytest.mark.parametrize("beta", ["dataset", "0.9"])
-def test_the_screen_names_beta(beta: str, small: Folders) -> None:
-    out = score(small.preds, small.masks, "--beta", beta).out
-    mean = scored(small.preds, small.masks, "--beta", beta).data()["dataset"]
-    line = re.search(rf"^balanced, beta.{beta} .*", out, re.M)
-    assert line is not None
-    assert f"{mean['balanced_ce_mean']:.3f}" in line[0]
-
-
-def test_the_screen_adds_image_rows_up_to_twenty(tmp_path: Path) -> None:
-    for number in range(21):
-        save(tmp_path / f"preds/{number}.npy", np.full((2, 3), 0.5))
-        save(tmp_path / f"masks/{number}.npy", np.eye(2, 3, dtype=np.uint8))
-    assert "7.npy" not in score(tmp_path / "preds", tmp_path / "masks").out
-    (tmp_path / "preds/20.npy").unlink()
-    (tmp_path / "masks/20.npy").unlink()
-    out = score(tmp_path / "preds", tmp_path / "masks").out
-    assert out.index(", pooled:") < out.index("7.npy")
 
 
 def test_notes_say_what_makes_numbers_misleading(tmp_path: Path) -> None:
@@ -1552,43 +1114,6 @@ def test_a_summary_as_json_holds_each_model(small: Folders, tmp_path: Path) -> N
     assert (model["dataset"], model["losses"]) == (data["dataset"], data["losses"])
 
 
-def test_a_refused_run_leaves_the_old_file(small: Folders, tmp_path: Path) -> None:
-    bad_pixel(1.5)(small)
-    table = tmp_path / "rows.csv"
-    table.write_text("old")
-    assert score(small.preds, small.masks, "--csv", table).code == 1
-    assert table.read_text() == "old"
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_what_succeeded_is_written_though_some_failed(
-    small: Folders, tmp_path: Path
-) -> None:
-    save(small.preds / "1.npy", np.full((5, 5), 0.5))
-    table = tmp_path / "rows.csv"
-    assert score(small.preds, small.masks, "--csv", table).code == 1
-    with table.open(newline="") as file:
-        assert [row["status"] for row in csv.DictReader(file)] == ["ok", "failed", "ok"]
-
-
-@pytest.mark.parametrize("option", ["--csv", "--summary"])
-def test_an_input_is_never_overwritten(
-    option: str, small: Folders, tmp_path: Path
-) -> None:
-    listed = tmp_path / "list.csv"
-    listed.write_text("preds/0.npy\npreds/1.npy\n")
-    before = {path: path.read_bytes() for path in [listed, *small.masks.iterdir()]}
-    for pred, output in (
-        (f"@{listed}", listed),
-        (f"m=@{listed}", listed),
-        (small.preds, small.masks / "0.png"),
-    ):
-        done = score(pred, small.masks, option, output)
-        assert done.code == 2, output
-        assert (done.out, "Traceback" in done.err) == ("", False)
-    assert {path: path.read_bytes() for path in before} == before
-
-
 # The library
 
 
@@ -1611,7 +1136,7 @@ def squeezed(text: str) -> str:
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_loss_is_explained(name: str) -> None:
-    done = cdstats_command("explain", name)
+    done = run("explain", name)
     entry = CATALOGUE[name]
     assert (done.code, done.err) == (0, "")
     for text in (name, entry.title, entry.formula, entry.source, entry.pitfalls):
@@ -1626,7 +1151,7 @@ def test_every_loss_is_explained(name: str) -> None:
 
 
 def test_the_list_of_losses_holds_all_and_what_is_none() -> None:
-    done = cdstats_command("explain")
+    done = run("explain")
     assert (done.code, done.err) == (0, "")
     words = {line.split()[0] for line in done.out.splitlines() if line.strip()}
     assert words >= CATALOGUE.keys() | NOT_SCORES.keys()
@@ -1641,7 +1166,7 @@ def test_the_list_of_losses_holds_all_and_what_is_none() -> None:
     ],
 )
 def test_what_cannot_be_explained_is_wrong_usage(name: str, words: str) -> None:
-    done = cdstats_command("explain", name)
+    done = run("explain", name)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
 
@@ -1657,7 +1182,7 @@ def test_every_table_of_models_carries_the_losses_asked_for(
     data = scored(small.preds, small.masks, *further)
     done = score(small.preds, small.masks, *further, "--format", kind)
     assert done.code == 0
-    numbers = data.entry("dice")["pooled"], data.entry("focal")["mean"]
+    numbers = entry_of(data, "dice")["pooled"], entry_of(data, "focal")["mean"]
     precise = kind in ("csv", "jsonl")
     for number in numbers:
         assert (repr(number) if precise else f"{number:.3f}") in done.out
@@ -1693,31 +1218,12 @@ def test_a_pair_that_fails_is_not_in_the_prior_of_a_loss(
     small: Folders, tmp_path: Path
 ) -> None:
     further = ["--loss", "logit_adjusted_ce", "--kind", "prob"]
-    good = scored(small.preds, small.masks, *further).entry("logit_adjusted_ce")
+    good = entry_of(scored(small.preds, small.masks, *further), "logit_adjusted_ce")
     bad = np.full((12, 10), np.nan)
     both = make(tmp_path, [*small.probs, bad], [*small.labels, np.ones((12, 10))])
-    found = scored(both.preds, both.masks, *further).entry("logit_adjusted_ce")
+    found = entry_of(scored(both.preds, both.masks, *further), "logit_adjusted_ce")
     assert found["mean"] == good["mean"]
     assert found["per_image_sum"] == [*good["per_image_sum"], None]
-
-
-def test_nodata_of_a_prediction_is_no_score(tmp_path: Path) -> None:
-    probs = np.full((4, 4), 0.5, dtype=np.float32)
-    probs[0, :3] = -9999
-    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(
-            tmp_path / "p.tif", "w", dtype="float32", nodata=-9999, **profile
-        ) as file:
-            file.write(probs, 1)
-    labels = np.zeros((4, 4), dtype=np.uint8)
-    labels[2:] = 255
-    mask = save(tmp_path / "t.png", labels)
-    done = image_rows(tmp_path / "p.tif", mask)
-    (row,) = done.rows()
-    assert row["reason"].startswith("has no score at 3 valid pixels: ")
-    assert "declared nodata. --pred-nodata ignore leaves them out" in row["reason"]
 
 
 def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:
@@ -1726,30 +1232,6 @@ def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:
     done = loss("--from", table, "--loss", "lovasz_softmax")
     assert "means over images alone; pooled values need pixels" in done.err
     assert "p = prior everywhere" in done.out
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "words"),
-    [
-        ("status", "weird", "the status is 'weird'"),
-        ("changed", "-5", "changed is -5"),
-        ("ce_changed_sum", "", "has no ce_changed_sum"),
-        ("false_sum", "nan", "false_sum is nan"),
-    ],
-)
-def test_a_row_that_no_run_wrote_is_refused(
-    column: str, value: str, words: str, saved: Path
-) -> None:
-    rows = list(csv.DictReader(io.StringIO(saved.read_text())))
-    rows[0][column] = value
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    saved.write_text(text.getvalue())
-    done = loss("--from", saved)
-    assert (done.code, done.out) == (1, "")
-    assert words in done.err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a stream by the shell")

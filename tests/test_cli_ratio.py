@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import io
 import json
 import os
 import re
@@ -12,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import rasterio
 import rewrite_golden
+from helpers import Done, run, save
 from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -38,13 +37,6 @@ IMAGE_COLUMNS = [
     *("changed", "unchanged", "ignored", "change_ratio", "change_fraction"),
     *("rule", "status", "reason"),
 ]
-SUMMARY_COLUMNS = [
-    *("dataset", "split", "images", "failed", "without_change", "pixels"),
-    *("changed", "unchanged", "ignored", "change_ratio", "change_fraction"),
-    *("imbalance_ratio", "beta", "pos_weight"),
-    *("mean_image_change_fraction", "median_image_change_fraction"),
-    *("rule", "width", "height"),
-]
 HEADINGS = {
     "dataset": "Dataset",
     "split": "Split",
@@ -59,56 +51,21 @@ ONE_TABLE = ["csv", "jsonl", "markdown", "latex"]
 FORMATS = ["table", "json", *ONE_TABLE]
 SUMMARY_FILES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
-Row = dict[str, str]
 Argument = str | Path
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
-
-    def rows(self) -> list[Row]:
-        return list(csv.DictReader(io.StringIO(self.out)))
-
-    def column(self, name: str) -> list[str]:
-        return [row[name] for row in self.rows()]
-
-    def data(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = json.loads(self.out)
-        return found
-
-
-def cdstats_command(*arguments: Argument) -> Done:
-    """Run a command; whatever happens, no traceback leaves it."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert "Traceback" not in done.stderr
-    return Done(done.exit_code, done.stdout, done.stderr)
-
-
 def ratio(*arguments: Argument) -> Done:
-    return cdstats_command("ratio", *arguments)
+    return run("ratio", *arguments)
 
 
 def image_rows(*arguments: Argument) -> Done:
     return ratio(*arguments, "--by", "image", "--format", "csv")
 
 
-def rows_of(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def write_values(path: Path, values: dict[int, int], width: int = 10) -> Path:
     """A mask that holds so many pixels of each value."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.repeat(list(values), list(values.values())).astype(np.uint8)
-    Image.fromarray(pixels.reshape(-1, width)).save(path)
-    return path
+    pixels = np.repeat(list(values), list(values.values()))
+    return save(path, pixels.reshape(-1, width))
 
 
 def write_mask(path: Path, changed: int) -> Path:
@@ -148,13 +105,6 @@ def bad_files(folder: Path, number: int) -> Path:
 
 
 # Columns.
-
-
-def test_csv_has_the_columns_of_the_contract(masks: Path) -> None:
-    assert ratio(masks, "--format", "csv").out.splitlines()[0] == ",".join(
-        SUMMARY_COLUMNS
-    )
-    assert image_rows(masks).out.splitlines()[0] == ",".join(IMAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "markdown", "latex", "table"])
@@ -280,14 +230,6 @@ def test_rows_asked_for_come_alone(by: str, masks: Path) -> None:
     assert "1.png" not in ratio(masks, "--by", by).out
 
 
-@pytest.mark.parametrize("kind", ONE_TABLE)
-def test_other_formats_print_one_table(kind: str, masks: Path) -> None:
-    whole = ratio(masks, "--format", kind).out
-    images = ratio(masks, "--format", kind, "--by", "image").out
-    assert ("1.png" in whole, "1.png" in images) == (False, True)
-    assert ("65" in whole, "65" in images) == (True, False)
-
-
 @pytest.mark.parametrize(
     ("by", "splits"),
     [
@@ -369,7 +311,7 @@ def fresh(
 # Streams.
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["table", "json"])
 def test_nothing_but_results_is_on_standard_output(kind: str, mixed: Path) -> None:
     bad_files(mixed / "train", 1)
     loud = ratio(mixed, mixed / "none", "--format", kind)
@@ -393,17 +335,13 @@ def test_no_progress_without_a_terminal(masks: Path) -> None:
     assert ratio(masks).err == ""
 
 
-def test_an_unreadable_file_is_one_line_on_standard_error(masks: Path) -> None:
-    (masks / "4.png").write_bytes(b"")
-    done = ratio(masks)
-    assert done.code == 1
-    assert done.err.startswith("error: 4.png: is empty (0 bytes); expected PNG")
-    assert done.err.count("\n") == 1
-
-
 def test_an_equal_reason_is_told_once_and_all_failures_are_in_the_rows(
     masks: Path,
 ) -> None:
+    bad_files(masks, 4)
+    lines = image_rows(masks).err.splitlines()
+    assert len(lines) == 4
+    assert all(re.match(r"error: bad\d+\.png: is no image", line) for line in lines)
     bad_files(masks, 13)
     done = image_rows(masks)
     assert done.code == 1
@@ -411,13 +349,6 @@ def test_an_equal_reason_is_told_once_and_all_failures_are_in_the_rows(
     assert line.startswith("error: 13 files: is no image")
     assert line.endswith("(bad1.png, bad2.png, bad3.png and 10 more)")
     assert done.column("status").count("failed") == 13
-
-
-def test_few_files_of_an_equal_reason_are_named_each(masks: Path) -> None:
-    bad_files(masks, 4)
-    lines = image_rows(masks).err.splitlines()
-    assert len(lines) == 4
-    assert all(re.match(r"error: bad\d+\.png: is no image", line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -556,18 +487,6 @@ def test_strict_tells_of_a_refused_encoding_with_what_finishes_it(masks: Path) -
     assert "--strict" in strict.err
 
 
-def test_what_succeeded_is_reported_and_written_beside_failures(
-    masks: Path, tmp_path: Path
-) -> None:
-    bad_files(masks, 1)
-    images, whole = tmp_path / "i.csv", tmp_path / "s.csv"
-    done = ratio(masks, tmp_path / "none", "--csv", images, "--summary", whole)
-    assert done.code == 1
-    assert "65" in done.out
-    assert [row["status"] for row in rows_of(images)] == ["ok"] * 3 + ["failed"]
-    assert rows_of(whole)[0]["changed"] == "65"
-
-
 WRONG_USE = [
     pytest.param(["--nonsense"], "--nonsense", id="an unknown option"),
     pytest.param(["--format", "xml"], "xml", id="an unknown format"),
@@ -690,20 +609,6 @@ def test_an_interrupt_while_looking_for_masks_is_exit_130(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks"]
 
 
-@pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_an_interrupt_while_writing_leaves_the_old_file(
-    moment: str, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = tmp_path / "i.csv"
-    table.write_text("old")
-    monkeypatch.setattr(os, moment, interrupt)
-    done = ratio(masks, "--csv", table)
-    monkeypatch.undo()
-    assert done.code == 130
-    assert table.read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.csv", "masks"]
-
-
 HELD = """
 import os, time
 from cdstats.io import masks
@@ -775,71 +680,38 @@ def test_the_summary_file_may_be_json(tmp_path: Path) -> None:
     assert json.loads(whole.read_text())["datasets"] == printed["datasets"]
 
 
-def test_an_older_result_is_written_over(masks: Path, tmp_path: Path) -> None:
-    table = tmp_path / "i.csv"
-    table.write_text("old")
-    assert ratio(masks, "--csv", table).code == 0
-    assert len(rows_of(table)) == 3
-
-
-def test_a_result_file_has_the_usual_permissions(masks: Path, tmp_path: Path) -> None:
-    table, other = tmp_path / "i.csv", tmp_path / "other"
-    other.touch()
-    assert ratio(masks, "--csv", table).code == 0
-    assert table.stat().st_mode == other.stat().st_mode
-
-
 def fail(*_: object, **__: object) -> object:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("old", ["old", None])
+@pytest.mark.parametrize("stopped", [fail, interrupt])
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 @pytest.mark.parametrize("option", ["--csv", "--summary"])
 def test_a_file_that_cannot_be_written_stays_as_it_was(
     option: str,
     moment: str,
-    old: str | None,
+    stopped: Callable[..., object],
     masks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = tmp_path / "t.csv"
-    if old is not None:
-        table.write_text(old)
-    monkeypatch.setattr(os, moment, fail)
+    table.write_text("old")
+    monkeypatch.setattr(os, moment, stopped)
     done = ratio(masks, option, table)
     monkeypatch.undo()
-    assert done.code == 1
+    assert table.read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"masks", "t.csv"}
+    if stopped is interrupt:
+        assert done.code == 130
+        return
+    assert (done.code, "65" in done.out) == (1, True)
     assert f"{table}: cannot be written: no space left on device" in done.err
-    assert (table.read_text() if table.exists() else None) == old
-    left = {path.name for path in tmp_path.iterdir()} - {"masks", "t.csv"}
-    assert left == set()
-
-
-def test_a_file_that_cannot_be_written_takes_no_result_away(
-    masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "replace", fail)
-    done = ratio(masks, "--csv", tmp_path / "t.csv")
-    monkeypatch.undo()
-    assert done.code == 1
-    assert "65" in done.out
 
 
 INPUTS = [
-    pytest.param(["masks", "--csv", "masks/1.png"], "masks/1.png", id="a mask"),
-    pytest.param(["masks", "--csv", "link.csv"], "masks/1.png", id="a link to one"),
-    pytest.param(["@list.csv", "--csv", "list.csv"], "list.csv", id="a list"),
-    pytest.param(["X=@list.csv", "--csv", "list.csv"], "list.csv", id="a named list"),
+    pytest.param(["masks", "--csv", "link.csv"], "masks/1.png", id="a link to a mask"),
     pytest.param(["@list.csv", "--summary", "list.csv"], "list.csv", id="summary"),
-    pytest.param(["--from", "i.csv", "--csv", "i.csv"], "i.csv", id="saved rows"),
-    pytest.param(
-        ["--from", "i.csv", "--summary", "./i.csv"], "i.csv", id="another spelling"
-    ),
-    pytest.param(
-        ["masks", "--against", "i.csv", "--csv", "i.csv"], "i.csv", id="earlier rows"
-    ),
     pytest.param(
         ["split", "--csv", "split/list/train.txt"],
         "split/list/train.txt",
@@ -853,11 +725,11 @@ INPUTS = [
 ]
 
 
+@pytest.mark.usefixtures("masks")
 @pytest.mark.parametrize(("arguments", "target"), INPUTS)
 def test_an_output_that_would_overwrite_an_input_is_refused(
     arguments: list[str],
     target: str,
-    masks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -868,7 +740,6 @@ def test_an_output_that_would_overwrite_an_input_is_refused(
     (tmp_path / "split/list").mkdir()
     (tmp_path / "split/list/train.txt").write_text("1.png\n")
     (tmp_path / "listed.csv").symlink_to("split/list/train.txt")
-    assert ratio(masks, "--csv", "i.csv").code == 0
     before = Path(target).read_bytes()
     done = ratio(*arguments)
     assert Path(target).read_bytes() == before
@@ -931,13 +802,6 @@ def test_saved_rows_give_the_output_of_the_masks(
     again = ratio("--from", table, "--format", kind, *by)
     assert again.out == direct.out
     assert again.code == direct.code == 1
-
-
-def test_saved_rows_written_again_are_the_same_file(tmp_path: Path) -> None:
-    one, two = tmp_path / "1.csv", tmp_path / "2.csv"
-    ratio(SAMPLES / "CDD", "--csv", one)
-    ratio("--from", one, "--csv", two)
-    assert two.read_bytes() == one.read_bytes()
 
 
 def test_saved_rows_are_sorted_like_others(masks: Path, tmp_path: Path) -> None:
@@ -1051,7 +915,7 @@ def test_published_counts_stand_beside_with_their_warning() -> None:
     assert UNVERIFIED in beside
 
 
-@pytest.mark.parametrize("kind", ["json", *ONE_TABLE])
+@pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_comparison_does_not_mix_with_other_formats(kind: str) -> None:
     done = ratio(SAMPLES / "CDD", "--against", "dasnet", "--format", kind)
     assert done.out == ratio(SAMPLES / "CDD", "--format", kind).out
@@ -1094,16 +958,6 @@ def test_a_changed_count_fails_the_gate_with_was_and_now(
         assert not re.search(r"(1|3)\.png: ", done.out)
     else:
         assert "--csv" in done.out
-
-
-def test_changes_that_cancel_out_fail_the_gate(masks: Path, tmp_path: Path) -> None:
-    table = earlier(masks, tmp_path / "images.csv")
-    write_mask(masks / "2.png", 6)
-    write_mask(masks / "1.png", 39)
-    done = ratio(masks, "--against", table)
-    assert done.code == 1
-    assert "1.png: changed was 40, now 39" in done.out
-    assert "2.png: changed was 5, now 6" in done.out
 
 
 def test_an_image_that_is_new_or_gone_fails_the_gate(
@@ -1203,11 +1057,6 @@ def test_the_images_of_a_refused_split_are_failed_rows(mixed: Path) -> None:
     assert [row["status"] for row in rows.values()].count("ok") == 3
 
 
-def test_a_refusal_is_settled_by_the_options_it_names(mixed: Path) -> None:
-    done = ratio(mixed, "--split", "val", "--changed", "2", "--unchanged", "1")
-    assert (done.code, "0.333" in done.out) == (0, True)
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_rule_is_always_printed(kind: str, masks: Path) -> None:
     assert "(detected)" in ratio(masks, "--format", kind).out
@@ -1216,12 +1065,6 @@ def test_the_rule_is_always_printed(kind: str, masks: Path) -> None:
     assert "(detected)" not in given.out
     preset = ratio(masks, "--preset", "jl1-cd", "--format", kind)
     assert "preset jl1-cd" in preset.out
-
-
-@pytest.mark.parametrize("kind", ["table", "markdown", "latex"])
-def test_tables_for_papers_carry_the_version(kind: str, masks: Path) -> None:
-    out = ratio(masks, "--format", kind).out
-    assert f"cdstats {cdstats.__version__}" in out
 
 
 def test_an_unnamed_value_fails_its_file_and_is_named(masks: Path) -> None:
@@ -1373,17 +1216,6 @@ def test_no_row_of_latex_begins_with_what_its_line_break_takes(
     assert row.endswith(rf" & {name} \\")
 
 
-def test_latex_is_a_booktabs_table_that_closes_what_it_opens() -> None:
-    out = ratio(SAMPLES / "CDD", "--format", "latex").out
-    opened = re.findall(r"\\begin\{(\w+)\}", out)
-    assert re.findall(r"\\end\{(\w+)\}", out) == opened[::-1]
-    rules = [out.index(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")]
-    assert all(one < two for one, two in pairwise(rules))
-    assert "booktabs" in out
-    columns = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", out)
-    assert [len(column) for column in columns] == [len(HEADINGS)]
-
-
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 def test_latex_compiles(masks: Path, tmp_path: Path) -> None:
     (masks / "bad_1.png").write_bytes(b"")
@@ -1414,10 +1246,15 @@ def test_markdown_escapes_what_has_a_meaning(masks: Path) -> None:
 # Golden outputs.
 
 
-@pytest.mark.parametrize("ending", rewrite_golden.FORMATS)
-def test_output_is_as_kept_in_the_golden_file(ending: str) -> None:
-    golden = rewrite_golden.golden_file(ending)
-    assert rewrite_golden.output(ending).encode() == golden.read_bytes()
+@pytest.mark.parametrize("name", rewrite_golden.OUTPUTS)
+def test_output_is_as_kept_in_the_golden_file(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    golden = rewrite_golden.GOLDEN / name
+    assert rewrite_golden.OUTPUTS[name]().encode() == golden.read_bytes()
+    if name in ("audit.txt", "loss.txt", "weights.txt"):
+        assert max(map(len, golden.read_text("utf-8").splitlines())) <= 80
 
 
 # A terminal of 80 columns.
@@ -1514,23 +1351,6 @@ def test_a_comparison_fits_a_terminal_of_80_columns() -> None:
     assert beside.startswith("CDD")
 
 
-def test_the_list_of_presets_fits_a_terminal_of_80_columns() -> None:
-    lines = on_terminal("presets")
-    text = "\n".join(lines)
-    assert max(map(len, lines)) <= 80
-    assert [preset.name for preset in presets() if preset.name not in text] == []
-    assert "85,170" in text
-
-
-def test_the_published_counts_fit_a_terminal_of_80_columns() -> None:
-    lines = on_terminal("published")
-    text = "\n".join(lines)
-    assert max(map(len, lines)) <= 80
-    for row in published():
-        assert row.changed is None or f"{row.changed:,}" in text
-        assert row.unchanged is None or f"{row.unchanged:,}" in text
-
-
 # Other commands.
 
 
@@ -1538,14 +1358,14 @@ def test_every_command_has_help() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {"ratio", "presets", "published"} <= set(commands)
     for name in commands:
-        done = cdstats_command(name, "--help")
+        done = run(name, "--help")
         assert (done.code, done.err) == (0, "")
         assert "Usage: " in done.out
-        assert cdstats_command(name, "-h").out == done.out
+        assert run(name, "-h").out == done.out
 
 
 def test_the_version_is_printed_on_one_line() -> None:
-    done = cdstats_command("--version")
+    done = run("--version")
     assert (done.code, done.out, done.err) == (
         0,
         f"cdstats {cdstats.__version__}\n",
@@ -1556,39 +1376,26 @@ def test_the_version_is_printed_on_one_line() -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", ["presets", "published"])
 def test_a_list_comes_in_every_format(name: str, kind: str) -> None:
-    done = cdstats_command(name, "--format", kind)
+    done = run(name, "--format", kind)
     assert (done.code, done.err) == (0, "")
     plain = done.out.replace("\\", "")
     known = {"presets": presets(), "published": published()}[name]
     first = {"presets": "name", "published": "dataset"}[name]
-    assert {
-        getattr(row, first) for row in known if getattr(row, first) not in plain
-    } == (set())
-
-
-@pytest.mark.parametrize("name", ["presets", "published"])
-def test_a_list_holds_the_same_in_csv_json_and_jsonl(name: str) -> None:
-    tables = cdstats_command(name, "--format", "csv").rows()
-    lines = cdstats_command(name, "--format", "jsonl").out.splitlines()
-    (whole,) = cdstats_command(name, "--format", "json").data().values()
-    assert [json.loads(line) for line in lines] == whole
-    assert [list(row) for row in whole] == [list(row) for row in tables]
-    assert len(whole) == len(presets() if name == "presets" else published())
-
-
-@pytest.mark.parametrize("kind", ["csv", "markdown", "latex", "table"])
-def test_a_list_of_presets_shows_no_python(kind: str) -> None:
-    out = cdstats_command("presets", "--format", kind).out
-    assert "('" not in out
-    assert "None" not in out
-
-
-def test_the_rules_of_presets_are_not_headed_as_pixels() -> None:
-    assert "pixels" not in cdstats_command("presets").out.partition("levir-cd")[0]
+    names = {getattr(row, first) for row in known}
+    assert {one for one in names if one not in plain} == set()
+    assert "('" not in done.out
+    assert "None" not in done.out
+    if kind in ("csv", "json", "jsonl"):
+        (rows,) = run(name, "--format", "json").data().values()
+        if kind == "jsonl":
+            assert [json.loads(line) for line in done.out.splitlines()] == rows
+        elif kind == "csv":
+            assert [list(row) for row in done.rows()] == [list(row) for row in rows]
+        assert len(rows) == len(known)
 
 
 def test_one_preset_is_shown_in_full() -> None:
-    done = cdstats_command("presets", "cdnet2014")
+    done = run("presets", "cdnet2014")
     flat = " ".join(done.out.split())
     assert done.code == 0
     for shown in ("CDnet 2014", "0,50", "85,170", "50 is shadow", "FgSegNet@7aa31e2"):
@@ -1602,7 +1409,7 @@ def test_one_preset_is_shown_in_full() -> None:
 def test_a_name_that_a_list_does_not_hold_is_exit_2(
     name: str, wrong: str, near: str
 ) -> None:
-    done = cdstats_command(name, wrong)
+    done = run(name, wrong)
     assert (done.code, done.out) == (2, "")
     assert repr(wrong) in done.err
     assert near in done.err.replace(wrong, "")
@@ -1613,19 +1420,10 @@ def test_a_name_that_a_list_does_not_hold_is_exit_2(
 def test_dasnet_counts_are_never_shown_without_their_warning(
     name: list[str], kind: str
 ) -> None:
-    done = cdstats_command("published", *name, "--format", kind)
+    done = run("published", *name, "--format", kind)
     assert done.code == 0
     assert re.search("134,?068,?750", done.out)
     assert UNVERIFIED in done.out
-
-
-def test_published_rows_carry_their_status() -> None:
-    rows = cdstats_command("published", "--format", "csv").rows()
-    assert {row["status"] for row in rows} == {
-        *("exact", "rounded", "sampled", "second-hand"),
-    }
-    (cdd,) = [row for row in rows if row["dataset"] == "CDD"]
-    assert (cdd["changed"], cdd["status"]) == ("134068750", "second-hand")
 
 
 # Formats that are written row by row.
@@ -1662,3 +1460,16 @@ def test_what_finishes_a_refused_dataset_names_no_other_one(
     settled = next(words for words in commands if "codes" in words)
     again = ratio(*settled[2:])
     assert (again.code, again.err.count("error")) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["presets", "published"])
+def test_a_list_fits_a_terminal_of_80_columns(name: str) -> None:
+    lines = on_terminal(name)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert [preset.name for preset in presets() if preset.name not in text] == [] or (
+        name == "published"
+    )
+    for row in published() if name == "published" else ():
+        assert row.changed is None or f"{row.changed:,}" in text
+        assert row.unchanged is None or f"{row.unchanged:,}" in text

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 import cdstats
 from cdstats.core.errors import DataError
+from cdstats.core.histogram import LevelCounts
 from cdstats.score import curves
 from cdstats.score.ranks import (
     CODES,
-    RankCounts,
     codes_of,
     probs_of,
     ranks_of,
@@ -261,15 +261,14 @@ def test_counts_of_parts_are_those_of_all() -> None:
     random = np.random.default_rng(2)
     ranks = random.integers(0, 50, 400).astype(np.uint64)
     label = random.random(400) < 0.3
-    whole = RankCounts.of(ranks[label], ranks[~label])
+    whole = LevelCounts.of(ranks[label], ranks[~label])
     halves = [
-        RankCounts.of(ranks[part][label[part]], ranks[part][~label[part]])
+        LevelCounts.of(ranks[part][label[part]], ranks[part][~label[part]])
         for part in (slice(0, 150), slice(150, 400))
     ]
-    joined = RankCounts.joined(halves)
-    for name in ("ranks", "changed", "unchanged"):
+    joined = LevelCounts.joined(halves)
+    for name in ("values", "changed", "unchanged"):
         assert np.array_equal(getattr(joined, name), getattr(whole, name))
-    assert RankCounts.joined([]).ranks.size == 0
 
 
 def test_pixels_without_a_prediction_rank_last_where_they_count_as_unchanged(

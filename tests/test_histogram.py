@@ -81,12 +81,12 @@ def test_levels_of_parts_add_up_to_the_whole(
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
-def test_levels_without_pixels_add_in_place() -> None:
-    values = np.arange(256) / 255
-    none = np.zeros(256, dtype=np.int64)
-    one = LevelCounts(values, none, none + 1)
-    assert (one + one).values is values
-    assert (one + one).valid == 512
+def test_stored_integers_add_as_they_are() -> None:
+    values = np.array([0, 1 << 63], dtype=np.uint64)
+    one = LevelCounts(values, np.array([0, 1]), np.array([2, 0]))
+    assert (one + one).values.dtype == np.uint64
+    assert (one + one).values.tolist() == values.tolist()
+    assert (one + one).pixels.tolist() == [4, 2]
 
 
 @given(levels)

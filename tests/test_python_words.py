@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import cdstats
-from cdstats.core.arguments import Option, declared, in_python
+from cdstats.core.arguments import Option, in_python
 from cdstats.core.messages import Message
 from cdstats.core.options import (
     AuditOptions,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GROUPS = (AuditOptions, CompareOptions, LossOptions, RatioOptions, WeightsOptions)
 SHOWN = (ReportOptions, PlotOptions)
-OPTIONS = {n: one for group in (*GROUPS, *SHOWN) for n, one in declared(group)}
+OPTIONS = {n: one for group in (*GROUPS, *SHOWN) for n, one in group.declared.items()}
 ONLY_COMMANDS = {"--format", "--columns", "--scheme"}
 """Options of commands that no function has; nothing that a function says names them."""
 VALUES = {"rest", "logit", "hard", "prob", "sitscd", "x"}
@@ -263,4 +263,4 @@ def test_the_help_of_functions_speaks_of_arguments() -> None:
 
 def test_an_option_that_is_unknown_is_a_bare_name() -> None:
     assert in_python("say --max-files 3", {}) == 'say max_files="3"'
-    assert in_python("--jobs 3", {"jobs": Option("", typed=int)}) == "jobs=3"
+    assert in_python("--jobs 3", {"jobs": Option(1, "", typed=int)}) == "jobs=3"

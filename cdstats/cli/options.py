@@ -7,7 +7,6 @@ added is told there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, is_dataclass
 from enum import Enum, StrEnum
 from functools import wraps
 from inspect import Parameter, signature
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
-from cdstats.core.arguments import Option, Options, declared, defaults, option
+from cdstats.core.arguments import Option, Options, option
 from cdstats.core.options import RUN
 from cdstats.io.outputs import writing
 from cdstats.render.writers import Format
@@ -37,7 +36,6 @@ _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutputOptions(Options):
     """Where results go."""
 
@@ -67,7 +65,6 @@ class OutputOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScreenOptions(Options):
     """What is shown beside results, and when failures count."""
 
@@ -106,12 +103,15 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
     Options that do not fit the sources are refused before the command is called.
     """
     hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, type[Options]] = {}
+    groups: dict[str, type[Options]] = {
+        name: kind
+        for name, kind in hints.items()
+        if isinstance(kind, type) and issubclass(kind, Options)
+    }
     parameters = [Parameter(_CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for name, known in signature(function).parameters.items():
-        if is_dataclass(hints[name]):
-            groups[name] = hints[name]
-            parameters += _parameters(hints[name])
+        if name in groups:
+            parameters += _parameters(groups[name])
         elif name != _CONTEXT:
             parameters.append(
                 known.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
@@ -168,13 +168,12 @@ def _taken(
 
 
 def _offered(group: type[Options]) -> Iterator[tuple[str, Option]]:
-    return (pair for pair in declared(group) if pair[1].on_command_line)
+    return (pair for pair in group.declared.items() if pair[1].on_command_line)
 
 
 def _parameters(group: type[Options]) -> Iterator[Parameter]:
-    known = defaults(group)
     for name, one in _offered(group):
-        kind, default = _typed(name, one, known[name])
+        kind, default = _typed(name, one)
         if one.argument:
             about = typer.Argument(
                 help=one.help, metavar=one.metavar, show_default=False
@@ -202,13 +201,12 @@ def _option(name: str, one: Option) -> Any:  # noqa: ANN401 - Typer's own type
     )
 
 
-def _typed(name: str, one: Option, default: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def _typed(name: str, one: Option) -> tuple[Any, Any]:
     """The type of an option on the command line, and its default."""
     typed: Any = str if one.typed is PathLike else one.typed
     if one.choices:
         typed = _ENUM(name, {text: text for text in one.choices})
-    if one.has_command_default:
-        default = one.command_default
+    default = one.command_default if one.has_command_default else one.default
     if one.many:
         return list[typed] | None, None
     if default is None or one.shown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -85,7 +85,7 @@ def with_bars(options: Shown, quiet: bool) -> Shown:
             yield screen.progress
 
     scoring = partial(scoring_bar, quiet)
-    return replace(options, counting=counting, scoring=scoring)
+    return options.replace(counting=counting, scoring=scoring)
 
 
 def _announce(message: Message, quiet: bool) -> None:

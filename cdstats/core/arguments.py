@@ -13,15 +13,26 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from enum import Enum
 from functools import wraps
-from inspect import cleandoc, signature
+from inspect import Parameter, Signature, cleandoc, get_annotations, signature
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    dataclass_transform,
+)
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.messages import Level, Message, counted
@@ -67,48 +78,35 @@ class HasMessages(Protocol):
         """Notes, warnings and errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What is known of an option beside its name and default.
+class Option(NamedTuple):
+    """What is known of an option beside its name."""
 
-    Attributes:
-        help: One line for both helps.
-        typed: The type of a value: ``str``, ``int``, ``float``, ``bool``, ``Path``, an
-            enum, ``PathLike`` for a text that may name a place in many ways, or
-            ``FunctionType`` for whatever can be called.
-        many: Whether it may be given several times.
-        choices: The only values that it takes.
-        numbers: Whether Python may give a number for a text.
-        least: The lowest number.
-        most: The highest number.
-        flags: Its names on the command line; by default the name of the field.
-        metavar: What stands for the value in the help.
-        panel: The panel of the help.
-        shown: The default as the help shows it; by default the value, unless None.
-        needs: What must be read for the option to mean anything: ``masks``,
-            ``predictions``, one of them, or nothing.
-        on_command_line: Whether commands offer it.
-        argument: Whether it is an argument of a command, without a name.
-        command_default: The default of commands, where it is another.
-        none_is_value: Whether None means something other than the default.
-    """
-
+    default: Any
     help: str
     typed: type = str
+    """A plain type, ``Path``, an enum, ``PathLike`` for a text that may name a place in
+    many ways, or ``FunctionType`` for whatever can be called."""
     many: bool = False
     choices: tuple[str, ...] = ()
     numbers: bool = False
+    """Whether Python may give a number for a text."""
     least: float | None = None
     most: float | None = None
     flags: tuple[str, ...] = ()
+    """Its names on the command line; by default the name of the field."""
     metavar: str | None = None
     panel: str | None = None
     shown: str | None = None
+    """The default as the help shows it; by default the value, unless None."""
     needs: frozenset[str] = frozenset()
+    """What must be read for it to mean anything: ``masks``, ``predictions``, one of
+    them, or nothing."""
     on_command_line: bool = True
     argument: bool = False
+    """Whether it is an argument of a command, without a name."""
     command_default: Any = _SAME
     none_is_value: bool = False
+    """Whether None means something other than the default."""
 
     @property
     def has_command_default(self) -> bool:
@@ -250,44 +248,80 @@ def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object
     yield from each
 
 
-def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - as `field`
-    """A field of a group: an option with its default, its help and its settings.
-
-    Args:
-        default: The default in Python.
-        text: One line for the help.
-        **settings: Further attributes of `Option`.
-    """
-    return field(default=default, metadata={"option": Option(text, **settings)})
+def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - any type
+    """A field of a group: an option with its default, its help and its settings."""
+    return Option(default, text, **settings)
 
 
-def only_python(group: type[Options], name: str) -> Any:  # noqa: ANN401 - as `field`
-    """A field of another group, kept for Python and not offered by the command."""
-    known = next(one for one in fields(group) if one.name == name)
-    hidden = replace(known.metadata["option"], on_command_line=False)
-    return field(default=known.default, metadata={"option": hidden})
-
-
-@dataclass(frozen=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class Options:
-    """A group of options; values are checked, and have one type afterwards."""
+    """A group of options, frozen; values are checked, and have one type afterwards.
 
-    def __post_init__(self) -> None:
-        for one, known in declared(type(self)):
-            value = getattr(self, one)
-            default = defaults(type(self))[one]
+    Its fields are made by `option`; those of a class with ``kw_only=False`` may be
+    given by place. It is no dataclass, because generating the code of some twenty of
+    these takes longer than counting a mask.
+    """
+
+    declared: ClassVar[dict[str, Option]] = {}
+    by_place: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, kw_only: bool = True) -> None:
+        own = {n: v for n, v in vars(cls).items() if isinstance(v, Option)}
+        bases = [b for b in cls.__mro__[:0:-1] if issubclass(b, Options)]
+        cls.declared = {n: v for b in bases for n, v in b.declared.items()} | own
+        if not kw_only:
+            cls.by_place = tuple(cls.declared)
+
+    def __init__(self, *values: Any, **named: Any) -> None:  # noqa: ANN401 - as declared
+        given = type(self).signature().bind(*values, **named).arguments
+        for name, known in self.declared.items():
+            value = given.get(name, known.default)
             if value is None and not known.none_is_value:
-                value = default
-            if value is not None and value is not default:
-                value = known.taken(one, value)
-            object.__setattr__(self, one, value)
+                value = known.default
+            if value is not None and value is not known.default:
+                value = self.taken(name, value)
+            vars(self)[name] = value
+
+    def __setattr__(self, name: str, _: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
+
+    def taken(self, name: str, value: object) -> object:
+        """The value of an option as the package uses it."""
+        return self.declared[name].taken(name, value)
+
+    @classmethod
+    def signature(cls) -> Signature:
+        """How the group is called."""
+        types: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            types |= get_annotations(base)
+        parameters = [
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD
+                if name in cls.by_place
+                else Parameter.KEYWORD_ONLY,
+                default=known.default,
+                annotation=types[name],
+            )
+            for name, known in cls.declared.items()
+        ]
+        return Signature(sorted(parameters, key=lambda one: one.kind))
+
+    @classmethod
+    def only_python(cls, name: str) -> Any:  # noqa: ANN401 - any type
+        """A field of this group for another, which the command does not offer."""
+        return cls.declared[name]._replace(on_command_line=False)
+
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
+        """This group with some other values."""
+        return type(self)(**(vars(self) | changes))
 
     @classmethod
     def of(cls, other: Options, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
         """This group with the values that another group has, except for changes."""
-        own = {one.name for one in fields(cls)} & {one.name for one in fields(other)}
-        values = {name: getattr(other, name) for name in own}
-        return cls(**(values | changes))
+        own = {n: v for n, v in vars(other).items() if n in cls.declared}
+        return cls(**(own | changes))
 
     def reads(self) -> frozenset[str]:
         """What is read: ``masks``, ``predictions``, or only earlier rows."""
@@ -309,7 +343,7 @@ class Options:
         read = self.reads()
         unfit = {
             known.typed_name(name): known.needs
-            for name, known in declared(type(self))
+            for name, known in self.declared.items()
             if name in given and known.needs and not known.needs & read
         }
         if unfit:
@@ -323,20 +357,6 @@ class Options:
             raise UsageError(f"{why}; leave out {', '.join(unfit)}")
         if text := self.missing():
             raise UsageError(text)
-
-
-def declared(group: type[Options]) -> list[tuple[str, Option]]:
-    """The options of a group by the names of their fields, in order."""
-    return [
-        (one.name, one.metadata["option"])
-        for one in fields(group)
-        if "option" in one.metadata
-    ]
-
-
-def defaults(group: type[Options]) -> dict[str, Any]:
-    """The defaults of a group by the names of its fields."""
-    return {one.name: one.default for one in fields(group)}
 
 
 def texts(value: Paths | None) -> list[str]:
@@ -365,7 +385,8 @@ def takes(
         held: Gives the arguments with files in place of images that are held in
             memory, while the function runs.
     """
-    shape, known = signature(group), dict(declared(group))  # type: ignore[arg-type]
+    made: Any = group
+    shape, known = made.signature(), made.declared
 
     def decorate(function: Callable[[Group], Result]) -> Callable[P, Result]:
         @wraps(function)
@@ -376,7 +397,7 @@ def takes(
                     arguments_of_a_call(),
                     held(given) if held else nullcontext(given) as read,
                 ):
-                    options = group(**read)  # type: ignore[call-arg]
+                    options = made(**read)
                     options.refuse_unfit([n for n, v in read.items() if v is not None])
                     result = function(options)
             except CdstatsError as error:
@@ -456,7 +477,7 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         options: The options of the function, by the names of its arguments.
 
     Example:
-        >>> in_python("--kind logit? Use --kind to choose", {"kind": Option("")})
+        >>> in_python("--kind logit? Use --kind to choose", {"kind": Option(None, "")})
         'kind="logit"? Use kind to choose'
         >>> in_python("name them with --changed '>=128' --unchanged rest.", {})
         'name them with changed=">=128", unchanged="rest".'
@@ -475,7 +496,7 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         word = match[2] or ""
         value = word.rstrip(".:?")  # what ends a sentence
         rest = word[len(value) :]
-        known = options.get(name, Option(""))
+        known = options.get(name, Option(None, ""))
         if known.typed is bool:
             return f"{name}=True {word}".rstrip()
         # What an error quotes before its colon is a value, whatever it is.

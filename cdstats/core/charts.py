@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -64,13 +64,9 @@ class HeatCell:
 class BetaLoss(Stated):
     """Balanced cross-entropy with a fixed β, over all pixels of a model.
 
-    Attributes:
-        model: The model.
-        beta: Weight of a changed pixel; an unchanged one weighs 1 - β.
-        weighted_mean: Nats per unit of weight: on the scale of BCE for every β.
-        mean: The sum divided by the pixels, as losses of this name are reported.
-        mark: ``plain`` where it is BCE, ``class mean`` where β is the share of
-            unchanged pixels, otherwise empty.
+    ``weighted_mean`` is per unit of weight, on the scale of BCE for every β; ``mean``
+    per pixel, as losses of this name are reported. ``mark`` is ``plain`` where it is
+    BCE and ``class mean`` where β is the share of unchanged pixels.
     """
 
     model: str
@@ -99,13 +95,8 @@ class ThresholdScore(Stated):
 class CurveSummary:
     """What the curves of a model come to.
 
-    Attributes:
-        model: The model.
-        average_precision: Area under precision over recall, in steps.
-        best_f1: The highest F1 over all thresholds: in-sample.
-        best_threshold: The highest threshold that gives it; None where none does, as
-            between logits whose probabilities round to the same number.
-        ece: Expected calibration error, in 15 bins of equal width.
+    ``best_threshold`` is None where no threshold gives the best F1, as between logits
+    whose probabilities round to the same number.
     """
 
     model: str
@@ -167,10 +158,6 @@ def fraction_bins(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionBin
     """How many masks of a dataset hold how much change.
 
     Masks without a valid pixel are in no bin; the edges are compared as integers.
-
-    Example:
-        >>> [(row.up_to, row.images) for row in fraction_bins("CDD", [])][:2]
-        [(0.0, 0), (0.0001, 0)]
     """
     held = [0] * (len(EDGES) + 1)
     for row in rows:
@@ -186,23 +173,17 @@ def fraction_bins(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionBin
 
 
 def fraction_shares(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionShare]:
-    """The cumulative shares of a dataset's masks over their change fraction, by split.
-
-    Example:
-        >>> fraction_shares("CDD", [])
-        []
-    """
-    valid = [row for row in rows if row.change_fraction is not None]
-    shares: list[FractionShare] = []
-    for split in sorted({row.split for row in valid}, key=split_order):
-        own = [row.change_fraction or 0.0 for row in valid if row.split == split]
-        own.sort()
-        shares += [
-            FractionShare(dataset, split, fraction, (place + 1) / len(own))
-            for place, fraction in enumerate(own)
-            if place + 1 == len(own) or own[place + 1] > fraction
-        ]
-    return shares
+    """The cumulative shares of masks over their change fraction, by split."""
+    held: dict[str, list[float]] = {}
+    for row in rows:
+        if row.change_fraction is not None:
+            held.setdefault(row.split, []).append(row.change_fraction)
+    return [
+        FractionShare(dataset, split, fraction, bisect_right(own, fraction) / len(own))
+        for split in sorted(held, key=split_order)
+        for own in [sorted(held[split])]
+        for fraction in dict.fromkeys(own)
+    ]
 
 
 def heat_cells(heat: HeatMap) -> list[HeatCell]:
@@ -222,22 +203,11 @@ PLAIN, CLASS_MEAN = "plain", "class mean"
 
 
 def beta_losses(model: str, rows: Iterable[ScoreRecord]) -> list[BetaLoss]:
-    """Balanced cross-entropy of a model for every β, from its sums.
+    """Balanced cross-entropy of a model for every β, rising, from its sums.
 
     The weighted mean runs from the mean of unchanged pixels (β = 0) over plain BCE
     (β = 1/2) and the class mean (β = share of unchanged pixels) to the mean of changed
-    pixels (β = 1).
-
-    Args:
-        model: Its name.
-        rows: Its image rows; failed ones are left out.
-
-    Returns:
-        Rows by rising β; none without pixels of both classes.
-
-    Example:
-        >>> beta_losses("unet", [])
-        []
+    pixels (β = 1). There are no rows without pixels of both classes.
     """
     table = SumsTable.of(row.sums for row in rows if row.status == "ok").total
     changed, unchanged = table.changed[0].item(), table.unchanged[0].item()
@@ -259,12 +229,6 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
 
     One threshold for each step of 1/1024 in probability and in recall, and that of the
     best F1.
-
-    Example:
-        >>> from cdstats.core.curves import Curve
-        >>> curve = Curve.of(np.array([0.25, 0.75]), np.array([0, 1]), np.array([1, 0]))
-        >>> [(row.threshold, row.f1) for row in threshold_scores("unet", curve)]
-        [(0.25, 0.666...), (0.75, 1.0)]
     """
     tp, fp, fn, tn = curve.confusion
     if not tp.size:
@@ -287,12 +251,7 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
 
 
 def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
-    """What share of the pixels of each probability is changed.
-
-    Args:
-        model: The name of the model.
-        curve: Its pixels by probability.
-    """
+    """What share of the pixels of each probability is changed."""
     pixels = curve.changed + curve.unchanged
     place = bins_of(curve.thresholds)
     held = [
@@ -316,31 +275,15 @@ def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
 def epoch_scores(models: Sequence[DatasetScore]) -> list[EpochScore]:
     """The scores of saved epochs, by the last number in the name of each model.
 
-    Names that differ in that number alone are one series.
-
-    Returns:
-        Rows by series and number; series of one model are left out, and so are those
-        in which a number occurs twice.
-
-    Example:
-        >>> epoch_scores([])
-        []
+    Names that differ in that number alone are one series. Series of one model are left
+    out, and so are those in which a number occurs twice.
     """
     series: dict[str, list[EpochScore]] = {}
     for one in models:
-        found = re.fullmatch(r"(.*?)(\d+)(\D*)", one.model, re.DOTALL)
-        if found is None:
-            continue
-        name = f"{found[1]}#{found[3]}"
-        row = EpochScore(
-            name,
-            int(found[2]),
-            one.model,
-            one.bce_mean,
-            one.class_mean_bce,
-            one.f1_pooled,
-        )
-        series.setdefault(name, []).append(row)
+        if found := re.fullmatch(r"(.*?)(\d+)(\D*)", one.model, re.DOTALL):
+            name, numbers = f"{found[1]}#{found[3]}", (one.bce_mean, one.class_mean_bce)
+            row = EpochScore(name, int(found[2]), one.model, *numbers, one.f1_pooled)
+            series.setdefault(name, []).append(row)
     return [
         row
         for rows in series.values()
@@ -354,28 +297,17 @@ def worst_images(
 ) -> list[WorstImage]:
     """The images of a model with the largest share of wrong pixels, the worst first.
 
-    Args:
-        model: Its name.
-        rows: Its image rows; those without a wrong pixel are left out.
-        most: How many to name.
+    Images without a wrong pixel are left out.
     """
     wrong = []
     for row in rows:
-        counts = row.confusion
-        valid = counts.tp + counts.fp + counts.fn + counts.tn
-        if row.status == "ok" and counts.fp + counts.fn:
-            wrong.append(((counts.fp + counts.fn) / valid, row))
+        c = row.confusion
+        if row.status == "ok" and c.fp + c.fn:
+            counts = c.tp, c.fp, c.fn, c.tn
+            wrong.append(((c.fp + c.fn) / sum(counts), row, counts))
     # The sort is stable: images alike in their share stay in the order of the rows.
-    wrong.sort(key=lambda pair: -pair[0])
+    wrong.sort(key=lambda one: -one[0])
     return [
-        WorstImage(
-            model,
-            rank,
-            row.pred,
-            row.target,
-            *(row.confusion.tp, row.confusion.fp, row.confusion.fn, row.confusion.tn),
-            row.ignored or 0,
-            share,
-        )
-        for rank, (share, row) in enumerate(wrong[:most], start=1)
+        WorstImage(model, rank, row.pred, row.target, *counts, row.ignored or 0, share)
+        for rank, (share, row, counts) in enumerate(wrong[:most], start=1)
     ]

@@ -25,21 +25,9 @@ if TYPE_CHECKING:
 def average_precision(changed: NDArray[Any], unchanged: NDArray[Any]) -> Floats:
     """The area under the precision-recall curve, in steps: Σ (R_n - R_{n-1}) P_n.
 
-    Pixels of one level are tied: they enter together.
-
-    Args:
-        changed: Changed pixels at each level, the lowest first; ``(..., L)``.
-        unchanged: Unchanged pixels at each level.
-
-    Returns:
-        ``(...)``; NaN without a changed pixel.
-
-    Example:
-        >>> average_precision(np.array([1, 0, 1]), np.array([0, 1, 0]))
-        array(0.83333333)
-
-    References:
-        ``sklearn.metrics.average_precision_score``, which does not interpolate either.
+    Pixels of one level are tied: they enter together. As in scikit-learn, nothing is
+    interpolated. Levels rise, ``(..., L)``; the area ``(...)`` is NaN without a changed
+    pixel.
     """
     gained = changed[..., ::-1]
     tp, fp = gained.cumsum(-1), unchanged[..., ::-1].cumsum(-1)
@@ -52,20 +40,9 @@ def average_precision(changed: NDArray[Any], unchanged: NDArray[Any]) -> Floats:
 def best_f1(changed: NDArray[Any], unchanged: NDArray[Any]) -> tuple[Floats, Any]:
     """The highest F1 of the changed class over all thresholds, and where it is.
 
-    Chosen on the pixels that it is computed from, it is in-sample: too good for others.
-
-    Args:
-        changed: Changed pixels at each level, the lowest first; ``(..., L)``.
-        unchanged: Unchanged pixels at each level.
-
-    Returns:
-        The F1, NaN without a changed pixel, and the place of the level that is its
-        threshold: the highest of those that give it; ``(...)``.
-
-    Example:
-        >>> f1, place = best_f1(np.array([0, 1, 1]), np.array([5, 0, 1]))
-        >>> float(f1), int(place)
-        (0.8, 1)
+    Chosen on the pixels that it is computed from, it is optimistic for others. Levels
+    rise, ``(..., L)``; the F1 is NaN without a changed pixel, and the place is that of
+    the highest level that gives it; ``(...)``.
     """
     tp, fp = changed[..., ::-1].cumsum(-1), unchanged[..., ::-1].cumsum(-1)
     total = changed.sum(-1)
@@ -141,10 +118,10 @@ class Curve:
         found = float(average_precision(self.changed, self.unchanged))
         if np.isnan(found):
             return None
-        return found if self.decimals is None else round(found, self.decimals)
+        return found if self._decimals is None else round(found, self._decimals)
 
     @property
-    def decimals(self) -> int | None:
+    def _decimals(self) -> int | None:
         """Decimals of average precision that are known; None where all are."""
         uncertain = self._uncertain
         return int(-np.log10(2 * uncertain)) if uncertain else None
@@ -192,14 +169,8 @@ class Curve:
 
     @property
     def within(self) -> float:
-        """How far average precision may be from that of the probabilities themselves.
-
-        Example:
-            >>> one = np.ones(1, dtype=np.int64)
-            >>> Curve(np.array([0.5]), one, one, np.array([False])).within
-            1.0
-        """
-        rounded = 0.0 if self.decimals is None else 0.5 * 10**-self.decimals
+        """How far average precision may be from that of the probabilities."""
+        rounded = 0.0 if self._decimals is None else 0.5 * 10**-self._decimals
         return self._uncertain + rounded
 
     @property

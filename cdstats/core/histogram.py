@@ -29,16 +29,9 @@ Counts = NDArray[np.int64]
 class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
-    Attributes:
-        values: The levels in rising order: probabilities of change, or logits;
-            float64, ``(L,)``.
-        changed: Changed pixels at each level; int64, ``(L,)``.
-        unchanged: Unchanged pixels at each level; int64, ``(L,)``.
-        logits: Whether the levels are logits, which are kept as they are: a sure one
-            has no digits as a probability.
-
-    Raises:
-        ValueError: If the values do not rise, or the lengths differ.
+    The values rise: probabilities of change; or logits, which are kept as they are, as
+    a sure one has no digits as a probability; or stored integers, which stand for
+    either.
 
     Example:
         >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
@@ -46,13 +39,14 @@ class LevelCounts:
         array([0, 4])
     """
 
-    values: Floats
+    values: NDArray[Any]
     changed: Counts
     unchanged: Counts
     logits: bool = False
 
     def __post_init__(self) -> None:
-        if not np.all(self.values[1:] > self.values[:-1]):
+        # NaN, which may be stored, comes last.
+        if (self.values[1:] <= self.values[:-1]).any():
             raise ValueError("the levels do not rise")
         if not self.values.shape == self.changed.shape == self.unchanged.shape:
             raise ValueError("levels and counts differ in length")
@@ -61,33 +55,57 @@ class LevelCounts:
     def of(
         cls, changed: NDArray[Any], unchanged: NDArray[Any], *, logits: bool = False
     ) -> LevelCounts:
-        """Count the values of the pixels of each class, by sorting them.
+        """Count the finite values of the pixels of each class, by sorting them."""
+        one, of_one = np.unique(changed, return_counts=True)
+        two, of_two = np.unique(unchanged, return_counts=True)
+        return cls.grouped(
+            np.concatenate([one, two]),
+            np.concatenate([of_one, np.zeros_like(of_two)]),
+            np.concatenate([np.zeros_like(of_one), of_two]),
+            logits=logits,
+        )
 
-        Args:
-            changed: Values of the changed pixels; finite, floating, any shape.
-            unchanged: Values of the unchanged pixels.
-            logits: Whether the values are logits.
-        """
-        positive = np.unique(changed, return_counts=True)
-        negative = np.unique(unchanged, return_counts=True)
-        return _merge(
-            (positive[0], positive[1], np.zeros_like(positive[1])),
-            (negative[0], np.zeros_like(negative[1]), negative[1]),
-            logits,
+    @classmethod
+    def grouped(
+        cls,
+        values: NDArray[Any],
+        changed: Counts,
+        unchanged: Counts,
+        *,
+        logits: bool = False,
+    ) -> LevelCounts:
+        """The levels of values in any order; adding 0 makes -0 and 0 one."""
+        if values.dtype.kind == "f":
+            values = values.astype(np.float64) + 0.0
+        # A stable sort merges what is sorted already.
+        order = np.argsort(values, kind="stable")
+        values, changed, unchanged = values[order], changed[order], unchanged[order]
+        first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: order.size])
+        if first.size < order.size:
+            changed = np.add.reduceat(changed, first)
+            unchanged = np.add.reduceat(unchanged, first)
+        return cls(values[first], changed, unchanged, logits)
+
+    @classmethod
+    def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
+        """The levels of one or more parts together."""
+        held = list(parts)
+        if len({one.logits for one in held}) > 1:
+            raise ValueError("logits and probabilities do not add")
+        return cls.grouped(
+            np.concatenate([one.values for one in held]),
+            np.concatenate([one.changed for one in held]),
+            np.concatenate([one.unchanged for one in held]),
+            logits=held[0].logits,
         )
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
-        if self.logits != other.logits:
-            raise ValueError("logits and probabilities do not add")
-        if np.array_equal(self.values, other.values):
-            changed = self.changed + other.changed
-            unchanged = self.unchanged + other.unchanged
-            return LevelCounts(self.values, changed, unchanged, self.logits)
-        return _merge(
-            (self.values, self.changed, self.unchanged),
-            (other.values, other.changed, other.unchanged),
-            self.logits,
-        )
+        return self.joined([self, other])
+
+    @property
+    def pixels(self) -> Counts:
+        """Pixels of each level."""
+        return self.changed + self.unchanged
 
     @property
     def valid(self) -> int:
@@ -121,18 +139,8 @@ class LevelCounts:
     ) -> ImageSums:
         """The sums of the pixels, each level evaluated once in float64.
 
-        Args:
-            threshold: A pixel is predicted changed when p is at least this.
-            terms: The further sums to give; none may need positions.
-            ignored: Pixels that are not counted here.
-
         Raises:
             ValueError: If a term needs positions, or the levels are logits.
-
-        Example:
-            >>> levels = LevelCounts.of(np.array([0.5, 0.25]), np.array([0.25]))
-            >>> levels.sums().prob_sum
-            1.0
         """
         if self.logits:
             raise ValueError("sums are of probabilities, not of logits")
@@ -161,27 +169,14 @@ class LevelCounts:
             fn=changed - tp,
             tn=unchanged - fp,
             calibration=tuple(gaps.tolist()),
-            terms={term: self._term(term) for term in terms},
+            terms={
+                term: (
+                    _weighted(self.changed, term.per_pixel(p, changed=True)),
+                    _weighted(self.unchanged, term.per_pixel(p, changed=False)),
+                )
+                for term in terms
+            },
         )
-
-    def _term(self, term: Term) -> tuple[float, float]:
-        return (
-            _weighted(self.changed, term.per_pixel(self.values, changed=True)),
-            _weighted(self.unchanged, term.per_pixel(self.values, changed=False)),
-        )
-
-
-_Level = tuple[NDArray[Any], Counts, Counts]
-
-
-def _merge(left: _Level, right: _Level, logits: bool) -> LevelCounts:
-    stacked = np.concatenate([left[0], right[0]]).astype(np.float64)
-    # Adding 0 makes -0 and 0 one level.
-    values, place = np.unique(stacked + 0.0, return_inverse=True)
-    counts = np.zeros((2, values.size), dtype=np.int64)
-    for row, (a, b) in zip(counts, zip(left[1:], right[1:], strict=True), strict=True):
-        np.add.at(row, place, np.concatenate([a, b]))
-    return LevelCounts(values, counts[0], counts[1], logits)
 
 
 def _weighted(counts: Counts | Floats, values: Floats) -> float:

@@ -1,6 +1,6 @@
 """The options of a run, once each: what the Python functions and the commands take.
 
-A group is a frozen dataclass. Functions take its fields as keyword arguments, commands
+Functions take its fields as keyword arguments, commands
 offer them as options, and inside the package the group is passed on whole.
 
 **To add an option, add one field to one group.** Python signatures, checks of
@@ -19,7 +19,6 @@ Example:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -61,7 +60,6 @@ _SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
 _FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
 
 
-@dataclass(frozen=True, kw_only=True)
 class MaskOptions(Options):
     """How masks are chosen and read."""
 
@@ -141,7 +139,6 @@ class MaskOptions(Options):
         return self.band or (choice.preset.band if choice.preset else None)
 
 
-@dataclass(frozen=True, kw_only=True)
 class JobOptions(Options):
     """How many processes count masks."""
 
@@ -155,16 +152,16 @@ class JobOptions(Options):
         none_is_value=True,
     )
 
-    def __post_init__(self) -> None:
-        if isinstance(self.jobs, Integral) and self.jobs < 1:
-            if self.jobs != -1:
-                text = "expected at least 1, or -1 for all cores"
-                raise UsageError(f"--jobs {self.jobs}: {text}")
-            object.__setattr__(self, "jobs", os.cpu_count() or 1)
-        super().__post_init__()
+    def taken(self, name: str, value: object) -> object:
+        """The value of an option as the package uses it."""
+        if name == "jobs" and isinstance(value, Integral) and value < 1:
+            if value == -1:
+                return os.cpu_count() or 1
+            text = "expected at least 1, or -1 for all cores"
+            raise UsageError(f"--jobs {value}: {text}")
+        return super().taken(name, value)
 
 
-@dataclass(frozen=True, kw_only=True)
 class CountingOptions(JobOptions):
     """How masks are counted."""
 
@@ -175,7 +172,6 @@ class CountingOptions(JobOptions):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class CacheOptions(Options):
     """What a run keeps, and when it stops."""
 
@@ -189,7 +185,6 @@ class CacheOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class StrictOptions(Options):
     """When a run stops."""
 
@@ -198,7 +193,6 @@ class StrictOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class EngineOptions(Options):
     """Where work runs."""
 
@@ -218,7 +212,6 @@ class EngineOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScoreOptions(Options):
     """How predictions are read and scored."""
 
@@ -361,7 +354,6 @@ class ScoreOptions(Options):
         return int(text)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FromOptions(Options):
     """Rows of an earlier run instead of files, and what errors do in Python."""
 
@@ -382,8 +374,7 @@ class FromOptions(Options):
     )
 
 
-@dataclass(frozen=True)
-class PathOptions(Options):
+class PathOptions(Options, kw_only=False):
     """Masks, as the argument of a command."""
 
     paths: Paths | None = option(
@@ -404,8 +395,7 @@ class PathOptions(Options):
         return None
 
 
-@dataclass(frozen=True)
-class PairOptions(Options):
+class PairOptions(Options, kw_only=False):
     """Predictions and their masks."""
 
     pred: Paths | None = option(
@@ -433,7 +423,6 @@ class PairOptions(Options):
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RatioOptions(
     StrictOptions,
     CacheOptions,
@@ -458,7 +447,6 @@ class RatioOptions(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class WeightsOptions(
     StrictOptions, CacheOptions, CountingOptions, FromOptions, MaskOptions, PathOptions
 ):
@@ -472,7 +460,6 @@ class WeightsOptions(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     """What `cdstats.audit` takes."""
 
@@ -495,7 +482,6 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class LossOptions(
     StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
 ):
@@ -517,7 +503,6 @@ class LossOptions(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ResampleOptions(Options):
     """How models are compared."""
 
@@ -573,8 +558,7 @@ class ResampleOptions(Options):
     )
 
 
-@dataclass(frozen=True)
-class ModelOptions(PairOptions):
+class ModelOptions(PairOptions, kw_only=False):
     """Predictions of several models, and their masks."""
 
     pred: Paths | None = option(
@@ -587,7 +571,6 @@ class ModelOptions(PairOptions):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class CompareOptions(
     FromOptions, MaskOptions, ScoreOptions, ResampleOptions, ModelOptions
 ):

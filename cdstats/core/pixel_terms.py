@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 Array: TypeAlias = Any
 """A NumPy array or a torch tensor."""
 
-Pair: TypeAlias = tuple[Array, Array]
-"""p, and 1 - p where it is known with more digits than p leaves; else None."""
-
 _HALF: Final = 0.5
 LOG_FLOOR: Final = -100.0
 """The least value of a logarithm, as in torch's ``binary_cross_entropy``."""
@@ -58,11 +55,6 @@ def least_changed(threshold: float, dtype: str, *, logits: bool = False) -> floa
     A rounded threshold would call a score changed that is below the exact one. The
     probability of a finite logit is above 0 and below 1, also where its sigmoid rounds
     to one of them: with a threshold of 1 none is changed, with 0 all are.
-
-    Args:
-        threshold: From 0 to 1.
-        dtype: ``"float32"`` or ``"float64"``.
-        logits: Whether scores are logits.
 
     Example:
         >>> least_changed(0.1, "float32"), least_changed(0.5, "float32", logits=True)
@@ -99,12 +91,7 @@ def cross_entropy(
             leaves: that of a logit is the sigmoid of its negative.
 
     Returns:
-        Nats, of the type and shape of ``probs``; +0, never -0, where the prediction
-        is right.
-
-    Example:
-        >>> cross_entropy(np.array([0.0, 0.5, 1.0]), changed=True)
-        array([100.        ,   0.69314718,   0.        ])
+        Nats, of the type and shape of ``probs``; +0, never -0, for a right prediction.
     """
     # The clamp is there for the logarithm of 0.
     with np.errstate(divide="ignore"):
@@ -116,45 +103,40 @@ def cross_entropy(
     return abs(xp.clip(logs, floor, None))
 
 
-def _focal(pair: Pair, changed: bool, xp: ModuleType, gamma: float) -> Array:
-    miss = _rest(pair) if changed else pair[0]
-    return miss**gamma * _cross_entropy(pair, changed, xp)
-
-
-def _rest(pair: Pair) -> Array:
-    return 1 - pair[0] if pair[1] is None else pair[1]
-
-
-def _cross_entropy(
-    pair: Pair, changed: bool, xp: ModuleType, floor: float = LOG_FLOOR
+def _focal(
+    probs: Array, rest: Array, changed: bool, xp: ModuleType, gamma: float
 ) -> Array:
-    return cross_entropy(pair[0], changed=changed, xp=xp, floor=floor, rest=pair[1])
+    miss = (1 - probs if rest is None else rest) if changed else probs
+    return miss**gamma * cross_entropy(probs, changed=changed, xp=xp, rest=rest)
 
 
-def _opposite_ce(pair: Pair, changed: bool, xp: ModuleType) -> Array:
-    return _cross_entropy(pair, not changed, xp)
+def _opposite_ce(probs: Array, rest: Array, changed: bool, xp: ModuleType) -> Array:
+    return cross_entropy(probs, changed=not changed, xp=xp, rest=rest)
 
 
-def _ce_power(pair: Pair, changed: bool, xp: ModuleType, exponent: float) -> Array:
-    return _cross_entropy(pair, changed, xp) ** exponent
+def _ce_power(
+    probs: Array, rest: Array, changed: bool, xp: ModuleType, exponent: float
+) -> Array:
+    return cross_entropy(probs, changed=changed, xp=xp, rest=rest) ** exponent
 
 
-def _asl(pair: Pair, changed: bool, xp: ModuleType, *gammas_and_margin: float) -> Array:
-    gamma_plus, gamma_minus, margin = gammas_and_margin
+def _asl(
+    probs: Array, rest: Array, changed: bool, xp: ModuleType, *parameters: float
+) -> Array:
+    gamma_plus, gamma_minus, margin = parameters
     if changed:
-        factor = _rest(pair) ** gamma_plus
-        return factor * _cross_entropy(pair, True, xp, ASL_LOG_FLOOR)
-    probs, rest = pair
-    shifted = xp.clip(probs - margin, 0, None)
-    rest = None if rest is None else xp.clip(rest + margin, None, 1)
-    logs = _cross_entropy((shifted, rest), False, xp, ASL_LOG_FLOOR)
-    return shifted**gamma_minus * logs
+        factor = (1 - probs if rest is None else rest) ** gamma_plus
+    else:
+        probs = xp.clip(probs - margin, 0, None)
+        rest = None if rest is None else xp.clip(rest + margin, None, 1)
+        factor = probs**gamma_minus
+    floor = ASL_LOG_FLOOR
+    return factor * cross_entropy(probs, changed=changed, xp=xp, floor=floor, rest=rest)
 
 
 def _logit_adjusted(
-    pair: Pair, changed: bool, xp: ModuleType, tau: float, prior: float
+    probs: Array, rest: Array, changed: bool, xp: ModuleType, tau: float, prior: float
 ) -> Array:
-    probs, rest = pair
     shift = tau * (math.log(prior) - math.log1p(-prior))
     with np.errstate(divide="ignore"):
         against = xp.log1p(-probs) if rest is None else xp.log(rest)
@@ -202,10 +184,6 @@ class Term:
     A pixel with a soft target ``y`` adds ``y`` times its value as a changed pixel to
     the first sum and ``1 - y`` times its value as an unchanged one to the second.
 
-    Attributes:
-        name: One of the names above.
-        params: Its parameters, in the order above.
-
     Example:
         >>> Term("focal", (2,)).per_pixel(np.array([0.5]), changed=True)
         array([0.1732868])
@@ -222,20 +200,11 @@ class Term:
     def per_pixel(
         self, probs: Array, *, changed: bool, xp: ModuleType = np, rest: Array = None
     ) -> Array:
-        """What each pixel adds to the sum of its class.
-
-        Args:
-            probs: Probabilities of change in [0, 1]; floating, any shape.
-            changed: Whether the pixels are changed.
-            xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
-            rest: ``1 - p`` with all its digits; see `cross_entropy`.
-
-        Returns:
-            Values of the type and shape of ``probs``.
+        """What each pixel adds to the sum of its class; see `cross_entropy`.
 
         Raises:
             ValueError: If the term needs positions.
         """
         if self.needs_positions:
             raise ValueError(f"{self} needs the positions of the pixels")
-        return _PER_PIXEL[self.name]((probs, rest), changed, xp, *self.params)
+        return _PER_PIXEL[self.name](probs, rest, changed, xp, *self.params)

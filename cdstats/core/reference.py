@@ -7,7 +7,6 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core.columns import (
@@ -22,9 +21,10 @@ from cdstats.core.errors import UsageError
 from cdstats.core.imbalance import change_fraction, change_ratio
 from cdstats.core.messages import counted
 from cdstats.core.records import ALL
+from cdstats.core.vocabulary import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from cdstats.core.records import SummaryRecord
 
@@ -38,20 +38,9 @@ EVERY: Final = "published"
 class PublishedRecord:
     """Counts that somebody published; the field order is the column order.
 
-    Attributes:
-        dataset: The dataset's name.
-        split: The split, or ``"all"``.
-        images: Number of masks.
-        height: Rows of a mask, if all are alike.
-        width: Pixels in a row, if all are alike.
-        changed: Changed pixels, if published.
-        unchanged: Unchanged pixels, if published.
-        change_ratio_as_published: Changed / unchanged, as printed.
-        status: ``exact`` closes with the image sizes; ``rounded`` was rounded to
-            float32 by its source; ``sampled`` comes from a sample; ``second-hand`` is
-            quoted and could not be checked.
-        source: Where it was published.
-        change_fraction_as_published: Changed / total, as printed.
+    The size is that of all masks, if they are alike. ``exact`` counts close with the
+    image sizes, ``rounded`` ones were rounded to float32 by their source, ``sampled``
+    come from a sample, and ``second-hand`` are quoted and could not be checked.
     """
 
     dataset: str
@@ -96,28 +85,17 @@ class PublishedRecord:
 
 @cache
 def published() -> tuple[PublishedRecord, ...]:
-    """Every published count, in the order of the data file.
-
-    Example:
-        >>> row = published()[0]
-        >>> row.dataset, row.changed, row.unchanged, row.status
-        ('CDD', 134068750, 914507250, 'second-hand')
-    """
-    text = files("cdstats").joinpath("data/published.csv").read_text(encoding="utf-8")
-    return tuple(_record(row) for row in csv.DictReader(text.splitlines()))
-
-
-def _record(row: Mapping[str, Any]) -> PublishedRecord:
-    numbers = ("images", "height", "width", "changed", "unchanged")
-    counts = {name: int(row[name]) if row[name] else None for name in numbers}
-    return PublishedRecord(**{**row, **counts})
+    """Every published count, in the order of the data file."""
+    text = (DATA / "published.csv").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = [*csv.DictReader(text.splitlines())]
+    for row in rows:
+        for name in ("images", "height", "width", "changed", "unchanged"):
+            row[name] = int(row[name]) if row[name] else None
+    return tuple(PublishedRecord(**row) for row in rows)
 
 
 def published_of(name: str) -> tuple[PublishedRecord, ...]:
-    """The published counts of a dataset, of the DASNet paper, or all.
-
-    Args:
-        name: A dataset, ``"DASNet"``, or ``"published"``; in any case of letters.
+    """The published counts of a dataset, of ``DASNet``, or all: ``published``.
 
     Raises:
         UsageError: If nothing is known by that name.
@@ -202,6 +180,7 @@ def beside_published(
 
 
 def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
+    then, rest = other.changed, other.unchanged
     return PublishedComparison(
         dataset=row.dataset,
         split=row.split,
@@ -209,11 +188,11 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
         unchanged=row.unchanged,
         change_ratio=row.change_ratio,
         published_dataset=other.dataset,
-        published_changed=other.changed,
-        published_unchanged=other.unchanged,
+        published_changed=then,
+        published_unchanged=rest,
         published_change_ratio=other.change_ratio,
-        changed_difference=_minus(row.changed, other.changed),
-        unchanged_difference=_minus(row.unchanged, other.unchanged),
+        changed_difference=None if then is None else row.changed - then,
+        unchanged_difference=None if rest is None else row.unchanged - rest,
         status=f"{other.status}; {UNVERIFIED}" if other.is_dasnet else other.status,
         source=other.source,
         published_change_fraction=other.change_fraction,
@@ -222,20 +201,11 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
     )
 
 
-def _minus(now: int, then: int | None) -> int | None:
-    return None if then is None else now - then
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An integer that is no longer what it was.
+    """An integer that is no longer what it was, if it was and is defined.
 
-    Attributes:
-        row: Which row: dataset and split, or dataset and path.
-        column: Which number; empty when the whole row is new or gone.
-        was: Its earlier value, if it had one.
-        now: Its value now, if it has one.
-        is_image: Whether it is an image row.
+    The column is empty when the whole row, of a split or of an image, is new or gone.
     """
 
     row: str
@@ -256,45 +226,20 @@ class Difference:
 def differences(
     was: Iterable[Any], now: Iterable[Any], columns: Sequence[str]
 ) -> list[Difference]:
-    """The integers that differ between two lists of records of one kind.
-
-    Args:
-        was: Earlier records; image records have a ``path``, others a ``split``.
-        now: The records to compare.
-        columns: The integer columns.
-
-    Example:
-        >>> from cdstats.core.records import summarise
-        >>> row = summarise("CDD", "all", [])
-        >>> differences([row], [row], ["changed"])
-        []
-    """
-    before, after = _by_key(was), _by_key(now)
-    return [
-        difference
-        for key in dict.fromkeys((*before, *after))
-        for difference in _row_differences(
-            key, before.get(key), after.get(key), columns
-        )
-    ]
-
-
-def _row_differences(
-    key: tuple[str, str, str, int],
-    was: Any,  # noqa: ANN401 - any kind of record, or None
-    now: Any,  # noqa: ANN401
-    columns: Sequence[str],
-) -> list[Difference]:
-    name, is_image = _row_name(*key), hasattr(was or now, "path")
-    if was is None or now is None:
-        there = (None if was is None else 1, None if now is None else 1)
-        return [Difference(name, "", *there, is_image)]
-    pairs = [(column, getattr(was, column), getattr(now, column)) for column in columns]
-    return [
-        Difference(name, column, first, second, is_image)
-        for column, first, second in pairs
-        if first != second
-    ]
+    """The integers that differ between two lists of records of images, or of splits."""
+    before, after, found = _by_key(was), _by_key(now), []
+    for key in dict.fromkeys((*before, *after)):
+        one, two, name = before.get(key), after.get(key), _row_name(*key)
+        is_image = hasattr(one or two, "path")
+        if one is None or two is None:
+            there = (None if one is None else 1, None if two is None else 1)
+            found.append(Difference(name, "", *there, is_image))
+            continue
+        pairs = [
+            (column, getattr(one, column), getattr(two, column)) for column in columns
+        ]
+        found += [Difference(name, *row, is_image) for row in pairs if row[1] != row[2]]
+    return found
 
 
 def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str, int], Any]:

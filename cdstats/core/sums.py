@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,27 +29,26 @@ Pair: TypeAlias = tuple[Floats, Floats]
 """A quantity of the changed and of the unchanged pixels of every image."""
 BINS: Final = 15
 """Bins of probability of the expected calibration error, of equal width."""
+_Count = TypeVar("_Count", int, Column)
+_Sum = TypeVar("_Sum", float, Floats)
+_NONE: Final[Any] = 0
+_ZERO: Final[Any] = 0.0
 
 
 def bins_of(probs: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """The bin of each probability: p times 15, rounded down; the last one holds 1 too.
 
     The product has the precision of p, so that 0.2 is in one bin in every precision.
-
-    Example:
-        >>> bins_of(np.array([0.0, 0.2, 0.99, 1.0]))
-        array([ 0,  3, 14, 14])
     """
     return np.minimum((probs * BINS).astype(np.int64), BINS - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSums:
-    """The sums of one image, or of a part of it; adds over windows.
+class _Sums(Generic[_Count, _Sum]):
+    """The sums over the valid pixels of an image, or of every image.
 
-    The symbols are those of the usual formulas. Sums run over the valid pixels; counts
-    are integers. With soft targets ``changed`` is the floating sum of ``y`` and the
-    confusion counts stay 0.
+    The symbols are those of the usual formulas; counts are integers. With soft targets
+    ``changed`` is the floating sum of ``y`` and the confusion counts stay 0.
 
     Attributes:
         valid: n, pixels that are not ignored.
@@ -72,6 +71,47 @@ class ImageSums:
         tn: Unchanged pixels predicted unchanged.
         uncovered: Valid pixels of the mask that no prediction covers. They are in no
             other field, but may be in ``fn`` and ``tn``, as predicted unchanged.
+    """
+
+    valid: _Count = _NONE
+    changed: _Sum = _NONE
+    ignored: _Count = _NONE
+    ce_changed_sum: _Sum = _ZERO
+    ce_unchanged_sum: _Sum = _ZERO
+    missed_sum: _Sum = _ZERO
+    missed_sq_sum: _Sum = _ZERO
+    prob_changed_sum: _Sum = _ZERO
+    prob_sq_changed_sum: _Sum = _ZERO
+    false_sum: _Sum = _ZERO
+    false_sq_sum: _Sum = _ZERO
+    target_sq_sum: _Sum = _ZERO
+    saturated_wrong: _Count = _NONE
+    tp: _Count = _NONE
+    fp: _Count = _NONE
+    fn: _Count = _NONE
+    tn: _Count = _NONE
+    uncovered: _Count = _NONE
+
+    @property
+    def prob_sum(self) -> _Sum:
+        """P = Σ p."""
+        return self.prob_changed_sum + self.false_sum
+
+    @property
+    def prob_sq_sum(self) -> _Sum:
+        """Q = Σ p²."""
+        return self.prob_sq_changed_sum + self.false_sq_sum
+
+
+PLAIN: Final = tuple(f.name for f in fields(_Sums))
+"""The sums that are one number of an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSums(_Sums[int, float]):
+    """The sums of one image, or of a part of it; adds over windows.
+
+    Attributes:
         calibration: Σ (p - y) of the pixels in each of `BINS` bins of p; empty where it
             was not kept.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
@@ -83,44 +123,19 @@ class ImageSums:
         3.0
     """
 
-    valid: int = 0
-    changed: float = 0
-    ignored: int = 0
-    ce_changed_sum: float = 0.0
-    ce_unchanged_sum: float = 0.0
-    missed_sum: float = 0.0
-    missed_sq_sum: float = 0.0
-    prob_changed_sum: float = 0.0
-    prob_sq_changed_sum: float = 0.0
-    false_sum: float = 0.0
-    false_sq_sum: float = 0.0
-    target_sq_sum: float = 0.0
-    saturated_wrong: int = 0
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-    tn: int = 0
-    uncovered: int = 0
     calibration: tuple[float, ...] = (0.0,) * BINS
     terms: Mapping[Term, tuple[float, float]] = field(default_factory=dict)
 
     def __add__(self, other: ImageSums) -> ImageSums:
         plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
         pairs = zip(self.calibration, other.calibration, strict=False)
-        calibration = tuple(a + b for a, b in pairs)
+        terms = {}
+        for term in {**self.terms, **other.terms}:
+            one, two = self.term(term), other.term(term)
+            terms[term] = one[0] + two[0], one[1] + two[1]
         return ImageSums(
-            **plain, calibration=calibration, terms=_add_terms(self, other)
+            **plain, calibration=tuple(a + b for a, b in pairs), terms=terms
         )
-
-    @property
-    def prob_sum(self) -> float:
-        """P = Σ p."""
-        return self.prob_changed_sum + self.false_sum
-
-    @property
-    def prob_sq_sum(self) -> float:
-        """Q = Σ p²."""
-        return self.prob_sq_changed_sum + self.false_sq_sum
 
     def term(self, term: Term) -> tuple[float, float]:
         """The two sums of a term; 0 where there is no valid pixel.
@@ -147,20 +162,8 @@ class ImageSums:
         return replace(self, terms={**self.terms, **terms})
 
 
-PLAIN: Final = tuple(
-    f.name for f in fields(ImageSums) if f.name not in ("calibration", "terms")
-)
-"""The fields of `ImageSums` that are numbers."""
-
-
-def _add_terms(left: ImageSums, right: ImageSums) -> dict[Term, tuple[float, float]]:
-    names = {**left.terms, **right.terms}
-    pairs = {term: (left.term(term), right.term(term)) for term in names}
-    return {term: (a[0] + b[0], a[1] + b[1]) for term, (a, b) in pairs.items()}
-
-
 @dataclass(frozen=True)
-class SumsTable:
+class SumsTable(_Sums[Column, Floats]):
     """The sums of many images: the fields of `ImageSums` as columns.
 
     Attributes:
@@ -170,30 +173,10 @@ class SumsTable:
 
     Example:
         >>> table = SumsTable.of([ImageSums(valid=4, changed=1), ImageSums(valid=2)])
-        >>> table.unchanged
-        array([3, 2])
-        >>> table.total.valid
-        array([6])
+        >>> table.unchanged, table.total.valid
+        (array([3, 2]), array([6]))
     """
 
-    valid: Column
-    changed: Column
-    ignored: Column
-    ce_changed_sum: Floats
-    ce_unchanged_sum: Floats
-    missed_sum: Floats
-    missed_sq_sum: Floats
-    prob_changed_sum: Floats
-    prob_sq_changed_sum: Floats
-    false_sum: Floats
-    false_sq_sum: Floats
-    target_sq_sum: Floats
-    saturated_wrong: Column
-    tp: Column
-    fp: Column
-    fn: Column
-    tn: Column
-    uncovered: Column
     calibration: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     terms: Mapping[Term, Pair] = field(default_factory=dict)
 
@@ -205,11 +188,17 @@ class SumsTable:
             ValueError: If images with valid pixels differ in their terms.
         """
         rows = list(images)
-        names = dict.fromkeys(term for row in rows for term in row.terms)
+        bins = min((len(row.calibration) for row in rows), default=BINS)
+        terms = {}
+        for term in dict.fromkeys(term for row in rows for term in row.terms):
+            both = np.array([row.term(term) for row in rows])
+            terms[term] = both[:, 0], both[:, 1]
         return cls(
             **{name: _column([getattr(row, name) for row in rows]) for name in PLAIN},
-            calibration=_calibration(rows),
-            terms={term: _pair(rows, term) for term in names},
+            calibration=np.reshape(
+                [row.calibration[:bins] for row in rows], (len(rows), bins)
+            ),
+            terms=terms,
         )
 
     @property
@@ -237,16 +226,6 @@ class SumsTable:
     def prior(self) -> float:
         """Share of changed pixels over all images; NaN without a valid pixel."""
         return float(quotient(self.total.changed, self.total.valid)[0])
-
-    @property
-    def prob_sum(self) -> Floats:
-        """P = Σ p."""
-        return self.prob_changed_sum + self.false_sum
-
-    @property
-    def prob_sq_sum(self) -> Floats:
-        """Q = Σ p²."""
-        return self.prob_sq_changed_sum + self.false_sq_sum
 
     @property
     def error_sq_sum(self) -> Floats:
@@ -281,11 +260,10 @@ class SumsTable:
         Raises:
             ValueError: If the sums were not kept.
         """
-        if term in self.terms:
-            return self.terms[term]
-        if self.valid.any():
+        if term not in self.terms and self.valid.any():
             raise ValueError(f"the sums of {term} were not kept")
-        return np.zeros(self.valid.shape), np.zeros(self.valid.shape)
+        none = np.zeros(self.valid.shape)
+        return self.terms.get(term, (none, none))
 
     @cached_property
     def total(self) -> SumsTable:
@@ -293,13 +271,11 @@ class SumsTable:
 
         Floating sums are rounded once, so the order of the images does not matter.
         """
-        columns = {name: _total(getattr(self, name)) for name in PLAIN}
-        terms = {term: (_total(a), _total(b)) for term, (a, b) in self.terms.items()}
-        calibration = [_total(column) for column in self.calibration.T]
+        calibration = np.array([_total(column) for column in self.calibration.T])
         return SumsTable(
-            **columns,
-            calibration=np.array(calibration).reshape(1, -1),
-            terms=terms,
+            **{name: _total(getattr(self, name)) for name in PLAIN},
+            calibration=calibration.reshape(1, -1),
+            terms={term: (_total(a), _total(b)) for term, (a, b) in self.terms.items()},
         )
 
 
@@ -307,16 +283,6 @@ def _column(numbers: Sequence[float]) -> Column:
     """Numbers as an array: int64 if all are integers, also when there is none."""
     whole = all(isinstance(number, int) for number in numbers)
     return np.array(numbers, dtype=np.int64 if whole else np.float64)
-
-
-def _calibration(rows: Sequence[ImageSums]) -> Floats:
-    known = min((len(row.calibration) for row in rows), default=BINS)
-    return np.array([row.calibration[:known] for row in rows]).reshape(len(rows), known)
-
-
-def _pair(rows: Sequence[ImageSums], term: Term) -> Pair:
-    pairs = [row.term(term) for row in rows]
-    return np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
 
 
 def _total(column: Column) -> Column:

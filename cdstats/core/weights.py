@@ -32,14 +32,7 @@ _Pair = tuple[float | None, float | None]
 class Tally:
     """The counts that weights follow from; only images with a valid pixel count.
 
-    Attributes:
-        images: Images.
-        without_change: Images without a changed pixel.
-        changed: Changed pixels.
-        unchanged: Unchanged pixels.
-        beside_changed: Valid pixels of the images that hold a changed one.
-        beside_unchanged: Valid pixels of the images that hold an unchanged one.
-        ignored: Ignored pixels.
+    ``beside_changed`` are the valid pixels of the images that hold a changed one.
     """
 
     images: int = 0
@@ -69,7 +62,7 @@ class Scheme:
             channel; None where the two are no weights of pixels.
         formula: How they follow from the counts: n1 changed, n0 unchanged, n both.
         source: Who uses it so.
-        remark: What to know before using it; may be empty.
+        remark: What to know before using it.
     """
 
     scheme: str
@@ -82,19 +75,11 @@ class Scheme:
 
 
 def tally(rows: Iterable[ImageRecord]) -> Tally:
-    """Add up the counted images that hold a valid pixel.
-
-    Example:
-        >>> tally([])
-        Tally(images=0, without_change=0, changed=0, unchanged=0, beside_changed=0,
-              beside_unchanged=0, ignored=0)
-    """
+    """Add up the counted images that hold a valid pixel."""
     pairs = [
-        (row.changed, row.unchanged, row.ignored or 0)
+        (row.changed or 0, row.unchanged or 0, row.ignored or 0)
         for row in rows
-        if row.changed is not None
-        and row.unchanged is not None
-        and row.changed + row.unchanged > 0
+        if row.changed or row.unchanged
     ]
     return Tally(
         images=len(pairs),
@@ -153,10 +138,6 @@ def _beta(counts: Tally) -> _Pair:
     return (None if changed is None else 1 - changed), changed
 
 
-def _pos_weight(counts: Tally) -> _Pair:
-    return 1.0, imbalance.pos_weight(counts.changed, counts.unchanged)
-
-
 def _prior_bias(counts: Tally) -> _Pair:
     if not counts.changed or not counts.unchanged:
         return None, None
@@ -164,16 +145,11 @@ def _prior_bias(counts: Tally) -> _Pair:
 
 
 def sampling_weights(counts: Tally) -> _Pair:
-    """Weight of an image without and of one with change, so that both come as often.
-
-    Example:
-        >>> sampling_weights(Tally(images=10, without_change=8))
-        (0.625, 2.5)
-    """
-    groups = (counts.without_change, counts.images - counts.without_change)
-    if 0 in groups:
-        return tuple(1.0 if group else None for group in groups)  # type: ignore[return-value]
-    return counts.images / (2 * groups[0]), counts.images / (2 * groups[1])
+    """Weight of an image without and of one with change, so that both come as often."""
+    without, changed = counts.without_change, counts.images - counts.without_change
+    if not without or not changed:
+        return (1.0 if without else None), (1.0 if changed else None)
+    return counts.images / (2 * without), counts.images / (2 * changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +196,9 @@ _SCHEMES: Final = {
         "HED takes n0 and n1 from each image, where one without change adds 0",
     ),
     "pos-weight": _Named(
-        _pos_weight, "changed n0 / n1, unchanged 1", "torch.nn.BCEWithLogitsLoss"
+        lambda counts: (1.0, imbalance.pos_weight(counts.changed, counts.unchanged)),
+        "changed n0 / n1, unchanged 1",
+        "torch.nn.BCEWithLogitsLoss",
     ),
     "focal-alpha": _Named(
         _beta,
@@ -247,36 +225,24 @@ PIXEL_SCHEMES: Final = tuple(n for n, named in _SCHEMES.items() if named.is_pixe
 
 
 def schemes(counts: Tally) -> tuple[Scheme, ...]:
-    """Every named scheme with what it gives for some counts.
-
-    Example:
-        >>> rows = schemes(Tally(4, 1, changed=10, unchanged=90, beside_changed=80,
-        ...                      beside_unchanged=100))
-        >>> [(row.scheme, row.changed_weight) for row in rows][:2]
-        [('inverse-frequency', 5.0), ('inverse-sqrt', 2.236...)]
-    """
-    return tuple(_scheme(name, named, counts) for name, named in _SCHEMES.items())
-
-
-def _scheme(name: str, named: _Named, counts: Tally) -> Scheme:
-    zero, one = named.weights(counts)
-    both = named.is_pixel and zero and one is not None
-    ratio = one / zero if both and zero and one is not None else None
-    remark = named.remark
-    if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
-        remark = (
-            "both weights are equal at so many pixels: this is plain cross-entropy; "
-            "the scheme needs counts of images, objects or tiles"
-        )
-    return Scheme(name, zero, one, ratio, named.formula, named.source, remark)
+    """Every named scheme with what it gives for some counts."""
+    found = []
+    for name, named in _SCHEMES.items():
+        (zero, one), ratio, remark = named.weights(counts), None, named.remark
+        if named.is_pixel and zero and one is not None:
+            ratio = one / zero
+        if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
+            remark = (
+                "both weights are equal at so many pixels: this is plain cross-entropy;"
+                " the scheme needs counts of images, objects or tiles"
+            )
+        row = Scheme(name, zero, one, ratio, named.formula, named.source, remark)
+        found.append(row)
+    return tuple(found)
 
 
 def check_scheme(name: str, *, pasted: bool = True) -> str:
-    """The name of a scheme that weighs pixels.
-
-    Args:
-        name: The name given.
-        pasted: Whether the output holds the weights of one scheme.
+    """The name of a scheme that weighs pixels; for an output of one scheme alone.
 
     Raises:
         UsageError: If there is none of that name, or the output holds all schemes.
@@ -303,22 +269,8 @@ class SamplingWeight:
 class DatasetWeights:
     """The class weights of one dataset.
 
-    Attributes:
-        dataset: Its name.
-        split: The split that was counted; ``"all"`` for every image.
-        basis: The same in words.
-        images: Images with a valid pixel.
-        without_change: Those without a changed pixel.
-        failed: Masks of the split that could not be counted.
-        changed: Changed pixels.
-        unchanged: Unchanged pixels.
-        ignored: Ignored pixels.
-        change_fraction: Changed / (changed + unchanged).
-        imbalance_ratio: Majority / minority class.
-        rule: The rule that gave the labels; empty when masks followed several.
-        recommendation: The weights to start with.
-        schemes: The named schemes side by side.
-        sampling: A weight for each image.
+    ``split`` is the one that was counted, ``"all"`` for every image, and ``basis`` the
+    same in words; ``rule`` is empty where masks followed several.
     """
 
     dataset: str
@@ -338,11 +290,7 @@ class DatasetWeights:
     sampling: tuple[SamplingWeight, ...]
 
     def scheme(self, name: str) -> Scheme:
-        """The scheme of a name.
-
-        Raises:
-            KeyError: If there is none.
-        """
+        """The scheme of a name; a `KeyError` if there is none."""
         return {one.scheme: one for one in self.schemes}[name]
 
 
@@ -355,12 +303,9 @@ FEW_IMAGES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The weights to start with.
+    """The weights to start with: for one channel, and for two, unchanged first.
 
-    Attributes:
-        pos_weight: For one channel; None when no weight is defined.
-        weight: For two channels, unchanged first.
-        text: The recommendation and its reason in a sentence.
+    None where no weight is defined. The text holds the reason, too.
     """
 
     pos_weight: float | None
@@ -374,11 +319,6 @@ def recommend(counts: Tally) -> Recommendation:
     A weight w on changed pixels moves the point from which a pixel is called changed
     to a true probability of 1 / (1 + w). The full ratio n0 / n1 moves it to the share
     of changed pixels itself; its square root lies half way on the scale of log odds.
-
-    Example:
-        >>> from cdstats.core.weights import Tally
-        >>> recommend(Tally(1, 0, changed=10, unchanged=90)).pos_weight
-        3.0
     """
     ratio = imbalance.pos_weight(counts.changed, counts.unchanged)
     if not ratio:
@@ -389,22 +329,17 @@ def recommend(counts: Tally) -> Recommendation:
     if 1 / NEARLY_EVEN <= ratio <= NEARLY_EVEN:
         text = f"no weights: {share:.3g} % of the valid pixels are changed, nearly even"
         return Recommendation(1.0, (1.0, 1.0), text)
-    root = math.sqrt(ratio)
+    root, caution = math.sqrt(ratio), ""
+    images = counts.images - counts.without_change
+    if ratio < 1:
+        caution = "look at the masks first, most pixels are changed (inverted?): "
+    elif counts.changed < FEW_PIXELS and images < FEW_IMAGES:
+        pixels = counted(counts.changed, "changed pixel")
+        caution = f"only {pixels} in {counted(images, 'image')} to go by: "
     text = (
-        f"{_caution(counts)}pos_weight {root:.4g}, or weight=[1, {root:.4g}] for "
+        f"{caution}pos_weight {root:.4g}, or weight=[1, {root:.4g}] for "
         f"two channels: the square root of unchanged / changed = {ratio:.4g}; the full "
         f"ratio would call a pixel changed from a probability of "
         f"{100 / (1 + ratio):.3g} % on, the root does from {100 / (1 + root):.3g} % on"
     )
     return Recommendation(root, (1.0, root), text)
-
-
-def _caution(counts: Tally) -> str:
-    """What makes a recommendation doubtful; empty for nothing."""
-    if counts.changed > counts.unchanged:
-        return "look at the masks first, most pixels are changed (inverted?): "
-    images = counts.images - counts.without_change
-    if min(counts.changed, counts.unchanged) < FEW_PIXELS and images < FEW_IMAGES:
-        pixels = counted(counts.changed, "changed pixel")
-        return f"only {pixels} in {counted(images, 'image')} to go by: "
-    return ""

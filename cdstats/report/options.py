@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
@@ -16,7 +15,6 @@ from cdstats.core.arguments import (
     Options,
     Paths,
     StrPath,
-    only_python,
     option,
     texts,
 )
@@ -32,7 +30,6 @@ Bar = Callable[[], AbstractContextManager[Any]]
 """Opens what shows how far a run is."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class _SourceOptions(Options):
     """Masks, predictions, and rows of earlier runs."""
 
@@ -81,8 +78,7 @@ class _SourceOptions(Options):
         return [str(one) for one in named if one is not None]
 
 
-@dataclass(frozen=True)
-class _FileOptions(Options):
+class _FileOptions(Options, kw_only=False):
     """Where a report goes."""
 
     output: StrPath = option(
@@ -94,9 +90,8 @@ class _FileOptions(Options):
     )
 
 
-@dataclass(frozen=True)
-class _FigureOptions(Options):
-    """Where figures go, and which are drawn."""
+class _FolderOptions(Options, kw_only=False):
+    """Where figures go."""
 
     folder: StrPath = option(
         Path("figures"),
@@ -105,7 +100,11 @@ class _FigureOptions(Options):
         flags=("--output", "-o"),
         metavar="FOLDER",
     )
-    _: KW_ONLY
+
+
+class _FigureOptions(_FolderOptions):
+    """Which figures are drawn."""
+
     only: Sequence[str] = option(
         (),
         f"Write this figure alone: {', '.join(FIGURES)}. Repeatable.",
@@ -123,12 +122,11 @@ class _FigureOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
     """What `cdstats.report` and `cdstats.plot` read, and how."""
 
-    beta: str | float = only_python(ScoreOptions, "beta")
-    batch_size: int | str | None = only_python(ScoreOptions, "batch_size")
+    beta: str | float = ScoreOptions.only_python("beta")
+    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
     )
@@ -148,16 +146,14 @@ class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReportOptions(ShownOptions, _FileOptions):
     """What `cdstats.report` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlotOptions(ShownOptions, _FigureOptions):
     """What `cdstats.plot` takes."""
 
-    losses: Sequence[str] = only_python(ScoreOptions, "losses")
+    losses: Sequence[str] = ScoreOptions.only_python("losses")
 
 
 def rows_of(path: StrPath) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +56,7 @@ def audit(
     from cdstats.scan.audit import audit_masks
 
     with counting_screen(quiet) as shown:
-        result = audit_masks(replace(options, progress=shown.progress))
+        result = audit_masks(options.replace(progress=shown.progress))
     show_failures(result.messages, (), quiet)
     lists = {name: getattr(result, name) for name in _LISTS}
     Output(output_format).print(audit_document(lists, result.not_checked))

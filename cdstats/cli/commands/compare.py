@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -51,7 +50,7 @@ def compare(
     columns = choose_columns(output.columns, kind, further)
     place = Output(output.output_format, output.csv, output.summary)
     with scoring_bar(screen.quiet) as progress:
-        run = compare_models(replace(options, progress=progress))
+        run = compare_models(options.replace(progress=progress))
     show_comparison(run, screen.quiet)
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
     totals = replace(compare_document(*found), data=lambda: compare_totals(run.models))

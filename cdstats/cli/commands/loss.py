@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,14 +51,14 @@ def loss(
     place = Output(output.output_format, output.csv, output.summary)
     if options.from_file is not None:
         # Rows of earlier runs need no torch, which takes longest to load.
-        from cdstats.score.saved import loss_from
+        from cdstats.score.results import loss_from
 
         run = loss_from(Path(options.from_file), options.losses, options.beta)
     else:
         from cdstats.score.loss import score_predictions
 
         with scoring_bar(screen.quiet) as progress:
-            run = score_predictions(replace(options, progress=progress))
+            run = score_predictions(options.replace(progress=progress))
     show_scores(run, options.beta, screen.quiet)
     parts = (run.device, run.models, run.images)
     totals = replace(

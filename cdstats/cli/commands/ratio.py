@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,8 +69,7 @@ def ratio(
     with counting_screen(screen.quiet) as shown:
         wanted = printer.is_wanted and not (options.strict or options.from_file)
         result = count_masks(
-            replace(
-                options,
+            options.replace(
                 progress=shown.progress,
                 announce=shown.announce,
                 each=printer if wanted else None,

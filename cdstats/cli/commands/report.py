@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 
 import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import ScreenOptions
-from cdstats.core.arguments import declared, defaults
 from cdstats.report.options import ReportOptions
 
 
@@ -25,7 +23,7 @@ def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
     from cdstats.cli.screen import show_written, with_bars
     from cdstats.report.write import report_sources
 
-    told = replace(options, command=command_text(options))
+    told = options.replace(command=command_text(options))
     written = report_sources(with_bars(told, screen.quiet))
     raise typer.Exit(show_written(written, screen.max_failed, screen.quiet))
 
@@ -39,14 +37,13 @@ def command_text(options: ReportOptions) -> str:
         >>> command_text(ReportOptions(masks=["my masks"]))
         "cdstats report --masks 'my masks' --output report.html"
     """
-    usual = defaults(ReportOptions)
     words = ["cdstats", "report"]
-    known_last = sorted(declared(ReportOptions), key=lambda one: one[0] == "output")
+    known_last = sorted(options.declared.items(), key=lambda one: one[0] == "output")
     for name, known in known_last:
         value = getattr(options, name)
         if name == "jobs" or not known.on_command_line:
             continue
-        if value != usual[name] or name == "output":
+        if value != known.default or name == "output":
             for one in value if known.many else [value]:
                 words += [known.names(name)[0], str(one)]
     return shlex.join(words)

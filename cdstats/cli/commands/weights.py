@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -49,7 +48,7 @@ def weights(
     if scheme is not None:
         check_scheme(scheme, pasted=output_format.is_pasted)
     with counting_screen(screen.quiet) as shown:
-        result = weigh_masks(replace(options, progress=shown.progress))
+        result = weigh_masks(options.replace(progress=shown.progress))
     show_messages(result, result.messages, screen.quiet, csv=False)
     document = WeightsDocument(result.datasets, scheme)
     sys.stdout.writelines(output_format.write(document))
