@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sized
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cdstats.core.columns import (
     Column,
@@ -82,8 +82,7 @@ class Table:
             yield [one.cell(v) for one, v in zip(self.columns, row, strict=True)]
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """What a command prints, for any format.
 
     Attributes:

@@ -189,6 +189,8 @@ def add_texts(grid: Grid, *titles: str, **options: Any) -> None:  # noqa: ANN401
 
 def add_numbers(grid: Grid, *titles: str) -> None:
     """Add columns of numbers, which stay whole."""
+    from rich.text import Text
+
     for title in titles:
         grid.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
 

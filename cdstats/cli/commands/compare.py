@@ -53,7 +53,7 @@ def compare(
         run = compare_models(options.replace(progress=progress))
     show_comparison(run, screen.quiet)
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
-    totals = replace(compare_document(*found), data=lambda: compare_totals(run.models))
+    totals = compare_document(*found)._replace(data=lambda: compare_totals(run.models))
     written = place.write(ScoreRecord, run.images, totals)
     place.print(
         compare_document(

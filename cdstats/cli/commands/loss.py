@@ -61,8 +61,8 @@ def loss(
             run = score_predictions(options.replace(progress=progress))
     show_scores(run, options.beta, screen.quiet)
     parts = (run.device, run.models, run.images)
-    totals = replace(
-        loss_document(*parts), data=lambda: loss_totals(run.models, run.images)
+    totals = loss_document(*parts)._replace(
+        data=lambda: loss_totals(run.models, run.images)
     )
     written = place.write(ScoreRecord, run.images, totals)
     few = by is None and len(run.images) <= MOST_IMAGES

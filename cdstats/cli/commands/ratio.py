@@ -82,8 +82,8 @@ def ratio(
     show_messages(result, messages, screen.quiet)
     notes = rule_notes(result.datasets)
     rows = result.datasets
-    totals = replace(
-        counts_document(rows, notes=notes), data=lambda: {"datasets": rows}
+    totals = counts_document(rows, notes=notes)._replace(
+        data=lambda: {"datasets": rows}
     )
     written = place.write(ImageRecord, _images(result, sort), totals)
     if not printer.has_printed:
