@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -210,7 +210,7 @@ def test_a_rule_that_was_found_never_counts_declared_nodata(
     labels = plain_labels(image, pieces, nodata)
     labels[is_declared] = IGNORED
     mask = mask_of(count_values(image), declared)
-    agrees(rule_of(pieces).with_origin(DETECTED), mask, labels)
+    agrees(replace(rule_of(pieces), origin=DETECTED), mask, labels)
 
 
 @law
@@ -363,12 +363,12 @@ def test_a_value_named_twice_is_a_usage_error(
 def test_a_rule_has_one_text(rule: tuple[str, str, str], text: str) -> None:
     read = LabelRule.parse(changed=rule[0], unchanged=rule[1], ignored=rule[2])
     assert str(read) == text
-    assert str(read.with_origin("detected")) == f"{text} (detected)"
+    assert str(replace(read, origin="detected")) == f"{text} (detected)"
 
 
 def test_the_origin_of_a_rule_changes_no_label() -> None:
     rule = LabelRule.parse(changed="2", unchanged="1", ignored="0", origin="preset x")
-    given = rule.with_origin("")
+    given = replace(rule, origin="")
     values: dict[Value, int] = {0: 1, 1: 2, 2: 3}
     assert rule.apply(mask_of(values)) == given.apply(mask_of(values))
     assert str(given) == "changed 2, unchanged 1, ignored 0"
