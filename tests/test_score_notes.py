@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import cdstats.losses
 from cdstats.cli import app
 
 if TYPE_CHECKING:
@@ -142,7 +141,3 @@ def test_nothing_is_said_where_all_binarisations_agree() -> None:
     for split in ("train", "test"):
         save(f"d/{split}/label/0.png", MASK)
     assert "binarise" not in run("ratio", "d").stderr
-
-
-def test_losses_for_training_name_the_columns_that_they_equal() -> None:
-    assert "dice_image_mean" in str(cdstats.losses.__doc__)

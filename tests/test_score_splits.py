@@ -204,21 +204,6 @@ def test_a_split_without_any_prediction_is_refused_in_words() -> None:
     assert "no prediction pairs with a mask: 3 predictions outside split test" in told
 
 
-@pytest.mark.parametrize("command", ["compare", "report", "plot"])
-def test_every_command_skips_them(command: str) -> None:
-    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
-    save_pairs("x", "d/{split}/label/{n}.png", "q/{split}/{n}.png")
-    where = ["--target", "x/d", "--split", "test", "--pred", "x/p"]
-    if command == "compare":
-        where += ["--pred", "x/q"]
-    else:
-        where += ["-o", "out"]
-    if command == "plot":
-        where += ["--only", "loss-beta", "--format", "svg"]
-    _, told = run(command, *where)
-    assert "3 predictions outside split test skipped" in told
-
-
 def test_a_prediction_is_not_scored_against_another_split() -> None:
     for number in range(3):
         save(f"x/d/test_label/{number}.png", 10 + number)
