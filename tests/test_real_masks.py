@@ -4,15 +4,13 @@ The masks may not be redistributed, so they lie beside the checkout.
 """
 
 import csv
-import io
 from collections import defaultdict
 from functools import cache
 
 import pytest
+from helpers import run
 from test_oracle import REAL, REAL_SETS, matching
-from typer.testing import CliRunner
 
-from cdstats.cli import app
 from cdstats.io import jpeg, masks, png, tiff
 from cdstats.io.counting import Task, count_file
 
@@ -26,10 +24,9 @@ pytestmark = pytest.mark.skipif(
 
 def count(*arguments: str) -> list[dict[str, str]]:
     """Image rows of a run without a failure."""
-    options = ["--by", "image", "--format", "csv"]
-    done = CliRunner().invoke(app, ["ratio", *arguments, *options])
-    assert done.exit_code == 0, done.stderr
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    done = run("ratio", *arguments, "--by", "image", "--format", "csv")
+    assert done.code == 0, done.err
+    return done.rows()
 
 
 @cache
@@ -66,17 +63,17 @@ def test_real_masks_have_their_true_counts() -> None:
 
 
 def test_oscd_is_refused_until_one_of_its_two_codings_is_chosen() -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / "oscd")])
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "--preset oscd-png or --preset oscd-tif" in done.stderr
+    done = run("ratio", str(REAL / "oscd"))
+    assert (done.code, done.out) == (1, "")
+    assert "--preset oscd-png or --preset oscd-tif" in done.err
 
 
 def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
-    done = CliRunner().invoke(
-        app, ["ratio", str(REAL / "cdd_jpeg/CDD"), "--preset", "cdd", "--by", "dataset"]
+    done = run(
+        "ratio", str(REAL / "cdd_jpeg/CDD"), "--preset", "cdd", "--by", "dataset"
     )
-    assert done.exit_code == 1
-    assert "00000.jpg: holds 0 (37,681 pixels" in done.stderr
+    assert done.code == 1
+    assert "00000.jpg: holds 0 (37,681 pixels" in done.err
 
 
 @pytest.mark.parametrize(
@@ -85,9 +82,9 @@ def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
 def test_grey_codes_are_refused_with_the_preset_that_knows_them(
     place: str, preset: str
 ) -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / place), "--format", "csv"])
-    assert done.exit_code == 1
-    assert f"--preset {preset}" in done.stderr
+    done = run("ratio", str(REAL / place), "--format", "csv")
+    assert done.code == 1
+    assert f"--preset {preset}" in done.err
 
 
 @pytest.mark.parametrize(
@@ -101,10 +98,10 @@ def test_grey_codes_are_refused_with_the_preset_that_knows_them(
     ],
 )
 def test_a_photograph_is_refused_as_no_mask(path: str) -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / path), "--format", "csv"])
-    assert done.exit_code == 1
-    assert "looks like an image, not a mask" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run("ratio", str(REAL / path), "--format", "csv")
+    assert done.code == 1
+    assert "looks like an image, not a mask" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_every_decoder_gives_the_same_counts_of_every_file(

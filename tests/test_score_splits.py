@@ -9,13 +9,12 @@ import re
 import shutil
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 
 WHITE = "changed 255, unchanged 0 (detected)"
@@ -27,8 +26,7 @@ OWN_RULES = {"train": WHITE, "val": ONES, "test": ""}
 def save(path: str, changed: int, value: int = 255) -> None:
     pixels = np.zeros((8, 8), np.uint8)
     pixels.flat[:changed] = value
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    helpers.save(Path(path), pixels)
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == code, done.output
-    return done.stdout, done.stderr
+    done = helpers.run(*arguments)
+    assert done.code == code, done.err
+    return done.out, done.err
 
 
 def rows(text: str) -> list[dict[str, str]]:
