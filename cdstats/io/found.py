@@ -220,15 +220,10 @@ def _order(file: FoundFile) -> tuple[bytes, str]:
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """The masks of one dataset.
+    """The masks of one dataset, in natural order.
 
-    Attributes:
-        name: The dataset's name.
-        files: Its masks, in natural order.
-        notes: What was decided on the way, for the user.
-        problems: Inputs that could not be read, as one line each.
-        sources: The arguments that named it.
-        looks: Presets of the datasets that its files are named like.
+    Problems are inputs that could not be read, as one line each; sources the arguments
+    that named it; `looks` presets of the datasets that its files are named like.
     """
 
     name: str

@@ -34,12 +34,7 @@ _MARGIN: Final = 2
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where the pixels of an image lie.
-
-    Attributes:
-        transform: From column and row to coordinates of the system.
-        crs: The coordinate reference system; None where the file names none.
-    """
+    """Where pixels lie: from column and row to coordinates of a system, if named."""
 
     transform: Affine
     crs: CRS | None = None
@@ -56,11 +51,7 @@ class Georeference:
 
 @dataclass(frozen=True)
 class Unplaced:
-    """A georeference that cannot be compared.
-
-    Attributes:
-        text: What the image has instead of an affine transform.
-    """
+    """What an image has instead of an affine transform; it cannot be compared."""
 
     text: str
 

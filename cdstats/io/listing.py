@@ -37,7 +37,7 @@ MASK_FILE: Final = ".msk"
 
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """What lies below a folder; of a store, by addresses.
 
     Attributes:
         root: The folder as typed.
@@ -46,7 +46,7 @@ class Listing:
         problems: Folders and links that could not be read.
         others: Other files by their extension, in lower case; those in folders of
             images are not counted.
-        texts: Addresses of the texts in the folder of a store, which may list splits.
+        texts: Texts in the folder of a store, which may list splits.
         mask_files: The mask files (.msk) in the folder of a store.
         auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
         is_there: Whether the folder exists; a store does not tell of an empty one.
