@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from cdstats.cli import app
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ImageRecord, SummaryRecord, summarise
-from cdstats.render.masks import CountsDocument
+from cdstats.render.masks import counts_document
 from cdstats.render.table import Table, choose_columns
 from cdstats.render.writers import Format, html_lines
 
@@ -66,7 +66,7 @@ def test_columns_of_models_are_known_when_files_are_listed() -> None:
 
 @pytest.mark.parametrize("one", [one for one in Format if one is not Format.TABLE])
 def test_every_format_writes_a_document_without_rows(one: Format) -> None:
-    text = "".join(one.write(CountsDocument(())))
+    text = "".join(one.write(counts_document(())))
     assert text or one is Format.JSONL
 
 
