@@ -45,7 +45,7 @@ def run(*arguments: object, stdin: str | None = None) -> Done:
 
 
 def save(path: Path, values: ArrayLike, **options: object) -> Path:
-    """Write an array in the format of the file's name, its folder too."""
+    """Write an array in the format of the file's name; True is white in an image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(values)
     if path.suffix == ".npy":
@@ -65,6 +65,7 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
             ) as file:
                 file.write(bands)
     else:
-        pixels = array if array.dtype == bool else array.astype(np.uint8)
-        Image.fromarray(array if array.dtype == np.uint16 else pixels).save(path)
+        pixels = array * np.uint8(255) if array.dtype == bool else array
+        kind = np.uint16 if array.dtype == np.uint16 else np.uint8
+        Image.fromarray(pixels.astype(kind)).save(path)
     return path

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from test_dataset_folders import area, photograph, ratio, square, totals, write
+from helpers import save as write
+from test_dataset_folders import area, photograph, ratio, square, totals
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,8 @@ from cdstats.core.comparison_records import (
     Compared,
     ComparedModel,
     Difference,
-    DifferingImage,
 )
-from cdstats.render.comparison import print_differing, print_models
+from cdstats.render.comparison import print_models
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 
@@ -77,30 +74,10 @@ def test_the_screen_fits_80_columns(runs: Path) -> None:
         assert words in done.stdout
 
 
-def test_shifted_probabilities_keep_average_precision_and_lose_f1(runs: Path) -> None:
-    done = of(runs, "--baseline", "plain", "--format", "json")
-    models = {one["model"]: one["measures"] for one in done_json(done)["models"]}
-    plain, shifted = models["plain"], models["balanced"]
-    precision = [one["average_precision"]["value"] for one in (plain, shifted)]
-    assert precision[0] == pytest.approx(precision[1], abs=0.01)
-    best = [one["best_f1_in_sample"]["value"] for one in (plain, shifted)]
-    assert best[0] == pytest.approx(best[1], abs=0.01)
-    assert shifted["f1_pooled"]["high"] < -0.1
-    assert plain["f1_pooled"]["difference"] is None
-
-
 def done_json(done: Any) -> dict[str, Any]:
     assert done.exit_code == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "markdown", "latex"])
-def test_every_format_prints_every_model(runs: Path, kind: str) -> None:
-    done = of(runs, "--format", kind)
-    assert done.exit_code == 0, done.stderr
-    for model in ("plain", "balanced", "longer"):
-        assert model in done.stdout
 
 
 def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
@@ -185,14 +162,6 @@ def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
         assert {n: row[n] for n in shared} == {n: other[n] for n in shared}
 
 
-def test_a_summary_has_a_row_for_each_model(own: Path) -> None:
-    path = own / "summary.md"
-    assert of(own, "--summary", path, "--quiet").exit_code == 0
-    text = path.read_text(encoding="utf-8")
-    for words in ("plain", "balanced", "longer", "difference"):
-        assert words in text
-
-
 # What is refused, and how a run ends
 
 
@@ -252,35 +221,11 @@ def test_wrong_use_is_refused(runs: Path, options: list[str], message: str) -> N
     assert message in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        ([], 2, "name predictions with --pred and their masks with --target"),
-        (["--from", "nowhere.csv"], 1, "nowhere.csv: cannot be read"),
-        (["--pred=a", "--target=b"], 1, "no such file or folder"),
-    ],
-)
-def test_what_is_not_there_is_said(
-    arguments: list[str], code: int, message: str
-) -> None:
-    done = compare(*arguments)
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert message in done.stderr
-
-
 def test_one_model_alone_is_wrong_use(runs: Path) -> None:
     done = compare(f"--pred={runs}/runs/plain", "--target", runs / "masks")
     assert done.exit_code == 2
     assert "error: one model to compare" in done.stderr
     assert "expected two or more" in done.stderr
-
-
-def test_an_output_is_never_an_input(own: Path) -> None:
-    of(own, "--csv", own / "rows.csv")
-    before = (own / "rows.csv").read_bytes()
-    done = compare("--from", own / "rows.csv", "--csv", own / "rows.csv")
-    assert done.exit_code == 2
-    assert (own / "rows.csv").read_bytes() == before
 
 
 def test_masks_without_a_valid_pixel_are_an_error(tmp_path: Path) -> None:
@@ -312,16 +257,6 @@ def test_labels_have_no_curve(own: Path) -> None:
     assert "hard labels: BCE is 100 x the error rate" in done.stderr
 
 
-def test_help_loads_no_numpy() -> None:
-    code = (
-        "import sys\nfrom cdstats.cli import app\n"
-        "try:\n    app(['compare', '--help'])\n"
-        "except SystemExit:\n    assert 'numpy' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 # The drawing of an interval
 
 
@@ -348,44 +283,6 @@ def test_an_interval_that_ends_beside_zero_is_drawn_without_it() -> None:
     lines = drawn(wide, beside, across)
     assert ["┼" in line for line in lines] == [True, False, True]
     assert ["│" in line for line in lines] == [False, True, False]
-
-
-def test_a_small_difference_keeps_its_digits() -> None:
-    (line,) = drawn(Difference(0.000123, 0.000101, 0.000145, 1.0, 0))
-    assert "+0.00012" in line
-    assert "+0.00010 to +0.00015" in line
-
-
-def test_intervals_are_not_drawn_where_their_signs_cannot_be_printed() -> None:
-    from rich.console import Console
-
-    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
-    models = [model("first", None), model("m", Difference(0.5, 0.25, 0.75, 1.0, 0))]
-    print_models(Console(file=file, width=80), models, (), frozenset())
-    file.seek(0)
-    text = file.read()
-    assert "+0.250 to +0.750" in text
-    assert "\\u" not in text
-
-
-def test_an_undefined_interval_is_no_number() -> None:
-    (line,) = drawn(Difference(0.25, None, None, 0.75, 60))
-    assert "+0.250" in line
-    assert "–" in line
-
-
-def test_many_models_show_the_two_that_are_farthest() -> None:
-    from rich.console import Console
-
-    values = {f"epoch_{n}": n / 10 for n in range(8)}
-    ends = ("epoch_0", "epoch_7")
-    image = DifferingImage("a.png", "", "", "f1", 0.7, *ends, values)
-    console = Console(file=io.StringIO(), width=80)
-    print_differing(console, [image], [model(name, None) for name in values])
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "0.700 epoch_7" in text
-    assert "0.000 epoch_0" in text
-    assert "epoch_3" not in text
 
 
 # Real predictions

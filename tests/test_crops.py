@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 import cdstats
 from cdstats.cli import app
 from cdstats.core.errors import DataError
-from cdstats.score import scoring
 
 RANDOM = np.random.default_rng(3)
 MASK = (RANDOM.random((48, 64)) < 0.3).astype(np.uint8)
@@ -75,29 +74,6 @@ def test_rows_of_a_run_with_uncovered_pixels_give_it_again(
 OVERLAPPING = [(0, 0, 30, 40), (0, 24, 30, 40), (18, 0, 30, 40), (18, 24, 30, 40)]
 
 
-def merged(way: str, windows: list[tuple[int, int, int, int]], seen: Any) -> Any:
-    """What crops make of each pixel, pixel by pixel."""
-    found = np.full(MASK.shape, np.nan)
-    for r in range(48):
-        for c in range(64):
-            own = [
-                (
-                    seen[n][r - y, c - x],
-                    (2 * r + 1 - 2 * y - h) ** 2 + (2 * c + 1 - 2 * x - w) ** 2,
-                )
-                for n, (y, x, h, w) in enumerate(windows)
-                if y <= r < y + h and x <= c < x + w
-            ]
-            values = [float(value) for value, _ in own]
-            if way == "mean":
-                found[r, c] = np.mean(values)
-            elif way == "first":
-                found[r, c] = values[0]
-            else:
-                found[r, c] = values[min(range(len(own)), key=lambda n: own[n][1])]
-    return found
-
-
 def test_a_crop_that_cannot_be_read_fails_the_merged_row(tmp_path: Path) -> None:
     pred, target = write(tmp_path, QUARTERS)
     (tmp_path / "p/s_24_0.npy").write_bytes(b"\x93NUMPY")
@@ -114,22 +90,6 @@ def test_models_with_other_crops_are_compared_when_merged(tmp_path: Path) -> Non
     run = cdstats.compare(preds, target, resamples=5, overlap="first")
     values = [one.compared["f1_pooled"].value for one in run.models]
     assert values[0] == values[1]
-
-
-def test_shares_give_the_rows_of_one_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cdstats.core.options import LossOptions
-    from cdstats.io.pairing import find_pairs
-    from cdstats.score.targets import Targets
-
-    pred, target = write(tmp_path, OVERLAPPING)
-    pairs = find_pairs([pred], target).pairs
-    choice = LossOptions(pred=pred, target=target).rule_choice()
-    share = scoring.Share.of(pairs, Targets(choice))
-    monkeypatch.setattr(scoring, "_MOST_PAIRS", 1)
-    assert [len(part.pairs) for part in share.cut()] == [4]
-    assert len(share.only([2]).pairs) == 4
 
 
 def test_a_report_of_merged_crops_draws_their_masks(tmp_path: Path) -> None:

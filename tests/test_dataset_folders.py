@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
+from helpers import save as write
 from typer.testing import CliRunner, Result
 
 from cdstats.cli import app
@@ -36,13 +36,6 @@ def square(number: int) -> np.ndarray:
 def photograph(seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     return (random.random((SIDE, SIDE, 3)) * 255).astype(np.uint8)
-
-
-def write(path: Path, array: np.ndarray) -> None:
-    """Write an image in the format of its extension; bool is stored as 0/255."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    array = array.astype(np.uint8) * 255 if array.dtype == bool else array
-    Image.fromarray(array).save(path)
 
 
 def totals(*arguments: object) -> dict[str, tuple[int, int]]:
