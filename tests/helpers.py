@@ -55,7 +55,9 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
 
         torch.save(torch.from_numpy(array), path)
     elif path.suffix == ".tif":
-        bands = array.reshape(-1, *array.shape[-2:])
+        is_colour = array.ndim == 3 and array.shape[-1] == 3
+        bands = np.moveaxis(array, -1, 0) if is_colour else array
+        bands = bands.reshape(-1, *bands.shape[-2:])
         count, height, width = bands.shape
         shape = {"width": width, "height": height, "count": count}
         with warnings.catch_warnings():

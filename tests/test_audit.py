@@ -1,7 +1,6 @@
 """What `cdstats.audit` finds, against independent computations."""
 
 import itertools
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import save
+from helpers import Done, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.audit_records import Finding
 from cdstats.core.counts import PixelCounts
 from cdstats.core.labels import choose_rule
@@ -46,11 +43,8 @@ def noise(seed: int, share: float = 0.3, side: int = 16) -> Pixels:
     return np.where(drawn, 255, 0).astype(np.uint8)
 
 
-def audit(*arguments: str | Path) -> Result:
-    done = CliRunner().invoke(app, ["audit", *map(str, arguments)])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert "Traceback" not in done.stderr
-    return done
+def audit(*arguments: str | Path) -> Done:
+    return run("audit", *arguments)
 
 
 def found(folder: Path, check: str, **options: Any) -> list[Finding]:
@@ -416,20 +410,20 @@ def test_the_exit_code_follows_fail_on(
     save(tmp_path / "train/1.png", noise(1))
     save(tmp_path / ("test/2.png" if checks == "error" else "train/2.png"), noise(1))
     options = ["--fail-on", fail_on] if fail_on else []
-    assert audit(tmp_path, *options).exit_code == code
+    assert audit(tmp_path, *options).code == code
 
 
 def test_failed_masks_always_exit_with_1(tmp_path: Path) -> None:
     save(tmp_path / "good.png", noise(1))
     (tmp_path / "bad.png").write_bytes(b"")
     done = audit(tmp_path)
-    assert done.exit_code == 1
-    assert "error unreadable" in done.stdout
+    assert done.code == 1
+    assert "error unreadable" in done.out
 
 
 def test_json_holds_every_list(tmp_path: Path) -> None:
     save(tmp_path / "a.png", noise(1))
-    data = json.loads(audit(tmp_path, "--format", "json").stdout)
+    data = audit(tmp_path, "--format", "json").data()
     lists = ["findings", "splits", "values", "binarisations", "regions"]
     assert list(data) == [*lists, "shifts", "duplicates", "heat_maps", "not_checked"]
     assert data["splits"][0]["bin_over_20"] == 1
@@ -437,14 +431,14 @@ def test_json_holds_every_list(tmp_path: Path) -> None:
 
 def test_saved_rows_tell_what_counts_can_and_what_needs_pixels(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
-    CliRunner().invoke(app, ["ratio", str(SAMPLES / "CDD"), "--csv", str(rows)])
-    saved = json.loads(audit("--from", rows, "--format", "json").stdout)
-    masks = json.loads(audit(SAMPLES / "CDD", "--format", "json").stdout)
+    run("ratio", str(SAMPLES / "CDD"), "--csv", str(rows))
+    saved = audit("--from", rows, "--format", "json").data()
+    masks = audit(SAMPLES / "CDD", "--format", "json").data()
     assert saved["splits"] == masks["splits"]
     assert saved["shifts"] == masks["shifts"]
     assert saved["regions"] == saved["heat_maps"] == []
     assert {"regions", "heat map", "duplicates"} <= set(saved["not_checked"])
-    screen = audit("--from", rows).stdout
+    screen = audit("--from", rows).out
     assert "not checked, needs the files: values, binarisation" in screen
 
 
@@ -463,14 +457,14 @@ def test_wrong_use_is_told_before_a_file_is_read(
     arguments: list[str], says: str
 ) -> None:
     done = audit(*arguments)
-    assert done.exit_code == 2
-    assert says in " ".join(done.stderr.split())
+    assert done.code == 2
+    assert says in " ".join(done.err.split())
 
 
 def test_a_missing_folder_is_told_and_exits_with_1(tmp_path: Path) -> None:
     done = audit(tmp_path / "nowhere")
-    assert done.exit_code == 1
-    assert "no such file or folder" in done.stderr
+    assert done.code == 1
+    assert "no such file or folder" in done.err
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real masks are not at {REAL}")

@@ -35,12 +35,12 @@ RULE = ("--changed", "255", "--unchanged", "0")
 OTHER = ("--changed", "0", "--unchanged", "rest")
 
 
-def ratio(*arguments: str | Path) -> Done:
+def ratio(*arguments: object) -> Done:
     time.sleep(0.02)  # what was written in this tick of the clock is not kept
     return run("ratio", *arguments)
 
 
-def everything(*arguments: str | Path) -> Done:
+def everything(*arguments: object) -> Done:
     return ratio(*arguments, "--format", "json")
 
 

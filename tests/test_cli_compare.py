@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rewrite_golden
-from typer.testing import CliRunner
+from helpers import Done, run
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.comparison_records import (
     Compared,
     ComparedModel,
@@ -25,15 +23,8 @@ from cdstats.render.comparison import print_models
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 
 
-def compare(*arguments: str | Path) -> Any:
-    done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+def compare(*arguments: str | Path) -> Done:
+    return run("compare", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,7 @@ def named(root: Path) -> list[str]:
     return ["--pred", pattern, "--target", f"{root}/masks"]
 
 
-def of(root: Path, *options: str | Path) -> Any:
+def of(root: Path, *options: str | Path) -> Done:
     return compare(*named(root), "--resamples", "200", *options)
 
 
@@ -65,24 +56,23 @@ def of(root: Path, *options: str | Path) -> Any:
 
 def test_the_screen_fits_80_columns(runs: Path) -> None:
     done = of(runs, "--loss", "dice", "--loss", "focal:gamma=1")
-    assert done.exit_code == 0, done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.code == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= 80
     for words in (
         "dice[smooth=1]_pooled (lower is better)",
         "focal[alpha=0.25,gamma=1]_mean",
     ):
-        assert words in done.stdout
+        assert words in done.out
 
 
-def done_json(done: Any) -> dict[str, Any]:
-    assert done.exit_code == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def done_json(done: Done) -> dict[str, Any]:
+    assert done.code == 0, done.err
+    return done.data()
 
 
 def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
     options = ["--format", "csv", "--seed", "4", "--confidence", "0.9"]
-    rows = rows_of(of(runs, *options).stdout)
+    rows = of(runs, *options).rows()
     assert [row["model"] for row in rows] == ["balanced", "longer", "plain"]
     run = cdstats.compare(
         f"{runs}/runs/{{model}}/{{}}.npy",
@@ -117,7 +107,7 @@ def test_json_holds_every_list(runs: Path) -> None:
 
 def test_image_rows_say_how_far_models_differ(runs: Path) -> None:
     options = ["--by", "image", "--format", "csv", "--measure", "iou"]
-    rows = rows_of(of(runs, *options).stdout)
+    rows = of(runs, *options).rows()
     assert {row["measure"] for row in rows} == {"iou"}
     spreads = [float(row["spread"]) for row in rows if row["spread"]]
     assert spreads == sorted(spreads, reverse=True)
@@ -127,20 +117,20 @@ def test_image_rows_say_how_far_models_differ(runs: Path) -> None:
 
 def test_columns_are_chosen_and_checked_before_a_file_is_read(runs: Path) -> None:
     done = of(runs, "--columns", "model,kappa_low", "--format", "csv")
-    assert done.stdout.splitlines()[0] == "model,kappa_low"
+    assert done.out.splitlines()[0] == "model,kappa_low"
     done = compare("--pred=a", "--pred=b", "--target=c", "--columns", "kapa")
-    assert done.exit_code == 2
-    assert "no column 'kapa'; did you mean kappa" in done.stderr
+    assert done.code == 2
+    assert "no column 'kapa'; did you mean kappa" in done.err
 
 
 def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
     first = of(own, "--csv", own / "rows.csv", "--format", "csv")
-    CliRunner().invoke(app, ["loss", *named(own), "--csv", str(own / "loss.csv")])
+    run("loss", *named(own), "--csv", str(own / "loss.csv"))
     assert (own / "rows.csv").read_text() == (own / "loss.csv").read_text()
     again = compare("--from", own / "rows.csv", "--resamples", "200", "--format", "csv")
-    assert again.exit_code == 0
-    assert "average precision and best threshold need the probabilities" in again.stderr
-    for row, saved in zip(rows_of(first.stdout), rows_of(again.stdout), strict=True):
+    assert again.code == 0
+    assert "average precision and best threshold need the probabilities" in again.err
+    for row, saved in zip(first.rows(), again.rows(), strict=True):
         shared = saved.keys() - {
             "kind",
             "rule",
@@ -152,10 +142,10 @@ def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
 
 
 def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
-    with_curves = rows_of(of(runs, "--format", "csv").stdout)
+    with_curves = of(runs, "--format", "csv").rows()
     done = of(runs, "--no-curves", "--format", "csv")
-    assert "need the probabilities" in done.stderr
-    for row, other in zip(rows_of(done.stdout), with_curves, strict=True):
+    assert "need the probabilities" in done.err
+    for row, other in zip(done.rows(), with_curves, strict=True):
         assert "average_precision" not in row
         assert row["best_threshold_in_sample"] == ""
         shared = row.keys() - {"best_threshold_in_sample", "average_precision_within"}
@@ -168,38 +158,37 @@ def test_without_curves_the_other_measures_are_the_same(runs: Path) -> None:
 def test_a_missing_image_is_named_and_common_leaves_it_out(own: Path) -> None:
     (own / "runs/longer/3.npy").unlink()
     done = of(own)
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.code, done.out) == (1, "")
     assert (
-        "error: models do not score the same images: longer lacks 1 of 24"
-        in done.stderr
+        "error: models do not score the same images: longer lacks 1 of 24" in done.err
     )
-    assert "(3.npy)" in done.stderr
+    assert "(3.npy)" in done.err
     done = of(own, "--common")
-    assert done.exit_code == 0
-    assert "images left out, because a model lacks them: 1" in done.stderr
-    assert "200 resamples of 23 images" in done.stdout
+    assert done.code == 0
+    assert "images left out, because a model lacks them: 1" in done.err
+    assert "200 resamples of 23 images" in done.out
 
 
 def test_a_broken_prediction_is_a_difference_and_fails_in_common(own: Path) -> None:
     (own / "runs/longer/3.npy").write_bytes(b"no array")
     done = of(own)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "longer lacks 1 of 24 images (3.npy: " in done.stderr
+    assert (done.code, done.out) == (1, "")
+    assert "longer lacks 1 of 24 images (3.npy: " in done.err
     done = of(own, "--common")
-    assert done.exit_code == 1
-    assert "error: longer: 3.npy: " in done.stderr
-    assert "200 resamples of 23 images" in done.stdout
-    assert of(own, "--common", "--max-failed", "1").exit_code == 0
+    assert done.code == 1
+    assert "error: longer: 3.npy: " in done.err
+    assert "200 resamples of 23 images" in done.out
+    assert of(own, "--common", "--max-failed", "1").code == 0
 
 
 def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
     for model in ("plain", "balanced", "longer"):
         (own / f"runs/{model}/3.npy").unlink()
     done = of(own)
-    assert done.exit_code == 1
-    assert done.stderr.count("mask without a prediction") == 1
-    assert "error: every model: 3.npy: mask without a prediction" in done.stderr
-    assert "200 resamples of 23 images" in done.stdout
+    assert done.code == 1
+    assert done.err.count("mask without a prediction") == 1
+    assert "error: every model: 3.npy: mask without a prediction" in done.err
+    assert "200 resamples of 23 images" in done.out
 
 
 @pytest.mark.parametrize(
@@ -217,15 +206,15 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
 )
 def test_wrong_use_is_refused(runs: Path, options: list[str], message: str) -> None:
     done = compare(*named(runs), *options)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert message in done.stderr
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
 
 
 def test_one_model_alone_is_wrong_use(runs: Path) -> None:
     done = compare(f"--pred={runs}/runs/plain", "--target", runs / "masks")
-    assert done.exit_code == 2
-    assert "error: one model to compare" in done.stderr
-    assert "expected two or more" in done.stderr
+    assert done.code == 2
+    assert "error: one model to compare" in done.err
+    assert "expected two or more" in done.err
 
 
 def test_masks_without_a_valid_pixel_are_an_error(tmp_path: Path) -> None:
@@ -235,8 +224,8 @@ def test_masks_without_a_valid_pixel_are_an_error(tmp_path: Path) -> None:
     options = ["--changed", "7", "--unchanged", "8", "--ignore", "1", "--kind", "hard"]
     models = [f"--pred={m}={tmp_path / m}" for m in ("a", "b")]
     done = compare(*models, "--target", tmp_path / "masks", *options)
-    assert done.exit_code == 1
-    assert "error: no image has a valid pixel" in done.stderr
+    assert done.code == 1
+    assert "error: no image has a valid pixel" in done.err
 
 
 def test_few_images_are_warned_of(own: Path) -> None:
@@ -244,17 +233,17 @@ def test_few_images_are_warned_of(own: Path) -> None:
         (own / f"masks/{number}.npy").unlink()
         for model in ("plain", "balanced", "longer"):
             (own / f"runs/{model}/{number}.npy").unlink()
-    assert "warning: 19 images compared: intervals" in of(own).stderr
+    assert "warning: 19 images compared: intervals" in of(own).err
 
 
 def test_labels_have_no_curve(own: Path) -> None:
     for path in (own / "runs").rglob("*.npy"):
         np.save(path, (np.load(path) >= 0.5).astype(np.uint8))
     done = of(own)
-    assert done.exit_code == 0
-    assert "labels have one threshold" in done.stderr
-    assert "AP" not in done.stdout
-    assert "hard labels: BCE is 100 x the error rate" in done.stderr
+    assert done.code == 0
+    assert "labels have one threshold" in done.err
+    assert "AP" not in done.out
+    assert "hard labels: BCE is 100 x the error rate" in done.err
 
 
 # The drawing of an interval
@@ -302,9 +291,9 @@ def test_six_real_models_are_compared_by_their_true_counts(
     folder = REAL / family
     options = ["--pred", f"{folder}/{models}/{{}}.png", f"--target={folder}/label"]
     done = compare(*options, "--format", "csv")
-    assert done.exit_code == code
-    assert "intervals of so few images are unreliable" in done.stderr
-    rows = rows_of(done.stdout)
+    assert done.code == code
+    assert "intervals of so few images are unreliable" in done.err
+    rows = done.rows()
     assert len(rows) == 6
     with (REAL / "expected_pairs.csv").open(newline="", encoding="utf-8") as file:
         known = list(csv.DictReader(file))
@@ -327,8 +316,8 @@ def test_a_real_model_that_lacks_an_image_is_refused() -> None:
         f"--pred=STANet={folder}/output_STANet",
     ]
     done = compare(*named_models, "--target", folder / "label")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "STANet lacks 1 of 3 images (test_7_0256_0512.png)" in done.stderr
+    assert (done.code, done.out) == (1, "")
+    assert "STANet lacks 1 of 3 images (test_7_0256_0512.png)" in done.err
 
 
 def test_rows_of_images_keep_to_the_screen_with_long_names(tmp_path: Path) -> None:
@@ -337,10 +326,10 @@ def test_rows_of_images_keep_to_the_screen_with_long_names(tmp_path: Path) -> No
         long = tmp_path / "runs" / f"a_model_with_a_long_name_{number}"
         (tmp_path / "runs" / model).rename(long)
     done = of(tmp_path, "--by", "image")
-    assert done.exit_code == 0
-    tables = done.stdout.partition("differences from")[0]
+    assert done.code == 0
+    tables = done.out.partition("differences from")[0]
     assert max(map(len, tables.splitlines())) <= 80
-    assert "1 a_model_with_a_long_name_0" in done.stdout
+    assert "1 a_model_with_a_long_name_0" in done.out
 
 
 def test_resamples_without_change_are_told(tmp_path: Path) -> None:
@@ -356,4 +345,4 @@ def test_resamples_without_change_are_told(tmp_path: Path) -> None:
     done = compare(
         "--pred", paths[0], "--pred", paths[1], "--target", tmp_path / "masks"
     )
-    assert "resamples a measure is not defined: no image with change" in done.stdout
+    assert "resamples a measure is not defined: no image with change" in done.out

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import run
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 
 RANDOM = np.random.default_rng(3)
@@ -55,14 +54,10 @@ def counts(one: Any) -> tuple[int, ...]:
 def test_rows_of_a_run_with_uncovered_pixels_give_it_again(
     way: str, tmp_path: Path
 ) -> None:
-    from typer.testing import CliRunner
-
-    from cdstats.cli import app
-
     pred, target = write(tmp_path, QUARTERS[1:])
     rows = str(tmp_path / "rows.csv")
     words = ["loss", "--pred", pred, "--target", target, "--uncovered", way]
-    assert CliRunner().invoke(app, [*words, "--csv", rows]).exit_code == 0
+    assert run(*words, "--csv", rows).code == 0
     fresh = cdstats.loss(pred, target, uncovered=way).models[0].dataset
     again = cdstats.loss(from_file=rows).models[0].dataset
     for name in ("changed", "unchanged", "uncovered", "tp", "fn", "tn", "images"):
@@ -96,10 +91,10 @@ def test_a_report_of_merged_crops_draws_their_masks(tmp_path: Path) -> None:
     pred, target = write(tmp_path, OVERLAPPING)
     page = tmp_path / "page.html"
     options = ["--pred", pred, "--target", target, "--overlap", "mean", "-o", str(page)]
-    done = CliRunner().invoke(app, ["report", *options])
-    assert done.exit_code == 0, done.stderr
-    assert "no picture" not in done.stderr
-    assert done.stderr.count("no prediction") == 0
+    done = run("report", *options)
+    assert done.code == 0, done.err
+    assert "no picture" not in done.err
+    assert done.err.count("no prediction") == 0
     picture = re.search(
         r'alt="[^"]*TP ([\d,]+), FP ([\d,]+), FN ([\d,]+), TN ([\d,]+)',
         page.read_text(encoding="utf-8"),
