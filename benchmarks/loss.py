@@ -26,7 +26,7 @@ import cdstats
 from cdstats.score.batching import TileBatches
 from cdstats.score.devices import choose_device, device_text
 from cdstats.score.kernel import TILE
-from cdstats.score.levels import count_stored
+from cdstats.score.levels import count_stored, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,7 +152,7 @@ def counted(
     """The sums of maps of few levels, from joint counts, with or without Numba."""
     scale = 1.0 if stored.dtype == np.float16 else 255.0
     return [
-        count_stored(image, mask, compiled=compiled).levels(scale).sums()
+        scaled(count_stored(image, mask, compiled=compiled), scale).sums()
         for image, mask in zip(stored, target, strict=True)
     ]
 

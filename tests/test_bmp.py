@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
 
 from cdstats.core.counts import ValueCounts
 from cdstats.io.counting import Task, count_file
+from cdstats.io.masks import open_masks
 
 RGB = (0xFF0000, 0xFF00, 0xFF, 0)
 HEADERS = (40, 52, 56, 108, 124)
@@ -145,3 +147,95 @@ def test_a_colour_profile_may_follow_the_pixels(tmp_path: Path) -> None:
     assert counts_of(tmp_path / "a.bmp", data).values == {"#ff0000": 30, "#0000ff": 70}
     assert "cut short" in reason_of(tmp_path / "a.bmp", data[:-1])
     assert "bytes after" in reason_of(tmp_path / "a.bmp", data + bytes(9))
+
+
+def rows_of(stored: list[bytes], *, down: bool) -> bytes:
+    """Rows filled up to four bytes, the last first unless they go down."""
+    filled = [row + bytes(-len(row) % 4) for row in stored]
+    return b"".join(filled if down else filled[::-1])
+
+
+def indexed(header: int, bits: int, levels: bytes, rows: bytes, height: int) -> bytes:
+    """A BMP file of 13 columns and a palette of colours that are all different."""
+    colours = [bytes((level, 7, 255 - level)) for level in levels]
+    table = b"".join(one if header == 12 else one + b"\0" for one in colours)
+    info = struct.pack("<IHHHH", 12, 13, abs(height), 1, bits)
+    if header > 12:
+        info = struct.pack("<IiiHH", header, 13, height, 1, bits)
+        info = (info + bytes(16) + struct.pack("<II", len(colours), 0)).ljust(
+            header, b"\0"
+        )
+    start = 14 + header + len(table)
+    head = struct.pack("<2sIII", b"BM", start + len(rows), 0, start)
+    return head + info + table + rows
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("header", [12, 40, 64, 124])
+def test_indices_and_palettes_are_read_behind_every_header(
+    tmp_path: Path, header: int, bits: int, down: bool
+) -> None:
+    if header == 12 and down:
+        pytest.skip("its height has no sign")
+    indices = np.random.default_rng(bits).integers(0, 1 << bits, (9, 13), np.uint8)
+    digits = np.unpackbits(indices[..., None], axis=-1)[..., 8 - bits :]
+    stored = [bytes(row) for row in np.packbits(digits.reshape(9, -1), axis=1)]
+    levels = bytes(range(1 << bits))
+    rows = rows_of(stored, down=down)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(indexed(header, bits, levels, rows, -9 if down else 9))
+    (image,) = open_masks(str(path), "", None)
+    (block,) = image.blocks()
+    assert np.array_equal(block.values, indices)
+    assert image.palette is not None
+    assert [image.palette[n] for n in range(1 << bits)] == [
+        f"#{255 - level:02x}07{level:02x}" for level in levels
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("masks", [(0x7C00, 0x3E0, 0x1F), (0x1F, 0x7E0, 0xF800)])
+def test_every_number_of_16_bits_has_the_colour_that_gdal_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: tuple[int, ...], held: bool
+) -> None:
+    if not held:
+        monkeypatch.setattr("cdstats.io.masks._HELD_BYTES", {})
+    monkeypatch.setattr("cdstats.io.bmp.BLOCK_PIXELS", 256 * 50)
+    pixels = np.arange(1 << 16, dtype="<u2").tobytes()
+    data = bytearray(bmp(40, 16, (*masks, 0), compression=3, pixels=pixels))
+    struct.pack_into("<ii", data, 18, 256, 256)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(data)
+    with rasterio.open(path) as file:
+        expected = np.moveaxis(file.read(), 0, -1)
+    (image,) = open_masks(str(path), "", None)
+    blocks = list(image.blocks())
+    assert len(blocks) == 6
+    assert np.array_equal(np.concatenate([b.values for b in blocks]), expected)
+    assert image.part is not None
+    (one,) = image.part(100, 150)
+    assert np.array_equal(one.values, expected[100:150])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_runs_and_rows_as_they_are_give_the_indices(tmp_path: Path, bits: int) -> None:
+    literal = {4: b"\x01\x23\x40\x00", 8: b"\0\1\2\3\4\0"}[bits]
+    row = b"\0\5" + literal + b"\x08" + {4: b"\x12", 8: b"\1"}[bits]
+    data = bytearray(indexed(40, bits, bytes(range(16)), (row + b"\0\0") * 9, 9))
+    data[-1] = 1
+    data[30] = {4: 2, 8: 1}[bits]
+    path = tmp_path / "a.bmp"
+    path.write_bytes(data)
+    (image,) = open_masks(str(path), "", None)
+    (block,) = image.blocks()
+    tail = [1, 2] * 4 if bits == 4 else [1] * 8
+    assert block.values.tolist() == [[0, 1, 2, 3, 4, *tail]] * 9
+
+
+def test_a_file_that_ends_inside_its_palette_is_cut_short(tmp_path: Path) -> None:
+    for kind in (0, 1):
+        data = bytearray(indexed(40, 8, bytes(range(256)), b"", 9))[:500]
+        data[30] = kind
+        assert "cut short" in reason_of(tmp_path / "a.bmp", bytes(data))

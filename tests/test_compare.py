@@ -16,8 +16,7 @@ from cdstats.core.score_records import ScoreRecord
 from cdstats.core.sums import SumsTable
 from cdstats.score.bootstrap import Resampling
 from cdstats.score.measures import choose_measures, measure_model
-from cdstats.score.results import choose_losses
-from cdstats.score.saved import result_of_rows
+from cdstats.score.results import choose_losses, result_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

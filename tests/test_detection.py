@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cdstats.core.counted import Counted, CountedMask
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
-from cdstats.core.detection import Verdict, detect
+from cdstats.core.detection import Findings, Verdict
 from cdstats.core.labelling import Labelled, label_dataset
 from cdstats.core.labels import LabelRule, choose_rule
 
@@ -59,6 +59,22 @@ LEVIR_CROP: dict[Value, int] = {0: 60_000, 156: 3, 254: 20, 255: 5_513}
 
 
 @dataclass(frozen=True)
+class Decided(Verdict):
+    """What is decided for some masks, and why some of them contradict it, by place."""
+
+    odd: Mapping[int, str] = field(default_factory=dict)
+
+
+def detect(masks: Sequence[MaskCounts], ignore: LabelRule) -> Decided:
+    findings = Findings(ignore)
+    for one in masks:
+        findings.add(one)
+    verdict = findings.verdict()
+    texts = enumerate(map(verdict.contradiction, masks))
+    return Decided(**vars(verdict), odd={place: text for place, text in texts if text})
+
+
+@dataclass(frozen=True)
 class Row:
     """The masks of a split and what is said of them."""
 
@@ -67,7 +83,7 @@ class Row:
     ignore: str = ""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Decided:
         """What the program decides."""
         return detect(self.masks, LabelRule.parse(ignored=self.ignore))
 
@@ -569,7 +585,7 @@ def shuffled(draw: st.DrawFn) -> tuple[list[str], list[int]]:
     return kinds, draw(st.permutations(range(len(kinds))))
 
 
-def verdicts(case: tuple[list[str], list[int]]) -> tuple[Verdict, Verdict]:
+def verdicts(case: tuple[list[str], list[int]]) -> tuple[Decided, Decided]:
     """What is decided in one order and in the other."""
     masks = [KINDS[kind] for kind in case[0]]
     again = [masks[place] for place in case[1]]

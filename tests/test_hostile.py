@@ -235,7 +235,7 @@ def test_runs_longer_than_their_rows_are_not_read(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(1 << 33)
     tracemalloc.start()
-    assert "bytes follow its pixels" in reason_of(path)
+    assert "bytes after its pixels" in reason_of(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()
     path.write_bytes(head + bytes(1024) + b"\x08\1\0\0" * 7 + b"\x09\1\0\1")

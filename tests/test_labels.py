@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -210,7 +210,7 @@ def test_a_rule_that_was_found_never_counts_declared_nodata(
     labels = plain_labels(image, pieces, nodata)
     labels[is_declared] = IGNORED
     mask = mask_of(count_values(image), declared)
-    agrees(rule_of(pieces).with_origin(DETECTED), mask, labels)
+    agrees(replace(rule_of(pieces), origin=DETECTED), mask, labels)
 
 
 @law
@@ -342,7 +342,7 @@ def test_a_value_named_twice_is_a_usage_error(
 def test_a_rule_has_one_text(rule: tuple[str, str, str], text: str) -> None:
     read = LabelRule.parse(changed=rule[0], unchanged=rule[1], ignored=rule[2])
     assert str(read) == text
-    assert str(read.with_origin("detected")) == f"{text} (detected)"
+    assert str(replace(read, origin="detected")) == f"{text} (detected)"
 
 
 @pytest.mark.parametrize("value", [0, -1, 0.5, 255, 10**30, math.inf, -math.inf])

@@ -483,16 +483,6 @@ def test_two_processes_give_the_numbers_of_one(
         assert out.split() == [base]
 
 
-def test_torch_and_torchmetrics_are_loaded_by_its_first_use_alone() -> None:
-    code = (
-        "import sys, cdstats; cdstats.ratio\n"
-        "assert not {'torch', 'torchmetrics'} & set(sys.modules)\n"
-        "cdstats.ChangeMetric\n"
-        "assert {'torch', 'torchmetrics'} <= set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 PAGE = (Path(__file__).parents[1] / "docs" / "loops.md").read_text(encoding="utf-8")
 
 

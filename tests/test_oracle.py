@@ -7,9 +7,7 @@ redistributed; they lie beside the checkout or are left out.
 from __future__ import annotations
 
 import csv
-import html
 import json
-import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 CDNET = Rule({255}, {0, 50}, {85, 170})
-MOST_REPORTED = 40
-"""Masks of a set whose predictions are reported too: more only take time."""
 XVIEW = Rule({2, 3, 4}, {0, 1})
 
 
@@ -163,7 +159,6 @@ def sets(names: tuple[str, ...]) -> pytest.MarkDecorator:
 
 
 every_set = sets(FEW)
-scored_sets = sets(("sample_masks CDD",))
 drawn_sets = sets(("awkward/palette", "awkward/nodata", "output_STANet"))
 
 
@@ -249,11 +244,6 @@ def test_every_mask_is_counted_as_the_checker_counts(masks: Masks) -> None:
     assert found["datasets"][0]["split"] == "all"
     for row in found["datasets"]:
         assert_same(row, again.totals(splits[row["split"]]), 1e-15)
-
-
-def test_the_splits_of_the_samples_are_their_folders() -> None:
-    rows = data("ratio", *SAMPLE_SETS[0].given)["images"]
-    assert [row["split"] for row in rows] == [row["path"].split("/")[0] for row in rows]
 
 
 @real_masks
@@ -346,44 +336,6 @@ def _regions(
         }
         expected.append((row, values))
     return expected
-
-
-@every_set
-def test_every_weight_follows_from_the_counts_of_the_checker(masks: Masks) -> None:
-    rows = data("ratio", *masks.given)["images"]
-    splits = by_split(rows, masks)
-    (found,) = data("weights", *masks.given)["datasets"]
-    counts = splits["train" if "train" in splits else "all"]
-    whole = again.totals(counts)
-    names = ("images", "without_change", "changed", "unchanged", "ignored")
-    assert_same(found, {name: whole[name] for name in names}, 0)
-    n1, n0 = whole["changed"], whole["unchanged"]
-    n = n1 + n0
-    seen = [
-        (again.over(part, sum(one.changed + one.unchanged for one in holding)))
-        for part, holding in (
-            (n0, [one for one in counts if one.unchanged]),
-            (n1, [one for one in counts if one.changed]),
-        )
-    ]
-    middle = sum(seen) / 2  # type: ignore[arg-type]
-    pairs = {
-        "inverse-frequency": (n / (2 * n0), n / (2 * n1)),
-        "inverse-sqrt": (math.sqrt(n / (2 * n0)), math.sqrt(n / (2 * n1))),
-        "inverse-square": ((n / (2 * n0)) ** 2, (n / (2 * n1)) ** 2),
-        "median-frequency": (middle / seen[0], middle / seen[1]),  # type: ignore[operator]
-        "enet": (1 / math.log(1.02 + n0 / n), 1 / math.log(1.02 + n1 / n)),
-        "hed-beta": (n1 / n, n0 / n),
-        "pos-weight": (1.0, n0 / n1),
-        "focal-alpha": (n1 / n, n0 / n),
-        "prior-bias": (0.0, math.log(n1 / n0)),
-    }
-    schemes = {row["scheme"]: row for row in found["schemes"]}
-    assert set(pairs) <= set(schemes)
-    for name, (unchanged, changed) in pairs.items():
-        row = schemes[name]
-        expected = {"unchanged_weight": unchanged, "changed_weight": changed}
-        assert_same(row, expected, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -574,131 +526,9 @@ def _check_regions(
         assert (row["size_min"], row["size_max"]) == (str(least), str(most))
 
 
-def page_tables(path: Path) -> dict[str, list[dict[str, str]]]:
-    """The tables of a report by their captions; numbers as they are shown."""
-    found = {}
-    text = path.read_text(encoding="utf-8")
-    for one in re.findall(r"<table.*?</table>", text, re.DOTALL):
-        caption, *lines = (
-            [
-                html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
-                for cell in re.findall(
-                    r"<(?:t[hd]|caption)[ >].*?</\w+>", row, re.DOTALL
-                )
-            ]
-            for row in re.findall(
-                r"<(?:tr|caption).*?</(?:tr|caption)>", one, re.DOTALL
-            )
-        )
-        head, *rest = lines
-        found[" ".join(caption)] = [dict(zip(head, row, strict=True)) for row in rest]
-    return found
-
-
-def rounded(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else f"{value:.3f}"
-
-
-@drawn_sets
-def test_the_report_shows_the_counts_of_the_checker(
-    masks: Masks, tmp_path: Path
-) -> None:
-    page = tmp_path / "masks.html"
-    run("report", "--masks", *masks.given, "-o", str(page))
-    splits = by_split(data("ratio", *masks.given)["images"], masks)
-    shown = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
-    named = {row.get("Split", "all") for row in shown}
-    assert named == (set(splits) if set(splits) != {"", "all"} else {"all"})
-    for row in shown:
-        whole = again.totals(splits[row.get("Split", "all")])
-        assert row["Changed pixels"] == f"{whole['changed']:,}"
-        assert row["Unchanged pixels"] == f"{whole['unchanged']:,}"
-        assert row["Changed/unchanged"] == rounded(whole["change_ratio"])
-        if whole["ignored"]:
-            assert row["Ignored pixels"] == f"{whole['ignored']:,}"
-
-
-@pytest.mark.full
-@scored_sets
-def test_figures_of_predictions_are_those_of_the_checker(
-    masks: Masks, tmp_path: Path
-) -> None:
-    predicted = predict(masks, tmp_path, "uint8", "a")
-    source = ("--pred", f"a={tmp_path}/a", "--target", f"{tmp_path}/masks")
-    line = (*source, *masks.options.split(), "--kind", "prob")
-    out, page = tmp_path / "out", tmp_path / "page.html"
-    run("plot", *line, "-o", str(out), "--format", "svg")
-    if len(masks.paths) <= MOST_REPORTED:
-        run("report", *line, "-o", str(page))
-    rows = rows_of(predicted, "a")
-    stored, labels = predicted.models["a"], predicted.labels()
-    spend(predicted)
-    whole = scores.added(
-        [
-            scores.levels(_probs(probs), label)
-            for probs, label in zip(stored, labels, strict=True)
-        ]
-    )
-    _check_thresholds(out, whole)
-    _check_calibration(table(out / "calibration.csv"), whole)
-    pooled = scores.dataset_row(rows)
-    for one in table(out / "loss-beta.csv"):
-        beta = float(one["beta"])
-        weighed = (
-            beta * pooled["ce_changed_sum"],
-            (1 - beta) * pooled["ce_unchanged_sum"],
-        )
-        weight = beta * pooled["changed"] + (1 - beta) * pooled["unchanged"]
-        assert float(one["weighted_mean"]) == pytest.approx(sum(weighed) / weight)
-    for one in table(out / "errors.csv"):
-        row = rows[int(Path(one["pred"]).stem)]
-        names = ("tp", "fp", "fn", "tn", "ignored")
-        assert [int(one[name]) for name in names] == [row[name] for name in names]
-    if page.exists():
-        _check_page(page, pooled, scores.average_precision(whole))
-
-
-def _check_page(
-    page: Path, pooled: dict[str, Any], average_precision: float | None
-) -> None:
-    shown = page_tables(page)
-    (metrics,) = shown["Metrics of the changed class"]
-    for title, name in (("F1", "f1"), ("IoU", "iou"), ("P", "precision")):
-        assert metrics[title] == rounded(pooled[f"{name}_pooled"])
-    losses = {row["Loss"]: row for row in shown["Losses"]}
-    assert losses["bce"]["Mean"] == rounded(pooled["bce_mean"])
-    (curves,) = shown["What the curves come to"]
-    assert curves["Average precision"] == rounded(average_precision)
-
-
-def _check_thresholds(folder: Path, whole: dict[float, tuple[int, int]]) -> None:
-    for name in ("thresholds.csv", "precision-recall.csv"):
-        drawn = table(folder / name)
-        assert len(drawn) == len({math.floor(p * 1024) for p in whole})
-        for row in drawn:
-            again_ = scores.sums(whole, float(row["threshold"]))
-            for count in ("tp", "fp", "fn", "tn"):
-                assert int(row[count]) == again_[count]
-
-
-def _check_calibration(
-    drawn: list[dict[str, str]], whole: dict[float, tuple[int, int]]
-) -> None:
-    assert len(drawn) == 15
-    for row in drawn:
-        low, high = float(row["low"]), float(row["high"])
-        inside = [
-            both
-            for p, both in whole.items()
-            if low <= p < high or (p == 1 and high == 1)
-        ]
-        assert int(row["changed"]) == sum(n1 for _, n1 in inside)
-        assert int(row["pixels"]) == sum(n0 + n1 for n0, n1 in inside)
-
-
 @real_masks
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_truth_in_two_files_is_scored_and_shown_as_the_checker_does(
+def test_truth_in_two_files_is_scored_as_the_checker_does(
     dtype: str, tmp_path: Path
 ) -> None:
     """Most pixels are in neither file and take no part, whatever is predicted there."""
@@ -708,60 +538,14 @@ def test_truth_in_two_files_is_scored_and_shown_as_the_checker_does(
     )
     label = np.full(marked.shape, again.IGNORED, np.uint8)
     label[other], label[marked] = again.UNCHANGED, again.CHANGED
-    random = np.random.default_rng(6)
-    stored: dict[str, NDArray[Any]] = {}
-    for model in "ab":
-        levels = random.integers(0, 256, label.shape, np.uint8)
-        stored[model] = levels if dtype == "uint8" else levels / np.float32(255)
-        if dtype != "uint8":
-            stored[model][label == again.IGNORED] = np.nan
-        (tmp_path / model).mkdir()
-        np.save(tmp_path / model / "change.npy", stored[model])
-    pair = ["--target", str(folder / "change.bmp"), "--preset", "partial-pair"]
-    pair += ["--kind", "prob"]
+    stored: NDArray[Any] = np.random.default_rng(6).integers(0, 256, label.shape, "u1")
+    if dtype != "uint8":
+        stored = stored / np.float32(255)
+        stored[label == again.IGNORED] = np.nan
+    np.save(tmp_path / "change.npy", stored)
+    given = ("--pred", f"{tmp_path}/change.npy", "--target", str(folder / "change.bmp"))
+    found = data("loss", *given, "--preset", "partial-pair", "--kind", "prob")
+    expected = scores.image_row(scores.levels(_probs(stored), label), label)
     rel = 1e-12 if dtype == "uint8" else 1e-6
-    rows = {
-        model: scores.image_row(scores.levels(_probs(stored[model]), label), label)
-        for model in "ab"
-    }
-    files = {model: str(tmp_path / model / "change.npy") for model in "ab"}
-    found = data("loss", "--pred", files["a"], *pair)
-    (row,) = found["images"]
-    assert_same(row, rows["a"] | {"status": "ok"}, rel)
-    assert_same(found["dataset"], scores.dataset_row([rows["a"]]), rel)
-    both = ("--pred", f"a={files['a']}", "--pred", f"b={files['b']}")
-    compared = data("compare", *both, *pair, "--resamples", "10")
-    for one in compared["models"]:
-        value = one["measures"]["f1_pooled"]["value"]
-        assert value == pytest.approx(rows[one["model"]]["f1"], rel=1e-15)
-    run("plot", *both, *pair, "-o", str(tmp_path / "out"), "--format", "svg")
-    drawn = [
-        row for path in (tmp_path / "out").glob("errors*.csv") for row in table(path)
-    ]
-    assert {row["model"] for row in drawn} == {"a", "b"}
-    for one in drawn:
-        names = ("tp", "fp", "fn", "tn", "ignored")
-        expected = [rows[one["model"]][name] for name in names]
-        assert [int(one[name]) for name in names] == expected
-
-
-@real_masks
-def test_truth_in_two_files_is_audited_weighed_and_reported_alike(
-    tmp_path: Path,
-) -> None:
-    folder = REAL / "landsat_partial/Taizhou"
-    marked, other = (
-        again.read(folder / f"{name}.bmp")[0] == 255 for name in ("change", "unchanged")
-    )
-    changed, unchanged = int(marked.sum()), int(other.sum())
-    masks = (str(folder), "--preset", "partial-pair")
-    (weights,) = data("weights", *masks)["datasets"]
-    assert (weights["changed"], weights["unchanged"]) == (changed, unchanged)
-    (row,) = data("audit", *masks)["regions"]
-    sizes = again.region_sizes(marked)
-    assert (row["regions"], row["size_max"]) == (len(sizes), max(sizes))
-    page = tmp_path / "page.html"
-    run("report", "--masks", *masks, "-o", str(page))
-    (row,) = page_tables(page)["Changed and unchanged pixels of each dataset and split"]
-    assert row["Changed pixels"] == f"{changed:,}"
-    assert row["Ignored pixels"] == f"{marked.size - changed - unchanged:,}"
+    assert_same(found["images"][0], expected | {"status": "ok"}, rel)
+    assert_same(found["dataset"], scores.dataset_row([expected]), rel)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -106,46 +105,74 @@ def is_right(row: dict[str, str], pixels: int = 64) -> bool:
 # By path
 
 
-def test_files_pair_by_their_path_below_the_folder(tmp_path: Path) -> None:
-    names = ["north/1", "north/2", "south/1", "3"]
-    preds = save_all(tmp_path / "preds", [f"{name}.npy" for name in names])
-    masks = save_all(tmp_path / "masks", [f"{name}.png" for name in names])
-    save(preds / "south/1.npy", labels(11))
-    save(masks / "south/1.png", labels(11))
-    done = score_pair(preds, masks)
-    assert done.code == 0
-    ordered = ["3", "north/1", "north/2", "south/1"]
-    assert done.column("pred") == [f"{name}.npy" for name in ordered]
-    assert done.column("target") == [f"{name}.png" for name in ordered]
+PAIRED = [
+    pytest.param(
+        "north/10.npy north/9.npy south/9.npy 3.npy",
+        "north/10.png north/9.png south/9.png 3.png",
+        "p m",
+        "3.npy=3.png north/9.npy=north/9.png north/10.npy=north/10.png"
+        " south/9.npy=south/9.png",
+        id="paths, in natural order",
+    ),
+    pytest.param(
+        "1.png 2.png",
+        "A/1.png A/2.png B/1.png B/2.png label/1.png label/2.png",
+        "p m",
+        "1.png=label/1.png 2.png=label/2.png",
+        id="the folder of masks is no part of the key",
+    ),
+    pytest.param(
+        "p1.npy", "t1.png", "p/p1.npy m/t1.png", "p1.npy=t1.png", id="two files"
+    ),
+    pytest.param(
+        "1.png 2.png 3.png",
+        "1.png 2.png",
+        "p/[12].png m/*.png",
+        "1.png=1.png 2.png=2.png",
+        id="globs",
+    ),
+    pytest.param(
+        "1_pred.png 2_pred.png 2_heat.png",
+        "img-1.png img-2.png",
+        "p/{}_pred.png m/img-{}.png",
+        "1_pred.png=img-1.png 2_pred.png=img-2.png",
+        id="patterns",
+    ),
+    pytest.param(
+        "1_pred.png 2_pred.png",
+        "1.png 2.png",
+        "p/{}_pred.png m",
+        "1_pred.png=1.png 2_pred.png=2.png",
+        id="a pattern and paths",
+    ),
+    pytest.param(
+        "1/change.png 2/change.png",
+        "1.png 2.png",
+        "p/{}/change.png m/{}.png",
+        "1/change.png=1.png 2/change.png=2.png",
+        id="the key above the file",
+    ),
+    pytest.param(
+        "lr=x/1_p.png lr=x/2_p.png",
+        "1.png 2.png",
+        "p/lr=x/{}_p.png m",
+        "1_p.png=1.png 2_p.png=2.png",
+        id="an equals sign names no model",
+    ),
+]
+
+
+@pytest.mark.parametrize(("preds", "masks", "given", "pairs"), PAIRED)
+def test_predictions_pair_with_masks_by_path_or_pattern(
+    preds: str, masks: str, given: str, pairs: str, tmp_path: Path
+) -> None:
+    save_all(tmp_path / "p", preds.split())
+    save_all(tmp_path / "m", masks.split())
+    done = score_pair(*(f"{tmp_path}/{one}" for one in given.split()))
+    assert done.code == 0, done.err
+    assert [f"{row['pred']}={row['target']}" for row in done.rows] == pairs.split()
+    assert set(done.column("model")) == {""}
     assert all(map(is_right, done.rows))
-
-
-def test_rows_come_in_natural_order(tmp_path: Path) -> None:
-    names = [f"tile_{number}.png" for number in (10, 9, 1, 2)]
-    preds = save_all(tmp_path / "preds", names)
-    masks = save_all(tmp_path / "masks", names)
-    ordered = [f"tile_{number}.png" for number in (1, 2, 9, 10)]
-    assert score_pair(preds, masks).column("pred") == ordered
-
-
-def test_folders_of_masks_are_no_part_of_the_key(tmp_path: Path) -> None:
-    names = ["1.png", "2.png"]
-    save_all(tmp_path / "data/A", names)
-    save_all(tmp_path / "data/B", names)
-    save_all(tmp_path / "data/label", names)
-    preds = save_all(tmp_path / "preds", names)
-    done = score_pair(preds, tmp_path / "data")
-    assert done.code == 0
-    assert done.column("target") == ["label/1.png", "label/2.png"]
-    assert "skipped A, B" in done.err
-
-
-def test_two_files_pair_whatever_their_names(tmp_path: Path) -> None:
-    pred = save(tmp_path / "p.npy", labels(1))
-    mask = save(tmp_path / "truth/t.png", labels(1))
-    done = score_pair(pred, mask)
-    assert done.code == 0
-    assert (done.rows[0]["pred"], done.rows[0]["target"]) == ("p.npy", "t.png")
 
 
 def test_folders_of_one_file_each_pair_by_name_too(tmp_path: Path) -> None:
@@ -157,13 +184,11 @@ def test_folders_of_one_file_each_pair_by_name_too(tmp_path: Path) -> None:
     assert "scene_2.png" in done.err
 
 
-def test_globs_and_lists_pair_as_folders_do(tmp_path: Path) -> None:
-    preds = save_all(tmp_path / "preds", ["1.png", "2.png", "3.png"])
+def test_a_list_pairs_as_its_folder(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["1.png", "2.png"])
     masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
-    done = score_pair(f"{preds}/[12].png", f"{masks}/*.png")
-    assert (done.code, done.column("pred")) == (0, ["1.png", "2.png"])
     (preds / "list.txt").write_text("2.png\n1.png\n")
-    listed = score_pair(f"@{preds}/list.txt", masks)
+    done, listed = score_pair(preds, masks), score_pair(f"@{preds}/list.txt", masks)
     assert (listed.code, listed.rows) == (0, done.rows)
 
 
@@ -178,63 +203,12 @@ def test_a_split_keeps_its_masks(tmp_path: Path) -> None:
 # By pattern
 
 
-def test_patterns_on_both_sides_pair_by_key(tmp_path: Path) -> None:
-    preds = save_all(tmp_path / "preds", ["1_pred.png", "2_pred.png", "2_heat.png"])
-    masks = save_all(tmp_path / "test/label", ["img-1.png", "img-2.png"])
-    done = score_pair(f"{preds}/{{}}_pred.png", f"{masks}/img-{{}}.png")
-    assert done.code == 0
-    assert done.column("pred") == ["1_pred.png", "2_pred.png"]
-    assert done.column("target") == ["img-1.png", "img-2.png"]
-    assert all(map(is_right, done.rows))
-
-
-def test_a_pattern_on_one_side_pairs_with_the_paths_of_the_other(
-    tmp_path: Path,
-) -> None:
-    preds = save_all(tmp_path / "preds", ["1_pred.png", "2_pred.png"])
-    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
-    done = score_pair(f"{preds}/{{}}_pred.png", masks)
-    assert done.code == 0
-    assert all(map(is_right, done.rows))
-
-
-def test_the_key_may_stand_above_the_file(tmp_path: Path) -> None:
-    preds = save_all(tmp_path / "preds", ["1/change.png", "2/change.png"])
-    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
-    done = score_pair(f"{preds}/{{}}/change.png", f"{masks}/{{}}.png")
-    assert done.code == 0
-    assert all(map(is_right, done.rows))
-
-
 def test_a_split_in_a_pattern_is_the_split_of_the_row(tmp_path: Path) -> None:
     masks = save_all(tmp_path / "masks", ["train/1.png", "validation/2.png"])
     preds = save_all(tmp_path / "preds", ["1.png", "2.png"])
     done = score_pair(f"{preds}/{{}}.png", f"{masks}/{{split}}/{{}}.png")
     assert done.code == 0
     assert done.column("split") == ["train", "val"]
-
-
-def test_an_unknown_part_of_a_pattern_is_wrong_usage(tmp_path: Path) -> None:
-    masks = save_all(tmp_path / "masks", ["1.png"])
-    done = score_pair(f"{tmp_path}/{{name}}.png", masks)
-    assert (done.code, done.rows) == (2, [])
-    assert "{name}" in done.err
-
-
-def test_a_pattern_that_matches_nothing_names_a_file_of_the_folder(
-    tmp_path: Path,
-) -> None:
-    folder = save_all(tmp_path / "both", ["1.png"])
-    done = score_pair(f"{folder}/{{}}_pred.png", folder)
-    assert (done.code, done.rows) == (1, [])
-    assert "1.png" in done.err
-
-
-def test_an_equals_sign_in_a_folder_names_no_model(tmp_path: Path) -> None:
-    preds = save_all(tmp_path / "runs/lr=0.1", ["1_p.png", "2_p.png"])
-    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
-    done = score_pair(f"{preds}/{{}}_p.png", masks)
-    assert (done.code, done.column("model")) == (0, ["", ""])
 
 
 # Models
@@ -257,25 +231,13 @@ def test_a_name_before_the_path_names_the_model(tmp_path: Path) -> None:
     }
 
 
-def test_a_pattern_may_name_the_models(tmp_path: Path) -> None:
+def test_a_pattern_may_name_models_of_which_one_lacks_a_mask(tmp_path: Path) -> None:
     masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
     runs = save_all(tmp_path / "runs", ["bit/1.png", "bit/2.png", "unet/1.png"])
-    save(runs / "unet/2.png", labels(3))
     done = score_pair(f"{runs}/{{model}}/{{}}.png", f"{masks}/{{}}.png")
-    assert done.code == 0
-    assert done.column("model") == ["bit", "bit", "unet", "unet"]
+    assert (done.code, done.column("model")) == (1, ["bit", "bit", "unet", "unet"])
     assert [is_right(row) for row in done.rows] == [True, True, True, False]
-
-
-def test_a_mask_that_one_model_lacks_is_a_failed_row_of_that_model(
-    tmp_path: Path,
-) -> None:
-    masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
-    runs = save_all(tmp_path / "runs", ["bit/1.png", "bit/2.png", "unet/1.png"])
-    done = score_pair(f"{runs}/{{model}}/{{}}.png", f"{masks}/{{}}.png")
-    assert done.code == 1
-    failed = [row for row in done.rows if row["status"] == "failed"]
-    assert [(row["model"], row["target"]) for row in failed] == [("unet", "2.png")]
+    assert list(done.reasons) == ["2.png"]
 
 
 def test_one_name_given_twice_is_one_model(tmp_path: Path) -> None:
@@ -322,22 +284,14 @@ def test_crops_are_scored_against_their_window_of_the_mask(
 ) -> None:
     windows = [(0, 0, 8, 8), (0, 8, 8, 16), (8, 0, 8, 24)]
     crops = save_crops(tmp_path / "crops", *windows)
-    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
-    assert done.code == 0
-    assert done.column("target") == ["scene.png"] * 3
-    sizes = [(row["height"], row["width"]) for row in done.rows]
-    assert sizes == [("8", "8"), ("8", "16"), ("8", "24")]
-    areas = [height * width for _, _, height, width in windows]
-    assert all(map(is_right, done.rows, areas))
-
-
-def test_crops_need_no_pattern_on_the_side_of_the_masks(
-    full: Path, tmp_path: Path
-) -> None:
-    crops = save_crops(tmp_path / "crops", (0, 0, 8, 24), (8, 0, 8, 24))
-    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", full)
-    assert done.code == 0
-    assert all(map(is_right, done.rows, [8 * 24] * 2))
+    for target in (f"{full}/{{}}.png", full):
+        done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", target)
+        assert done.code == 0
+        assert done.column("target") == ["scene.png"] * 3
+        sizes = [(row["height"], row["width"]) for row in done.rows]
+        assert sizes == [("8", "8"), ("8", "16"), ("8", "24")]
+        areas = [height * width for _, _, height, width in windows]
+        assert all(map(is_right, done.rows, areas))
 
 
 def test_crops_of_several_scenes_keep_their_masks(full: Path, tmp_path: Path) -> None:
@@ -394,14 +348,6 @@ def test_a_crop_beyond_its_mask_is_refused(
     assert list(done.reasons) == [name]
     for text in (f"rows {row}-{row + 7}", f"{column}-{column + 7}", "(16, 24)"):
         assert text in done.reasons[name]
-
-
-def test_the_same_part_of_two_crops_is_one_key(full: Path, tmp_path: Path) -> None:
-    crops = tmp_path / "crops"
-    save(crops / "scene_0_8.png", labels(1))
-    save(crops / "scene_00_08.png", labels(1))
-    done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
-    assert done.code == 1
 
 
 def test_crops_on_both_sides_pair_by_key_row_and_column(tmp_path: Path) -> None:
@@ -543,24 +489,49 @@ def stack(*seeds: int) -> Array:
     return np.stack([labels(seed) for seed in seeds])
 
 
-@pytest.mark.parametrize("axes", ["NHW", "N1HW"])
-def test_the_images_of_two_stacks_pair_by_number(axes: str, tmp_path: Path) -> None:
-    masks = save(tmp_path / "masks.npy", stack(1, 2, 3))
-    whole = stack(1, 2, 3)
-    preds = save(tmp_path / "p.npy", whole if axes == "NHW" else whole[:, None])
-    done = score_pair(preds, masks)
-    assert done.code == 0
-    assert done.column("pred") == ["p.npy#0", "p.npy#1", "p.npy#2"]
-    assert done.column("target") == ["masks.npy#0", "masks.npy#1", "masks.npy#2"]
+PARTS = [
+    ("three.npy", "three.npy", "three.npy#0 three.npy#1 three.npy#2"),
+    ("axis.npy", "three.npy", "axis.npy#0 axis.npy#1 axis.npy#2"),
+    # Two images are no channels.
+    ("two.npy", "two.npy", "two.npy#0 two.npy#1"),
+    ("two.npy", "pages.tif", "two.npy#0 two.npy#1"),
+    ("stacks", "stacks", "0.npy#0 0.npy#1 10.npy#0 10.npy#1"),
+    ("two.npy#1", "2.png", "two.npy#1"),
+    ("three.npy#0", "1.png", "three.npy#0"),
+    ("three.npy#2", "3.png", "three.npy#2"),
+    ("3.png", "three.npy#2", "3.png"),
+    ("named.npz#one", "named.npz#one", "named.npz#one"),
+    ("named.npz#one", "1.png", "named.npz#one"),
+    (
+        "named.npz#all",
+        "three.npy",
+        "named.npz#all#0 named.npz#all#1 named.npz#all#2",
+    ),
+    ("alone.npz", "alone.npz", "alone.npz"),
+]
+
+
+@pytest.mark.parametrize(("pred", "target", "rows"), PARTS)
+def test_images_of_stacks_and_archives_pair_by_number_or_name(
+    pred: str, target: str, rows: str, tmp_path: Path
+) -> None:
+    for place in (tmp_path / "p", tmp_path / "m"):
+        for number in (1, 2, 3):
+            save(place / f"{number}.png", labels(number))
+        save(place / "two.npy", stack(1, 2))
+        save(place / "three.npy", stack(1, 2, 3))
+        save(place / "axis.npy", stack(1, 2, 3)[:, None])
+        for first in (0, 10):
+            save(place / f"stacks/{first}.npy", stack(first, first + 1))
+        pages = [Image.fromarray(labels(seed)) for seed in (1, 2)]
+        pages[0].save(place / "pages.tif", save_all=True, append_images=pages[1:])
+        arrays: dict[str, Any] = {"two": labels(2), "one": labels(1)}
+        np.savez(place / "named.npz", all=stack(1, 2, 3), **arrays)
+        np.savez_compressed(place / "alone.npz", labels(1))
+    done = score_pair(f"{tmp_path}/p/{pred}", f"{tmp_path}/m/{target}")
+    assert done.code == 0, done.err
+    assert done.column("pred") == rows.split()
     assert all(map(is_right, done.rows))
-
-
-def test_stacks_of_two_images_are_no_channels(tmp_path: Path) -> None:
-    masks = save(tmp_path / "masks.npy", stack(1, 2))
-    preds = save(tmp_path / "p.npy", stack(1, 2))
-    done = score_pair(preds, masks)
-    assert done.code == 0
-    assert [is_right(row) for row in done.rows] == [True, True]
 
 
 def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
@@ -572,77 +543,12 @@ def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
     assert "holds 3" in done.reasons["p.npy"]
 
 
-def test_stacks_pair_within_the_files_of_two_folders(tmp_path: Path) -> None:
-    for seed in (0, 10):
-        save(tmp_path / f"masks/{seed}.npy", stack(seed, seed + 1))
-        save(tmp_path / f"preds/{seed}.npy", stack(seed, seed + 1))
-    done = score_pair(tmp_path / "preds", tmp_path / "masks")
-    assert done.code == 0
-    assert done.column("pred") == ["0.npy#0", "0.npy#1", "10.npy#0", "10.npy#1"]
-    assert all(map(is_right, done.rows))
-
-
-def test_the_pages_of_a_tiff_are_a_stack(tmp_path: Path) -> None:
-    pages = [Image.fromarray(labels(seed)) for seed in (1, 2)]
-    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
-    preds = save(tmp_path / "p.npy", stack(1, 2))
-    done = score_pair(preds, tmp_path / "m.tif")
-    assert done.code == 0
-    assert all(map(is_right, done.rows))
-
-
-@pytest.mark.parametrize("length", [2, 3, 4])
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_number_picks_one_image_of_a_stack(
-    number: int, length: int, tmp_path: Path
-) -> None:
-    preds = save(tmp_path / "p.npy", stack(*range(1, length + 1)) / 255)
-    mask = save(tmp_path / "m.png", labels(number + 1))
-    done = score_pair(f"{preds}#{number}", mask)
-    assert done.reasons == {}
-    assert (done.code, done.column("pred")) == (0, [f"p.npy#{number}"])
-    assert is_right(done.rows[0])
-
-
-def test_a_number_picks_one_mask_of_a_stack(tmp_path: Path) -> None:
-    masks = save(tmp_path / "m.npy", stack(1, 2, 3))
-    pred = save(tmp_path / "p.png", labels(3))
-    done = score_pair(pred, f"{masks}#2")
-    assert (done.code, done.column("target")) == (0, ["m.npy#2"])
-    assert is_right(done.rows[0])
-
-
 def test_a_number_beyond_the_stack_says_how_many_it_holds(tmp_path: Path) -> None:
     preds = save(tmp_path / "p.npy", stack(1, 2, 3))
     mask = save(tmp_path / "m.png", labels(1))
     done = score_pair(f"{preds}#3", mask)
     assert done.code == 1
     assert done.reasons == {"p.npy#3": "holds 3 images; #3 was asked for"}
-
-
-def test_a_name_picks_one_array_of_an_archive(tmp_path: Path) -> None:
-    np.savez(tmp_path / "p.npz", probs=labels(1), other=labels(2))
-    np.savez(tmp_path / "m.npz", old=labels(2), new=labels(1))
-    done = score_pair(f"{tmp_path}/p.npz#probs", f"{tmp_path}/m.npz#new")
-    assert (done.code, done.column("pred")) == (0, ["p.npz#probs"])
-    assert is_right(done.rows[0])
-
-
-def test_a_name_may_pick_a_stack(tmp_path: Path) -> None:
-    np.savez(tmp_path / "p.npz", probs=stack(1, 2, 3), other=labels(2))
-    masks = save(tmp_path / "m.npy", stack(1, 2, 3))
-    done = score_pair(f"{tmp_path}/p.npz#probs", masks)
-    assert done.code == 0
-    assert done.column("pred") == [f"p.npz#probs#{number}" for number in range(3)]
-    assert all(map(is_right, done.rows))
-
-
-def test_a_single_array_needs_no_name(tmp_path: Path) -> None:
-    np.savez(tmp_path / "p.npz", labels(1))
-    np.savez_compressed(tmp_path / "m.npz", labels(1))
-    done = score_pair(tmp_path / "p.npz", tmp_path / "m.npz")
-    assert done.code == 0
-    assert is_right(done.rows[0])
 
 
 @pytest.mark.parametrize("member", ["", "#third"])
@@ -700,19 +606,6 @@ def test_an_empty_folder_is_refused(side: str, tmp_path: Path) -> None:
     done = score(side, tmp_path / "empty", other, masks)
     assert (done.code, done.rows) == (1, [])
     assert f"error: {tmp_path}/empty: holds no" in done.err
-
-
-def test_the_order_of_files_on_the_disk_does_not_matter(tmp_path: Path) -> None:
-    names = [f"{number}.png" for number in range(6)]
-    done = []
-    for run, order in enumerate((names, names[::-1])):
-        here = tmp_path / str(run)
-        save_all(here / "masks", order)
-        save_all(here / "preds", order)
-        for path in (here / "preds").iterdir():
-            os.utime(path, (run, run))
-        done.append(score_pair(here / "preds", here / "masks").rows)
-    assert done[0] == done[1]
 
 
 # Folders of predictions as tools write them.

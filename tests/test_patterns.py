@@ -12,7 +12,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cdstats.cli import app
-from cdstats.core.errors import UsageError
 from cdstats.io.patterns import Pattern, is_pattern
 
 FIXED = st.text("ab.-+()|^$#é _0", max_size=6)
@@ -111,12 +110,6 @@ def test_other_signs_make_no_pattern(text: str) -> None:
     assert not is_pattern(text)
 
 
-def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"\{folder\}.*\{split\}") as caught:
-        Pattern("{folder}/{}.png")
-    assert caught.value.exit_code == 2
-
-
 def test_an_unknown_part_is_wrong_usage_on_the_command_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/{{city}}.png"])
     assert (done.exit_code, done.stdout) == (2, "")
@@ -144,23 +137,6 @@ def test_a_pattern_names_the_split(tmp_path: Path) -> None:
         ("val", "2"),
         ("tier3", "1"),
     ]
-
-
-def test_a_pattern_reads_every_crop(tmp_path: Path) -> None:
-    for corner in ("0_0", "0_512", "512_0"):
-        write_mask(tmp_path / f"crops/test_2_{corner}.png", 1)
-    write_mask(tmp_path / "crops/test_2.png", 1)
-    assert paths(f"{tmp_path}/crops/{{}}_{{y}}_{{x}}.png") == [
-        "test_2_0_0.png",
-        "test_2_0_512.png",
-        "test_2_512_0.png",
-    ]
-
-
-def test_a_repeated_part_stands_for_the_same_text(tmp_path: Path) -> None:
-    for name in ("a/a-cm.png", "a/b-cm.png", "b/b-cm.png"):
-        write_mask(tmp_path / "set" / name, 1)
-    assert paths(f"{tmp_path}/set/{{}}/{{}}-cm.png") == ["a/a-cm.png", "b/b-cm.png"]
 
 
 def test_a_pattern_may_choose_folders_that_a_scan_leaves_out(tmp_path: Path) -> None:

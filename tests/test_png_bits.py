@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cdstats.io import png, raster
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
-from cdstats.io.png import GREY, PALETTE, PngHeader, as_bytes
+from cdstats.io.png import GREY, PALETTE, as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counted import Counted
 
-law = settings(max_examples=400, derandomize=True)
+law = settings(max_examples=100, derandomize=True)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -209,11 +209,11 @@ def test_a_transparent_grey_of_a_wrong_length_is_damage(
 @pytest.mark.parametrize("at", [10, 11, 12])
 def test_another_method_in_the_header_is_not_taken_for_the_usual_one(at: int) -> None:
     content = bytearray(struct.pack(">IIBBBBB", 9, 9, 1, 0, 0, 0, 0))
-    header = PngHeader(9, 9, 1, GREY)
     for value, taken in ((0, True), (1, False)):
         content[at] = value
         start = SIGNATURE + chunk(b"IHDR", bytes(content))
         data = start + chunk(b"IDAT", DATA) + chunk(b"IEND")
+        header = png.read_png_header(io.BytesIO(data))
         assert (as_bytes(data, header) is not None) is taken
 
 
@@ -233,8 +233,8 @@ def test_every_flipped_bit_of_a_file_of_few_bits_is_noticed(tmp_path: Path) -> N
 def test_the_decoder_of_8_bits_is_given_a_whole_png() -> None:
     content = struct.pack(">IIBBBBB", 9, 9, 1, 0, 0, 0, 0)
     data = SIGNATURE + chunk(b"IHDR", content) + chunk(b"IDAT", DATA) + chunk(b"IEND")
-    found = as_bytes(data, PngHeader(9, 9, 1, GREY))
+    found = as_bytes(data, png.read_png_header(io.BytesIO(data)))
     assert found is not None
-    file, width = found
-    assert width == 2
-    assert png.read_png_header(io.BytesIO(file), verify=True) == PngHeader(2, 9, 8, 0)
+    header = png.read_png_header(io.BytesIO(found))
+    assert (header.width, header.height, header.depth) == (2, 9, 8)
+    assert header.colour == GREY

@@ -1,7 +1,6 @@
 """The Python functions: what they take, what they raise, and how they word it."""
 
 import inspect
-import os
 import shutil
 from os import PathLike
 from pathlib import Path
@@ -217,10 +216,6 @@ def test_a_name_that_no_command_could_give_is_refused(masks: Path, key: str) -> 
         cdstats.ratio(nameless)
 
 
-def test_minus_one_stands_for_all_cores() -> None:
-    assert RatioOptions("masks", jobs=-1).jobs == os.cpu_count()
-
-
 @pytest.mark.parametrize("ignore", [1, 128, "170", "2-4", 255])
 def test_an_audit_counts_as_a_ratio_whatever_is_ignored(
     masks: Path, ignore: Any
@@ -288,31 +283,6 @@ def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
 )
 def test_a_message_names_arguments(text: str, expected: str) -> None:
     assert in_python(text, RatioOptions.declared) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("loss", {"kind": "logits"}),
-        ("loss", {"device": "gpu"}),
-        ("loss", {"device": "cuda:"}),
-        ("loss", {"grid": "warped"}),
-        ("loss", {"beta": "other"}),
-        ("loss", {"batch_size": "many"}),
-        ("loss", {"changed": "255"}),
-        ("compare", {"baseline": "other"}),
-        ("compare", {"resamples": 0}),
-    ],
-)
-def test_errors_do_not_speak_of_the_command_line(
-    name: str, arguments: dict[str, Any], masks: Path
-) -> None:
-    for model in "ab":
-        shutil.copytree(masks, masks.parent / model)
-    pred = {model: masks.parent / model for model in "ab"}
-    with pytest.raises(ValueError, match=next(iter(arguments))) as caught:
-        getattr(cdstats, name)(pred, masks, **arguments)
-    assert "--" not in str(caught.value)
 
 
 def test_reasons_of_rows_name_arguments(masks: Path) -> None:

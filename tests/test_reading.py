@@ -10,12 +10,13 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from fuzz.clean import FORMATS, clean_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -43,6 +44,7 @@ SHAPE = (37, 45)
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 GREYS = [(0, 0, 0), (255, 255, 255), (85, 85, 85), (170, 170, 170)]
 COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+NAMED = ["#000000", "#ff0000", "#00ff00", "#0000ff"]
 
 
 def noise(stop: int, shape: tuple[int, ...] = SHAPE) -> NDArray[np.uint8]:
@@ -156,83 +158,40 @@ interlacing = pytest.mark.parametrize(
 )
 
 
-def test_png_files_of_this_test_are_those_of_pillow() -> None:
-    for shape in (SHAPE, (1, 1), (3, 9)):
-        for depth, stop, scale in ((8, 256, 1), (1, 2, 255), (4, 16, 17)):
-            for interlaced in (False, True):
-                grey = noise(stop, shape)
-                data = png(grey, depth, GREY, interlaced=interlaced)
-                decoded = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
-                assert np.array_equal(decoded, grey * np.uint8(scale))
-
-
 @interlacing
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_grey_png_counts_its_samples(
+def test_grey_png_counts_its_samples_without_its_transparent_one(
     tmp_path: Path, depth: int, interlaced: bool
 ) -> None:
     grey = noise(2 ** min(depth, 8)).astype(np.uint16)
     if depth == 16:
         grey *= 257
         grey[0, :3] = 1, 256, 65_535
-    path = written(tmp_path / "a.png", png(grey, depth, GREY, interlaced=interlaced))
-    assert values_of(path) == tally(grey)
-    assert mask_of(path).nodata is None
-
-
-@interlacing
-@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_the_transparent_grey_of_a_png_is_masked_and_no_nodata(
-    tmp_path: Path, depth: int, interlaced: bool
-) -> None:
-    grey = noise(2 ** min(depth, 2)).astype(np.uint16) * (300 if depth == 16 else 1)
-    key = int(grey.max())
-    data = png(
-        grey, depth, GREY, transparency=struct.pack(">H", key), interlaced=interlaced
-    )
-    mask = mask_of(written(tmp_path / "a.png", data))
-    expected = tally(grey)
-    assert mask.counts == ValueCounts(
-        {value: n for value, n in expected.items() if value != key},
-        masked=expected[key],
-    )
-    assert mask.nodata is None
+    expected, key = tally(grey), int(grey.max())
+    path = tmp_path / "a.png"
+    for transparency in (b"", struct.pack(">H", key)):
+        written(
+            path,
+            png(grey, depth, GREY, transparency=transparency, interlaced=interlaced),
+        )
+        masked = expected.pop(key) if transparency else 0
+        assert mask_of(path).counts == ValueCounts(expected, masked=masked)
+        assert mask_of(path).nodata is None
 
 
 @interlacing
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_a_grey_palette_counts_as_its_grey_values(
+def test_a_palette_counts_as_its_grey_values_or_as_indices_with_their_colours(
     tmp_path: Path, depth: int, interlaced: bool
 ) -> None:
-    index = noise(2 ** min(depth, 2))
-    palette = GREYS[: 2 ** min(depth, 2)]
-    data = png(index, depth, PALETTE, palette=palette, interlaced=interlaced)
-    path = written(tmp_path / "a.png", data)
-    assert values_of(path) == tally(np.array(palette)[index, 0])
-    assert mask_of(path).palette is None
-
-
-@interlacing
-@pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_a_colour_palette_counts_as_its_indices_and_tells_its_colours(
-    tmp_path: Path, depth: int, interlaced: bool
-) -> None:
-    index = noise(2 ** min(depth, 2))
-    palette = COLOURS[: 2 ** min(depth, 2)]
-    data = png(index, depth, PALETTE, palette=palette, interlaced=interlaced)
-    mask = mask_of(written(tmp_path / "a.png", data))
-    assert mask.counts == ValueCounts(tally(index))
-    named = ["#000000", "#ff0000", "#00ff00", "#0000ff"]
-    assert mask.palette == dict(enumerate(named[: len(palette)]))
-
-
-def test_a_palette_of_256_colours_is_read(tmp_path: Path) -> None:
-    index = noise(256)
-    palette = [(255 - level, level, 0) for level in range(256)]
-    mask = mask_of(written(tmp_path / "a.png", png(index, 8, PALETTE, palette=palette)))
-    assert mask.counts == ValueCounts(tally(index))
-    assert mask.palette is not None
-    assert (len(mask.palette), mask.palette[1]) == (256, "#fe0100")
+    index, size = noise(2 ** min(depth, 2)), 2 ** min(depth, 2)
+    for palette, pixels, named in (
+        (GREYS, np.array(GREYS)[index, 0], None),
+        (COLOURS, index, dict(enumerate(NAMED[:size]))),
+    ):
+        data = png(index, depth, PALETTE, palette=palette[:size], interlaced=interlaced)
+        mask = mask_of(written(tmp_path / "a.png", data))
+        assert (mask.counts, mask.palette) == (ValueCounts(tally(pixels)), named)
 
 
 @interlacing
@@ -331,32 +290,17 @@ def test_opacity_of_pixels_is_none_half_or_full(
     assert values_of(path, band=len(channels) + 1) == tally(alpha)
 
 
-def test_colours_of_rgba_are_counted_where_they_are_opaque(tmp_path: Path) -> None:
-    colours = noise(2, (*SHAPE, 3)) * np.uint8(255)
-    alpha = np.full(SHAPE, 255, np.uint8)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_rgba_counts_what_is_opaque_and_nothing_under_full_transparency(
+    tmp_path: Path, depth: int
+) -> None:
+    colours = noise(2, (*SHAPE, 3)) * np.uint16(255)
+    if depth == 16:
+        colours[4:] = colours[4:, :, :1]
+    alpha = np.full(SHAPE, 2**depth - 1)
     alpha[:4] = 0
-    path = written(tmp_path / "a.png", png(np.dstack([colours, alpha]), 8, RGBA))
+    path = written(tmp_path / "a.png", png(np.dstack([colours, alpha]), depth, RGBA))
     assert mask_of(path).counts == ValueCounts(tally(colours[4:]), masked=4 * SHAPE[1])
-
-
-def test_differences_under_full_transparency_do_not_count(tmp_path: Path) -> None:
-    colours = np.dstack([noise(2).astype(np.uint16)] * 3)
-    colours[:4] = noise(9, (4, SHAPE[1], 3))
-    alpha = np.full(SHAPE, 65_535)
-    alpha[:4] = 0
-    path = written(tmp_path / "a.png", png(np.dstack([colours, alpha]), 16, RGBA))
-    assert mask_of(path).counts == ValueCounts(
-        tally(colours[4:, :, 0]), masked=4 * SHAPE[1]
-    )
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_png_written_by_pillow_is_read(tmp_path: Path, mode: str) -> None:
-    grey = noise(2) * np.uint8(255)
-    image = Image.fromarray(grey.astype(np.uint16) if mode == "I;16" else grey)
-    path = tmp_path / "a.png"
-    (image if mode == "I;16" else image.convert(mode)).save(path, optimize=True)
-    assert values_of(path) == tally(grey > 0 if mode == "1" else grey)
 
 
 @pytest.mark.parametrize(
@@ -422,11 +366,6 @@ def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
     assert "4 colour components; expected grey or RGB" in reason_of(tmp_path / "a.jpg")
 
 
-def test_a_band_that_a_jpeg_does_not_hold_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(noise(2)).save(tmp_path / "a.jpg")
-    assert reason_of(tmp_path / "a.jpg", band=2) == "has 1 band; band 2 was asked for"
-
-
 # BMP
 
 
@@ -467,30 +406,18 @@ rows_order = pytest.mark.parametrize(
 @rows_order
 @pytest.mark.parametrize("bits", [1, 4, 8])
 @pytest.mark.parametrize("width", [1, 31, 32, 45])
-def test_a_bmp_with_a_grey_palette_counts_as_its_grey_values(
+def test_a_bmp_with_a_palette_counts_as_its_grey_values_or_its_indices(
     tmp_path: Path, bits: int, width: int, top_down: bool
 ) -> None:
-    index = noise(2**bits, (13, width))
-    palette = [(255 - level,) * 3 for level in range(2**bits)]
-    data = bmp(index, bits, palette, top_down=top_down)
-    assert values_of(written(tmp_path / "a.bmp", data)) == tally(
-        255 - index.astype(int)
-    )
-
-
-@rows_order
-@pytest.mark.parametrize("bits", [1, 4, 8])
-def test_a_bmp_with_a_colour_palette_counts_as_its_indices(
-    tmp_path: Path, bits: int, top_down: bool
-) -> None:
-    index = noise(2**bits)
-    palette = [(level, 0, 0) for level in range(2**bits)]
-    mask = mask_of(
-        written(tmp_path / "a.bmp", bmp(index, bits, palette, top_down=top_down))
-    )
-    assert mask.counts == ValueCounts(tally(index))
-    assert mask.palette is not None
-    assert mask.palette[1] == "#010000"
+    index, levels = noise(2**bits, (13, width)), range(2**bits)
+    for palette, pixels, second in (
+        ([(255 - level,) * 3 for level in levels], 255 - index.astype(int), None),
+        ([(level, 0, 0) for level in levels], index, "#010000"),
+    ):
+        data = bmp(index, bits, palette, top_down=top_down)
+        mask = mask_of(written(tmp_path / "a.bmp", data))
+        assert mask.counts == ValueCounts(tally(pixels))
+        assert (mask.palette or {}).get(1) == second
 
 
 @rows_order
@@ -503,34 +430,6 @@ def test_a_bmp_of_true_colour_counts_colours(
     assert values_of(path) == tally(samples[..., :3])
     for band in (1, 2, 3):
         assert values_of(path, band=band) == tally(samples[..., band - 1])
-
-
-def test_a_bmp_of_true_colour_with_equal_channels_is_grey(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.bmp", bmp(np.dstack([noise(256)] * 3), 24))
-    assert values_of(path) == tally(noise(256))
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-def test_bmp_written_by_pillow_is_read(tmp_path: Path, mode: str) -> None:
-    grey = noise(2) * np.uint8(255)
-    Image.fromarray(grey).convert(mode).save(tmp_path / "a.bmp")
-    assert values_of(tmp_path / "a.bmp") == tally(grey)
-
-
-def rle8(grey: NDArray[np.uint8]) -> bytes:
-    """A BMP file of grey levels packed as runs."""
-    body = b""
-    for row in grey[::-1]:
-        body += b"".join(bytes([1, int(level)]) for level in row) + b"\0\0"
-    body += b"\0\1"
-    data = bytearray(bmp(grey, 8, [(level,) * 3 for level in range(256)]))
-    struct.pack_into("<I", data, 30, 1)
-    struct.pack_into("<I", data, 34, len(body))
-    return bytes(data[: 54 + 1024]) + body
-
-
-def test_a_bmp_packed_as_runs_is_read(tmp_path: Path) -> None:
-    assert values_of(written(tmp_path / "a.bmp", rle8(noise(256)))) == tally(noise(256))
 
 
 def test_a_bmp_with_the_header_of_os2_is_read(tmp_path: Path) -> None:
@@ -565,25 +464,6 @@ def creating(path: Path, bands: NDArray[Any], **profile: Any) -> DatasetWriter:
     return file
 
 
-LAYOUTS = {
-    "one-strip": {"blockysize": SHAPE[0]},
-    "strips": {"blockysize": 5},
-    "tiles": {"tiled": True, "blockxsize": 16, "blockysize": 32},
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "compress", ["none", "lzw", "deflate", "packbits", "zstd", "lzma", "lerc"]
-)
-def test_a_tiff_counts_its_values_in_every_layout_and_compression(
-    tmp_path: Path, compress: str, layout: str
-) -> None:
-    path = tiff(tmp_path / "a.tif", noise(256), compress=compress, **LAYOUTS[layout])
-    assert values_of(path) == tally(noise(256))
-    assert mask_of(path).format == "TIFF"
-
-
 @pytest.mark.parametrize("predictor", [1, 2])
 @pytest.mark.parametrize(
     "dtype",
@@ -614,23 +494,13 @@ def test_large_integers_of_a_tiff_are_exact(tmp_path: Path) -> None:
     assert values_of(path) == {-(2**53) - 1: 1, 2**53: 1, 2**53 + 1: 2}
 
 
-@pytest.mark.parametrize("options", [{"BIGTIFF": "YES"}, {"ENDIANNESS": "BIG"}])
-def test_other_kinds_of_tiff_are_read(tmp_path: Path, options: dict[str, str]) -> None:
-    pixels = noise(256).astype(np.int16) - 7
-    assert values_of(tiff(tmp_path / "a.tif", pixels, **options)) == tally(pixels)
-
-
-def test_a_jpeg_compressed_tiff_counts_what_pillow_decodes(tmp_path: Path) -> None:
-    path = tiff(tmp_path / "a.tif", noise(2) * np.uint8(255), compress="jpeg")
-    assert values_of(path) == tally(np.asarray(Image.open(path)))
-
-
-def test_a_jpeg_compressed_rgb_tiff_counts_what_pillow_decodes(tmp_path: Path) -> None:
-    pixels = noise(3, (3, *SHAPE)) * np.uint8(100)
-    path = tiff(
-        tmp_path / "a.tif", pixels, compress="jpeg", photometric="rgb",
-        interleave="pixel",
-    )  # fmt: skip
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_jpeg_compressed_tiff_counts_what_pillow_decodes(
+    tmp_path: Path, bands: int
+) -> None:
+    pixels = noise(3, (bands, *SHAPE)) * np.uint8(100)
+    kind = {"photometric": "rgb", "interleave": "pixel"} if bands == 3 else {}
+    path = tiff(tmp_path / "a.tif", pixels, compress="jpeg", **kind)
     assert values_of(path) == tally(np.asarray(Image.open(path)))
 
 
@@ -650,34 +520,20 @@ def test_a_tiff_of_1_bit_counts_its_bits(
     assert mask.palette is None
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_a_tiff_without_a_palette_counts_its_samples_even_if_0_is_white(
-    tmp_path: Path, bits: int
+@pytest.mark.parametrize(
+    ("bits", "photometric"),
+    [
+        *((bits, "minisblack") for bits in (2, 4, 7, 12)),
+        *((bits, "miniswhite") for bits in (2, 4, 8)),
+    ],
+)
+def test_a_tiff_of_few_bits_counts_its_samples_even_if_0_is_white(
+    tmp_path: Path, bits: int, photometric: str
 ) -> None:
-    samples = noise(2) * np.uint8(2**bits - 1)
-    samples[0, 0] = 1
-    path = tiff(tmp_path / "a.tif", samples, nbits=bits, photometric="miniswhite")
-    assert values_of(path) == tally(samples)
-
-
-@pytest.mark.parametrize("bits", [2, 4, 7, 12])
-def test_a_tiff_of_few_bits_counts_its_samples(tmp_path: Path, bits: int) -> None:
-    samples = noise(2 ** min(bits, 8)).astype(np.uint8 if bits < 8 else np.uint16)
+    samples = noise(2 ** min(bits, 8)).astype(np.uint8 if bits < 9 else np.uint16)
     samples[0, 0] = 2**bits - 1
-    assert values_of(tiff(tmp_path / "a.tif", samples, nbits=bits)) == tally(samples)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "F"])
-@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
-def test_tiff_written_by_pillow_is_read(
-    tmp_path: Path, mode: str, compression: str | None
-) -> None:
-    grey = noise(2) * np.uint8(255)
-    dtype = {"I;16": np.uint16, "F": np.float32}.get(mode)
-    image = Image.fromarray(grey.astype(dtype)) if dtype else Image.fromarray(grey)
-    path = tmp_path / "a.tif"
-    (image if dtype else image.convert(mode)).save(path, compression=compression)
-    assert values_of(path) == tally(grey > 0 if mode == "1" else grey)
+    path = tiff(tmp_path / "a.tif", samples, nbits=bits, photometric=photometric)
+    assert values_of(path) == tally(samples)
 
 
 def palette_tiff(
@@ -724,18 +580,16 @@ def test_nodata_of_a_grey_palette_is_the_index_that_the_file_declares(
     )
 
 
-def test_bands_that_are_equal_are_one(tmp_path: Path) -> None:
+def test_bands_that_are_equal_down_to_nan_are_one(tmp_path: Path) -> None:
     for bands, dtype in ((2, "uint8"), (3, "uint16"), (5, "float32")):
         pixels = noise(9).astype(dtype)
-        path = tiff(tmp_path / "a.tif", np.stack([pixels] * bands))
-        assert values_of(path) == tally(pixels)
-
-
-def test_bands_that_are_equal_down_to_nan_are_one(tmp_path: Path) -> None:
-    pixels = noise(2).astype(np.float32)
-    pixels[0] = np.nan
-    expected = tally(pixels[1:]) | {"nan": SHAPE[1]}
-    assert values_of(tiff(tmp_path / "a.tif", np.stack([pixels] * 2))) == expected
+        expected = tally(pixels)
+        if dtype == "float32":
+            pixels[0] = np.nan
+            expected = tally(pixels[1:]) | {"nan": SHAPE[1]}
+        assert values_of(tiff(tmp_path / "a.tif", np.stack([pixels] * bands))) == (
+            expected
+        )
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
@@ -769,23 +623,19 @@ def test_an_rgb_tiff_counts_colours_or_the_band_asked_for(
     assert values_of(path, band=1) == tally(pixels[0])
 
 
-def test_the_alpha_band_of_a_tiff_hides_pixels(tmp_path: Path) -> None:
-    grey, alpha = noise(3), np.full(SHAPE, 255, np.uint8)
-    alpha[0], alpha[1, :3] = 0, np.array([1, 128, 254])
-    path = tiff(tmp_path / "a.tif", np.stack([grey, alpha]), alpha="yes")
-    expected = ValueCounts(tally(grey[alpha == 255][None]), SHAPE[1], 3)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_the_alpha_band_of_a_tiff_hides_pixels_below_its_own_full(
+    tmp_path: Path, bands: int, dtype: str
+) -> None:
+    full = np.iinfo(dtype).max
+    grey, alpha = noise(3).astype(dtype), np.full(SHAPE, full, dtype)
+    alpha[0], alpha[1, :3] = 0, np.array([1, 128, full - 1])
+    kind = "rgb" if bands == 3 else "minisblack"
+    stack = np.stack([grey] * bands + [alpha])
+    path = tiff(tmp_path / "a.tif", stack, alpha="yes", photometric=kind)
+    expected = ValueCounts(tally(grey[alpha == full][None]), SHAPE[1], 3)
     assert mask_of(path).counts == expected
-    path = tiff(tmp_path / "b.tif", np.stack([grey] * 3 + [alpha]), alpha="yes")
-    assert mask_of(path).counts == expected
-
-
-def test_the_alpha_band_of_a_16_bit_tiff_is_full_at_its_own_end(tmp_path: Path) -> None:
-    grey, alpha = noise(3).astype(np.uint16), np.full(SHAPE, 65_535, np.uint16)
-    alpha[0], alpha[1, :3] = 0, np.array([1, 255, 65_534])
-    path = tiff(tmp_path / "a.tif", np.stack([grey, alpha]), alpha="yes")
-    assert mask_of(path).counts == ValueCounts(
-        tally(grey[alpha == 65_535][None]), SHAPE[1], 3
-    )
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -913,25 +763,17 @@ numpy_files = pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.z.npz"])
 
 
 @numpy_files
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_array_of_any_type_counts_its_values(
-    tmp_path: Path, name: str, dtype: str, order: str
+    tmp_path: Path, name: str, order: Literal["C", "F"]
 ) -> None:
-    array = np.array(noise(4), dtype=dtype, order="C" if order == "C" else "F")
-    path = numpy_file(tmp_path / name, array)
-    assert values_of(path) == tally(noise(4) > 0 if dtype == "bool" else noise(4))
-    assert (mask_of(path).width, mask_of(path).height) == (SHAPE[1], SHAPE[0])
-
-
-@numpy_files
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "longdouble"])
-def test_fractions_of_an_array_stay_fractions(
-    tmp_path: Path, name: str, dtype: str
-) -> None:
-    array = np.array([[0.25, 0.5, 0.5, 1]], dtype=dtype)
-    path = numpy_file(tmp_path / name, array)
-    assert values_of(path) == {0.25: 1, 0.5: 2, 1: 1}
+    for dtype in DTYPES:
+        array = np.array(noise(4), dtype=dtype, order=order)
+        if array.dtype.kind == "f":
+            array /= 4
+        path = numpy_file(tmp_path / name, array)
+        assert values_of(path) == tally(array.astype(float)), dtype
+        assert (mask_of(path).width, mask_of(path).height) == (SHAPE[1], SHAPE[0])
 
 
 @numpy_files
@@ -953,21 +795,8 @@ def test_a_stack_is_as_many_masks(
         expected[place] for place in (2, 0, 1)
     ]
     assert reason_of(path, "3") == "holds 3 images; #3 was asked for"
-
-
-@numpy_files
-def test_images_of_a_stack_are_read_in_any_order(tmp_path: Path, name: str) -> None:
-    stack = noise(5, (3, *SHAPE))
-    images = open_masks(str(numpy_file(tmp_path / name, stack)), "", None)
-    for place in (2, 0, 1, 1):
-        (block,) = images[place].blocks()
-        assert np.array_equal(block.values, stack[place])
-
-
-@numpy_files
-def test_a_stack_of_one_needs_no_number(tmp_path: Path, name: str) -> None:
-    path = numpy_file(tmp_path / name, noise(2, (1, *SHAPE)))
-    assert values_of(path) == values_of(path, "0") == tally(noise(2))
+    alone = numpy_file(tmp_path / name, stack[:1])
+    assert values_of(alone) == values_of(alone, "0") == expected[0]
 
 
 @numpy_files
@@ -1113,98 +942,21 @@ def test_the_bytes_say_what_a_file_is_and_not_its_name(tmp_path: Path) -> None:
 # Damaged files
 
 
-def saved(image: NDArray[Any], kind: str, **options: Any) -> bytes:
-    """An image as Pillow writes it."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def arrays_in(array: NDArray[Any], suffix: str) -> bytes:
-    """An array as NumPy writes it."""
-    stream = io.BytesIO()
-    if suffix == "npy":
-        np.save(stream, array)
-    else:
-        (np.savez if suffix == "npz" else np.savez_compressed)(stream, mask=array)
-    return stream.getvalue()
-
-
-def geotiff_bytes(array: NDArray[Any], **profile: Any) -> bytes:
-    """An array as GDAL writes it."""
-    with rasterio.MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff", height=array.shape[0], width=array.shape[1], count=1,
-            dtype=array.dtype, transform=Affine(2, 0, 9, 0, -2, 9), **profile,
-        ) as file:  # fmt: skip
-            file.write(array, 1)
-        data: bytes = memory.read()
-    return data
-
-
-MASK = noise(10, (96, 80)) // 8 * np.uint8(255)
-COLOUR = noise(4, (96, 80, 3)) * np.uint8(60)
-TILES = {"tiled": True, "blockxsize": 32, "blockysize": 32}
-WHOLE = {
-    "grey1.png": png(MASK // 255, 1, GREY),
-    "grey4.png": png(MASK // 17, 4, GREY),
-    "grey8.png": png(MASK, 8, GREY),
-    "grey16.png": png(MASK, 16, GREY),
-    "interlaced8.png": png(MASK, 8, GREY, interlaced=True),
-    "interlaced16.png": png(MASK, 16, GREY, interlaced=True),
-    "palette1.png": png(MASK // 255, 1, PALETTE, palette=COLOURS[:2]),
-    "palette8.png": png(MASK // 255, 8, PALETTE, palette=GREYS),
-    "rgb.png": png(COLOUR, 8, RGB),
-    "rgba.png": png(np.dstack([COLOUR, np.full_like(MASK, 255)]), 8, RGBA),
-    "grey.jpg": saved(MASK, "JPEG"),
-    "rgb.jpg": saved(COLOUR, "JPEG"),
-    "progressive.jpg": saved(MASK, "JPEG", progressive=True),
-    "grey1.bmp": bmp(MASK // 255, 1, GREYS[:2]),
-    "grey8.bmp": bmp(MASK, 8, [(level,) * 3 for level in range(256)]),
-    "topdown24.bmp": bmp(COLOUR, 24, top_down=True),
-    "runs.bmp": rle8(MASK),
-    "strip.tif": geotiff_bytes(MASK),
-    "strips.tif": geotiff_bytes(MASK, blockysize=7),
-    "tiles.tif": geotiff_bytes(MASK, **TILES),
-    "lzw.tif": geotiff_bytes(MASK, compress="lzw", blockysize=7),
-    "deflate.tif": geotiff_bytes(MASK, compress="deflate", **TILES),
-    "packbits.tif": geotiff_bytes(MASK, compress="packbits"),
-    "zstd.tif": geotiff_bytes(MASK, compress="zstd", **TILES),
-    "jpeg.tif": geotiff_bytes(MASK, compress="jpeg"),
-    "fax.tif": geotiff_bytes(MASK // 255, compress="ccittfax4", nbits=1),
-    "float.tif": geotiff_bytes(MASK.astype(np.float32)),
-    "pillow.tif": saved(MASK, "TIFF"),
-    "pillow-lzw.tif": saved(MASK, "TIFF", compression="tiff_lzw"),
-    "c.npy": arrays_in(MASK, "npy"),
-    "fortran.npy": arrays_in(np.asfortranarray(MASK), "npy"),
-    "stored.npz": arrays_in(MASK, "npz"),
-    "packed.npz": arrays_in(MASK, "packed"),
-    "fortran.npz": arrays_in(np.asfortranarray(MASK), "packed"),
-}
-whole_files = pytest.mark.parametrize("name", WHOLE)
-
-
-@whole_files
-def test_whole_files_hold_the_mask_that_they_were_made_from(
-    tmp_path: Path, name: str
+@pytest.mark.parametrize("format_", FORMATS)
+def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
+    tmp_path: Path, format_: str
 ) -> None:
-    values = values_of(written(tmp_path / name, WHOLE[name]))
-    if name.startswith("rgb") or name == "topdown24.bmp":
-        assert name == "rgb.jpg" or values == tally(COLOUR)
-    elif "jp" in name:
-        decoded = np.asarray(Image.open(io.BytesIO(WHOLE[name])))
-        assert values == tally(decoded)
-    elif name in ("grey1.png", "palette1.png", "fax.tif"):
-        assert values == tally(MASK // 255)
-    else:
-        assert values == tally(MASK // 17 if name == "grey4.png" else MASK)
-
-
-@whole_files
-def test_a_file_cut_short_is_refused(tmp_path: Path, name: str) -> None:
-    data = WHOLE[name]
-    for length in (1, 26, len(data) // 2, len(data) * 9 // 10):
-        assert reason_of(written(tmp_path / name, data[:length]))
+    for file in clean_files(format_):
+        path = written(tmp_path / file.name, file.data)
+        for image in open_masks(str(path), "", None):
+            seen = np.zeros((image.height, image.width), int)
+            for block in image.blocks():
+                height, width = block.values.shape[:2]
+                rows = slice(block.row, block.row + height)
+                seen[rows, block.column : block.column + width] += 1
+            assert (seen == 1).all(), file.name
+        for length in (1, 26, len(file.data) // 2, len(file.data) * 9 // 10):
+            assert reason_of(written(path, file.data[:length])), file.name
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "npy", "npz"])
@@ -1239,7 +991,7 @@ def test_a_missing_file_a_folder_and_a_forbidden_file_are_refused(
 ) -> None:
     assert reason_of(tmp_path / "none.png") == "is not there"
     assert reason_of(tmp_path) == "is a folder; expected a file"
-    path = written(tmp_path / "a.png", WHOLE["grey8.png"])
+    path = written(tmp_path / "a.png", png(noise(2), 8, GREY))
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read everything")
@@ -1247,10 +999,11 @@ def test_a_missing_file_a_folder_and_a_forbidden_file_are_refused(
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
-    data = bytearray(arrays_in(MASK, "npz"))
+    path = numpy_file(tmp_path / "a.npz", noise(2))
+    data = bytearray(path.read_bytes())
     data[6] |= 1
     data[data.index(b"PK\1\2") + 8] |= 1
-    assert reason_of(written(tmp_path / "a.npz", bytes(data)))
+    assert reason_of(written(path, bytes(data)))
 
 
 def test_an_archive_of_other_files_is_refused(tmp_path: Path) -> None:
@@ -1260,13 +1013,15 @@ def test_an_archive_of_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tiff_whose_strips_end_before_its_rows_is_refused(tmp_path: Path) -> None:
-    data = bytearray(saved(MASK, "TIFF"))
+    path = tmp_path / "a.tif"
+    Image.fromarray(noise(2)).save(path)
+    data = bytearray(path.read_bytes())
     (directory,) = struct.unpack_from("<I", data, 4)
     (entries,) = struct.unpack_from("<H", data, directory)
     for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
         if struct.unpack_from("<H", data, entry) == (257,):
-            struct.pack_into("<I", data, entry + 8, 2 * len(MASK))
-    assert reason_of(written(tmp_path / "a.tif", bytes(data)))
+            struct.pack_into("<I", data, entry + 8, 2 * SHAPE[0])
+    assert reason_of(written(path, bytes(data)))
 
 
 # Large images and many values
@@ -1277,55 +1032,28 @@ def test_a_tiff_whose_strips_end_before_its_rows_is_refused(tmp_path: Path) -> N
     width=st.integers(1, 60_000),
     height=st.integers(1, 60_000),
     block=st.one_of(
-        st.tuples(st.integers(1, 600), st.integers(1, 600)),
+        st.tuples(st.integers(1, 5_000), st.integers(1, 5_000)),
         st.tuples(st.integers(1, 60_000), st.just(0)),
         st.sampled_from([(256, 256), (512, 512), (4096, 4096), (1, 70_000)]),
     ),
 )
-def test_windows_cover_an_image_exactly_once(
+def test_windows_are_whole_blocks_of_bounded_size_that_cover_an_image_exactly_once(
     width: int, height: int, block: tuple[int, int]
 ) -> None:
     block_height, block_width = block[0], block[1] or width
-    rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for window in windows(width, 0, height, block_height, block_width):
-        rows.setdefault(window.rows, []).append(window.columns)
-    bottom = 0
-    for (top, below), across in rows.items():
-        assert top == bottom
-        right = 0
-        for left, after in across:
-            assert left == right
-            right = after
-        assert right == width
-        bottom = below
-    assert bottom == height
-
-
-@law
-@given(
-    width=st.integers(1, 60_000),
-    height=st.integers(1, 60_000),
-    block_height=st.integers(1, 5_000),
-    block_width=st.integers(1, 5_000),
-)
-def test_windows_are_whole_blocks_and_bounded(
-    width: int, height: int, block_height: int, block_width: int
-) -> None:
     most = max(BLOCK_PIXELS, block_height * block_width)
-    for window in windows(width, 0, height, block_height, block_width):
-        (top, below), (left, right) = window
+    rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for (top, below), (left, right) in windows(
+        width, 0, height, block_height, block_width
+    ):
+        rows.setdefault((top, below), []).append((left, right))
         assert (below - top) * (right - left) <= most
         assert left % block_width == top % block_height == 0
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_blocks_cover_an_image_exactly_once(tmp_path: Path, name: str) -> None:
-    (image,) = open_masks(str(written(tmp_path / name, WHOLE[name])), "", None)
-    seen = np.zeros((image.height, image.width), int)
-    for block in image.blocks():
-        height, width = block.values.shape[:2]
-        seen[block.row : block.row + height, block.column : block.column + width] += 1
-    assert (seen == 1).all()
+    for ends, last in ((list(rows), height), *((row, width) for row in rows.values())):
+        assert [0, *(after for _, after in ends)] == [
+            *(start for start, _ in ends),
+            last,
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -1424,20 +1152,6 @@ def test_nodata_is_ignored_among_too_many_values(tmp_path: Path, nodata: int) ->
     assert choice.rule is not None
     assert choice.rule.apply(mask_of(path, edges=choice.edges)) == PixelCounts(
         int(changed.sum()), int((~changed & ~ignored).sum()), int(ignored.sum())
-    )
-
-
-def test_values_that_are_too_many_in_all_windows_together(tmp_path: Path) -> None:
-    rows, columns = np.ogrid[:2_000, :5_000]
-    pixels = (rows * 50 + columns // 100).astype(np.int32)
-    path = tiff(tmp_path / "a.tif", pixels)
-    assert "holds more than 65,536 values" in reason_of(path)
-    choice = choose_rule(changed=">=50000", unchanged="1-49999", ignore="0")
-    assert choice.rule is not None
-    assert choice.rule.apply(mask_of(path, edges=choice.edges)) == PixelCounts(
-        int((pixels >= 50_000).sum()),
-        int(((pixels >= 1) & (pixels < 50_000)).sum()),
-        int((pixels == 0).sum()),
     )
 
 

@@ -67,16 +67,6 @@ def test_a_real_prediction_has_its_true_confusion_counts(row: Row) -> None:
     assert float(found[0]["bce_sum"]) == 100 * (int(row["fp"]) + int(row["fn"]))
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in pairs() if not row["tp"]], ids=lambda row: row["prediction"]
-)
-def test_a_pair_without_counts_fails_and_says_why(row: Row) -> None:
-    code, found, err = score(row)
-    assert code == 1, row["ignored"]
-    assert [one["status"] for one in found] in (["failed"], []), row["ignored"]
-    assert "error: " in err
-
-
 def test_every_pair_is_scored_by_one_of_the_tests() -> None:
     without = [row for row in pairs() if not row["tp"]]
     assert (len(pairs()), len(counted()), len(without)) == (60, 60, 0)

@@ -22,29 +22,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def pair_counts(prediction: str) -> tuple[int, ...]:
-    """The counts of a prediction as counted outside."""
-    with (REAL / "expected_pairs.csv").open(newline="", encoding="utf-8") as file:
-        (row,) = [r for r in csv.DictReader(file) if r["prediction"] == prediction]
-    return tuple(int(row[name]) for name in ("tp", "fp", "fn", "tn", "ignored"))
-
-
-def test_pictures_of_saved_predictions_add_up_to_the_published_counts() -> None:
-    folder = REAL / "dsifn_256"
-    pred = f"{folder}/predict_{{model}}/{{}}.png"
-    material = gather(
-        ShownOptions(pred=pred, target=f"{folder}/label/{{}}.png")
-    ).material
-    assert material.scores
-    pictures = material.scores.pictures
-    assert len({one.image.model for one in pictures}) == 6
-    for one in pictures:
-        assert one.shares.shape == (128, 128, 5)
-        # Every cell of a mask of 256 x 256 holds four pixels.
-        counts = tuple(round(n) for n in (4 * one.shares).sum(axis=(0, 1)))
-        assert counts == pair_counts(f"dsifn_256/{one.image.pred}")
-
-
 def test_models_of_public_repositories_have_a_line_each_over_beta(
     tmp_path: Path,
 ) -> None:

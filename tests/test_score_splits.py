@@ -219,13 +219,6 @@ def test_every_command_skips_them(command: str) -> None:
     assert "3 predictions outside split test skipped" in told
 
 
-def test_python_skips_them() -> None:
-    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
-    found = cdstats.loss("x/p", "x/d", split="test")
-    assert [row.split for row in found.images] == ["test"] * 3
-    assert "3 predictions outside split test" in str(found.messages)
-
-
 def test_a_prediction_is_not_scored_against_another_split() -> None:
     for number in range(3):
         save(f"x/d/test_label/{number}.png", 10 + number)

@@ -7,8 +7,6 @@ import copy
 import io
 import os
 import pickle
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -263,10 +261,6 @@ def test_an_address_without_secrets_stays_whole(text: str) -> None:
     assert hidden(text) == text
 
 
-def test_the_key_after_a_login_stays_whole() -> None:
-    assert hidden("https://me:pw@host/a@2x.png") == "https://host/a@2x.png"
-
-
 def test_a_later_call_without_a_login_sends_none(web: StoreServer) -> None:
     for text in (f"http://me:{CANARY}@{web.host}/a.png", f"http://{web.host}/a.png"):
         web.asked.clear()
@@ -301,16 +295,6 @@ def test_worker_processes_get_the_login(web: StoreServer) -> None:
     assert {"authorization" in one.headers for one in web.asked} == {True}
 
 
-def test_addresses_that_differ_in_their_query_are_two_objects(
-    web: StoreServer,
-) -> None:
-    web.asked.clear()
-    texts = [f"http://{web.host}/a.png?id={number}" for number in (1, 2)]
-    done = CliRunner().invoke(app, ["ratio", *texts, "--by", "image"])
-    assert done.exit_code == 0, done.stderr
-    assert {one.query for one in web.asked if one.method == "GET"} == {"id=1", "id=2"}
-
-
 @pytest.mark.parametrize("scheme", ["s3", "gs", "S3"])
 def test_keys_in_the_address_of_a_bucket_are_refused(scheme: str) -> None:
     done = CliRunner().invoke(app, ["ratio", f"{scheme}://KEY:{CANARY}@masks/a.png"])
@@ -337,13 +321,3 @@ def test_lines_of_a_list_show_no_secret(web: StoreServer, place: Path) -> None:
         for path in place.glob("[oc]*"):
             if path.is_file():
                 refuse_secrets(line, path.read_bytes().decode("utf-8", "replace"))
-
-
-def test_a_process_of_its_own_shows_no_secret(web: StoreServer, place: Path) -> None:
-    text = f"http://me:{CANARY}@{web.host}/gone.png?token={CANARY}"
-    command = [sys.executable, "-m", "cdstats", "ratio", text, "--jobs", "2"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=place, check=False
-    )
-    assert done.returncode == 1
-    refuse_secrets(text, done.stdout + done.stderr)

@@ -247,13 +247,6 @@ def test_a_folder_of_a_split_has_the_name_of_its_dataset(levir: str) -> None:
     assert kept.column("changed") == ["2", "2", "2"]
 
 
-def test_files_of_a_store_are_one_dataset(levir: str) -> None:
-    names = ["val/label/a_9.png", "test/label/a_1.png"]
-    done = ratio(*(f"{levir}/{name}" for name in names))
-    assert sorted(done.column("path")) == sorted(names)
-    assert sorted(done.column("split")) == ["test", "val"]
-
-
 def test_a_list_holds_addresses_and_paths(
     levir: str, tmp_path: Path, s3: Bucket
 ) -> None:
@@ -284,21 +277,6 @@ def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None
         assert done.column("changed") == ["1", "3", "2"]
         assert "lists: splits from list/train.txt, list/test.txt" in done.err
         assert "1 name of list/test.txt has no mask" in done.err
-
-
-@pytest.mark.parametrize("place", ["{}.txt", "{}_list.txt", "list/{}.txt"])
-def test_lists_in_the_folder_of_a_dataset_of_a_store_tell_splits(
-    s3: Bucket, place: str
-) -> None:
-    folder = f"X{len(place)}"
-    for changed, name in enumerate(("a", "b"), start=1):
-        s3.put(f"{folder}/label/{name}.png", png(changed))
-        s3.put(f"{folder}/A/{name}.png", png(changed))
-    s3.put(f"{folder}/{place.format('train')}", b"a.png\n")
-    s3.put(f"{folder}/{place.format('test')}", b"b.png\n")
-    done = ratio(f"s3://masks/{folder}")
-    assert (done.code, done.column("split")) == (0, ["train", "test"])
-    assert f"splits from {place.format('train')}" in done.err
 
 
 def test_mask_files_beside_objects_are_never_ignored(
@@ -373,18 +351,6 @@ def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
     assert "no array 'x'" in ratio("s3://masks/parts/a.npz#x").rows[0]["reason"]
 
 
-def test_truth_in_two_files_of_a_store_is_one_mask(s3: Bucket) -> None:
-    for name, column in (("change", 0), ("unchanged", 1)):
-        values = np.zeros((4, 4), np.uint8)
-        values[:, column] = 255
-        file = io.BytesIO()
-        Image.fromarray(values).save(file, "BMP")
-        s3.put(f"pair/{name}.bmp", file.getvalue())
-    done = ratio("s3://masks/pair", "--preset", "partial-pair")
-    assert done.column("path") == ["change.bmp + unchanged.bmp"]
-    assert [done.rows[0][n] for n in ("changed", "unchanged", "ignored")] == list("448")
-
-
 @pytest.mark.parametrize("ending", ["png", "npy", "npz", "pt"])
 def test_predictions_of_a_store_score_as_from_a_disk(
     ending: str, tmp_path: Path, s3: Bucket
@@ -416,20 +382,6 @@ def test_predictions_of_a_store_score_as_from_a_disk(
     nothing = loss(there + "/preds", there + "/masks")
     assert nothing.code == 1
     assert "no prediction pairs" in nothing.err
-
-
-def test_crops_of_a_mask_of_a_store_are_scored(s3: Bucket) -> None:
-    mask = np.zeros((8, 8), np.uint8)
-    mask[:4, 4:] = 255
-    file = io.BytesIO()
-    Image.fromarray(mask).save(file, "PNG")
-    s3.put("full/t.png", file.getvalue())
-    for row in (0, 4):
-        for column in (0, 4):
-            s3.put(f"crops/t_{row}_{column}.npy", npy(np.full((4, 4), 0.25)))
-    done = loss("s3://masks/crops/{}_{y}_{x}.npy", "s3://masks/full/{}.png")
-    assert done.column("status") == ["ok"] * 4
-    assert done.column("changed") == ["0", "16", "0", "0"]
 
 
 # What is not there, or not allowed.
@@ -467,13 +419,6 @@ def test_a_pattern_that_cannot_be_read_is_wrong_usage(place: str) -> None:
     done = ratio(place)
     assert (done.code, done.out) == (2, "")
     assert "name parts with {}, * or ?" in done.err
-
-
-def test_a_file_that_is_denied_is_no_empty_folder(web: StoreServer) -> None:
-    with as_s3(web):
-        done = ratio("s3://denied/masks/a.png")
-    reason = "may not be read: access denied: Because"
-    assert (done.code, done.column("reason")) == (1, [reason])
 
 
 @pytest.mark.parametrize(
@@ -658,16 +603,6 @@ def test_large_objects_wait_for_their_turn(
     assert done.column("changed") == [str(number) for number in range(5)]
 
 
-def test_no_copy_is_left(web: StoreServer) -> None:
-    from cdstats.io.copies import expect, folder
-
-    web.files = {f"m/{number}.png": png(number) for number in range(5)}
-    done = ratio(*(f"{web.url}/{name}" for name in web.files), "--jobs", "1")
-    assert done.code == 0
-    expect(())
-    assert list(folder().iterdir()) == []
-
-
 @pytest.mark.parametrize(("jobs", "stopped"), [("1", True), ("2", False)])
 def test_the_folder_of_copies_goes_with_the_program(
     jobs: str, stopped: bool, web: StoreServer, tmp_path: Path
@@ -742,22 +677,6 @@ def test_an_object_of_a_bucket_is_known_by_its_tag(s3: Bucket, tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Copy, "__init__", None)
         assert ratio(*options).column("changed") == ["6"]
-
-
-@pytest.mark.parametrize("path", ["s3://masks/listed", "s3://masks/listed/*.png"])
-def test_objects_of_a_bucket_are_listed_and_not_asked_for_one_by_one(
-    path: str, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cdstats.io import remote
-    from cdstats.io.copies import Copy
-
-    for number in range(3):
-        s3.put(f"listed/{number}.png", png(number))
-    options = path, "--cache", tmp_path / "c.sqlite"
-    monkeypatch.setattr(remote, "mark_of", None)
-    assert ratio(*options).column("changed") == ["0", "1", "2"]
-    monkeypatch.setattr(Copy, "__init__", None)
-    assert ratio(*options).column("changed") == ["0", "1", "2"]
 
 
 def test_truth_in_two_objects_is_known_by_both(s3: Bucket, tmp_path: Path) -> None:
@@ -838,25 +757,6 @@ def test_the_command_that_finishes_shows_no_secret(
     assert (done.column("changed"), copied(web)) == (["16"], [])
 
 
-def test_a_report_of_a_store_holds_no_secret(web: StoreServer, tmp_path: Path) -> None:
-    for name in ("jinja2", "matplotlib"):
-        pytest.importorskip(name, reason="needs the extra cdstats[report]")
-    web.files = {"m.png": png(9), "p.npy": npy(np.full((64, 64), 0.5, np.float32))}
-    start, end = f"http://me:{SECRET}@{web.host}", f"?X-Amz-Signature={SECRET}"
-    mask, prediction = f"{start}/m.png{end}", f"{start}/p.npy{end}"
-    done = CliRunner().invoke(
-        app,
-        [
-            *("report", "--masks", f"A={mask}", "--pred", prediction),
-            *("--target", mask, "--output", str(tmp_path / "r.html")),
-        ],
-    )
-    assert done.exit_code == 0, done.stderr
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert web.host in page
-    assert SECRET not in page + done.stdout + done.stderr
-
-
 def test_a_large_raster_of_a_store_is_copied_once(
     web: StoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -873,17 +773,6 @@ def test_a_large_raster_of_a_store_is_copied_once(
     assert found[0].mask is not None
     assert found[0].mask.counts.values == {0: 64 * 63, 1: 64}
     assert len(web.of("GET")) == 1
-
-
-def test_an_audit_reads_a_store_and_tells_what_it_left_out(web: StoreServer) -> None:
-    import cdstats
-
-    web.files = {f"dav/label/{number}.png": png(9) for number in range(20)}
-    web.wait = 0.01
-    found = cdstats.audit(f"{web.url}/dav/label/")
-    assert [one.images for one in found.duplicates] == [20]
-    assert "image sizes" in found.not_checked
-    assert (len(web.of("GET")), web.most > 2) == (20, True)
 
 
 # Web servers, and Google's store.
@@ -907,19 +796,6 @@ def test_passwords_and_signatures_reach_the_server_and_nobody_else(
         assert ratio(line, "--strict").code == 1
         assert loss(line, lines[0]).code == 1
         assert loss(lines[0], line).code == 1
-
-
-def test_addresses_that_differ_in_their_query_are_two_files(web: StoreServer) -> None:
-    web.files = {"get": png(4)}
-    done = ratio(f"{web.url}/get?id=1", f"{web.url}/get?id=2")
-    assert (done.code, done.column("changed")) == (0, ["4", "4"])
-
-
-def test_addresses_that_differ_in_their_slashes_are_two_files(web: StoreServer) -> None:
-    web.files = {"m/a.png": png(4)}
-    done = ratio(f"{web.url}/m/a.png", f"{web.url}/m//a.png")
-    assert (done.code, sorted(done.column("changed"))) == (1, ["", "4"])
-    assert "has a folder without a name in its key" in done.err
 
 
 @pytest.mark.parametrize("place", ["m/", "", "m/*.png", "m/{}.png"])

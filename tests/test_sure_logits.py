@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 import cdstats
-from cdstats.core.catalogue import level_value
-from cdstats.core.catalogue.lookup import CATALOGUE, choose
-from cdstats.core.histogram import LevelCounts
+from cdstats.core.catalogue.lookup import CATALOGUE
 from cdstats.core.pixel_terms import least_changed
 from cdstats.score.kernel import COUNTS, array_sums
 from cdstats.score.kernel.tensors import tensor_sums
@@ -27,14 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
-
-PLAIN = [
-    "focal:alpha=none,gamma=0",
-    "logit_adjusted_ce:tau=0",
-    "label_smoothing:epsilon=0",
-    "asl:gamma_plus=0,gamma_minus=0,margin=0",
-]
-"""Losses that are plain cross-entropy with these parameters."""
 
 
 def write(folder: Path, logits: Array, labels: Array) -> None:
@@ -54,37 +44,6 @@ def scored(folder: Path, *losses: str) -> dict[str, float]:
     losses_of = run.models[0].losses
     values = {one.loss: one.pooled if one.sum is None else one.sum for one in losses_of}
     return {name: value for name, value in values.items() if value is not None}
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("size", [3.0, 14.0, 17.0, 30.0, 40.0, 90.0, 120.0])
-def test_losses_that_are_plain_cross_entropy_equal_it(
-    dtype: str, size: float, tmp_path: Path
-) -> None:
-    write(
-        tmp_path,
-        np.array([size, -size, size, -size, 0.5], dtype),
-        np.array([0, 1, 1, 0, 1]),
-    )
-    found = scored(tmp_path, *PLAIN[:3])
-    for name in ("focal", "logit_adjusted_ce", "label_smoothing"):
-        assert found[name] == pytest.approx(found["bce"], rel=1e-6), name
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_focal_of_a_sure_false_alarm_is_a_fourth_of_the_logit(
-    dtype: str, tmp_path: Path
-) -> None:
-    write(tmp_path, np.array([17.0, 40.0], dtype), np.array([0, 0]))
-    weight = 0.75
-    found = scored(tmp_path, "focal:alpha=0.25,gamma=2")["focal"]
-    assert found == pytest.approx(weight * (17 + 40), rel=1e-6)
-
-
-def test_the_asymmetric_loss_keeps_its_own_floor(tmp_path: Path) -> None:
-    write(tmp_path, np.array([10.0, 40.0], "float32"), np.array([0, 0]))
-    found = scored(tmp_path, PLAIN[3])["asl"]
-    assert found == pytest.approx(10 + np.log1p(np.exp(-10)) - np.log(1e-8), rel=1e-6)
 
 
 # Every loss of the catalogue by the formulas of its definition, in decimal arithmetic
@@ -332,18 +291,6 @@ def test_sure_logits_are_no_labels(tmp_path: Path) -> None:
     (tmp_path / "p/0.npy").unlink()
     np.save(tmp_path / "p/0.npy", np.array([[1, 0, 1]], "f4"))
     assert cdstats.loss(*places, changed=1, unchanged=0).models[0].hard
-
-
-def test_levels_of_logits_do_not_add_to_those_of_probabilities() -> None:
-    one = LevelCounts.of(np.array([0.5]), np.array([]))
-    two = LevelCounts.of(np.array([0.5]), np.array([]), logits=True)
-    with pytest.raises(ValueError, match="do not add"):
-        one + two
-    with pytest.raises(ValueError, match="not of logits"):
-        two.sums()
-    with pytest.raises(ValueError, match="needs levels of logits"):
-        level_value(choose("lovasz_hinge"), one)
-    assert level_value(choose("lovasz_hinge"), two) == 0.5
 
 
 # Thresholds

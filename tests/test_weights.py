@@ -19,7 +19,6 @@ from rewrite_golden import weights_screen
 from torch import nn
 from typer.testing import CliRunner, Result
 
-import cdstats
 from cdstats.cli import app
 from cdstats.core.counts import PixelCounts
 from cdstats.core.records import ImageRecord
@@ -104,16 +103,6 @@ def test_weights_agree_with_exact_arithmetic(changed: int, unchanged: int) -> No
     assert root == pytest.approx(math.sqrt(unchanged / changed), rel=1e-12)
 
 
-@given(COUNTS, COUNTS)
-def test_the_prior_bias_predicts_the_share_of_changed_pixels(
-    changed: int, unchanged: int
-) -> None:
-    bias = counted(changed, unchanged)["prior-bias"].changed_weight
-    assert bias is not None
-    share = torch.sigmoid(torch.tensor(bias, dtype=torch.float64)).item()
-    assert share == pytest.approx(changed / (changed + unchanged), rel=1e-9)
-
-
 @pytest.mark.parametrize(
     ("changed", "unchanged"), [(3, 500), (1, 1), (40_000, 7), (12_345, 99_999)]
 )
@@ -135,15 +124,6 @@ def test_the_effective_number_says_where_it_weighs_nothing() -> None:
     assert many.weight_ratio == pytest.approx(1)
     assert "plain cross-entropy" in many.remark
     assert counted(50, 5_000)["effective-number"].remark == ""
-
-
-def test_median_frequency_counts_a_class_in_the_images_that_hold_it() -> None:
-    counts = tally([row(20, 80), row(0, 300), row(0, 0, ignored=5)])
-    found = by_name(counts)["median-frequency"]
-    one, zero = 20 / 100, 380 / 400
-    middle = (one + zero) / 2
-    assert found.changed_weight == pytest.approx(middle / one)
-    assert found.unchanged_weight == pytest.approx(middle / zero)
 
 
 def test_enet_weights_are_the_papers() -> None:
@@ -408,12 +388,6 @@ def test_wrong_use_is_told_before_a_file_is_read(
     assert says in " ".join(done.stderr.split())
 
 
-def test_a_missing_folder_is_told_and_exits_with_1(tmp_path: Path) -> None:
-    done = weights(tmp_path / "nowhere")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "no such file or folder" in done.stderr
-
-
 def test_failed_masks_are_told_beside_the_weights(tmp_path: Path) -> None:
     folder = tmp_path / "train"
     folder.mkdir()
@@ -424,22 +398,6 @@ def test_failed_masks_are_told_beside_the_weights(tmp_path: Path) -> None:
     assert "broken.png: PNG file is cut short" in done.stderr
     assert "masks not counted: 1" in " ".join(done.stdout.split())
     assert weights(tmp_path, "--max-failed", "1").exit_code == 0
-
-
-def test_the_library_and_the_command_agree() -> None:
-    found = cdstats.weights(SAMPLES / "BCDD").datasets[0]
-    shown = only(SAMPLES / "BCDD")
-    assert found.basis == shown["basis"] == "all images, no split is named"
-    assert found.recommendation.pos_weight == shown["recommendation"]["pos_weight"]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, {"paths": "a", "from_file": "b"}, {"from_file": "b", "changed": "1"}],
-)
-def test_the_library_refuses_two_sources(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="from"):
-        cdstats.weights(**arguments)
 
 
 def test_the_lines_of_the_readme_are_those_of_the_sample_masks() -> None:

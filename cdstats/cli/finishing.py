@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -80,6 +79,8 @@ def _kept(result: RatioResult) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _remove_old(folder)
+        import tempfile
+
         handle, name = tempfile.mkstemp(suffix=_SUFFIX, dir=folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -99,6 +100,8 @@ def kept_folder() -> Path:
     """The folder of the user's cache in which counts of refused runs are kept."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing without one
     if not home.is_absolute():
+        import tempfile
+
         home = Path(tempfile.gettempdir())
     if sys.platform == "win32":
         usual = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")

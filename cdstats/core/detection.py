@@ -7,14 +7,13 @@ not clear is refused with the values, their shares and the options that settle i
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counts import value_order
 from cdstats.core.encodings import (
     GREY_CODES,
     Kind,
-    Reading,
     follows_peaks,
     pair_of,
     read_encoding,
@@ -51,8 +50,6 @@ class Verdict:
 
     Attributes:
         rule: The rule found, or None when the split is refused.
-        odd: Why a mask contradicts its split, by its place in the list that was
-            decided on; `contradiction` tells it of any mask.
         refusal: Why the split is refused, and what settles it.
         undecided: The values of a split that another split may settle.
         notes: What to tell the user about an accepted split.
@@ -63,7 +60,6 @@ class Verdict:
     """
 
     rule: LabelRule | None = None
-    odd: Mapping[int, str] = field(default_factory=dict)
     refusal: str = ""
     undecided: frozenset[Value] = frozenset()
     notes: tuple[str, ...] = ()
@@ -74,33 +70,37 @@ class Verdict:
 
     def contradiction(self, mask: MaskCounts) -> str:
         """Why a mask does not follow the rule found, or an empty text."""
-        if self.rule is None or self.ignore is None or self._follows(mask):
+        rule, values = self.rule, mask.counts.values
+        if rule is None or self.ignore is None:
             return ""
-        return _contradiction(read_encoding(mask, self.ignore), self.rule, self.smeared)
-
-    def _follows(self, mask: MaskCounts) -> bool:
-        """Whether a mask plainly follows: the rule names every value it holds."""
-        if self.rule is None or mask.counts.half_transparent or mask.palette:
-            return False
-        if mask.is_jpeg or mask.white_is_zero:
-            return False
-        values = mask.counts.values
-        plain = mask.nodata not in values and not self.rule.has_thresholds
-        return plain and all(map(self.rule.label, values))
+        odd = mask.counts.half_transparent or mask.palette or mask.is_jpeg
+        odd = odd or mask.white_is_zero or mask.nodata in values or rule.has_thresholds
+        if not odd and all(map(rule.label, values)):
+            return ""
+        reading = read_encoding(mask, self.ignore)
+        if reading.kind is Kind.NO_MASK:
+            return reading.refusal.text
+        if self.smeared:
+            fits = follows_peaks(reading)
+        else:
+            fits = all(map(rule.label, reading.values))
+            if fits and reading.jpeg and reading.kind is Kind.CODES:
+                return codes_refusal(reading.values, jpeg=True).text
+        if not fits:
+            return (
+                f"holds {shares_text(reading.values, total=reading.pixels)}, the other "
+                f"masks of its split "
+                f"{'near 0 and 255' if self.smeared else rule.expected()}"
+            )
+        declared = reading.declared
+        torn = declared is not None and rule.label(declared) and reading.takes_a_class
+        return nodata_text(declared) if torn else ""
 
 
 class Findings:
     """What the masks of one split hold: what detection needs of them, added up.
 
     Masks may be added in any order, and none is kept.
-
-    Example:
-        >>> from cdstats.core.counts import MaskCounts, ValueCounts
-        >>> findings = Findings(LabelRule())
-        >>> findings.add(MaskCounts(2, 2, ValueCounts({0: 4})))
-        >>> findings.add(MaskCounts(2, 2, ValueCounts({0: 3, 1: 1})))
-        >>> str(findings.verdict().rule)
-        'changed 1, unchanged 0 (detected)'
     """
 
     def __init__(self, ignore: LabelRule, looks: Sequence[str] = ()) -> None:
@@ -142,7 +142,9 @@ class Findings:
             self._colours.update({*reading.values} - {0})
         if kind is not Kind.SMEARED:
             self._discrete.update(reading.values)
-        if kind is Kind.ZERO_255 or _is_level(reading):
+        # A mask that would be counted if its split turned out to be smeared.
+        plainly_not = kind is Kind.ZERO_ONE or reading.takes_a_class
+        if kind is Kind.ZERO_255 or (not plainly_not and follows_peaks(reading)):
             self._level.update(reading.values)
 
     @property
@@ -193,20 +195,19 @@ class Findings:
         if isinstance(changed, str):
             return self._coloured(changed)
         smeared = self._kinds[Kind.SMEARED] > 0 and changed == 255
-        found = pair_rule(changed, smeared, self._ignore)
         notes = (_stray_note(_in_order(self._level)),) if smeared else ()
         if changed == _WHITE_16:
             notes = (f"{_WHITE_16:,} is white in 16 bit: read as changed",)
-        return Verdict(found, notes=notes, ignore=self._ignore, smeared=smeared)
+        rule = pair_rule(changed, smeared, self._ignore)
+        return Verdict(rule, notes=notes, ignore=self._ignore, smeared=smeared)
 
     def _coloured(self, changed: str) -> Verdict:
         """The rule of palettes of black and one colour."""
         rule = pair_rule(changed, smeared=False, ignore=self._ignore)
         share = self._discrete[changed] / self._discrete.total()
-        if share <= 0.5:
-            return Verdict(rule, ignore=self._ignore)
         text = mostly_changed_text(share, changed, ("--changed", "--unchanged"))
-        return Verdict(rule, warnings=(text,), ignore=self._ignore)
+        warnings = (text,) if share > 0.5 else ()
+        return Verdict(rule, warnings=warnings, ignore=self._ignore)
 
     def _unsettled(self) -> bool:
         """Whether the codes of a few masks put the meaning of all in doubt.
@@ -246,28 +247,6 @@ class Findings:
         return replace(refused, undecided=undecided, ignore=self._ignore)
 
 
-def detect(masks: Sequence[MaskCounts], ignore: LabelRule) -> Verdict:
-    """Find the rule of the masks of one split, and which of them contradict it.
-
-    Args:
-        masks: The counts of every readable mask of the split.
-        ignore: A rule that names ignored values alone, or nothing.
-
-    Example:
-        >>> from cdstats.core.counts import MaskCounts, ValueCounts
-        >>> empty = MaskCounts(2, 2, ValueCounts({0: 4}))
-        >>> some = MaskCounts(2, 2, ValueCounts({0: 3, 1: 1}))
-        >>> str(detect([empty, some], LabelRule()).rule)
-        'changed 1, unchanged 0 (detected)'
-    """
-    findings = Findings(ignore)
-    for mask in masks:
-        findings.add(mask)
-    verdict = findings.verdict()
-    texts = enumerate(map(verdict.contradiction, masks))
-    return replace(verdict, odd={place: text for place, text in texts if text})
-
-
 def pair_rule(changed: Value, smeared: bool, ignore: LabelRule) -> LabelRule:
     """The rule of 0 and another value, as a threshold when they are smeared."""
     if smeared:
@@ -294,37 +273,8 @@ def settle(verdict: Verdict, others: Sequence[LabelRule]) -> Verdict:
     }
     if len(fitting) == 1:
         (rule,) = fitting.values()
-        return Verdict(rule, verdict.odd, notes=verdict.notes, ignore=verdict.ignore)
+        return Verdict(rule, notes=verdict.notes, ignore=verdict.ignore)
     return verdict
-
-
-def _contradiction(reading: Reading, rule: LabelRule, smeared: bool) -> str:
-    """Why a mask does not follow the rule of its split, or an empty text."""
-    if reading.kind is Kind.NO_MASK:
-        return reading.refusal.text
-    if smeared:
-        fits = follows_peaks(reading)
-    else:
-        fits = all(rule.label(value) for value in reading.values)
-        if fits and reading.jpeg and reading.kind is Kind.CODES:
-            return codes_refusal(reading.values, jpeg=True).text
-    if not fits:
-        return (
-            f"holds {shares_text(reading.values, total=reading.pixels)}, the other "
-            f"masks of its split {'near 0 and 255' if smeared else rule.expected()}"
-        )
-    names_declared = reading.declared is not None and rule.label(reading.declared)
-    return (
-        nodata_text(reading.declared)
-        if reading.takes_a_class and names_declared
-        else ""
-    )
-
-
-def _is_level(reading: Reading) -> bool:
-    """Whether a mask would be counted if its split turned out to be smeared."""
-    plainly_not = reading.kind is Kind.ZERO_ONE or reading.takes_a_class
-    return not plainly_not and follows_peaks(reading)
 
 
 def _refused(refusal: Refusal) -> Verdict:

@@ -50,12 +50,8 @@ class Kind(Enum):
 class Reading:
     """What one mask can mean by itself.
 
-    Attributes:
-        kind: What its values look like.
-        values: Pixels of each value that counts: neither nodata nor ignored by a rule.
-        refusal: Why it is no mask, and what settles it.
-        declared: The declared nodata value if the file holds it, else None.
-        jpeg: Whether it was compressed with loss.
+    Values are those that count: neither nodata nor ignored by a rule. ``declared`` is
+    the declared nodata value if the file holds it; ``jpeg``, whether loss changed them.
     """
 
     kind: Kind
@@ -78,12 +74,7 @@ class Reading:
 
 
 def pair_of(values: Collection[Value]) -> Value | None:
-    """The changed one of two values of which the other is 0 or black; else None.
-
-    Example:
-        >>> pair_of({0, 255}), pair_of({0, "#ff0000"}), pair_of({0, 2})
-        (255, '#ff0000', None)
-    """
+    """The changed one of two values of which the other is 0 or black; else None."""
     others = [value for value in values if value != 0]
     if len(values) != 2 or len(others) != 1:
         return None
@@ -95,15 +86,7 @@ def pair_of(values: Collection[Value]) -> Value | None:
 def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
     """Say what the values of a mask can mean when nothing else is known.
 
-    Args:
-        mask: The counts of one file.
-        ignore: A rule that names ignored values alone, or nothing.
-
-    Example:
-        >>> from cdstats.core.counts import ValueCounts
-        >>> mask = MaskCounts(2, 2, ValueCounts({0: 3, 255: 1}))
-        >>> read_encoding(mask, LabelRule()).kind
-        <Kind.ZERO_255: '0 and 255'>
+    The rule names ignored values alone, or nothing.
     """
     values = _counting(mask, ignore)
     nodata, jpeg = mask.nodata, mask.is_jpeg
@@ -112,7 +95,11 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
     refusal = _no_mask(mask, values)
     kind = Kind.NO_MASK if refusal.text else _kind(values, jpeg)
     if kind is Kind.CODES and len(values) > MANY_LEVELS:
-        kind, refusal = Kind.NO_MASK, Refusal(image_text(values))
+        total = sum(values.values())
+        zero, full = (100 * values.get(end, 0) / total for end in (0, 255))
+        text = f"looks like an image, not a mask: {len(values):,} values, {zero:.3g} % "
+        kind = Kind.NO_MASK
+        refusal = Refusal(f"{text}are 0 and {full:.3g} % are 255")
     return Reading(kind, values, refusal, declared, jpeg)
 
 
@@ -145,10 +132,8 @@ def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
     changed = pair_of(values)
     if changed is None or (changed == 1 and jpeg):
         return Kind.SMEARED if is_smeared(values, jpeg) else Kind.CODES
-    if isinstance(changed, str):
-        return Kind.ZERO_OTHER
-    known = {1: Kind.ZERO_ONE, 255: Kind.ZERO_255}
-    return known.get(int(changed), Kind.ZERO_OTHER)
+    known: dict[Value, Kind] = {1: Kind.ZERO_ONE, 255: Kind.ZERO_255}
+    return known.get(changed, Kind.ZERO_OTHER)
 
 
 def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
@@ -171,12 +156,7 @@ def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
 
 
 def has_two_peaks(levels: Mapping[int, int]) -> bool:
-    """Whether grey levels gather near 0 and near 255, with a peak at each.
-
-    Example:
-        >>> has_two_peaks({0: 90, 40: 1, 250: 9}), has_two_peaks({0: 5, 1: 4, 2: 1})
-        (True, False)
-    """
+    """Whether grey levels gather near 0 and near 255, with a peak at each."""
     low, above_low = _between(levels, 0, NEAR), _between(levels, NEAR, 2 * NEAR)
     high = _between(levels, 256 - NEAR, 256)
     below_high = _between(levels, 256 - 2 * NEAR, 256 - NEAR)
@@ -215,10 +195,21 @@ def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
         return _colour_refusal(values, len(colours))
     numbers = [value for value in values if not isinstance(value, str)]
     if NAN in values or (numbers and min(numbers) < 0):
-        return Refusal(_negative_text(mask, values, numbers))
-    if any(isinstance(number, float) for number in numbers):
-        return Refusal(_fraction_text(values, numbers))
-    return NO_REFUSAL
+        odd, tag = NAN if NAN in values else min(numbers), "no nodata is declared"
+        if mask.nodata is not None:
+            tag = f"the nodata tag says {mask.nodata}"
+        return Refusal(
+            f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
+            f"{_shares(values)}"
+        )
+    if not any(isinstance(number, float) for number in numbers):
+        return NO_REFUSAL
+    if min(numbers) >= 0 and max(numbers) <= 1:
+        return Refusal(
+            f"holds fractions between 0 and 1, {_shares(values)}: a score map, not a "
+            "mask; predictions go to `cdstats loss`"
+        )
+    return Refusal(f"holds fractions, {_shares(values)}: not a mask of codes")
 
 
 def _colour_refusal(values: Mapping[Value, int], colours: int) -> Refusal:
@@ -233,40 +224,6 @@ def _colour_refusal(values: Mapping[Value, int], colours: int) -> Refusal:
         f"its colour channels differ: {_shares(values)}. Name the colours with "
         "--changed and --unchanged, or choose one with --band",
         (NAME_THEM,),
-    )
-
-
-def _negative_text(
-    mask: MaskCounts, values: Mapping[Value, int], numbers: list[int | float]
-) -> str:
-    odd = NAN if NAN in values else min(numbers)
-    tag = (
-        "no nodata is declared"
-        if mask.nodata is None
-        else (f"the nodata tag says {mask.nodata}")
-    )
-    return (
-        f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
-        f"{_shares(values)}"
-    )
-
-
-def _fraction_text(values: Mapping[Value, int], numbers: list[int | float]) -> str:
-    if min(numbers) >= 0 and max(numbers) <= 1:
-        return (
-            f"holds fractions between 0 and 1, {_shares(values)}: a score map, not a "
-            "mask; predictions go to `cdstats loss`"
-        )
-    return f"holds fractions, {_shares(values)}: not a mask of codes"
-
-
-def image_text(values: Mapping[Value, int]) -> str:
-    """Why many grey levels are refused, with the shares of 0 and 255."""
-    total = sum(values.values())
-    zero, full = (100 * values.get(end, 0) / total for end in (0, 255))
-    return (
-        f"looks like an image, not a mask: {len(values):,} values, {zero:.3g} % are 0 "
-        f"and {full:.3g} % are 255"
     )
 
 

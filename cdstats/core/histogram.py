@@ -29,8 +29,9 @@ Counts = NDArray[np.int64]
 class LevelCounts:
     """Pixels of each class at each level of probability; adds over windows and images.
 
-    The values rise: probabilities of change, or logits, which are kept as they are: a
-    sure one has no digits as a probability.
+    The values rise: probabilities of change; or logits, which are kept as they are, as
+    a sure one has no digits as a probability; or stored integers, which stand for
+    either.
 
     Example:
         >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
@@ -38,13 +39,14 @@ class LevelCounts:
         array([0, 4])
     """
 
-    values: Floats
+    values: NDArray[Any]
     changed: Counts
     unchanged: Counts
     logits: bool = False
 
     def __post_init__(self) -> None:
-        if not np.all(self.values[1:] > self.values[:-1]):
+        # NaN, which may be stored, comes last.
+        if (self.values[1:] <= self.values[:-1]).any():
             raise ValueError("the levels do not rise")
         if not self.values.shape == self.changed.shape == self.unchanged.shape:
             raise ValueError("levels and counts differ in length")
@@ -56,37 +58,54 @@ class LevelCounts:
         """Count the finite values of the pixels of each class, by sorting them."""
         one, of_one = np.unique(changed, return_counts=True)
         two, of_two = np.unique(unchanged, return_counts=True)
-        return cls._merged(
+        return cls.grouped(
             np.concatenate([one, two]),
             np.concatenate([of_one, np.zeros_like(of_two)]),
             np.concatenate([np.zeros_like(of_one), of_two]),
-            logits,
+            logits=logits,
         )
 
     @classmethod
-    def _merged(
-        cls, values: NDArray[Any], changed: Counts, unchanged: Counts, logits: bool
+    def grouped(
+        cls,
+        values: NDArray[Any],
+        changed: Counts,
+        unchanged: Counts,
+        *,
+        logits: bool = False,
     ) -> LevelCounts:
         """The levels of values in any order; adding 0 makes -0 and 0 one."""
-        levels, place = np.unique(values.astype(float) + 0.0, return_inverse=True)
-        counts = np.zeros((2, levels.size), dtype=np.int64)
-        np.add.at(counts[0], place, changed)
-        np.add.at(counts[1], place, unchanged)
-        return cls(levels, counts[0], counts[1], logits)
+        if values.dtype.kind == "f":
+            values = values.astype(np.float64) + 0.0
+        # A stable sort merges what is sorted already.
+        order = np.argsort(values, kind="stable")
+        values, changed, unchanged = values[order], changed[order], unchanged[order]
+        first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: order.size])
+        if first.size < order.size:
+            changed = np.add.reduceat(changed, first)
+            unchanged = np.add.reduceat(unchanged, first)
+        return cls(values[first], changed, unchanged, logits)
+
+    @classmethod
+    def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
+        """The levels of one or more parts together."""
+        held = list(parts)
+        if len({one.logits for one in held}) > 1:
+            raise ValueError("logits and probabilities do not add")
+        return cls.grouped(
+            np.concatenate([one.values for one in held]),
+            np.concatenate([one.changed for one in held]),
+            np.concatenate([one.unchanged for one in held]),
+            logits=held[0].logits,
+        )
 
     def __add__(self, other: LevelCounts) -> LevelCounts:
-        if self.logits != other.logits:
-            raise ValueError("logits and probabilities do not add")
-        if np.array_equal(self.values, other.values):
-            changed = self.changed + other.changed
-            unchanged = self.unchanged + other.unchanged
-            return LevelCounts(self.values, changed, unchanged, self.logits)
-        return self._merged(
-            np.concatenate([self.values, other.values]),
-            np.concatenate([self.changed, other.changed]),
-            np.concatenate([self.unchanged, other.unchanged]),
-            self.logits,
-        )
+        return self.joined([self, other])
+
+    @property
+    def pixels(self) -> Counts:
+        """Pixels of each level."""
+        return self.changed + self.unchanged
 
     @property
     def valid(self) -> int:

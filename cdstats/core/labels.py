@@ -19,7 +19,6 @@ from cdstats.core.terms import (
     names,
     parse_terms,
     same_value,
-    shared_text,
 )
 
 if TYPE_CHECKING:
@@ -60,15 +59,8 @@ class MaskFacts(Protocol):
 class LabelRule:
     """Which stored values are changed, unchanged and ignored.
 
-    Attributes:
-        changed: Terms that name changed values.
-        unchanged: Terms that name unchanged values.
-        ignored: Terms that name values left out of every ratio.
-        origin: Where the rule comes from, such as ``"detected"`` or
-            ``"preset oscd-tif"``; empty when given.
-
-    Raises:
-        UsageError: If a value is named twice.
+    ``origin`` is where it comes from, such as ``"detected"`` or ``"preset oscd-tif"``;
+    empty when given. A value that is named twice is a `UsageError`.
 
     Example:
         >>> rule = LabelRule.parse(changed="255", unchanged="0,50", ignored="85,170")
@@ -85,15 +77,12 @@ class LabelRule:
     _known: dict[Value, Label | None] = field(
         default_factory=dict, repr=False, compare=False
     )
-    _labels: dict[Value, Label | None] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
-        named = [(term, label) for label in Label for term in self.terms(label)]
-        for (first, one), (second, other) in combinations(named, 2):
+        for (first, one), (second, other) in combinations(self._pairs, 2):
             if same_value(first, second):
-                shared = shared_text(first, second)
+                same = str(first) == str(second)
+                shared = str(first) if same else f"a value of {first}"
                 both = f"{one.value} {first} and {other.value} {second}"
                 text = f"{shared} is named twice: {both}"
                 if self.origin == DETECTED:
@@ -127,38 +116,27 @@ class LabelRule:
         return self.unchanged if label is Label.UNCHANGED else self.ignored
 
     @cached_property
-    def edges(self) -> tuple[float, ...]:
-        """The finite numbers that the rule names, in rising order."""
-        ranges = [
-            t for label in Label for t in self.terms(label) if isinstance(t, Range)
-        ]
-        return tuple(sorted({end for one in ranges for end in one.ends}))
+    def _pairs(self) -> tuple[tuple[Term, Label], ...]:
+        """Each term with its label."""
+        return tuple((term, label) for label in Label for term in self.terms(label))
 
     @cached_property
-    def names_colours(self) -> bool:
-        """Whether a term is a colour."""
-        return any(
-            isinstance(term, str) and term.startswith("#")
-            for label in Label
-            for term in self.terms(label)
-        )
+    def _ranges(self) -> tuple[tuple[Range, Label], ...]:
+        return tuple((t, label) for t, label in self._pairs if isinstance(t, Range))
+
+    @cached_property
+    def edges(self) -> tuple[float, ...]:
+        """The finite numbers that the rule names, in rising order."""
+        return tuple(sorted({end for term, _ in self._ranges for end in term.ends}))
 
     @cached_property
     def has_thresholds(self) -> bool:
         """Whether a term names more than one number."""
-        return any(
-            isinstance(term, Range) and not term.is_point
-            for label in Label
-            for term in self.terms(label)
-        )
+        return not all(term.is_point for term, _ in self._ranges)
 
     def label(self, value: Value) -> Label | None:
         """The label of a stored value, or None when no term names it."""
-        try:
-            return self._labels[value]
-        except KeyError:
-            found = self._labels[value] = self.named(value) or self._rest(value)
-            return found
+        return self.named(value) or self._rest(value)
 
     def named(self, value: Value) -> Label | None:
         """The label of a term other than ``rest`` that names a value."""
@@ -168,10 +146,14 @@ class LabelRule:
 
     def _rest(self, value: Value) -> Label | None:
         """The label of ``rest``, which never names ``"nan"``."""
-        return None if value == NAN else self._find(lambda term: term == REST)
+        return None if value == NAN else self._label_of_rest
+
+    @cached_property
+    def _label_of_rest(self) -> Label | None:
+        return self._find(lambda term: term == REST)
 
     def _find(self, names: Callable[[Term], bool]) -> Label | None:
-        return next((la for la in Label if any(map(names, self.terms(la)))), None)
+        return next((label for term, label in self._pairs if names(term)), None)
 
     def apply(self, mask: MaskCounts) -> PixelCounts:
         """Count the changed, unchanged and ignored pixels of a mask.
@@ -185,22 +167,30 @@ class LabelRule:
         """
         if mask.counts.half_transparent:
             raise DataError(half_transparent_text(mask))
-        self._refuse_thresholds_on_colours(mask)
-        changed, unchanged, ignored = 0, 0, mask.counts.masked
+        values = mask.counts.values
+        names_colour = any(str(term).startswith("#") for term, _ in self._pairs)
+        if self.has_thresholds and not names_colour:
+            for value in values:
+                if str(value).startswith("#"):
+                    raise DataError(
+                        f"its colour channels differ ({value}, ...) and {self} is a "
+                        "rule for grey values. Name colours (#rrggbb) or choose one "
+                        "with --band"
+                    )
+        pixels = dict.fromkeys(Label, 0)
         unnamed: dict[Value, int] = {}
-        for value, count in mask.counts.values.items():
-            label = self.label_in(mask, value)
-            if label is Label.CHANGED:
-                changed += count
-            elif label is Label.UNCHANGED:
-                unchanged += count
-            elif label is Label.IGNORED:
-                ignored += count
+        for value, count in values.items():
+            if label := self.label_in(mask, value):
+                pixels[label] += count
             else:
                 unnamed[value] = count
         if unnamed:
-            raise DataError(self._unnamed_text(unnamed))
-        return PixelCounts(changed, unchanged, ignored)
+            raise DataError(
+                f"holds {shares_text(unnamed, total=None)}; expected {self.expected()}."
+                " Name every value with --changed, --unchanged or --ignore"
+            )
+        changed, unchanged, ignored = pixels.values()
+        return PixelCounts(changed, unchanged, ignored + mask.counts.masked)
 
     def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
         """The label of a value of one mask, with its palette and nodata value.
@@ -223,15 +213,8 @@ class LabelRule:
 
     def covering(self, value: Value) -> tuple[Range, Label] | None:
         """The term of several numbers that names a value, and its label."""
-        return next(
-            (
-                (term, label)
-                for label in Label
-                for term in self.terms(label)
-                if isinstance(term, Range) and not term.is_point and value in term
-            ),
-            None,
-        )
+        found = (one for one in self._ranges if not one[0].is_point and value in one[0])
+        return next(found, None)
 
     def _palette_label(self, palette: Mapping[int, str], index: int) -> Label | None:
         """The label of a palette entry: of its colour, or of its index.
@@ -245,7 +228,8 @@ class LabelRule:
             return self.named(level)
         by_colour = self._find(lambda term: term == colour)
         by_index = self._find(lambda term: isinstance(term, Range) and index in term)
-        bound = by_colour is None and self._bound(index)
+        bounds = (term for term, _ in self._ranges if term.is_bound and index in term)
+        bound = next(bounds, None) if by_colour is None else None
         if colour in _ENDS and not by_colour:
             if bound:
                 return self.named(level)
@@ -264,38 +248,9 @@ class LabelRule:
             )
         return by_colour or by_index
 
-    def _bound(self, value: float) -> Range | None:
-        """The term with one end, such as ``>0``, that names a number."""
-        terms = (term for label in Label for term in self.terms(label))
-        return next(
-            (t for t in terms if isinstance(t, Range) and t.is_bound and value in t),
-            None,
-        )
-
-    def _refuse_thresholds_on_colours(self, mask: MaskCounts) -> None:
-        if not self.has_thresholds or self.names_colours:
-            return
-        colours = [v for v in mask.counts.values if str(v).startswith("#")]
-        if colours:
-            raise DataError(
-                f"its colour channels differ ({colours[0]}, ...) and {self} is a rule "
-                "for grey values. Name colours (#rrggbb) or choose one with --band"
-            )
-
-    def _unnamed_text(self, unnamed: Mapping[Value, int]) -> str:
-        return (
-            f"holds {shares_text(unnamed, total=None)}; expected {self.expected()}. "
-            "Name every value with --changed, --unchanged or --ignore"
-        )
-
     def expected(self) -> str:
         """The values that the rule names, for messages."""
-        terms = [str(term) for label in Label for term in self.terms(label)]
-        return ", ".join(terms) or "nothing"
-
-    def with_origin(self, origin: str) -> LabelRule:
-        """The same rule with another origin."""
-        return LabelRule(self.changed, self.unchanged, self.ignored, origin)
+        return ", ".join(str(term) for term, _ in self._pairs) or "nothing"
 
     def __str__(self) -> str:
         return self._text
@@ -328,12 +283,7 @@ def half_transparent_text(mask: MaskCounts) -> str:
 def shares_text(
     values: Mapping[Value, int], *, total: int | None, limit: int = 8
 ) -> str:
-    """Values with their pixels, and with their share of ``total`` when it is given.
-
-    Example:
-        >>> shares_text({0: 90, 1: 10}, total=100)
-        '0 (90 pixels, 90 %), 1 (10 pixels, 10 %)'
-    """
+    """Values with their pixels, and with their share of ``total`` when it is given."""
     shown = [
         f"{value} ({counted(count, 'pixel')}"
         + (f", {100 * count / total:.4g} %)" if total else ")")
@@ -346,12 +296,7 @@ def shares_text(
 
 
 def names_text(values: Iterable[Value], limit: int = 8) -> str:
-    """Values alone, the first few of many.
-
-    Example:
-        >>> names_text(range(12))
-        '0, 1, 2, 3, 4, 5, 6, 7, ... (12 values)'
-    """
+    """Values alone, the first few of many."""
     names = [str(value) for value in values]
     if len(names) <= limit:
         return ", ".join(names)
@@ -360,13 +305,7 @@ def names_text(values: Iterable[Value], limit: int = 8) -> str:
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """How values become labels in one run.
-
-    Attributes:
-        rule: The rule to apply; None when it is to be found.
-        ignore: The values ignored while a rule is looked for.
-        preset: The preset that the rule comes from, if any.
-    """
+    """How values become labels: by a rule, or by one found beside ignored values."""
 
     rule: LabelRule | None
     ignore: LabelRule
@@ -406,31 +345,23 @@ def choose_rule(
         found = preset(preset_name)
         return RuleChoice(found.rule, LabelRule(), found)
     if (changed is None) != (unchanged is None) and ignore is None:
-        missing, given = ("--unchanged", "--changed")
-        if changed is None:
-            missing, given = given, missing
+        both = ("--changed", "--unchanged")
+        missing, given = both if changed is None else both[::-1]
         raise UsageError(
             f"{given} alone does not say what the other values are: add {missing}, "
             f"for example {missing} rest"
         )
-    texts = (("--changed", changed), ("--unchanged", unchanged), ("--ignore", ignore))
-    terms = [_terms(option, text) for option, text in texts]
+    terms = []
+    texts = {"--changed": changed, "--unchanged": unchanged, "--ignore": ignore}
+    for option, text in texts.items():
+        try:
+            terms.append(tuple(parse_terms(text or "")))
+        except UsageError as error:
+            raise UsageError(f"{option}: {error}") from None
     rule = LabelRule(terms[0], terms[1], terms[2])
     if changed is None and unchanged is None:
         return RuleChoice(None, rule)
-    for (option, text), named in zip(texts[:2], terms[:2], strict=True):
+    for (option, text), named in zip(texts.items(), terms[:2], strict=False):
         if text is not None and not named:
             raise UsageError(f"{option} {text!r} must name a value")
     return RuleChoice(rule, LabelRule())
-
-
-def _terms(option: str, text: str | None) -> tuple[Term, ...]:
-    """The terms of an option.
-
-    Raises:
-        UsageError: If a part is no term; names the option.
-    """
-    try:
-        return tuple(parse_terms(text or ""))
-    except UsageError as error:
-        raise UsageError(f"{option}: {error}") from None

@@ -8,12 +8,12 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import Label, LabelRule
 from cdstats.core.refusals import has_heavy_ends
+from cdstats.core.vocabulary import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,7 +83,7 @@ def presets() -> tuple[Preset, ...]:
         >>> [preset.name for preset in presets()][:2]
         ['levir-cd', 'levir-cd-256']
     """
-    text = files("cdstats").joinpath("data/presets.toml").read_text(encoding="utf-8")
+    text = (DATA / "presets.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(text)
     for table in tables.values():
         table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})

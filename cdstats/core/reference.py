@@ -7,7 +7,6 @@ import difflib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cdstats.core.columns import (
@@ -22,6 +21,7 @@ from cdstats.core.errors import UsageError
 from cdstats.core.imbalance import change_fraction, change_ratio
 from cdstats.core.messages import counted
 from cdstats.core.records import ALL
+from cdstats.core.vocabulary import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +86,7 @@ class PublishedRecord:
 @cache
 def published() -> tuple[PublishedRecord, ...]:
     """Every published count, in the order of the data file."""
-    text = files("cdstats").joinpath("data/published.csv").read_text(encoding="utf-8")
+    text = (DATA / "published.csv").read_text(encoding="utf-8")
     rows: list[dict[str, Any]] = [*csv.DictReader(text.splitlines())]
     for row in rows:
         for name in ("images", "height", "width", "changed", "unchanged"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from cdstats.core import metrics
 from cdstats.core.catalogue import LossResult, choose
@@ -295,29 +295,27 @@ def failed_record(
     )
 
 
+ScoredImage: TypeAlias = "tuple[Place, tuple[int, int], ImageSums, Stated]"
+"""Where an image comes from, its width and height, its sums and what was decided."""
+
+
 def scored_records(
-    places: Sequence[Place],
-    sizes: Sequence[tuple[int, int]],
-    sums: Sequence[ImageSums],
+    images: Sequence[ScoredImage],
     results: Sequence[LossResult],
     columns: Sequence[str],
-    stated: Sequence[Stated],
 ) -> list[ScoreRecord]:
     """The rows of scored predictions.
 
     Args:
-        places: Where each comes from.
-        sizes: Width and height of each.
-        sums: The sums of each.
+        images: The images that were scored.
         results: BCE, balanced and class-mean BCE, then further losses.
         columns: The column names of the further losses.
-        stated: What was decided for each.
     """
     bce, balanced, class_mean = results[:3]
     rows = []
-    errors = defined_values(SumsTable.of(sums).calibration_error)
-    each = zip(places, sizes, sums, stated, strict=True)
-    for number, (place, size, one, known) in enumerate(each):
+    table = SumsTable.of(sums for _, _, sums, _ in images)
+    errors = defined_values(table.calibration_error)
+    for number, (place, size, one, known) in enumerate(images):
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(

@@ -59,9 +59,9 @@ class Range:
         return len(self.ends) == 1 and not self.is_point
 
     @property
-    def ends(self) -> tuple[float, ...]:
+    def ends(self) -> set[float]:
         """Its finite ends."""
-        return tuple(end for end in {self.low, self.high} if not math.isinf(end))
+        return {self.low, self.high} - {math.inf, -math.inf}
 
     def overlaps(self, other: Range) -> bool:
         """Whether a number lies in both."""
@@ -72,12 +72,12 @@ class Range:
 
     def __str__(self) -> str:
         if self.is_point:
-            return number_text(self.low)
+            return repr(self.low)
         if math.isinf(self.low):
-            return f"{'<' if self.high_open else '<='}{number_text(self.high)}"
+            return f"{'<' if self.high_open else '<='}{self.high!r}"
         if math.isinf(self.high):
-            return f"{'>' if self.low_open else '>='}{number_text(self.low)}"
-        return f"{number_text(self.low)}-{number_text(self.high)}"
+            return f"{'>' if self.low_open else '>='}{self.low!r}"
+        return f"{self.low!r}-{self.high!r}"
 
 
 Term = Range | str
@@ -111,17 +111,14 @@ def _parse_term(part: str, text: str) -> Term:
             raise UsageError(f"{part!r} in {text!r} runs backwards: write {high}-{low}")
         return Range(low, high)
     if found := _BOUND.match(part):
-        return _bound(found[1], _number(found[2]))
+        sign, number = found[1], _number(found[2])
+        if sign.startswith("<"):
+            return Range(-math.inf, number, high_open=sign == "<")
+        return Range(number, math.inf, low_open=sign == ">")
     raise UsageError(
         f"{part!r} in {text!r} is no value; expected numbers, ranges such as 1-4 or "
         ">=128, colours such as #ff0000, nan, or rest"
     )
-
-
-def _bound(sign: str, number: float) -> Range:
-    if sign.startswith("<"):
-        return Range(-math.inf, number, low_open=False, high_open=sign == "<")
-    return Range(number, math.inf, low_open=sign == ">")
 
 
 def _number(text: str) -> float:
@@ -131,11 +128,6 @@ def _number(text: str) -> float:
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     return int(number) if number.is_integer() else number
-
-
-def number_text(number: float) -> str:
-    """A number as a rule writes it."""
-    return repr(number)
 
 
 def complement(term: Term) -> tuple[Term, ...] | None:
@@ -163,8 +155,3 @@ def same_value(first: Term, second: Term) -> bool:
     if isinstance(first, Range) and isinstance(second, str):
         return second.startswith("#") and colour_value(second) in first
     return first == second
-
-
-def shared_text(first: Term, second: Term) -> str:
-    """What two terms name in common, for a message."""
-    return str(first) if str(first) == str(second) else f"a value of {first}"

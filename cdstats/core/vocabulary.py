@@ -6,13 +6,16 @@ import re
 import tomllib
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+DATA: Final = Path(__file__).parents[1] / "data"
 
 
 @cache
 def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
     """The names, words and shapes of paths, by table and meaning."""
-    text = files("cdstats").joinpath("data/layouts.toml").read_text(encoding="utf-8")
+    text = (DATA / "layouts.toml").read_text(encoding="utf-8")
     return {
         table: {meaning: frozenset(words) for meaning, words in meanings.items()}
         for table, meanings in tomllib.loads(text).items()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 _HEAD: Final = 64
-_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-"""The closing chunk of a PNG, put behind its header to read that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,34 +112,28 @@ def _stems(folder: str) -> Mapping[str, str]:
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height by the file's header alone; None for what has no such header."""
+    """Width and height, by the header alone; None where they cannot be read."""
     try:
-        with io.BufferedReader(open_regular(path)[0]) as file:
+        opened, _ = open_regular(path)
+        with opened as file:
             head = file.read(_HEAD)
-            kind = file_format(head)
-            if kind == "JPEG":
-                from cdstats.io.jpeg import jpeg_header
+            match file_format(head):
+                case "PNG" if head[12:16] == b"IHDR":
+                    return struct.unpack(">2I", head[16:24])
+                case "BMP":
+                    width, height = struct.unpack("<2i", head[18:26])
+                    return abs(width), abs(height)
+                case "JPEG":
+                    from cdstats.io.jpeg import read_jpeg
 
-                return jpeg_header(file)[:2]
-        return _other_size(path, kind, head)
-    except (OSError, DataError):
+                    frame = read_jpeg(head + file.readall())
+                    return frame.width, frame.height
+                case "TIFF":
+                    from cdstats.io.masks import open_masks
+
+                    image = open_masks(str(path), "", 1)[0]
+                    return image.width, image.height
+    except (OSError, DataError, struct.error):
         # A broken image is its reader's to tell of; here it has no size to compare.
-        return None
-
-
-def _other_size(path: Path, kind: str | None, head: bytes) -> tuple[int, int] | None:
-    if kind == "PNG":
-        from cdstats.io.png import read_png_header
-
-        header = read_png_header(io.BytesIO(head[:33] + _END), verify=False)
-        return header.width, header.height
-    if kind == "BMP":
-        parts = (head[at : at + 4] for at in (18, 22))
-        width, height = (int.from_bytes(p, "little", signed=True) for p in parts)
-        return abs(width), abs(height)
-    if kind == "TIFF":
-        from cdstats.io.masks import open_masks
-
-        image = open_masks(str(path), "", 1)[0]
-        return image.width, image.height
+        pass
     return None

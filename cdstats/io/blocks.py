@@ -6,6 +6,7 @@ gives a list of `OpenImage`; `cdstats.io.masks` knows which module reads which f
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from cdstats.core.messages import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
@@ -54,6 +56,10 @@ class ImageFile:
     band: int | None
     max_pixels: int
     nodata: str | None = None
+
+    def opened(self) -> BinaryIO:
+        """The file, open to be read; from memory where its bytes are held."""
+        return self.path.open("rb") if self.data is None else io.BytesIO(self.data)
 
 
 @dataclass(frozen=True, slots=True)

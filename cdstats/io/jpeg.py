@@ -6,7 +6,6 @@ left. Coded pixels carry no check sum; all the segments around them are checked 
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from dataclasses import dataclass, field
@@ -102,26 +101,6 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
     except Exception:  # noqa: BLE001 - the decoder raises Exception itself
         raise DataError("JPEG file is damaged or cut short") from None
     return pixels
-
-
-def jpeg_header(file: io.BufferedIOBase) -> tuple[int, int, int]:
-    """Width, height and number of components of a JPEG file."""
-    file.seek(2)
-    while True:
-        marker = file.read(2)
-        while marker[1:] == b"\xff":
-            marker = b"\xff" + file.read(1)
-        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in (0xD9, 0xDA):
-            raise DataError("JPEG file is damaged: it has no frame header")
-        if marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD7:
-            continue
-        length = int.from_bytes(file.read(2))
-        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
-            frame = file.read(6)
-            if len(frame) < 6:
-                raise DataError("JPEG file is cut short")
-            return int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3]), frame[5]
-        file.seek(max(length - 2, 0), io.SEEK_CUR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cdstats.core.errors import DataError, UsageError
@@ -198,7 +197,7 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     keeps its permissions; those of a new one follow the umask.
     """
     place = pointed_to(path)
-    part = place.with_name(f".{place.name[:50]}.{token_hex(4)}.part")
+    part = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.part")
     try:
         mode = _permissions(place)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

@@ -5,16 +5,10 @@ A table fits its screen: text folds, numbers stay whole.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from cdstats.core.columns import printable
 from cdstats.core.messages import Level
@@ -23,6 +17,9 @@ from cdstats.core.records import ALL, SummaryRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TextIO
+
+    from rich.console import Console
+    from rich.table import Table as Grid
 
     from cdstats.core.columns import Record
     from cdstats.core.messages import Message
@@ -41,34 +38,59 @@ _BLANKS: Final = re.compile(r" +$", re.MULTILINE)
 def results_console() -> Console:
     """Standard output; as wide as the results need when it is no terminal."""
     if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False, soft_wrap=False)
-    file = cast("TextIO", _WithoutBlanks(sys.stdout))
+        return _console(sys.stdout)
+    return cast("Console", _PlainConsole())
+
+
+class _PlainConsole:
+    """Standard output that is no terminal; Rich is loaded for what is not plain."""
+
     width = _NO_TERMINAL_WIDTH
-    return Console(file=file, width=width, highlight=False, soft_wrap=False)
+    encoding = "utf-8"
+
+    def print(self, what: Any = "", **settings: Any) -> None:  # noqa: ANN401 - as Rich
+        """Print a text or what Rich can show; no line ends with blanks."""
+        text = f"{what}\n"
+        is_plain = isinstance(what, str) and what.replace("\n", "").isprintable()
+        if not is_plain or "width" in settings:
+            console = _console(io.StringIO(), width=self.width)
+            with console.capture() as captured:
+                console.print(what, **settings)
+            text = captured.get()
+        sys.stdout.write(_BLANKS.sub("", text))
+
+    def print_table(self, table: Table) -> None:
+        """Print a table as wide as it is."""
+        columns = _shown(table)
+        titles = [one.title.split("\n") for one in columns]
+        most = max(map(len, titles))
+        heads = [[""] * (most - len(title)) + title for title in titles]
+        parts = [
+            [one.padded(cell) for cell in (*head, "─" * one.width, *one.cells)]
+            for one, head in zip(columns, heads, strict=True)
+        ]
+        for number, line in enumerate(zip(*parts, strict=True)):
+            text = ("──" if number == most else "  ").join(line)
+            sys.stdout.write(f"{text.rstrip(' ')}\n")
 
 
-class _WithoutBlanks:
-    """A stream whose lines end without blanks, which fill a table to its edge."""
+def _console(file: TextIO, **settings: Any) -> Console:  # noqa: ANN401 - as Rich
+    from rich.console import Console
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write whole lines."""
-        return self._stream.write(_BLANKS.sub("", text))
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the stream's own
-        return getattr(self._stream, name)
+    return Console(file=file, highlight=False, emoji=False, **settings)
 
 
 def messages_console() -> Console:
     """Standard error."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return _console(sys.stderr, soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table; a dataset's name stands once above its splits."""
-    console.print(screen_table(table, console.width), crop=False)
+    if isinstance(console, _PlainConsole):
+        console.print_table(table)
+    else:
+        console.print(screen_table(table, console.width), crop=False)
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:
@@ -79,13 +101,14 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 def print_message(console: Console, message: Message) -> None:
     """Print a message after its level: ``error: FILE: ...``."""
+    from rich.text import Text
+
     text = Text(f"{message.level.value}: ", style=_STYLES[message.level])
     lines = (printable(line) for line in message.text.split("\n"))
     console.print(text.append("\n".join(lines), style="default"))
 
 
-@dataclass(frozen=True)
-class _Shown:
+class _Shown(NamedTuple):
     """A column of a table."""
 
     title: str
@@ -96,17 +119,33 @@ class _Shown:
     @property
     def width(self) -> int:
         """The signs it takes where there is room."""
-        return max(map(cell_len, (*self.title.split("\n"), *self.cells)))
+        return max(map(_width, (*self.title.split("\n"), *self.cells)))
+
+    def padded(self, cell: str) -> str:
+        """A cell as wide as the column."""
+        blanks = " " * (self.width - _width(cell))
+        return cell + blanks if self.is_left else blanks + cell
 
     @property
     def least(self) -> int:
         """The signs it needs on any screen."""
-        title = max(map(cell_len, self.title.split("\n")))
+        title = max(map(_width, self.title.split("\n")))
         return max(title, min(self.width, _LEAST_TEXT)) if self.folds else self.width
+
+
+def _width(text: str) -> int:
+    """The places of a text on a screen."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def screen_table(table: Table, width: int) -> Grid:
     """A table for a screen."""
+    from rich.text import Text
+
     records, columns, gap = list(table.rows), _shown(table), 2
     if sum(column.width + gap for column in columns) - gap > width:
         gap = 1
@@ -130,6 +169,9 @@ def screen_table(table: Table, width: int) -> Grid:
 
 def plain_grid(padding: int = 0) -> Grid:
     """An empty table with a line below its heading."""
+    from rich import box
+    from rich.table import Table as Grid
+
     return Grid(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -141,6 +183,8 @@ def plain_grid(padding: int = 0) -> Grid:
 
 def pairs_grid() -> Grid:
     """An empty list of names and texts, which fold."""
+    from rich.table import Table as Grid
+
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -173,7 +217,7 @@ def _narrow(table: Table, columns: Sequence[_Shown]) -> list[_Shown]:
         _place(*pair, is_part=_is_part(row))
         for pair, row in zip(pairs, table.rows, strict=True)
     )
-    merged = replace(columns[at[0]], cells=places)
+    merged = columns[at[0]]._replace(cells=places)
     return [
         merged if name == "dataset" else column
         for name, column in zip(names, columns, strict=True)

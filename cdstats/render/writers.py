@@ -8,7 +8,6 @@ needs is loaded for the others.
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
@@ -152,21 +151,25 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 def html_lines(table: Table) -> Iterator[str]:
     """A table as an element of an HTML page, footnotes below."""
+    from html import escape
+
     yield "<table>\n"
     if table.caption:
-        yield f"<caption>{html.escape(table.caption)}</caption>\n"
+        yield f"<caption>{escape(table.caption)}</caption>\n"
     aligns = [f' style="text-align: {one.align}"' for one in table.columns]
     yield _html_line("th", aligns, [one.line for one in table.columns])
     for row in table.cells:
         yield _html_line("td", aligns, row)
     yield "</table>\n"
     for note in table.notes:
-        yield f"<p>{html.escape(note)}</p>\n"
+        yield f"<p>{escape(note)}</p>\n"
 
 
 def _html_line(tag: str, aligns: Sequence[str], cells: Sequence[str]) -> str:
+    from html import escape
+
     parts = (
-        f"<{tag}{align}>{html.escape(cell)}</{tag}>"
+        f"<{tag}{align}>{escape(cell)}</{tag}>"
         for align, cell in zip(aligns, cells, strict=True)
     )
     return f"<tr>{''.join(parts)}</tr>\n"

@@ -89,7 +89,7 @@ def _score(options: ShownOptions, saved: StrPath | None) -> LossRun | None:
     from pathlib import Path
 
     if saved is not None:
-        from cdstats.score.saved import loss_from
+        from cdstats.score.results import loss_from
 
         return loss_from(Path(saved), options.losses, options.beta)
     if not options.pred:

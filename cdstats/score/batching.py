@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdstats.score.kernel import TILE, array_sums
-from cdstats.score.states import Accumulated
+from cdstats.core.sums import ImageSums
+from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS, TILE, array_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,16 +22,59 @@ if TYPE_CHECKING:
     from cdstats.score.kernel.tile import TermFunction
 
 
+@dataclass
+class Accumulated:
+    """What the tiles of one image add up to, in float64 and exact integers."""
+
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
+    counts: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
+    )
+    terms: NDArray[np.float64] | None = None
+
+    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
+        """Add one tile."""
+        self.sums += sums
+        self.counts += counts
+        self.terms = terms if self.terms is None else self.terms + terms
+
+    def count(self, name: str) -> int:
+        """One of `COUNTS`."""
+        return int(self.counts[COUNTS.index(name)])
+
+    @property
+    def prob_sum(self) -> float:
+        """The sum of the probabilities."""
+        places = [SUMS.index("prob_changed_sum"), SUMS.index("false_sum")]
+        return float(self.sums[places].sum())
+
+    def image_sums(
+        self, terms: Sequence[Term], *, ignored: int, soft: bool = False
+    ) -> ImageSums:
+        """The sums by their names; soft targets have no counts by label."""
+        sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
+        changed = sums.pop("changed")
+        calibration = tuple(sums.pop(name) for name in CALIBRATION)
+        found = [] if self.terms is None else self.terms.tolist()
+        plain = dict(zip(COUNTS, self.counts.tolist(), strict=True))
+        del plain["not_finite"], plain["outside"]
+        if soft:
+            plain |= dict.fromkeys(set(plain) - {"valid"}, 0)
+        return ImageSums(
+            changed=changed if soft else round(changed),
+            ignored=ignored,
+            calibration=calibration,
+            terms=dict(zip(terms, map(tuple, found), strict=bool(found))),
+            **plain,
+            **sums,
+        )
+
+
 class TileBatches:
     """Cuts the pixels of each image into tiles, and sums them on a processor.
 
-    A block is summed where it lies. A tile never holds two images.
-
-    Args:
-        threshold: A pixel is predicted changed when its probability is at least this.
-        logits: Whether the scores are logits.
-        terms: Functions of probabilities and class to be summed too.
-        compiled: Whether sums are formed in compiled loops, where they can.
+    A block is summed where it lies. A tile never holds two images. The arguments are
+    those of `array_sums`.
     """
 
     def __init__(
@@ -94,12 +138,7 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def term_functions(terms: Iterable[Term], xp: ModuleType) -> list[TermFunction]:
-    """What the pixels add to each term, as the kernels call it.
-
-    Args:
-        terms: The terms; none may need positions.
-        xp: The module that computes: ``numpy``, or ``torch`` for a device.
-    """
+    """What the pixels add to each term, as the kernels call it, in NumPy or torch."""
     return [partial(_term_of, term, xp) for term in terms]
 
 

@@ -34,15 +34,6 @@ _MOST_RESAMPLES: Final = 1_000_000
 class Resampling:
     """How intervals are made: a percentile interval over resampled images.
 
-    Attributes:
-        resamples: How many datasets are drawn, each of as many images, with
-            replacement.
-        confidence: The share of resamples inside an interval.
-        seed: Where the random numbers start.
-
-    Raises:
-        UsageError: If one is out of range.
-
     References:
         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
@@ -65,11 +56,7 @@ class Resampling:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
 
     def draws(self, images: int) -> Iterator[Floats]:
-        """How often each resample draws each image, some resamples at a time.
-
-        Yields:
-            ``(some, images)``; every row adds up to ``images``.
-        """
+        """How often each resample draws each image, some resamples at a time."""
         if images <= ALL_DRAWN:
             # Every resample there is, each once: no chance is left in the interval.
             every = np.array(list(product(range(images), repeat=images)))
@@ -91,14 +78,7 @@ class Resampling:
         drawn: Floats,
         drawn_first: Floats,
     ) -> Difference:
-        """A difference to the first model with its interval.
-
-        Args:
-            value: The measure of the model over all images.
-            first: That of the first model.
-            drawn: The measure of each resample.
-            drawn_first: That of the first model on the same resamples.
-        """
+        """A difference to the first model with its interval."""
         if value is None or first is None:
             return Difference(None, None, None, None, drawn.size)
         found = drawn - drawn_first
@@ -116,12 +96,7 @@ class Resampling:
 def resampled(
     models: Sequence[Measured], measures: Sequence[Measure], how: Resampling
 ) -> list[dict[str, Floats]]:
-    """Every measure of every model on every resample.
-
-    Returns:
-        For each model the values of each measure, NaN where undefined; nothing where
-        there are fewer than two images to draw from.
-    """
+    """Every measure of every model on every resample."""
     images = models[0].images
     if images < 2:
         return [{measure.name: np.empty(0) for measure in measures} for _ in models]

@@ -21,14 +21,7 @@ _BINS_OFF: Final = 1e-4
 def cautions(
     run: LossRun, left_out: int, models: Sequence[Measured], soft: bool
 ) -> list[Message]:
-    """What to tell beside a comparison.
-
-    Args:
-        run: The scores of all models.
-        left_out: Images that some model lacks.
-        models: The models as they are compared.
-        soft: Whether targets are soft.
-    """
+    """What to tell beside a comparison."""
     images = models[0].images
     found = []
     if left_out:

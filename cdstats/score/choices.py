@@ -15,7 +15,9 @@ from cdstats.io.predictions import Decoding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from cdstats.core.catalogue import Loss
     from cdstats.core.options import ScoreOptions
+    from cdstats.core.pixel_terms import Term
 
 
 class Kind(Enum):
@@ -36,18 +38,7 @@ class Nodata(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the user says of the predictions of one model.
-
-    Attributes:
-        kind: What the numbers are; None to find out.
-        scale: What stands for a probability of 1; None to find out.
-        rule: Which values are changed and unchanged; None where numbers are scores.
-        band: The band or channel to read, counted from 1; None for the only one.
-        nodata: What becomes of pixels without a score.
-
-    Raises:
-        UsageError: If the options contradict each other.
-    """
+    """What the user says of the predictions of one model."""
 
     kind: Kind | None = None
     scale: float | None = None
@@ -83,13 +74,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class PredictionChoice:
-    """What the user says of predictions: of all models, or of some by name.
-
-    Attributes:
-        every: What holds for models that are not named.
-        named: What holds for others, by model.
-        options: The option that names each of them.
-    """
+    """What the user says of predictions: of all models, or of some by name."""
 
     every: ModelChoice = ModelChoice()
     named: Mapping[str, ModelChoice] = field(default_factory=dict)
@@ -100,11 +85,7 @@ class PredictionChoice:
         return self.named.get(model, self.every)
 
     def check(self, models: Iterable[str]) -> None:
-        """Refuse names of models that there are not.
-
-        Raises:
-            UsageError: If there is one.
-        """
+        """Refuse names of models that there are not."""
         known = dict.fromkeys(models)
         for name in self.named:
             if name not in known:
@@ -127,9 +108,6 @@ class PredictionChoice:
 
 def choose_predictions(options: ScoreOptions) -> PredictionChoice:
     """Read the options that say what predictions are.
-
-    Raises:
-        UsageError: If they are not understood.
 
     Example:
         >>> from cdstats.core.options import LossOptions
@@ -191,3 +169,38 @@ def _number(word: str) -> float:
         return float(word)
     except ValueError:
         raise UsageError(f"--scale {word}: expected a number") from None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the losses of a run need beside the plain sums."""
+
+    terms: tuple[Term, ...]
+    positions: tuple[Term, ...]
+    levels: tuple[Loss, ...]
+    bins: bool = False
+
+    @classmethod
+    def of(
+        cls, losses: Iterable[Loss], prior: float | None, *, bins: bool = False
+    ) -> Needs:
+        """What some losses need."""
+        chosen = list(losses)
+        terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
+        return cls(
+            tuple(term for term in terms if not term.needs_positions),
+            tuple(term for term in terms if term.needs_positions),
+            tuple(loss for loss in chosen if loss.entry.from_levels),
+            bins,
+        )
+
+    def refuse_without_logits(self, *, all_logits: bool) -> None:
+        """Refuse losses that are defined on logits, where there are none."""
+        names = ", ".join(one.name for one in self.levels if one.entry.needs_logits)
+        if names and not all_logits:
+            raise UsageError(f"{names} is defined on logits: say --kind logit")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scores of an image must be held until it is complete."""
+        return bool(self.positions or self.levels)

@@ -22,9 +22,8 @@ from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
 from cdstats.score.loss import score_predictions
 from cdstats.score.measures import choose_measures, measure_model
-from cdstats.score.results import choose_losses
+from cdstats.score.results import choose_losses, result_of_rows
 from cdstats.score.same_images import check_pairs, order_models, shared_images
-from cdstats.score.saved import result_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,20 +112,7 @@ def compare_run(
     baseline: str | None,
     common: bool,
 ) -> Comparison:
-    """Compare the models of a run.
-
-    Args:
-        run: The scores of two or more models.
-        losses: BCE, balanced and class-mean BCE, then the further losses of its rows.
-        how: How intervals are made.
-        by: The measures of an image by which images are ordered.
-        baseline: The model that the others are compared with; None for the first.
-        common: Whether images that a model lacks are left out, instead of refused.
-
-    Raises:
-        UsageError: If the baseline is no model, or there is one model alone.
-        DataError: If models differ in the images or pixels that they score.
-    """
+    """Compare the models of a run."""
     shared = shared_images(run.images, common=common)
     order = order_models(list(shared.rows), baseline)
     named = _names(_held(losses, run.images))
@@ -152,11 +138,7 @@ def compare_run(
 
 
 def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
-    """The names of all measures that a comparison may have.
-
-    Raises:
-        UsageError: If a loss or β is not understood.
-    """
+    """The names of all measures that a comparison may have."""
     chosen = choose_losses(losses, beta, logits=True)
     measures = choose_measures(_names(chosen), soft=False, curves=True)
     return tuple(measure.name for measure in measures)

@@ -14,15 +14,17 @@ import numpy as np
 
 from cdstats.core.curves import Curve, average_precision
 from cdstats.core.errors import DataError
+from cdstats.core.histogram import LevelCounts
 from cdstats.score.choices import Kind
 from cdstats.score.ranks import (
     CODES,
     SPANS,
-    RankCounts,
-    RankPool,
+    LevelPool,
     codes_of,
+    counts_from,
     probs_of,
     ranks_of,
+    rounded,
     rounded_down,
 )
 
@@ -51,30 +53,17 @@ _BINNED_WITHIN: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One prediction by rank.
-
-    Attributes:
-        pair: The place of its pair in the order of the rows.
-        counts: Its pixels at each rank, or at each code of ranks.
-        exact: Whether pixels of one level have one score.
-        apart: Those of its pixels that have no score and count as p = 0.
-    """
+    """One prediction by rank."""
 
     pair: int
-    counts: RankCounts
+    counts: LevelCounts
     exact: bool
-    apart: RankCounts
+    apart: LevelCounts
 
 
 @dataclass(frozen=True)
 class Binned:
-    """Pixels of each image in the bins of one model.
-
-    Attributes:
-        changed: Changed pixels, ``(images, bins)``.
-        unchanged: Unchanged pixels.
-        off: How far average precision of the bins is from that of the curve.
-    """
+    """Pixels of each image in the bins of one model."""
 
     changed: Floats
     unchanged: Floats
@@ -82,19 +71,13 @@ class Binned:
 
 
 class Curves:
-    """Curves of the models of a run.
-
-    Args:
-        images: The predictions that have ranks.
-        share: The pairs of the run.
-        how: How they were scored.
-    """
+    """Curves of the models of a run."""
 
     def __init__(
         self, images: Mapping[Place, Ranked], share: Share, how: Scoring
     ) -> None:
         self._images, self.share, self.how = images, share, how
-        self._found: dict[tuple[Place, ...], RankCounts] = {}
+        self._found: dict[tuple[Place, ...], LevelCounts] = {}
 
     @property
     def threshold(self) -> float:
@@ -102,28 +85,21 @@ class Curves:
         return self.how.threshold
 
     def of(self, places: Iterable[Place]) -> Curve | None:
-        """The curve of some images of a model, pooled.
-
-        Returns:
-            None where one of them has none, or all are labels: they have one threshold.
-
-        Raises:
-            DataError: If a file that was read before cannot be read again.
-        """
+        """The curve of some images of a model, pooled."""
         held = self._held(places)
         if not held:
             return None
         exact = all(one.exact for one in held.values())
         bits = np.zeros(CODES, dtype=np.uint64) if exact else SPANS
-        counts = RankCounts.joined(one.counts for one in held.values()).rounded(bits)
-        if np.isin(codes_of(counts.ranks), (0, CODES - 1)).all():
+        counts = rounded(LevelCounts.joined(one.counts for one in held.values()), bits)
+        if np.isin(codes_of(counts.values), (0, CODES - 1)).all():
             return None
         curve = _curve(counts, bits)
         for _ in range(_PASSES):
             finer = _finer(curve, counts, bits)
             if finer is None:
                 break
-            bits, pool = finer, RankPool()
+            bits, pool = finer, LevelPool()
             self._read(held, bits, lambda _, some, to=pool: to.add(some))  # type: ignore[misc]
             counts = pool.total
             curve = _curve(counts, bits)
@@ -131,24 +107,21 @@ class Curves:
         return curve
 
     def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
-        """Images in bins that are chosen for their model, for resampling.
-
-        Args:
-            places: The images that the curve is of.
-            curve: What `of` gave.
-        """
+        """Images in bins that are chosen for their model, for resampling."""
         held = self._held(places)
-        coarse = RankCounts.joined(one.counts for one in held.values())
+        coarse = LevelCounts.joined(one.counts for one in held.values())
         edges = _edges(coarse)
-        bins = np.stack([one.counts.at(edges) for one in held.values()], axis=1)
+        bins = np.stack(
+            [counts_from(one.counts, edges) for one in held.values()], axis=1
+        )
         found = _binned(bins, curve)
         if found.off > _BINNED_WITHIN:
             edges = _edges(self._found[tuple(held)])
             number = {place: at for at, place in enumerate(held)}
             bins = np.zeros((2, len(held), edges.size), dtype=np.int64)
 
-            def take(place: Place, some: RankCounts) -> None:
-                bins[:, number[place]] += some.at(edges)
+            def take(place: Place, some: LevelCounts) -> None:
+                bins[:, number[place]] += counts_from(some, edges)
 
             self._read(held, np.zeros(CODES, dtype=np.uint64), take)
             found = _binned(bins, curve)
@@ -165,7 +138,7 @@ class Curves:
         self,
         held: Mapping[Place, Ranked],
         bits: NDArray[np.uint64],
-        take: Callable[[Place, RankCounts], None],
+        take: Callable[[Place, LevelCounts], None],
     ) -> None:
         """Give the counts of all images, level by level, reading what is needed."""
 
@@ -178,10 +151,10 @@ class Curves:
                 part = slice(at, at + _CHUNK)
                 ranks = rounded_down(ranks_of(flat[part], logits=logits), bits)
                 one = label[part]
-                take(place, RankCounts.of(ranks[one == 1], ranks[one == 0]))
+                take(place, LevelCounts.of(ranks[one == 1], ranks[one == 0]))
 
         for place, one in held.items():
-            take(place, (one.counts if one.exact else one.apart).rounded(bits))
+            take(place, rounded(one.counts if one.exact else one.apart, bits))
         again = {one.pair for one in held.values() if not one.exact}
         if again:
             outcome = self.how.run(self.share.only(again), collect=collect)
@@ -190,13 +163,13 @@ class Curves:
                     raise DataError(f"{state.place.pred}: {state.reason}")
 
 
-def _curve(counts: RankCounts, bits: NDArray[np.uint64]) -> Curve:
-    tied = bits[codes_of(counts.ranks)] == 0
-    return Curve(probs_of(counts.ranks), counts.changed, counts.unchanged, tied)
+def _curve(counts: LevelCounts, bits: NDArray[np.uint64]) -> Curve:
+    tied = bits[codes_of(counts.values)] == 0
+    return Curve(probs_of(counts.values), counts.changed, counts.unchanged, tied)
 
 
 def _finer(
-    curve: Curve, counts: RankCounts, bits: NDArray[np.uint64]
+    curve: Curve, counts: LevelCounts, bits: NDArray[np.uint64]
 ) -> NDArray[np.uint64] | None:
     """Levels divided where the curve is uncertain; None where it is not."""
     more, less = curve.spread
@@ -208,7 +181,7 @@ def _finer(
         uncertain |= more + less > 0
     if not uncertain.any():
         return None
-    codes = codes_of(counts.ranks)
+    codes = codes_of(counts.values)
     wanted = np.zeros(CODES, dtype=np.bool_)
     wanted[codes[uncertain]] = True
     pixels = np.bincount(codes, curve.changed + curve.unchanged, CODES)
@@ -222,7 +195,7 @@ def _finer(
     return None
 
 
-def _edges(counts: RankCounts) -> NDArray[np.uint64]:
+def _edges(counts: LevelCounts) -> NDArray[np.uint64]:
     """First ranks of bins that hold alike shares of the pixels of each class."""
     shares = [
         column / max(int(column.sum()), 1)
@@ -230,7 +203,7 @@ def _edges(counts: RankCounts) -> NDArray[np.uint64]:
     ]
     mass = (shares[0] + shares[1]) / 2
     number = np.floor((mass.cumsum() - mass) * (BINS - 1))
-    return counts.ranks[np.unique(number, return_index=True)[1]]
+    return counts.values[np.unique(number, return_index=True)[1]]
 
 
 def _binned(bins: NDArray[np.int64], curve: Curve) -> Binned:

@@ -35,13 +35,6 @@ class DeviceBatches(TileBatches):
     Tiles are gathered in pinned memory and sent when the batch is full, and their sums
     are fetched some batches later, so that reading, copying and computing overlap.
     What fills a tile up is ignored.
-
-    Args:
-        device: Where to compute.
-        rows: Tiles of a batch; None for what the device's memory takes.
-        threshold: As for `TileBatches`.
-        logits: As for `TileBatches`.
-        terms: As for `TileBatches`.
     """
 
     def __init__(

@@ -21,13 +21,6 @@ _PAYS: Final = 1 << 29
 def choose_device(name: str) -> str:
     """The name of the device that computes; torch is loaded only where one may be.
 
-    Args:
-        name: ``auto`` (CUDA, then MPS, then the processor), ``cpu``, ``cuda``,
-            ``cuda:N`` or ``mps``.
-
-    Raises:
-        UsageError: If the name is unknown or the device is not there.
-
     Example:
         >>> choose_device("cpu")
         'cpu'
@@ -92,9 +85,6 @@ def compiling_pays(paths: Iterable[str]) -> bool:
 
     Numba takes half a second to start. The order of the files does not matter, so the
     same files are always summed in the same way.
-
-    Args:
-        paths: The files of predictions; what cannot be looked up counts as empty.
     """
     held, seen = 0, set()
     for path in paths if has_numba() else ():

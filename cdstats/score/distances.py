@@ -22,15 +22,6 @@ def position_sums(
     """The sums of a term that needs positions over changed and unchanged pixels.
 
     An ignored pixel is in no sum, and counts as unchanged for the distances.
-
-    Args:
-        term: ``boundary``, ``hausdorff_dt`` or ``distance_map_penalised_ce``.
-        scores: Probabilities of change, or logits; ``(height, width)``.
-        labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
-        logits: Whether the scores are logits.
-
-    Raises:
-        ValueError: If the term is none of those.
     """
     changed, unchanged = labels == 1, labels == 0
     shown = np.where(labels == 255, -np.inf if logits else 0.0, scores)

@@ -60,14 +60,7 @@ class Edge(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Which ground is scored, and with which pixels of the predictions.
-
-    Attributes:
-        grid: What is done about georeferences.
-        uncovered: What valid pixels are that no prediction covers.
-        overlap: Which score a pixel gets that several crops cover.
-        edge: Where numbered tiles lie that reach past the edge of their mask.
-    """
+    """Which ground is scored, and with which pixels of the predictions."""
 
     grid: GridMode = GridMode.CHECK
     uncovered: Uncovered = Uncovered.FAIL
@@ -79,9 +72,6 @@ class Ground:
         """The ground that options name; ``overlap`` and ``warp`` leave pixels out.
 
         A choice about uncovered pixels that the user made stays.
-
-        Raises:
-            UsageError: If a name is unknown.
         """
         mode = _member(GridMode, "grid", options.grid)
         moves = mode in (GridMode.OVERLAP, GridMode.WARP)
@@ -107,11 +97,7 @@ class Ground:
         return self.uncovered is Uncovered.FAIL
 
     def refuse_labels(self, kinds: Collection[Kind | None]) -> None:
-        """Refuse means of labels, which are none.
-
-        Raises:
-            UsageError: If predictions are labels and crops of them are averaged.
-        """
+        """Refuse means of labels, which are none."""
         if Kind.HARD in kinds and self.overlap is Overlap.MEAN:
             raise UsageError(
                 "--overlap mean makes fractions of labels: choose --overlap first or "
@@ -119,11 +105,7 @@ class Ground:
             )
 
     def notes(self, uncovered: str | None) -> list[Message]:
-        """What to tell about options that follow from others.
-
-        Args:
-            uncovered: What was asked for about uncovered pixels; None for nothing.
-        """
+        """What to tell about options that follow from others."""
         if uncovered is not None or not self.moves:
             return []
         text = (
@@ -164,19 +146,7 @@ def place(
     corner: tuple[int, int] | None,
     mode: GridMode,
 ) -> Placed:
-    """Find where a prediction lies on its mask.
-
-    Args:
-        own: The georeference of the prediction; None where it has none.
-        mask: The georeference of the mask.
-        sizes: Width and height of the prediction and of the mask.
-        corner: The row and column at which a crop should lie; None for a prediction
-            of the whole mask.
-        mode: What is done about a difference.
-
-    Raises:
-        DataError: If the grids differ, and the mode does not settle it.
-    """
+    """Find where a prediction lies on its mask."""
     row, column = corner or (0, 0)
     if own is None or mask is None:
         return Placed(row, column)

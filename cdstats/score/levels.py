@@ -8,7 +8,6 @@ NumPy.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -161,56 +160,6 @@ SCALE: Final = {"uint8": 255, "uint16": 65535}
 """What an integer map is divided by when it holds scaled probabilities."""
 _BYTES: Final = 1 << 8
 _WHITE: Final = 255
-_INFINITY: Final = 0x7C00
-"""The bit pattern of infinity in 16 bits; those above are NaN or have a sign."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredCounts:
-    """How often each stored value occurs on changed and unchanged pixels; adds.
-
-    Attributes:
-        dtype: The stored type, such as ``"uint8"``.
-        values: The stored values in rising order; of that type, ``(L,)``.
-        changed: Changed pixels of each value; int64, ``(L,)``.
-        unchanged: Unchanged pixels of each value; int64, ``(L,)``.
-    """
-
-    dtype: str
-    values: NDArray[Any]
-    changed: NDArray[np.int64]
-    unchanged: NDArray[np.int64]
-
-    def __add__(self, other: StoredCounts) -> StoredCounts:
-        values, place = np.unique(
-            np.concatenate([self.values, other.values]), return_inverse=True
-        )
-        changed = np.concatenate([self.changed, other.changed])
-        unchanged = np.concatenate([self.unchanged, other.unchanged])
-        return StoredCounts(
-            self.dtype,
-            values,
-            _grouped(changed, place, len(values)),
-            _grouped(unchanged, place, len(values)),
-        )
-
-    @property
-    def pixels(self) -> NDArray[np.int64]:
-        """Valid pixels of each value."""
-        return self.changed + self.unchanged
-
-    def levels(self, scale: float) -> LevelCounts:
-        """The counts at each probability: the stored value over a scale."""
-        values = self.values.astype(np.float64) / scale
-        return LevelCounts(values, self.changed, self.unchanged)
-
-
-def _grouped(
-    counts: NDArray[np.int64], place: NDArray[Any], size: int
-) -> NDArray[np.int64]:
-    total = np.zeros(size, dtype=np.int64)
-    np.add.at(total, place, counts)
-    return total
 
 
 def few_levels(
@@ -225,11 +174,11 @@ def few_levels(
 
 def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
-) -> StoredCounts:
-    """Count stored values by label.
+) -> LevelCounts:
+    """Count stored values by label; what they mean is not known yet.
 
     Args:
-        values: Booleans, integers or float16; any shape.
+        values: Booleans, integers or floating numbers; any shape.
         labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
         compiled: Whether 8 and 16 bits are counted in compiled loops; needs Numba.
 
@@ -242,47 +191,17 @@ def count_stored(
         (array([  0, 255], dtype=uint8), array([0, 1]), array([1, 0]))
     """
     flat, label = values.reshape(-1), labels.reshape(-1)
-    if flat.dtype == np.bool_:
-        found = _stored_levels(flat.view(np.uint8), label, compiled)
-        return replace(found, dtype="bool")
-    if flat.dtype in (np.uint8, np.uint16):
-        return _stored_levels(flat, label, compiled)
-    if flat.dtype == np.float16:
-        return _stored_halves(_stored_levels(flat.view(np.uint16), label, compiled))
-    positive = np.unique(flat[label == 1], return_counts=True)
-    negative = np.unique(flat[label == 0], return_counts=True)
-    kind = flat.dtype.name
-    return StoredCounts(
-        kind, positive[0], positive[1], np.zeros_like(positive[1])
-    ) + StoredCounts(kind, negative[0], np.zeros_like(negative[1]), negative[1])
-
-
-def _stored_levels(
-    values: NDArray[np.unsignedinteger[Any]], labels: NDArray[np.uint8], compiled: bool
-) -> StoredCounts:
-    """Joint counts of integers of 8 or 16 bits."""
+    if flat.dtype not in (np.bool_, np.uint8, np.uint16, np.float16):
+        return LevelCounts.of(flat[label == 1], flat[label == 0])
+    words = flat.view(f"u{flat.itemsize}")
     # Probabilities of 16 bits take a quarter of the patterns, and as much less memory.
-    levels = int(values.max(initial=0)) + 1 if values.itemsize > 1 else _BYTES
-    unchanged, changed = joint_counts(values, labels, levels, compiled=compiled)
+    levels = int(words.max(initial=0)) + 1 if words.itemsize > 1 else _BYTES
+    unchanged, changed = joint_counts(words, label, levels, compiled=compiled)
     held = np.flatnonzero(changed + unchanged)
-    kind = np.dtype(f"u{values.itemsize}")
-    return StoredCounts(kind.name, held.astype(kind), changed[held], unchanged[held])
-
-
-def _stored_halves(words: StoredCounts) -> StoredCounts:
-    """Joint counts of 16-bit floats, from those of their bit patterns."""
-    found = words.values.view(np.float16)
-    if not (words.values > _INFINITY).any():
-        # Patterns of numbers without a sign rise as the numbers do.
-        return replace(words, dtype="float16", values=found)
-    # Adding 0 makes -0 and 0 one value; unique sorts them and joins NaNs.
-    stored, place = np.unique(found + np.float16(0), return_inverse=True)
-    return StoredCounts(
-        "float16",
-        stored,
-        _grouped(words.changed, place, len(stored)),
-        _grouped(words.unchanged, place, len(stored)),
-    )
+    changed, unchanged, known = changed[held], unchanged[held], held.astype(words.dtype)
+    if flat.dtype != np.float16:
+        return LevelCounts(known, changed, unchanged)
+    return LevelCounts.grouped(known.view(np.float16), changed, unchanged)
 
 
 def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
@@ -308,17 +227,21 @@ def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     return np.where(grey, level, _WHITE).astype(np.uint8)
 
 
-def plain_counts(stored: StoredCounts) -> StoredCounts:
+def plain_counts(stored: LevelCounts, dtype: str) -> LevelCounts:
     """The counts of `plain_numbers`."""
-    if stored.dtype != PALETTE:
+    if dtype != PALETTE:
         return stored
-    none = np.zeros(0, dtype=np.int64)
     levels = plain_numbers(stored.values, PALETTE)
-    empty = StoredCounts("uint8", levels[:0], none, none)
-    return empty + replace(stored, dtype="uint8", values=levels)
+    return LevelCounts.grouped(levels, stored.changed, stored.unchanged)
 
 
-def label_scale(stored: StoredCounts) -> float | None:
+def scaled(stored: LevelCounts, scale: float) -> LevelCounts:
+    """The counts at each probability: the stored value over a scale."""
+    values = stored.values.astype(np.float64) / scale
+    return LevelCounts(values, stored.changed, stored.unchanged)
+
+
+def label_scale(stored: LevelCounts) -> float | None:
     """What a prediction that holds labels alone is divided by: 1 or 255; else None.
 
     A prediction of zeros alone holds no change in either coding.

@@ -10,50 +10,40 @@ from typing import TYPE_CHECKING, Final
 
 import cdstats
 from cdstats.core.arguments import takes, texts
-from cdstats.core.catalogue import (
-    LossResult,
-    changed_shares,
-    evaluate,
-)
+from cdstats.core.catalogue import changed_shares, evaluate
 from cdstats.core.division import WATCH, Watch
 from cdstats.core.errors import DataError
-from cdstats.core.material import ModelScore
 from cdstats.core.messages import Level, Message, counted
 from cdstats.core.options import LossOptions
-from cdstats.core.score_records import (
-    ScoreRecord,
-    Stated,
-    dataset_score,
-    failed_record,
-    scored_records,
-)
+from cdstats.core.score_records import Stated, failed_record
 from cdstats.core.sums import SumsTable
 from cdstats.engine.work import open_engine
 from cdstats.io.blocks import Keeping
 from cdstats.io.held import as_files
 from cdstats.io.pairing import find_pairs
-from cdstats.score.choices import choose_predictions
+from cdstats.score.choices import Needs, choose_predictions
 from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
-from cdstats.score.needs import Needs
 from cdstats.score.results import (
     LossRun,
     choose_losses,
     inverted_notes,
-    one_class_bce,
-    trivial_scores,
+    loss_from,
+    score_model,
 )
-from cdstats.score.saved import loss_from
 from cdstats.score.scoring import Scoring, Share, run_on, score_all
 from cdstats.score.targets import Targets
-from cdstats.score.verdict import Scored, Verdict
+from cdstats.score.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.catalogue import Loss
-    from cdstats.score.states import Outcome, PredictionState
+    from cdstats.core.material import ModelScore
+    from cdstats.core.score_records import ScoredImage, ScoreRecord
+    from cdstats.score.states import PredictionState
+    from cdstats.score.verdict import Scored
 
 _KEPT_BYTES: Final = 1 << 28
 """Pixels of a run that are kept where a loss needs the prior before it is summed."""
@@ -121,7 +111,7 @@ def _score(options: LossOptions) -> LossRun:
             options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         targets = Targets(choice, options.band_of(choice), options.max_pixels)
-        whole = Share.of(found, targets)
+        whole = Share(tuple(enumerate(found)), targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
         score = partial(run_on, apply) if scheduler else Scoring.run
         needs = partial(Needs.of, bins=options.histograms)
@@ -137,50 +127,102 @@ def _score(options: LossOptions) -> LossRun:
         )
         prior = None
         if waits:
-            prior = _prior(how, outcome)
+            first = Verdict(outcome, how.needs, meaning, threshold).results()
+            table = SumsTable.of([one.sums for one in first if one.sums is not None])
+            prior = None if math.isnan(table.prior) else table.prior
             how = replace(how, needs=needs(chosen, prior))
             if how.needs.whole or any(one.tiles is not None for one in outcome.states):
                 outcome = score(how, whole, strict=strict)
             whole = replace(whole, kept=None)
-    targets = whole.targets
     if any(state.soft for state in outcome.states):
         chosen = _for_soft(chosen, "all" in options.losses)
     fill = ground.uncovered is Uncovered.UNCHANGED
     verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
     scored = verdict.results()
-    notes = [
+    device = ", ".join(dict.fromkeys(outcome.devices))
+    images: list[ScoreRecord] = []
+    models: list[ModelScore] = []
+    for model in dict.fromkeys(one.place.model for one in scored):
+        own = [one for one in scored if one.place.model == model]
+        stated = Stated(
+            threshold=threshold,
+            kind=verdict.kind_text(model),
+            version=cdstats.__version__,
+            device=device,
+        )
+        rows, one = _model(own, verdict, chosen, prior, stated, whole.targets.rules)
+        images += rows
+        models.append(one)
+    failed = [row for row in images if row.status == "failed"]
+    if strict and failed:
+        raise DataError(f"{failed[0].pred or failed[0].target}: {failed[0].reason}")
+    kinds = {o.dataset.model: o.dataset.kind for o in models if o.dataset.kind}
+    if len(set(kinds.values())) == 1:
+        said = [f"predictions: {next(iter(kinds.values()))}"]
+    else:
+        said = [f"predictions of {model}: {text}" for model, text in kinds.items()]
+    curves = None
+    if options.histograms:
+        ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
+        curves = Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
+    messages = (
         *(Message(Level.ERROR, text) for text in pairs.problems),
         *(Message(Level.NOTE, text) for text in pairs.notes),
-    ]
-    device = ", ".join(dict.fromkeys(outcome.devices))
-    run = _gather(scored, verdict, chosen, prior, targets, device)
-    if strict and run.failed:
-        first = next(row for row in run.images if row.status == "failed")
-        raise DataError(f"{first.pred or first.target}: {first.reason}")
-    said = [Message(Level.NOTE, text) for text in _kind_texts(run.models)]
-    return LossRun(
-        device,
-        run.images,
-        run.models,
-        (
-            *notes,
-            *ground.notes(options.uncovered),
-            *targets.messages,
-            *said,
-            *verdict.messages,
-            *inverted_notes(run.models),
-            *ground_messages(outcome.states, ground),
-        ),
-        _curves(scored, whole, how) if options.histograms else None,
+        *ground.notes(options.uncovered),
+        *whole.targets.messages,
+        *(Message(Level.NOTE, text) for text in said),
+        *verdict.messages,
+        *inverted_notes(models),
+        *_ground_messages(outcome.states, ground),
     )
+    return LossRun(device, tuple(images), tuple(models), messages, curves)
 
 
-def _curves(scored: Sequence[Scored], whole: Share, how: Scoring) -> Curves:
-    ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
-    return Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
+def _model(
+    own: Sequence[Scored],
+    verdict: Verdict,
+    chosen: Sequence[Loss],
+    prior: float | None,
+    stated: Stated,
+    rules: Mapping[str, str],
+) -> tuple[list[ScoreRecord], ModelScore]:
+    """The rows of one model in their order, and its scores."""
+    known: list[ScoredImage | ScoreRecord] = []
+    good: list[Scored] = []
+    for one in own:
+        place, sums = one.place, one.sums
+        soft = sums is not None and isinstance(sums.changed, float)
+        rule = rules.get(place.split, "") if place.target and not soft else ""
+        said = replace(stated, grid=one.grid, rule=rule)
+        if sums is None or one.size is None:
+            known.append(failed_record(place, one.reason, one.size, said))
+        else:
+            known.append((place, one.size, sums, said))
+            good.append(one)
+    table = SumsTable.of([one.sums for one in good if one.sums is not None])
+    losses = [
+        (
+            one,
+            evaluate(one, table, levels=verdict.level_values(one, good), prior=prior),
+            changed_shares(one, table, prior=prior),
+        )
+        for one in chosen
+    ]
+    return score_model(own[0].place.model, known, table, losses, verdict.types)
 
 
-def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[Message]:
+def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
+    """The losses that soft targets have; ``all`` leaves out those that they lack."""
+    if every:
+        return tuple(one for one in chosen if one.entry.soft_targets)
+    for one in chosen:
+        one.check_targets(soft=True)
+    return tuple(chosen)
+
+
+def _ground_messages(
+    states: Sequence[PredictionState], ground: Ground
+) -> list[Message]:
     """What to tell of georeferences, crops and pixels without a prediction."""
     good = [state for state in states if not state.reason]
     texts = []
@@ -203,110 +245,3 @@ def ground_messages(states: Sequence[PredictionState], ground: Ground) -> list[M
             f"(--uncovered {ground.uncovered.value})"
         )
     return [Message(Level.NOTE, text) for text in texts]
-
-
-def _kind_texts(models: Sequence[ModelScore]) -> list[str]:
-    """What the predictions are; of each model where they differ."""
-    kinds = {one.dataset.model: one.dataset.kind for one in models if one.dataset.kind}
-    if len(set(kinds.values())) == 1:
-        return [f"predictions: {next(iter(kinds.values()))}"]
-    return [f"predictions of {model}: {text}" for model, text in kinds.items()]
-
-
-def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
-    """The losses that soft targets have; those of ``all`` that they lack are left out.
-
-    Raises:
-        UsageError: If one was named that is defined for labels only.
-    """
-    if every:
-        return tuple(one for one in chosen if one.entry.soft_targets)
-    for one in chosen:
-        one.check_targets(soft=True)
-    return tuple(chosen)
-
-
-def _prior(how: Scoring, outcome: Outcome) -> float | None:
-    """The share of changed pixels of what could be scored."""
-    verdict = Verdict(outcome, how.needs, how.choice, how.threshold)
-    good = [one.sums for one in verdict.results() if one.sums is not None]
-    prior = SumsTable.of(good).prior
-    return None if math.isnan(prior) else prior
-
-
-def _gather(
-    scored: Sequence[Scored],
-    verdict: Verdict,
-    chosen: Sequence[Loss],
-    prior: float | None,
-    targets: Targets,
-    device: str,
-) -> LossRun:
-    """Rows and scores, model by model."""
-    images: list[ScoreRecord] = []
-    models: list[ModelScore] = []
-    for model in dict.fromkeys(one.place.model for one in scored):
-        own = [one for one in scored if one.place.model == model]
-        stated = Stated(
-            threshold=verdict.threshold,
-            kind=verdict.kind_text(model),
-            version=cdstats.__version__,
-            device=device,
-        )
-        each = [replace(stated, grid=one.grid, rule=_rule(one, targets)) for one in own]
-        rows, results, table = _model(own, verdict, chosen, prior, each)
-        images += rows
-        dataset = dataset_score(model, rows, results, table, chosen[3:])
-        models.append(
-            ModelScore(
-                dataset,
-                tuple(results),
-                tuple(changed_shares(one, table, prior=prior) for one in chosen),
-                trivial_scores(table, chosen[:3], verdict.types),
-                one_class_bce(table),
-                table.hard,
-            )
-        )
-    return LossRun("", tuple(images), tuple(models))
-
-
-def _rule(one: Scored, targets: Targets) -> str:
-    """The rule that labelled the mask of a prediction; empty where there is none."""
-    is_soft = one.sums is not None and isinstance(one.sums.changed, float)
-    known = one.place.target and not is_soft
-    return targets.rules.get(one.place.split, "") if known else ""
-
-
-def _model(
-    own: Sequence[Scored],
-    verdict: Verdict,
-    chosen: Sequence[Loss],
-    prior: float | None,
-    stated: Sequence[Stated],
-) -> tuple[list[ScoreRecord], list[LossResult], SumsTable]:
-    """The rows of one model in their order, its losses and its sums."""
-    known = list(zip(own, stated, strict=True))
-    good = [one for one in own if one.sums is not None and one.size is not None]
-    sums = [one.sums for one in good if one.sums is not None]
-    table = SumsTable.of(sums)
-    results = [
-        evaluate(one, table, levels=verdict.level_values(one, good), prior=prior)
-        for one in chosen
-    ]
-    done = iter(
-        scored_records(
-            [one.place for one in good],
-            [one.size for one in good if one.size],
-            sums,
-            results,
-            [one.column for one in chosen[3:]],
-            [text for one, text in known if one.sums is not None and one.size],
-        )
-    )
-    rows = [
-        next(done)
-        if one.sums is not None and one.size is not None
-        else failed_record(one.place, one.reason, one.size, text)
-        for one, text in known
-    ]
-    return rows, results, table

@@ -50,15 +50,7 @@ _CHANGED_BINS, _UNCHANGED_BINS = "changed bins", "unchanged bins"
 
 @dataclass(frozen=True)
 class Measure:
-    """A number by which models are compared.
-
-    Attributes:
-        name: Its column.
-        of: Its values from the columns of some resamples, added up; NaN where it is
-            not defined.
-        loss: The loss that it belongs to; None for a metric.
-        higher_is_better: Whether more is better.
-    """
+    """A number by which models are compared."""
 
     name: str
     of: Callable[[Totals], Floats]
@@ -140,13 +132,7 @@ _CURVES: Final[dict[str, Callable[[Totals], Floats]]] = {
 def choose_measures(
     losses: Mapping[str, Loss], *, soft: bool, curves: bool
 ) -> tuple[Measure, ...]:
-    """The measures of a comparison, in the order of their columns.
-
-    Args:
-        losses: The losses by the names that begin their columns.
-        soft: Whether targets are soft: metrics need labels.
-        curves: Whether there are histograms of probabilities.
-    """
+    """The measures of a comparison, in the order of their columns."""
     last = [name for name in _METRICS if name not in _EARLIER]
     first, others = (
         [] if soft else [_of_metric(n) for n in p] for p in (_EARLIER, last)
@@ -198,16 +184,7 @@ def measure_model(
     binned: Binned | None,
     asked: float,
 ) -> Measured:
-    """Measure one model.
-
-    Args:
-        model: Its name.
-        rows: Its scored images with a valid pixel, in the order of every model.
-        results: Each loss over these images, by the name that begins its columns.
-        curve: Its curve over these images; None where it has none.
-        binned: These images in bins of probability.
-        asked: The threshold of the confusion counts.
-    """
+    """Measure one model."""
     table = SumsTable.of([row.sums for row in rows])
     columns: dict[str, Floats] = {
         name: getattr(table, name).astype(np.float64) for name in PLAIN

@@ -21,11 +21,10 @@ from cdstats.core.score_records import (
 from cdstats.core.sums import SumsTable
 from cdstats.io.predictions import SUM_TOLERANCE
 from cdstats.render.table import scalars
-from cdstats.score.batching import TileBatches, term_functions
+from cdstats.score.batching import Accumulated, TileBatches, term_functions
 from cdstats.score.choices import Kind
 from cdstats.score.kernel import CHANGED, COUNTS, IGNORED, SUMS, TILE, UNCHANGED
 from cdstats.score.kernel.tensors import tensor_sums
-from cdstats.score.states import Accumulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -266,15 +265,9 @@ class ChangeMetric(_Base):
         ]
         table = SumsTable.of(images)
         results = [evaluate(loss, table) for loss in self.losses]
-        further, number = self.losses[3:], len(images)
-        rows = scored_records(
-            [Place("", "")] * number,
-            [(0, 0)] * number,
-            images,
-            results,
-            [loss.column for loss in further],
-            [Stated(threshold=self.threshold)] * number,
-        )
+        further, stated = self.losses[3:], Stated(threshold=self.threshold)
+        known = [(Place("", ""), (0, 0), one, stated) for one in images]
+        rows = scored_records(known, results, [loss.column for loss in further])
         return scalars(dataset_score("", rows, results, table, further))
 
     def _image(self, sums: Floats, counts: Integers) -> ImageSums:
@@ -298,11 +291,7 @@ class ChangeMetric(_Base):
 
 
 def _choose(texts: Sequence[str]) -> tuple[Loss, ...]:
-    """BCE, balanced and class-mean BCE, then further losses.
-
-    Raises:
-        UsageError: If one does not follow from sums over the pixels.
-    """
+    """BCE, balanced and class-mean BCE, then further losses."""
     further: list[Loss] = []
     for text in texts:
         if text == "all":

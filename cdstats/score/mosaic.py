@@ -39,12 +39,7 @@ class Piece(NamedTuple):
 
 
 class Tiles:
-    """Where the crops of a mask lie; numbers of tiles follow from the first one's size.
-
-    Args:
-        crops: All crops of the mask.
-        shape: Rows and columns of the mask.
-    """
+    """Where the crops of a mask lie; numbers need the size of the first tile."""
 
     def __init__(self, crops: Sequence[Crop], shape: tuple[int, int]) -> None:
         self._numbers = {(crop.row, crop.column) for crop in crops}
@@ -62,14 +57,6 @@ class Tiles:
 
         Two where its number does not tell: a tile that reaches past the edge of the
         mask is padded there, or it was moved back inside.
-
-        Args:
-            crop: The crop; the first one in order comes first.
-            height: Its rows.
-            width: Its columns.
-
-        Raises:
-            DataError: If a number does not say where it lies.
         """
         if crop.place == PLACES[0]:
             return [(crop.row, crop.column)]
@@ -104,11 +91,7 @@ class Tiles:
         return self._first, 0 if self._single else self._first
 
     def _check_numbers(self, rows: int, columns: int, size: tuple[int, int]) -> None:
-        """Refuse numbers that do not fit the mask, or that may start at 0 or 1.
-
-        Raises:
-            DataError: If there are any.
-        """
+        """Refuse numbers that do not fit the mask, or that may start at 0 or 1."""
         count, first = rows * columns, self._first
         every = {(n + first, 0) for n in range(count)}
         if not self._single:
@@ -145,12 +128,7 @@ class Tiles:
 
 
 class Mosaic:
-    """Takes the crops of a mask from top to bottom and gives its rows once complete.
-
-    Args:
-        shape: Rows and columns of the mask.
-        overlap: Which score a pixel gets that several crops cover.
-    """
+    """Takes the crops of a mask from top to bottom and gives its rows once complete."""
 
     def __init__(self, shape: tuple[int, int], overlap: Overlap) -> None:
         self._height, self._width = shape
@@ -167,16 +145,7 @@ class Mosaic:
         return self._scores is None
 
     def put(self, piece: Piece, middle: tuple[int, int]) -> None:
-        """Add a block of a crop.
-
-        Args:
-            piece: The block, which must lie on the mask.
-            middle: Twice the row and the column of the middle of its crop.
-
-        Raises:
-            DataError: If it overlaps another and that is refused, or crops differ in
-                their types.
-        """
+        """Add a block of a crop."""
         self._grow(piece.row + piece.scores.shape[0], piece.scores.dtype)
         if self._scores is None:
             return
@@ -272,11 +241,7 @@ class Mosaic:
         return scores if (count > 1).any() else scores.astype(self._dtype)
 
     def type_name(self, name: str) -> str:
-        """The type of the numbers that it gives; fractions of integers keep theirs.
-
-        Args:
-            name: The type of the crops.
-        """
+        """The type of the numbers that it gives; fractions of integers keep theirs."""
         if self._overlap is Overlap.MEAN and self._dtype.kind == "f":
             return np.result_type(self._dtype, np.float32).name
         return name
@@ -291,13 +256,7 @@ def overlap_text(row: int, column: int) -> str:
 
 
 def edge_text(shape: tuple[int, int], size: tuple[int, int], overlap: Overlap) -> str:
-    """Why numbered tiles are refused that reach past the edge of their mask.
-
-    Args:
-        shape: Rows and columns of the mask.
-        size: Rows and columns of the tiles.
-        overlap: What is done about pixels of several crops.
-    """
+    """Why numbered tiles are refused that reach past the edge of their mask."""
     merge = "--overlap first " if overlap is Overlap.REFUSE else ""
     return (
         f"tiles of {size} do not divide the mask of {shape}, and the last ones are as "

@@ -40,13 +40,6 @@ def error_pictures(
     """Pictures of some images that were scored, which are read again.
 
     A picture is kept only if its pixels add up to the counts of its row.
-
-    Args:
-        worst: The images.
-        curves: The curves of the run, which know how pairs were scored.
-
-    Returns:
-        The pictures in the order of the images, and what to tell of those left out.
     """
     how, share = curves.how, curves.share
     wanted = {(one.model, one.pred, one.target): one for one in worst}
@@ -129,13 +122,7 @@ def _changed(
 
 
 class _Canvas:
-    """The pixels of one image by outcome in each cell, for each reading of its numbers.
-
-    Args:
-        size: Width and height of the image.
-        scales: What its numbers may be divided by.
-        fill: Whether pixels without a score count as predicted unchanged.
-    """
+    """The pixels of one image by outcome in each cell, once for each scale."""
 
     def __init__(
         self, size: tuple[int, int], scales: Sequence[float], *, fill: bool

@@ -7,14 +7,13 @@ where the sigmoid itself would round to 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from cdstats.core.histogram import LevelCounts
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.histogram import Counts
@@ -32,14 +31,12 @@ CODES: Final = int(2 * ((_HALF >> _BITS) - _LOW)) + 1
 SPANS: Final = np.full(CODES, _BITS, dtype=np.uint64)
 """Bits that the ranks of each code differ in."""
 SPANS[0], SPANS[-1] = 60, 63
+_WAITING: Final = 1 << 20
+"""Levels of a pool that are joined together, at least."""
 
 
 def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
     """Integers that rise as the scores do, of any floating type.
-
-    Args:
-        scores: Probabilities, or logits.
-        logits: Whether they are logits.
 
     Example:
         >>> found = ranks_of(np.array([0, 0.25, 0.5, 1]), logits=False)
@@ -85,118 +82,58 @@ def ranks_of_codes(codes: NDArray[Any]) -> NDArray[np.uint64]:
 def rounded_down(
     ranks: NDArray[np.uint64], bits: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """The first rank of the level of each rank.
-
-    Args:
-        ranks: The ranks.
-        bits: The bits that ranks of one level differ in, for each code.
-    """
+    """The first rank of the level of each rank."""
     codes = codes_of(ranks)
     shifts = bits[codes]
     first: NDArray[np.uint64] = (ranks >> shifts) << shifts
     return np.maximum(first, ranks_of_codes(codes))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RankCounts:
-    """Pixels of each class at each rank; adds over windows and images.
+def rounded(counts: LevelCounts, bits: NDArray[np.uint64]) -> LevelCounts:
+    """The counts of coarser levels of ranks; see `rounded_down`."""
+    ranks = rounded_down(counts.values, bits)
+    return LevelCounts.grouped(ranks, counts.changed, counts.unchanged)
 
-    Attributes:
-        ranks: Rising; uint64, ``(L,)``.
-        changed: Changed pixels of each rank; int64, ``(L,)``.
-        unchanged: Unchanged pixels of each rank.
+
+def counts_from(
+    counts: LevelCounts, edges: NDArray[np.uint64]
+) -> tuple[Counts, Counts]:
+    """Changed and unchanged pixels from each edge of ranks up to the next."""
+    place = np.maximum(np.searchsorted(edges, counts.values, side="right") - 1, 0)
+    found = np.zeros((2, edges.size), dtype=np.int64)
+    np.add.at(found[0], place, counts.changed)
+    np.add.at(found[1], place, counts.unchanged)
+    return found[0], found[1]
+
+
+class LevelPool:
+    """Adds levels of many images; equal ones are joined when they have doubled.
+
+    Example:
+        >>> pool = LevelPool()
+        >>> pool.add(LevelCounts.of(np.array([0.5]), np.array([0.5, 0.25])))
+        >>> pool.total.valid
+        3
     """
 
-    ranks: NDArray[np.uint64]
-    changed: Counts
-    unchanged: Counts
-
-    @classmethod
-    def of(
-        cls, changed: NDArray[np.uint64], unchanged: NDArray[np.uint64]
-    ) -> RankCounts:
-        """Count the ranks of the pixels of each class."""
-        positive = np.unique(changed, return_counts=True)
-        negative = np.unique(unchanged, return_counts=True)
-        return cls.joined(
-            [
-                cls(positive[0], positive[1], np.zeros_like(positive[1])),
-                cls(negative[0], np.zeros_like(negative[1]), negative[1]),
-            ]
-        )
-
-    @classmethod
-    def joined(cls, parts: Iterable[RankCounts]) -> RankCounts:
-        """All counts together.
-
-        Example:
-            >>> one = RankCounts.of(np.array([3], "u8"), np.array([1, 3, 3], "u8"))
-            >>> RankCounts.joined([one, one]).unchanged
-            array([2, 4])
-        """
-        held = [part for part in parts if part.ranks.size]
-        if len(held) == 1:
-            return held[0]
-        columns = zip(_NONE, *map(_columns, held), strict=True)
-        return _merged(*map(np.concatenate, columns))
-
-    def rounded(self, bits: NDArray[np.uint64]) -> RankCounts:
-        """The counts of coarser levels; see `rounded_down`."""
-        return _merged(rounded_down(self.ranks, bits), self.changed, self.unchanged)
-
-    def at(self, edges: NDArray[np.uint64]) -> tuple[Counts, Counts]:
-        """Changed and unchanged pixels from each edge up to the next."""
-        place = np.searchsorted(edges, self.ranks, side="right") - 1
-        place = np.maximum(place, 0)
-        found = np.zeros((2, edges.size), dtype=np.int64)
-        np.add.at(found[0], place, self.changed)
-        np.add.at(found[1], place, self.unchanged)
-        return found[0], found[1]
-
-
-_Columns = tuple["NDArray[np.uint64]", "Counts", "Counts"]
-_NONE: Final = tuple(
-    np.zeros(0, dtype=kind) for kind in (np.uint64, np.int64, np.int64)
-)
-
-
-def _columns(counts: RankCounts) -> _Columns:
-    return counts.ranks, counts.changed, counts.unchanged
-
-
-def _merged(
-    ranks: NDArray[np.uint64], changed: Counts, unchanged: Counts
-) -> RankCounts:
-    """Counts by rising ranks, those of equal ranks added."""
-    # A stable sort merges what is sorted already.
-    order = np.argsort(ranks, kind="stable")
-    ranks = ranks[order]
-    first = np.flatnonzero(np.append(True, ranks[1:] != ranks[:-1])[: ranks.size])
-    if not first.size:
-        return RankCounts(ranks, changed, unchanged)
-    return RankCounts(
-        ranks[first],
-        np.add.reduceat(changed[order], first),
-        np.add.reduceat(unchanged[order], first),
-    )
-
-
-class RankPool:
-    """Adds counts of many images; equal ranks are joined when they have doubled."""
-
     def __init__(self) -> None:
-        self._parts: list[RankCounts] = []
+        self._parts: list[LevelCounts] = []
         self._joined = self._waiting = 0
 
-    def add(self, counts: RankCounts) -> None:
-        """Add counts."""
+    def add(self, counts: LevelCounts) -> None:
+        """Add the levels of one image, or of another pool."""
         self._parts.append(counts)
-        self._waiting += counts.ranks.size
-        if self._waiting > max(self._joined, 1 << 20):
+        self._waiting += counts.values.size
+        if self._waiting > max(self._joined, _WAITING):
             self._parts = [self.total]
-            self._joined, self._waiting = self._parts[0].ranks.size, 0
+            self._joined, self._waiting = self._parts[0].values.size, 0
 
     @property
-    def total(self) -> RankCounts:
-        """All counts added."""
-        return RankCounts.joined(self._parts)
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._parts
+
+    @property
+    def total(self) -> LevelCounts:
+        """The levels of all; there must be some."""
+        return LevelCounts.joined(self._parts)

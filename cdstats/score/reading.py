@@ -31,16 +31,7 @@ _HELD_BYTES: Final = 1 << 28
 
 
 class PairReader:
-    """Reads the pairs of a run, those of one mask file together: it is decoded once.
-
-    Args:
-        targets: How masks are labelled.
-        choice: What the user says that predictions are; None to find out.
-        ground: Which ground is scored.
-
-    Attributes:
-        seen: The masks that were counted, with the place of their pair.
-    """
+    """Reads the pairs of a run, those of one mask file together: it is decoded once."""
 
     def __init__(
         self,
@@ -56,11 +47,7 @@ class PairReader:
         self.seen: list[tuple[int, Seen]] = []
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
-        """Every block of every pair; a pair that fails is one item with its reason.
-
-        Args:
-            pairs: Pairs with their places in the order of the rows.
-        """
+        """Every block of every pair; a pair that fails is one item with its reason."""
         groups = [_scenes(group) for group in by_target(pairs)]
         counts = not self._targets.decisions
         expect_tasks(_tasks(groups, counts), self._targets.versions)
@@ -162,11 +149,7 @@ class PairReader:
             yield from scene.finish()
 
     def _open(self, pair: FilePair, masks: Sequence[Mask]) -> list[OpenImage]:
-        """The predictions of a file, one for each mask.
-
-        Raises:
-            DataError: If they cannot be opened, or are not as many as the masks.
-        """
+        """The predictions of a file, one for each mask."""
         one, two = pair.prediction, pair.target
         if one is None or two is None:
             raise ValueError("expected a pair")
@@ -214,22 +197,14 @@ class PairReader:
 
 
 class HeldLabels:
-    """The labels of one file of masks, held while its predictions are read.
-
-    Args:
-        most: Bytes to hold beside the labels in use; the oldest go first.
-    """
+    """The labels of one file of masks, held while its predictions are read."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: dict[tuple[str, str, str], NDArray[Any]] = {}
 
     def of(self, target: Target) -> NDArray[Any]:
-        """The labels of a mask.
-
-        Raises:
-            DataError: If it cannot be read.
-        """
+        """The labels of a mask."""
         if target.key not in self._held:
             try:
                 with one_file():
@@ -274,12 +249,7 @@ def _order(pair: FilePair) -> tuple[int, int]:
 def _tasks(
     groups: Iterable[Sequence[Sequence[RankedPair]]], every: bool
 ) -> Iterator[Task]:
-    """The files of pairs in the order in which they are opened.
-
-    Args:
-        groups: The pairs of each mask file.
-        every: Whether masks without a prediction are read, too.
-    """
+    """The files of pairs in the order in which they are opened."""
     for group in groups:
         pairs = [pair for scene in group for _, pair in scene]
         target = pairs[0].target

@@ -1,33 +1,60 @@
-"""What `cdstats.loss` gives: the scores of each model and the rows of each image."""
+"""What `cdstats.loss` gives, from predictions just scored or from rows of earlier."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.catalogue import (
+    BY_PIXEL,
     FILE_EPS,
+    Loss,
+    LossResult,
     Reads,
+    Shares,
     all_losses,
+    changed_shares,
     constant_prediction,
     evaluate,
     parse_loss,
 )
-from cdstats.core.errors import UsageError
+from cdstats.core.errors import DataError, UsageError
 from cdstats.core.material import ModelScore, Trivial
-from cdstats.core.messages import Level, Message
-from cdstats.core.score_records import DatasetScore, ScoreRecord, basic_losses
+from cdstats.core.messages import Level, Message, counted
+from cdstats.core.score_records import (
+    NOT_RECORDED,
+    DatasetScore,
+    ScoreRecord,
+    Stated,
+    basic_losses,
+    dataset_score,
+    scored_records,
+)
+from cdstats.core.sums import BINS, SumsTable
+from cdstats.io.outputs import read_text
+from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
 from cdstats.render.table import Displayed, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-    from cdstats.core.catalogue import Loss
-    from cdstats.core.sums import SumsTable
+    from cdstats.core.score_records import ScoredImage
     from cdstats.score.curves import Curves
+
+_UNSTATED: Final = {
+    **{name: value or "" for name, value in asdict(Stated()).items()},
+    **dict.fromkeys(("ece", "calibration_sums"), ""),
+}
+"""What rows of earlier versions lack."""
+_OF_PROBABILITIES: Final = (
+    *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
+    *("false_sum", "false_sq_sum", "target_sq_sum"),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,55 +123,75 @@ def choose_losses(
     Raises:
         UsageError: If a name, parameter or β is not understood.
     """
-    basic = basic_losses(_beta(beta))
-    further: list[Loss] = []
-    for text in texts:
-        if text == "all":
-            every = [
-                one for one in all_losses() if logits or one.reads is not Reads.LOGITS
-            ]
-            further += every
-        else:
-            further.append(parse_loss(text))
-    return tuple(dict.fromkeys((*basic, *further)))
+    every = [one for one in all_losses() if logits or one.reads is not Reads.LOGITS]
+    further = [one for t in texts for one in (every if t == "all" else [parse_loss(t)])]
+    return tuple(dict.fromkeys((*basic_losses(_beta(beta)), *further)))
 
 
 def _beta(beta: str | float) -> str | float:
-    if isinstance(beta, str) and beta not in ("image", "dataset"):
-        try:
-            number: float = json.loads(beta)
-        except ValueError:
-            number = float("nan")
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            number = float("nan")
-        if not 0 <= number <= 1:
-            raise UsageError(
-                f"--beta {beta}: expected image, dataset or a number from 0 to 1"
-            )
-        return number
-    return beta
+    if not isinstance(beta, str) or beta in ("image", "dataset"):
+        return beta
+    try:
+        number = json.loads(beta)
+    except ValueError:
+        number = None
+    if type(number) in (int, float) and 0 <= number <= 1:
+        return float(number) if isinstance(number, float) else int(number)
+    raise UsageError(f"--beta {beta}: expected image, dataset or a number from 0 to 1")
 
 
 def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
     """Which models seem to have swapped the classes, or predict one alone."""
     rows = [one.dataset for one in models]
-    found = [
-        (one.model, text) for one in rows for text in (one.inverted, one.one_sided)
+    return [
+        Message(Level.WARNING, f"{one.model}: {text}" if one.model else text)
+        for one in rows
+        for text in (one.inverted, one.one_sided)
+        if text
     ]
-    texts = [f"{name}: {text}" if name else text for name, text in found if text]
-    return [Message(Level.WARNING, text) for text in texts]
 
 
-def trivial_scores(
+def score_model(
+    model: str,
+    images: Sequence[ScoredImage | ScoreRecord],
+    table: SumsTable,
+    losses: Sequence[tuple[Loss, LossResult, Shares]],
+    types: set[str] | None,
+) -> tuple[list[ScoreRecord], ModelScore]:
+    """The rows of a model in their order, and its scores.
+
+    Args:
+        model: Its name.
+        images: Its images; the rows of those that failed.
+        table: The sums of those that did not.
+        losses: BCE, balanced and class-mean BCE, then further losses.
+        types: The types of the stored numbers; None where they are not known.
+    """
+    chosen, results, shares = zip(*losses, strict=True)
+    further = chosen[3:]
+    good = [one for one in images if not isinstance(one, ScoreRecord)]
+    done = iter(scored_records(good, results, [one.column for one in further]))
+    rows = [one if isinstance(one, ScoreRecord) else next(done) for one in images]
+    one_class = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
+    pixels = int(table.valid[one_class].sum())
+    total = (table.ce_changed_sum + table.ce_unchanged_sum)[one_class].sum()
+    score = ModelScore(
+        dataset_score(model, rows, results, table, further),
+        results,
+        shares,
+        _trivial_scores(table, chosen[:3], types),
+        float(total) / pixels if pixels else None,
+        table.hard,
+    )
+    return rows, score
+
+
+def _trivial_scores(
     table: SumsTable, basic: Sequence[Loss], types: set[str] | None
 ) -> tuple[Trivial, ...]:
     """The losses of predictors that know nothing of the images.
 
-    Args:
-        table: The sums of the images.
-        basic: BCE, balanced and class-mean BCE.
-        types: The types of the stored numbers, whose smallest step stands for "no
-            change"; None where they are not known. Beside labels, p = 0 stands for it.
+    The smallest step of the stored types stands for "no change", p = 0 beside labels.
     """
     if table.soft or not table.valid.any():
         return ()
@@ -163,9 +210,138 @@ def trivial_scores(
     return tuple(found)
 
 
-def one_class_bce(table: SumsTable) -> float | None:
-    """Mean BCE of the images of one class."""
-    one = (table.valid > 0) & ((table.changed == 0) | (table.unchanged == 0))
-    pixels = int(table.valid[one].sum())
-    total = (table.ce_changed_sum + table.ce_unchanged_sum)[one].sum()
-    return float(total) / pixels if pixels else None
+# Rows of an earlier run.
+
+
+def loss_from(
+    path: Path, losses: Sequence[str] = (), beta: str | float = "image"
+) -> LossRun:
+    """The losses that follow from the rows that ``cdstats loss --csv`` wrote.
+
+    Raises:
+        DataError: If the file is no such file, or does not hold what a loss needs.
+        UsageError: If a loss or β is not understood.
+    """
+    chosen = choose_losses(losses, beta)
+    rows = _read(path)
+    beyond = [one for one in chosen if one.reads is not Reads.SUMS]
+    wanting = [one.label for one in beyond if one.column not in rows[0].losses]
+    if wanting:
+        raise DataError(
+            f"{path}: does not hold what {', '.join(wanting)} needs: sums or sorted "
+            "probabilities of its own. Score the predictions again with --loss"
+        )
+    images: list[ScoreRecord] = []
+    scores: list[ModelScore] = []
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        ok = [row for row in own if row.status == "ok"]
+        table = SumsTable.of([row.sums for row in ok])
+        known = [
+            (row.place, (row.width or 0, row.height or 0), row.sums, row.stated)
+            if row.status == "ok"
+            else row
+            for row in own
+        ]
+        each = [
+            (
+                one,
+                result_of_rows(one, table, ok),
+                Shares(None, None) if one in beyond else changed_shares(one, table),
+            )
+            for one in chosen
+        ]
+        again, score = score_model(model, known, table, each, None)
+        images += again
+        scores.append(score)
+    texts = [f"read from {path}: no pixel was read"]
+    pooled = [one.label for one in beyond if one.entry.reduction not in BY_PIXEL]
+    if pooled:
+        names = ", ".join(pooled)
+        texts.append(f"{names}: means over images alone; pooled values need pixels")
+    without = sum(
+        row.status == "ok" and row.sums.valid > 0 and not row.calibration_sums
+        for row in images
+    )
+    if without:
+        number = counted(without, "row")
+        texts.append(f"ece: {NOT_RECORDED} in {number} of an earlier version")
+    notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
+    return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
+
+
+def result_of_rows(
+    loss: Loss, table: SumsTable, rows: Sequence[ScoreRecord]
+) -> LossResult:
+    """A loss from the sums, or what its column tells: the value of each image."""
+    if loss.reads is Reads.SUMS:
+        return evaluate(loss, table)
+    values = [row.losses[loss.column] for row in rows]
+    return LossResult.of_images(loss, values, table.valid)
+
+
+def _read(path: Path) -> list[ScoreRecord]:
+    text = read_text(path)
+    try:
+        rows = [_record(row) for row in csv_rows(text)]
+        places = (row.place for row in rows)
+        refuse_duplicates((p.model, p.split, p.target, p.pred) for p in places)
+        return rows
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: is not a file of image rows of `cdstats loss` ({error})"
+        ) from None
+
+
+def _record(row: Mapping[str, str]) -> ScoreRecord:
+    stated = {name: text for name, text in _UNSTATED.items() if name not in row}
+    plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
+    known = set(ScoreRecord.__dataclass_fields__)
+    further = {n: _finite(n, text) for n, text in row.items() if n not in known}
+    _check(plain)
+    return plain.with_losses(further)
+
+
+def _finite(name: str, text: str) -> float | None:
+    """The value of a further loss; None for an empty cell."""
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{name} is {text!r}")
+    return value
+
+
+def _check(row: ScoreRecord) -> None:
+    """Refuse a row that no run wrote: a sum is missing or cannot be true."""
+    name = row.pred or row.target
+    if row.status not in ("ok", "failed"):
+        raise ValueError(f"{name}: the status is {row.status!r}")
+    if row.status == "failed":
+        return
+    for column in row.kept_sums:
+        value = getattr(row, column)
+        if value is None:
+            raise ValueError(f"{name}: has no {column}")
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name}: {column} is {value}")
+    sums, uncovered = row.sums, row.uncovered or 0
+    labelled = sums.valid + sums.ignored
+    if uncovered < 0 or labelled > (row.width or 0) * (row.height or 0):
+        raise ValueError(
+            f"{name}: {labelled:,} pixels of {row.width} x {row.height}, {uncovered:,} "
+            "of them uncovered"
+        )
+    counts = row.confusion
+    total = counts.tp + counts.fp + counts.fn + counts.tn
+    if not isinstance(row.changed, float) and total - sums.valid not in (0, uncovered):
+        raise ValueError(f"{name}: tp, fp, fn and tn add up to {total:,}")
+    # Each pixel adds at most 1 to a sum; rounding may add a little.
+    most = sums.valid * (1 + 1e-6)
+    for column in _OF_PROBABILITIES:
+        if getattr(row, column) > most:
+            raise ValueError(f"{name}: {column} is {getattr(row, column)}")
+    bins = sums.calibration
+    if len(bins) not in (0, BINS) or not sum(map(abs, bins)) <= most:
+        raise ValueError(f"{name}: calibration_sums is {row.calibration_sums!r}")

@@ -27,13 +27,7 @@ _PIXELS: Final = ("width", "height", "changed", "unchanged", "ignored")
 
 @dataclass(frozen=True)
 class SharedImages:
-    """The images that are compared.
-
-    Attributes:
-        keys: The images, in the order of the first model.
-        rows: For each model the place of the row of each image in the run.
-        left_out: Images that some model scored and another did not.
-    """
+    """The images that are compared."""
 
     keys: tuple[ImageKey, ...]
     rows: Mapping[str, tuple[int, ...]]
@@ -47,18 +41,7 @@ def check_pairs(
     common: bool,
     merged: bool = False,
 ) -> None:
-    """Refuse what cannot be compared, as far as the names of files tell.
-
-    Args:
-        pairs: The pairs of all models.
-        baseline: The model that the others are compared with; None for the first.
-        common: Whether masks that a model lacks are left out, instead of refused.
-        merged: Whether all crops of a mask make one image.
-
-    Raises:
-        UsageError: If there is one model alone, or the baseline is none of them.
-        DataError: If a model lacks a mask that another has.
-    """
+    """Refuse what cannot be compared, as far as the names of files tell."""
     models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
     order_models(list(models), baseline)
     for pair in pairs:
@@ -72,11 +55,7 @@ def check_pairs(
 
 
 def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
-    """The models, the one that the others are compared with first.
-
-    Raises:
-        UsageError: If there is one model alone, or the baseline is none of them.
-    """
+    """The models, the one that the others are compared with first."""
     _refuse_one_model(models)
     if baseline is None:
         return list(models)
@@ -88,16 +67,7 @@ def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
 
 
 def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
-    """Find the images that every model scored.
-
-    Args:
-        rows: The rows of all models.
-        common: Whether images that a model lacks are left out, instead of refused.
-
-    Raises:
-        UsageError: If there is one model alone.
-        DataError: If models differ in their images, or in the pixels of one.
-    """
+    """Find the images that every model scored."""
     models = list(dict.fromkeys(row.model for row in rows))
     _refuse_one_model(models)
     parts = _parts(rows, models)
@@ -169,11 +139,7 @@ def _refuse_lacking(
     models: Mapping[str, Mapping[ImageKey, object]],
     reasons: Mapping[tuple[str, ImageKey], str],
 ) -> None:
-    """Refuse models that lack an image, naming the first of them.
-
-    Raises:
-        DataError: If one does.
-    """
+    """Refuse models that lack an image, naming the first of them."""
     every = _every(models.values())
     texts = []
     for model, own in models.items():
@@ -201,11 +167,7 @@ def _refuse_lacking(
 
 
 def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
-    """Refuse an image of which models score other pixels.
-
-    Raises:
-        DataError: If they do.
-    """
+    """Refuse an image of which models score other pixels."""
     first = rows[0]
     for row in rows[1:]:
         for name in _PIXELS:

@@ -108,11 +108,7 @@ class Mask:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Its labels (uint8), or soft targets (float64); ``(height, width)``.
-
-        Raises:
-            DataError: If it cannot be read.
-        """
+        """Its labels (uint8), or soft targets (float64); ``(height, width)``."""
         return self._held.of(self.target)
 
     @property
@@ -128,18 +124,7 @@ class Mask:
 
 
 class Scene:
-    """The predictions of one model on one mask: the whole, or its crops in order.
-
-    Args:
-        mask: The mask.
-        ground: Which ground is scored.
-        choice: What the user says that predictions are.
-        crops: All crops of the mask; none for a prediction of the whole.
-
-    Attributes:
-        merged: The row of all crops together; None where each has its own.
-        is_complete: Whether every prediction could be read so far.
-    """
+    """The predictions of one model on one mask: the whole, or its crops in order."""
 
     def __init__(
         self,
@@ -171,13 +156,7 @@ class Scene:
     def add(
         self, row: Loaded, image: OpenImage, crop: Crop | None = None
     ) -> Iterator[Loaded]:
-        """Read a prediction; give the blocks that are complete.
-
-        Args:
-            row: Its row; its name alone counts where crops are merged.
-            image: The prediction.
-            crop: Where it lies on the mask; None for a prediction of the whole.
-        """
+        """Read a prediction; give the blocks that are complete."""
         if self.merged is not None and not self.is_complete:
             return
         try:
@@ -282,11 +261,7 @@ class Scene:
         size: tuple[int, int],
         georeferences: tuple[Where | None, Where | None],
     ) -> tuple[int, int]:
-        """The row and column of the mask at which a crop begins.
-
-        Raises:
-            DataError: If its number and its size do not tell.
-        """
+        """The row and column of the mask at which a crop begins."""
         corners, ground = tiles.corners(crop, size[1], size[0]), self._ground
         if len(corners) == 1:
             return corners[0]
@@ -313,11 +288,7 @@ class Scene:
         return replace(merged, grid=row.grid) if merged.grid == NO_GRID else merged
 
     def _window(self, at: Placed, size: tuple[int, int]) -> Window:
-        """The part of the mask that a prediction covers.
-
-        Raises:
-            DataError: If there is none.
-        """
+        """The part of the mask that a prediction covers."""
         height, width = self.mask.shape
         top, bottom = max(at.row, 0), min(at.row + size[1], height)
         left, right = max(at.column, 0), min(at.column + size[0], width)
@@ -433,14 +404,7 @@ class Scene:
 def _source(
     image: OpenImage, kind: Kind | None
 ) -> tuple[NDArray[np.floating[Any]], np.dtype[Any], bool]:
-    """A prediction as a whole, NaN where it has no value.
-
-    Returns:
-        Its numbers, the type that they are stored in, and whether they are labels.
-
-    Raises:
-        DataError: If it cannot be read or held.
-    """
+    """A prediction as a whole, NaN where it has no value."""
     check_memory(4 * image.width * image.height, "resample it with gdalwarp")
     source: NDArray[Any] = np.full((image.height, image.width), np.nan, np.float32)
     dtype = np.dtype(np.float32)
@@ -487,12 +451,7 @@ def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:
 def valid_pixels(
     labels: NDArray[Any], covered: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Unchanged and changed pixels; of soft targets all valid ones, and 0.
-
-    Args:
-        labels: Labels (uint8) or soft targets (float64).
-        covered: Where to count; None for everywhere.
-    """
+    """Unchanged and changed pixels; of soft targets all valid ones, and 0."""
     if covered is not None:
         labels = labels[covered]
     if labels.dtype != np.uint8:
@@ -507,11 +466,7 @@ def _type_name(image: OpenImage, scores: NDArray[Any]) -> str:
 
 
 def one_channel(block: Block) -> NDArray[Any]:
-    """The scores of a block; a colour image must be grey.
-
-    Raises:
-        DataError: If its channels differ.
-    """
+    """The scores of a block; a colour image must be grey."""
     if not block.is_colour:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
@@ -545,11 +500,7 @@ def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def refuse_hidden(block: Block, labels: NDArray[Any]) -> None:
-    """Refuse pixels that count and have no score.
-
-    Raises:
-        DataError: If there are any.
-    """
+    """Refuse pixels that count and have no score."""
     if block.hidden is not None:
         _refuse_gaps(block.hidden, labels)
 
@@ -565,11 +516,7 @@ def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:
 
 
 def refuse_half(block: Block, labels: NDArray[Any], choice: ModelChoice) -> None:
-    """Refuse pixels that count and whose score is ambiguous.
-
-    Raises:
-        DataError: If there are any.
-    """
+    """Refuse pixels that count and whose score is ambiguous."""
     if block.half is None:
         return
     wrong = block.half & (labels != ignored_label(labels))

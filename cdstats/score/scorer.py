@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,26 +13,30 @@ from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, native, term_functions
 from cdstats.score.choices import Kind
-from cdstats.score.interpret import SIGMOID, is_stored, scales_of, wrong_values_text
-from cdstats.score.kernel import COUNTS, IGNORED
-from cdstats.score.levels import SCALE, count_stored, divided, few_levels, plain_numbers
+from cdstats.score.kernel import IGNORED
+from cdstats.score.levels import (
+    SCALE,
+    count_stored,
+    divided,
+    few_levels,
+    label_scale,
+    plain_numbers,
+)
 from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
-from cdstats.score.states import Outcome, PoolKey, PredictionState, Whole
+from cdstats.score.states import SIGMOID, Outcome, PredictionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
-    from cdstats.score.choices import ModelChoice, PredictionChoice
-    from cdstats.score.needs import Needs
+    from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
     from cdstats.score.scenes import Loaded
-    from cdstats.score.states import Accumulated
 
-    Collect = Callable[[Place, NDArray[Any], NDArray[Any]], None]
+    Array = NDArray[Any]
+    Collect = Callable[[Place, Array, Array], None]
 
 _SAMPLE: Final = 64
 """Rows and columns of a block whose scores are looked at, about."""
@@ -71,129 +74,127 @@ class Scorer:
     ) -> None:
         self._needs, self._choice, self._compiled = needs, choice, compiled
         self._collect = collect
-        self._batches = {
-            logits: _batches(
-                *(device, batch, threshold, logits, needs.terms), compiled=compiled
-            )
-            for logits in (False, True)
-        }
+        self._batches: dict[bool, TileBatches] = {}
+        for logits in (False, True):
+            if device == "cpu":
+                terms = term_functions(needs.terms, np)
+                batches = TileBatches(threshold, logits, terms, compiled=compiled)
+            else:
+                import torch
+
+                from cdstats.score.device_batches import DeviceBatches
+
+                terms = term_functions(needs.terms, torch)
+                batches = DeviceBatches(device, batch, threshold, logits, terms)
+            self._batches[logits] = batches
         self._states: dict[int, PredictionState] = {}
-        self._held: dict[int, list[Loaded]] = {}
+        self._held: dict[int, list[tuple[tuple[int, int], Array, Array]]] = {}
         self._last = -1
         self._outcome = Outcome()
 
     def add(self, loaded: Loaded) -> None:
         """Take one block."""
+        number = loaded.number
         state = self._states.setdefault(
-            loaded.number,
-            PredictionState(loaded.place, loaded.size, rank=loaded.rank),
+            number, PredictionState(loaded.place, loaded.size, rank=loaded.rank)
         )
         state.reason = state.reason or loaded.reason
         state.size, state.grid = loaded.size, loaded.grid
         state.difference, state.cut = loaded.difference, loaded.cut
         if state.reason or loaded.scores is None or loaded.target is None:
             return
-        if loaded.number != self._last:
+        if number != self._last:
             # Compute the unfinished tile first, because crops of a mask take turns.
             self._end(self._last)
-            self._last = loaded.number
+            self._last = number
+        choice = self._choice.of(state.place.model)
         try:
             with one_file():
-                summed = self._counted(state, loaded, loaded.scores, loaded.target)
+                summed = self._take(state, loaded, loaded.scores, loaded.target, choice)
         except DataError as error:
             state.reason = str(error)
             return
         # Not limited to this file: a batch holds tiles of several images.
         if summed is not None:
-            logits = self._choice.of(state.place.model).kind is Kind.LOGIT
-            self._batches[logits].add(loaded.number, *summed)
+            self._batches[choice.kind is Kind.LOGIT].add(number, *summed)
 
-    def _counted(
+    def _take(
         self,
         state: PredictionState,
         loaded: Loaded,
-        scores: NDArray[Any],
-        target: NDArray[Any],
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        scores: Array,
+        target: Array,
+        choice: ModelChoice,
+    ) -> tuple[Array, Array] | None:
         """Count the levels of a block; give scores and labels that are to be summed."""
         state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
-        raw, choice = native(scores), self._choice.of(state.place.model)
-        if loaded.dtype == PALETTE and raw.dtype.kind == "f":
-            state.reason = "has a palette, and colours have no mean; --overlap first?"
-            return None
         state.is_jpeg |= loaded.is_jpeg
-        plain = plain_numbers(raw, loaded.dtype)
-        scores = _scaled(plain, _stored_type(loaded, plain), choice)
-        target = _scored(state, target, loaded.covered)
-        loaded = replace(loaded, scores=scores, target=target)
-        stored = _stored_type(loaded, scores)
-        if choice.kind is Kind.LOGIT and scores.dtype.kind != "f":
-            state.reason = f"holds {scores.dtype}; logits are floating numbers"
-        elif is_stored(stored, choice.kind) and not state.soft:
+        raw, logits = native(scores), choice.kind is Kind.LOGIT
+        if loaded.dtype == PALETTE and raw.dtype.kind == "f":
+            raise DataError("has a palette, and colours have no mean; --overlap first?")
+        scores = plain_numbers(raw, loaded.dtype)
+        # The type of stored numbers; means of integers are held in another one.
+        whole = loaded.dtype.startswith(("bool", "int", "uint"))
+        stored = np.dtype(loaded.dtype) if whole else scores.dtype
+        if choice.scale is not None and (stored.kind == "f" or logits):
+            scores = divided(scores, choice.scale)
+            stored = stored if whole else scores.dtype
+        ignored = target < 0 if state.soft else target == IGNORED
+        state.ignored += int(np.count_nonzero(ignored))
+        if loaded.covered is not None and not loaded.covered.all():
+            state.uncovered += valid_pixels(target)
+            state.uncovered -= valid_pixels(target, loaded.covered)
+            fill = target.dtype.type(SOFT_IGNORED if state.soft else IGNORED)
+            target = np.where(loaded.covered, target, fill)
+        if logits and scores.dtype.kind != "f":
+            raise DataError(f"holds {scores.dtype}; logits are floating numbers")
+        by_level = stored.kind in "bui" or (stored == np.float16 and not logits)
+        if by_level and not state.soft:
             if self._collect:
                 return None
-            counted = count_stored(raw, target, compiled=self._compiled)
-            name = PALETTE if loaded.dtype == PALETTE else stored.name
-            counted = replace(counted, dtype=name)
-            state.stored = counted if state.stored is None else state.stored + counted
-            self._keep(loaded)
-        else:
-            return self._floating(state, loaded, scores, target)
-        return None
-
-    def _floating(
-        self,
-        state: PredictionState,
-        loaded: Loaded,
-        scores: NDArray[Any],
-        target: NDArray[Any],
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Floating scores, or any scores of soft targets, and their labels."""
-        stored = _stored_type(loaded, scores)
-        choice = self._choice.of(state.place.model)
+            found = count_stored(raw, target, compiled=self._compiled)
+            state.stored = found if state.stored is None else state.stored + found
+            self._keep(loaded, scores, target)
+            return None
         if stored.kind != "f":
             scale = choice.scale or _soft_scale(scores, stored.name)
             if scale is None:
-                state.reason = f"holds {stored} beside soft targets"
-                return None
+                raise DataError(f"holds {stored} beside soft targets")
             scores = scores.astype(np.float64) / scale
-        elif choice.kind is Kind.HARD and not _is_hard(scores, target):
-            state.reason = "expected only 0 and 1 for --kind hard"
-            return None
+        elif choice.kind is Kind.HARD:
+            plain = np.isfinite(scores) & (target != IGNORED)
+            if not ((scores == 0) | (scores == 1) | ~plain).all():
+                raise DataError("expected only 0 and 1 for --kind hard")
         if self._collect:
             self._collect(state.place, scores, target)
             return None
         if state.soft:
-            self._keep(loaded)
-            scores = scores.astype(np.float64)
-        else:
-            if scores.dtype == np.float16:
-                scores = scores.astype(np.float32)
-            self._keep(loaded)
-            self._bin(state, scores, target)
-            _note_range(state, scores, target)
+            return scores.astype(np.float64), target
+        self._keep(loaded, scores, target)
+        if scores.dtype == np.float16:
+            scores = scores.astype(np.float32)
+        self._bin(state, scores, target, logits=logits)
+        _note_range(state, scores, target)
         return scores, target
 
-    def _keep(self, loaded: Loaded) -> None:
+    def _keep(self, loaded: Loaded, scores: Array, target: Array) -> None:
         """Hold a block if the whole image is needed."""
-        if self._needs.whole and not self._states[loaded.number].soft:
-            self._held.setdefault(loaded.number, []).append(loaded)
+        if self._needs.whole:
+            held = self._held.setdefault(loaded.number, [])
+            held.append((loaded.corner, scores, target))
 
     def _bin(
-        self, state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
+        self, state: PredictionState, scores: Array, target: Array, *, logits: bool
     ) -> None:
         """Count the scores of a block by the code of their rank, if asked for."""
-        if not self._needs.bins:
+        if not self._needs.bins or not scores.size:
             return
-        logits = self._choice.of(state.place.model).kind is Kind.LOGIT
-        flat, labels = scores.reshape(-1), target.reshape(-1)
+        flat = scores.reshape(-1)
         codes = [
             codes_of(ranks_of(flat[at : at + _CHUNK], logits=logits))
             for at in range(0, flat.size, _CHUNK)
         ]
-        if not codes:
-            return
-        found = count_stored(np.concatenate(codes), labels, compiled=self._compiled)
+        found = count_stored(np.concatenate(codes), target, compiled=self._compiled)
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:
@@ -201,18 +202,22 @@ class Scorer:
         state = self._states[number]
         self._end(number)
         held = self._held.pop(number, [])
-        if held and not state.reason:
-            try:
-                with one_file():
-                    self._whole(state, held)
-            except DataError as error:
-                state.reason = str(error)
-
-    def _whole(self, state: PredictionState, held: Sequence[Loaded]) -> None:
-        scores, labels = _whole(held, state.size or (0, 0))
-        choice = self._choice.of(state.place.model)
-        for as_labels, scale in scales_of(state.stored, choice).items():
-            self._complete(state, scores / scale, labels, as_labels)
+        if not held or state.reason:
+            return
+        try:
+            with one_file():
+                width, height = state.size or (0, 0)
+                scores = np.zeros((height, width))
+                labels = np.full((height, width), IGNORED, dtype=np.uint8)
+                for (row, column), part, own in held:
+                    down, across = part.shape
+                    place = np.s_[row : row + down, column : column + across]
+                    scores[place], labels[place] = part, own
+                choice = self._choice.of(state.place.model)
+                for as_labels, scale in _scales_of(state, choice).items():
+                    self._complete(state, scores / scale, labels, as_labels)
+        except DataError as error:
+            state.reason = str(error)
 
     def _end(self, number: int) -> None:
         """Compute what is left of the last tile of a prediction."""
@@ -227,52 +232,36 @@ class Scorer:
         as_labels: bool,
     ) -> None:
         """Compute what needs the whole image."""
-        shown = scores[labels != 255]
+        shown = scores[labels != IGNORED]
         inside = (shown >= 0) & (shown <= 1)
         logits = self._choice.of(state.place.model).kind is Kind.LOGIT
         if not (np.isfinite(shown) if logits else inside).all():
             return
-        needs, whole = self._needs, state.whole.setdefault(as_labels, Whole())
-        if needs.positions:
+        values, terms = state.whole.setdefault(as_labels, ({}, {}))
+        if self._needs.positions:
             # It loads SciPy.
             from cdstats.score.distances import position_sums
-        for term in needs.positions:
-            whole.terms[term] = position_sums(term, scores, labels, logits=logits)
-        ordered = [one for one in needs.levels if logits or not one.entry.needs_logits]
+        for term in self._needs.positions:
+            terms[term] = position_sums(term, scores, labels, logits=logits)
+        ordered = [o for o in self._needs.levels if logits or not o.entry.needs_logits]
         if ordered:
             parts = (scores[labels == one] for one in (1, 0))
             levels = LevelCounts.of(*parts, logits=logits)
-            whole.values |= {one: level_value(one, levels) for one in ordered}
+            values |= {one: level_value(one, levels) for one in ordered}
             # Last: the levels of a prediction that fails must not enter the pool.
-            key = PoolKey(state.place.model, state.dtype, as_labels)
-            self._outcome.pool(key, levels)
+            self._outcome.pool((state.place.model, state.dtype, as_labels), levels)
 
     def failure(self, number: int) -> str:
         """Why a finished prediction fails, whatever the others are; else empty."""
         state = self._states[number]
-        reason = state.reason
+        kind, reason = self._choice.of(state.place.model).kind, state.reason
         if not reason:
-            batches = self._batches[
-                self._choice.of(state.place.model).kind is Kind.LOGIT
-            ]
+            batches = self._batches[kind is Kind.LOGIT]
             batches.flush()
-            reason = self._bad_numbers(state, batches.images.get(number))
+            state.tiles = batches.images.get(number)
+            reason = state.bad_numbers(kind_is_prob=kind is Kind.PROB)
         name = state.place.pred or state.place.target
         return f"{name}: {reason}" if reason else ""
-
-    def _bad_numbers(self, state: PredictionState, tiles: Accumulated | None) -> str:
-        """What is wrong with floating scores whatever they are; empty for nothing."""
-        not_finite = outside = 0
-        if tiles is not None:
-            counts = dict(zip(COUNTS, tiles.counts.tolist(), strict=True))
-            not_finite, outside = counts["not_finite"], counts["outside"]
-        elif state.stored is not None and state.stored.dtype == "float16":
-            wrong = ~np.isfinite(state.stored.values)
-            not_finite = int(state.stored.pixels[wrong].sum())
-        kind = self._choice.of(state.place.model).kind
-        if not_finite or (outside and kind is Kind.PROB):
-            return wrong_values_text(not_finite, outside)
-        return ""
 
     def outcome(self) -> Outcome:
         """The states of all predictions, in the order of the rows."""
@@ -280,65 +269,33 @@ class Scorer:
             batches.flush()
             for number, sums in batches.images.items():
                 self._states[number].tiles = sums
-        self._outcome.states = sorted(
-            self._states.values(), key=lambda state: state.rank
-        )
+        states = sorted(self._states.values(), key=lambda state: state.rank)
+        self._outcome.states = states
         return self._outcome
 
 
-def _scored(
-    state: PredictionState, target: NDArray[Any], covered: NDArray[np.bool_] | None
-) -> NDArray[Any]:
-    """The labels of a block without those of pixels that have no score; counts both."""
-    ignored = target < 0 if state.soft else target == IGNORED
-    state.ignored += int(np.count_nonzero(ignored))
-    if covered is None or covered.all():
-        return target
-    state.uncovered += valid_pixels(target) - valid_pixels(target, covered)
-    fill = SOFT_IGNORED if state.soft else IGNORED
-    return np.where(covered, target, target.dtype.type(fill))
+def _scales_of(state: PredictionState, choice: ModelChoice) -> dict[bool, float]:
+    """What the numbers may be divided by, if they are labels (True), and if not.
+
+    Until all predictions are known, both may be; what cannot be is left out.
+    """
+    if state.stored is None:
+        return {False: 1.0}
+    if choice.scale is not None and choice.kind is not Kind.LOGIT:
+        return {False: choice.scale}
+    if state.dtype == "float16":
+        return {False: 1.0}
+    if state.dtype == "bool":
+        return {True: 1.0, False: 1.0}
+    if choice.rule is not None:
+        return {True: 1.0}
+    scales = {True: label_scale(state.numbers), False: SCALE.get(state.number_type)}
+    if choice.kind is not None:
+        del scales[choice.kind is not Kind.HARD]
+    return {labels: float(scale) for labels, scale in scales.items() if scale}
 
 
-def _stored_type(loaded: Loaded, scores: NDArray[Any]) -> np.dtype[Any]:
-    """The type of stored numbers; means of integers are held in another one."""
-    whole = loaded.dtype.startswith(("bool", "int", "uint"))
-    return np.dtype(loaded.dtype) if whole else scores.dtype
-
-
-def _batches(
-    device: str,
-    rows: int | None,
-    threshold: float,
-    logits: bool,
-    terms: Sequence[Term],
-    *,
-    compiled: bool,
-) -> TileBatches:
-    """What sums tiles: NumPy or Numba on a processor, torch on any other device."""
-    if device == "cpu":
-        functions = term_functions(terms, np)
-        return TileBatches(threshold, logits, functions, compiled=compiled)
-    import torch
-
-    from cdstats.score.device_batches import DeviceBatches
-
-    functions = term_functions(terms, torch)
-    return DeviceBatches(device, rows, threshold, logits, functions)
-
-
-def _scaled(
-    scores: NDArray[Any], stored: np.dtype[Any], choice: ModelChoice
-) -> NDArray[Any]:
-    """Floating scores divided by what stands for 1; integers of levels stay."""
-    levels = stored.kind != "f" and choice.kind is not Kind.LOGIT
-    if choice.scale is None or levels:
-        return scores
-    return divided(scores, choice.scale)
-
-
-def _note_range(
-    state: PredictionState, scores: NDArray[Any], target: NDArray[Any]
-) -> None:
+def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
     """Note the lowest and highest score: of a sample, or of all if it is unusual."""
     down, across = (max(1, side // _SAMPLE) for side in scores.shape)
     for part in (np.s_[::down, ::across], np.s_[:, :]):
@@ -347,52 +304,21 @@ def _note_range(
         low = float(shown.min(initial=np.inf))
         high = float(shown.max(initial=-np.inf))
         state.low, state.high = min(state.low, low), max(state.high, high)
-        state.levels = _joined(state.levels, shown)
+        if state.levels is not None and shown.size:
+            ends = shown.min(), shown.max()
+            several = ((shown != ends[0]) & (shown != ends[1])).any()
+            texts = (np.format_float_positional(one, trim="-") for one in ends)
+            found = None if several else frozenset(texts)
+            state.levels = few_levels(state.levels, found)
         usual = 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]
         if usual and state.levels is None:
             break
 
 
-def _joined(
-    levels: frozenset[str] | None, scores: NDArray[Any]
-) -> frozenset[str] | None:
-    """The levels seen with those of further scores, as text; None for more than two."""
-    if levels is None or not scores.size:
-        return levels
-    ends = scores.min(), scores.max()
-    if not ((scores == ends[0]) | (scores == ends[1])).all():
-        return None
-    found = frozenset(np.format_float_positional(one, trim="-") for one in ends)
-    return few_levels(levels, found)
-
-
-def _soft_scale(scores: NDArray[Any], stored: str) -> float | None:
+def _soft_scale(scores: Array, stored: str) -> float | None:
     """What integers beside soft targets are divided by; None if nothing says."""
     if scores.size == 0 or (scores.max() <= 1 and scores.min() >= 0):
         return 1.0
     if set(np.unique(scores)) <= {0, 255}:
         return 255.0
-    scale = SCALE.get(stored)
-    return None if scale is None else float(scale)
-
-
-def _is_hard(scores: NDArray[Any], target: NDArray[Any]) -> bool:
-    """Whether the scores of all valid pixels are 0 or 1."""
-    plain = np.isfinite(scores) & (target != 255)
-    return bool(((scores == 0) | (scores == 1) | ~plain).all())
-
-
-def _whole(
-    blocks: Sequence[Loaded], size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """The scores and labels of an image, put together from its blocks."""
-    width, height = size
-    scores = np.zeros((height, width))
-    labels = np.full((height, width), 255, dtype=np.uint8)
-    for block in blocks:
-        if block.scores is not None and block.target is not None:
-            row, column = block.corner
-            down, across = block.scores.shape
-            place = slice(row, row + down), slice(column, column + across)
-            scores[place], labels[place] = block.scores, block.target
-    return scores, labels
+    return SCALE.get(stored)

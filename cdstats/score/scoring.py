@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from cdstats.engine.work import Engine
     from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
-    from cdstats.score.choices import PredictionChoice
-    from cdstats.score.needs import Needs
+    from cdstats.score.choices import Needs, PredictionChoice
     from cdstats.score.reading import RankedPair
     from cdstats.score.scenes import Loaded
     from cdstats.score.scorer import Collect
@@ -35,13 +35,7 @@ _MOST_PAIRS = 64
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Pairs that one process reads, with how their masks are labelled.
-
-    Attributes:
-        pairs: The pairs with their places in the order of the rows.
-        targets: How masks are labelled.
-        kept: Keeps the blocks for another pass; None to read them again.
-    """
+    """Pairs that one process reads, with how their masks are labelled."""
 
     pairs: tuple[RankedPair, ...]
     targets: Targets
@@ -53,11 +47,7 @@ class Share:
         return cls(tuple(enumerate(pairs)), targets)
 
     def decided(self, seen: Iterable[tuple[int, Seen]]) -> tuple[Share, set[int]]:
-        """The same pairs after all masks were counted, and those to be read again.
-
-        Args:
-            seen: The masks with the place of their pair.
-        """
+        """The same pairs after all masks were counted, and those to be read again."""
         ones = [one for _, one in sorted(seen, key=lambda ranked: ranked[0])]
         targets = self.targets.decided(ones)
         wrong = {
@@ -111,17 +101,7 @@ def _mask_of(pair: FilePair) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How pairs are scored; called with a share, it gives the outcome of its pairs.
-
-    Attributes:
-        needs: What the losses of the run need.
-        choice: What the user says that the predictions are.
-        threshold: A pixel is predicted changed when p is at least this.
-        device: The name of the device, chosen where the work is done.
-        batch: Tiles of a batch on a device; None for what its memory takes.
-        compiled: Whether loops on a processor are compiled, where Numba is installed.
-        ground: Which ground is scored.
-    """
+    """How pairs are scored; called with a share, it gives the outcome of its pairs."""
 
     needs: Needs
     choice: PredictionChoice
@@ -143,17 +123,7 @@ class Scoring:
         collect: Collect | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Outcome:
-        """Score pairs, the next block read ahead in a thread.
-
-        Args:
-            share: The pairs.
-            strict: Whether to stop at the first that fails.
-            collect: As for `Scorer`.
-            progress: Called with the number of the image and pixels so far.
-
-        Raises:
-            DataError: If ``strict`` and a pair fails.
-        """
+        """Score pairs, the next block read ahead in a thread."""
         device = choose_device(self.device)
         scorer = Scorer(
             *(self.needs, device, self.choice, self.threshold, self.batch),
@@ -198,11 +168,7 @@ def run_on(
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Score the pairs of a run on the workers of an engine, and put them together.
-
-    Raises:
-        DataError: If ``strict`` and a pair fails.
-    """
+    """Score the pairs of a run on the workers of an engine, and put them together."""
     parts = list(whole.cut())
     outcome, pixels = Outcome(), 0
     first = FirstFailure(len(parts)) if strict else None
@@ -211,7 +177,7 @@ def run_on(
         if told is not None:
             raise DataError(told)
         outcome.extend(found)
-        pixels += sum(width * height for width, height in found.sizes)
+        pixels += sum(math.prod(one.size) for one in found.states if one.size)
         if progress:
             progress(len(outcome.states) - 1, pixels)
     return outcome
@@ -228,19 +194,6 @@ def score_all(
     """Score the pairs of a run, each mask labelled by the rule of its split.
 
     Masks that were labelled in another way at first are read again.
-
-    Args:
-        score: `Scoring.run`, or `run_on` of an engine.
-        how: How pairs are scored.
-        whole: The pairs.
-        strict: Whether to stop at the first that fails, once rules are known.
-        progress: As for `Scoring.run`.
-
-    Returns:
-        What was found, and the pairs with how their masks are labelled.
-
-    Raises:
-        DataError: If ``strict`` and a pair fails.
     """
     given = whole.targets.choice.rule is not None
     outcome = score(how, whole, strict=strict and given, progress=progress)

@@ -7,85 +7,32 @@ and in which order does not change a result.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.sums import ImageSums
-from cdstats.score.kernel import CALIBRATION, COUNTS, SUMS
-from cdstats.score.levels import few_levels
+from cdstats.core.messages import counted
+from cdstats.io.predictions import PALETTE
+from cdstats.score.levels import few_levels, plain_counts
+from cdstats.score.ranks import LevelPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss
     from cdstats.core.histogram import LevelCounts
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
-    from cdstats.score.levels import StoredCounts
+    from cdstats.score.batching import Accumulated
     from cdstats.score.targets import Seen
 
-_OUTSIDE: Final = COUNTS.index("outside")
-_PROBS: Final = [SUMS.index("prob_changed_sum"), SUMS.index("false_sum")]
+    PoolKey = tuple[str, str, bool]
+    """A model, the type of its stored numbers, and whether they are labels."""
+    Values = dict[Loss, float | None]
+    Terms = dict[Term, tuple[float, float]]
 
-
-@dataclass
-class Accumulated:
-    """What the tiles of one image add up to, in float64 and exact integers."""
-
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
-    counts: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(COUNTS), dtype=np.int64)
-    )
-    terms: NDArray[np.float64] | None = None
-
-    def add(self, sums: Any, counts: Any, terms: Any) -> None:  # noqa: ANN401
-        """Add one tile."""
-        self.sums += sums
-        self.counts += counts
-        self.terms = terms if self.terms is None else self.terms + terms
-
-    def image_sums(
-        self, terms: Sequence[Term], *, ignored: int, soft: bool = False
-    ) -> ImageSums:
-        """The sums by their names.
-
-        Args:
-            terms: The terms that were summed, in order.
-            ignored: Pixels left out.
-            soft: Whether targets are soft: then no pixel is counted by label.
-        """
-        sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
-        changed = sums.pop("changed")
-        calibration = tuple(sums.pop(name) for name in CALIBRATION)
-        found = [] if self.terms is None else self.terms.tolist()
-        plain = dict(zip(COUNTS, self.counts.tolist(), strict=True))
-        del plain["not_finite"], plain["outside"]
-        if soft:
-            plain |= dict.fromkeys(set(plain) - {"valid"}, 0)
-        return ImageSums(
-            changed=changed if soft else round(changed),
-            ignored=ignored,
-            calibration=calibration,
-            terms=dict(zip(terms, map(tuple, found), strict=bool(found))),
-            **plain,
-            **sums,
-        )
-
-
-@dataclass(slots=True)
-class Whole:
-    """What needed the whole image, its numbers taken in one way.
-
-    Attributes:
-        values: The values of losses that need sorted scores.
-        terms: The sums that need positions.
-    """
-
-    values: dict[Loss, float | None] = field(default_factory=dict)
-    terms: dict[Term, tuple[float, float]] = field(default_factory=dict)
+SIGMOID: Final = (0.5, 0.7311)
+"""Where a sigmoid puts probabilities."""
 
 
 @dataclass(slots=True)
@@ -93,15 +40,13 @@ class PredictionState:
     """One prediction, its pixels read.
 
     Attributes:
-        place: Where it comes from.
-        size: Width and height, when they are known.
         reason: Why it failed; empty when it did not.
         dtype: The type of its stored numbers.
-        soft: Whether its targets are soft.
         ignored: Pixels left out.
         stored: Counts of each stored value, for integers and float16.
         tiles: The sums of its tiles, for other floating numbers.
-        whole: What needed the whole image, by whether integers are taken as labels.
+        whole: The losses of sorted scores and the terms of positions, by whether
+            integers are taken as labels.
         bins: Counts of each code of ranks, for other floating numbers, when asked for;
             see `cdstats.score.ranks`.
         rank: The place of its pair in the order of the rows.
@@ -112,7 +57,6 @@ class PredictionState:
         low: About the lowest floating score of a valid pixel; exact where a sample
             lies outside [0, 1], or where a sigmoid puts all.
         high: The highest one, likewise.
-        is_jpeg: Whether it was compressed with loss.
         levels: The floating scores of valid pixels as text, while they are at most two;
             None for more.
     """
@@ -123,10 +67,10 @@ class PredictionState:
     dtype: str = ""
     soft: bool = False
     ignored: int = 0
-    stored: StoredCounts | None = None
+    stored: LevelCounts | None = None
     tiles: Accumulated | None = None
-    whole: dict[bool, Whole] = field(default_factory=dict)
-    bins: StoredCounts | None = None
+    whole: dict[bool, tuple[Values, Terms]] = field(default_factory=dict)
+    bins: LevelCounts | None = None
     rank: int = 0
     uncovered: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2, dtype=np.int64)
@@ -140,6 +84,18 @@ class PredictionState:
     levels: frozenset[str] | None = frozenset()
 
     @property
+    def number_type(self) -> str:
+        """The type of its numbers, the colours of a palette as grey levels."""
+        return "uint8" if self.dtype == PALETTE else self.dtype
+
+    @property
+    def numbers(self) -> LevelCounts:
+        """Counts of each stored value, the colours of a palette as grey levels."""
+        if self.stored is None:
+            raise ValueError("expected a prediction that is counted by level")
+        return plain_counts(self.stored, self.dtype)
+
+    @property
     def score_levels(self) -> frozenset[str] | None:
         """Its floating scores as text, while they are at most two; None for more."""
         if self.stored is None:
@@ -151,8 +107,8 @@ class PredictionState:
     def exceeds(self) -> bool | None:
         """Whether a floating score is outside [0, 1]; None for integers."""
         if self.tiles is not None:
-            return bool(self.tiles.counts[_OUTSIDE])
-        if self.stored is None or self.stored.dtype != "float16":
+            return self.tiles.count("outside") > 0
+        if self.stored is None or self.dtype != "float16":
             return None
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
@@ -161,65 +117,27 @@ class PredictionState:
     def is_zero(self) -> bool:
         """Whether floating scores that lie in [0, 1] are all 0."""
         if self.tiles is not None:
-            return not self.tiles.sums[_PROBS].any()
+            return not self.tiles.prob_sum
         return self.stored is not None and not self.stored.values.any()
 
-
-@dataclass(frozen=True, slots=True)
-class PoolKey:
-    """Which scores are pooled.
-
-    Attributes:
-        model: The model.
-        dtype: The type of the stored numbers.
-        as_labels: Whether integers are taken as labels.
-    """
-
-    model: str
-    dtype: str
-    as_labels: bool
+    def bad_numbers(self, *, kind_is_prob: bool) -> str:
+        """What is wrong with floating scores whatever they are; empty for nothing."""
+        not_finite = outside = 0
+        if self.tiles is not None:
+            not_finite, outside = map(self.tiles.count, ("not_finite", "outside"))
+        elif self.stored is not None and self.dtype == "float16":
+            wrong = ~np.isfinite(self.stored.values)
+            not_finite = int(self.stored.pixels[wrong].sum())
+        if not_finite or (outside and kind_is_prob):
+            return wrong_values_text(not_finite, outside)
+        return ""
 
 
-class LevelPool:
-    """The added levels of many images.
-
-    Pools of like size are merged first, so that no level is sorted again for every
-    image that follows.
-
-    Example:
-        >>> from cdstats.core.histogram import LevelCounts
-        >>> pool = LevelPool()
-        >>> pool.add(LevelCounts.of(np.array([0.5]), np.array([0.5, 0.25])))
-        >>> pool.total.valid
-        3
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[LevelCounts] = []
-
-    def add(self, levels: LevelCounts) -> None:
-        """Add the levels of one image, or of another pool."""
-        self._parts.append(levels)
-        while len(self._parts) > 1 and (
-            self._parts[-2].values.size <= 2 * self._parts[-1].values.size
-        ):
-            self._merge_last()
-
-    def _merge_last(self) -> None:
-        last = self._parts.pop()
-        self._parts[-1] = self._parts[-1] + last
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added."""
-        return not self._parts
-
-    @property
-    def total(self) -> LevelCounts:
-        """The levels of all; there must be some."""
-        while len(self._parts) > 1:
-            self._merge_last()
-        return self._parts[0]
+def wrong_values_text(not_finite: int, outside: int) -> str:
+    """Why floating scores cannot be probabilities."""
+    if not_finite:
+        return f"is NaN or infinite on {counted(not_finite, 'valid pixel')}"
+    return f"is outside [0, 1] on {counted(outside, 'valid pixel')}"
 
 
 @dataclass
@@ -227,7 +145,6 @@ class Outcome:
     """The states of some predictions in their order, and their pooled levels.
 
     Attributes:
-        states: A state for each prediction.
         pools: The levels that losses of sorted scores need.
         devices: What computed.
         seen: The masks that were counted, with the place of their pair.
@@ -254,14 +171,3 @@ class Outcome:
         self.states.sort(key=lambda state: state.rank)
         for key, pool in other.pools.items():
             self.pool(key, pool.total)
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height of each prediction whose size is known."""
-        return [state.size for state in self.states if state.size is not None]
-
-    def pooled(self, model: str) -> Iterator[tuple[PoolKey, LevelPool]]:
-        """The pools of a model."""
-        for key, pool in self.pools.items():
-            if key.model == model:
-                yield key, pool

@@ -38,13 +38,7 @@ _KEPT_BYTES: Final = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A mask that was read, and how it was labelled.
-
-    Attributes:
-        key: Which mask.
-        mask: Its counts.
-        decision: The rule that labelled it, or why it has none; None for soft targets.
-    """
+    """A mask that was read, and how it was labelled."""
 
     key: Key
     mask: CountedMask
@@ -67,17 +61,7 @@ class Seen:
 
 
 class Target:
-    """One mask: an image of a file, and how its values become labels.
-
-    Args:
-        targets: How masks are labelled.
-        file: The file.
-        image: The opened image.
-        partner: The image that marks unchanged pixels, for truth in two files.
-
-    Attributes:
-        seen: The mask as it was counted; None while it is not read.
-    """
+    """One mask: an image of a file, and how its values become labels."""
 
     def __init__(
         self,
@@ -101,11 +85,7 @@ class Target:
         return self.image.width, self.image.height
 
     def read(self) -> NDArray[Any]:
-        """Read the labels (uint8), or soft targets (float64).
-
-        Raises:
-            DataError: If the mask has no rule or cannot be read with it.
-        """
+        """Read the labels (uint8), or soft targets (float64)."""
         image = keeping(self.image, _KEPT_BYTES)
         partner = self._partner and keeping(self._partner, _KEPT_BYTES)
         decision = self._decided(image, partner)
@@ -152,18 +132,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """How the masks of a run are labelled.
-
-    Attributes:
-        choice: The rule options.
-        band: The band of each mask, counted from 1; None where there is one choice.
-        max_pixels: Pixels that a mask may declare.
-        decisions: The decision for each mask that was counted with all others; a mask
-            without one is counted when it is read.
-        rules: The rule of each split that has one.
-        messages: What to tell about them.
-        versions: The version of each file of a store that was read.
-    """
+    """How the masks of a run are labelled."""
 
     choice: RuleChoice
     band: int | None = None
@@ -201,11 +170,7 @@ class Targets:
         )
 
     def open(self, file: FoundFile) -> list[Target]:
-        """Open the masks of a file.
-
-        Raises:
-            DataError: If the file cannot be opened.
-        """
+        """Open the masks of a file."""
         if file.partner:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, *pair)]

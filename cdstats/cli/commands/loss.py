@@ -51,7 +51,7 @@ def loss(
     place = Output(output.output_format, output.csv, output.summary)
     if options.from_file is not None:
         # Rows of earlier runs need no torch, which takes longest to load.
-        from cdstats.score.saved import loss_from
+        from cdstats.score.results import loss_from
 
         run = loss_from(Path(options.from_file), options.losses, options.beta)
     else:

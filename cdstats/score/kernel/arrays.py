@@ -157,9 +157,6 @@ def _label_sums(
     The logarithm is of p or of ``1 - p``. What rounding ``1 - p`` loses is summed and
     added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
     ``ln q + d`` as far as a d of one rounding matters.
-
-    Returns:
-        None where a valid score is no probability.
     """
     room, pixels = _room(dtype), labels.size
     padded = -(-pixels // RUN) * RUN

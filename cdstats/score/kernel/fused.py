@@ -127,14 +127,7 @@ def _sum_span(
 
 
 def fused_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """Sum rows of probabilities and labels in one pass over a device's memory.
-
-    Args:
-        scores: Probabilities of change, of one of `FUSED_TYPES`; ``(T, n)``,
-            contiguous.
-        target: Labels; uint8, ``(T, n)``, contiguous.
-        options: What was asked for; no logits and no terms.
-    """
+    """Sum rows of probabilities and labels in one pass over a device's memory."""
     rows, width = scores.shape
     parts = max(triton.cdiv(width, _SPAN), 1)
     sums = scores.new_empty((rows, parts, len(SUMS)), dtype=torch.float64)

@@ -38,12 +38,7 @@ _ANY_ORDER: Final = {"reassoc", "contract", "nsz"}
 
 
 def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a loop that lets go of the interpreter, kept on disk where one can.
-
-    Args:
-        any_order: Whether what the loop itself writes as a sum or a product may be
-            taken in any order; functions that it calls are not meant.
-    """
+    """Compile a loop that lets go of the interpreter, kept on disk where one can."""
     how: dict[str, Any] = {"nogil": True, "fastmath": any_order and _ANY_ORDER}
 
     def apply(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - as Numba has it
@@ -294,16 +289,7 @@ def loop_sums(
     options: Options,
     found: TileSums,
 ) -> None:
-    """Sum rows of probabilities and labels in one pass over the memory.
-
-    Args:
-        scores: Probabilities of change; ``(T, n)``.
-        target: Labels; ``(T, n)``.
-        options: What was asked for; no logits and no terms.
-        found: What the sums are added to; ``outside`` counts valid scores of any kind
-            that are no probabilities, so a row that has some must be summed in
-            another way.
-    """
+    """Sum rows of probabilities and labels in one pass over the memory."""
     # Arrays of one layout, so that one loop is compiled.
     probs, labels = np.ascontiguousarray(scores), np.ascontiguousarray(target)
     cut = np.float32(options.cut(np.dtype(np.float32)))

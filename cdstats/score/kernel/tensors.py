@@ -41,21 +41,7 @@ def tensor_sums(
     logits: bool = False,
     terms: Sequence[TermFunction] = (),
 ) -> TileSums:
-    """Sum tiles of scores and labels, in one pass, as `array_sums`.
-
-    Args:
-        scores: Probabilities of change, or scores before the sigmoid; floating,
-            ``(T, n)``.
-        target: Labels (uint8) or soft targets (floating); ``(T, n)``, on the device
-            of ``scores``.
-        threshold: A pixel is predicted changed when its probability is at least this.
-        logits: Whether ``scores`` are logits.
-        terms: Functions of probabilities and class (True for changed) whose values
-            are to be summed over each class.
-
-    Returns:
-        The sums of each tile, on the device of ``scores``.
-    """
+    """Sum tiles of scores and labels, in one pass, as `array_sums`."""
     options = Options(threshold, logits, tuple(terms))
     with torch.autocast(scores.device.type, enabled=False):
         fused = _fused_pass(scores, target, options)

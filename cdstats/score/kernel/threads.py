@@ -26,15 +26,7 @@ def in_threads(
     least: int = 1,
     grain: int = 1,
 ) -> list[Result]:
-    """What a function gives for consecutive parts of ``range(size)``, in their order.
-
-    Args:
-        call: Takes a part; a compiled loop in it runs beside others.
-        size: The end of the last part.
-        threads: Parts at most.
-        least: The size of a part at least.
-        grain: What a part starts at a multiple of.
-    """
+    """What a function gives for parts of ``range(size)``, in their order."""
     step = -(-max(-(-size // threads), least) // grain) * grain
     parts = [slice(at, min(at + step, size)) for at in range(0, size, step)]
     if not parts:
