@@ -85,15 +85,15 @@ def test_models_are_compared_by_it_and_less_is_better(tmp_path: Path) -> None:
         p = np.load(tmp_path / f"p/{number}.npy")
         np.save(tmp_path / f"q/{number}.npy", p * 0.5)
     models = [f"{name}={tmp_path / name}" for name in ("q", "p")]
-    run = cdstats.compare(
+    found = cdstats.compare(
         models, tmp_path / "t", changed=1, unchanged=0, ignore=255, resamples=99
     )
-    q, p = (one.compared["ece"] for one in run.models)
+    q, p = (one.compared["ece"] for one in found.models)
     assert p.value == pytest.approx(right, rel=1e-6)
     assert q.value is not None
     assert p.value is not None
     assert q.value > p.value
-    assert run.models[1].compared["ece"].to_first is not None
+    assert found.models[1].compared["ece"].to_first is not None
     line = [*("compare", "--pred", models[0], "--pred", models[1]), "--target"]
     done = run(*line, f"{tmp_path}/t", *RULE, "--format", "csv")
     assert "ece" in done.out.splitlines()[0].split(",")
