@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import cdstats
 from cdstats.core.errors import DataError
 from cdstats.score import curves
-from cdstats.score.ranks import (
+from cdstats.score.levels import (
     CODES,
 )
 
