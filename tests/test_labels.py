@@ -14,8 +14,14 @@ from hypothesis.extra import numpy as hnp
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.labels import DETECTED, Label, LabelRule, names_text, shares_text
-from cdstats.core.terms import parse_terms
+from cdstats.core.labels import (
+    DETECTED,
+    Label,
+    LabelRule,
+    names_text,
+    parse_terms,
+    shares_text,
+)
 from cdstats.core.values import count_cells, count_colours, count_values
 
 if TYPE_CHECKING:

@@ -53,11 +53,7 @@ def _lovasz(
 ) -> float:
     """Lovász extension of 1 - IoU of a class: Σ (e_k - e_k+1) J(errors >= e_k).
 
-    Args:
-        own_errors: Errors of the pixels of the class at each level.
-        own: Pixels of the class at each level.
-        other_errors: Errors of the other pixels at each level.
-        others: Other pixels at each level.
+    Of the class and of the other pixels, errors and pixels of each level are given.
     """
     errors, hits, alarms = _falling(own_errors, own, other_errors, others)
     union = hits.sum() + alarms.cumsum()
@@ -108,7 +104,6 @@ ENTRIES: Final = (
     Entry(
         name="lovasz_softmax",
         title="Lovász softmax loss",
-        reduction=Reduction.REGION,
         formula="Lovász extension of 1-IoU at the errors |p-y|; foreground: the "
         "changed class; present, all: mean over the classes present, over both",
         source="Berman et al. 2018, arXiv 1705.08790",
@@ -129,7 +124,6 @@ ENTRIES: Final = (
     Entry(
         name="lovasz_hinge",
         title="Lovász hinge loss",
-        reduction=Reduction.REGION,
         formula="Lovász extension of 1-IoU at max(0, 1 - z(2y-1)) of the logits z",
         source="Berman et al. 2018, arXiv 1705.08790",
         pitfalls="Defined on logits: a probability of 0 or 1 has none. Not bounded by "
@@ -140,7 +134,6 @@ ENTRIES: Final = (
     Entry(
         name="top_k_ce",
         title="top-k cross-entropy",
-        reduction=Reduction.REGION,
         formula="mean cross-entropy of the k % of pixels with the largest",
         source="Wu et al. 2016, arXiv 1605.06885",
         pitfalls="The number of pixels is rounded down, and at least 1. Chosen in "
@@ -153,7 +146,6 @@ ENTRIES: Final = (
     Entry(
         name="ohem",
         title="cross-entropy with online hard example mining",
-        reduction=Reduction.REGION,
         formula="mean cross-entropy of the pixels with p_t < threshold, of the "
         "min_kept worst if those are fewer",
         source="Shrivastava et al. 2016, arXiv 1604.03540",
