@@ -93,6 +93,7 @@ def test_weights_agree_with_exact_arithmetic(changed: int, unchanged: int) -> No
         "hed-beta": (Fraction(changed, n), Fraction(unchanged, n)),
         "focal-alpha": (Fraction(changed, n), Fraction(unchanged, n)),
         "pos-weight": (Fraction(1), Fraction(unchanged, changed)),
+        "prior-bias": (0, math.log(changed / unchanged)),
     }
     for name, (zero, one) in exact.items():
         got = (found[name].unchanged_weight, found[name].changed_weight)
@@ -124,6 +125,15 @@ def test_the_effective_number_says_where_it_weighs_nothing() -> None:
     assert many.weight_ratio == pytest.approx(1)
     assert "plain cross-entropy" in many.remark
     assert counted(50, 5_000)["effective-number"].remark == ""
+
+
+def test_median_frequency_counts_a_class_in_the_images_that_hold_it() -> None:
+    counts = tally([row(20, 80), row(0, 300), row(0, 0, ignored=5)])
+    found = by_name(counts)["median-frequency"]
+    one, zero = 20 / 100, 380 / 400
+    middle = (one + zero) / 2
+    assert found.changed_weight == pytest.approx(middle / one)
+    assert found.unchanged_weight == pytest.approx(middle / zero)
 
 
 def test_enet_weights_are_the_papers() -> None:
