@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.catalogue import LevelValues, level_value
-from cdstats.core.encodings import MANY_LEVELS, has_two_peaks
+from cdstats.core.detection import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.messages import Level, Message, counted
