@@ -18,7 +18,7 @@ from cdstats.core.encodings import (
     pair_of,
     read_encoding,
 )
-from cdstats.core.labels import DETECTED, LabelRule, shares_text
+from cdstats.core.labels import DETECTED, LabelRule, Range, shares_text
 from cdstats.core.messages import counted
 from cdstats.core.refusals import (
     BLACK,
@@ -31,7 +31,6 @@ from cdstats.core.refusals import (
     tie_refusal,
     with_suggestions,
 )
-from cdstats.core.terms import Range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

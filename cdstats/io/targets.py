@@ -9,9 +9,8 @@ import numpy as np
 
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError
-from cdstats.core.labels import Label
+from cdstats.core.labels import REST, Label, Range
 from cdstats.core.messages import counted
-from cdstats.core.terms import REST, Range
 from cdstats.io.partial import pair_blocks
 
 if TYPE_CHECKING:

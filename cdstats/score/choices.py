@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import texts
 from cdstats.core.errors import UsageError
-from cdstats.core.labels import LabelRule
-from cdstats.core.terms import REST
+from cdstats.core.labels import REST, LabelRule
 from cdstats.io.predictions import Decoding
 
 if TYPE_CHECKING:
