@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cdstats.core.counts import MaskCounts
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What became of one mask of a file.
-
-    Attributes:
-        member: What tells it from the others of its file; empty for the only one.
-        mask: Its counts, or None when it failed.
-        reason: Why it failed.
-        size: Width and height, when they are known.
-    """
+class Counted(NamedTuple):
+    """What became of one mask of a file."""
 
     member: str
     mask: MaskCounts | None
     reason: str = ""
     size: tuple[int, int] | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What travels between processes: a tuple, where a dataclass is slow."""
-        return Counted, (self.member, self.mask, self.reason, self.size)
 
-
-@dataclass(frozen=True, slots=True)
-class CountedMask:
+class CountedMask(NamedTuple):
     """A mask of a dataset and what became of it."""
 
     dataset: str
@@ -50,9 +36,6 @@ class FirstFailure:
 
     So a run that stops at a failure names the same one however many work on it.
 
-    Args:
-        number: Places in all.
-
     Example:
         >>> first = FirstFailure(4)
         >>> first.see(2, "c fails"), first.see(0), first.see(3, "d fails")
@@ -67,15 +50,7 @@ class FirstFailure:
         self._failure: str | None = None
 
     def see(self, place: int, failure: str | None = None) -> str | None:
-        """Note what became of a place.
-
-        Args:
-            place: The place.
-            failure: How it failed; None if it did not.
-
-        Returns:
-            The first failure, if every place before it is noted.
-        """
+        """Note what became of a place; the first failure if all before it are noted."""
         self._seen[place] = 1
         if failure is not None and place < self._place:
             self._place, self._failure = place, failure

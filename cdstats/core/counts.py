@@ -56,14 +56,11 @@ class PixelCounts:
 
 @dataclass(frozen=True, slots=True)
 class ValueCounts:
-    """How often each stored value occurs; adds over windows.
+    """How often each stored value occurs, in `value_order`; adds over windows.
 
-    Attributes:
-        values: Pixels of each value, in the order of `value_order`.
-        masked: Pixels that the file masks out or that are fully transparent.
-        half_transparent: Pixels whose alpha is neither 0 nor opaque.
-        folded: Whether values stand for all between two edges of a rule, so that the
-            counts answer that rule alone.
+    ``masked`` pixels are masked out by the file or fully transparent. Where values are
+    ``folded``, each stands for all between two edges of a rule, which the counts answer
+    alone.
 
     Example:
         >>> left = ValueCounts({0: 3, 255: 1})
@@ -97,20 +94,7 @@ class ValueCounts:
 
 @dataclass(frozen=True, slots=True)
 class MaskCounts:
-    """The counts of one mask with the facts of its file that a rule may need.
-
-    Attributes:
-        width: Pixels in a row.
-        height: Rows.
-        counts: Pixels of each stored value.
-        nodata: The value that the file declares as nodata, if any.
-        palette: Colour of each index, when the values are indices of a colour palette.
-        format: What the file is, such as ``"PNG"``, ``"JPEG"`` or
-            ``"TIFF (MINISWHITE)"``.
-
-    Raises:
-        ValueError: If the counts do not add up to width x height.
-    """
+    """The counts of one mask with the facts of its file that a rule may need."""
 
     width: int
     height: int

@@ -16,14 +16,9 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to tell the user.
+    """One thing to tell the user, beginning with the file or dataset that it is about.
 
-    Attributes:
-        level: How much it matters.
-        text: What to say; starts with the file or dataset that it is about.
-        ways: Options, or arguments of the Python function, any of which settles what
-            is told.
-        sources: The arguments that named the dataset which the ways settle.
+    Each of ``ways`` names options that settle it, for the arguments ``sources``.
     """
 
     level: Level
