@@ -247,7 +247,7 @@ def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None
         *("cli.options", "render.writers"),
         *("core.columns", "engine.memory"),
         *("io.outputs", "io.signatures", "core.options"),
-        *("core.arguments", "core.comparison_names", "core.messages"),
+        "core.arguments",
         # The limit of the address space is checked before a command loads more.
         *("io.limits", "io.blocks", "core.division"),
     }

@@ -34,8 +34,14 @@ from typing import (
     dataclass_transform,
 )
 
-from cdstats.core.errors import CdstatsError, DataError, UsageError
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import (
+    CdstatsError,
+    DataError,
+    Level,
+    Message,
+    UsageError,
+    counted,
+)
 from cdstats.core.secrets import START, arguments_of_a_call, hidden
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
 from cdstats.core.columns import CHANGE_FRACTION, column, per_cent
-from cdstats.core.messages import Level
+from cdstats.core.errors import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

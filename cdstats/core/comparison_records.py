@@ -14,7 +14,7 @@ from cdstats.core.columns import (
     columns_of,
     printable,
 )
-from cdstats.core.comparison_names import PARTS
+from cdstats.core.options import PARTS
 from cdstats.core.score_records import THRESHOLD, DatasetScore, Stated
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from cdstats.core.encodings import (
     pair_of,
     read_encoding,
 )
+from cdstats.core.errors import counted
 from cdstats.core.labels import DETECTED, LabelRule, shares_text
-from cdstats.core.messages import counted
 from cdstats.core.refusals import (
     BLACK,
     Refusal,

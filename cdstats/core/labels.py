@@ -9,8 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.terms import (
     REST,
     Range,

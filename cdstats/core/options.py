@@ -1,7 +1,7 @@
 """The options of a run, once each: what the Python functions and the commands take.
 
-Functions take its fields as keyword arguments, commands
-offer them as options, and inside the package the group is passed on whole.
+Functions take the fields of a group as keyword arguments, commands offer them as
+options, and inside the package the group is passed on whole.
 
 **To add an option, add one field to one group.** Python signatures, checks of
 arguments, the help of ``help()`` and of ``--help``, and the refusal of options that do
@@ -19,6 +19,7 @@ Example:
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -35,15 +36,32 @@ from cdstats.core.arguments import (
     StrPath,
     option,
 )
-from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
-    from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
+
+PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
+"""What a measure has beside its value, as columns ``NAME_PART``."""
+
+
+class ImageMeasure(StrEnum):
+    """Measures of one image, by which the images where models differ are found."""
+
+    F1 = "f1"
+    IOU = "iou"
+    BCE = "bce_mean"
+    CLASS_MEAN = "class_mean_bce"
+    BALANCED = "balanced_ce_mean"
+
+
+BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
+"""What images are ordered by when nothing is said."""
+
 
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""

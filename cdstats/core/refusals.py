@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cdstats.core.errors import counted
 from cdstats.core.labels import names_text, shares_text
-from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

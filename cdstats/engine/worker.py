@@ -12,7 +12,6 @@ import pickle
 import sys
 import time
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from cdstats.engine.work import attempt, tell
@@ -76,7 +75,7 @@ def _work(
             told = time.perf_counter()
             _answer(out, (0.0, []))
 
-    watch = replace(watch, alive=alive)
+    watch = watch._replace(alive=alive)
     tell(function, items)
     for left, item in zip(reversed(range(len(items))), items, strict=True):
         found.append(attempt(function, item, watch))

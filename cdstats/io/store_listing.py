@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io import remote
 from cdstats.io.addresses import Address
 from cdstats.io.found import FoundFile, FoundFiles

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.counts import NAN, Value, colour_value
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, counted
 from cdstats.core.labels import Label
-from cdstats.core.messages import counted
 from cdstats.core.terms import REST, Range
 from cdstats.io.partial import pair_blocks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import Level, Message, counted
 from cdstats.score.bootstrap import FEW_IMAGES
 from cdstats.score.measures import AP
 

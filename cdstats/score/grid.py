@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import Level, Message
+from cdstats.core.errors import DataError, Level, Message, UsageError
 from cdstats.io.georeference import TOLERANCE, Unplaced, deviations, difference, reach
 from cdstats.score.choices import Kind
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.blocks import BLOCK_PIXELS
 from cdstats.io.patterns import PLACES
 from cdstats.score.grid import Overlap

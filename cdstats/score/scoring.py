@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cdstats.core.counted import FirstFailure
+from cdstats.core.counts import FirstFailure
 from cdstats.core.errors import DataError
 from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch

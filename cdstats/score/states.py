@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
 from cdstats.io.predictions import PALETTE
 from cdstats.score.levels import few_levels, plain_counts
 from cdstats.score.ranks import LevelPool

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.counts import Counted, CountedMask
 from cdstats.core.errors import DataError
 from cdstats.core.labelling import Decision, decide
 from cdstats.io.blocks import keeping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
-    from cdstats.core.messages import Message
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
 
