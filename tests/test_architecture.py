@@ -264,7 +264,7 @@ def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
     others = {
         *("rich", "rasterio", "torch", "pandas", "statistics"),
         *("cdstats.io.raster", "cdstats.io.tiff"),
-        *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.remote"),
+        *("cdstats.io.jpeg", "cdstats.io.stores", "cdstats.io.stores"),
         *("cdstats.core.presets", "cdstats.core.reference", "cdstats.scan.saved"),
         *("cdstats.render.terminal", "cdstats.engine.processes"),
     }

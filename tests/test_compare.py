@@ -17,8 +17,7 @@ from cdstats.core.curves import Curve, average_precision, best_f1
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.score_records import ScoreRecord
 from cdstats.core.sums import SumsTable
-from cdstats.score.bootstrap import Resampling
-from cdstats.score.measures import choose_measures, measure_model
+from cdstats.score.measures import Resampling, choose_measures, measure_model
 from cdstats.score.results import choose_losses, result_of_rows
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ def test_a_resample_is_measured_as_its_images_would_be(few: Path) -> None:
 
     model = measured(rows)
     for draws in Resampling(20, seed=1).draws(len(rows)):
-        totals = dict(zip(model.names, (draws @ model.stacked).T, strict=True))
+        totals = dict(zip(model.columns, (draws @ model.stacked).T, strict=True))
         for number, draw in enumerate(draws.astype(int)):
             drawn = [
                 row for row, times in zip(rows, draw, strict=True) for _ in range(times)
@@ -343,7 +342,7 @@ def test_the_draws_do_not_depend_on_how_many_are_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = np.concatenate(list(Resampling(30, seed=4).draws(11)))
-    monkeypatch.setattr("cdstats.score.bootstrap._CHUNK", 40)
+    monkeypatch.setattr("cdstats.score.measures._CHUNK", 40)
     parts = list(Resampling(30, seed=4).draws(11))
     assert len(parts) == 10
     np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -126,7 +126,7 @@ def test_shares_give_the_rows_of_one_pass(
     pred, target = write(tmp_path, OVERLAPPING)
     pairs = find_pairs([pred], target).pairs
     choice = LossOptions(pred=pred, target=target).rule_choice()
-    share = scoring.Share.of(pairs, Targets(choice))
+    share = scoring.Share(tuple(enumerate(pairs)), Targets(choice))
     monkeypatch.setattr(scoring, "_MOST_PAIRS", 1)
     assert [len(part.pairs) for part in share.cut()] == [4]
     assert len(share.only([2]).pairs) == 4

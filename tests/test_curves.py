@@ -12,7 +12,7 @@ import cdstats
 from cdstats.core.errors import DataError
 from cdstats.core.histogram import LevelCounts
 from cdstats.score import curves
-from cdstats.score.ranks import (
+from cdstats.score.levels import (
     CODES,
     codes_of,
     probs_of,

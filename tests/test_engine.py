@@ -47,7 +47,7 @@ def workers() -> list[int]:
         check=False,
     )
     rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, command in rows if "cdstats.engine.worker" in command]
+    return [int(pid) for pid, command in rows if "cdstats.engine.work" in command]
 
 
 class Watched(Sequence[int]):

@@ -25,8 +25,7 @@ from cdstats.score.device_batches import DeviceBatches
 from cdstats.score.distances import position_sums
 from cdstats.score.kernel import SUMS, TILE
 from cdstats.score.kernel.tensors import tensor_sums
-from cdstats.score.levels import count_stored
-from cdstats.score.ranks import probs_of
+from cdstats.score.levels import count_stored, probs_of
 from cdstats.score.scenes import Loaded
 from cdstats.score.scorer import Scorer
 from cdstats.score.verdict import Scored, Verdict

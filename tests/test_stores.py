@@ -194,7 +194,7 @@ def test_every_page_of_a_list_is_read(
     s3: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "4")
-    monkeypatch.setattr("cdstats.io.remote._PAGE", 3)
+    monkeypatch.setattr("cdstats.io.stores._PAGE", 3)
     for number in range(10):
         s3.put(f"many/m_{number}.png", png(number))
         s3.put(f"many/x/y/m_{number}.png", png(number))

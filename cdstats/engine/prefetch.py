@@ -19,10 +19,6 @@ def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """The items of an iterable, read ahead in a thread; at most `depth` of them wait.
 
     An exception of the iterable is raised where the item was due.
-
-    Example:
-        >>> list(prefetch(range(3)))
-        [0, 1, 2]
     """
     context, source = copy_context(), iter(items)
     pool = ThreadPoolExecutor(1, "cdstats-prefetch")

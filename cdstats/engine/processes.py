@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from cdstats.core.division import Watch
 from cdstats.core.errors import DIED, DataError
 from cdstats.engine import memory
-from cdstats.engine.work import Failed
-from cdstats.engine.worker import START
+from cdstats.engine.work import START, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

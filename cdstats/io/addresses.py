@@ -21,32 +21,17 @@ _ONE_SLASH: Final = rf"\b({'|'.join(SCHEMES)}):/(?=[^/])"
 
 
 def is_address(path: str) -> bool:
-    """Whether a path is an address that is read.
-
-    Example:
-        >>> is_address("s3://bucket/mask.png"), is_address("data/mask.png")
-        (True, False)
-    """
+    """Whether a path is an address that is read."""
     return path[:8].lower().startswith(_STARTS)
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text is an address of any kind, read or not.
-
-    Example:
-        >>> looks_like_address("ftp://host/masks"), looks_like_address("C:/masks")
-        (True, False)
-    """
+    """Whether a text is an address of any kind, read or not."""
     return START.match(text) is not None
 
 
 def two_slashes(text: str) -> str:
-    """A text whose addresses have both slashes again, which a path object drops.
-
-    Example:
-        >>> two_slashes("s3:/bucket/masks: holds each mask twice")
-        's3://bucket/masks: holds each mask twice'
-    """
+    """A text whose addresses have both slashes again, which a path object drops."""
     return re.sub(_ONE_SLASH, r"\1://", text)
 
 
@@ -72,12 +57,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The parts of an address.
-
-        Example:
-            >>> Address.parse("s3://bucket/test/label/")
-            Address(scheme='s3', host='bucket', key='test/label', is_folder=True)
-        """
+        """The parts of an address."""
         place = sealed(text)
         if not is_address(place):
             kinds = ", ".join(_STARTS)

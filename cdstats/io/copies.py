@@ -12,11 +12,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from cdstats.io.blocks import Block, OpenImage
-    from cdstats.io.remote import Answer, Mark
+    from cdstats.io.stores import Mark
 
 IN_FLIGHT: Final = 16
 """Objects that are copied ahead of their turn."""
@@ -38,8 +37,6 @@ _KEPT: Final = 2
 _FOLDER: Final = "CDSTATS_COPIES"
 _ALIVE_SECONDS: Final = 0.5
 """How often work that waits for a copy reports that it has not stopped."""
-
-Waited = TypeVar("Waited")
 
 
 class Copy:
@@ -55,11 +52,7 @@ class Copy:
         self.path = path
         self.version = version
         self.mark = mark
-        self.remove = weakref.finalize(self, _remove, path)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        self.remove = weakref.finalize(self, path.unlink, missing_ok=True)
 
 
 class _Ahead(threading.local):
@@ -68,39 +61,33 @@ class _Ahead(threading.local):
     def __init__(self) -> None:
         self.addresses: Iterator[str] = iter(())
         self.waiting: deque[tuple[str, Future[Copy | None]]] = deque()
-        self.kept: deque[tuple[str, Copy]] = deque(maxlen=_KEPT)
+        self.kept: dict[str, Copy] = {}
         self.versions: dict[str, str] | None = None
-        self.marks: dict[str, Mark | None] | None = None
+        self.marks: deque[tuple[str, Mark | None]] = deque(maxlen=_KEPT)
 
     def take(self, address: str) -> Copy:
         """The copy of an object, which may have begun already."""
         if not self.waiting:
             self.fill()
-        copy = self._kept(address) or self._due(address)
+        copy = self.kept.pop(address, None) or self._due(address)
         if self.versions is not None:
-            self.kept.append((address, copy))
+            if len(self.kept) == _KEPT:
+                del self.kept[next(iter(self.kept))]
+            self.kept[address] = copy
         self.fill()
         return copy
-
-    def _kept(self, address: str) -> Copy | None:
-        found = next((item for item in self.kept if item[0] == address), None)
-        if found is not None:
-            self.kept.remove(found)
-        return found[1] if found else None
 
     def _due(self, address: str) -> Copy:
         """The copy that has begun, else a new one; those passed over are given up."""
         if any(place == address for place, _ in self.waiting):
-            while True:
-                place, future = self.waiting.popleft()
-                if place == address:
-                    break
-                future.cancel()
+            while (due := self.waiting.popleft())[0] != address:
+                due[1].cancel()
             self.fill()
-            copy = _waited(future)
-            if copy is not None:
+            if (copy := _waited(due[1])) is not None:
                 return copy
-        return _waited(_start(address))
+        copy = _waited(_start(address, None))
+        assert copy is not None  # noqa: S101 - it has no limit
+        return copy
 
     def fill(self) -> None:
         """Begin the copies that come next."""
@@ -108,25 +95,28 @@ class _Ahead(threading.local):
             address = next(self.addresses, None)
             if address is None:
                 return
-            self.waiting.append((address, _start_ahead(address)))
-
-    def drop(self) -> None:
-        """Give up what was begun."""
-        for _, future in self.waiting:
-            future.cancel()
-        self.waiting.clear()
-        self.kept.clear()
+            self.waiting.append((address, _start(address, AHEAD_BYTES)))
 
 
 _ahead = _Ahead()
 
 
 def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> None:
-    """Tell what this thread opens next, in order, so that it is copied meanwhile.
+    """Start downloading the objects that this thread opens next, in order.
 
     Nothing that was copied before is used any more.
+
+    Args:
+        addresses: The addresses; asked for one by one as their turn comes near, and not
+            before the first of them is opened.
+        versions: The version of each object that was read before; those read now are
+            added, and an object that has changed is an error. None where each object is
+            opened once.
     """
-    _ahead.drop()
+    for _, future in _ahead.waiting:
+        future.cancel()
+    _ahead.waiting.clear()
+    _ahead.kept.clear()
     _ahead.versions = versions
     _ahead.addresses = iter(addresses if versions is None else _once(addresses))
 
@@ -143,28 +133,24 @@ def _once(addresses: Iterable[str]) -> Iterator[str]:
 
 
 def fetch(address: str) -> Copy:
-    """The copy of an object."""
+    """The copy of an object.
+
+    Raises:
+        DataError: If it cannot be read to its end, or has changed meanwhile.
+    """
     copy = _ahead.take(address)
-    if _ahead.marks is not None:
-        _ahead.marks[address] = copy.mark
+    _ahead.marks.append((address, copy.mark))
     versions = _ahead.versions
-    known = copy.version
-    if versions is not None:
-        known = versions.setdefault(address, copy.version)
-    if known != copy.version:
+    if versions is not None and versions.setdefault(address, copy.version) != (
+        copy.version
+    ):
         raise DataError("has changed since it was first read")
     return copy
 
 
-@contextmanager
-def noting() -> Iterator[dict[str, Mark | None]]:
-    """The marks of what this thread fetches meanwhile, by address."""
-    marks: dict[str, Mark | None] = {}
-    _ahead.marks = marks
-    try:
-        yield marks
-    finally:
-        _ahead.marks = None
+def last_mark(address: str) -> Mark | None:
+    """The mark of an object that this thread has just fetched."""
+    return dict(_ahead.marks).get(address)
 
 
 def open_copy(
@@ -174,22 +160,16 @@ def open_copy(
     copy = fetch(address)
     # Without parts: each would cost another copy wherever it is counted.
     return [
-        replace(image, blocks=_keeping(copy, image.blocks), part=None)
+        replace(image, blocks=partial(_read, image.blocks, copy), part=None)
         for image in open_file(copy.path)
     ]
-
-
-def _keeping(
-    copy: Copy, read: Callable[[], Iterator[Block]]
-) -> Callable[[], Iterator[Block]]:
-    return partial(_read, read, copy)
 
 
 def _read(read: Callable[[], Iterator[Block]], _: Copy) -> Iterator[Block]:
     yield from read()
 
 
-def _waited(future: Future[Waited]) -> Waited:
+def _waited(future: Future[Copy | None]) -> Copy | None:
     """What a copy gives; stores have their own time limits, so no time counts."""
     while True:
         try:
@@ -200,41 +180,30 @@ def _waited(future: Future[Waited]) -> Waited:
             WATCH.get().alive()
 
 
-def _start(address: str) -> Future[Copy]:
-    from cdstats.io.remote import start
+def _start(address: str, most: int | None) -> Future[Copy | None]:
+    from cdstats.io.stores import start
 
-    return start(_copy(address))
-
-
-def _start_ahead(address: str) -> Future[Copy | None]:
-    from cdstats.io.remote import start
-
-    return start(_copy_ahead(address))
+    return start(_copy(address, most))
 
 
-async def _copy_ahead(text: str) -> Copy | None:
-    """Copy an object that is not due yet; None for a large one."""
-    from cdstats.io.remote import get
+async def _copy(text: str, most: int | None) -> Copy | None:
+    """Copy an object to a temporary file; None for one of more than `most` bytes.
 
-    answer = await get(Address.parse(text))
-    return None if answer.size > AHEAD_BYTES else await _copied(text, answer)
-
-
-async def _copy(text: str) -> Copy:
-    """Copy an object to a temporary file."""
-    from cdstats.io.remote import get
-
-    return await _copied(text, await get(Address.parse(text)))
-
-
-async def _copied(text: str, answer: Answer) -> Copy:
-    """Write what a store sends to a temporary file."""
+    Raises:
+        DataError: If it is not given to its end, or the file cannot be written.
+    """
     import tempfile
 
-    from cdstats.io.remote import parts
+    from cdstats.io.stores import get, parts
 
+    answer = await get(Address.parse(text))
+    if most is not None and answer.size > most:
+        return None
+    suffix = PurePosixPath(text).suffix.lower()  # some readers go by it
     try:
-        number, name = tempfile.mkstemp(_suffix(text), dir=folder())
+        number, name = tempfile.mkstemp(
+            suffix if suffix in (".pt", ".pth") else "", dir=folder()
+        )
         copy = Copy(Path(name), answer.version, answer.mark)
         try:
             with open(number, "wb") as file:  # noqa: PTH123 - it is open already
@@ -250,12 +219,6 @@ async def _copied(text: str, answer: Answer) -> Copy:
             f"cannot be copied to {folder()}: {why}; TMPDIR names another folder"
         ) from None
     return copy
-
-
-def _suffix(text: str) -> str:
-    """The ending of a copy's name: some readers go by it."""
-    suffix = PurePosixPath(text).suffix.lower()
-    return suffix if suffix in (".pt", ".pth") else ""
 
 
 _PREFIX: Final = "cdstats-copies-"
@@ -285,20 +248,12 @@ def _sweep(parent: Path) -> None:
     """Remove what processes left that were killed: their folders name them."""
     import shutil
 
-    for left in parent.glob(f"{_PREFIX}*"):
+    for left in parent.glob(f"{_PREFIX}*") if os.name == "posix" else ():
         process = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if process.isdecimal() and not _runs(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    """Whether a process of this number runs; where it cannot be told, it does."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        if process.isdecimal():
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                shutil.rmtree(left, ignore_errors=True)
+            except OSError:
+                continue  # it may run

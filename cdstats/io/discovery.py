@@ -21,8 +21,15 @@ from cdstats.io.addresses import (
 )
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
-from cdstats.io.layouts import Search, looks_like, split_notes
-from cdstats.io.listing import Listing, walk
+from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
+from cdstats.io.listing import (
+    Listing,
+    ask_mask_files,
+    is_folder,
+    list_store,
+    match_store,
+    walk,
+)
 from cdstats.io.lists import (
     SplitLists,
     lines_of,
@@ -201,8 +208,6 @@ def _keyed(text: str) -> tuple[str, str]:
 
 def _remote(text: str, search: Search) -> _Found:
     """What an address names: a file, a member of one, or files of a store."""
-    from cdstats.io import store_listing as store
-
     folder()
     file = named_file(text)
     address = Address.parse(file.path)
@@ -210,11 +215,11 @@ def _remote(text: str, search: Search) -> _Found:
     if address.scheme in ("s3", "gs"):
         varies = varies or bool(_MAGIC.search(text))
     if varies:
-        return _matching(text, *store.matching(text, search.extensions), search)
-    if not file.member and store.is_folder(address, text):
-        return _folder(store.listing(address, search.extensions), search)
+        return _matching(text, *match_store(text, search.extensions), search)
+    if not file.member and is_folder(address, text):
+        return _folder(list_store(address, search.extensions), search)
     place = str(file.path)
-    notes = store.ask_mask_files([file.path], place)
+    notes = ask_mask_files([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
@@ -272,7 +277,10 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
-    kept, chosen = search.named(named), search.choose(listing.root, inside)
+    kept, chosen = (
+        without_left_out(named, search.preset),
+        search.choose(listing.root, inside),
+    )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = kept.notes + (chosen.notes if more else [])
@@ -333,8 +341,6 @@ def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
         raise DataError(f"{name}: the list names no file")
     notes = list[str]()
     if there := [file.path for file in files if is_address(file.path)]:
-        from cdstats.io.store_listing import ask_mask_files
-
         notes = ask_mask_files(there, name)
     return _Found(name, roots=[above], files=files, notes=notes)
 

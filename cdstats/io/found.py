@@ -75,12 +75,6 @@ class FoundFiles(Sequence[FoundFile]):
 
     Attributes:
         are_named: Whether every file has a name.
-
-    Example:
-        >>> files = FoundFiles([FoundFile("/data/train/1.png", "train/1.png", "train")])
-        >>> files.append(FoundFile("/data/2.npz", "2.npz#a", member="a"))
-        >>> files[0].path, files[-1].member, len(files)
-        ('/data/train/1.png', 'a', 2)
     """
 
     def __init__(self, files: Iterable[FoundFile] = ()) -> None:

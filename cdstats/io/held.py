@@ -63,45 +63,33 @@ def _taken(
     """An argument as paths."""
     if value is None or isinstance(value, (str, bytes, PathLike)):
         return value
+    items: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
         if all(isinstance(one, (str, PathLike, int, float)) for one in value.values()):
             return value
         if models or not all(map(_is_array, value.values())):
             return {k: _taken(one, name, role, folder) for k, one in value.items()}
-        return _saved(folder(), name, value.items(), role)
-    if _is_array(value):
-        return _saved(folder(), name, enumerate(_split(value, role)), role)
-    items = _items(value)
-    if items is None:
-        return value
-    first = next(items, None)
-    if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
-        return value if hasattr(value, "__len__") else _again(first, items)
-    return _saved(folder(), name, enumerate(chain([first], items)), role)
-
-
-def _again(first: object, items: Iterator[Any]) -> Iterable[Any]:
-    """Items from which the first was taken; nothing where there was none."""
-    return [] if first is None else chain([first], items)
+        items = value.items()
+    elif _is_array(value):
+        items = enumerate(_split(value, role))
+    else:
+        first, again = _peeked(value)
+        if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
+            return again
+        items = enumerate(again)
+    return _saved(folder, items, {role: name})[role]
 
 
 def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: ANN401
     """Predictions and masks of items that hold both; nothing where they do not."""
     if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
         return {}
-    if _is_array(value) or (items := _items(value)) is None:
-        return {PRED: _taken(value, "preds", PRED, folder)}
-    first = next(items, None)
-    if not isinstance(first, Mapping):
-        kept = value if hasattr(value, "__len__") else _again(first, items)
-        return {PRED: _taken(kept, "preds", PRED, folder)}
-    here = {role: folder() for role in (PRED, TARGET)}
-    names = []
-    for number, item in enumerate(chain([first], items)):
-        for role, place in here.items():
-            _save(place, str(number), item, role)
-        names.append(str(number))
-    return {role: _listed(place, f"{role}s", names) for role, place in here.items()}
+    if not _is_array(value):
+        first, value = _peeked(value)
+        if isinstance(first, Mapping):
+            both = {PRED: "preds", TARGET: "targets"}
+            return _saved(folder, enumerate(value), both)
+    return {PRED: _taken(value, "preds", PRED, folder)}
 
 
 def _is_array(value: object) -> bool:
@@ -110,17 +98,25 @@ def _is_array(value: object) -> bool:
     return known and getattr(value, "ndim", 2) > 1
 
 
-def _items(value: Any) -> Iterator[Any] | None:  # noqa: ANN401 - as above
-    """The items of an iterable, or of a dataset that is read by index."""
+def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
+    """The first item of an iterable or a dataset read by index, and all of them."""
     if getattr(value, "ndim", 1) == 0:
-        return None
+        return None, value
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
-        return (value[number] for number in range(len(value)))
-    return iter(value) if isinstance(value, Iterable) else None
+        items: Iterator[Any] = (value[at] for at in range(len(value)))
+    elif isinstance(value, Iterable):
+        items = iter(value)
+    else:
+        return None, value
+    first = next(items, None)
+    if not hasattr(value, "__len__"):
+        return first, [] if first is None else chain([first], items)
+    is_held = _is_array(first) or isinstance(first, (Mapping, tuple))
+    return first, chain([first], items) if is_held else value
 
 
 def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
-    """The images of one array."""
+    """The images of one array; a shape that could be two things is refused."""
     shape = tuple(np.shape(value))
     colours = role == TARGET and shape[-1:] == (_COLOURS,)
     if len(shape) == 3 and colours:
@@ -154,19 +150,20 @@ def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
     return np.asarray(value)
 
 
-def _saved(folder: Path, name: str, items: Iterable[tuple[Any, Any]], role: str) -> str:
-    """Save images, and give the list of their files."""
-    names = []
+def _saved(
+    folder: Callable[[], Path], items: Iterable[tuple[Any, Any]], names: dict[str, str]
+) -> dict[str, str]:
+    """Save images for each role, and give the lists of their files."""
+    places = {role: folder() for role in names}
+    keys = []
     for key, item in items:
-        _save(folder, str(key), item, role)
-        names.append(str(key))
-    return _listed(folder, name, names)
-
-
-def _listed(folder: Path, name: str, names: Iterable[str]) -> str:
-    listed = folder / f"{name}.txt"
-    listed.write_text("".join(f"{one}\n" for one in names), encoding="utf-8")
-    return f"@{listed}"
+        for role, place in places.items():
+            _save(place, str(key), item, role)
+        keys.append(f"{key}\n")
+    lists = {role: place / f"{names[role]}.txt" for role, place in places.items()}
+    for listed in lists.values():
+        listed.write_text("".join(keys), encoding="utf-8")
+    return {role: f"@{listed}" for role, listed in lists.items()}
 
 
 def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN401

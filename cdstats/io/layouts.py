@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
@@ -57,27 +56,17 @@ _OTHER: Final = label_rank(Role.OTHER)
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The masks among some files.
-
-    Attributes:
-        names: Their names, in natural order.
-        notes: What was read and what was skipped.
-    """
+class Chosen(NamedTuple):
+    """The masks among some files, in natural order, and what was skipped."""
 
     names: list[str]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
-@dataclass(frozen=True)
-class Search:
-    """What to look for.
+class Search(NamedTuple):
+    """What to look for: files with some extensions, masks or predictions.
 
-    Attributes:
-        extensions: Names of files that a folder or glob reads, in lower case.
-        masks: Whether only masks are looked for, not images or predictions.
-        preset: The encoding of the masks, which may leave files out.
+    The preset is the encoding of the masks, which may leave files out.
     """
 
     extensions: frozenset[str] = EXTENSIONS
@@ -89,10 +78,6 @@ class Search:
         if not self.masks:
             return choose_predictions(folder, naturally(names))
         return choose_masks(folder, names, self.preset)
-
-    def named(self, names: Iterable[str]) -> Chosen:
-        """The files to read among those that someone named by a pattern."""
-        return _without_left_out(names, self.preset)
 
 
 def splits_of(names: Iterable[str]) -> Callable[[str], str]:
@@ -122,12 +107,7 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def split_notes(names: Iterable[str]) -> list[str]:
-    """What to tell where the masks of one split lie in several folders.
-
-    Example:
-        >>> split_notes(["LEVIR/train/label/1.png", "WHU/train/label/1.png"])
-        ['split train is read from LEVIR/train, WHU/train; to count apart, name each']
-    """
+    """What to tell where the masks of one split lie in several folders."""
     homes: dict[str, set[str]] = defaultdict(set)
     for parts in _split_folders(names):
         homes[split_named(parts[-1])].add("/".join(parts))
@@ -143,15 +123,14 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
     """The folders of files, down to the last that names a split, where one does."""
     found = set[tuple[str, ...]]()
     for folder in _folders(names):
-        parts = PurePosixPath(folder).parts
-        while parts and not split_named(parts[-1]):
-            parts = parts[:-1]
-        found.add(parts)
+        parts = folder.split("/")
+        ends = [at + 1 for at, part in enumerate(parts) if split_named(part)]
+        found.add(tuple(parts[: max(ends, default=0)]))
     return found - {()}
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
-    """The presets of the datasets whose files are named as these."""
+    """The presets of the datasets whose files and folders are named as these."""
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = "/".join(folder.parts[-_ABOVE:])
@@ -163,18 +142,19 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
+def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
     """Files without those that a preset leaves out, and a note about them."""
     ordered = naturally(names)
-    if preset is None or not preset.leave_out:
-        return Chosen(ordered)
-    shapes = [shape.lower() for shape in preset.leave_out]
-    last = (name.rpartition("/")[2].lower() for name in ordered)
-    out = [any(fnmatch(name, shape) for shape in shapes) for name in last]
-    kept = [name for name, is_out in zip(ordered, out, strict=True) if not is_out]
-    if len(kept) == len(ordered):
-        return Chosen(ordered)
-    files, shown = counted(sum(out), "file"), ", ".join(preset.leave_out)
+    shapes = [shape.lower() for shape in preset.leave_out] if preset else []
+    kept = [
+        name
+        for name in ordered
+        if not any(fnmatch(name.rpartition("/")[2].lower(), one) for one in shapes)
+    ]
+    if not preset or len(kept) == len(ordered):
+        return Chosen(ordered, [])
+    files = counted(len(ordered) - len(kept), "file")
+    shown = ", ".join(preset.leave_out)
     return Chosen(kept, [f"skipped {files} ({shown}) by preset {preset.name}"])
 
 
@@ -185,9 +165,10 @@ def choose_masks(
 
     Labels of change come before other labels, and labels before images, predictions
     and files whose names say nothing: first by folder, such as ``label`` beside ``A``,
-    then by file, such as ``1_mask.png`` beside ``1.jpg``.
+    then by file, such as ``1_mask.png`` beside ``1.jpg``. Two masks of the same images
+    are refused.
     """
-    chosen = _without_left_out(names, preset)
+    chosen = without_left_out(names, preset)
     ordered, notes = chosen.names, chosen.notes
     if not ordered:
         return chosen
@@ -216,7 +197,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         (['pred/1.png'], ['read the predictions in pred; skipped A, L'])
     """
     if not names:
-        return Chosen(names)
+        return Chosen(names, [])
     notes = []
     lettered = _are_lettered(_folders(names))
     by_folder = {name: _folder_role(_folder(name), lettered) for name in names}
@@ -235,10 +216,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     said = {name: file_words(name) for name in kept}
     best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
     images = {said[name][1] for name in best}
-    left = [n for n in kept if n not in best and said[n][1] in images]
-    if left:
-        gone = set(left)
-        kept = [name for name in kept if name not in gone]
+    if left := [n for n in kept if n not in best and said[n][1] in images]:
+        kept = [n for n in kept if n in best or said[n][1] not in images]
         notes.append(f"read the predictions {_some(kept)}; skipped {_some(left)}")
     return Chosen(kept, notes)
 
@@ -247,9 +226,8 @@ def _folder_role(folder: str, lettered: bool) -> Role:
     """What the last folder that says something says."""
     parts = reversed(PurePosixPath(folder).parts)
     roles = (role_of(part) for part in parts if not lettered or len(part) > 1)
-    return next(
-        (role for role in roles if role not in (Role.NONE, Role.LOOSE)), Role.NONE
-    )
+    silent = (Role.NONE, Role.LOOSE)
+    return next((role for role in roles if role not in silent), Role.NONE)
 
 
 def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
@@ -277,17 +255,20 @@ def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
         return ()
     from cdstats.core.presets import preset
 
-    found = map(preset, known)
     dataset = "/".join(above.parts[-_ABOVE:]).lower()
-    named = (one for one in found if one.short.lower() in dataset)
-    return next((one.prefer for one in named if one.prefer), ())
+    found = (one for one in map(preset, known) if one.short.lower() in dataset)
+    return next((one.prefer for one in found if one.prefer), ())
 
 
 # Folders.
 
 
 class _Place(NamedTuple):
-    """What the folders of a file say."""
+    """What the folders of a file say: its role, and the folders that say so, as a glob.
+
+    `home` are the folders above these, those of splits skipped, and `rest` all other
+    folders: equal for the files of one image.
+    """
 
     role: Role
     kind: str
@@ -312,15 +293,10 @@ def _place(folder: str, lettered: bool) -> _Place:
     said = [at for at, role in enumerate(roles) if role is not Role.NONE]
     role = _role(roles, labels)
     if labels:
-        said = [at for at in said if at >= labels[0]]
-        years = [
-            at
-            for at, part in enumerate(parts)
-            if at > labels[0] and _YEAR.fullmatch(part) and role is not Role.CHANGE
-        ]
-        said = sorted({*said, *years})
-        if years:
-            role = Role.OTHER
+        is_year = [_YEAR.fullmatch(part) and role is not Role.CHANGE for part in parts]
+        years = {at for at in range(labels[0] + 1, len(parts)) if is_year[at]}
+        said = sorted({at for at in said if at >= labels[0]} | years)
+        role = Role.OTHER if years else role
     first = said[0] if said else len(parts)
     home = tuple(part for part in parts[:first] if not split_named(part))
     rest = "/".join(part for at, part in enumerate(parts) if at not in said)
@@ -384,19 +360,20 @@ def _by_folder(
         read = f"read the masks in {_some(naturally(kinds))}; to count apart, name each"
         return names, [read] * several
     held = set(kept)
-    labelled = places[kept[0]].role in LABELS
     near, notes = names, list[str]()
-    if labelled:
+    if places[kept[0]].role in LABELS:
         near, notes = _beside(names, kept, places)
     left = [name for name in near if name not in held]
-    above = {one for name in kept for one in _above(_folder(name))}
-    gone = {
-        places[name].kind or PurePosixPath(_folder(name)).name
-        for name in left
-        if places[name].kind or _folder(name) not in above
-    }
-    shown = naturally(gone)
-    if any(not places[name].kind and _folder(name) in above for name in left):
+    above = {one for name in kept for one in _above(folders[name])}
+    outside = {n for n in left if not places[n].kind and folders[n] in above}
+    shown = naturally(
+        {
+            places[name].kind or folders[name].rpartition("/")[2]
+            for name in left
+            if name not in outside
+        }
+    )
+    if outside:
         shown.append("files outside them")
     shapes = naturally({places[name].kind for name in kept} - {""})
     where = f"read the masks in {', '.join(shapes)}"
@@ -443,29 +420,24 @@ def _beside(
     Those elsewhere may well be the masks of another dataset.
     """
     homes = {places[name].home for name in kept}
-    apart = [
-        name
-        for name in names
-        if not any(
-            _without_splits(_folder(name))[: len(home)] == home for home in homes
-        )
-    ]
+    near = {
+        folder: any(_without_splits(folder)[: len(home)] == home for home in homes)
+        for folder in _folders(names)
+    }
+    apart = [name for name in names if not near[_folder(name)]]
     if not apart:
         return names, []
     read = {one for name in kept for one in (*_above(_folder(name)), _folder(name))}
-    folders = [*dict.fromkeys(_highest(_folder(name), read) for name in apart)]
-    gone = set(apart)
+    # The highest folder above each that holds none of those that are read.
+    highest = {
+        folder: next((o for o in _above(folder) if o not in read), folder) or "."
+        for folder in dict.fromkeys(map(_folder, apart))
+    }
     note = (
         f"skipped {counted(len(apart), 'file')} beside no such folder, in "
-        f"{_some(folders)}: to read them, name their folder"
+        f"{_some([*dict.fromkeys(highest.values())])}: to read them, name their folder"
     )
-    return [name for name in names if name not in gone], [note]
-
-
-def _highest(folder: str, read: AbstractSet[str]) -> str:
-    """The highest folder above some files that holds none of those that are read."""
-    above = (*_above(folder), folder)
-    return next((one for one in above if one not in read), folder) or "."
+    return [name for name in names if near[_folder(name)]], [note]
 
 
 @lru_cache(maxsize=1024)
@@ -517,7 +489,7 @@ def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> 
     """
     if len(kept) == len(names):
         return
-    lettered = _are_lettered({_folder(name) for name in names})
+    lettered = _are_lettered(_folders(names))
     held = {name: _place(_folder(name), lettered) for name in names}
     images = {
         (split_in(_folder(n).split("/")), place.home, PurePosixPath(n).stem)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed
@@ -28,7 +30,6 @@ from cdstats.io.signatures import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
 
 _LONGEST: Final = 1 << 16
 """Characters of a line at most: far above what any system allows for a path."""
@@ -62,15 +63,24 @@ def list_lines(place: str) -> Iterator[str]:
 
     The names in a list of a store are made addresses.
     """
+    if not is_address(place):
+        try:
+            with open_text(Path(place)) as file:
+                yield from lines_of(file, f"@{place}")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DataError(f"@{place}: the list cannot be read: {reason}") from None
+        return
+    address = Address.parse(place)
     try:
-        if is_address(place):
-            yield from _remote_lines(place)
-            return
-        with open_text(Path(place)) as file:
-            yield from lines_of(file, f"@{place}")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{place}: the list cannot be read: {reason}") from None
+        copy = fetch(place)  # named, as its file goes when nobody holds it
+    except DataError as error:
+        raise DataError(f"@{place}: the list {error}") from None
+    above = PurePosixPath(address.key).parent
+    with open_text(copy.path) as file:
+        for line in lines_of(file, f"@{place}"):
+            is_whole = looks_like_address(line)
+            yield line if is_whole else address.with_key(str(above / line))
 
 
 def lines_of(file: TextIO, name: str) -> Iterator[str]:
@@ -88,35 +98,6 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
             )
         if line := line.strip():
             yield line
-
-
-def _remote_lines(place: str) -> Iterator[str]:
-    address = Address.parse(place)
-    try:
-        copy = fetch(place)  # named, as its file goes when nobody holds it
-    except DataError as error:
-        raise DataError(f"@{place}: the list {error}") from None
-    above = PurePosixPath(address.key).parent
-    with open_text(copy.path) as file:
-        for line in lines_of(file, f"@{place}"):
-            yield (
-                line
-                if looks_like_address(line)
-                else address.with_key(str(above / line))
-            )
-
-
-def text_if_there(place: str) -> str | None:
-    """The text of a list in a store, or None where there is none to be read."""
-    from cdstats.io.remote import NotGivenError
-
-    try:
-        copy = fetch(place)
-    except NotGivenError:
-        return None
-    except DataError as error:
-        raise DataError(f"{place}: the list {error}") from None
-    return read_text(copy.path)
 
 
 def listed_file(text: str) -> FoundFile:
@@ -145,52 +126,48 @@ def names_file(place: str) -> bool:
 # Lists of splits.
 
 
-@dataclass(frozen=True)
-class _Line:
-    """The names in the columns of a line."""
+class _Line(NamedTuple):
+    """The names in a line: as written, and without folders that play a part."""
 
     paths: frozenset[str]
     names: frozenset[str]
 
 
-@dataclass(frozen=True)
-class _SplitList:
+class _SplitList(NamedTuple):
     """The lines of one list file."""
 
     split: str
     path: Path
     lines: tuple[_Line, ...]
 
-    def names(self, masks: AbstractSet[str]) -> Iterator[frozenset[str]]:
-        """The names of each line: of a mask whose path is written, that path alone."""
-        for line in self.lines:
-            yield line.paths & masks or line.names
-
 
 @dataclass(frozen=True)
 class _Listed:
-    """The lists of one folder."""
+    """The lists of one folder, and the masks below it."""
 
     base: PurePath
     lists: tuple[_SplitList, ...]
     unused: tuple[str, ...] = ()
     masks: set[str] = field(default_factory=set)
 
+    def lines(self) -> Iterator[tuple[_SplitList, frozenset[str]]]:
+        """The names of each line: of a mask whose path is written, that path alone."""
+        for entry in self.lists:
+            for line in entry.lines:
+                yield entry, line.paths & self.masks or line.names
+
     @cached_property
     def splits(self) -> dict[str, list[str]]:
         """The splits of every name in the lists."""
-        found: dict[str, list[str]] = {}
-        for entry in self.lists:
-            for name in frozenset[str]().union(*entry.names(self.masks)):
-                found.setdefault(name, []).append(entry.split)
-        return found
+        found: dict[str, dict[str, None]] = {}
+        for entry, names in self.lines():
+            for name in names:
+                found.setdefault(name, {})[entry.split] = None
+        return {name: [*splits] for name, splits in found.items()}
 
     def below(self, path: PurePath) -> str:
         """The path of a mask below the folder, without its extension."""
         return _without_extension(path.relative_to(self.base).as_posix())
-
-    def __str__(self) -> str:
-        return ", ".join(map(self.name, self.lists))
 
     def name(self, entry: _SplitList) -> str:
         """The path of a list below the folder."""
@@ -202,6 +179,11 @@ class SplitLists:
 
     A list may have several columns; a mask belongs to it when a column names the mask,
     an image of the same name, or a folder that holds it.
+
+    Args:
+        files: Masks of one dataset.
+        root: The folder of the dataset, above which no list is looked for.
+        texts: Addresses of the texts below it, where it lies in a store.
     """
 
     def __init__(
@@ -215,6 +197,8 @@ class SplitLists:
         found = {folder: _nearest(folder, root, read) for folder in folders}
         self._listed = {folder: one for folder, one in found.items() if one}
         self._used = [*{id(one): one for one in self._listed.values()}.values()]
+        used = (lists.name(entry) for lists in self._used for entry in lists.lists)
+        self._names = ", ".join(used)
         for lists, path, _ in self._beside():
             lists.masks.add(lists.below(path))
 
@@ -226,46 +210,49 @@ class SplitLists:
                 yield lists, path, file
 
     def split(self) -> tuple[FoundFiles, list[str]]:
-        """Give masks the splits of the lists that name them."""
+        """Give masks the splits of the lists that name them.
+
+        Raises:
+            DataError: If a name may be that of several masks.
+        """
         if not self._used:
             return self._files, []
-        placed, first, count, known = FoundFiles(), "", 0, 0
-        owners: dict[tuple[int, str], FoundFile] = {}
-        for file in self._files:
-            path = _anywhere(file.path)
-            lists = self._listed.get(path.parent)
-            names = _names_of(lists.below(path)) if lists else []
-            name = next((n for n in names if lists and n in lists.splits), "")
-            found = lists.splits[name] if lists and name else []
-            if lists and name in names[:_OWN_NAMES]:
-                _refuse_two(
-                    lists, name, owners.setdefault((id(lists), name), file), file
-                )
-            known += bool(found)
-            splits = list(dict.fromkeys(found)) or [UNLISTED]
-            for number, split in enumerate(splits):
-                placed.append(replace(file, split=split, again=number > 0))
-            if len(splits) > 1:
-                count += 1
-                first = first or f"{file.name} in {' and '.join(splits)}"
         beside = naturally({name for one in self._used for name in one.unused})
         some = ", ".join(beside[:_SHOWN])
         if len(beside) > _SHOWN:
             some += f" and {len(beside) - _SHOWN} more"
-        used = ", ".join(filter(None, map(str, self._used)))
-        if not used:
+        if not self._names:
             text = f"no splits from {some}; expected train.txt, val.txt, test.txt"
             return self._files, [text]
+        placed, several, known = FoundFiles(), list[str](), False
+        owners: dict[tuple[int, str], FoundFile] = {}
+        for file in self._files:
+            splits = [UNLISTED]
+            path = _anywhere(file.path)
+            if lists := self._listed.get(path.parent):
+                names = _names_of(lists.below(path))
+                name = next((one for one in names if one in lists.splits), "")
+                splits = lists.splits.get(name, splits)
+                known |= bool(name)
+                if name in names[:_OWN_NAMES]:
+                    first = owners.setdefault((id(lists), name), file)
+                    _refuse_two(lists, name, first, file)
+            for number, split in enumerate(splits):
+                placed.append(replace(file, split=split, again=number > 0))
+            if len(splits) > 1:
+                several.append(
+                    "" if several else f"{file.name} in {' and '.join(splits)}"
+                )
         other = f"; not used: {some}" if beside else ""
         if not known:
-            text = f"splits from {used}: not used, they name none of these masks"
+            text = f"splits from {self._names}: not used, they name none of these masks"
             return self._files, [f"{text}{other}"]
-        notes = [f"splits from {used}{other}", *self._missing()]
-        if count:
-            are = "mask is" if count == 1 else "masks are"
+        notes = [f"splits from {self._names}{other}", *self._missing()]
+        if several:
+            are = "mask is" if len(several) == 1 else "masks are"
             notes.append(
-                f"{count:,} {are} in more than one list, first {first}; each counts in "
-                "all of its lists and once in the row all"
+                f"{len(several):,} {are} in more than one list, first {several[0]}; "
+                "each counts in all of its lists and once in the row all"
             )
         return placed, notes
 
@@ -274,48 +261,35 @@ class SplitLists:
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }
-        held |= self._unread()
+        # Lists may name files beside the masks, of which a few alone are read.
+        for above, lists in self._listed.items():
+            if not is_address(above.as_posix()) and os.access(above, os.R_OK):
+                for file in Path(above).iterdir():
+                    held.update(_names_of(lists.below(file)))
         for one in self._used:
-            for entry in one.lists:
-                if count := sum(not names & held for names in entry.names(one.masks)):
+            lacking = Counter(one.name(e) for e, n in one.lines() if not n & held)
+            for name in map(one.name, one.lists):
+                if count := lacking[name]:
                     has = "has" if count == 1 else "have"
-                    yield f"{counted(count, 'name')} of {one.name(entry)} {has} no mask"
-
-    def _unread(self) -> set[str]:
-        """What lists may call files beside the masks, of which a few alone are read."""
-        return {
-            name
-            for folder, lists in self._listed.items()
-            if not is_address(folder.as_posix()) and os.access(folder, os.R_OK)
-            for file in Path(folder).iterdir()
-            for name in _names_of(lists.below(file))
-        }
+                    yield f"{counted(count, 'name')} of {name} {has} no mask"
 
     def beside_folders(self) -> list[str]:
         """What to tell where lists say otherwise than the folders of the splits."""
-        masks: dict[tuple[int, str], dict[str, str]] = {}
-        unlisted = 0
+        masks: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)
+        unlisted, others = 0, list[str]()
         for lists, path, file in self._beside():
             names = [n for n in _names_of(lists.below(path)) if n in lists.splits]
             unlisted += not names
             for name in names:
-                masks.setdefault((id(lists), name), {}).setdefault(
-                    file.split, file.name
-                )
-        others = [
-            f"{next(iter(splits.values()))} in {one.name(entry)}"
-            for one in self._used
-            for entry in one.lists
-            for names in entry.names(one.masks)
-            if (
-                splits := {
-                    s: n for x in names for s, n in masks.get((id(one), x), {}).items()
-                }
-            )
-            and entry.split not in splits
-        ]
-        if not masks or not (others or unlisted):
-            return []
+                masks[id(lists), name].setdefault(file.split, file.name)
+        for one in self._used:
+            for entry, listed in one.lines():
+                splits: dict[str, str] = {}
+                for name in listed:
+                    splits |= masks.get((id(one), name), {})
+                if splits and entry.split not in splits:
+                    first = next(iter(splits.values()))
+                    others.append(f"{first} in {one.name(entry)}")
         told = []
         if others:
             told.append(
@@ -324,8 +298,9 @@ class SplitLists:
             )
         if unlisted:
             told.append(f"they lack {counted(unlisted, 'mask')}")
-        used = ", ".join(filter(None, map(str, self._used)))
-        return [f"splits from folders, not from {used}: {'; '.join(told)}"]
+        if not masks or not told:
+            return []
+        return [f"splits from folders, not from {self._names}: {'; '.join(told)}"]
 
 
 def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> None:
@@ -337,7 +312,7 @@ def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> No
     ]
     if images[0] == images[1]:
         return
-    entry = next(e for e in lists.lists if any(name in n for n in e.names(lists.masks)))
+    entry = next(entry for entry, names in lists.lines() if name in names)
     written = paths[0].relative_to(lists.base).as_posix()
     raise DataError(
         f"{entry.path}: the name {name} fits {one.name} and {two.name}; expected one "
@@ -357,9 +332,9 @@ def _nearest(
     above = (folder, *folder.parents)
     mask = next((one for one in above if plays_a_part(one.name)), folder)
     within = (one for one in above if one.is_relative_to(root))
-    bases = dict.fromkeys([*within, mask.parent])
-    found = [one for one in map(read, bases) if one.lists or one.unused]
-    return next((one for one in found if one.lists), next(iter(found), None))
+    found = [*map(read, dict.fromkeys([*within, mask.parent]))]
+    used = [one for one in found if one.lists] + [one for one in found if one.unused]
+    return used[0] if used else None
 
 
 def _names_of(path: str) -> list[str]:
@@ -382,21 +357,21 @@ def _without_extension(name: str) -> str:
 
 def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed:
     """The lists of a dataset whose folder is given: all of one place."""
-    lists: list[_SplitList] = []
+    lists: dict[str, _SplitList] = {}
     unused: list[str] = []
     for place in _LIST_FOLDERS:
-        here: list[_SplitList] = []
-        named = _named_lists(root, texts, base, place)
-        for path, split in named.items():
-            is_first = not lists and split not in {entry.split for entry in here}
-            text = _text(path) if split and is_first else None
+        here: dict[str, _SplitList] = {}
+        for path, split in _named_lists(root, texts, base, place).items():
+            is_first = split and not lists and split not in here
+            text = _text(path) if is_first else None
             if text is not None:
                 lines = filter(None, map(str.strip, text.splitlines()))
-                here.append(_SplitList(split, path, tuple(map(_columns, lines))))
+                here[split] = _SplitList(split, path, tuple(map(_columns, lines)))
             elif base.is_relative_to(root) or not is_address(_address(path)):
                 unused.append(path.relative_to(base).as_posix())
-        lists = lists or sorted(here, key=lambda entry: _LISTS.index(entry.split))
-    return _Listed(base, tuple(lists), tuple(naturally(unused)))
+        lists = lists or here
+    ordered = tuple(lists[split] for split in _LISTS if split in lists)
+    return _Listed(base, ordered, tuple(naturally(unused)))
 
 
 def _named_lists(
@@ -408,25 +383,24 @@ def _named_lists(
     """
     folder = Path(base, place)
     address = _address(folder)
+    names: list[str] = []
     if not is_address(address):
-        try:
-            with os.scandir(folder) as there:
-                files = [one for one in there if one.name.endswith(_LIST_ENDS)]
+        # Files in it may be read by name, or fail in rows of their own.
+        with suppress(OSError), os.scandir(folder) as there:
+            files = [one for one in there if one.name.endswith(_LIST_ENDS)]
             names = [one.name for one in files if one.is_file()]
-        except OSError:
-            names = []  # files in it may be read by name, or fail in rows of their own
     elif base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
         names = [name for where, _, name in above if where == address]
-    else:
+    elif place == "list":
         # Each request costs time: only the usual names are asked for.
-        names = [f"{split}.txt" for split in _LISTS] if place == "list" else []
+        names = [f"{split}.txt" for split in _LISTS]
     found: dict[Path, str] = {}
     for name in sorted(names, key=lambda one: (len(one), one)):
         words = {*words_in(PurePath(name).stem)}
         told = {usual_split(word) for word in words} & {*_LISTS}
         plain = name.endswith(".txt") and len(told) == len(words - _LIST_WORDS) == 1
-        if told or words & {"trainval"}:
+        if told or "trainval" in words:
             found[folder / name] = told.pop() if plain else ""
     return found
 
@@ -436,11 +410,25 @@ def _address(path: Path) -> str:
 
 
 def _text(path: Path) -> str | None:
-    """The text of a list; None where there is none. Web servers are not asked."""
+    """The text of a list; None where there is none. Web servers are not asked.
+
+    Raises:
+        DataError: If the store does not tell.
+    """
     place = _address(path)
-    if is_address(place):
-        return text_if_there(place) if place.startswith(("s3://", "gs://")) else None
-    return read_text(path)
+    if not is_address(place):
+        return read_text(path)
+    if not place.startswith(("s3://", "gs://")):
+        return None
+    from cdstats.io.stores import NotGivenError
+
+    try:
+        copy = fetch(place)
+    except NotGivenError:
+        return None
+    except DataError as error:
+        raise DataError(f"{place}: the list {error}") from None
+    return read_text(copy.path)
 
 
 def _columns(line: str) -> _Line:
@@ -452,15 +440,13 @@ def _columns(line: str) -> _Line:
     paths = frozenset(
         _without_extension(name.removeprefix("./")) for name in files or names if name
     )
-    return _Line(paths, frozenset(one for path in paths for one in _listed_names(path)))
-
-
-def _listed_names(path: str) -> set[str]:
-    *folders, last = path.split("/")
-    own = [folder for folder in folders if not plays_a_part(folder)]
-    found = {"/".join([*own, last])}
-    if own and (not own[0] or own[0].endswith(":")) and len(own) < len(folders):
-        # A path of another machine: what follows its folder of images is the name.
+    listed = set[str]()
+    for path in paths:
+        *folders, last = path.split("/")
         said = [at for at, folder in enumerate(folders) if plays_a_part(folder)]
-        found.add("/".join([*folders[said[-1] + 1 :], last]))
-    return found
+        own = [folder for folder in folders if not plays_a_part(folder)]
+        listed.add("/".join([*own, last]))
+        if said and own and (not own[0] or own[0].endswith(":")):
+            # A path of another machine: what follows its folder of images is the name.
+            listed.add("/".join([*folders[said[-1] + 1 :], last]))
+    return _Line(paths, frozenset(listed))

@@ -129,12 +129,7 @@ def is_image_folder(name: str) -> bool:
 
 
 def names_change_alone(name: str) -> bool:
-    """Whether a name says change and not that it holds labels of it.
-
-    Example:
-        >>> [names_change_alone(name) for name in ("change", "change_label", "CD")]
-        [True, False, True]
-    """
+    """Whether a name says change and not that it holds labels of it."""
     known, held = vocabulary()["words"], set(words_in(name))
     alone = held & {*known["change"], *known["change_alone"]}
     return bool(alone) and not held & known["truth"]
@@ -146,22 +141,12 @@ def plays_a_part(name: str) -> bool:
 
 
 def usual_split(name: str) -> str:
-    """The usual name of a split for any of its spellings, else the name as it is.
-
-    Example:
-        >>> usual_split("Validation"), usual_split("tier3")
-        ('val', 'tier3')
-    """
+    """The usual name of a split for any of its spellings, else the name as it is."""
     return _splits().get(name.lower(), name)
 
 
 def split_in(folders: Sequence[str]) -> str:
-    """The split that folder names tell, the one nearest to the file; may be empty.
-
-    Example:
-        >>> split_in(("Real", "Train", "OUT")), split_in(("label",))
-        ('train', '')
-    """
+    """The split that folder names tell, the one nearest to the file; may be empty."""
     return next(filter(None, map(split_named, reversed(folders))), "")
 
 
@@ -186,12 +171,7 @@ def split_named(folder: str) -> str:
 
 
 def split_above(folders: Sequence[str]) -> str:
-    """The split that the last folders of a path tell, mask folders aside.
-
-    Example:
-        >>> split_above(("LEVIR-CD", "train", "label")), split_above(("test", "me"))
-        ('train', '')
-    """
+    """The split that the last folders of a path tell, mask folders aside."""
     last = takewhile(says_split_or_masks, reversed(folders))
     return split_in([*reversed([*last])])
 
@@ -202,12 +182,7 @@ def says_split_or_masks(folder: str) -> bool:
 
 
 def dataset_name(folders: Sequence[str]) -> str:
-    """A dataset's name: its last folder that is neither a mask folder nor a split.
-
-    Example:
-        >>> dataset_name(("data", "LEVIR-CD", "train", "label"))
-        'LEVIR-CD'
-    """
+    """A dataset's name: its last folder that is neither a mask folder nor a split."""
     kept = [folder for folder in folders if not says_split_or_masks(folder)]
     return kept[-1] if kept else "masks"
 
@@ -218,10 +193,6 @@ def natural_key(text: str) -> bytes:
     A number comes before other text, and by its value; of two numbers of one value,
     the one whose digits come first. The key is made of bytes because a key for each
     of a million names must be small.
-
-    Example:
-        >>> sorted(["tile_10.png", "tile_9.png"], key=natural_key)
-        ['tile_9.png', 'tile_10.png']
     """
     folder, slash, name = text.rpartition("/")
     return (_folder_key(folder) if slash else b"") + _natural_part(name)

@@ -8,9 +8,8 @@ import re
 import stat
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.signatures import EXTENSIONS, file_format
@@ -24,17 +23,20 @@ _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 _BESIDE: Final = (".msk", ".ovr", ".aux.xml", ".tfw", ".wld", ".pgw", ".jgw", ".bpw")
 """Endings of files that are read beside an image."""
 _ADDRESS: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+:/")
-_DATABASE: Final = ("", "-wal", "-shm", "-journal")
-"""Endings of the files that SQLite writes for a database."""
+_DATABASE: Final = ("-wal", "-shm", "-journal")
+"""Endings of the files that SQLite writes beside a database."""
 _PIECE: Final = 1 << 20
 _MOST_STREAMED: Final = 1 << 30
 """Characters that are read from a pipe at most."""
 _Identity = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The files of a run."""
+class _Run(NamedTuple):
+    """The files of a run, by device and inode.
+
+    Outputs exist and would be replaced; streams are texts read from pipes, which give
+    them once.
+    """
 
     outputs: dict[_Identity, Path]
     streams: dict[_Identity, str]
@@ -75,8 +77,7 @@ def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[
                 f"{cache}: has the name of a mask; name the cache otherwise, for "
                 f"example {wanted[-1].with_suffix('.sqlite').name}"
             )
-    database = [Path(f"{cache}{ending}") for ending in _DATABASE if cache]
-    wanted += database[1:]
+        wanted += [Path(f"{cache}{ending}") for ending in _DATABASE]
     if len({pointed_to(path) for path in wanted}) < len(wanted):
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
     with protecting(wanted):
@@ -102,10 +103,9 @@ def no_folder(path: Path, reason: str) -> UsageError:
 def _is_input(path: Path) -> bool:
     """Whether a file is a list of a split, an image, or read beside one."""
     place = pointed_to(path)
-    is_list = place.parent.name == "list" and place.name in _SPLIT_LISTS
-    if is_list or place.suffix.lower() in EXTENSIONS:
+    if place.parent.name == "list" and place.name in _SPLIT_LISTS:
         return True
-    if place.name.lower().endswith(_BESIDE):
+    if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)):
         return True
     try:
         with path.open("rb") as file:
@@ -199,14 +199,18 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     place = pointed_to(path)
     part = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.part")
     try:
-        mode = _permissions(place)
+        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         handle = os.open(part, flags, 0o666 if mode is None else mode & 0o600)
     except OSError as error:
         raise DataError(_unwritten(path, error)) from None
     try:
         with os.fdopen(handle, "wb") as file:
-            file.writelines(_encoded(data))
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                for text in [data] if isinstance(data, str) else data:
+                    file.write(text.encode("utf-8", "surrogateescape"))
             file.flush()
             os.fsync(file.fileno())
         if mode is not None:
@@ -218,26 +222,10 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _permissions(path: Path) -> int | None:
-    """The permission bits of a file; None where there is none."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        return None
-
-
 def pointed_to(path: Path) -> Path:
     """The file that a path means: the end of its links, which need not be there."""
     # Path.resolve raises another error for a circle in each version of Python.
     return Path(os.path.realpath(path))
-
-
-def _encoded(data: str | bytes | Iterable[str]) -> Iterator[bytes]:
-    if isinstance(data, bytes):
-        yield data
-        return
-    for text in [data] if isinstance(data, str) else data:
-        yield text.encode("utf-8", "surrogateescape")
 
 
 def _unwritten(path: Path, error: OSError) -> str:

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.addresses import is_address
@@ -40,8 +40,7 @@ _PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
 """Roles of folders that say nothing of the image."""
 _SHOWN: Final = 3
 _TRIED: Final = 12
-_WHOLE: Final = "whole"
-"""The part of a path that names all crops of its mask together."""
+
 _NO_SPLIT: Final = (UNASSIGNED, UNLISTED, "")
 """Splits of masks for which neither folders nor lists tell one."""
 
@@ -105,28 +104,83 @@ class Pairs:
     problems: tuple[str, ...] = ()
 
 
-@dataclass
-class _Side:
-    """The files of one side by their key."""
+class _Entry(NamedTuple):
+    """A file, the parts that its pattern names, and where it lies in its mask."""
 
-    text: str
-    files: dict[str, list[tuple[FoundFile, dict[str, str]]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-
-    def first(self, key: str) -> FoundFile | None:
-        """The file of a key, if there is one."""
-        return self.files[key][0][0] if key in self.files else None
+    file: FoundFile
+    parts: dict[str, str]
+    crop: Crop | None
 
 
-@dataclass(frozen=True)
-class _Masks:
-    """The masks to score against."""
+class _Side(dict[str, list[_Entry]]):
+    """The files of one side by the key of a pattern, or by path.
+
+    Args:
+        sets: Files, and their path as typed.
+        crops: Whether they are crops of masks.
+        splits: Whether the split of a file, in the key, replaces folders that tell it.
+    """
+
+    def __init__(
+        self, sets: Sequence[tuple[FoundSet, str]], *, crops: bool, splits: bool
+    ) -> None:
+        super().__init__()
+        self.text = ", ".join(text for _, text in sets)
+        for found, text in sets:
+            pattern = Pattern(text) if is_pattern(text) else None
+            for file in found.files:
+                self._add(file, text, pattern, crops, splits)
+
+    def _add(
+        self,
+        file: FoundFile,
+        text: str,
+        pattern: Pattern | None,
+        crops: bool,
+        splits: bool,
+    ) -> None:
+        prefix = pattern.start if pattern else ""
+        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
+        split = file.split if splits and file.split not in _NO_SPLIT else ""
+        name = file.name
+        if file.member and text.endswith(f"#{file.member}"):
+            name = name.removesuffix(f"#{file.member}")
+        key = parts["key"] if "key" in parts else _path_key(name, split)
+        key = f"{split}/{key}" if split else key
+        crop = None
+        if pattern and pattern.place:
+            numbers = [int(parts[one]) for one in pattern.place]
+            if crops:
+                whole = pattern.named(parts).removeprefix(prefix)
+                row, column = [*numbers, 0][:2]
+                crop = Crop(row, column, pattern.place, whole)
+            else:
+                key = f"{key} at {', '.join(map(str, numbers))}"
+        self.setdefault(key, []).append(_Entry(file, parts, crop))
+
+    @property
+    def found(self) -> list[FoundFile]:
+        """All files."""
+        return [entry.file for entries in self.values() for entry in entries]
+
+    def doubles(self) -> Iterator[str]:
+        """Why files of one key cannot be told apart."""
+        for key, entries in self.items():
+            if len({(e.parts.get("model"), e.crop) for e in entries}) < len(entries):
+                names = " and ".join(entry.file.name for entry in entries[:2])
+                yield f"{self.text}: {names} have the same key {key!r}"
+
+
+class _Masks(NamedTuple):
+    """The masks to score against, and those of other splits.
+
+    The split is that of all masks; empty where there are several.
+    """
 
     text: str
     found: FoundSet
     others: FoundSet
-    split: str = ""
+    split: str
 
 
 def find_pairs(
@@ -139,7 +193,7 @@ def find_pairs(
     """Find which prediction belongs to which mask."""
     masks = _masks(target, split, preset)
     notes, problems = list(masks.found.notes), list(masks.found.problems)
-    models: dict[str, list[tuple[FoundSet, str]]] = {}
+    models: dict[str, list[tuple[FoundSet, str]]] = defaultdict(list)
     for text in predictions:
         name, place = split_name(text)
         for found in find_files([place], PREDICTION_EXTENSIONS):
@@ -147,9 +201,7 @@ def find_pairs(
             notes += found.notes
             problems += found.problems
             alone = len(predictions) == 1
-            models.setdefault(name or ("" if alone else found.name), []).append(
-                (found, place)
-            )
+            models[name or ("" if alone else found.name)].append((found, place))
     pairs: list[FilePair] = []
     for model, sides in models.items():
         own, texts = _pair(model, sides, masks)
@@ -182,21 +234,23 @@ def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
 def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]]:
     """The pairs whose prediction is not the mask itself, and notes on the others."""
     same = [_is_mask(pair) for pair in pairs]
-    marked = list(zip(pairs, same, strict=True))
-    own = {pair.model for pair, is_mask in marked if pair.prediction and not is_mask}
-    if any(same) and not own:
-        raise DataError("the predictions are the masks themselves; expected others")
-    notes = []
-    for model, count in Counter(p.model for p, is_mask in marked if is_mask).items():
-        files = counted(count, "prediction") if model in own else "the model"
-        of = f"{model}: " if model else ""
-        notes.append(f"{of}{files} skipped: masks are not scored against themselves")
+    skipped = Counter(
+        pair.model for pair, mask in zip(pairs, same, strict=True) if mask
+    )
     kept = [
-        replace(pair, prediction=None, crop=None) if is_mask else pair
-        for pair, is_mask in marked
-        if pair.model in own
+        replace(pair, prediction=None, crop=None) if mask else pair
+        for pair, mask in zip(pairs, same, strict=True)
     ]
-    return kept, notes
+    own = {pair.model for pair in kept if pair.prediction}
+    if skipped and not own:
+        raise DataError("the predictions are the masks themselves; expected others")
+    notes = [
+        (f"{model}: " if model else "")
+        + (counted(count, "prediction") if model in own else "the model")
+        + " skipped: masks are not scored against themselves"
+        for model, count in skipped.items()
+    ]
+    return [pair for pair in kept if pair.model in own], notes
 
 
 def _is_mask(pair: FilePair) -> bool:
@@ -241,24 +295,32 @@ def _pair(
             "expected one for each model"
         )
     left, right, others = _sides(sides, masks, crops=crops)
-    if not left.files.keys() & right.files.keys() or any(_unclear(left, right, crops)):
+    if not left.keys() & right.keys() or any(_unclear(left, right)):
         again = _sides(sides, masks, crops=crops, splits=True)
-        if again[0].files.keys() & again[1].files.keys():
+        if again[0].keys() & again[1].keys():
             left, right, others = again
-    for text in _unclear(left, right, crops):
+    for text in _unclear(left, right):
         raise DataError(text)
     skipped = _skip_others(left, right, others, masks.split)
-    if not left.files.keys() & right.files.keys():
+    if not left.keys() & right.keys():
         raise DataError(_nothing_text(left, right, skipped))
-    named = dict.fromkeys(
-        parts.get("model", model) for files in left.files.values() for _, parts in files
-    )
-    pairs = [
+    target = {key: entries[0].file for key, entries in right.items()}
+    pairs: dict[str, list[FilePair]] = defaultdict(list)
+    lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
+    for key in sorted(left, key=natural_key):
+        for file, parts, crop in left[key]:
+            name = parts.get("model", model)
+            pairs[name].append(FilePair(name, file, target.get(key), crop))
+            lacking[name].discard(key)
+    found = [
         pair
-        for name in sorted(named, key=natural_key)
-        for pair in _pair_model(name, model, left, right, crops)
+        for name in sorted(pairs, key=natural_key)
+        for pair in (
+            *pairs[name],
+            *(FilePair(name, None, target[k]) for k in right if k in lacking[name]),
+        )
     ]
-    return pairs, [*filter(None, (skipped, _apart_text(pairs)))]
+    return found, [*filter(None, (skipped, _apart_text(found)))]
 
 
 def _apart_text(pairs: Sequence[FilePair]) -> str:
@@ -279,11 +341,11 @@ def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
         return ""
     away = [
         key
-        for key, files in left.files.items()
-        if key not in right.files
-        and (key in others.files or {split, ""}.isdisjoint(_told(*f) for f in files))
+        for key, entries in left.items()
+        if key not in right
+        and (key in others or {split, ""}.isdisjoint(map(_told, entries)))
     ]
-    count = sum(len(left.files.pop(key)) for key in away)
+    count = sum(len(left.pop(key)) for key in away)
     return f"{counted(count, 'prediction')} outside split {split} skipped" * bool(count)
 
 
@@ -295,74 +357,16 @@ def _sides(
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
     """Predictions, masks and masks of other splits by their keys."""
-    left = _Side(", ".join(text for _, text in sides))
-    for found, text in sides:
-        _add_keys(left, found, text, crops, splits)
-    right, others = _Side(masks.text), _Side(masks.text)
-    _add_keys(right, masks.found, masks.text, False, splits)
-    _add_keys(others, masks.others, masks.text, False, splits)
-    return left, right, others
-
-
-def _pair_model(
-    name: str, default: str, left: _Side, right: _Side, crops: bool
-) -> list[FilePair]:
-    """The pairs of one model, then the masks that it lacks."""
-    own = {
-        key: [(f, p) for f, p in files if p.get("model", default) == name]
-        for key, files in left.files.items()
-    }
-    pairs = [
-        FilePair(name, file, right.first(key), _crop(parts, crops))
-        for key in sorted(own, key=natural_key)
-        for file, parts in own[key]
-    ]
-    lacking = [
-        FilePair(name, None, right.first(key))
-        for key in right.files
-        if not own.get(key)
-    ]
-    return pairs + lacking
+    return (
+        _Side(sides, crops=crops, splits=splits),
+        _Side([(masks.found, masks.text)], crops=False, splits=splits),
+        _Side([(masks.others, masks.text)], crops=False, splits=splits),
+    )
 
 
 def _place(text: str) -> tuple[str, ...]:
     """The parts of a path that say where a crop lies."""
     return Pattern(text).place if is_pattern(text) else ()
-
-
-def _crop(parts: dict[str, str], crops: bool) -> Crop | None:
-    if not crops:
-        return None
-    place = next(place for place in PLACES if set(place) <= parts.keys())
-    row, column = [*(int(parts[name]) for name in place), 0][:2]
-    return Crop(row, column, place, parts[_WHOLE])
-
-
-def _add_keys(
-    side: _Side, found: FoundSet, text: str, crops: bool, splits: bool
-) -> None:
-    """Add files by the key of a pattern, or by their path without usual folders.
-
-    With ``splits``, the split of a file replaces the folders that tell it.
-    """
-    pattern = Pattern(text) if is_pattern(text) else None
-    prefix = ""
-    if pattern and pattern.folder != ".":
-        prefix = f"{pattern.folder.rstrip('/')}/"
-    for file in found.files:
-        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
-        name = file.name
-        if file.member and text.endswith(f"#{file.member}"):
-            name = name.removesuffix(f"#{file.member}")
-        split = file.split if splits and file.split not in _NO_SPLIT else ""
-        key = parts["key"] if "key" in parts else _path_key(name, split)
-        key = f"{split}/{key}" if split else key
-        if crops and pattern:
-            parts[_WHOLE] = pattern.named(parts).removeprefix(prefix)
-        elif pattern and pattern.place:
-            numbers = (str(int(parts[name])) for name in pattern.place)
-            key = f"{key} at {', '.join(numbers)}"
-        side.files[key].append((file, parts))
 
 
 def _path_key(name: str, split: str) -> str:
@@ -378,59 +382,47 @@ def _path_key(name: str, split: str) -> str:
     return "/".join([*folders, stem])
 
 
-def _told(file: FoundFile, parts: dict[str, str]) -> str:
+def _told(entry: _Entry) -> str:
     """The split that the path of a prediction tells below the folder that was typed."""
-    if "split" in parts:
-        return usual_split(parts["split"])
-    return split_in(PurePosixPath(file.name).parts[:-1])
+    if "split" in entry.parts:
+        return usual_split(entry.parts["split"])
+    return split_in(PurePosixPath(entry.file.name).parts[:-1])
 
 
-def _unclear(left: _Side, right: _Side, crops: bool) -> Iterator[str]:
+def _unclear(left: _Side, right: _Side) -> Iterator[str]:
     """Why some predictions and masks do not belong to each other for certain."""
-    yield from _doubles(right, crops=False)
-    yield from _doubles(left, crops=crops)
-    for key in filter(right.files.__contains__, left.files):
-        mask = right.files[key][0][0]
-        for file, parts in left.files[key]:
-            split = _told(file, parts)
+    yield from right.doubles()
+    yield from left.doubles()
+    for key in filter(right.__contains__, left):
+        mask = right[key][0].file
+        for entry in left[key]:
+            split = _told(entry)
             if mask.split not in _NO_SPLIT and split not in ("", mask.split):
                 yield (
-                    f"{left.text}: {file.name} lies in split {split}, but its mask "
-                    f"{mask.name} is of split {mask.split}. If they belong together, "
-                    "name the folder of the predictions itself"
+                    f"{left.text}: {entry.file.name} lies in split {split}, but its "
+                    f"mask {mask.name} is of split {mask.split}. If they belong "
+                    "together, name the folder of the predictions itself"
                 )
-
-
-def _doubles(side: _Side, *, crops: bool) -> Iterator[str]:
-    """Why files of one key cannot be told apart."""
-    for key, files in side.files.items():
-        places = [(parts.get("model"), _crop(parts, crops)) for _, parts in files]
-        if len(set(places)) < len(places):
-            names = " and ".join(file.name for file, _ in files[:2])
-            yield f"{side.text}: {names} have the same key {key!r}"
 
 
 def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
-    if not left.files:
+    if not left:
         return f"no prediction pairs with a mask: {skipped}"
-    first, second = (
-        [file.name for files in side.files.values() for file, _ in files]
-        for side in (left, right)
-    )
+    first, second = ([file.name for file in side.found] for side in (left, right))
     one, two = (
-        {file.split for files in side.files.values() for file, _ in files}
-        - {*_NO_SPLIT}
-        for side in (left, right)
+        {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
+    # Predictions that tell no split may be those of any split.
+    names: dict[str, list[str]] = defaultdict(list)
+    for file in right.found:
+        names["" if one or len(two) < 2 else file.split].append(file.name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
-    # Predictions that tell no split may be those of any split.
-    parts = {"": second} if one or len(two) < 2 else _by_split(right)
     ways = {
         split: " --target ".join(map(_whole, (left.text, right.text), found))
-        for split, names in parts.items()
-        if not apart and (found := _suggest(first, names))
+        for split, some in names.items()
+        if not apart and (found := _suggest(first, some))
     }
     hint = "Name the key that they share as {} in a pattern on both sides"
     if ways:
@@ -446,15 +438,6 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     )
 
 
-def _by_split(side: _Side) -> dict[str, list[str]]:
-    """The names of the files of each split."""
-    names: dict[str, list[str]] = {}
-    for files in side.files.values():
-        for file, _ in files:
-            names.setdefault(file.split, []).append(file.name)
-    return names
-
-
 def _whole(folder: str, pattern: str) -> str:
     """A pattern below a folder that was typed, quoted for a shell."""
     is_folder = is_address(folder) or Path(folder).is_dir()
@@ -463,15 +446,12 @@ def _whole(folder: str, pattern: str) -> str:
 
 def _suggest(predictions: list[str], masks: list[str]) -> tuple[str, str] | None:
     """The patterns, made from a name of each side, that pair most files, if any do."""
-    same = {PurePosixPath(_stem(name)).name: name for name in reversed(masks)}
+    same = {PurePosixPath(name).stem: name for name in reversed(masks)}
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
         for one in predictions[:_TRIED]
-        for two in [
-            *masks[:_TRIED],
-            *filter(None, [same.get(PurePosixPath(_stem(one)).name)]),
-        ]
-        if (shared := _longest_shared(_stem(one), _stem(two)))
+        for two in {*masks[:_TRIED], same.get(PurePosixPath(one).stem, masks[0])}
+        if (shared := _longest_shared(one, two))
     }
     fit = {both: _paired(both, predictions, masks) for both in sorted(tried)}
     best = max(fit, key=lambda both: (fit[both], -sum(map(len, both))), default=None)
@@ -498,10 +478,6 @@ def _paired(patterns: tuple[str, str], predictions: list[str], masks: list[str])
     return len(keys[0] & keys[1])
 
 
-def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()
-
-
 def _longest_shared(first: str, second: str) -> str:
     """The longest run of whole words and numbers that is in both names."""
     return max(
@@ -511,7 +487,8 @@ def _longest_shared(first: str, second: str) -> str:
 
 def _runs(name: str) -> set[str]:
     """All runs of words and numbers of a name, each within one folder."""
-    parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", name)
+    stem = PurePosixPath(name).with_suffix("").as_posix()
+    parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", stem)
     places = [at for at, part in enumerate(parts) if part.isalnum()]
     runs = ("".join(parts[i : j + 1]) for i in places for j in places if i <= j)
     return {run for run in runs if "/" not in run}

@@ -31,12 +31,7 @@ State = frozenset[int]
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text has a part in braces.
-
-    Example:
-        >>> is_pattern("preds/{}_pred.png"), is_pattern("preds/*.png")
-        (True, False)
-    """
+    """Whether a text has a part in braces."""
     return bool(re.search(r"\{[^{}]*\}", text))
 
 
@@ -81,13 +76,7 @@ class Pattern:
         return found
 
     def named(self, parts: Mapping[str, str | None]) -> str:
-        """The pattern with the parts of a path put in, those of crops aside.
-
-        Example:
-            >>> parts = {"key": "s_1", "model": "bit", "y": "0", "x": "512"}
-            >>> Pattern("runs/{model}/{}_{y}_{x}.png").named(parts)
-            'runs/bit/s_1_{y}_{x}.png'
-        """
+        """The pattern with the parts of a path put in, those of crops aside."""
 
         def text(token: re.Match[str]) -> str:
             name = token[1] or _KEY

@@ -37,7 +37,7 @@ from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cdstats.core.labels import LabelRule
 
     Numbers = NDArray[Any] | StoredArray
+    Sizes = Sequence[tuple[int, int] | None]
 
 PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
 """File names that a folder of predictions is searched for, in lower case."""
@@ -85,7 +86,7 @@ PLAIN: Final = Decoding()
 def open_predictions(
     path: str,
     member: str,
-    targets: Sequence[tuple[int, int] | None],
+    targets: Sizes,
     how: Decoding = PLAIN,
     max_pixels: int = MAX_PIXELS,
 ) -> list[OpenImage]:
@@ -106,30 +107,30 @@ def open_predictions(
         rule is given, or `PALETTE` colours.
     """
     with one_file():
-        if is_address(path):
-            return open_copy(
-                path, lambda copy: _opened(str(copy), member, targets, how, max_pixels)
-            )
-        return _opened(path, member, targets, how, max_pixels)
+        read = partial(
+            _opened, member=member, targets=targets, how=how, most=max_pixels
+        )
+        return open_copy(path, read) if is_address(path) else read(Path(path))
 
 
 def _opened(
-    path: str,
+    path: Path,
     member: str,
-    targets: Sequence[tuple[int, int] | None],
+    targets: Sizes,
     how: Decoding,
-    max_pixels: int,
+    most: int,
 ) -> list[OpenImage]:
     """The predictions of a file that is no object of a store."""
-    opened = _array(Path(path), member, max_pixels)
+    opened = _array(path, member, most)
     if opened is None:
-        pictures = _pictures(path, member, how, max_pixels)
-        return [guarded(_decoded(one, how)) for one in pictures]
-    array, number, kind = opened
-    # A number picks from a stack, so two planes are two images and not two channels.
-    images = _images(array, () if number else targets, how, kind)
-    check_images(images, max_pixels)
-    return [guarded(_decoded(one, how)) for one in select_image(images, number)]
+        images = _pictures(str(path), member, how, most)
+    else:
+        array, number, kind = opened
+        # A number picks from a stack, so two planes are two images, not two channels.
+        images = _images(array, () if number else targets, how, kind)
+        check_images(images, most)
+        images = select_image(images, number)
+    return [guarded(_decoded(one, how)) for one in images]
 
 
 def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
@@ -139,7 +140,11 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
             "is a MINISWHITE TIFF file: 0 is white, and readers disagree on what it "
             "means. Name its values as stored with --pred-changed and --pred-unchanged"
         )
-    colours = None if how.rule or image.palette is None else _packed(image.palette)
+    colours = None
+    if image.palette and not how.rule:
+        colours = np.zeros(max(image.palette) + 1, dtype=np.uint32)
+        for index, colour in image.palette.items():
+            colours[index] = int(colour[1:], 16)
 
     def blocks() -> Iterator[Block]:
         for block in image.blocks():
@@ -152,13 +157,8 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
                 values = colours[values]
             yield replace(block, values=values, hidden=hidden)
 
-    return replace(
-        image,
-        blocks=blocks,
-        nodata=None,
-        palette=None,
-        format=image.format if colours is None else PALETTE,
-    )
+    kind = image.format if colours is None else PALETTE
+    return replace(image, blocks=blocks, nodata=None, palette=None, format=kind)
 
 
 def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
@@ -169,14 +169,6 @@ def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | No
     same = np.isnan(values) if nodata == NAN else values == nodata
     empty: NDArray[np.bool_] = same.all(axis=-1)
     return empty if block.hidden is None else empty | block.hidden
-
-
-def _packed(palette: Mapping[int, str]) -> NDArray[np.uint32]:
-    """The colour of each index as a number: red, green and blue, from the highest."""
-    table = np.zeros(max(palette) + 1, dtype=np.uint32)
-    for index, colour in palette.items():
-        table[index] = int(colour[1:], 16)
-    return table
 
 
 def _pictures(
@@ -248,7 +240,7 @@ def _array(path: Path, member: str, max_pixels: int) -> tuple[Numbers, str, str]
 
 def _images(
     array: Numbers,
-    targets: Sequence[tuple[int, int] | None],
+    targets: Sizes,
     how: Decoding,
     kind: str,
 ) -> list[OpenImage]:
@@ -273,24 +265,13 @@ def _images(
     return [
         OpenImage(
             f"#{number}" if count > 1 else "",
-            width,
-            height,
-            kind,
-            _bind(blocks, number),
+            *(width, height, kind, partial(blocks, number)),
         )
         for number in range(count)
     ]
 
 
-def _bind(
-    blocks: Callable[[int], Iterator[Block]], number: int
-) -> Callable[[], Iterator[Block]]:
-    return lambda: blocks(number)
-
-
-def _planes(
-    array: Numbers, targets: Sequence[tuple[int, int] | None], band: int | None
-) -> Numbers:
+def _planes(array: Numbers, targets: Sizes, band: int | None) -> Numbers:
     """An array as images, channels, rows and columns; one or two channels."""
     shape = array.shape
     planes = _channels_first(array, targets)
@@ -316,9 +297,7 @@ def _planes(
     return planes
 
 
-def _channels_first(
-    array: Numbers, targets: Sequence[tuple[int, int] | None]
-) -> Numbers | None:
+def _channels_first(array: Numbers, targets: Sizes) -> Numbers | None:
     """An array as images, channels, rows and columns, by the size of its mask.
 
     Where that tells nothing, the smallest dimensions are channels.
@@ -328,25 +307,19 @@ def _channels_first(
     rows = None if size is None else (size[1], size[0])
     if len(shape) == 2:
         return array[None, None]
-    if len(shape) == 3 and len(targets) == 1 and shape[0] != 1:
-        last = array.transpose(2, 0, 1)[None]
-        if rows is not None and shape[1:] != rows and shape[:2] == rows:
-            return last
-        if shape[2] <= 2 < min(shape[:2]) and shape[1:] != rows:
-            return last
-        return array[None]
-    if len(shape) == 3:
+    if len(shape) == 3 and (len(targets) != 1 or shape[0] == 1):
         return array[:, None]
+    if len(shape) == 3:
+        is_last = shape[2] <= 2 < min(shape[:2]) or rows == shape[:2]
+        is_last &= shape[1:] != rows
+        return array.transpose(2, 0, 1)[None] if is_last else array[None]
     if len(shape) != 4:
         return None
-    last = array.transpose(0, 3, 1, 2)
-    if rows is not None and shape[1:3] == rows and shape[2:] != rows:
-        return last
-    if rows is not None and shape[2:] == rows:
-        return array
-    if shape[1] in (1, 2):
-        return array
-    return last if shape[3] in (1, 2) else array
+    if rows is not None and rows in (shape[1:3], shape[2:]):
+        is_last = shape[2:] != rows
+    else:
+        is_last = shape[3] in (1, 2) and shape[1] not in (1, 2)
+    return array.transpose(0, 3, 1, 2) if is_last else array
 
 
 def _one_channel(

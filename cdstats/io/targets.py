@@ -14,7 +14,7 @@ from cdstats.core.terms import REST, Range
 from cdstats.io.partial import pair_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -38,13 +38,16 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
     Returns:
         1 changed, 0 unchanged, 255 ignored; uint8, ``(height, width)``.
     """
+    return _joined(label_strips(image, rule), image)
+
+
+def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np.uint8]:
+    """An image from strips of whole rows."""
     labels = np.empty((image.height, image.width), dtype=np.uint8)
-    for block in image.blocks():
-        part = _label_block(image, block, rule)
-        height, width = part.shape
-        labels[block.row : block.row + height, block.column : block.column + width] = (
-            part
-        )
+    row = 0
+    for strip in strips:
+        labels[row : row + len(strip)] = strip
+        row += len(strip)
     return labels
 
 
@@ -92,22 +95,10 @@ def prediction_labels(
     Numbers of many values are compared with the terms of the rule, not looked up.
     """
     values = block.values
-    if values.dtype.kind == "f" or (values.dtype.itemsize > 1 and not block.is_colour):
-        labels = _compared(values, rule)
-        if block.hidden is not None:
-            labels[block.hidden] = 0
-        if (labels == _UNNAMED).any():
-            raise DataError(
-                f"holds {values[labels == _UNNAMED][0]}; expected {rule.expected()}"
-            )
-    else:
+    if values.dtype.kind != "f" and (values.dtype.itemsize == 1 or block.is_colour):
         labels = _label_block(replace(image, nodata=None), block, rule)
         labels[labels == CODES[Label.IGNORED]] = 0
-    return labels
-
-
-def _compared(values: NDArray[Any], rule: LabelRule) -> NDArray[np.uint8]:
-    """The label of each number; `_UNNAMED` where no term names it."""
+        return labels
     rest = next((la for la in Label if REST in rule.terms(la)), None)
     code = _UNNAMED if rest is None else CODES[rest]
     labels = np.full(values.shape, code, dtype=np.uint8)
@@ -117,6 +108,10 @@ def _compared(values: NDArray[Any], rule: LabelRule) -> NDArray[np.uint8]:
         for term in rule.terms(label):
             if isinstance(term, Range):
                 labels[term.holds(values)] = CODES[label]
+    if block.hidden is not None:
+        labels[block.hidden] = 0
+    if (wrong := labels == _UNNAMED).any():
+        raise DataError(f"holds {values[wrong][0]}; expected {rule.expected()}")
     return labels
 
 
@@ -140,10 +135,8 @@ def _distinct(block: Block, has_palette: bool) -> tuple[list[Value], NDArray[Any
 
 
 def _plain(number: float) -> Value:
-    if isinstance(number, float):
-        if np.isnan(number):
-            return NAN
-        return int(number) if number.is_integer() else number
+    if isinstance(number, float) and not number.is_integer():
+        return NAN if np.isnan(number) else number
     return int(number)
 
 
@@ -151,12 +144,7 @@ def read_pair_labels(
     first: OpenImage, second: OpenImage, unchanged: str
 ) -> NDArray[np.uint8]:
     """Read truth in two files as labels; what neither marks is ignored."""
-    labels = np.empty((first.height, first.width), dtype=np.uint8)
-    row = 0
-    for strip in pair_strips(first, second, unchanged):
-        labels[row : row + len(strip)] = strip
-        row += len(strip)
-    return labels
+    return _joined(pair_strips(first, second, unchanged), first)
 
 
 def pair_strips(

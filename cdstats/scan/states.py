@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.counts import Counted
 from cdstats.core.division import Divided
 from cdstats.io.addresses import Address, is_address
-from cdstats.io.copies import noting
+from cdstats.io.copies import last_mark
 from cdstats.io.counting import count_or_divide, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.sidecars import stats_beside
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cdstats.io.counting import Edges, Task
-    from cdstats.io.remote import Mark
+    from cdstats.io.stores import Mark
 
 _SECOND: Final = 10**9
 _TICK: Final = _SECOND // 100
@@ -126,7 +126,7 @@ def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
     if not is_address(task.path):
         stamp = stamp_of(task)
         return lambda: stamp
-    from cdstats.io.remote import mark_of, start
+    from cdstats.io.stores import mark_of, start
 
     paths = [path for path in (task.path, task.partner) if path]
     asked = [start(mark_of(Address.parse(path))) for path in paths]
@@ -161,11 +161,10 @@ class ReadState:
             max_pixels=self.max_pixels,
         )
         if is_address(task.path):
-            with noting() as marks:
-                counted = count()
+            counted = count()
             # A copy is of one version of its object, whatever becomes of that.
             paths = [path for path in (task.path, task.partner) if path]
-            stamp = _marked([marks.get(path) for path in paths])
+            stamp = _marked([last_mark(path) for path in paths])
             same = stamp.is_known
         else:
             now, facts = time.time_ns(), _facts(task)

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import Level, Message
+from cdstats.core.errors import Level, Message, counted
 from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.io.held import as_files
 from cdstats.render.table import Displayed, Table
-from cdstats.score.bootstrap import Resampling, resampled
-from cdstats.score.cautions import cautions
 from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
 from cdstats.score.loss import score_predictions
-from cdstats.score.measures import choose_measures, measure_model
+from cdstats.score.measures import (
+    AP,
+    FEW_IMAGES,
+    Resampling,
+    choose_measures,
+    measure_model,
+    resampled,
+)
 from cdstats.score.results import choose_losses, result_of_rows
 from cdstats.score.same_images import check_pairs, order_models, shared_images
 
@@ -32,9 +37,11 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
-    from cdstats.score.same_images import ImageKey, SharedImages
+    from cdstats.score.same_images import SharedImages
 
 _BASIC: Final = 3
+_BINS_OFF: Final = 1e-4
+"""How far average precision of bins is off when a note says so."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,24 +118,31 @@ def compare_run(
     baseline: str | None,
     common: bool,
 ) -> Comparison:
-    """Compare the models of a run."""
+    """Compare the models of a run, with images ordered by some of their measures."""
     shared = shared_images(run.images, common=common)
     order = order_models(list(shared.rows), baseline)
-    named = _names(_held(losses, run.images))
-    models = [_measure(model, run, shared, named) for model in order]
     soft = any(isinstance(row.changed, float) for row in run.images)
+    # Soft targets do not have all losses.
+    held = {name for row in run.images for name in row.losses}
+    basic, further = losses[:_BASIC], losses[_BASIC:]
+    named = _names([*basic, *(one for one in further if one.column in held)])
+    models = [_measure(model, run, shared, named) for model in order]
     measures = choose_measures(named, soft=soft, curves=any(m.bins for m in models))
-    messages = (*run.messages, *cautions(run, shared.left_out, models, soft))
+    asked = {one.loss: one.name for one in reversed(measures) if one.loss in further}
+    rows = [
+        {model: run.images[shared.rows[model][number]] for model in order}
+        for number in range(len(shared.keys))
+    ]
     return Comparison(
         tuple(_records(run, shared, models, measures, how)),
         tuple(measure.name for measure in measures),
         frozenset(one.name for one in measures if not one.higher_is_better),
-        _asked(measures, losses),
-        tuple(one for measure in by for one in _differing(run, shared, order, measure)),
+        tuple(reversed(asked.values())),
+        tuple(one for measure in by for one in _differing(shared, rows, measure.value)),
         run.images,
         how,
         run.device,
-        messages,
+        (*run.messages, *_cautions(run, shared.left_out, models, soft)),
         sum(
             row.status == "failed" and not (common and not row.pred)
             for row in run.images
@@ -143,24 +157,10 @@ def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
     return tuple(measure.name for measure in measures)
 
 
-def _asked(measures: Sequence[Measure], losses: Sequence[Loss]) -> tuple[str, ...]:
-    first: dict[Loss, str] = {}
-    for measure in measures:
-        if measure.loss is not None and measure.loss not in losses[:_BASIC]:
-            first.setdefault(measure.loss, measure.name)
-    return tuple(first.values())
-
-
 def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
     """Losses by the names that begin their columns."""
     basic = {one.name: one for one in losses[:_BASIC]}
     return {**basic, **{one.label: one for one in losses[_BASIC:]}}
-
-
-def _held(losses: Sequence[Loss], rows: Sequence[ScoreRecord]) -> list[Loss]:
-    """The losses that the rows hold: soft targets do not have all of them."""
-    columns = {name for row in rows for name in row.losses}
-    return [*losses[:_BASIC], *(o for o in losses[_BASIC:] if o.column in columns)]
 
 
 def _measure(
@@ -234,37 +234,86 @@ def _records(
 
 
 def _differing(
-    run: LossRun, shared: SharedImages, models: Sequence[str], measure: ImageMeasure
+    shared: SharedImages, images: Sequence[Mapping[str, ScoreRecord]], measure: str
 ) -> list[DifferingImage]:
-    """Every image, those on which models differ most first."""
-    images = [
-        _image(key, number, run, shared, models, measure.value)
-        for number, key in enumerate(shared.keys)
-    ]
+    """Every image with its row of each model, those that differ most first."""
+    found = []
+    for (target, part), rows in zip(shared.keys, images, strict=True):
+        values = {model: getattr(row, measure) for model, row in rows.items()}
+        known = {model: value for model, value in values.items() if value is not None}
+        low = min(known, key=known.__getitem__, default="")
+        high = max(known, key=known.__getitem__, default="")
+        spread = known[high] - known[low] if len(known) > 1 else None
+        split = next(iter(rows.values())).split
+        one = DifferingImage(target, part, split, measure, spread, low, high, values)
+        found.append(one.with_stated(Stated.of(rows.values())))
     return sorted(
-        images, key=lambda one: -1.0 if one.spread is None else one.spread, reverse=True
+        found, key=lambda one: -1.0 if one.spread is None else one.spread, reverse=True
     )
 
 
-def _image(
-    key: ImageKey,
-    number: int,
-    run: LossRun,
-    shared: SharedImages,
-    models: Sequence[str],
-    measure: str,
-) -> DifferingImage:
-    rows = {model: run.images[shared.rows[model][number]] for model in models}
-    values: dict[str, float | None] = {
-        model: getattr(row, measure) for model, row in rows.items()
-    }
-    known = {model: value for model, value in values.items() if value is not None}
-    low = min(known, key=known.__getitem__, default="")
-    high = max(known, key=known.__getitem__, default="")
-    spread = known[high] - known[low] if len(known) > 1 else None
-    split = rows[models[0]].split
-    one = DifferingImage(key[0], key[1], split, measure, spread, low, high, values)
-    return one.with_stated(Stated.of(rows.values()))
+def _cautions(
+    run: LossRun, left_out: int, models: Sequence[Measured], soft: bool
+) -> list[Message]:
+    """What makes the numbers of a comparison misleading."""
+    images, found = models[0].images, []
+
+    def tell(level: Level, text: str) -> None:
+        found.append(Message(level, text))
+
+    if left_out:
+        text = f"images left out, because a model lacks them: {left_out:,}"
+        tell(Level.WARNING, text)
+    failed = [row for row in run.images if row.status == "failed"]
+    if not images and failed:
+        number = counted(len(failed), "prediction")
+        first = f"{failed[0].pred or failed[0].target}: {failed[0].reason}"
+        tell(Level.ERROR, f"no image was scored, {number} failed, first {first}")
+    elif not images:
+        tell(Level.ERROR, "no image has a valid pixel: nothing is defined")
+    elif images < FEW_IMAGES:
+        text = "intervals of so few images are unreliable, and too narrow"
+        if images == 1:
+            text = "one image has no interval"
+        tell(Level.WARNING, f"{counted(images, 'image')} compared: {text}")
+    if run.any_hard and images:
+        text = "hard labels: BCE is 100 x the error rate, not a likelihood; compare F1"
+        tell(Level.NOTE, text)
+    for one in (model.dataset for model in run.models):
+        share = 100 * (one.saturated_wrong or 0) / one.bce_sum if one.bce_sum else 0.0
+        if 0 < share < 1:
+            text = (
+                f"{one.model}: {one.saturated_wrong:,} pixels are exactly 0 or 1 and "
+                f"wrong: 100 each, {100 * share:.1f} % of BCE"
+            )
+            tell(Level.NOTE, text)
+    without = {one.dataset.model: one.dataset.uncovered for one in run.models}
+    if len(set(without.values())) > 1:
+        pixels = ", ".join(f"{model} {number:,}" for model, number in without.items())
+        text = (
+            f"valid pixels without a prediction: {pixels}. They are in no loss, so "
+            "compare these models by metrics"
+        )
+        tell(Level.WARNING, text)
+    off = max((abs(v) for one in models for v in one.offsets.values()), default=0.0)
+    if off > _BINS_OFF:
+        text = (
+            "intervals of AP and best F1 come from 1,024 bins of probability and are "
+            f"corrected by up to {off:.1g}"
+        )
+        tell(Level.NOTE, text)
+    what = "average precision and best threshold"
+    labels = [one.model for one in models if AP not in one.values]
+    if images and soft:
+        tell(Level.NOTE, f"soft targets: {what} need labels, as do all metrics")
+    elif images and run.curves is None:
+        text = "need the probabilities of pixels: compare with --pred, --target and"
+        tell(Level.NOTE, f"{what} {text} --curves")
+    elif images and labels:
+        names = "" if len(labels) == len(models) else f"{', '.join(labels)}: "
+        text = f"labels have one threshold, so {what} are not defined"
+        tell(Level.NOTE, f"{names}{text}")
+    return found
 
 
 @takes(CompareOptions, partial(as_files, models=True))

@@ -16,7 +16,7 @@ from cdstats.core.curves import Curve, average_precision
 from cdstats.core.errors import DataError
 from cdstats.core.histogram import LevelCounts
 from cdstats.score.choices import Kind
-from cdstats.score.ranks import (
+from cdstats.score.levels import (
     CODES,
     SPANS,
     LevelPool,

@@ -1,8 +1,13 @@
-"""Predictions of few levels: joint counts of stored value and label.
+"""Counts of scores by level and label: of stored values, and of ranks.
 
 A map of 8 or 16 bits is counted once; what its values mean is decided afterwards, and
 each level is then evaluated once in float64. The counting runs in compiled loops or in
 NumPy.
+
+The rank of a probability is an integer that rises with it. Ranks are fine at both ends,
+where confident networks put their scores: below 1/2 a rank follows the bits of p, above
+those of 1 - p. A logit has the rank of its sigmoid, also where the sigmoid itself would
+round to 1.
 """
 
 from __future__ import annotations
@@ -14,15 +19,16 @@ import numpy as np
 
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
-from cdstats.score.kernel.threads import in_threads
+from cdstats.score.kernel.tile import in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     Loop = Callable[[NDArray[Any], NDArray[np.uint8], NDArray[np.uint32]], None]
-    Counts = NDArray[np.int64]
+    from cdstats.core.histogram import Counts
+    from cdstats.core.sums import Floats
 
 _CHUNK: Final = 1 << 18
 """Pixels that NumPy counts together: what it widens them to fits the cache."""
@@ -64,9 +70,14 @@ def joint_counts(
                [0, 0, 1]])
     """
     if not compiled:
-        return _in_numpy(
-            lambda part: _level_counts(values[part], labels[part], levels), values.size
+        # NumPy lets go of the interpreter while it counts.
+        parts = in_threads(
+            lambda part: _level_counts(values[part], labels[part], levels),
+            *(max(values.size, 1), os.cpu_count() or 1),
+            least=_PART,
         )
+        total: Counts = np.sum(parts, axis=0)
+        return total
     from cdstats.score.kernel.loops import count_bytes, count_shorts
 
     if values.dtype == np.uint8:
@@ -85,8 +96,8 @@ def _level_counts(
     total = np.zeros((_CLASSES, levels), dtype=np.int64)
     paired = values.dtype == np.uint8 and values.size >= _PAIRED
     pairs = np.zeros(levels**2 if paired else 0, dtype=np.int64)
-    for part in _chunks(values.size):
-        value, label = values[part], labels[part]
+    for at in range(0, values.size, _CHUNK):
+        value, label = values[at : at + _CHUNK], labels[at : at + _CHUNK]
         odd = not paired or label.size % 2
         if odd or np.count_nonzero(label) > label.size // _RARE:
             total += _place_counts(value, label, levels)
@@ -108,27 +119,12 @@ def _place_counts(
     values: NDArray[Any], labels: NDArray[np.uint8], levels: int
 ) -> Counts:
     """Count places in a table of labels and levels; the third label is any other."""
-    small = _CLASSES * levels <= 1 << 16
-    place: NDArray[Any] = np.minimum(labels, 2).astype(
-        np.uint16 if small else np.uint32
-    )
+    kind = np.uint16 if _CLASSES * levels <= 1 << 16 else np.uint32
+    place: NDArray[Any] = np.minimum(labels, 2).astype(kind)
     place *= levels
     place += values
     counts = np.bincount(place, minlength=_CLASSES * levels)
     return counts.reshape(_CLASSES, levels)
-
-
-def _chunks(size: int) -> Iterator[slice]:
-    """Parts that fit the cache of a processor."""
-    for start in range(0, size, _CHUNK):
-        yield slice(start, start + _CHUNK)
-
-
-def _in_numpy(count: Callable[[slice], Counts], size: int) -> Counts:
-    """Count parts in threads: NumPy lets go of the interpreter while it counts."""
-    found = in_threads(count, max(size, 1), os.cpu_count() or 1, least=_PART)
-    total: Counts = np.sum(found, axis=0)
-    return total
 
 
 def _looped(
@@ -175,12 +171,7 @@ def few_levels(
 def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
 ) -> LevelCounts:
-    """Count stored values by label; what they mean is not known yet.
-
-    Args:
-        values: Booleans, integers or floating numbers; any shape.
-        labels: 1 changed, 0 unchanged, 255 ignored; of the same shape.
-        compiled: Whether 8 and 16 bits are counted in compiled loops; needs Numba.
+    """Count stored values of any type by label; what they mean is not known yet.
 
     Example:
         >>> found = count_stored(
@@ -250,3 +241,116 @@ def label_scale(stored: LevelCounts) -> float | None:
     if held <= {0, 1}:
         return 1.0
     return 255.0 if held <= {0, 255} else None
+
+
+_HALF: Final = np.float64(0.5).view(np.uint64)
+_ONE: Final = _HALF + _HALF
+_ROUNDINGS: Final = np.uint64(4)
+_BITS: Final = np.uint64(45)
+"""Bits that ranks of one code differ in: a code keeps 7 digits of each power of two."""
+_LOW: Final = np.uint64((1023 - 127) << 7)
+"""Ranks of p below 2^-127 have one code, and those of 1 - p."""
+CODES: Final = int(2 * ((_HALF >> _BITS) - _LOW)) + 1
+"""Codes of ranks; the first holds p = 0 and the last p = 1."""
+SPANS: Final = np.full(CODES, _BITS, dtype=np.uint64)
+"""Bits that the ranks of each code differ in."""
+SPANS[0], SPANS[-1] = 60, 63
+_WAITING: Final = 1 << 20
+"""Levels of a pool that are joined together, at least."""
+
+
+def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
+    """Integers that rise as the scores do, of any floating type.
+
+    Example:
+        >>> found = ranks_of(np.array([0, 0.25, 0.5, 1]), logits=False)
+        >>> probs_of(found)
+        array([0.  , 0.25, 0.5 , 1.  ])
+    """
+    wide = scores.astype(np.float64)
+    if logits:
+        upper = wide >= 0
+        far = np.exp(-np.abs(wide))
+        rest = far / (1 + far)
+    else:
+        upper = wide >= 0.5
+        # The subtraction is exact from 1/2 to 1.
+        rest = np.where(upper, 1 - wide, np.abs(wide))
+    bits = rest.view(np.uint64)
+    found: NDArray[np.uint64] = np.where(upper, _ONE - bits, bits)
+    # A few roundings lower: the probability of a rank is never above that of the logit.
+    return found - np.minimum(found, _ROUNDINGS) if logits else found
+
+
+def probs_of(ranks: NDArray[np.uint64]) -> Floats:
+    """The probabilities of ranks; rounded down where a sure logit has no other."""
+    upper = ranks >= _HALF
+    rest = np.where(upper, _ONE - ranks, ranks).view(np.float64)
+    probs = np.where(upper, 1 - rest, rest)
+    return np.where(upper & (1 - probs < rest), np.nextafter(probs, 0), probs)
+
+
+def codes_of(ranks: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Ranks in 16 bits: 128 codes for each power of two of p and of 1 - p."""
+    top = np.uint64(CODES - 1)
+    codes: NDArray[np.uint64] = np.clip(ranks >> _BITS, _LOW, _LOW + top) - _LOW
+    return codes.astype(np.uint16)
+
+
+def ranks_of_codes(codes: NDArray[Any]) -> NDArray[np.uint64]:
+    """The lowest rank of each code."""
+    ranks = (codes.astype(np.uint64) + _LOW) << _BITS
+    return np.where(codes > 0, ranks, np.uint64(0))
+
+
+def rounded_down(
+    ranks: NDArray[np.uint64], bits: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """The first rank of the level of each rank."""
+    codes = codes_of(ranks)
+    shifts = bits[codes]
+    first: NDArray[np.uint64] = (ranks >> shifts) << shifts
+    return np.maximum(first, ranks_of_codes(codes))
+
+
+def rounded(counts: LevelCounts, bits: NDArray[np.uint64]) -> LevelCounts:
+    """The counts of coarser levels of ranks; see `rounded_down`."""
+    ranks = rounded_down(counts.values, bits)
+    return LevelCounts.grouped(ranks, counts.changed, counts.unchanged)
+
+
+def counts_from(
+    counts: LevelCounts, edges: NDArray[np.uint64]
+) -> tuple[Counts, Counts]:
+    """Changed and unchanged pixels from each edge of ranks up to the next."""
+    place = np.maximum(np.searchsorted(edges, counts.values, side="right") - 1, 0)
+    found = np.zeros((2, edges.size), dtype=np.int64)
+    np.add.at(found[0], place, counts.changed)
+    np.add.at(found[1], place, counts.unchanged)
+    return found[0], found[1]
+
+
+class LevelPool:
+    """Adds levels of many images; equal ones are joined when they have doubled."""
+
+    def __init__(self) -> None:
+        self._parts: list[LevelCounts] = []
+        self._joined = self._waiting = 0
+
+    def add(self, counts: LevelCounts) -> None:
+        """Add the levels of one image, or of another pool."""
+        self._parts.append(counts)
+        self._waiting += counts.values.size
+        if self._waiting > max(self._joined, _WAITING):
+            self._parts = [self.total]
+            self._joined, self._waiting = self._parts[0].values.size, 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._parts
+
+    @property
+    def total(self) -> LevelCounts:
+        """The levels of all; there must be some."""
+        return LevelCounts.joined(self._parts)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.material import ModelScore
     from cdstats.core.score_records import ScoredImage, ScoreRecord
-    from cdstats.score.states import PredictionState
+    from cdstats.score.scorer import PredictionState
     from cdstats.score.verdict import Scored
 
 _KEPT_BYTES: Final = 1 << 28

@@ -1,6 +1,7 @@
 """The measures that models are compared by: exact, and again for every resample.
 
-Each follows from columns that add over images, so that a resample needs no image again.
+Each follows from columns that add over images, so that a resample needs no image again:
+it is one product of how often each image was drawn with these columns.
 """
 
 from __future__ import annotations
@@ -8,19 +9,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from cdstats.core.catalogue import Reads, evaluate
 from cdstats.core.catalogue.evaluation import BY_PIXEL
+from cdstats.core.comparison_records import ALL_DRAWN, Difference
 from cdstats.core.curves import average_precision, best_f1
+from cdstats.core.errors import UsageError
 from cdstats.core.metrics import Confusion, Over, metric_values, metrics_of
 from cdstats.core.score_records import DatasetScore
 from cdstats.core.sums import BINS, PLAIN, SumsTable, defined_values, quotient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,16 +66,9 @@ class Measure:
 class Measured:
     """One model over the images that are compared.
 
-    Attributes:
-        model: Its name.
-        values: Each measure over all images; None where undefined.
-        columns: What adds over the images with a valid pixel, one number for each.
-        bins: Pixels of each class of each image in bins of probability; empty where
-            there are none.
-        best_threshold: The threshold of the highest F1.
-        precision_within: How far average precision may be from its exact value.
-        offsets: What is added to average precision and best F1 of the bins, so that
-            all images together give the values of the curve.
+    ``columns`` holds what adds over the images with a valid pixel, one number for each,
+    and ``bins`` their pixels of each class in bins of probability. ``offsets`` are
+    added to what bins give: then all images together give the values of the curve.
     """
 
     model: str
@@ -87,23 +84,18 @@ class Measured:
         """Images to draw from."""
         return len(self.columns["valid"])
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the columns, in the order of `stacked`."""
-        return tuple(self.columns)
-
     @cached_property
     def stacked(self) -> Floats:
         """The columns side by side; ``(images, columns)``."""
         return np.stack(list(self.columns.values()), axis=1)
 
 
-def _metric(metric: Metric, t: Totals) -> Floats:
+def _metric(metric: Metric, _: str, t: Totals) -> Floats:
     """A metric of the added counts of each resample."""
     return np.asarray(metric.formula(Confusion(*(t[name] for name in _CONFUSION))))
 
 
-def _mean(name: str, t: Totals) -> Floats:
+def _mean(_: Metric | None, name: str, t: Totals) -> Floats:
     """A mean over what is defined: sums over how many there are."""
     return quotient(t[name], t[f"{name} weight"])
 
@@ -118,11 +110,6 @@ def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
     return np.array([math.nan if value is None else value for value in values])
 
 
-def _ece(t: Totals) -> Floats:
-    """The expected calibration error of the added sums of each resample."""
-    return quotient(sum(np.abs(t[name]) for name in _BINS), t["valid"])
-
-
 _CURVES: Final[dict[str, Callable[[Totals], Floats]]] = {
     AP: lambda t: average_precision(t[_CHANGED_BINS], t[_UNCHANGED_BINS]),
     BEST_F1: lambda t: best_f1(t[_CHANGED_BINS], t[_UNCHANGED_BINS])[0],
@@ -133,47 +120,48 @@ def choose_measures(
     losses: Mapping[str, Loss], *, soft: bool, curves: bool
 ) -> tuple[Measure, ...]:
     """The measures of a comparison, in the order of their columns."""
-    last = [name for name in _METRICS if name not in _EARLIER]
-    first, others = (
-        [] if soft else [_of_metric(n) for n in p] for p in (_EARLIER, last)
-    )
+    metrics = {
+        name: Measure(
+            name,
+            partial(_metric if one.over is Over.POOLED else _mean, one, name),
+        )
+        for name, one in _METRICS.items()
+        if not soft
+    }
+    first = [metrics.pop(name) for name in _EARLIER if metrics]
     drawn = [Measure(name, of) for name, of in _CURVES.items() if curves]
-    found = [one for name, loss in losses.items() for one in _of_loss(name, loss, soft)]
-    return (*first, *found, *drawn, *others, Measure(ECE, _ece, higher_is_better=False))
-
-
-def _of_metric(name: str) -> Measure:
-    metric = _METRICS[name]
-    pooled = metric.over is Over.POOLED
-    return Measure(name, partial(_metric, metric) if pooled else partial(_mean, name))
-
-
-def _of_loss(name: str, loss: Loss, soft: bool) -> list[Measure]:
-    """The measures that a loss has: pooled, and as mean over images."""
-    means = [
-        Measure(f"{name}_{field}", partial(_mean, f"{name}_{field}"), loss, False)
-        for field in _means(loss)
+    found = [
+        Measure(
+            column,
+            partial(_pooled, loss, soft)
+            if of == "pooled"
+            else partial(_mean, None, column),
+            loss,
+            higher_is_better=False,
+        )
+        for name, loss in losses.items()
+        for column, of in _columns(name, loss).items()
     ]
-    if not _is_pooled(loss):
-        return means
-    pooled = partial(_pooled, loss, soft)
-    return [Measure(_pooled_name(name), pooled, loss, False), *means]
+    ece = Measure(
+        ECE,
+        lambda t: quotient(sum(np.abs(t[name]) for name in _BINS), t["valid"]),
+        higher_is_better=False,
+    )
+    return (*first, *found, *drawn, *metrics.values(), ece)
 
 
-def _means(loss: Loss) -> tuple[str, ...]:
-    """The means that a loss has: over pixels, and over images."""
-    known = loss.entry.reduction.value
-    means = tuple(field for field in ("mean", "image_mean") if field in known)
-    return means or (() if _is_pooled(loss) else ("image_mean",))
-
-
-def _is_pooled(loss: Loss) -> bool:
-    """Whether its value of all images together follows from the sums."""
-    return loss.entry.reduction not in BY_PIXEL and loss.reads is Reads.SUMS
-
-
-def _pooled_name(name: str) -> str:
-    return name if name == "class_mean_bce" else f"{name}_pooled"
+def _columns(name: str, loss: Loss) -> dict[str, str]:
+    """The measures of a loss: for each column the field of its result."""
+    reduction = loss.entry.reduction
+    is_pooled = reduction not in BY_PIXEL and loss.reads is Reads.SUMS
+    fields = [one for one in ("mean", "image_mean") if one in reduction.value]
+    if not fields and not is_pooled:
+        fields = ["image_mean"]
+    pooled = name if name == "class_mean_bce" else f"{name}_pooled"
+    return {
+        **({pooled: "pooled"} if is_pooled else {}),
+        **{f"{name}_{field}": field for field in fields},
+    }
 
 
 def measure_model(
@@ -203,10 +191,17 @@ def measure_model(
             if metric.over is not Over.POOLED:
                 columns |= _defined(name, metric.of_images(counts))
     for name, (loss, result) in results.items():
-        columns |= _loss_columns(name, loss, result, table)
-        values |= {f"{name}_{field}": getattr(result, field) for field in _means(loss)}
-        if _is_pooled(loss):
-            values[_pooled_name(name)] = result.pooled
+        for column, field in _columns(name, loss).items():
+            values[column] = getattr(result, field)
+            each, weight = result.image_values, None
+            if field == "pooled":
+                continue
+            if field == "mean":
+                weight = table.valid.astype(np.float64)
+            elif loss.entry.reduction in BY_PIXEL:
+                pairs = zip(each, table.valid.tolist(), strict=True)
+                each = [v if v is None else v / n for v, n in pairs]
+            columns |= _defined(column, each, weight)
     if curve is None or binned is None:
         return Measured(model, values, columns, {}, None, None, {})
     best = curve.best
@@ -224,24 +219,6 @@ def measure_model(
     return Measured(model, values, columns, bins, best[1], curve.within, offsets)
 
 
-def _loss_columns(
-    name: str, loss: Loss, result: LossResult, table: SumsTable
-) -> dict[str, Floats]:
-    """What the means of a loss add up from."""
-    values = result.image_values
-    columns: dict[str, Floats] = {}
-    for field in _means(loss):
-        column = f"{name}_{field}"
-        if field == "mean":
-            columns |= _defined(column, values, table.valid.astype(np.float64))
-        elif loss.entry.reduction in BY_PIXEL:
-            pairs = zip(values, table.valid.tolist(), strict=True)
-            columns |= _defined(column, [v if v is None else v / n for v, n in pairs])
-        else:
-            columns |= _defined(column, values)
-    return columns
-
-
 def _defined(
     name: str, values: Sequence[float | None], weight: Floats | None = None
 ) -> dict[str, Floats]:
@@ -249,3 +226,97 @@ def _defined(
     known = np.array([value is not None for value in values], dtype=np.float64)
     filled = np.array([value or 0.0 for value in values], dtype=np.float64)
     return {name: filled, f"{name} weight": known * (1.0 if weight is None else weight)}
+
+
+_CHUNK: Final = 1 << 22
+"""Draws that are held at a time."""
+FEW_IMAGES: Final = 20
+"""Images below which intervals of a bootstrap are too narrow to rely on."""
+_MOST_RESAMPLES: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are made: a percentile interval over resampled images.
+
+    References:
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.resamples <= _MOST_RESAMPLES:
+            raise UsageError(
+                f"--resamples {self.resamples}: expected 1 to {_MOST_RESAMPLES:,}"
+            )
+        if not 0 < self.confidence < 1:
+            raise UsageError(
+                f"--confidence {self.confidence}: expected a number between 0 and 1, "
+                "such as 0.95"
+            )
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: expected 0 or more")
+
+    def draws(self, images: int) -> Iterator[Floats]:
+        """How often each resample draws each image, some resamples at a time."""
+        if images <= ALL_DRAWN:
+            # Every resample there is, each once: no chance is left in the interval.
+            every = np.array(list(product(range(images), repeat=images)))
+            yield (every[:, :, None] == np.arange(images)).sum(1).astype(np.float64)
+            return
+        random = np.random.default_rng(self.seed)
+        rows = max(1, _CHUNK // max(images, 1))
+        for start in range(0, self.resamples, rows):
+            some = min(rows, self.resamples - start)
+            drawn = random.integers(0, images, (some, images))
+            drawn += np.arange(some)[:, None] * images
+            counts = np.bincount(drawn.reshape(-1), minlength=some * images)
+            yield counts.reshape(some, images).astype(np.float64)
+
+    def difference(
+        self,
+        value: float | None,
+        first: float | None,
+        drawn: Floats,
+        drawn_first: Floats,
+    ) -> Difference:
+        """A difference to the first model with its interval."""
+        if value is None or first is None:
+            return Difference(None, None, None, None, drawn.size)
+        found = drawn - drawn_first
+        defined = found[~np.isnan(found)]
+        undefined = found.size - defined.size
+        estimate = value - first
+        if not defined.size or undefined > (1 - self.confidence) * found.size:
+            return Difference(estimate, None, None, None, undefined)
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(defined, [tail, 1 - tail])
+        same = float(np.mean(np.sign(defined) == np.sign(estimate)))
+        return Difference(estimate, float(low), float(high), same, undefined)
+
+
+def resampled(
+    models: Sequence[Measured], measures: Sequence[Measure], how: Resampling
+) -> list[dict[str, Floats]]:
+    """Every measure of every model on every resample."""
+    images = models[0].images
+    found: list[dict[str, list[Floats]]] = [
+        {measure.name: [np.empty(0)] for measure in measures} for _ in models
+    ]
+    for draws in how.draws(images) if images > 1 else ():
+        for model, values in zip(models, found, strict=True):
+            totals: dict[str, Any] = dict(
+                zip(model.columns, (draws @ model.stacked).T, strict=True)
+            )
+            totals |= {name: draws @ bins for name, bins in model.bins.items()}
+            for measure in measures:
+                known = measure.name in model.values
+                some = measure.of(totals) if known else np.full(len(draws), np.nan)
+                values[measure.name].append(some + model.offsets.get(measure.name, 0.0))
+    return [
+        {name: np.concatenate(parts) for name, parts in values.items()}
+        for values in found
+    ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.sums import Floats, ImageSums
+    from cdstats.core.sums import Floats
 
     Integers: TypeAlias = NDArray[np.int64]
 
@@ -241,41 +241,35 @@ class ChangeMetric(_Base):
             *(left_out & ~wrong_target, wrong_target),
             *(wrong_pair & ~left_out, not_hard & ~left_out),
         )
-        sums, counts = _image_sums(
-            scores.flatten(1), labels.flatten(1), self._options_of(scores.device)
-        )
+        options = {
+            "threshold": self.threshold,
+            "logits": self.kind == "logit",
+            "terms": term_functions(
+                self._terms, np if scores.device.type == "cpu" else torch
+            ),
+        }
+        sums, counts = _image_sums(scores.flatten(1), labels.flatten(1), options)
         return sums, torch.cat(
             [counts, torch.stack([x.flatten(1).sum(1) for x in own], 1)], 1
         )
 
-    def _options_of(self, device: torch.device) -> dict[str, Any]:
-        xp = np if device.type == "cpu" else torch
-        return {
-            "threshold": self.threshold,
-            "logits": self.kind == "logit",
-            "terms": term_functions(self._terms, xp),
-        }
-
     def _values(self, sums: Floats, counts: Integers) -> dict[str, float]:
         """The columns of some images."""
         self._refuse_invalid(counts)
-        images = [
-            self._image(one, number) for one, number in zip(sums, counts, strict=True)
-        ]
+        width, images = len(SUMS) + 2 * len(self._terms), []
+        for one, number in zip(sums, counts, strict=True):
+            # A device without float64 adds what each sum lacks.
+            whole = one.reshape(-1, width).sum(0)
+            terms = whole[len(SUMS) :].reshape(-1, 2)
+            held = Accumulated(whole[: len(SUMS)], number[: len(COUNTS)], terms)
+            ignored = int(number[len(COUNTS)])
+            images.append(held.image_sums(self._terms, ignored=ignored))
         table = SumsTable.of(images)
         results = [evaluate(loss, table) for loss in self.losses]
         further, stated = self.losses[3:], Stated(threshold=self.threshold)
         known = [(Place("", ""), (0, 0), one, stated) for one in images]
         rows = scored_records(known, results, [loss.column for loss in further])
         return scalars(dataset_score("", rows, results, table, further))
-
-    def _image(self, sums: Floats, counts: Integers) -> ImageSums:
-        if len(sums) > len(SUMS) + 2 * len(self._terms):
-            sums = sums.reshape(2, -1).sum(0)
-        terms = sums[len(SUMS) :].reshape(-1, 2)
-        held = Accumulated(sums[: len(SUMS)], counts[: len(COUNTS)], terms)
-        ignored = int(counts[len(COUNTS)])
-        return held.image_sums(self._terms, ignored=ignored)
 
     def _refuse_invalid(self, counts: Integers) -> None:
         for name, text in _INVALID.items():
@@ -383,24 +377,18 @@ def _image_sums(
         ):
             batches.add(number, row, own)
         batches.flush()
-        return _rows([batches.images[number] for number in range(len(scores))], options)
+        width = len(SUMS) + 2 * len(options["terms"])
+        sums = np.zeros((len(scores), width))
+        counts = np.zeros((len(scores), len(COUNTS)), dtype=np.int64)
+        for number, one in batches.images.items():
+            sums[number, : len(SUMS)], counts[number] = one.sums, one.counts
+            if one.terms is not None:
+                sums[number, len(SUMS) :] = one.terms.reshape(-1)
+        return torch.from_numpy(sums), torch.from_numpy(counts)
     if scores.device.type == "mps":
         return _paired(scores, labels, options)
     found = tensor_sums(scores, labels, **options)
     return torch.cat([found.sums, found.terms.flatten(1)], 1), found.counts
-
-
-def _rows(
-    images: Sequence[Accumulated], options: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    none = np.zeros((len(options["terms"]), 2))
-    sums = np.zeros((len(images), len(SUMS) + none.size))
-    counts = np.zeros((len(images), len(COUNTS)), dtype=np.int64)
-    for number, one in enumerate(images):
-        terms = none if one.terms is None else one.terms
-        sums[number] = np.concatenate([one.sums, terms.reshape(-1)])
-        counts[number] = one.counts
-    return torch.from_numpy(sums), torch.from_numpy(counts)
 
 
 def _paired(

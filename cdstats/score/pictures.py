@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from cdstats.score.curves import Curves
     from cdstats.score.scenes import Loaded
 
-    Counts = NDArray[np.int64]
-
 SIDE: Final = 192
 """Most cells of a picture along one side."""
 _TP, _FP, _FN, _TN, _IGNORED, _UNCOVERED = range(6)
@@ -89,70 +87,51 @@ def _pictures(
             drawn, scene = {}, loaded.scene
         place = loaded.place
         image = wanted.get((place.model, place.pred, place.target))
-        if image is None or loaded.size is None or loaded.scores is None:
+        if image is None or loaded.size is None:
+            continue
+        if loaded.scores is None or loaded.target is None:
             continue
         choice = meaning.of(place.model)
         if image not in drawn:
-            scales = _scales(loaded.dtype, choice)
-            drawn[image] = _Canvas(loaded.size, scales, fill=fill)
-        drawn[image].add(loaded, choice.kind is Kind.LOGIT, threshold)
+            drawn[image] = _Canvas(loaded, loaded.size, choice, fill=fill)
+        cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
+        drawn[image].add(loaded, loaded.scores, loaded.target, cut)
     yield from ((image, one.picture(image)) for image, one in drawn.items())
-
-
-def _scales(dtype: str, choice: ModelChoice) -> tuple[float, ...]:
-    """What stored numbers of a type may be divided by."""
-    if choice.scale is not None:
-        return (choice.scale,)
-    whole = dtype.startswith(("int", "uint", PALETTE))
-    return (1.0, 255.0, 65535.0) if whole else (1.0,)
-
-
-def _changed(
-    scores: NDArray[Any], scale: float, threshold: float, *, logits: bool
-) -> NDArray[np.bool_]:
-    """Which pixels scoring calls changed."""
-    if scores.dtype.kind == "f":
-        wide = divided(scores, scale).astype(np.float64)
-    else:
-        wide = scores.astype(np.float64) / scale
-    found: NDArray[np.bool_] = wide >= least_changed(
-        threshold, "float64", logits=logits
-    )
-    return found
 
 
 class _Canvas:
     """The pixels of one image by outcome in each cell, once for each scale."""
 
     def __init__(
-        self, size: tuple[int, int], scales: Sequence[float], *, fill: bool
+        self, loaded: Loaded, size: tuple[int, int], choice: ModelChoice, *, fill: bool
     ) -> None:
-        self._size, self._fill = size, fill
+        self._size, self._choice, self._fill = size, choice, fill
         self._step = max(1, -(-max(size) // SIDE))
         self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), _KINDS)
-        self._held: dict[float, Counts] = {
-            scale: np.zeros(self._shape, dtype=np.int64) for scale in scales
+        whole = loaded.dtype.startswith(("int", "uint", PALETTE))
+        scales = (1.0, 255.0, 65535.0) if whole else (1.0,)
+        self._held: dict[float, NDArray[np.int64]] = {
+            scale: np.zeros(self._shape, dtype=np.int64)
+            for scale in ((choice.scale,) if choice.scale else scales)
         }
 
-    def add(self, loaded: Loaded, logits: bool, threshold: float) -> None:
-        """Add a block."""
-        scores: NDArray[Any] | None = loaded.scores
-        labels: NDArray[Any] | None = loaded.target
-        if scores is None or labels is None:
-            return
+    def add(
+        self, loaded: Loaded, scores: NDArray[Any], labels: NDArray[Any], cut: float
+    ) -> None:
+        """Add a block; scores from the cut on are called changed."""
         rows = (loaded.corner[0] + np.arange(scores.shape[0])) // self._step
         columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
         cells = rows[:, None] * self._shape[1] + columns[None, :]
+        plain = plain_numbers(scores, loaded.dtype)
         for scale, held in self._held.items():
-            plain = plain_numbers(scores, loaded.dtype)
-            found = _changed(plain, scale, threshold, logits=logits)
+            if plain.dtype.kind == "f":
+                found = divided(plain, scale).astype(np.float64) >= cut
+            else:
+                found = plain.astype(np.float64) / scale >= cut
             if loaded.covered is not None:
                 found &= loaded.covered
-            outcome = np.where(
-                labels == 1,
-                np.where(found, _TP, _FN),
-                np.where(found, _FP, _TN),
-            )
+            hits, others = np.where(found, _TP, _FN), np.where(found, _FP, _TN)
+            outcome = np.where(labels == 1, hits, others)
             if loaded.covered is not None and not self._fill:
                 outcome[~loaded.covered] = _UNCOVERED
             outcome[labels == 255] = _IGNORED

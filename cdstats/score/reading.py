@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions
-from cdstats.score.choices import PredictionChoice
-from cdstats.score.grid import Ground
-from cdstats.score.scenes import Loaded, Mask, Scene
+from cdstats.score.scenes import Loaded, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
     from cdstats.io.pairing import FilePair
+    from cdstats.score.choices import PredictionChoice
+    from cdstats.score.grid import Ground
     from cdstats.score.targets import Seen, Target, Targets
 
 RankedPair: TypeAlias = "tuple[int, FilePair]"
@@ -30,19 +28,16 @@ _HELD_BYTES: Final = 1 << 28
 
 
 class PairReader:
-    """Reads the pairs of a run, those of one mask file together: it is decoded once."""
+    """Reads the pairs of a run, those of one mask file together: it is decoded once.
+
+    ``seen`` holds the masks that were counted, with the place of their pair.
+    """
 
     def __init__(
-        self,
-        targets: Targets,
-        choice: PredictionChoice | None = None,
-        ground: Ground | None = None,
+        self, targets: Targets, choice: PredictionChoice, ground: Ground
     ) -> None:
-        self._targets = targets
-        self._choice = choice or PredictionChoice()
-        self._ground = ground or Ground()
-        self._number = -1
-        self._scene = -1
+        self._targets, self._choice, self._ground = targets, choice, ground
+        self._number = self._scene = -1
         self.seen: list[tuple[int, Seen]] = []
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
@@ -56,40 +51,39 @@ class PairReader:
                 reason = (
                     "has no mask" if pair.prediction else "mask without a prediction"
                 )
-                yield self._lone(rank, pair).failed(reason)
+                yield self._lone(rank, pair, reason)
                 # It takes part in finding the rule.
                 if pair.target is not None and counts:
-                    self._count(rank, self._opened(rank, pair.target)[0])
+                    self._count(rank, self._opened(rank, pair.target, 0)[0])
             else:
-                yield from self._read_group(pair.target, scenes)
+                yield from self._read_group(rank, pair.target, scenes)
         expect_tasks(())
 
     def _read_group(
-        self, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
+        self, first: int, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
     ) -> Iterator[Loaded]:
         """The predictions of the masks of one file."""
         many = len(scenes) > 1 or len(scenes[0]) > 1
-        labels = HeldLabels(_HELD_BYTES if many else 0)
-        first = scenes[0][0][0]
-        targets, reason = self._opened(first, file)
+        masks, reason = self._opened(first, file, _HELD_BYTES if many else 0)
         if reason:
             for rank, pair in (ranked for scene in scenes for ranked in scene):
-                yield self._lone(rank, pair).failed(f"mask {file.name}: {reason}")
+                yield self._lone(rank, pair, f"mask {file.name}: {reason}")
             return
-        masks = [Mask(target, labels) for target in targets]
         for scene in scenes:
             if scene[0][1].crop is None:
                 yield from self._read_whole(*scene[0], masks)
             else:
                 yield from self._read_crops(scene, masks)
         if not self._targets.decisions:
-            self._count(first, targets)
+            self._count(first, masks)
 
-    def _opened(self, rank: int, file: FoundFile) -> tuple[list[Target], str]:
+    def _opened(
+        self, rank: int, file: FoundFile, held: int
+    ) -> tuple[list[Target], str]:
         """The masks of a file, or why there are none."""
         try:
             with one_file():
-                return self._targets.open(file), ""
+                return self._targets.open(file, held), ""
         except DataError as error:
             self.seen.append((rank, self._targets.unopened(file, str(error))))
             return [], str(error)
@@ -102,13 +96,13 @@ class PairReader:
                 self.seen.append((rank, target.seen))
 
     def _read_whole(
-        self, rank: int, pair: FilePair, masks: Sequence[Mask]
+        self, rank: int, pair: FilePair, masks: Sequence[Target]
     ) -> Iterator[Loaded]:
         """The images of a file, each beside its mask."""
         try:
             images = self._open(pair, masks)
         except DataError as error:
-            yield self._lone(rank, pair).failed(str(error))
+            yield self._lone(rank, pair, str(error))
             return
         for image, mask in zip(images, masks, strict=True):
             self._scene += 1
@@ -118,7 +112,7 @@ class PairReader:
             yield from scene.finish()
 
     def _read_crops(
-        self, pairs: Sequence[RankedPair], masks: Sequence[Mask]
+        self, pairs: Sequence[RankedPair], masks: Sequence[Target]
     ) -> Iterator[Loaded]:
         """The crops of the masks of one file: a row for each, or for all of a mask."""
         self._scene += 1
@@ -129,7 +123,7 @@ class PairReader:
             first = min(rank for rank, _ in pairs)
             for scene in scenes:
                 row = self._row(first, pairs[0][1], None, scene.mask)
-                whole = f"{crops[0].whole}{_member(scene.mask)}"
+                whole = f"{crops[0].whole}{scene.mask.image.member}"
                 scene.merged = replace(row, place=replace(row.place, pred=whole))
         for rank, pair in pairs:
             try:
@@ -147,7 +141,7 @@ class PairReader:
         for scene in scenes:
             yield from scene.finish()
 
-    def _open(self, pair: FilePair, masks: Sequence[Mask]) -> list[OpenImage]:
+    def _open(self, pair: FilePair, masks: Sequence[Target]) -> list[OpenImage]:
         """The predictions of a file, one for each mask."""
         one, two = pair.prediction, pair.target
         if one is None or two is None:
@@ -155,7 +149,7 @@ class PairReader:
         images = open_predictions(
             one.path,
             one.member,
-            [None] if pair.crop else [mask.target.size for mask in masks],
+            [None] if pair.crop else [mask.size for mask in masks],
             self._choice.of(pair.model).decoding,
             self._targets.max_pixels,
         )
@@ -166,57 +160,41 @@ class PairReader:
             )
         return images
 
-    def _lone(self, rank: int, pair: FilePair) -> Loaded:
-        """A further row that is complete at once."""
+    def _lone(self, rank: int, pair: FilePair, reason: str) -> Loaded:
+        """A row that fails, and is complete at once."""
         self._scene += 1
-        return self._row(rank, pair)
+        return self._row(rank, pair).failed(reason)
 
     def _row(
         self,
         rank: int,
         pair: FilePair,
         image: OpenImage | None = None,
-        mask: Mask | None = None,
+        mask: Target | None = None,
     ) -> Loaded:
         """A further row, without pixels yet."""
         self._number += 1
-        one, two = pair.prediction, pair.target
-        place = Place(
-            _name(one, image.member if image else ""),
-            _name(two, _member(mask) if mask else ""),
-            pair.model,
-            two.split if two else "",
-        )
-        size = (image.width, image.height) if image else None
         return Loaded(
-            *(self._number, rank, place, size),
+            self._number,
+            rank,
+            place_of(
+                pair, image.member if image else "", mask.image.member if mask else ""
+            ),
+            (image.width, image.height) if image else None,
             scene=self._scene,
             is_jpeg=image is not None and "JPEG" in image.format,
         )
 
 
-class HeldLabels:
-    """The labels of one file of masks, held while its predictions are read."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held: dict[tuple[str, str, str], NDArray[Any]] = {}
-
-    def of(self, target: Target) -> NDArray[Any]:
-        """The labels of a mask."""
-        if target.key not in self._held:
-            try:
-                with one_file():
-                    self._held[target.key] = target.read()
-            except DataError as error:
-                raise DataError(f"mask {target.file.name}: {error}") from None
-            while len(self._held) > 1 and self._bytes > self._most:
-                self._held.pop(next(iter(self._held)))
-        return self._held[target.key]
-
-    @property
-    def _bytes(self) -> int:
-        return sum(labels.nbytes for labels in self._held.values())
+def place_of(pair: FilePair, image: str = "", mask: str = "") -> Place:
+    """Where the row of a pair comes from; the images of a stack carry their number."""
+    names = []
+    for file, member in ((pair.prediction, image), (pair.target, mask)):
+        name = file.name if file else ""
+        named = file is None or file.member.isdigit() or name.endswith(member)
+        names.append(name if named else f"{name}{member}")
+    split = pair.target.split if pair.target else ""
+    return Place(names[0], names[1], pair.model, split)
 
 
 def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
@@ -230,25 +208,26 @@ def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
 
 
 def _scenes(group: Sequence[RankedPair]) -> list[list[RankedPair]]:
-    """The pairs of one mask file: each alone, but the crops of a model together."""
+    """The pairs of one mask file: each alone, but the crops of a model together.
+
+    Crops go from top to bottom, and from left to right.
+    """
     scenes: dict[object, list[RankedPair]] = {}
     for rank, pair in group:
         key = rank if pair.crop is None else pair.model
         scenes.setdefault(key, []).append((rank, pair))
     for scene in scenes.values():
-        scene.sort(key=lambda ranked: _order(ranked[1]))
+        scene.sort(key=lambda one: (c.row, c.column) if (c := one[1].crop) else (0, 0))
     return list(scenes.values())
-
-
-def _order(pair: FilePair) -> tuple[int, int]:
-    """Crops from top to bottom, and from left to right."""
-    return (pair.crop.row, pair.crop.column) if pair.crop else (0, 0)
 
 
 def _tasks(
     groups: Iterable[Sequence[Sequence[RankedPair]]], every: bool
 ) -> Iterator[Task]:
-    """The files of pairs in the order in which they are opened."""
+    """The files of pairs in the order in which they are opened.
+
+    With ``every``, masks without a prediction are read, too.
+    """
     for group in groups:
         pairs = [pair for scene in group for _, pair in scene]
         target = pairs[0].target
@@ -257,16 +236,3 @@ def _tasks(
         for pair in pairs:
             if pair.prediction is not None and target is not None:
                 yield Task(pair.prediction.path)
-
-
-def _member(mask: Mask) -> str:
-    """What tells a mask from the others in its file."""
-    return mask.target.image.member
-
-
-def _name(file: FoundFile | None, member: str) -> str:
-    """The name of an image of a file: a stack's carry their number."""
-    if file is None:
-        return ""
-    named = file.member.isdigit() or file.name.endswith(member)
-    return file.name if named else f"{file.name}{member}"

@@ -159,12 +159,8 @@ def score_model(
 ) -> tuple[list[ScoreRecord], ModelScore]:
     """The rows of a model in their order, and its scores.
 
-    Args:
-        model: Its name.
-        images: Its images; the rows of those that failed.
-        table: The sums of those that did not.
-        losses: BCE, balanced and class-mean BCE, then further losses.
-        types: The types of the stored numbers; None where they are not known.
+    Of images that failed it takes the rows, of others ``table`` holds the sums. The
+    ``types`` of the stored numbers are None where they are not known.
     """
     chosen, results, shares = zip(*losses, strict=True)
     further = chosen[3:]

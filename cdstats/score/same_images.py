@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cdstats.core.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdstats.core.score_records import ScoreRecord
     from cdstats.io.pairing import FilePair
@@ -85,7 +85,7 @@ def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
             scored[row.model][key] = number
     if not common:
         _refuse_lacking(scored, reasons)
-    every = _every(scored.values())
+    every = list(dict.fromkeys(key for own in scored.values() for key in own))
     keys = tuple(key for key in every if all(key in own for own in scored.values()))
     if every and not keys:
         raise DataError(f"{', '.join(map(_name, models))}: share no image to compare")
@@ -130,16 +130,12 @@ def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:
     return without
 
 
-def _every(models: Iterable[Mapping[ImageKey, object]]) -> list[ImageKey]:
-    return list(dict.fromkeys(key for own in models for key in own))
-
-
 def _refuse_lacking(
     models: Mapping[str, Mapping[ImageKey, object]],
     reasons: Mapping[tuple[str, ImageKey], str],
 ) -> None:
     """Refuse models that lack an image, naming the first of them."""
-    every = _every(models.values())
+    every = list(dict.fromkeys(key for own in models.values() for key in own))
     texts = []
     for model, own in models.items():
         lacking = [key for key in every if key not in own]

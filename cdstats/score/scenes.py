@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,7 +15,6 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import (
     Georeference,
     difference,
-    on_common_longitudes,
     on_longitudes_of,
     reach,
     resampled,
@@ -25,8 +23,17 @@ from cdstats.io.limits import check_memory
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
 from cdstats.score.choices import Kind, ModelChoice, Nodata
-from cdstats.score.grid import NO_GRID, Edge, GridMode, place
-from cdstats.score.mosaic import Mosaic, Piece, Tiles, edge_text, overlap_text
+from cdstats.score.grid import (
+    NO_GRID,
+    Edge,
+    GridMode,
+    Mosaic,
+    Piece,
+    Tiles,
+    edge_text,
+    overlap_text,
+    place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +45,6 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
     from cdstats.io.pairing import Crop
     from cdstats.score.grid import Ground, Placed
-    from cdstats.score.reading import HeldLabels
     from cdstats.score.targets import Target
 
     Window = tuple[int, int, int, int]
@@ -55,19 +61,12 @@ class Loaded:
     Attributes:
         number: The number of the row, from 0, in the order of reading.
         rank: The place of its pair in the order of the rows.
-        place: Where it comes from.
-        size: Width and height, when they are known.
         scores: The stored numbers; ``(h, w)``.
         target: Labels (uint8) or soft targets (float64); ``(h, w)``.
         corner: The first row and column of the block.
-        dtype: The type of the stored numbers.
-        reason: Why the prediction fails.
         scene: What is complete at once: a prediction, or all crops of a mask.
         covered: Where the prediction has scores; None for everywhere.
-        grid: What was done about georeferences.
-        difference: How grids differ, where that is ignored.
         cut: Crops that were cut at an edge of their mask.
-        is_jpeg: Whether it was compressed with loss.
     """
 
     number: int
@@ -98,36 +97,16 @@ class Loaded:
         return replace(self, scores=None, target=None, covered=None, reason=reason)
 
 
-class Mask:
-    """A mask of a group of pairs, whose labels are read when they are asked for."""
-
-    def __init__(self, target: Target, held: HeldLabels) -> None:
-        self.target = target
-        self._held = held
-
-    @property
-    def labels(self) -> NDArray[Any]:
-        """Its labels (uint8), or soft targets (float64); ``(height, width)``."""
-        return self._held.of(self.target)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.target.size[1], self.target.size[0]
-
-    @cached_property
-    def georeference(self) -> Where | None:
-        """Where it lies, in longitudes from -180 to 180 degrees."""
-        image = self.target.image
-        return on_common_longitudes(image.georeference(), (image.width, image.height))
-
-
 class Scene:
-    """The predictions of one model on one mask: the whole, or its crops in order."""
+    """The predictions of one model on one mask: the whole, or its crops in order.
+
+    ``merged`` is the row of all crops together, None where each has its own, and
+    ``is_complete`` tells whether every prediction could be read so far.
+    """
 
     def __init__(
         self,
-        mask: Mask,
+        mask: Target,
         ground: Ground,
         choice: ModelChoice,
         crops: Sequence[Crop] = (),
@@ -149,21 +128,29 @@ class Scene:
             yield row.failed(reason)
         elif self.is_complete:
             of = f"{row.place.pred}: " if self._tiles else ""
-            yield self._with_grid(self.merged, row).failed(f"{of}{reason}")
+            yield replace(self.merged, grid=_grid(self.merged, row)).failed(
+                f"{of}{reason}"
+            )
         self.is_complete = False
 
     def add(
         self, row: Loaded, image: OpenImage, crop: Crop | None = None
     ) -> Iterator[Loaded]:
-        """Read a prediction; give the blocks that are complete."""
+        """Read a prediction; give the blocks that are complete.
+
+        The name of the row alone counts where crops are merged. A prediction that is
+        no crop is of the whole mask.
+        """
         if self.merged is not None and not self.is_complete:
             return
         try:
             with one_file():
-                georeferences = self._where(image), self.mask.georeference
-                if all(isinstance(one, Georeference) for one in georeferences):
+                own, size = image.georeference(), (image.width, image.height)
+                mask = self.mask.georeference
+                both = on_longitudes_of(own, mask, size, self.mask.size), mask
+                if all(isinstance(one, Georeference) for one in both):
                     row = replace(row, grid=self._ground.grid.value)
-                yield from self._counted(self._add(row, image, crop, georeferences))
+                yield from self._counted(self._add(row, image, crop, both))
         except DataError as error:
             yield from self.fail(row, str(error))
 
@@ -171,28 +158,19 @@ class Scene:
         """The blocks that are left; a reason where valid pixels have no score."""
         try:
             with one_file():
-                yield from self._finish()
+                if self.is_complete and self.merged is not None:
+                    rest = self._mosaic.advance(self.mask.shape[0])
+                    yield from self._counted(self._rest(rest))
+                    self._rows.append(self.merged)
+                    if self._mosaic.is_empty:
+                        yield self.merged.failed("shares no pixel with its mask")
+                reason = self._misplaced
+                if self.is_complete and self._rows and self._ground.must_cover:
+                    reason = self._lacking()
+                yield from (row.failed(reason) for row in self._rows if reason)
         except DataError as error:
             for row in (self.merged,) if self.merged else self._rows:
                 yield row.failed(str(error))
-
-    def _finish(self) -> Iterator[Loaded]:
-        if self.is_complete and self.merged is not None:
-            yield from self._counted(self._rest(self._mosaic.finish()))
-            self._rows.append(self.merged)
-            if self._mosaic.is_empty:
-                yield self.merged.failed("shares no pixel with its mask")
-        reason = self._misplaced
-        if self.is_complete and self._rows and self._ground.must_cover:
-            reason = self._lacking()
-        for row in self._rows if reason else ():
-            yield row.failed(reason)
-
-    def _where(self, image: OpenImage) -> Where | None:
-        """Where a prediction lies, in longitudes of the mask."""
-        shape, own = self.mask.shape, image.georeference()
-        size = image.width, image.height
-        return on_longitudes_of(own, self.mask.georeference, size, shape[::-1])
 
     def _counted(self, blocks: Iterator[Loaded]) -> Iterator[Loaded]:
         """Blocks, of which the valid pixels are counted that have a score."""
@@ -221,8 +199,8 @@ class Scene:
         crop: Crop | None,
         georeferences: tuple[Where | None, Where | None],
     ) -> Iterator[Loaded]:
-        size, shape = (image.width, image.height), self.mask.labels.shape
-        corner = None
+        size, shape, ground = (image.width, image.height), self.mask.shape, self._ground
+        labels, corner = self.mask.labels, None
         if crop is not None and self._tiles is not None:
             try:
                 corner = self._corner(self._tiles, crop, size, georeferences)
@@ -230,28 +208,51 @@ class Scene:
                 # What is known of one tile tells where the others lie.
                 self._misplaced = str(error)
                 raise
-        sizes = size, (shape[1], shape[0])
-        at = place(*georeferences, sizes, corner, self._ground.grid)
-        fits = (at.row, at.column, *shape) == (0, 0, image.height, image.width)
+        at = place(*georeferences, (size, self.mask.size), corner, ground.grid)
+        fits = (at.row, at.column, *shape) == (0, 0, *size[::-1])
         if crop is None and not (fits and not at.warp):
-            if row.grid == NO_GRID or not self._ground.moves:
+            if row.grid == NO_GRID or not ground.moves:
                 raise DataError(
-                    f"is {(image.height, image.width)} but its mask {row.place.target} "
-                    f"is {shape}"
+                    f"is {size[::-1]} but its mask {row.place.target} is {shape}"
                 )
             self.merged = row
-        window = (0, shape[0], 0, shape[1]) if at.warp else self._window(at, size)
-        extent = (window[3] - window[2], window[1] - window[0])
-        is_cut = crop is not None and not self._ground.moves and extent != size
-        row = replace(row, size=extent, difference=at.difference, cut=int(is_cut))
+        top, bottom = max(at.row, 0), min(at.row + size[1], shape[0])
+        left, right = max(at.column, 0), min(at.column + size[0], shape[1])
+        if at.warp:
+            top, bottom, left, right = 0, shape[0], 0, shape[1]
+        elif top >= bottom or left >= right:
+            raise DataError(
+                f"covers rows {at.row}-{at.row + size[1] - 1} and columns {at.column}-"
+                f"{at.column + size[0] - 1} of a mask of {shape}: none of it"
+            )
+        extent = right - left, bottom - top
+        is_cut = crop is not None and not ground.moves and extent != size
         if self.merged is not None:
-            self._join(self.merged, row)
+            self.merged = replace(
+                self.merged,
+                grid=_grid(self.merged, row),
+                size=self.mask.size,
+                difference=self.merged.difference or at.difference,
+                cut=self.merged.cut + is_cut,
+            )
             yield from self._put(image, at, crop)
-        else:
-            if crop is not None:
-                self._take(window)
-                self._rows.append(row)
-            yield from self._direct(row, image, at, window)
+            return
+        row = replace(row, size=extent, difference=at.difference, cut=int(is_cut))
+        if crop is not None:
+            # Pixels of an earlier crop would count twice.
+            for up, down, west, east in self._windows:
+                if top < down and up < bottom and left < east and west < right:
+                    raise DataError(overlap_text(max(up, top), max(west, left)))
+            self._windows.append((top, bottom, left, right))
+            self._rows.append(row)
+        for piece, own in self._pieces(image, at, labels):
+            yield replace(
+                row,
+                scores=piece.scores,
+                target=np.ascontiguousarray(own),
+                corner=(piece.row - top, piece.column - left),
+                dtype=_type_name(image, piece.scores),
+            )
 
     def _corner(
         self,
@@ -266,63 +267,17 @@ class Scene:
             return corners[0]
         if ground.edge is not Edge.REFUSE:
             return corners[ground.edge is Edge.SHIFT]
-        grids = [one for one in georeferences if isinstance(one, Georeference)]
-        if len(grids) == len(georeferences) and ground.grid is not GridMode.IGNORE:
-            own, mask = grids
+        own, mask = georeferences
+        if isinstance(own, Georeference) and isinstance(mask, Georeference):
             fit = [one for one in corners if not difference(own, mask, size, one)]
-            return (fit or corners)[0]
+            if ground.grid is not GridMode.IGNORE:
+                return (fit or corners)[0]
         raise DataError(edge_text(self.mask.shape, size[::-1], ground.overlap))
 
-    def _join(self, merged: Loaded, row: Loaded) -> None:
-        """Add what is known of a prediction to the row of all."""
-        self.merged = replace(
-            self._with_grid(merged, row),
-            size=self.mask.shape[::-1],
-            difference=merged.difference or row.difference,
-            cut=merged.cut + row.cut,
-        )
-
-    @staticmethod
-    def _with_grid(merged: Loaded, row: Loaded) -> Loaded:
-        return replace(merged, grid=row.grid) if merged.grid == NO_GRID else merged
-
-    def _window(self, at: Placed, size: tuple[int, int]) -> Window:
-        """The part of the mask that a prediction covers."""
-        height, width = self.mask.shape
-        top, bottom = max(at.row, 0), min(at.row + size[1], height)
-        left, right = max(at.column, 0), min(at.column + size[0], width)
-        if top >= bottom or left >= right:
-            raise DataError(
-                f"covers rows {at.row}-{at.row + size[1] - 1} and columns {at.column}-"
-                f"{at.column + size[0] - 1} of a mask of {(height, width)}: none of it"
-            )
-        return top, bottom, left, right
-
-    def _take(self, new: Window) -> None:
-        """Refuse a crop over pixels of an earlier one: they would count twice."""
-        for top, bottom, left, right in self._windows:
-            if new[0] < bottom and top < new[1] and new[2] < right and left < new[3]:
-                raise DataError(overlap_text(max(top, new[0]), max(left, new[2])))
-        self._windows.append(new)
-
-    def _direct(
-        self, row: Loaded, image: OpenImage, at: Placed, window: Window
-    ) -> Iterator[Loaded]:
-        """The blocks of a prediction that has a row of its own."""
-        for piece, labels in self._pieces(image, at):
-            yield replace(
-                row,
-                scores=piece.scores,
-                target=np.ascontiguousarray(labels),
-                corner=(piece.row - window[0], piece.column - window[2]),
-                dtype=_type_name(image, piece.scores),
-            )
-
     def _pieces(
-        self, image: OpenImage, at: Placed
+        self, image: OpenImage, at: Placed, labels: NDArray[Any]
     ) -> Iterator[tuple[Piece, NDArray[Any]]]:
         """The blocks of a prediction on its mask, with their labels."""
-        labels = self.mask.labels
         for block in image.blocks():
             part = _cut(block, at, labels.shape)
             height, width = part.values.shape[:2]
@@ -334,8 +289,8 @@ class Scene:
             scores = np.ascontiguousarray(one_channel(part))
             refuse_half(part, own, self._choice)
             covered = None
-            if self._choice.nodata is not Nodata.IGNORE:
-                refuse_hidden(part, own)
+            if part.hidden is not None and self._choice.nodata is not Nodata.IGNORE:
+                _refuse_gaps(part.hidden, own)
             elif part.hidden is not None and part.hidden.any():
                 # They are seen, as nothing more is to come, and count as ignored.
                 covered = ~part.hidden
@@ -347,8 +302,8 @@ class Scene:
     def _put(self, image: OpenImage, at: Placed, crop: Crop | None) -> Iterator[Loaded]:
         """Put a prediction into the mosaic; give the rows that are complete."""
         middle = 2 * at.row + image.height, 2 * at.column + image.width
-        pieces = self._warped(image) if at.warp else self._pieces(image, at)
-        for piece, _ in pieces:
+        each = (piece for piece, _ in self._pieces(image, at, self.mask.labels))
+        for piece in self._warped(image) if at.warp else each:
             # Crops are in order by their names, which say little where they moved.
             top = piece.row if crop is None else at.row
             if crop is not None and self._ground.moves:
@@ -362,29 +317,27 @@ class Scene:
     def _rest(self, pieces: Iterator[Piece]) -> Iterator[Loaded]:
         """Complete rows of the mosaic with their labels."""
         for piece in pieces:
-            row, labels = self.merged, self.mask.labels
-            if row is not None:
-                own = labels[piece.row : piece.row + len(piece.scores)]
-                name = self._mosaic.type_name(row.dtype)
+            if self.merged is not None:
+                own = self.mask.labels[piece.row : piece.row + len(piece.scores)]
                 yield replace(
-                    row,
+                    self.merged,
                     scores=piece.scores,
                     target=np.ascontiguousarray(own),
                     corner=(piece.row, piece.column),
-                    dtype=name,
+                    dtype=self._mosaic.type_name(self.merged.dtype),
                     covered=piece.covered,
                 )
 
-    def _warped(self, image: OpenImage) -> Iterator[tuple[Piece, None]]:
+    def _warped(self, image: OpenImage) -> Iterator[Piece]:
         """A prediction on the grid of its mask: where it reaches and has values."""
-        own, mask = self._where(image), self.mask.georeference
+        mask, size = self.mask.georeference, (image.width, image.height)
+        own = on_longitudes_of(image.georeference(), mask, size, self.mask.size)
         if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
             return
         source, dtype, nearest = _source(image, self._choice.kind)
         gaps = self._choice.nodata is not Nodata.IGNORE and np.isnan(source).any()
         full = np.ones(source.shape, np.float32) if gaps else None
-        size, whole = (image.width, image.height), self.mask.shape[::-1]
-        top, bottom, left, right = reach(own, mask, size, (whole[0], whole[1]))
+        top, bottom, left, right = reach(own, mask, size, self.mask.size)
         step = max(BLOCK_PIXELS // max(right - left, 1), 1)
         for row in range(top, bottom, step):
             window = row, min(row + step, bottom), left, right
@@ -397,7 +350,12 @@ class Scene:
             found[~covered] = 0
             if dtype.kind in "iu":
                 found = np.rint(found)
-            yield Piece(row, left, found.astype(dtype), covered), None
+            yield Piece(row, left, found.astype(dtype), covered)
+
+
+def _grid(merged: Loaded, row: Loaded) -> str:
+    """What was done about the georeferences of all crops and of a further one."""
+    return row.grid if merged.grid == NO_GRID else merged.grid
 
 
 def _source(
@@ -469,23 +427,20 @@ def one_channel(block: Block) -> NDArray[Any]:
     if not block.is_colour:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
-    if not (block.values == first[..., None]).all():
-        raise DataError(_colours_text(block))
-    return first
-
-
-def _colours_text(block: Block) -> str:
-    """Why an image in colour is refused, and what settles it."""
+    if (block.values == first[..., None]).all():
+        return first
     values = distinct(block)
     if len(values) > MANY_LEVELS:
-        return f"holds {len(values):,} colours: looks like an image, not a prediction"
+        raise DataError(
+            f"holds {len(values):,} colours: looks like an image, not a prediction"
+        )
     text = "its colour channels differ; expected one channel. "
     colours = [shlex.quote(str(value)) for value in values if value != 0]
     if len(colours) == 1 and len(values) == 2:
         rule = f"--pred-changed {colours[0]} --pred-unchanged 0"
-        return f"{text}If black is unchanged: {rule}"
+        raise DataError(f"{text}If black is unchanged: {rule}")
     named = [*map(str, values[:_NAMED]), *["..."] * (len(values) > _NAMED)]
-    return (
+    raise DataError(
         f"{text}It holds {', '.join(named)}. Name its colours with --pred-changed and "
         "--pred-unchanged, or choose one with --pred-band N"
     )
@@ -496,12 +451,6 @@ def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
     label = CODES[Label.IGNORED] if labels.dtype == np.uint8 else SOFT_IGNORED
     found: NDArray[Any] = np.array(label, dtype=labels.dtype)
     return found
-
-
-def refuse_hidden(block: Block, labels: NDArray[Any]) -> None:
-    """Refuse pixels that count and have no score."""
-    if block.hidden is not None:
-        _refuse_gaps(block.hidden, labels)
 
 
 def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:

@@ -1,13 +1,19 @@
-"""From blocks of scores and labels to the state of each prediction."""
+"""From blocks of scores and labels to the state of each prediction.
+
+States are kept before it is decided what the numbers of predictions mean. They are
+small, add up and travel between processes: which pixels were scored where and in which
+order does not change a result.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cdstats.core.catalogue import level_value
-from cdstats.core.errors import DataError, one_file
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
@@ -16,27 +22,177 @@ from cdstats.score.choices import Kind
 from cdstats.score.kernel import IGNORED
 from cdstats.score.levels import (
     SCALE,
+    LevelPool,
+    codes_of,
     count_stored,
     divided,
     few_levels,
     label_scale,
+    plain_counts,
     plain_numbers,
+    ranks_of,
 )
-from cdstats.score.ranks import codes_of, ranks_of
 from cdstats.score.scenes import valid_pixels
-from cdstats.score.states import SIGMOID, Outcome, PredictionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
+    from cdstats.core.catalogue import Loss
+    from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.score.batching import Accumulated
+    from cdstats.score.targets import Seen
+
+    PoolKey = tuple[str, str, bool]
+    """A model, the type of its stored numbers, and whether they are labels."""
+    Values = dict[Loss, float | None]
+    Terms = dict[Term, tuple[float, float]]
+    from collections.abc import Callable
+
     from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
     from cdstats.score.scenes import Loaded
 
     Array = NDArray[Any]
     Collect = Callable[[Place, Array, Array], None]
+
+SIGMOID: Final = (0.5, 0.7311)
+"""Where a sigmoid puts probabilities."""
+
+
+@dataclass(slots=True)
+class PredictionState:
+    """One prediction, its pixels read.
+
+    Attributes:
+        reason: Why it failed; empty when it did not.
+        dtype: The type of its stored numbers.
+        ignored: Pixels left out.
+        stored: Counts of each stored value, for integers and float16.
+        tiles: The sums of its tiles, for other floating numbers.
+        whole: The losses of sorted scores and the terms of positions, by whether
+            integers are taken as labels.
+        bins: Counts of each code of ranks, for other floating numbers, when asked for;
+            see `cdstats.score.levels`.
+        rank: The place of its pair in the order of the rows.
+        uncovered: Unchanged and changed pixels that have no score.
+        grid: What was done about georeferences.
+        difference: How its grid differs from that of its mask, where that is ignored.
+        cut: Crops that were cut at an edge of the mask.
+        low: About the lowest floating score of a valid pixel; exact where a sample
+            lies outside [0, 1], or where a sigmoid puts all.
+        high: The highest one, likewise.
+        levels: The floating scores of valid pixels as text, while they are at most two;
+            None for more.
+    """
+
+    place: Place
+    size: tuple[int, int] | None
+    reason: str = ""
+    dtype: str = ""
+    soft: bool = False
+    ignored: int = 0
+    stored: LevelCounts | None = None
+    tiles: Accumulated | None = None
+    whole: dict[bool, tuple[Values, Terms]] = field(default_factory=dict)
+    bins: LevelCounts | None = None
+    rank: int = 0
+    uncovered: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(2, dtype=np.int64)
+    )
+    grid: str = "none"
+    difference: str = ""
+    cut: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    is_jpeg: bool = False
+    levels: frozenset[str] | None = frozenset()
+
+    @property
+    def number_type(self) -> str:
+        """The type of its numbers, the colours of a palette as grey levels."""
+        return "uint8" if self.dtype == PALETTE else self.dtype
+
+    @property
+    def numbers(self) -> LevelCounts:
+        """Counts of each stored value, the colours of a palette as grey levels."""
+        if self.stored is None:
+            raise ValueError("expected a prediction that is counted by level")
+        return plain_counts(self.stored, self.dtype)
+
+    @property
+    def score_levels(self) -> frozenset[str] | None:
+        """Its floating scores as text, while they are at most two; None for more."""
+        if self.stored is None:
+            return self.levels
+        held = self.stored.values[:3].tolist()
+        return few_levels(frozenset(), frozenset(f"{one:g}" for one in held))
+
+    @property
+    def exceeds(self) -> bool | None:
+        """Whether a floating score is outside [0, 1]; None for integers."""
+        if self.tiles is not None:
+            return self.tiles.count("outside") > 0
+        if self.stored is None or self.dtype != "float16":
+            return None
+        values = self.stored.values
+        return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether floating scores that lie in [0, 1] are all 0."""
+        if self.tiles is not None:
+            return not self.tiles.prob_sum
+        return self.stored is not None and not self.stored.values.any()
+
+    def bad_numbers(self, *, kind_is_prob: bool) -> str:
+        """What is wrong with floating scores whatever they are; empty for nothing."""
+        not_finite = outside = 0
+        if self.tiles is not None:
+            not_finite, outside = map(self.tiles.count, ("not_finite", "outside"))
+        elif self.stored is not None and self.dtype == "float16":
+            wrong = ~np.isfinite(self.stored.values)
+            not_finite = int(self.stored.pixels[wrong].sum())
+        if not_finite or (outside and kind_is_prob):
+            return wrong_values_text(not_finite, outside)
+        return ""
+
+
+def wrong_values_text(not_finite: int, outside: int) -> str:
+    """Why floating scores cannot be probabilities."""
+    if not_finite:
+        return f"is NaN or infinite on {counted(not_finite, 'valid pixel')}"
+    return f"is outside [0, 1] on {counted(outside, 'valid pixel')}"
+
+
+@dataclass
+class Outcome:
+    """The states of some predictions in their order, and their pooled levels.
+
+    ``seen`` are the masks that were counted, with the place of their pair, and
+    ``versions`` those of the files of a store that were read.
+    """
+
+    states: list[PredictionState] = field(default_factory=list)
+    pools: dict[PoolKey, LevelPool] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+    seen: list[tuple[int, Seen]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def pool(self, key: PoolKey, levels: LevelCounts) -> None:
+        """Add levels to a pool."""
+        self.pools.setdefault(key, LevelPool()).add(levels)
+
+    def extend(self, other: Outcome) -> None:
+        """Add the predictions that follow."""
+        self.states += other.states
+        self.devices += other.devices
+        self.seen += other.seen
+        self.versions |= other.versions
+        # Stable: the images of one pair keep their order.
+        self.states.sort(key=lambda state: state.rank)
+        for key, pool in other.pools.items():
+            self.pool(key, pool.total)
+
 
 _SAMPLE: Final = 64
 """Rows and columns of a block whose scores are looked at, about."""
@@ -49,16 +205,9 @@ class Scorer:
 
     Floating scores are summed on the device; integers and float16 are counted by level
     and evaluated when it is known what they mean.
-
-    Args:
-        needs: What the losses of the run need.
-        device: Where to compute.
-        choice: What the user says that the predictions are.
-        threshold: A pixel is predicted changed when p is at least this.
-        batch: Tiles of a batch on a device; None for what its memory takes.
-        compiled: Whether loops on a processor are compiled; needs Numba.
-        collect: Takes the floating scores and labels of each block with their place;
-            nothing else is done with them then.
+    ``batch`` is the number of tiles of a batch on a device, None for what its memory
+    takes. ``collect`` takes the floating scores and labels of each block with their
+    place; nothing else is done with them then.
     """
 
     def __init__(

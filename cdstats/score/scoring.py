@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.counts import FirstFailure
 from cdstats.core.errors import DataError
-from cdstats.core.score_records import Place
 from cdstats.engine.prefetch import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba
 from cdstats.score.grid import Ground
-from cdstats.score.reading import PairReader, by_target
-from cdstats.score.scorer import Scorer
-from cdstats.score.states import Outcome, PredictionState
+from cdstats.score.reading import PairReader, by_target, place_of
+from cdstats.score.scorer import Outcome, PredictionState, Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -40,11 +38,6 @@ class Share:
     pairs: tuple[RankedPair, ...]
     targets: Targets
     kept: Keeping[Loaded] | None = None
-
-    @classmethod
-    def of(cls, pairs: Iterable[FilePair], targets: Targets) -> Share:
-        """All pairs of a run."""
-        return cls(tuple(enumerate(pairs)), targets)
 
     def decided(self, seen: Iterable[tuple[int, Seen]]) -> tuple[Share, set[int]]:
         """The same pairs after all masks were counted, and those to be read again."""
@@ -111,10 +104,6 @@ class Scoring:
     compiled: bool = False
     ground: Ground = field(default_factory=Ground)
 
-    def __call__(self, share: Share) -> Outcome:
-        """Score the pairs of a share."""
-        return self.run(share)
-
     def run(
         self,
         share: Share,
@@ -135,29 +124,29 @@ class Scoring:
         blocks = share.kept.of(read) if share.kept else read()
         scene, pixels = -1, 0
         numbers: dict[int, None] = {}
+
+        def finish() -> None:
+            """Complete the rows of a scene, of which none is left afterwards."""
+            for number in numbers:
+                scorer.finish(number)
+                if strict and (reason := scorer.failure(number)):
+                    raise DataError(reason)
+            numbers.clear()
+
         for loaded in prefetch(blocks):
             if loaded.scene != scene:
-                _finish(scorer, numbers, strict)
+                finish()
             scene = loaded.scene
             numbers[loaded.number] = None
             scorer.add(loaded)
             pixels += loaded.scores.size if loaded.scores is not None else 0
             if progress:
                 progress(loaded.number, pixels)
-        _finish(scorer, numbers, strict)
+        finish()
         outcome = scorer.outcome()
         outcome.devices.append(device_text(device))
         outcome.seen, outcome.versions = reader.seen, share.targets.versions
         return outcome
-
-
-def _finish(scorer: Scorer, numbers: dict[int, None], strict: bool) -> None:
-    """Complete the rows of a scene, of which none is left afterwards."""
-    for number in numbers:
-        scorer.finish(number)
-        if strict and (reason := scorer.failure(number)):
-            raise DataError(reason)
-    numbers.clear()
 
 
 def run_on(
@@ -172,9 +161,10 @@ def run_on(
     parts = list(whole.cut())
     outcome, pixels = Outcome(), 0
     first = FirstFailure(len(parts)) if strict else None
-    for number, found in engine(how, parts, lost=lost):
-        told = first.see(number, _failure(found)) if first is not None else None
-        if told is not None:
+    for number, found in engine(how.run, parts, lost=lost):
+        bad = next((one for one in found.states if one.reason), None)
+        text = (bad and f"{bad.place.pred or bad.place.target}: {bad.reason}") or None
+        if first is not None and (told := first.see(number, text)) is not None:
             raise DataError(told)
         outcome.extend(found)
         pixels += sum(math.prod(one.size) for one in found.states if one.size)
@@ -209,24 +199,9 @@ def score_all(
     return outcome, share
 
 
-def _failure(outcome: Outcome) -> str | None:
-    """How the first pair of a share fails; None if none does."""
-    failed = next((state for state in outcome.states if state.reason), None)
-    if failed is None:
-        return None
-    return f"{failed.place.pred or failed.place.target}: {failed.reason}"
-
-
 def lost(share: Share, reason: str) -> Outcome:
     """The outcome of a share that could not be scored to its end."""
     found = Outcome()
     for rank, pair in share.pairs:
-        one, two = pair.prediction, pair.target
-        place = Place(
-            one.name if one else "",
-            two.name if two else "",
-            pair.model,
-            two.split if two else "",
-        )
-        found.states.append(PredictionState(place, None, reason, rank=rank))
+        found.states.append(PredictionState(place_of(pair), None, reason, rank=rank))
     return found

@@ -8,13 +8,15 @@ where they differ, the mask is read again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cdstats.core.counts import Counted, CountedMask
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, one_file
 from cdstats.core.labelling import Decision, decide
 from cdstats.io.blocks import keeping
 from cdstats.io.counting import count_image
+from cdstats.io.georeference import on_common_longitudes
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import count_opened, open_pair
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cdstats.core.labels import RuleChoice
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
+    from cdstats.io.georeference import Where
 
 Key: TypeAlias = "tuple[str, str, str]"
 """What tells a mask from every other of the run: file, member, image."""
@@ -61,28 +64,52 @@ class Seen:
 
 
 class Target:
-    """One mask: an image of a file, and how its values become labels."""
+    """One mask: an image of a file, and how its values become labels.
+
+    ``held`` are labels of the masks of the file while its predictions are read: beside
+    those in use they take at most ``most`` bytes, the oldest go first. ``partner``
+    marks unchanged pixels, for truth in two files. ``seen`` is the mask as it was
+    counted.
+    """
 
     def __init__(
         self,
         targets: Targets,
         file: FoundFile,
+        held: dict[Key, NDArray[Any]],
+        most: int,
         image: OpenImage,
         partner: OpenImage | None = None,
     ) -> None:
-        self.file, self.image = file, image
-        self._targets, self._partner = targets, partner
+        self.file, self.image, self._partner = file, image, partner
+        self._targets, self._held, self._most = targets, held, most
+        self.key: Key = file.path, file.member, image.member
+        self.size = image.width, image.height
+        self.shape = image.height, image.width
         self.seen: Seen | None = None
 
     @property
-    def key(self) -> Key:
-        """What tells it from every other mask of the run."""
-        return self.file.path, self.file.member, self.image.member
+    def labels(self) -> NDArray[Any]:
+        """Its labels (uint8), or soft targets (float64); ``(height, width)``.
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.image.width, self.image.height
+        Raises:
+            DataError: If it cannot be read.
+        """
+        held = self._held
+        if self.key not in held:
+            try:
+                with one_file():
+                    held[self.key] = self.read()
+            except DataError as error:
+                raise DataError(f"mask {self.file.name}: {error}") from None
+            while len(held) > 1 and sum(x.nbytes for x in held.values()) > self._most:
+                held.pop(next(iter(held)))
+        return held[self.key]
+
+    @cached_property
+    def georeference(self) -> Where | None:
+        """Where it lies, in longitudes from -180 to 180 degrees."""
+        return on_common_longitudes(self.image.georeference(), self.size)
 
     def read(self) -> NDArray[Any]:
         """Read the labels (uint8), or soft targets (float64)."""
@@ -169,13 +196,14 @@ class Targets:
             messages=tuple(messages),
         )
 
-    def open(self, file: FoundFile) -> list[Target]:
-        """Open the masks of a file."""
+    def open(self, file: FoundFile, most: int = 0) -> list[Target]:
+        """Open the masks of a file, of whose labels some bytes are held."""
         if file.partner:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
-            return [Target(self, file, *pair)]
+            return [Target(self, file, {}, most, *pair)]
         images = open_masks(file.path, file.member, self.band, self.max_pixels)
-        return [Target(self, file, image) for image in images]
+        held: dict[Key, NDArray[Any]] = {}
+        return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:
         """A file of masks that could not be opened."""

@@ -19,9 +19,16 @@ from cdstats.core.refusals import mostly_changed_text, two_levels_text
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
-from cdstats.score.levels import SCALE, few_levels, label_scale, scaled
-from cdstats.score.ranks import LevelPool, ranks_of, ranks_of_codes
-from cdstats.score.states import SIGMOID, wrong_values_text
+from cdstats.score.levels import (
+    SCALE,
+    LevelPool,
+    few_levels,
+    label_scale,
+    ranks_of,
+    ranks_of_codes,
+    scaled,
+)
+from cdstats.score.scorer import SIGMOID, wrong_values_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from cdstats.core.score_records import Place
     from cdstats.core.sums import ImageSums
     from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
-    from cdstats.score.states import Outcome, PredictionState
+    from cdstats.score.scorer import Outcome, PredictionState
 
 _BYTE: Final = 255
 _FEW_LEVELS: Final = 3

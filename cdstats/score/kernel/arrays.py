@@ -10,7 +10,6 @@ import numpy as np
 
 from cdstats.core.pixel_terms import sigmoid_and_logs
 from cdstats.core.sums import BINS, bins_of
-from cdstats.score.kernel.threads import in_threads
 from cdstats.score.kernel.tile import (
     CHANGED,
     COUNTS,
@@ -22,6 +21,9 @@ from cdstats.score.kernel.tile import (
     UNCHANGED,
     Options,
     TileSums,
+    Way,
+    any_sums,
+    in_threads,
 )
 
 if TYPE_CHECKING:
@@ -132,20 +134,14 @@ def _tile(scores: Floats, target: NDArray[Any], options: Options) -> Sums:
         return _any_sums(scores, target, dtype, options)
 
 
-class _Room:
-    """Arrays to compute in, kept by each thread: fresh memory is slow."""
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.arrays = [np.zeros(TILE, dtype) for _ in range(5)]
-
-
 _LOCAL: Final = threading.local()
 
 
-def _room(dtype: np.dtype[Any]) -> _Room:
-    held: dict[str, _Room] = _LOCAL.__dict__
+def _room(dtype: np.dtype[Any]) -> list[Floats]:
+    """Arrays to compute in, kept by each thread: fresh memory is slow."""
+    held: dict[str, list[Floats]] = _LOCAL.__dict__
     if dtype.name not in held:
-        held[dtype.name] = _Room(dtype)
+        held[dtype.name] = [np.zeros(TILE, dtype) for _ in range(5)]
     return held[dtype.name]
 
 
@@ -160,7 +156,7 @@ def _label_sums(
     """
     room, pixels = _room(dtype), labels.size
     padded = -(-pixels // RUN) * RUN
-    p, changed, unchanged, one, two = (array[:padded] for array in room.arrays)
+    p, changed, unchanged, one, two = (array[:padded] for array in room)
     is_changed, is_unchanged = labels == CHANGED, labels == UNCHANGED
     n1, n0 = int(np.count_nonzero(is_changed)), int(np.count_nonzero(is_unchanged))
     p[:pixels], changed[:pixels], unchanged[:pixels] = scores, is_changed, is_unchanged
@@ -245,58 +241,29 @@ def _gaps(
 def _any_sums(
     scores: Floats, target: NDArray[Any], dtype: np.dtype[Any], options: Options
 ) -> Sums:
-    """The sums of anything: ignored pixels, soft targets, logits, bad values."""
-    positive, negative = _class_weights(target, dtype)
-    valid = positive + negative > 0
-    values = scores.astype(dtype)
-    finite = np.isfinite(values)
-    # Not a product: NaN under an ignored pixel times 0 is still NaN.
-    values[~(valid & finite)] = 0
-    changed, unchanged = positive == 1, negative == 1
-    if options.logits:
-        probs, rest, *logs = sigmoid_and_logs(values)
-        floored = [one <= LOG_FLOOR for one in logs]
-        wrong = floored[0] & changed | floored[1] & unchanged
-    else:
-        probs, rest, inside = values, 1 - values, np.clip(values, 0, 1)
-        logs = [np.log(inside), np.log1p(-inside)]
-        wrong = (probs == 0) & changed | (probs == 1) & unchanged
-    logs = [np.maximum(one, LOG_FLOOR) for one in logs]
-    hit = values >= options.cut(dtype)
-    missed, given, false = rest * positive, probs * positive, probs * negative
-    counts = [
-        *(valid, hit & changed, hit & unchanged, ~hit & changed, ~hit & unchanged),
-        *(wrong, valid & ~finite, valid & ((probs < 0) | (probs > 1))),
-    ]
-    sums = [
-        *(-logs[0] * positive, -logs[1] * negative, missed, rest * missed),
-        *(given, probs * given, false, probs * false, positive * positive, positive),
-    ]
+    """The sums of anything, in the long way."""
+    sums, gaps, counts, pairs = any_sums(scores, target, options, dtype, _WAY)
+    return [*sums, *gaps], counts, np.array(pairs).reshape(-1, 2)
+
+
+def _scores(values: Floats, logits: bool) -> Sequence[Floats]:
+    if logits:
+        return sigmoid_and_logs(values)
+    inside = np.clip(values, 0, 1)
+    return values, 1 - values, np.log(inside), np.log1p(-inside)
+
+
+def _binned(probs: Floats, values: Floats) -> NDArray[np.float64]:
     bins = np.clip(bins_of(probs), 0, BINS - 1)
-    gaps = np.bincount(bins, (false - missed).astype(np.float64), BINS)
-    known: tuple[Floats, Floats | None] = probs, None
-    if options.logits and options.terms:
-        # In float64, 1 - p has digits where p is 1.
-        known = sigmoid_and_logs(values.astype(np.float64))[:2]
-    # Nothing where the weight is 0, whatever the value.
-    pairs = [
-        [
-            _sum(np.where(weight > 0, term(known[0], place == 0, known[1]) * weight, 0))
-            for place, weight in enumerate((positive, negative))
-        ]
-        for term in options.terms
-    ]
-    return (
-        [*map(_sum, sums), *gaps],
-        [int(np.count_nonzero(one)) for one in counts],
-        np.array(pairs).reshape(-1, 2),
-    )
+    found: NDArray[np.float64] = np.bincount(bins, values, BINS).astype(np.float64)
+    return found
 
 
-def _class_weights(target: NDArray[Any], dtype: np.dtype[Any]) -> tuple[Floats, Floats]:
-    """How much each pixel counts as changed and as unchanged."""
-    if target.dtype == np.uint8:
-        return (target == CHANGED).astype(dtype), (target == UNCHANGED).astype(dtype)
-    soft = target.astype(dtype)
-    valid = soft >= 0
-    return np.where(valid, soft, 0), np.where(valid, 1 - soft, 0)
+_WAY: Final = Way(
+    np,
+    _sum,
+    lambda pixels: int(np.count_nonzero(pixels)),
+    _scores,
+    _binned,
+    lambda values: sigmoid_and_logs(values.astype(np.float64))[:2],
+)

@@ -11,13 +11,12 @@ from torch.nn.functional import logsigmoid
 
 from cdstats.core.sums import BINS
 from cdstats.score.kernel.tile import (
-    CHANGED,
-    LOG_FLOOR,
     RUN,
     TILE,
-    UNCHANGED,
     Options,
     TileSums,
+    Way,
+    any_sums,
 )
 
 if TYPE_CHECKING:
@@ -60,84 +59,26 @@ def tensor_sums(
 
 
 def _any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """The sums of anything: ignored pixels, soft targets, logits, bad values."""
-    work = _working_type(scores.dtype, scores.device)
-    positive, negative = _class_weights(target, work)
-    valid = positive + negative > 0
-    values = scores.to(work)
-    finite = torch.isfinite(values)
-    # where, not a product: NaN under an ignored pixel times 0 is still NaN.
-    values = torch.where(valid & finite, values, 0)
-    probs = values.sigmoid() if options.logits else values
-    rest = (-values).sigmoid() if options.logits else 1 - values
-    outside = ((probs < 0) | (probs > 1)) & valid
-    logs = _logs(values, options.logits)
-    hit = values >= options.cut(work)
-    changed, unchanged = positive == 1, negative == 1
-    if options.logits:
-        floored = (logs[0] <= LOG_FLOOR) & changed | (logs[1] <= LOG_FLOOR) & unchanged
-        wrong = floored.sum(1)
-    else:
-        wrong = _saturated_wrong(probs, positive, negative)
-    known = _pair(values) if options.logits else (probs, None)
-    tp, fp = (hit & changed).sum(1), (hit & unchanged).sum(1)
-    counts = (
-        *(valid.sum(1), tp, fp, changed.sum(1) - tp, unchanged.sum(1) - fp, wrong),
-        *((valid & ~finite).sum(1), outside.sum(1)),
-    )
+    """The sums of anything, in the long way."""
+    wide = scores.dtype is torch.float64 and scores.device.type != "mps"
+    dtype = torch.float64 if wide else torch.float32
+    sums, gaps, counts, pairs = any_sums(scores, target, options, dtype, _WAY)
+    terms = gaps.new_zeros((len(gaps), 0, 2))
+    if pairs:
+        terms = torch.stack([torch.stack(one) for one in pairs]).permute(2, 0, 1)
     return TileSums(
-        _sums((probs, rest), positive, negative, logs),
+        torch.cat([torch.stack(sums, dim=1), gaps], dim=1),
         torch.stack(counts, dim=1),
-        _term_sums(known, positive, negative, options.terms),
+        terms,
     )
 
 
-def _class_weights(target: Tensor, work: torch.dtype) -> tuple[Tensor, Tensor]:
-    """How much each pixel counts as changed and as unchanged."""
-    if target.dtype is torch.uint8:
-        return (target == CHANGED).to(work), (target == UNCHANGED).to(work)
-    soft = target.to(work)
-    valid = soft >= 0
-    return torch.where(valid, soft, 0), torch.where(valid, 1 - soft, 0)
-
-
-def _logs(values: Tensor, logits: bool) -> tuple[Tensor, Tensor]:
-    """The clamped logarithms of p and of 1 - p."""
+def _scores(values: Tensor, logits: bool) -> Sequence[Tensor]:
     if logits:
-        return (
-            logsigmoid(values).clamp_(min=LOG_FLOOR),
-            logsigmoid(-values).clamp_(min=LOG_FLOOR),
-        )
+        both = values, -values
+        return *(x.sigmoid() for x in both), *(logsigmoid(x) for x in both)
     inside = values.clamp(0, 1)
-    return (
-        torch.log(inside).clamp_(min=LOG_FLOOR),
-        torch.log1p(-inside).clamp_(min=LOG_FLOOR),
-    )
-
-
-def _sums(
-    scores: tuple[Tensor, Tensor],
-    positive: Tensor,
-    negative: Tensor,
-    logs: tuple[Tensor, Tensor],
-) -> Tensor:
-    probs, rest = scores
-    missed, given, false = rest * positive, probs * positive, probs * negative
-    columns = (
-        *(-_total(logs[0] * positive), -_total(logs[1] * negative)),
-        *(_total(missed), _total(rest * missed)),
-        *(_total(given), _total(probs * given)),
-        *(_total(false), _total(probs * false)),
-        *(_total(positive * positive), _total(positive)),
-    )
-    gaps = _binned(probs, false - missed)
-    return torch.cat([torch.stack(columns, dim=1), gaps], dim=1)
-
-
-def _working_type(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """The type in which a tile is computed: float64 scores keep theirs."""
-    wide = dtype is torch.float64 and device.type != "mps"
-    return torch.float64 if wide else torch.float32
+    return values, 1 - values, torch.log(inside), torch.log1p(-inside)
 
 
 def _wide(values: Tensor) -> torch.dtype:
@@ -151,16 +92,11 @@ def _total(values: Tensor) -> Tensor:
     Short runs are summed first, so that neither the number of threads nor the length
     of a row changes how a number is rounded.
     """
-    return _short_runs(values).to(_wide(values)).sum(1)
-
-
-def _short_runs(values: Tensor) -> Tensor:
-    """The sums of short runs of each row; the last one may be shorter."""
     runs = values.shape[1] // RUN * RUN
     parts = values[:, :runs].reshape(len(values), runs // RUN, RUN).sum(2)
-    if runs == values.shape[1]:
-        return parts
-    return torch.cat([parts, values[:, runs:].sum(1, keepdim=True)], dim=1)
+    if runs < values.shape[1]:
+        parts = torch.cat([parts, values[:, runs:].sum(1, keepdim=True)], dim=1)
+    return parts.to(_wide(values)).sum(1)
 
 
 def _bins_of(probs: Tensor) -> Tensor:
@@ -187,37 +123,7 @@ def _pair(logits: Tensor) -> tuple[Tensor, Tensor]:
     return values.sigmoid(), (-values).sigmoid()
 
 
-def _term_sums(
-    known: tuple[Tensor, Tensor | None],
-    positive: Tensor,
-    negative: Tensor,
-    terms: Sequence[TermFunction],
-) -> Tensor:
-    """The sums of each term over changed and over unchanged pixels."""
-    probs, rest = known
-    if not terms:
-        return probs.new_zeros((len(probs), 0, 2), dtype=_wide(probs))
-    pairs = [
-        torch.stack(
-            [
-                _total(_weighed(term(probs, True, rest), positive)),
-                _total(_weighed(term(probs, False, rest), negative)),
-            ]
-        )
-        for term in terms
-    ]
-    return torch.stack(pairs).permute(2, 0, 1)
-
-
-def _weighed(values: Tensor, weights: Tensor) -> Tensor:
-    """Values times weights; nothing where the weight is 0, whatever the value."""
-    return torch.where(weights > 0, values * weights, 0)
-
-
-def _saturated_wrong(probs: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    """Pixels whose probability is exactly 0 or 1, and wrong."""
-    wrong = ((probs == 0) & (changed == 1)) | ((probs == 1) & (unchanged == 1))
-    return wrong.sum(1)
+_WAY: Final = Way(torch, _total, lambda pixels: pixels.sum(1), _scores, _binned, _pair)
 
 
 def _fused_pass(scores: Tensor, target: Tensor, options: Options) -> Pass | None:

@@ -1,15 +1,21 @@
-"""What the passes share: tiles, their sums, and what is asked for."""
+"""What the passes share: tiles, their sums, what is asked for, and threads."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cdstats.core.pixel_terms import least_changed
 from cdstats.core.sums import BINS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from cdstats.core.pixel_terms import Array
 
     TermFunction = Callable[..., Any]
 
@@ -74,3 +80,112 @@ class Options:
         """The least float32 or float64 score that is predicted changed."""
         name = str(dtype).removeprefix("torch.")
         return least_changed(self.threshold, name, logits=self.logits)
+
+
+class Way(NamedTuple):
+    """How NumPy or torch computes what `any_sums` needs.
+
+    ``total`` sums the values of each tile, carried on in float64, ``binned`` by the bin
+    of their probability. ``scores`` gives p, 1 - p and their logarithms, ``precise`` p
+    and 1 - p of logits, the latter with digits where p is 1.
+    """
+
+    xp: ModuleType
+    total: Callable[[Array], Any]
+    count: Callable[[Array], Any]
+    scores: Callable[[Array, bool], Sequence[Array]]
+    binned: Callable[[Array, Array], Any]
+    precise: Callable[[Array], tuple[Array, Array]]
+
+
+def any_sums(
+    scores: Array,
+    target: Array,
+    options: Options,
+    dtype: Any,  # noqa: ANN401 - of NumPy or of torch
+    way: Way,
+) -> tuple[list[Any], Any, list[Any], list[list[Any]]]:
+    """The sums of anything: ignored pixels, soft targets, logits, bad values.
+
+    Returns:
+        The sums before those of bins, those of bins, counts, and a pair for each term.
+    """
+    xp, total, count = way.xp, way.total, way.count
+    if "float" in str(target.dtype):
+        soft = xp.asarray(target, dtype=dtype)
+        positive = xp.where(soft >= 0, soft, 0)
+        negative = xp.where(soft >= 0, 1 - soft, 0)
+    else:
+        positive = xp.asarray(target == CHANGED, dtype=dtype)
+        negative = xp.asarray(target == UNCHANGED, dtype=dtype)
+    valid = positive + negative > 0
+    values = xp.asarray(scores, dtype=dtype)
+    finite = xp.isfinite(values)
+    # where, not a product: NaN under an ignored pixel times 0 is still NaN.
+    values = xp.where(valid & finite, values, 0)
+    changed, unchanged = positive == 1, negative == 1
+    probs, rest, *logs = way.scores(values, options.logits)
+    logs = [xp.clip(one, LOG_FLOOR, None) for one in logs]
+    if options.logits:
+        wrong = (logs[0] <= LOG_FLOOR) & changed | (logs[1] <= LOG_FLOOR) & unchanged
+    else:
+        wrong = (probs == 0) & changed | (probs == 1) & unchanged
+    hit = values >= options.cut(dtype)
+    tp, fp = count(hit & changed), count(hit & unchanged)
+    counts = [
+        *(count(valid), tp, fp, count(changed) - tp, count(unchanged) - fp),
+        *(
+            count(wrong),
+            count(valid & ~finite),
+            count(valid & ((probs < 0) | (probs > 1))),
+        ),
+    ]
+    missed, given, false = rest * positive, probs * positive, probs * negative
+    sums = [
+        *(-logs[0] * positive, -logs[1] * negative, missed, rest * missed),
+        *(given, probs * given, false, probs * false, positive * positive, positive),
+    ]
+    known = probs, None
+    if options.logits and options.terms:
+        known = way.precise(values)
+    # Nothing where the weight is 0, whatever the value.
+    pairs = [
+        [
+            total(xp.where(weight > 0, term(known[0], one, known[1]) * weight, 0))
+            for one, weight in ((True, positive), (False, negative))
+        ]
+        for term in options.terms
+    ]
+    return (
+        [total(one) for one in sums],
+        way.binned(probs, false - missed),
+        counts,
+        pairs,
+    )
+
+
+Result = TypeVar("Result")
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "cdstats-loop")
+
+
+def in_threads(
+    call: Callable[[slice], Result],
+    size: int,
+    threads: int,
+    *,
+    least: int = 1,
+    grain: int = 1,
+) -> list[Result]:
+    """What a function gives for parts of ``range(size)``, in their order."""
+    step = -(-max(-(-size // threads), least) // grain) * grain
+    parts = [slice(at, min(at + step, size)) for at in range(0, size, step)]
+    if not parts:
+        return []
+    # The caller works too: one thread less has to be woken.
+    others = [_threads().submit(call, part) for part in parts[:-1]]
+    last = call(parts[-1])
+    return [*(other.result() for other in others), last]
