@@ -1,6 +1,5 @@
 """Masks whose numbers alone say little: palettes, MINISWHITE, mask files, JPEG."""
 
-import json
 import re
 import shlex
 import warnings
@@ -10,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from helpers import Done, run
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
-from typer.testing import CliRunner
-
-from cdstats.cli import app
 
 Pixels = NDArray[np.uint8]
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 160, 0)
@@ -25,16 +22,14 @@ CHANGED, UNCHANGED = 30, 226
 QUALITY: dict[str, Any] = {"quality": 95}
 
 
-def ratio(*arguments: object) -> Any:
-    """Exit code and output of ``cdstats ratio --format json``."""
-    words = ["ratio", *map(str, arguments), "--format", "json"]
-    return CliRunner().invoke(app, words)
+def ratio(*arguments: object) -> Done:
+    return run("ratio", *arguments, "--format", "json")
 
 
-def counts(done: Any) -> tuple[int, int, str]:
+def counts(done: Done) -> tuple[int, int, str]:
     """Changed and unchanged pixels and the rule of the dataset row."""
-    assert done.exit_code == 0, done.stderr
-    row = json.loads(done.stdout)["datasets"][-1]
+    assert done.code == 0, done.err
+    row = done.data()["datasets"][-1]
     return row["changed"], row["unchanged"], row["rule"]
 
 
@@ -106,9 +101,9 @@ def test_audit_looks_at_the_labels_of_a_palette(tmp_path: Path) -> None:
     for name, index in (("0.png", SQUARE), ("1.png", SQUARE[::-1])):
         palette(tmp_path / "label" / name, 1 - index, RED, BLACK)
     words = ["audit", str(tmp_path / "label"), "--format", "json"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
+    done = run(*words)
+    assert done.code == 0, done.err
+    found = done.data()
     fractions = [row["change_fraction"] for row in found["splits"]]
     assert fractions == [CHANGED / SQUARE.size]
     assert (len(found["regions"]), found["duplicates"]) == (1, [])
@@ -133,8 +128,8 @@ def test_two_colours_without_black_are_refused_with_both_ways(
 ) -> None:
     file = palette(tmp_path / "a.png", SQUARE, *colours)
     done = ratio(file)
-    assert done.exit_code == 1
-    pairs = re.findall(r"--changed ('\S+'|\d+) --unchanged ('\S+'|\d+)", done.stderr)
+    assert done.code == 1
+    pairs = re.findall(r"--changed ('\S+'|\d+) --unchanged ('\S+'|\d+)", done.err)
     found = {
         counts(ratio(file, *shlex.split(f"--changed {one} --unchanged {two}")))[:2]
         for one, two in pairs
@@ -147,7 +142,7 @@ def test_three_colours_are_refused(tmp_path: Path) -> None:
     three[0] = 2
     file = palette(tmp_path / "a.png", three, BLACK, RED, GREEN)
     done = ratio(file)
-    assert (done.exit_code, "#00a000" in done.stderr) == (1, True)
+    assert (done.code, "#00a000" in done.err) == (1, True)
     named = ratio(file, "--changed", "#ff0000,#00a000", "--unchanged", "rest")
     assert counts(named)[:2] == (CHANGED + 16, UNCHANGED - 16)
 
@@ -157,7 +152,7 @@ def test_a_warning_tells_where_most_pixels_have_the_colour(tmp_path: Path) -> No
     done = ratio(file)
     assert counts(done)[:2] == (UNCHANGED, CHANGED)
     advice = r"warning: .*(--changed '#000000' --unchanged '#ff0000')"
-    (way,) = re.findall(advice, done.stderr)
+    (way,) = re.findall(advice, done.err)
     assert counts(ratio(file, *shlex.split(way)))[:2] == (CHANGED, UNCHANGED)
 
 
@@ -183,7 +178,7 @@ def test_levels_of_a_rule_name_no_colours_of_a_palette(
 ) -> None:
     file = palette(tmp_path / "a.png", SQUARE, BLACK, RED)
     done = ratio(file, *rule)
-    assert (done.exit_code, "Name colours (#rrggbb)" in done.stdout) == (1, True)
+    assert (done.code, "Name colours (#rrggbb)" in done.out) == (1, True)
 
 
 def test_numbers_of_a_preset_that_contradict_colours_are_refused(
@@ -191,8 +186,8 @@ def test_numbers_of_a_preset_that_contradict_colours_are_refused(
 ) -> None:
     file = palette(tmp_path / "a.png", 1 - SQUARE, RED, BLACK)
     done = ratio(file, "--preset", "dsifn-cd")
-    assert done.exit_code == 1
-    assert "palette index 1 has the colour #000000" in done.stdout
+    assert done.code == 1
+    assert "palette index 1 has the colour #000000" in done.out
 
 
 def test_indices_above_a_low_bound_are_classes(tmp_path: Path) -> None:
@@ -209,12 +204,12 @@ def test_miniswhite_is_refused_without_a_rule_and_noted_with_one(
     mask = SQUARE * np.uint8(high)
     file = tiff(tmp_path / "a.tif", mask, photometric="miniswhite", **profile)
     done = ratio(file)
-    assert (done.exit_code, "MINISWHITE" in done.stderr) == (1, True)
+    assert (done.code, "MINISWHITE" in done.err) == (1, True)
     white = ("--changed", 0, "--unchanged", high)
-    assert " ".join(map(str, white)) in done.stderr
+    assert " ".join(map(str, white)) in done.err
     given = ratio(file, *white)
     assert counts(given)[:2] == (UNCHANGED, CHANGED)
-    assert "1 mask in MINISWHITE TIFF files, where 0 is white" in given.stderr
+    assert "1 mask in MINISWHITE TIFF files, where 0 is white" in given.err
 
 
 def hide(path: Path, hidden: NDArray[np.bool_]) -> None:
@@ -238,7 +233,7 @@ def test_a_mask_file_beside_a_tiff_hides_what_rasterio_hides(tmp_path: Path) -> 
         with rasterio.open(file) as dataset:
             ignored = int((dataset.dataset_mask() == 0).sum())
     done = ratio(file)
-    row = json.loads(done.stdout)["datasets"][-1]
+    row = done.data()["datasets"][-1]
     assert (row["ignored"], row["changed"]) == (ignored, int(SQUARE[4:].sum()))
 
 
@@ -275,8 +270,8 @@ def test_a_mask_file_that_cannot_be_used_is_no_silence(
     file = tiff(tmp_path / "a.tif", SQUARE)
     make(tmp_path / "a.tif.msk")
     done = ratio(file)
-    assert done.exit_code == 1
-    assert reason in json.loads(done.stdout)["images"][0]["reason"]
+    assert done.code == 1
+    assert reason in done.data()["images"][0]["reason"]
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "0.tif"])
@@ -288,13 +283,13 @@ def test_codes_of_0_and_1_in_jpeg_are_refused(name: str, tmp_path: Path) -> None
     else:
         tiff(file, SQUARE, compress="jpeg", jpeg_quality=95)
     done = ratio(file.parent)
-    assert (done.exit_code, "JPEG" in done.stderr) == (1, True)
+    assert (done.code, "JPEG" in done.err) == (1, True)
 
 
 def test_a_jpeg_of_0_and_1_among_png_files_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "label").mkdir()
     for name in ("0.png", "1.png", "2.jpg"):
         Image.fromarray(SQUARE).save(tmp_path / "label" / name, **QUALITY)
-    rows = json.loads(ratio(tmp_path / "label").stdout)["images"]
+    rows = ratio(tmp_path / "label").data()["images"]
     assert [row["status"] for row in rows] == ["ok", "ok", "failed"]
     assert "JPEG" in rows[2]["reason"]

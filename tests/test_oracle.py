@@ -262,16 +262,6 @@ def test_truth_in_two_files_is_counted_as_the_checker_counts() -> None:
     assert_same(row, expected, 0)
 
 
-@real_masks
-def test_no_real_mask_is_left_out() -> None:
-    with (REAL / "expected.csv").open(newline="", encoding="utf-8") as file:
-        known = {row["path"] for row in csv.DictReader(file)}
-    seen = {
-        path.relative_to(REAL).as_posix() for one in REAL_SETS for path in one.paths
-    }
-    assert {path for path in known if " + " not in path} <= seen
-
-
 @every_set
 def test_every_mask_is_audited_as_the_checker_sees_it(masks: Masks) -> None:
     found = data("audit", *masks.given)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 import torch
@@ -45,9 +46,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, list(arguments))
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    return done.exit_code, done.stderr
+    done = helpers.run(*arguments)
+    return done.code, done.err
 
 
 def everything(folder: Path) -> dict[str, bytes]:

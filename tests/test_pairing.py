@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from helpers import Done, run, save
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 from cdstats.io.pairing import Crop, find_pairs
 
@@ -33,34 +29,14 @@ needs_real_masks = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code, image rows and the other stream."""
-
-    code: int
-    rows: list[dict[str, str]]
-    err: str
-
-    def column(self, name: str) -> list[str]:
-        return [row[name] for row in self.rows]
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        """Why rows failed, by prediction or else by mask."""
-        return {
-            row["pred"] or row["target"]: row["reason"]
-            for row in self.rows
-            if row["status"] == "failed"
-        }
+def reasons(done: Done) -> dict[str, str]:
+    """Why rows failed, by prediction or else by mask."""
+    failed = [row for row in done.rows() if row["status"] == "failed"]
+    return {row["pred"] or row["target"]: row["reason"] for row in failed}
 
 
 def score(*arguments: str | Path) -> Done:
-    options = ["--by", "image", "--format", "csv"]
-    done = CliRunner().invoke(app, ["loss", *map(str, arguments), *options])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert "Traceback" not in done.stderr
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    return Done(done.exit_code, rows, done.stderr)
+    return run("loss", *arguments, "--by", "image", "--format", "csv")
 
 
 def hinted(text: str) -> list[str]:
@@ -72,15 +48,6 @@ def hinted(text: str) -> list[str]:
 
 def score_pair(pred: str | Path, target: str | Path, *options: str) -> Done:
     return score("--pred", pred, "--target", target, *options)
-
-
-def save(path: Path, array: Array) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, array)
-    else:
-        Image.fromarray(array).save(path)
-    return path
 
 
 def labels(seed: int, height: int = 8, width: int = 8) -> Array:
@@ -170,16 +137,16 @@ def test_predictions_pair_with_masks_by_path_or_pattern(
     save_all(tmp_path / "m", masks.split())
     done = score_pair(*(f"{tmp_path}/{one}" for one in given.split()))
     assert done.code == 0, done.err
-    assert [f"{row['pred']}={row['target']}" for row in done.rows] == pairs.split()
+    assert [f"{row['pred']}={row['target']}" for row in done.rows()] == pairs.split()
     assert set(done.column("model")) == {""}
-    assert all(map(is_right, done.rows))
+    assert all(map(is_right, done.rows()))
 
 
 def test_folders_of_one_file_each_pair_by_name_too(tmp_path: Path) -> None:
     preds = save_all(tmp_path / "preds", ["scene_1.png"])
     masks = save_all(tmp_path / "masks", ["scene_2.png"])
     done = score_pair(preds, masks)
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "scene_1.png" in done.err
     assert "scene_2.png" in done.err
 
@@ -189,7 +156,7 @@ def test_a_list_pairs_as_its_folder(tmp_path: Path) -> None:
     masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
     (preds / "list.txt").write_text("2.png\n1.png\n")
     done, listed = score_pair(preds, masks), score_pair(f"@{preds}/list.txt", masks)
-    assert (listed.code, listed.rows) == (0, done.rows)
+    assert (listed.code, listed.rows()) == (0, done.rows())
 
 
 def test_a_split_keeps_its_masks(tmp_path: Path) -> None:
@@ -222,7 +189,7 @@ def test_a_name_before_the_path_names_the_model(tmp_path: Path) -> None:
     named = ["--pred", f"b10={first}", "--pred", f"b9={second}"]
     done = score(*named, "--target", masks)
     assert done.code == 0
-    rights = {(row["model"], row["pred"]): is_right(row) for row in done.rows}
+    rights = {(row["model"], row["pred"]): is_right(row) for row in done.rows()}
     assert rights == {
         ("b10", "1.png"): True,
         ("b10", "2.png"): True,
@@ -236,8 +203,8 @@ def test_a_pattern_may_name_models_of_which_one_lacks_a_mask(tmp_path: Path) -> 
     runs = save_all(tmp_path / "runs", ["bit/1.png", "bit/2.png", "unet/1.png"])
     done = score_pair(f"{runs}/{{model}}/{{}}.png", f"{masks}/{{}}.png")
     assert (done.code, done.column("model")) == (1, ["bit", "bit", "unet", "unet"])
-    assert [is_right(row) for row in done.rows] == [True, True, True, False]
-    assert list(done.reasons) == ["2.png"]
+    assert [is_right(row) for row in done.rows()] == [True, True, True, False]
+    assert list(reasons(done)) == ["2.png"]
 
 
 def test_one_name_given_twice_is_one_model(tmp_path: Path) -> None:
@@ -246,7 +213,7 @@ def test_one_name_given_twice_is_one_model(tmp_path: Path) -> None:
     second = save_all(tmp_path / "second", ["2.png"])
     named = ["--pred", f"bit={first}/{{}}.png", "--pred", f"bit={second}/{{}}.png"]
     done = score(*named, "--target", f"{masks}/{{}}.png")
-    assert done.reasons == {}
+    assert reasons(done) == {}
     assert (done.code, done.column("model")) == (0, ["bit", "bit"])
 
 
@@ -255,7 +222,7 @@ def test_one_name_given_twice_may_not_score_a_mask_twice(tmp_path: Path) -> None
     folders = [save_all(tmp_path / name, ["1.png", "2.png"]) for name in ("x", "y")]
     named = [f"--pred=bit={folder}/{{}}.png" for folder in folders]
     done = score(*named, "--target", f"{masks}/{{}}.png")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "same key" in done.err
 
 
@@ -288,10 +255,10 @@ def test_crops_are_scored_against_their_window_of_the_mask(
         done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", target)
         assert done.code == 0
         assert done.column("target") == ["scene.png"] * 3
-        sizes = [(row["height"], row["width"]) for row in done.rows]
+        sizes = [(row["height"], row["width"]) for row in done.rows()]
         assert sizes == [("8", "8"), ("8", "16"), ("8", "24")]
         areas = [height * width for _, _, height, width in windows]
-        assert all(map(is_right, done.rows, areas))
+        assert all(map(is_right, done.rows(), areas))
 
 
 def test_crops_of_several_scenes_keep_their_masks(full: Path, tmp_path: Path) -> None:
@@ -305,21 +272,21 @@ def test_crops_of_several_scenes_keep_their_masks(full: Path, tmp_path: Path) ->
     assert done.code == 0
     targets = ["scene.png", "scene.png", "scene2.png", "scene3.png"]
     assert done.column("target") == targets
-    assert all(map(is_right, done.rows, [16 * 16, 16 * 8, 64, 16 * 24]))
+    assert all(map(is_right, done.rows(), [16 * 16, 16 * 8, 64, 16 * 24]))
 
 
 def test_the_order_of_rows_and_columns_matters(full: Path, tmp_path: Path) -> None:
     crops = save_crops(tmp_path / "crops", (0, 8, 8, 8))
     done = score_pair(f"{crops}/{{}}_{{x}}_{{y}}.png", f"{full}/{{}}.png")
-    assert not is_right(done.rows[0])
+    assert not is_right(done.rows()[0])
 
 
 def test_a_crop_over_pixels_of_another_is_refused(full: Path, tmp_path: Path) -> None:
     crops = save_crops(tmp_path / "crops", (0, 0, 8, 8), (7, 7, 8, 8), (8, 16, 8, 8))
     done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
     assert done.code == 1
-    assert list(done.reasons) == ["scene_0007_0007.png"]
-    assert "overlaps" in done.reasons["scene_0007_0007.png"]
+    assert list(reasons(done)) == ["scene_0007_0007.png"]
+    assert "overlaps" in reasons(done)["scene_0007_0007.png"]
 
 
 def test_crops_of_two_models_do_not_overlap(full: Path, tmp_path: Path) -> None:
@@ -345,9 +312,9 @@ def test_a_crop_beyond_its_mask_is_refused(
     crops = save_crops(tmp_path / "crops", (0, 0, 8, 8))
     done = score_pair(f"{crops}/{{}}_{{y}}_{{x}}.png", f"{full}/{{}}.png")
     assert done.code == 1
-    assert list(done.reasons) == [name]
+    assert list(reasons(done)) == [name]
     for text in (f"rows {row}-{row + 7}", f"{column}-{column + 7}", "(16, 24)"):
-        assert text in done.reasons[name]
+        assert text in reasons(done)[name]
 
 
 def test_crops_on_both_sides_pair_by_key_row_and_column(tmp_path: Path) -> None:
@@ -357,7 +324,7 @@ def test_crops_on_both_sides_pair_by_key_row_and_column(tmp_path: Path) -> None:
     pattern = "{}_{y}_{x}.png"
     done = score_pair(f"{crops}/{pattern}", f"{masks}/{pattern}")
     assert done.code == 0
-    assert all(map(is_right, done.rows))
+    assert all(map(is_right, done.rows()))
 
 
 def test_the_prior_of_crops_is_that_of_their_windows(
@@ -375,7 +342,7 @@ def test_the_prior_of_crops_is_that_of_their_windows(
     pattern = f"{tmp_path}/crops/{{}}_{{y}}_{{x}}.npy"
     crop = score_pair(pattern, f"{full}/{{}}.png", *further)
     whole = score_pair(tmp_path / "preds", tmp_path / "parts", *further)
-    (column,) = [name for name in crop.rows[0] if name.startswith("logit_adjusted")]
+    (column,) = [name for name in crop.rows()[0] if name.startswith("logit_adjusted")]
     assert crop.column(column) == whole.column(column)
 
 
@@ -407,7 +374,7 @@ def test_two_files_with_one_key_are_refused(side: str, tmp_path: Path) -> None:
     masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
     save(tmp_path / side / "2.npy", labels(2))
     done = score_pair(preds, masks)
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     same = "2.npy and 2.png have the same key '2'"
     told = "*.npy and *.png are of the same images"
     assert (told if side == "masks" else same) in done.err
@@ -418,7 +385,7 @@ def test_two_files_with_one_key_of_a_pattern_are_refused(tmp_path: Path) -> None
     preds = save_all(tmp_path / "preds", ["a_1.png", "b_1.png"])
     masks = save_all(tmp_path / "masks", ["1.png", "2.png"])
     done = score_pair(f"{preds}/?_{{}}.png", f"{masks}/{{}}.png")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "a_1.png and b_1.png have the same key '1'" in done.err
 
 
@@ -439,15 +406,15 @@ def test_when_nothing_pairs_a_pattern_that_would_is_shown(
     preds = save_all(tmp_path / "preds", [pred.replace("{}", n) for n in numbers])
     masks = save_all(tmp_path / "masks", [mask.replace("{}", n) for n in numbers])
     done = score_pair(preds, masks)
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     for number in numbers:
         shown = number in ("01", "02", "03")
         assert (pred.replace("{}", number) in done.err) is shown
         assert (mask.replace("{}", number) in done.err) is shown
     again = score(*hinted(done.err))
     assert again.code == 0
-    assert all(map(is_right, again.rows))
-    assert len(again.rows) == 5
+    assert all(map(is_right, again.rows()))
+    assert len(again.rows()) == 5
 
 
 def test_a_pattern_is_shown_when_the_first_names_are_not_of_one_image(
@@ -457,7 +424,7 @@ def test_a_pattern_is_shown_when_the_first_names_are_not_of_one_image(
     masks = save_all(tmp_path / "masks", [f"img_{n}.png" for n in (1, 2, 3, 4, 5)])
     done = score_pair(preds, masks)
     again = score(*hinted(done.err))
-    assert sum(map(is_right, again.rows)) == 3
+    assert sum(map(is_right, again.rows())) == 3
 
 
 def test_what_has_no_partner_is_a_failed_row_and_the_rest_is_scored(
@@ -467,8 +434,8 @@ def test_what_has_no_partner_is_a_failed_row_and_the_rest_is_scored(
     masks = save_all(tmp_path / "masks", ["1.png", "2.png", "3.png"])
     done = score_pair(preds, masks)
     assert done.code == 1
-    assert [is_right(row) for row in done.rows].count(True) == 2
-    failed = {(row["pred"], row["target"]): row["reason"] for row in done.rows}
+    assert [is_right(row) for row in done.rows()].count(True) == 2
+    failed = {(row["pred"], row["target"]): row["reason"] for row in done.rows()}
     assert failed["4.png", ""] == "has no mask"
     assert failed["", "3.png"] == "mask without a prediction"
     assert "error: 4.png: has no mask" in done.err
@@ -531,7 +498,7 @@ def test_images_of_stacks_and_archives_pair_by_number_or_name(
     done = score_pair(f"{tmp_path}/p/{pred}", f"{tmp_path}/m/{target}")
     assert done.code == 0, done.err
     assert done.column("pred") == rows.split()
-    assert all(map(is_right, done.rows))
+    assert all(map(is_right, done.rows()))
 
 
 def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
@@ -539,8 +506,8 @@ def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
     preds = save(tmp_path / "p.npy", stack(1, 2, 3, 4))
     done = score_pair(preds, masks)
     assert done.code == 1
-    assert "4 images" in done.reasons["p.npy"]
-    assert "holds 3" in done.reasons["p.npy"]
+    assert "4 images" in reasons(done)["p.npy"]
+    assert "holds 3" in reasons(done)["p.npy"]
 
 
 def test_a_number_beyond_the_stack_says_how_many_it_holds(tmp_path: Path) -> None:
@@ -548,7 +515,7 @@ def test_a_number_beyond_the_stack_says_how_many_it_holds(tmp_path: Path) -> Non
     mask = save(tmp_path / "m.png", labels(1))
     done = score_pair(f"{preds}#3", mask)
     assert done.code == 1
-    assert done.reasons == {"p.npy#3": "holds 3 images; #3 was asked for"}
+    assert reasons(done) == {"p.npy#3": "holds 3 images; #3 was asked for"}
 
 
 @pytest.mark.parametrize("member", ["", "#third"])
@@ -559,7 +526,7 @@ def test_several_arrays_are_listed_with_their_shapes(
     mask = save(tmp_path / "m.png", labels(1))
     done = score_pair(f"{tmp_path}/p.npz{member}", mask)
     assert done.code == 1
-    (reason,) = done.reasons.values()
+    (reason,) = reasons(done).values()
     assert "first (8, 8)" in reason
     assert "second (3, 8, 8)" in reason
     assert "third" in reason or "#NAME" in reason
@@ -573,7 +540,7 @@ def test_arrays_of_one_archive_keep_their_own_masks(tmp_path: Path) -> None:
     done = score_pair(f"@{tmp_path}/preds/list.txt", f"@{tmp_path}/masks/list.txt")
     assert done.code == 0
     assert done.column("pred") == ["all.npz#a", "all.npz#b"]
-    assert [is_right(row) for row in done.rows] == [True, True]
+    assert [is_right(row) for row in done.rows()] == [True, True]
 
 
 # What pairing itself gives
@@ -604,7 +571,7 @@ def test_an_empty_folder_is_refused(side: str, tmp_path: Path) -> None:
     masks = save_all(tmp_path / "masks", ["1.png"])
     other = "--target" if side == "--pred" else "--pred"
     done = score(side, tmp_path / "empty", other, masks)
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert f"error: {tmp_path}/empty: holds no" in done.err
 
 
@@ -637,7 +604,7 @@ def test_predictions_are_found_beside_what_else_a_tool_writes(
                 Image.new("RGB", (8, 8), (200, 10, 30)).save(place)
     done = score_pair(tmp_path / "out", masks)
     assert done.code == 0, done.err
-    assert [row["pred"] for row in done.rows] == [pred.format(name) for name in names]
+    assert [row["pred"] for row in done.rows()] == [pred.format(name) for name in names]
     assert "skipped" in done.err
 
 
@@ -647,14 +614,14 @@ def test_predictions_are_found_by_the_names_of_files(tmp_path: Path) -> None:
     masks = save_all(tmp_path / "label", ["1.png", "2.png"])
     again = score(*hinted(score_pair(folder, masks).err))
     assert again.code == 0
-    assert [row["pred"] for row in again.rows] == ["1_pred.png", "2_pred.png"]
+    assert [row["pred"] for row in again.rows()] == ["1_pred.png", "2_pred.png"]
 
 
 def test_letters_of_sites_are_not_taken_for_images(tmp_path: Path) -> None:
     names = [f"site_{letter}_1.png" for letter in "ABCD"]
     preds = save_all(tmp_path / "preds", names)
     done = score_pair(preds, save_all(tmp_path / "label", names))
-    assert (done.code, len(done.rows)) == (0, 4)
+    assert (done.code, len(done.rows())) == (0, 4)
 
 
 def test_a_dataset_is_no_folder_of_predictions(tmp_path: Path) -> None:
@@ -662,7 +629,7 @@ def test_a_dataset_is_no_folder_of_predictions(tmp_path: Path) -> None:
         save_all(tmp_path / f"out/{folder}", ["1.png", "2.png"])
     masks = save_all(tmp_path / "label", ["1.png", "2.png"])
     done = score_pair(tmp_path / "out", masks)
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "expected predictions" in done.err
 
 
@@ -674,7 +641,7 @@ def test_a_hint_never_pairs_the_numbers_of_two_splits(tmp_path: Path) -> None:
     done = score_pair(preds, tmp_path / "data")
     again = score(*hinted(done.err))
     assert again.code == 0
-    assert [row["target"] for row in again.rows] == names["test"]
+    assert [row["target"] for row in again.rows()] == names["test"]
     lone = score_pair(preds, tmp_path / "data/train")
     assert "Try" not in lone.err
 
@@ -685,7 +652,7 @@ def test_a_hint_names_the_part_of_the_model(tmp_path: Path) -> None:
     masks = save_all(tmp_path / "label", ["1.png", "2.png"])
     options = hinted(score_pair(tmp_path / "runs", masks).err)
     assert "{model}" in options[1]
-    assert len(score(*options).rows) == 4
+    assert len(score(*options).rows()) == 4
 
 
 def test_train_and_test_folders_of_one_name_pair_by_split(tmp_path: Path) -> None:
@@ -693,9 +660,9 @@ def test_train_and_test_folders_of_one_name_pair_by_split(tmp_path: Path) -> Non
         save_all(tmp_path / f"preds/{split}_pred", ["1.png", "2.png"])
         save_all(tmp_path / f"data/{split}_label", ["1.png", "2.png"])
     done = score_pair(tmp_path / "preds", tmp_path / "data")
-    assert (done.code, len(done.rows)) == (0, 4)
+    assert (done.code, len(done.rows())) == (0, 4)
     assert all(
-        row["pred"].split("_")[0] == row["target"].split("_")[0] for row in done.rows
+        row["pred"].split("_")[0] == row["target"].split("_")[0] for row in done.rows()
     )
 
 

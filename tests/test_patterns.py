@@ -1,17 +1,13 @@
 """Path patterns: `{}`, named parts and wildcards, alone and on the command line."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import run, save
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
-from typer.testing import CliRunner
 
-from cdstats.cli import app
 from cdstats.io.patterns import Pattern, is_pattern
 
 FIXED = st.text("ab.-+()|^$#é _0", max_size=6)
@@ -20,19 +16,15 @@ KEYS = st.text("ab.-+()|^$#é _0{", min_size=1, max_size=6)
 
 def write_mask(path: Path, changed: int) -> Path:
     """A mask of 4 x 4 pixels, so many of them white."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     values = np.zeros((4, 4), np.uint8)
     values.flat[:changed] = 255
-    Image.fromarray(values).save(path)
-    return path
+    return save(path, values)
 
 
 def image_rows(*arguments: str) -> list[dict[str, str]]:
-    done = CliRunner().invoke(
-        app, ["ratio", *arguments, "--by", "image", "--format", "csv"]
-    )
-    assert done.exit_code == 0, done.stderr
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    done = run("ratio", *arguments, "--by", "image", "--format", "csv")
+    assert done.code == 0, done.err
+    return done.rows()
 
 
 def paths(*arguments: str) -> list[str]:
@@ -111,10 +103,10 @@ def test_other_signs_make_no_pattern(text: str) -> None:
 
 
 def test_an_unknown_part_is_wrong_usage_on_the_command_line(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/{{city}}.png"])
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "{city}" in done.stderr
-    assert "{split}" in done.stderr
+    done = run("ratio", f"{tmp_path}/{{city}}.png")
+    assert (done.code, done.out) == (2, "")
+    assert "{city}" in done.err
+    assert "{split}" in done.err
 
 
 def test_a_pattern_is_a_dataset_named_after_its_folder(tmp_path: Path) -> None:
@@ -177,16 +169,16 @@ def test_a_pattern_may_begin_where_one_stands(
 
 def test_a_pattern_that_fits_nothing_shows_what_is_there(tmp_path: Path) -> None:
     write_mask(tmp_path / "set/a_mask.png", 1)
-    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/set/{{}}_gt.png"])
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "matches no mask file" in done.stderr
-    assert "a_mask.png" in done.stderr
+    done = run("ratio", f"{tmp_path}/set/{{}}_gt.png")
+    assert (done.code, done.out) == (1, "")
+    assert "matches no mask file" in done.err
+    assert "a_mask.png" in done.err
 
 
 def test_a_pattern_below_a_missing_folder_names_the_folder(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["ratio", f"{tmp_path}/none/{{}}.png"])
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert f"no folder {tmp_path}/none" in done.stderr
+    done = run("ratio", f"{tmp_path}/none/{{}}.png")
+    assert (done.code, done.out) == (1, "")
+    assert f"no folder {tmp_path}/none" in done.err
 
 
 def test_a_file_whose_name_has_braces_is_a_file(tmp_path: Path) -> None:

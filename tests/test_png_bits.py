@@ -228,13 +228,3 @@ def test_every_flipped_bit_of_a_file_of_few_bits_is_noticed(tmp_path: Path) -> N
         path.write_bytes(data)
         (one,) = count_file(Task(str(path)))
         assert one.mask is None, at
-
-
-def test_the_decoder_of_8_bits_is_given_a_whole_png() -> None:
-    content = struct.pack(">IIBBBBB", 9, 9, 1, 0, 0, 0, 0)
-    data = SIGNATURE + chunk(b"IHDR", content) + chunk(b"IDAT", DATA) + chunk(b"IEND")
-    found = as_bytes(data, png.read_png_header(io.BytesIO(data)))
-    assert found is not None
-    header = png.read_png_header(io.BytesIO(found))
-    assert (header.width, header.height, header.depth) == (2, 9, 8)
-    assert header.colour == GREY

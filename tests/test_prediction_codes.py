@@ -1,22 +1,17 @@
 """Predictions whose numbers need a word: palettes, scales, codes, bands, nodata."""
 
-import json
 import re
 import shlex
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
+from helpers import Done, run, save
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.errors import NotGeoreferencedWarning
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 
 Array = NDArray[Any]
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 160, 0)
@@ -37,16 +32,15 @@ def masks(tmp_path: Path) -> Path:
     return folder
 
 
-def score(preds: Path, masks: Path, *options: object) -> Any:
-    """Exit code and output of ``cdstats loss --format json``."""
-    words = ["loss", "--pred", preds, "--target", masks, *options, "--format", "json"]
-    return CliRunner().invoke(app, [str(word) for word in words])
+def score(preds: Path, masks: Path, *options: object) -> Done:
+    line = ("loss", "--pred", preds, "--target", masks, *options)
+    return run(*line, "--format", "json")
 
 
-def counts(done: Any) -> tuple[int, ...]:
+def counts(done: Done) -> tuple[int, ...]:
     """True and false positives, false and true negatives."""
-    assert done.exit_code == 0, done.stderr
-    row = json.loads(done.stdout)["dataset"]
+    assert done.code == 0, done.err
+    row = done.data()["dataset"]
     return tuple(row[name] for name in ("tp", "fp", "fn", "tn"))
 
 
@@ -56,10 +50,9 @@ def confusion(guess: Array, truth: Array = TRUTH) -> tuple[int, ...]:
     return tuple(int(one.sum()) for one in (p & y, p & ~y, ~p & y, ~p & ~y))
 
 
-def kind(done: Any) -> str:
+def kind(done: Done) -> str:
     """What the predictions are said to be."""
-    found: str = json.loads(done.stdout)["dataset"]["kind"]
-    return found
+    return str(done.data()["dataset"]["kind"])
 
 
 def folder(path: Path) -> Path:
@@ -71,15 +64,6 @@ def palette(path: Path, index: Array, *colours: tuple[int, ...]) -> None:
     image = Image.fromarray(index.astype(np.uint8))
     image.putpalette(sum(colours, ()))
     image.save(path)
-
-
-def tiff(path: Path, bands: Array, **profile: Any) -> None:
-    count, height, width = bands.shape
-    size = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path, "w", driver="GTiff", **size, **profile) as file:
-            file.write(bands)
 
 
 @pytest.mark.parametrize("name", ["0.png", "0.bmp", "0.tif"])
@@ -109,8 +93,8 @@ def test_an_unclear_palette_is_refused_and_every_way_works(
 ) -> None:
     palette(folder(tmp_path / "p") / "0.png", GUESS, *colours)
     done = score(tmp_path / "p", masks)
-    assert done.exit_code == 1
-    ways = re.findall(r"--pred-changed '\S+' --pred-unchanged '\S+'", done.stderr)
+    assert done.code == 1
+    ways = re.findall(r"--pred-changed '\S+' --pred-unchanged '\S+'", done.err)
     found = {counts(score(tmp_path / "p", masks, *shlex.split(one))) for one in ways}
     assert found == {confusion(GUESS), confusion(~GUESS)}
 
@@ -122,7 +106,7 @@ def test_palettes_of_a_model_are_decided_together(masks: Path, tmp_path: Path) -
     palette(preds / "1.png", GUESS * 0, BLACK, RED)
     assert counts(score(preds, masks))[0] == confusion(GUESS)[0]
     palette(preds / "1.png", GUESS, BLACK, GREEN)
-    assert score(preds, masks).exit_code == 1
+    assert score(preds, masks).code == 1
 
 
 def test_a_palette_that_makes_most_changed_is_warned_of(
@@ -131,7 +115,7 @@ def test_a_palette_that_makes_most_changed_is_warned_of(
     palette(folder(tmp_path / "p") / "0.png", ~GUESS, BLACK, RED)
     done = score(tmp_path / "p", masks)
     assert counts(done) == confusion(~GUESS)
-    (way,) = re.findall(r"warning: .*(--pred-changed '.*')", done.stderr)
+    (way,) = re.findall(r"warning: .*(--pred-changed '.*')", done.err)
     assert counts(score(tmp_path / "p", masks, *shlex.split(way))) == confusion(GUESS)
 
 
@@ -159,12 +143,12 @@ def test_scaled_predictions_are_refused_with_the_scale_that_fits(
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", stored)
     refused = score(tmp_path / "p", masks)
-    assert refused.exit_code == 1
-    assert f"--scale {scale}" in refused.stderr
+    assert refused.code == 1
+    assert f"--scale {scale}" in refused.err
     done = score(tmp_path / "p", masks, "--scale", scale)
     plain = stored.astype(np.float64) / scale
     assert counts(done) == confusion(plain >= 0.5)
-    found = json.loads(done.stdout)["dataset"]["prob_sum"]
+    found = done.data()["dataset"]["prob_sum"]
     assert found == pytest.approx(plain.sum(), rel=1e-5)
     assert f"{stored.dtype} / {scale}" in kind(done)
 
@@ -191,10 +175,10 @@ def test_floating_numbers_outside_get_the_advice_of_their_range(
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
     done = score(tmp_path / "p", masks)
-    assert (done.exit_code, word in done.stderr) == (1, True), done.stderr
-    assert "1 of 1 prediction exceeds [0, 1]: they hold" in done.stderr
-    assert ".." not in done.stderr.replace("...", "")
-    assert "?." not in done.stderr
+    assert (done.code, word in done.err) == (1, True), done.err
+    assert "1 of 1 prediction exceeds [0, 1]: they hold" in done.err
+    assert ".." not in done.err.replace("...", "")
+    assert "?." not in done.err
 
 
 def test_labels_beside_scaled_probabilities_are_refused(
@@ -205,11 +189,11 @@ def test_labels_beside_scaled_probabilities_are_refused(
     np.save(preds / "0.npy", np.rint(PROBS * 255).astype(np.uint8))
     np.save(preds / "1.npy", GUESS.astype(np.uint8))
     done = score(preds, masks)
-    assert (done.exit_code, "labels beside scaled" in done.stderr) == (1, True)
+    assert (done.code, "labels beside scaled" in done.err) == (1, True)
     # Noise of one level is a low probability, and no label.
     noise = np.random.default_rng(1).random(TRUTH.shape) < 0.3
     np.save(preds / "1.npy", noise.astype(np.uint8))
-    assert score(preds, masks).exit_code == 0
+    assert score(preds, masks).code == 0
 
 
 @pytest.mark.parametrize(
@@ -226,11 +210,11 @@ def test_a_class_that_is_never_predicted_is_warned_of(
     np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
     rows = tmp_path / "rows.csv"
     told = f"warning: {word} is predicted changed"
-    assert told in score(tmp_path / "p", masks, "--csv", rows).stderr
-    again = CliRunner().invoke(app, ["loss", "--from", str(rows)])
-    assert told in re.sub(r"\s+", " ", again.stderr)
+    assert told in score(tmp_path / "p", masks, "--csv", rows).err
+    again = run("loss", "--from", str(rows))
+    assert told in re.sub(r"\s+", " ", again.err)
     np.save(tmp_path / "p/0.npy", PROBS)
-    assert "is predicted changed" not in score(tmp_path / "p", masks).stderr
+    assert "is predicted changed" not in score(tmp_path / "p", masks).err
 
 
 INSIDE = np.clip(PROBS * 0.9, 0, 1)
@@ -254,16 +238,16 @@ def test_advice_for_all_is_given_only_where_all_are_outside(
         one = INSIDE if number in (1, 4) else outside
         np.save(preds / f"{number}.npy", one.astype(dtype))
     done = score(preds, masks)
-    assert done.exit_code == 1
+    assert done.code == 1
     assert "4 of 6 predictions exceed [0, 1]: 0.npy, 2.npy, 3.npy and 1 more" in (
-        done.stderr
+        done.err
     )
-    assert advice not in done.stderr
+    assert advice not in done.err
     for number in (1, 4):
         np.save(preds / f"{number}.npy", outside.astype(dtype))
-    assert advice in score(preds, masks).stderr
-    way = re.findall(r"--(?:scale|kind) \w+", score(preds, masks).stderr)
-    assert score(preds, masks, *way[0].split()).exit_code == 0
+    assert advice in score(preds, masks).err
+    way = re.findall(r"--(?:scale|kind) \w+", score(preds, masks).err)
+    assert score(preds, masks, *way[0].split()).code == 0
 
 
 def test_predictions_of_zeros_alone_may_be_on_any_scale(
@@ -273,7 +257,7 @@ def test_predictions_of_zeros_alone_may_be_on_any_scale(
     Image.fromarray(np.array(Image.open(masks / "0.png"))).save(masks / "1.png")
     np.save(preds / "0.npy", (PROBS * 100).astype(np.float32))
     np.save(preds / "1.npy", np.zeros_like(PROBS, dtype=np.float32))
-    assert "--scale 100 divides" in score(preds, masks).stderr
+    assert "--scale 100 divides" in score(preds, masks).err
 
 
 def test_labels_beside_per_cent_get_no_scale_for_all(
@@ -283,7 +267,7 @@ def test_labels_beside_per_cent_get_no_scale_for_all(
     Image.fromarray(np.array(Image.open(masks / "0.png"))).save(masks / "1.png")
     np.save(preds / "0.npy", (PROBS * 100).astype(np.float32))
     np.save(preds / "1.npy", GUESS.astype(np.uint8))
-    assert "--scale 100" not in score(preds, masks).stderr
+    assert "--scale 100" not in score(preds, masks).err
 
 
 @pytest.mark.parametrize(
@@ -298,7 +282,7 @@ def test_ranges_that_fit_nothing_get_no_advice_that_would_misread_them(
     stored: Array, masks: Path, tmp_path: Path
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", stored.astype(np.float32))
-    told = score(tmp_path / "p", masks).stderr
+    told = score(tmp_path / "p", masks).err
     assert "say what they are with --scale N" in told
 
 
@@ -316,7 +300,7 @@ def test_codes_are_read_by_a_rule(
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", stored)
     refused = score(tmp_path / "p", masks)
-    assert (refused.exit_code, "--kind hard" in refused.stderr) == (1, False)
+    assert (refused.code, "--kind hard" in refused.err) == (1, False)
     rule = ["--pred-changed", changed]
     rule += [] if unchanged is None else ["--pred-unchanged", unchanged]
     done = score(tmp_path / "p", masks, *rule)
@@ -333,7 +317,7 @@ def test_a_value_that_the_rule_does_not_name_fails_the_prediction(
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", GUESS + np.uint8(1))
     done = score(tmp_path / "p", masks, "--pred-changed", 2, "--pred-unchanged", 0)
-    assert "holds 1; expected 2, 0" in done.stderr
+    assert "holds 1; expected 2, 0" in done.err
 
 
 @pytest.mark.parametrize(
@@ -353,7 +337,7 @@ def test_options_that_contradict_each_other_are_wrong_usage(
     options: list[str], masks: Path, tmp_path: Path
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", PROBS)
-    assert score(tmp_path / "p", masks, *options).exit_code == 2
+    assert score(tmp_path / "p", masks, *options).code == 2
 
 
 SOFTMAX = np.random.default_rng(1).random((7, *TRUTH.shape)).astype(np.float32)
@@ -374,8 +358,8 @@ def test_channels_of_a_softmax_need_a_choice(
 ) -> None:
     np.save(folder(tmp_path / "p") / "0.npy", stored)
     refused = score(tmp_path / "p", masks)
-    assert (refused.exit_code, "--pred-band N" in refused.stderr) == (1, True)
-    assert "--kind" not in refused.stderr
+    assert (refused.code, "--pred-band N" in refused.err) == (1, True)
+    assert "--kind" not in refused.err
     done = score(tmp_path / "p", masks, "--pred-band", band)
     assert counts(done) == confusion(SOFTMAX[2] >= 0.5)
     assert kind(done).endswith(f"band {band}")
@@ -393,8 +377,8 @@ def test_one_channel_may_be_first_or_last(
 
 def test_one_band_of_a_raster_is_read(masks: Path, tmp_path: Path) -> None:
     sure = np.rint(PROBS * 100).astype(np.uint8)
-    tiff(folder(tmp_path / "p") / "0.tif", np.stack([GUESS.astype(np.uint8), sure]))
-    assert score(tmp_path / "p", masks).exit_code == 1
+    save(folder(tmp_path / "p") / "0.tif", np.stack([GUESS.astype(np.uint8), sure]))
+    assert score(tmp_path / "p", masks).code == 1
     done = score(tmp_path / "p", masks, "--pred-band", 1)
     assert counts(done) == confusion(GUESS)
     scaled = score(tmp_path / "p", masks, "--pred-band", 2, "--scale", 100)
@@ -407,27 +391,27 @@ def test_nodata_of_floats_is_left_out_if_asked_for(
 ) -> None:
     stored = PROBS.copy()
     stored[:9] = nodata
-    tiff(folder(tmp_path / "p") / "0.tif", stored[None], nodata=nodata)
+    save(folder(tmp_path / "p") / "0.tif", stored[None], nodata=nodata)
     refused = score(tmp_path / "p", masks)
-    assert "--pred-nodata ignore" in refused.stderr
+    assert "--pred-nodata ignore" in refused.err
     done = score(tmp_path / "p", masks, "--pred-nodata", "ignore")
     assert counts(done) == confusion(PROBS[9:] >= 0.5, TRUTH[9:])
-    row = json.loads(done.stdout)["dataset"]
+    row = done.data()["dataset"]
     assert row["ignored"] == 9 * 48
     assert row["kind"].endswith("nodata ignored")
 
 
 def test_declared_nodata_may_be_a_prediction(masks: Path, tmp_path: Path) -> None:
-    tiff(folder(tmp_path / "p") / "0.tif", GUESS[None].astype(np.uint8), nodata=0)
-    assert score(tmp_path / "p", masks).exit_code == 1
+    save(folder(tmp_path / "p") / "0.tif", GUESS[None].astype(np.uint8), nodata=0)
+    assert score(tmp_path / "p", masks).code == 1
     done = score(tmp_path / "p", masks, "--pred-nodata", "keep")
     assert counts(done) == confusion(GUESS)
 
 
 def test_miniswhite_needs_a_rule(masks: Path, tmp_path: Path) -> None:
     bands = GUESS[None].astype(np.uint8) * np.uint8(255)
-    tiff(folder(tmp_path / "p") / "0.tif", bands, photometric="miniswhite")
-    assert "MINISWHITE" in score(tmp_path / "p", masks).stderr
+    save(folder(tmp_path / "p") / "0.tif", bands, photometric="miniswhite")
+    assert "MINISWHITE" in score(tmp_path / "p", masks).err
     done = score(tmp_path / "p", masks, "--pred-changed", 255)
     assert counts(done) == confusion(GUESS)
 
@@ -436,10 +420,10 @@ def test_labels_in_jpeg_files_are_warned_of(masks: Path, tmp_path: Path) -> None
     preds = folder(tmp_path / "p")
     Image.fromarray(GUESS.astype(np.uint8) * 255).save(preds / "0.jpg")
     done = score(preds, masks)
-    assert (done.exit_code, "labels in JPEG files" in done.stderr) == (0, True)
+    assert (done.code, "labels in JPEG files" in done.err) == (0, True)
     Image.fromarray(GUESS.astype(np.uint8)).save(preds / "0.jpg", quality=95)
     done = score(preds, masks)
-    assert (done.exit_code, "JPEG" in done.stderr) == (1, True)
+    assert (done.code, "JPEG" in done.err) == (1, True)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8"])
@@ -450,12 +434,12 @@ def test_a_second_sigmoid_is_asked_about(
     stored = np.rint(twice * 255) if dtype == "uint8" else twice
     np.save(folder(tmp_path / "p") / "0.npy", stored.astype(dtype))
     asked = "was the sigmoid applied twice?"
-    assert asked in score(tmp_path / "p", masks).stderr
+    assert asked in score(tmp_path / "p", masks).err
     stored[0, 0] = 0
     np.save(tmp_path / "p" / "0.npy", stored.astype(dtype))
-    assert asked not in score(tmp_path / "p", masks).stderr
+    assert asked not in score(tmp_path / "p", masks).err
     np.save(tmp_path / "p" / "0.npy", np.full_like(stored, 0.5).astype(dtype))
-    assert asked not in score(tmp_path / "p", masks).stderr
+    assert asked not in score(tmp_path / "p", masks).err
 
 
 def test_logits_of_one_model_stand_beside_probabilities(

@@ -18,7 +18,6 @@ from PIL import Image
 from work_items import (
     big,
     divide,
-    divide_on,
     exit_unportably,
     killed_once,
     number_and_process,
@@ -87,11 +86,6 @@ def test_what_the_work_prints_spoils_nothing(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().out == ""
 
 
-def test_an_exit_of_the_work_is_an_exception_of_the_run() -> None:
-    with pytest.raises(SystemExit, match="enough"):
-        list(run(partial(quit_at, 3), range(9), jobs=2, lost=lost))
-
-
 def test_an_exception_that_cannot_travel_arrives_as_text() -> None:
     with pytest.raises(RuntimeError, match=r"UnportableError: \d and \d"):
         list(run(exit_unportably, range(9), jobs=2, lost=lost))
@@ -139,11 +133,6 @@ def test_items_are_taken_one_batch_at_a_time() -> None:
 def test_divided_items_are_joined_in_their_places(jobs: int) -> None:
     found = sorted(run(divide, [5, 6, 7, 0], jobs=jobs, lost=lost))
     assert found == [(0, -15), (1, -18), (2, -21), (3, 0)]
-
-
-def test_a_part_is_not_divided_again() -> None:
-    with pytest.raises(ValueError, match="divided again"):
-        list(run(divide_on, [1], jobs=1, lost=lost))
 
 
 def test_parts_are_worked_on_before_further_items() -> None:

@@ -88,20 +88,6 @@ def test_an_audit_looks_at_refused_encodings(codes: Path) -> None:
     assert cdstats.audit(codes).findings
 
 
-def test_one_refused_dataset_does_not_hide_another(codes: Path, masks: Path) -> None:
-    kept = cdstats.ratio([codes, masks], errors="keep")
-    assert [row.images for row in kept.datasets if row.split == "all"][1] == 2
-    with pytest.raises(cdstats.DataError):
-        cdstats.ratio([codes, masks])
-
-
-def test_a_bad_file_is_a_row(masks: Path) -> None:
-    (masks / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    result = cdstats.ratio(masks)
-    assert [row.status for row in result.images] == ["ok", "ok", "failed"]
-    assert result.datasets[0].changed == 2
-
-
 # What is taken
 
 
@@ -153,12 +139,6 @@ def test_other_types_are_refused_by_the_name_of_the_argument(
         cdstats.ratio(**{"paths": masks, **options})
 
 
-def test_an_unknown_argument_is_one_of_the_function(masks: Path) -> None:
-    call: Any = cdstats.ratio
-    with pytest.raises(TypeError, match="unexpected keyword argument 'chnaged'"):
-        call(masks, chnaged=1)
-
-
 @pytest.mark.parametrize("name", ["audit", "plot", "ratio", "report", "weights"])
 @pytest.mark.parametrize("jobs", [0, -2, np.int64(-7)])
 def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) -> None:
@@ -169,10 +149,6 @@ def test_no_number_of_workers_is_below_one(masks: Path, jobs: int, name: str) ->
     expected = f"jobs={jobs}: expected at least 1, or -1 for all"
     with pytest.raises(ValueError, match=expected):
         function(**sources, jobs=jobs)
-
-
-def test_more_workers_than_work_are_not_started(masks: Path) -> None:
-    assert cdstats.ratio(masks, jobs=2**62).datasets[0].changed == 2
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -283,11 +259,6 @@ def test_a_threshold_is_a_probability(masks: Path, threshold: float) -> None:
 )
 def test_a_message_names_arguments(text: str, expected: str) -> None:
     assert in_python(text, RatioOptions.declared) == expected
-
-
-def test_reasons_of_rows_name_arguments(masks: Path) -> None:
-    rows = cdstats.ratio(masks, max_pixels=3).images
-    assert all(row.reason.endswith("raise max_pixels") for row in rows)
 
 
 # Signatures and help

@@ -4,20 +4,16 @@ The masks may not be redistributed, so they lie beside the checkout.
 """
 
 import csv
-import io
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from helpers import run
+from test_oracle import REAL, REAL_SETS, matching
 
-from cdstats.cli import app
 from cdstats.io import jpeg, masks, png, tiff
 from cdstats.io.counting import Task, count_file
 
-REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 COUNTS = ("width", "height", "changed", "unchanged", "ignored")
 EVERY_HALF = tuple(level + 0.5 for level in range(256))
 
@@ -26,67 +22,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True)
-class Family:
-    """Masks that a user would count in one run.
-
-    Attributes:
-        place: Path, glob or pattern below the folder of real masks.
-        options: Rule options that their encoding needs; none where it is found.
-        folder: What the paths of the rows are relative to.
-        rows: Masks among them whose true counts are known for these options.
-    """
-
-    place: str
-    rows: int
-    options: str = ""
-    folder: str = ""
-
-    def path_of(self, row: dict[str, str]) -> str:
-        return f"{self.folder or self.place}/{row['path']}"
-
-    def __str__(self) -> str:
-        return " ".join([self.place, *self.options.split()])
-
-
-FAMILIES = [
-    Family("cdd_jpeg/CDD", 1, "--changed >0 --unchanged 0"),
-    Family("cdnet2014", 300, "--preset cdnet2014"),
-    Family("sbi2015", 159, "--preset sbi2015"),
-    Family("ucsd_bgs", 89),
-    Family("dsifn_256", 5),
-    Family("dsifn_256/predict_*", 30, folder="dsifn_256"),
-    Family("levir_crops_256", 5),
-    Family("levir_crops_256/predict_*", 18, folder="levir_crops_256"),
-    Family("levir_crops_256/output_STANet", 2),
-    Family("levir_full_1024", 2),
-    Family("levir_full_1024/pred", 2),
-    Family("levir_patch_errormap/paper/images", 4),
-    Family("oscd", 7, "--preset oscd-tif"),
-    Family("oscd", 7, "--preset oscd-png"),
-    Family("paddlers_ssmt/binary_gt.bmp", 1, folder="paddlers_ssmt"),
-    Family("sar_sanfrancisco/pic/{}_gt.bmp", 1, folder="sar_sanfrancisco/pic"),
-    Family("sztaki_airchange", 6),
-    Family("s2_mine_geotiff/data", 2),
-    Family("xview2_damage/output/dmg", 2, "--preset xbd-post"),
-    Family("xview2_damage/output/loc", 2, "--band 1"),
-    Family("xview2_targets_synthetic", 2, "--preset xbd-post"),
-    Family("xview2_targets_synthetic", 4, "--changed 2,3,4 --unchanged rest"),
-    Family("landsat_partial/Taizhou", 1, "--preset partial-pair"),
-    Family("landsat_partial/Taizhou/pred", 5),
-    Family("landsat_partial/Taizhou/change.bmp", 1, folder="landsat_partial/Taizhou"),
-    Family(
-        "landsat_partial/Taizhou/unchanged.bmp", 1, folder="landsat_partial/Taizhou"
-    ),
-]
-
-
 def count(*arguments: str) -> list[dict[str, str]]:
     """Image rows of a run without a failure."""
-    options = ["--by", "image", "--format", "csv"]
-    done = CliRunner().invoke(app, ["ratio", *arguments, *options])
-    assert done.exit_code == 0, done.stderr
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    done = run("ratio", *arguments, "--by", "image", "--format", "csv")
+    assert done.code == 0, done.err
+    return done.rows()
 
 
 @cache
@@ -110,27 +50,30 @@ def only(row: dict[str, str]) -> dict[str, str]:
 
 def test_real_masks_have_their_true_counts() -> None:
     seen = set()
-    for family in FAMILIES:
-        rows = count(str(REAL / family.place), *family.options.split())
-        found = {family.path_of(row): only(row) for row in rows}
-        assert len(found) == len(rows) == family.rows, family
-        assert found == {path: only(expected()[path]) for path in found}, family
+    for masks_ in REAL_SETS:
+        rows = count(*masks_.given)
+        found = {
+            matching(masks_, row["path"]).relative_to(REAL).as_posix(): only(row)
+            for row in rows
+        }
+        assert len(found) == len(rows) == len(masks_.paths), masks_
+        assert found == {path: only(expected()[path]) for path in found}, masks_
         seen |= set(found)
-    assert seen == set(expected())
+    assert {path for path in expected() if " + " not in path} <= seen
 
 
 def test_oscd_is_refused_until_one_of_its_two_codings_is_chosen() -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / "oscd")])
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "--preset oscd-png or --preset oscd-tif" in done.stderr
+    done = run("ratio", str(REAL / "oscd"))
+    assert (done.code, done.out) == (1, "")
+    assert "--preset oscd-png or --preset oscd-tif" in done.err
 
 
 def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
-    done = CliRunner().invoke(
-        app, ["ratio", str(REAL / "cdd_jpeg/CDD"), "--preset", "cdd", "--by", "dataset"]
+    done = run(
+        "ratio", str(REAL / "cdd_jpeg/CDD"), "--preset", "cdd", "--by", "dataset"
     )
-    assert done.exit_code == 1
-    assert "00000.jpg: holds 0 (37,681 pixels" in done.stderr
+    assert done.code == 1
+    assert "00000.jpg: holds 0 (37,681 pixels" in done.err
 
 
 @pytest.mark.parametrize(
@@ -139,9 +82,9 @@ def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
 def test_grey_codes_are_refused_with_the_preset_that_knows_them(
     place: str, preset: str
 ) -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / place), "--format", "csv"])
-    assert done.exit_code == 1
-    assert f"--preset {preset}" in done.stderr
+    done = run("ratio", str(REAL / place), "--format", "csv")
+    assert done.code == 1
+    assert f"--preset {preset}" in done.err
 
 
 @pytest.mark.parametrize(
@@ -155,10 +98,10 @@ def test_grey_codes_are_refused_with_the_preset_that_knows_them(
     ],
 )
 def test_a_photograph_is_refused_as_no_mask(path: str) -> None:
-    done = CliRunner().invoke(app, ["ratio", str(REAL / path), "--format", "csv"])
-    assert done.exit_code == 1
-    assert "looks like an image, not a mask" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run("ratio", str(REAL / path), "--format", "csv")
+    assert done.code == 1
+    assert "looks like an image, not a mask" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_every_decoder_gives_the_same_counts_of_every_file(

@@ -6,14 +6,11 @@ The files may not be redistributed, so they lie beside the checkout.
 from __future__ import annotations
 
 import csv
-import io
 from functools import cache
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from cdstats.cli import app
+from helpers import run
 
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 COUNTS = ("tp", "fp", "fn", "tn", "ignored")
@@ -40,11 +37,8 @@ def counted() -> list[Row]:
 
 
 def rows_of(*arguments: str) -> tuple[int, list[Row], str]:
-    options = ["--by", "image", "--format", "csv"]
-    done = CliRunner().invoke(app, ["loss", *arguments, *options])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    return done.exit_code, rows, done.stderr
+    done = run("loss", *arguments, "--by", "image", "--format", "csv")
+    return done.code, done.rows(), done.err
 
 
 def score(row: Row) -> tuple[int, list[Row], str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import run
 from PIL import Image
-from typer.testing import CliRunner
 
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 RULE = ("--changed", ">0", "--unchanged", "0")
-
-
-def run(*arguments: object, given: bytes = b"") -> Any:
-    return CliRunner().invoke(app, [str(one) for one in arguments], input=given)
 
 
 def mask(path: Path) -> None:
@@ -41,8 +36,8 @@ def test_a_pipe_among_masks_is_a_failed_row(
     mask(tmp_path / "a.png")
     os.mkfifo(tmp_path / f"b.{suffix}")
     result = run(command, tmp_path, *RULE)
-    assert result.exit_code == 1
-    assert "is no regular file" in result.stderr + result.stdout
+    assert result.code == 1
+    assert "is no regular file" in result.err + result.out
 
 
 @needs_pipes
@@ -54,8 +49,8 @@ def test_a_pipe_among_predictions_is_a_failed_row(tmp_path: Path, suffix: str) -
     os.mkfifo(tmp_path / "pred" / f"b.{suffix}")
     folders = ("--pred", tmp_path / "pred", "--target", tmp_path / "target")
     result = run("loss", *folders, *RULE)
-    assert result.exit_code == 1
-    assert f"b.{suffix}: is no regular file" in result.stderr
+    assert result.code == 1
+    assert f"b.{suffix}: is no regular file" in result.err
 
 
 @needs_pipes
@@ -63,7 +58,7 @@ def test_a_pipe_among_the_images_beside_is_no_image_to_compare(tmp_path: Path) -
     mask(tmp_path / "label" / "a.png")
     (tmp_path / "A").mkdir()
     os.mkfifo(tmp_path / "A" / "a.png")
-    assert run("audit", tmp_path, *RULE).exit_code == 0
+    assert run("audit", tmp_path, *RULE).code == 0
 
 
 def test_a_link_to_a_mask_is_read(tmp_path: Path) -> None:
@@ -77,11 +72,11 @@ def test_a_list_with_null_characters_is_refused(tmp_path: Path) -> None:
     names = b"a.png\0b.png\n"
     (tmp_path / "list.txt").write_bytes(names)
     for result in (
-        run("ratio", "-", given=names),
+        run("ratio", "-", stdin=names.decode()),
         run("ratio", f"@{tmp_path}/list.txt"),
     ):
-        assert result.exit_code == 1
-        assert "holds a null character" in result.stderr
+        assert result.code == 1
+        assert "holds a null character" in result.err
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float64"])

@@ -9,13 +9,12 @@ import re
 import shutil
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 
 WHITE = "changed 255, unchanged 0 (detected)"
@@ -27,8 +26,7 @@ OWN_RULES = {"train": WHITE, "val": ONES, "test": ""}
 def save(path: str, changed: int, value: int = 255) -> None:
     pixels = np.zeros((8, 8), np.uint8)
     pixels.flat[:changed] = value
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    helpers.save(Path(path), pixels)
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == code, done.output
-    return done.stdout, done.stderr
+    done = helpers.run(*arguments)
+    assert done.code == code, done.err
+    return done.out, done.err
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -202,21 +200,6 @@ def test_a_split_without_any_prediction_is_refused_in_words() -> None:
     where = ("--pred", "x/p", "--target", "x/d", "--split", "test")
     _, told = run("loss", *where, code=1)
     assert "no prediction pairs with a mask: 3 predictions outside split test" in told
-
-
-@pytest.mark.parametrize("command", ["compare", "report", "plot"])
-def test_every_command_skips_them(command: str) -> None:
-    save_pairs("x", "d/{split}/label/{n}.png", "p/{split}/{n}.png")
-    save_pairs("x", "d/{split}/label/{n}.png", "q/{split}/{n}.png")
-    where = ["--target", "x/d", "--split", "test", "--pred", "x/p"]
-    if command == "compare":
-        where += ["--pred", "x/q"]
-    else:
-        where += ["-o", "out"]
-    if command == "plot":
-        where += ["--only", "loss-beta", "--format", "svg"]
-    _, told = run(command, *where)
-    assert "3 predictions outside split test skipped" in told
 
 
 def test_a_prediction_is_not_scored_against_another_split() -> None:

@@ -13,7 +13,7 @@ import cdstats
 from cdstats.core.errors import DataError
 from cdstats.io import npy
 from cdstats.io.masks import open_masks
-from cdstats.io.npy import by_number, npy_array
+from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.predictions import open_predictions
 
 if TYPE_CHECKING:
@@ -123,3 +123,24 @@ def test_a_header_too_long_for_numpy_is_told_in_one_line(
     path.write_bytes(b"\x93NUMPY" + bytes([version, 0]) + length + header + bytes(16))
     (one,) = cdstats.ratio(path, changed=1, unchanged=0).images
     assert one.reason == "NPY file is damaged: the header of an array is too long"
+
+
+def test_an_array_by_columns_is_read_at_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.asfortranarray(numbers((2, 300, 200), "u1"))
+    np.save(tmp_path / "a.npy", array)
+    monkeypatch.setattr(npy, "_SPAN_BYTES", 1000)
+    stored = npy_array(tmp_path / "a.npy")
+    reads: list[tuple[int, ...]] = []
+    usual = StoredArray.read
+
+    def read(self: StoredArray) -> Any:
+        reads.append(self.shape)
+        return usual(self)
+
+    monkeypatch.setattr(StoredArray, "read", read)
+    part = by_number(stored)
+    for number in (1, 0):
+        np.testing.assert_array_equal(np.asarray(part(number)), array[number])
+    assert reads == [(200, 300, 2)]

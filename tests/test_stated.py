@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
-from cdstats.core.score_records import NOT_RECORDED, Stated
+from cdstats.core.score_records import NOT_RECORDED
 
 STATED = ("threshold", "kind", "grid", "version", "device")
 RULE = ("rule", *STATED)
@@ -73,19 +73,6 @@ def test_rows_of_images_and_of_models_state_it(command: Any) -> None:
             check(row)
 
 
-def test_the_columns_stand_at_the_end(folder: Path) -> None:
-    loss("--csv", "rows.csv", "--loss", "focal")
-    header = list(rows((folder / "rows.csv").read_text())[0])
-    start = header.index("rule")
-    assert tuple(header[start : start + 6]) == RULE
-    assert [name.partition("[")[0] for name in header[start + 6 :]] == [
-        "uncovered",
-        "ece",
-        "calibration_sums",
-        "focal",
-    ]
-
-
 def test_objects_of_json_state_it() -> None:
     data = json.loads(loss("--format", "json"))
     for one in (data["dataset"], *data["images"]):
@@ -111,12 +98,6 @@ def test_images_on_which_models_differ_state_it(form: str) -> None:
         assert set(one["values"]) == {"a", "b"}
     chosen = compare("--by", "image", "--columns", "target,grid", "--format", "csv")
     assert chosen.splitlines()[1].endswith(",none")
-
-
-def test_a_frame_of_images_on_which_models_differ_states_it() -> None:
-    found = cdstats.compare(["a=a", "b=b"], "t").differing_frame()
-    assert list(found["kind"]) == ["probabilities (float32)"] * 4
-    assert list(found["threshold"]) == [0.5] * 4
 
 
 def test_files_behind_figures_state_it(folder: Path) -> None:
@@ -189,14 +170,6 @@ def test_rows_of_an_earlier_version_say_that_it_was_not_recorded(folder: Path) -
     text = " ".join(run("loss", "--from", "old.csv").split())
     assert f"threshold: {NOT_RECORDED}" in text
     assert f"grid: {NOT_RECORDED}" in text
-
-
-def test_what_differs_between_rows_is_listed() -> None:
-    one = Stated(threshold=0.5, kind="hard", grid="none")
-    other = Stated(threshold=0.4, kind="prob", grid="none")
-    assert Stated.of([one, one]) == one
-    both = Stated.of([one, other])
-    assert (both.threshold, both.kind, both.grid) == (None, "hard, prob", "none")
 
 
 @pytest.mark.parametrize("command", ["loss", "compare"])

@@ -6,7 +6,6 @@ interface; nothing else is asked.
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 import os
@@ -15,28 +14,25 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import helpers
 import numpy as np
 import pytest
 import torch
+from helpers import Done
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from store_server import StoreServer
-from typer.testing import CliRunner
 
-from cdstats.cli import app
 from cdstats.core.secrets import Sealed, sealed
 from cdstats.io.addresses import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    Row = dict[str, str]
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 SECRET = "s3cr3t"  # noqa: S105 - of a store of this test
@@ -51,27 +47,11 @@ USUAL = {
 pytest.importorskip("obstore", reason="the extra cdstats[remote] is not installed")
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code, rows, and both streams."""
-
-    code: int
-    rows: list[Row]
-    out: str
-    err: str
-
-    def column(self, name: str) -> list[str]:
-        return [row[name] for row in self.rows]
-
-
 def run(command: str, *arguments: str | Path) -> Done:
     """Run a command for its image rows; no secret shows, whatever happens."""
-    options = ["--by", "image", "--format", "csv"]
-    done = CliRunner().invoke(app, [command, *map(str, arguments), *options])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    assert SECRET not in done.stdout + done.stderr
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    return Done(done.exit_code, rows, done.stdout, done.stderr)
+    done = helpers.run(command, *arguments, "--by", "image", "--format", "csv")
+    assert SECRET not in done.out + done.err
+    return done
 
 
 def ratio(*arguments: str | Path) -> Done:
@@ -185,7 +165,7 @@ def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     place = s3.upload(SAMPLES / name, f"samples/{name}")
     options = ["--jobs", jobs, "--changed", ">=128", "--unchanged", "<128"]
     here, there = ratio(SAMPLES / name, *options), ratio(place, *options)
-    assert len(here.rows) > 0
+    assert len(here.rows()) > 0
     assert (there.code, there.out) == (here.code, here.out)
     assert there.err == here.err.replace(str(SAMPLES), "s3://masks/samples")
 
@@ -232,7 +212,7 @@ def test_splits_of_a_store_come_from_folders_and_patterns(
     place: str, rows: int, levir: str
 ) -> None:
     done = ratio(f"X={levir}{place}")
-    assert (done.code, len(done.rows)) == (0, rows)
+    assert (done.code, len(done.rows())) == (0, rows)
     assert set(done.column("dataset")) == {"X"}
     changed = {"train": "1", "val": "2", "test": "3"}
     assert [changed[split] for split in done.column("split")] == done.column("changed")
@@ -317,7 +297,7 @@ def test_a_store_that_cannot_tell_of_a_mask_file_is_a_problem(
     with environment(**USUAL, AWS_ENDPOINT_URL=web.url, STORAGE_EMULATOR_HOST=web.host):
         for place in (f"{scheme}://{image}", f"@{tmp_path}/list.txt"):
             done = ratio(place)
-            assert (done.code, done.rows) == (1, [])
+            assert (done.code, done.rows()) == (1, [])
             assert f"{scheme}://{image}.msk: " in done.err
             assert "if it exists, it hides pixels" in done.err
             web.mask_files = 404
@@ -348,7 +328,7 @@ def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:
     assert ratio("s3://masks/parts/a.npz#change").column("changed") == ["4"]
     assert ratio("s3://masks/parts/stack.npy#1").column("path") == ["stack.npy#1"]
     assert ratio("s3://masks/parts/stack.npy").column("changed") == ["0", "4"]
-    assert "no array 'x'" in ratio("s3://masks/parts/a.npz#x").rows[0]["reason"]
+    assert "no array 'x'" in ratio("s3://masks/parts/a.npz#x").rows()[0]["reason"]
 
 
 @pytest.mark.parametrize("ending", ["png", "npy", "npz", "pt"])
@@ -392,7 +372,7 @@ def test_a_missing_key_is_a_failed_row(levir: str, tmp_path: Path) -> None:
     place.write_text(f"{levir}/val/label/a_1.png\n{levir}/val/label/none.png\n")
     done = ratio(f"@{place}")
     assert (done.code, done.column("status")) == (1, ["ok", "failed"])
-    assert done.rows[1]["reason"] == "is not there"
+    assert done.rows()[1]["reason"] == "is not there"
     strict = ratio(f"@{place}", "--strict")
     assert strict.err.endswith(f"error: {levir}/val/label/none.png: is not there\n")
 
@@ -410,7 +390,7 @@ def test_a_missing_key_is_a_failed_row(levir: str, tmp_path: Path) -> None:
 )
 def test_what_is_not_in_a_store_is_told(place: str, said: str, levir: str) -> None:
     done = ratio(place, levir)
-    assert (done.code, len(done.rows)) == (1, 9)
+    assert (done.code, len(done.rows())) == (1, 9)
     assert said in done.err
 
 
@@ -436,7 +416,7 @@ def test_denied_access_is_told(
         row = ratio(f"@{tmp_path}/list.txt")
         folder = ratio(f"s3://{bucket}/masks")
     assert (row.code, row.column("reason")) == (1, [said])
-    assert (folder.code, folder.rows) == (1, [])
+    assert (folder.code, folder.rows()) == (1, [])
     assert f"s3://{bucket}/masks: {said.removesuffix(': Because')}" in folder.err
 
 
@@ -448,7 +428,7 @@ def test_wrong_credentials_are_told(s3: Bucket, levir: str) -> None:
             done = ratio(levir)
     finally:
         require_credentials(s3, "inf")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "access denied: InvalidAccessKeyId" in done.err
 
 
@@ -490,7 +470,7 @@ def test_credentials_come_from_the_files_of_the_aws_tools(
     assert "Credential=of-file" in web.asked[-1].headers["authorization"]
     with environment(**{**found, "AWS_PROFILE": "none"}, AWS_ENDPOINT_URL=web.url):
         done = ratio("s3://open/a.png")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "cannot be set up (ProfileNotFound)" in done.err
 
 
@@ -521,7 +501,7 @@ def test_what_does_not_come_whole_is_a_failed_row(
     (tmp_path / "list.txt").write_text("\n".join(lines))
     with as_s3(web):
         done = ratio(f"@{tmp_path}/list.txt")
-    found = dict(zip(done.column("path"), done.rows, strict=True))
+    found = dict(zip(done.column("path"), done.rows(), strict=True))
     assert (done.code, set(found)) == (1, set(lines))
     assert [found[line]["reason"] for line in lines] == [said, ""]
     assert [found[line]["changed"] for line in lines] == ["", "9"]
@@ -538,7 +518,7 @@ def test_a_list_that_ends_half_way_is_an_error_of_the_dataset(web: StoreServer) 
     web.files = {f"half/{number}.png": png(1) for number in range(5)}
     with as_s3(web):
         done = ratio("s3://half")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "error: s3://half/: cannot be read: " in done.err
 
 
@@ -546,7 +526,7 @@ def test_a_key_that_cannot_be_named_is_an_error_of_the_dataset(s3: Bucket) -> No
     s3.put("odd/b.png", png(1))
     s3.put("odd//a.png", png(1))
     done = ratio("s3://masks/odd")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert "folder without a name" in done.err
 
 
@@ -688,7 +668,7 @@ def test_truth_in_two_objects_is_known_by_both(s3: Bucket, tmp_path: Path) -> No
             file = io.BytesIO()
             Image.fromarray(values).save(file, "BMP")
             s3.put(f"two/{name}.bmp", file.getvalue())
-        row = ratio("s3://masks/two", *options).rows[0]
+        row = ratio("s3://masks/two", *options).rows()[0]
         assert (row["changed"], row["unchanged"]) == ("4", str(4 * columns))
 
 
@@ -804,7 +784,7 @@ def test_a_server_without_lists_is_told_apart_from_an_empty_folder(
 ) -> None:
     web.files = {"m/a.png": png(4)}
     done = ratio(f"{web.url}/{place}")
-    assert (done.code, done.rows) == (1, [])
+    assert (done.code, done.rows()) == (1, [])
     assert (
         "lists no folders (it answered 405 Method Not Allowed): name files" in done.err
     )

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 import cdstats
 from cdstats.core.catalogue.lookup import CATALOGUE
-from cdstats.core.pixel_terms import least_changed
 from cdstats.score.kernel import COUNTS, array_sums
 from cdstats.score.kernel.tensors import tensor_sums
 
@@ -358,13 +355,3 @@ def test_logits_are_compared_with_the_threshold_exactly(
     assert [found[name] for name in ("tp", "fp", "fn", "tn")] == [
         int(one.sum()) for one in (hit & own, hit & ~own, ~hit & own, ~hit & ~own)
     ]
-
-
-@given(z=st.floats(-800, 800), threshold=st.floats(0, 1))
-def test_a_logit_is_changed_from_the_least_changed_one_on(
-    z: float, threshold: float
-) -> None:
-    for dtype in ("float32", "float64"):
-        score = float(np.dtype(dtype).type(z))
-        least = least_changed(threshold, dtype, logits=True)
-        assert (score >= least) is exactly_changed(score, threshold)

@@ -93,9 +93,9 @@ class RowPrinter:
 
     def __call__(self, row: ImageRecord) -> None:
         """Print a row; the names of the columns before the first."""
-        from cdstats.render.masks import CountsDocument
+        from cdstats.render.masks import counts_document
 
-        document = CountsDocument((), [row], by_image=True, columns=self._columns)
+        document = counts_document((), [row], by_image=True, columns=self._columns)
         lines = list(self._format.write(document))
         sys.stdout.writelines(lines[-1:] if self.has_printed else lines)
         self.has_printed = True

@@ -88,11 +88,6 @@ class Curve:
         changed: Changed pixels of each level; int64, ``(L,)``.
         unchanged: Unchanged pixels of each level.
         tied: Whether the pixels of a level are known to have one probability.
-
-    Example:
-        >>> curve = Curve.of(np.array([0.2, 0.9]), np.array([0, 1]), np.array([3, 1]))
-        >>> curve.average_precision, curve.within, curve.best
-        (0.5, 0.0, (0.666..., 0.9))
     """
 
     thresholds: Floats

@@ -160,9 +160,6 @@ class LabelRule:
         The value that the file declares as nodata is ignored unless a term other than
         ``rest``, which someone gave, names it: ``<128`` names every number below.
         Masked and fully transparent pixels are ignored.
-
-        Raises:
-            DataError: If a pixel is half transparent or no term names its value.
         """
         if mask.counts.half_transparent:
             raise DataError(half_transparent_text(mask))
@@ -196,9 +193,6 @@ class LabelRule:
 
         A rule that was found names colours of a palette, never indices, and no declared
         nodata, however wide its terms are.
-
-        Raises:
-            DataError: If the index and the colour of a palette entry have two labels.
         """
         if mask.palette and isinstance(value, int) and value in mask.palette:
             named = self._palette_label(mask.palette, value)
@@ -322,17 +316,7 @@ def choose_rule(
     ignore: str | None = None,
     preset_name: str | None = None,
 ) -> RuleChoice:
-    """Read the rule options.
-
-    Raises:
-        UsageError: If they do not make a rule.
-
-    Example:
-        >>> str(choose_rule(changed="2", unchanged="1").rule)
-        'changed 2, unchanged 1'
-        >>> choose_rule(ignore="170").rule is None
-        True
-    """
+    """Read the rule options."""
     if preset_name is not None:
         if (changed, unchanged, ignore) != (None, None, None):
             raise UsageError(

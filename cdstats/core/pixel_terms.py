@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
 Array: TypeAlias = Any
@@ -31,12 +31,7 @@ ASL_LOG_FLOOR: Final = math.log(1e-8)
 
 
 def sigmoid_and_logs(logits: Array) -> tuple[Array, Array, Array, Array]:
-    """p, 1 - p, ln p and ln(1 - p) of logits, each with all its digits.
-
-    Example:
-        >>> [float(one[0]) for one in sigmoid_and_logs(np.array([50.0]))]
-        [1.0, 1.9287498479639178e-22, -1.9287498479639178e-22, -50.0]
-    """
+    """p, 1 - p, ln p and ln(1 - p) of logits, each with all its digits."""
     power = np.exp(-np.abs(logits))
     sure, log = 1 / (1 + power), np.log1p(power)
     above = logits >= 0
@@ -80,7 +75,7 @@ def cross_entropy(
     floor: float = LOG_FLOOR,
     rest: Array = None,
 ) -> Array:
-    """Cross-entropy of each pixel: ``-max(ln p_t, floor)``.
+    """Cross-entropy of each pixel in nats: ``-max(ln p_t, floor)``; never -0.
 
     Args:
         probs: Probabilities of change in [0, 1]; floating, any shape.
@@ -89,9 +84,6 @@ def cross_entropy(
         floor: The least value of the logarithm.
         rest: ``1 - p`` of each pixel, where it is known with more digits than p
             leaves: that of a logit is the sigmoid of its negative.
-
-    Returns:
-        Nats, of the type and shape of ``probs``; +0, never -0, for a right prediction.
     """
     # The clamp is there for the logarithm of 0.
     with np.errstate(divide="ignore"):
@@ -164,29 +156,18 @@ class Term:
     - ``focal(gamma)``: ``(1 - p_t)^gamma CE``
     - ``opposite_ce()``: CE as if the pixel had the other label
     - ``ce_power(exponent)``: ``CE^exponent``
-    - ``asl(gamma_plus, gamma_minus, margin)``: changed ``-(1-p)^gamma_plus ln p``,
-      unchanged ``-q^gamma_minus ln(1-q)`` with ``q = max(p - margin, 0)``, logs
-      clamped at ln 1e-8
-    - ``logit_adjusted(tau, prior)``: CE of
-      ``p prior^tau / (p prior^tau + (1-p) (1-prior)^tau)``
+    - ``asl(gamma_plus, gamma_minus, margin)`` and ``logit_adjusted(tau, prior)``: as
+      the losses of these names
 
-    These need the position of each pixel, hence whole images. ``d`` is the Euclidean
-    distance to the nearest pixel of the other label; all are 0 where the image has
-    one label only:
+    Three need the position of each pixel, hence whole images, and the Euclidean
+    distance ``d`` to the nearest pixel of the other label:
 
-    - ``boundary()``: ``p phi`` with ``phi = d`` on unchanged and ``-(d - 1)`` on
-      changed pixels
-    - ``hausdorff_dt(alpha)``: ``(p - y)^2 (d_p^alpha + d^alpha)``; ``d_p`` is the
-      distance within the predicted mask ``p > 0.5``, 0 if that has one label only
+    - ``boundary()`` and ``hausdorff_dt(alpha)``: as the losses of these names
     - ``distance_map_penalised_ce()``: ``phi CE`` with ``phi = (m - d) / m``, ``m`` the
-      largest ``d`` among the pixels of the same label
+      largest ``d`` among the pixels of the same label; 0 where there is one label
 
     A pixel with a soft target ``y`` adds ``y`` times its value as a changed pixel to
     the first sum and ``1 - y`` times its value as an unchanged one to the second.
-
-    Example:
-        >>> Term("focal", (2,)).per_pixel(np.array([0.5]), changed=True)
-        array([0.1732868])
     """
 
     name: str
@@ -200,11 +181,41 @@ class Term:
     def per_pixel(
         self, probs: Array, *, changed: bool, xp: ModuleType = np, rest: Array = None
     ) -> Array:
-        """What each pixel adds to the sum of its class; see `cross_entropy`.
-
-        Raises:
-            ValueError: If the term needs positions.
-        """
+        """What each pixel adds to the sum of its class; see `cross_entropy`."""
         if self.needs_positions:
             raise ValueError(f"{self} needs the positions of the pixels")
         return _PER_PIXEL[self.name](probs, rest, changed, xp, *self.params)
+
+
+def class_sums(
+    probs: Array, changed: Array, unchanged: Array, terms: Iterable[Term] = ()
+) -> tuple[dict[str, Array], dict[Term, tuple[Array, Array]]]:
+    """What pixels of each class at some probabilities add to the sums of an image.
+
+    Args:
+        probs: Probabilities; float64.
+        changed: Changed pixels of each.
+        unchanged: Unchanged pixels of each.
+        terms: Further sums; none may need positions.
+
+    Returns:
+        The fields of `ImageSums` that are sums of pixels, and its terms.
+    """
+    miss = 1 - probs
+    plain = {
+        "ce_changed_sum": changed * cross_entropy(probs, changed=True),
+        "ce_unchanged_sum": unchanged * cross_entropy(probs, changed=False),
+        "missed_sum": changed * miss,
+        "missed_sq_sum": changed * (miss * miss),
+        "prob_changed_sum": changed * probs,
+        "prob_sq_changed_sum": changed * (probs * probs),
+        "false_sum": unchanged * probs,
+        "false_sq_sum": unchanged * (probs * probs),
+    }
+    return plain, {
+        term: (
+            changed * term.per_pixel(probs, changed=True),
+            unchanged * term.per_pixel(probs, changed=False),
+        )
+        for term in terms
+    }

@@ -94,11 +94,7 @@ def published() -> tuple[PublishedRecord, ...]:
 
 
 def published_of(name: str) -> tuple[PublishedRecord, ...]:
-    """The published counts of a dataset, of ``DASNet``, or all: ``published``.
-
-    Raises:
-        UsageError: If nothing is known by that name.
-    """
+    """The published counts of a dataset, of ``DASNet``, or all: ``published``."""
     wanted = name.lower()
     if wanted == EVERY:
         return published()
@@ -163,9 +159,6 @@ def beside_published(
 
     A name that is one dataset is set beside every measured dataset; ``"DASNet"`` and
     ``"published"`` are matched by the names of the datasets.
-
-    Raises:
-        UsageError: If nothing is known by that name.
     """
     known = published_of(name)
     by_name = len({row.dataset for row in known}) > 1

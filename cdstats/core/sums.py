@@ -116,11 +116,6 @@ class ImageSums(_Sums[int, float]):
             was not kept.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
             losses of the run need.
-
-    Example:
-        >>> window = ImageSums(valid=4, changed=1, prob_changed_sum=0.5, false_sum=1)
-        >>> (window + window).prob_sum
-        3.0
     """
 
     calibration: tuple[float, ...] = (0.0,) * BINS
@@ -138,11 +133,7 @@ class ImageSums(_Sums[int, float]):
         )
 
     def term(self, term: Term) -> tuple[float, float]:
-        """The two sums of a term; 0 where there is no valid pixel.
-
-        Raises:
-            ValueError: If the sums were not kept.
-        """
+        """The two sums of a term; 0 where there is no valid pixel."""
         if self.valid and term not in self.terms:
             raise ValueError(f"the sums of {term} were not kept")
         return self.terms.get(term, (0.0, 0.0))
@@ -166,10 +157,8 @@ class ImageSums(_Sums[int, float]):
 class SumsTable(_Sums[Column, Floats]):
     """The sums of many images: the fields of `ImageSums` as columns.
 
-    Attributes:
-        calibration: A row of `BINS` sums for each image; no column where an image
-            lacks them.
-        terms: The columns of each `Term`, over changed and over unchanged pixels.
+    ``calibration`` has a row of `BINS` sums for each image; none where an image lacks
+    them.
 
     Example:
         >>> table = SumsTable.of([ImageSums(valid=4, changed=1), ImageSums(valid=2)])
@@ -182,11 +171,7 @@ class SumsTable(_Sums[Column, Floats]):
 
     @classmethod
     def of(cls, images: Iterable[ImageSums]) -> SumsTable:
-        """The table of a list of images, in its order.
-
-        Raises:
-            ValueError: If images with valid pixels differ in their terms.
-        """
+        """The table of a list of images, in its order."""
         rows = list(images)
         bins = min((len(row.calibration) for row in rows), default=BINS)
         terms = {}
@@ -255,11 +240,7 @@ class SumsTable(_Sums[Column, Floats]):
         return np.maximum(self.unchanged - self.false_sum, 0.0)
 
     def term(self, term: Term) -> Pair:
-        """The two columns of a term.
-
-        Raises:
-            ValueError: If the sums were not kept.
-        """
+        """The two columns of a term."""
         if term not in self.terms and self.valid.any():
             raise ValueError(f"the sums of {term} were not kept")
         none = np.zeros(self.valid.shape)

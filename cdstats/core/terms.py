@@ -87,9 +87,6 @@ Term = Range | str
 def parse_terms(text: str) -> list[Term]:
     """Read a comma list of terms.
 
-    Raises:
-        UsageError: If a part is no term.
-
     Example:
         >>> [str(term) for term in parse_terms("-1, 2-4, >=128, #FF0000, rest")]
         ['-1', '2-4', '>=128', '#ff0000', 'rest']

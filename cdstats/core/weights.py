@@ -241,11 +241,7 @@ def schemes(counts: Tally) -> tuple[Scheme, ...]:
 
 
 def check_scheme(name: str, *, pasted: bool = True) -> str:
-    """The name of a scheme that weighs pixels; for an output of one scheme alone.
-
-    Raises:
-        UsageError: If there is none of that name, or the output holds all schemes.
-    """
+    """The name of a scheme that weighs pixels; for an output of one scheme alone."""
     if not pasted:
         raise UsageError("--scheme goes with --format torch or opencd")
     if name not in PIXEL_SCHEMES:

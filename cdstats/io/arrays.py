@@ -29,14 +29,7 @@ from cdstats.io.limits import (
     check_row,
     check_stack,
 )
-from cdstats.io.npy import (
-    StoredArray,
-    by_number,
-    damage,
-    npy_array,
-    read_header,
-    silence,
-)
+from cdstats.io.npy import StoredArray, by_number, damage, npy_array, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +76,7 @@ def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     """One array of a ``.npz`` file, unpacked as a whole."""
     entry = _open_entry(path, key, max_pixels)
     check_memory(entry.size, "save it as .npy, which is read where it lies")
-    with damage("NPZ"), entry.archive.open(entry.name) as file, silence():
+    with damage("NPZ"), entry.archive.open(entry.name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,8 +21,7 @@ from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -35,6 +35,8 @@ _FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
 _MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
 """A marker; its first byte stands alone because that is what makes the search fast."""
 _COEFFICIENTS: Final = 64
+_REST_BYTES: Final = 1 << 16
+"""Bytes behind the end among which another image is looked for."""
 MOST_COLOUR_PIXELS: Final = 1 << 28
 """Pixels of a JPEG in colour at most: decoding holds three bytes of each."""
 
@@ -54,11 +56,14 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     nodata = declared_nodata(file.nodata, np.dtype(np.uint8))
     if channels not in (1, 3):
         raise DataError(f"JPEG with {channels} colour components; expected grey or RGB")
-    if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
+
+    def by_gdal(data: bytes | None, band: int | None) -> Callable[[], Iterator[Block]]:
         from cdstats.io.raster import Known, Source, open_raster
 
-        raster = open_raster(Source(str(path), "JPEG", data), Known(band))
-        return [OpenImage("", width, height, "JPEG", raster.blocks, nodata)]
+        return open_raster(Source(str(path), "JPEG", data), Known(band)).blocks
+
+    if channels == 1 and (data is None or width * height > WHOLE_PIXELS):
+        return [OpenImage("", width, height, "JPEG", by_gdal(data, band), nodata)]
     if width * height > MOST_COLOUR_PIXELS:
         raise DataError(
             f"colour JPEG of {width:,} x {height:,} pixels; expected at most "
@@ -67,7 +72,9 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
     def blocks() -> Iterator[Block]:
         if frame.progressive and width * height <= WHOLE_PIXELS:
-            _check_scans(path, held)
+            # The other decoder passes over a few bytes between two scans. GDAL warns
+            # of them, but holds all coefficients, which it does up to a limit.
+            deque(by_gdal(held, 1)(), maxlen=0)
         check_memory(2 * width * height * channels, "save it as a tiled TIFF")
         pixels = _decode_jpeg(held, channels)
         if band is not None:
@@ -77,18 +84,6 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         yield Block(0, 0, pixels)
 
     return [OpenImage("", width, height, "JPEG", blocks, nodata)]
-
-
-def _check_scans(path: Path, data: bytes) -> None:
-    """Refuse a file of several scans that libjpeg decodes with a warning.
-
-    The decoder of pixels passes over a few bytes between two scans; GDAL tells of
-    them, but holds all coefficients, which it does up to a limit.
-    """
-    from cdstats.io.raster import Known, Source, open_raster
-
-    for _ in open_raster(Source(str(path), "JPEG", data), Known(1)).blocks():
-        pass
 
 
 def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
@@ -115,42 +110,33 @@ class Component:
 
 @dataclass
 class JpegFrame:
-    """What a JPEG file says of its pixels.
-
-    Attributes:
-        width: Pixels in a row.
-        height: Rows.
-        components: Its channels.
-        progressive: Whether it is coded in several scans of growing detail.
-    """
+    """What a JPEG file says of its pixels, and what its scans gave of them."""
 
     width: int
     height: int
     components: tuple[Component, ...]
     progressive: bool
-    _bits: dict[int, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Of each coefficient, the bits that are still to come; -1 for all.
-        self._bits = {one.number: [-1] * _COEFFICIENTS for one in self.components}
+        self.bits = {one.number: [-1] * _COEFFICIENTS for one in self.components}
 
     def take(self, numbers: list[int], first: int, last: int, bits: int) -> None:
-        """Note that a scan gives coefficients of components."""
-        before, after = bits >> 4, bits & 15
-        known = all(number in self._bits for number in numbers)
-        if not known or not first <= last < _COEFFICIENTS or len({*numbers}) == 0:
-            raise damaged("a scan of it gives what its frame does not hold")
-        for number in numbers:
-            have = self._bits[number]
-            wanted = before if before else -1
-            if any(have[at] != wanted for at in range(first, last + 1)):
-                raise damaged("its scans do not follow each other")
-            have[first : last + 1] = [after] * (last + 1 - first)
+        """Note that a scan gives coefficients of components.
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every coefficient was given to its last bit."""
-        return all(bits == [0] * _COEFFICIENTS for bits in self._bits.values())
+        The bits to come before and after the scan are in one byte. What is given again,
+        or lacks something before it, is an error.
+        """
+        before, after = bits >> 4 or -1, bits & 15
+        if not (numbers and {*numbers} <= self.bits.keys()):
+            raise damaged("a scan of it gives what its frame does not hold")
+        if not first <= last < _COEFFICIENTS:
+            raise damaged("a scan of it gives what its frame does not hold")
+        given = slice(first, last + 1)
+        for number in numbers:
+            if {*self.bits[number][given]} != {before}:
+                raise damaged("its scans do not follow each other")
+            self.bits[number][given] = [after] * (last + 1 - first)
 
     def units(self, numbers: list[int]) -> int:
         """Coded units of a scan of components."""
@@ -199,9 +185,10 @@ def read_jpeg(data: bytes) -> JpegFrame:
             _check_tables(marker, body)
     if frame is None:
         raise damaged("it has no frame header")
-    if not frame.is_complete:
+    if any(map(any, frame.bits.values())):
         raise damaged("a scan of it is missing")
-    _refuse_another(data, at)
+    if file_format(data[at : at + _REST_BYTES].lstrip(b"\0")[:16]):
+        raise DataError("JPEG file holds another file after its end; split them")
     return frame
 
 
@@ -273,45 +260,26 @@ def _check_tables(marker: int, body: bytes) -> None:
     """Check the lengths of tables; other segments are free or unknown."""
     if marker in _OTHER_SOF:
         raise DataError("JPEG is coded in a way that is not read; save it as PNG")
-    if marker == _QUANTISATION:
-        _check_quantisation(body)
-    elif marker == _HUFFMAN:
-        _check_codes(body)
-    elif marker not in _FREE:
+    if marker in _FREE:
+        return
+    if marker not in (_QUANTISATION, _HUFFMAN):
         raise damaged(f"it holds an unknown segment, {marker:02x}")
-
-
-def _check_quantisation(body: bytes) -> None:
     at = 0
     while at < len(body):
-        wide, number = body[at] >> 4, body[at] & 15
-        if wide > 1 or number > 3:
-            raise damaged("a quantisation table has no number")
-        if 0 in body[at + 1 : at + 1 + _COEFFICIENTS] and not wide:
-            raise damaged("a quantisation table holds 0")
-        at += 1 + _COEFFICIENTS * (1 + wide)
-    if at != len(body) or not body:
-        raise damaged("a quantisation table is of a wrong length")
-
-
-def _check_codes(body: bytes) -> None:
-    at = 0
-    while at < len(body):
-        lengths = body[at + 1 : at + 17]
-        if body[at] >> 4 > 1 or body[at] & 15 > 3:
-            raise damaged("a table of codes has no number")
+        high, number = body[at] >> 4, body[at] & 15
+        if high > 1 or number > 3:
+            raise damaged("a table has no number")
+        at += 1
+        if marker == _QUANTISATION:
+            if not high and 0 in body[at : at + _COEFFICIENTS]:
+                raise damaged("a quantisation table holds 0")
+            at += _COEFFICIENTS * (1 + high)
+            continue
         room = 1
-        for codes in lengths:
+        for codes in body[at : at + 16]:
             room = 2 * room - codes
             if room < 0:
                 raise damaged("a table of codes holds too many")
-        at += 17 + sum(lengths)
+        at += 16 + sum(body[at : at + 16])
     if at != len(body) or not body:
-        raise damaged("a table of codes is of a wrong length")
-
-
-def _refuse_another(data: bytes, at: int) -> None:
-    """Refuse an image behind the first; other bytes there are no pixels."""
-    rest = data[at : at + (1 << 16)].lstrip(b"\0")
-    if file_format(rest[:16]):
-        raise DataError("JPEG file holds another file after its end; split them")
+        raise damaged("a table is of a wrong length")

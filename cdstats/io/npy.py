@@ -19,7 +19,7 @@ from cdstats.core.errors import DataError
 from cdstats.io.regular import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _HEADER_BYTES: Final = 10_000
 _SPAN_BYTES: Final = 1 << 22
 """Bytes that are read at once to take fewer, scattered ones out of them."""
+_WHOLE_BYTES: Final = 1 << 27
+"""Bytes of an array by columns up to which it is read as a whole."""
+_COLUMNS: Final = 512
 Key = int | slice | None
 
 
@@ -37,27 +40,21 @@ class _Source:
         self.file, self.size = open_regular(path)
         weakref.finalize(self, self.file.close)
 
-    def read(self, places: list[int], out: NDArray[np.uint8]) -> None:
-        """Fill an array with as many bytes from each place."""
-        each = out.size // len(places)
-        seek, readinto = self.file.seek, self.file.readinto
-        for number, place in enumerate(places):
-            left = out.data[number * each : (number + 1) * each]
-            seek(place)
-            while (read := readinto(left)) != len(left):
-                if not read:
-                    raise DataError("NPY file was changed while it was read")
-                left = left[read:]
+    def read(self, place: int, size: int) -> bytearray:
+        """Bytes from a place on; a file that has become shorter is an error."""
+        data = bytearray(size)
+        left = memoryview(data)
+        self.file.seek(place)
+        while (read := self.file.readinto(left)) != len(left):
+            if not read:
+                raise DataError("NPY file was changed while it was read")
+            left = left[read:]
+        return data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredArray:
-    """An array in a file. Indexing gives a part of it, ``np.asarray`` reads it.
-
-    Attributes:
-        shape: Its dimensions.
-        dtype: The type of its numbers.
-    """
+    """An array in a file. Indexing gives a part of it, ``np.asarray`` reads it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -83,72 +80,61 @@ class StoredArray:
                 strides.append(self._strides[axis])
             place += start * self._strides[axis]
             axis += 1
-        return replace(
-            self,
-            shape=(*shape, *self.shape[axis:]),
-            _strides=(*strides, *self._strides[axis:]),
-            _place=place,
-        )
+        shape += self.shape[axis:]
+        strides += self._strides[axis:]
+        return self._part(shape, strides, place)
+
+    def _part(self, shape: Iterable[int], strides: Iterable[int], place: int) -> Self:
+        return replace(self, shape=tuple(shape), _strides=tuple(strides), _place=place)
 
     def transpose(self, *axes: int) -> Self:
         """The same numbers with their axes in another order."""
-        return replace(
-            self,
-            shape=tuple(self.shape[axis] for axis in axes),
-            _strides=tuple(self._strides[axis] for axis in axes),
-        )
+        shape = [self.shape[axis] for axis in axes]
+        strides = [self._strides[axis] for axis in axes]
+        return self._part(shape, strides, self._place)
 
     def reshape(self, *shape: int) -> Self:
         """The same numbers with axes of length 1 added or removed."""
-        axes = [axis for axis, length in enumerate(self.shape) if length != 1]
-        if [self.shape[axis] for axis in axes] != [n for n in shape if n != 1]:
+        long = [
+            one for one in zip(self.shape, self._strides, strict=True) if one[0] != 1
+        ]
+        if [length for length, _ in long] != [n for n in shape if n != 1]:
             raise ValueError(f"{self.shape} cannot become {shape}")
-        left = iter(self._strides[axis] for axis in axes)
-        strides = tuple(0 if length == 1 else next(left) for length in shape)
-        return replace(self, shape=shape, _strides=strides)
+        left = iter(stride for _, stride in long)
+        strides = (0 if length == 1 else next(left) for length in shape)
+        return self._part(shape, strides, self._place)
 
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
         """The numbers, read from the file into a new array."""
-        if 0 in self.shape:
-            return np.empty(self.shape, dtype or self.dtype)
         # As they lie in the file: the axis whose neighbours are farthest apart first.
         order = sorted(range(len(self.shape)), key=lambda axis: -self._strides[axis])
-        shape = tuple(self.shape[axis] for axis in order)
-        strides = tuple(self._strides[axis] for axis in order)
-        found = self._read(shape, strides).transpose(np.argsort(order))
-        return found if dtype is None else found.astype(dtype, copy=False)
+        found = self.transpose(*order).read().transpose(np.argsort(order))
+        if not self.is_by_column:
+            return found.astype(dtype or self.dtype, copy=False)
+        # A few columns at a time, which the cache of the processor holds.
+        rows = np.empty(self.shape, dtype or self.dtype)
+        for at in range(0, self.shape[-1], _COLUMNS):
+            rows[..., at : at + _COLUMNS] = found[..., at : at + _COLUMNS]
+        return rows
 
-    def _read(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[Any]:
+    def read(self) -> NDArray[Any]:
         """Read in as few pieces as leave out most of what is not wanted."""
-        size = self.dtype.itemsize
-        split = 0
-        while True:
-            spans = zip(shape[split:], strides[split:], strict=True)
-            span = sum((n - 1) * stride for n, stride in spans) + size
-            wanted = math.prod(shape[split:]) * size
-            if wanted == span or span <= _SPAN_BYTES or split >= len(shape) - 1:
-                break
-            split += 1
-        places = np.array(self._place)
-        for length, stride in zip(shape[:split], strides[:split], strict=True):
-            places = np.add.outer(places, np.arange(length) * stride)
-        inner = (shape[split:], strides[split:])
-        if wanted == span or split == 0:
-            data = np.empty(places.size * span, np.uint8)
-            self._source.read(places.ravel().tolist(), data)
-            steps = tuple(
-                span * math.prod(shape[axis + 1 : split]) for axis in range(split)
-            )
-            return np.ndarray(shape, self.dtype, data, strides=steps + inner[1])
-        found = np.empty(shape, self.dtype)
-        piece = np.empty(span, np.uint8)
-        taken = np.ndarray(inner[0], self.dtype, piece, strides=inner[1])
-        for index in np.ndindex(shape[:split]):
-            self._source.read([int(places[index])], piece)
-            found[index] = taken
-        return found
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
+        size, steps = self.dtype.itemsize, zip(self.shape, self._strides, strict=True)
+        span = sum((length - 1) * stride for length, stride in steps) + size
+        wanted = math.prod(self.shape) * size
+        if span in (wanted, size) or span <= _SPAN_BYTES or len(self.shape) < 2:
+            data = self._source.read(self._place, span)
+            return np.ndarray(self.shape, self.dtype, data, strides=self._strides)
+        return np.stack([self[number].read() for number in range(self.shape[0])])
+
+    @property
+    def is_by_column(self) -> bool:
+        """Whether columns lie farther apart than rows, as in Fortran."""
+        return len(self.shape) > 1 and self._strides[-1] > self._strides[-2]
 
 
 def by_number(
@@ -156,11 +142,16 @@ def by_number(
 ) -> Callable[[int], NDArray[Any] | StoredArray]:
     """A function from a number to that part of a stack.
 
-    Small parts of a file are read many at a time, the others when they are wanted.
+    Small parts of a file are read many at a time, and rows that are spread over it all
+    at once; the others when they are wanted.
     """
-    size = math.prod(stack.shape[1:]) * stack.dtype.itemsize
+    count, size = stack.shape[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
+    if isinstance(stack, np.ndarray):
+        return stack.__getitem__
     together = _SPAN_BYTES // max(size, 1)
-    if isinstance(stack, np.ndarray) or together < 2:
+    if stack.is_by_column and count * size <= _WHOLE_BYTES:
+        together = count
+    elif together < 2:
         return stack.__getitem__
     first, read = 0, np.empty((0, *stack.shape[1:]), stack.dtype)
 
@@ -191,32 +182,25 @@ def npy_array(path: Path) -> StoredArray:
             f"NPY file is damaged: its header tells of {ends:,} bytes, the file holds "
             f"{source.size:,}"
         )
-    lengths = shape if fortran else shape[::-1]
-    strides = tuple(
-        dtype.itemsize * math.prod(lengths[:axis]) for axis in range(len(lengths))
-    )
-    strides = strides if fortran else strides[::-1]
-    return StoredArray(shape, dtype, strides, place, source)
+    step, lengths = 1 if fortran else -1, shape[:: 1 if fortran else -1]
+    strides = [dtype.itemsize * math.prod(lengths[:axis]) for axis in range(len(shape))]
+    return StoredArray(shape, dtype, tuple(strides[::step]), place, source)
 
 
 def read_header(
     file: IO[bytes], kind: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     """Shape and type of an array, and whether its columns come first."""
-    with silence():
-        is_first = np.lib.format.read_magic(file) == (1, 0)
-        place = file.tell()
-        # It would be unpacked to any length before NumPy refuses it.
-        if int.from_bytes(file.read(2 if is_first else 4), "little") > _HEADER_BYTES:
-            raise DataError(
-                f"{kind} file is damaged: the header of an array is too long"
-            )
-        file.seek(place)
-        read = np.lib.format.read_array_header_2_0
-        if is_first:
-            read = np.lib.format.read_array_header_1_0
-        header = read(file)
-    shape, fortran, dtype = header
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    place = file.tell()
+    # It would be unpacked to any length before NumPy refuses it.
+    if int.from_bytes(file.read(2 if is_first else 4), "little") > _HEADER_BYTES:
+        raise DataError(f"{kind} file is damaged: the header of an array is too long")
+    file.seek(place)
+    if is_first:
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     if min(shape, default=0) < 0:
         raise DataError(f"{kind} file is damaged: it has the shape {shape}")
     return shape, dtype, fortran
@@ -224,18 +208,12 @@ def read_header(
 
 @contextmanager
 def damage(kind: str) -> Iterator[None]:
-    """Turns errors of NumPy and of archives into a `DataError`."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damage raises many kinds
-        raise DataError(f"{kind} file is damaged or cut short: {error}") from None
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Hides warnings of Python and NumPy about unusual headers."""
+    """Hides warnings about unusual headers; any other error is a `DataError`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 - damage raises many kinds
+            raise DataError(f"{kind} file is damaged or cut short: {error}") from None

@@ -1,4 +1,4 @@
-"""Rasters read by GDAL, window by window: TIFF, BMP, and PNG of unusual depth.
+"""Rasters read by GDAL, window by window: TIFF, PNG of unusual depth, grey JPEG.
 
 GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
 network and no virtual raster is followed. It reads on after a broken line of a fax
@@ -28,6 +28,7 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
 from cdstats.io.georeference import georeference_of
 from cdstats.io.limits import check_memory
 from cdstats.io.palettes import expand, names
+from cdstats.io.regular import open_regular
 from cdstats.io.sidecars import declared_nodata
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class Source:
     """What GDAL is to open.
 
     Attributes:
-        path: The file.
         driver: The one driver that may read it.
         data: The file's bytes, if they have been read.
         offset: Where the directory of a TIFF page is; 0 for the first page, which
@@ -66,29 +66,27 @@ class Source:
     """
 
     path: str
-    driver: Literal["GTiff", "BMP", "PNG", "JPEG"]
+    driver: Literal["GTiff", "PNG", "JPEG"]
     data: bytes | None = None
     offset: int = 0
 
-    def place(self, name: str) -> Path | str:
-        """What GDAL is given: a file's name is never taken for an address."""
-        return f"GTIFF_DIR:off:{self.offset}:{name}" if self.offset else Path(name)
-
 
 class OpenRaster:
-    """A dataset that stays open until its pixels are read, or nobody wants them."""
+    """A dataset that is opened when it is needed, until it is closed or dropped."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._stack = ExitStack()
-        self._dataset: DatasetReader | None = self._open()
+        self._dataset: DatasetReader | None = None
         weakref.finalize(self, self._stack.close)
 
     @property
     def dataset(self) -> DatasetReader:
         """The dataset, opened again if it was closed."""
         if self._dataset is None:
-            self._dataset = self._open()
+            with ExitStack() as stack, quiet(self.source):
+                self._dataset = self._open(stack)
+                self._stack.push(stack.pop_all())
         return self._dataset
 
     def close(self) -> None:
@@ -96,38 +94,22 @@ class OpenRaster:
         self._dataset = None
         self._stack.close()
 
-    def _open(self) -> DatasetReader:
+    def _open(self, stack: ExitStack) -> DatasetReader:
         import rasterio
         from rasterio.io import MemoryFile
 
         source = self.source
         name = str(Path(source.path).absolute())
-        with ExitStack() as stack, quiet(source):
-            if source.data is None and not _is_text(name):
-                # GDAL takes names that are text alone: the file is given by its number.
-                file = stack.enter_context(Path(name).open("rb"))
-                name = f"/dev/fd/{file.fileno()}"
-            if source.data is not None:
-                memory = stack.enter_context(
-                    MemoryFile(source.data, filename=_IN_MEMORY)
-                )
-                name = memory.name
-            if source.data is None or source.offset:
-                dataset = rasterio.open(source.place(name), driver=source.driver)
-            else:
-                dataset = memory.open(driver=source.driver)
-            stack.enter_context(dataset)
-            self._stack.push(stack.pop_all())
-        return dataset
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name is valid text; others are kept byte by byte."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        if source.data is not None:
+            memory = MemoryFile(source.data, filename=_IN_MEMORY)
+            name = stack.enter_context(memory).name
+        elif name != name.encode(errors="replace").decode():
+            # GDAL takes names that are text alone: the file is given by its number.
+            file = stack.enter_context(open_regular(name)[0])
+            name = f"/dev/fd/{file.fileno()}"
+        # As a path, a file's name is never taken for an address.
+        at = f"GTIFF_DIR:off:{source.offset}:{name}" if source.offset else Path(name)
+        return stack.enter_context(rasterio.open(at, driver=source.driver))
 
 
 @contextmanager
@@ -154,14 +136,11 @@ def quiet(source: Source) -> Iterator[None]:
             ) from None
 
 
-def _cause(error: Exception, path: str) -> str:
+def _cause(error: BaseException, path: str) -> str:
     """What GDAL says of a file."""
-    deepest: BaseException = error
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
-    said = str(deepest)
-    if isinstance(deepest, UnicodeDecodeError):
-        said = _decoded(deepest)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = _decoded(error) if isinstance(error, UnicodeDecodeError) else str(error)
     return _said(said, path) or "damaged or cut short"
 
 
@@ -196,41 +175,43 @@ class _Ear(logging.Filter):
         self._level = logging.NOTSET
         self._hook = sys.unraisablehook
 
-    def start(self) -> None:
-        """Listen in this thread."""
-        self._threads.said = []
+    @contextmanager
+    def listening(self) -> Iterator[list[str]]:
+        """What is said in this thread."""
+        said: list[str] = []
+        self._threads.said = said
         with self._lock:
-            if not self._listening:
+            self._listening += 1
+            if self._listening == 1:
                 self._level = _LOGGER.level
                 # GDAL's errors that do not end a read are told at this level.
                 _LOGGER.setLevel(logging.INFO)
                 # Text that is not UTF-8 raises in rasterio's handler.
                 self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
-            self._listening += 1
+        try:
+            yield said
+        finally:
+            self._threads.said = None
+            with self._lock:
+                self._listening -= 1
+                if not self._listening:
+                    _LOGGER.setLevel(self._level)
+                    sys.unraisablehook = self._hook
 
-    def stop(self) -> list[str]:
-        """What was said in this thread."""
-        said: list[str] = self._threads.said
-        self._threads.said = None
-        with self._lock:
-            self._listening -= 1
-            if not self._listening:
-                _LOGGER.setLevel(self._level)
-                sys.unraisablehook = self._hook
-        return said
+    def _keep(self, text: str) -> bool:
+        said: list[str] | None = getattr(self._threads, "said", None)
+        if said is not None:
+            said.append(text)
+        return said is not None
 
     def _unraisable(self, raised: sys.UnraisableHookArgs) -> None:
-        said = getattr(self._threads, "said", None)
-        if said is not None and isinstance(raised.exc_value, UnicodeDecodeError):
-            said.append(_decoded(raised.exc_value))
-        else:
+        error = raised.exc_value
+        if not (isinstance(error, UnicodeDecodeError) and self._keep(_decoded(error))):
             self._hook(raised)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the loggers above receive a message."""
-        said = getattr(self._threads, "said", None)
-        if said is not None:
-            said.append(record.getMessage())
+        if self._keep(record.getMessage()):
             return False
         usual = logging.getLogger("rasterio").getEffectiveLevel()
         return record.levelno >= (self._level or usual if self._listening else 0)
@@ -243,11 +224,8 @@ _LOGGER.addFilter(_EAR)
 @contextmanager
 def no_warnings(path: str) -> Iterator[None]:
     """Refuse what GDAL decodes with a warning."""
-    _EAR.start()
-    try:
+    with _EAR.listening() as said:
         yield
-    finally:
-        said = _EAR.stop()
     if said:
         raise DataError(f"cannot be decoded: {_said(said[0], path)}")
 
@@ -324,25 +302,17 @@ def open_raster(
         bands=len(layout.bands),
         part=part,
         block_rows=block_rows,
-        georeference=partial(_georeference, raster),
+        georeference=partial(georeference, raster),
     )
     if not kept_open:
         raster.close()
     return image
 
 
-def _georeference(raster: OpenRaster) -> Where | None:
+def georeference(raster: OpenRaster) -> Where | None:
+    """Where a dataset says that its pixels lie on the ground."""
     with quiet(raster.source):
         return georeference_of(raster.dataset)
-
-
-def georeference(source: Source) -> Where | None:
-    """Where a file says that its pixels lie on the ground."""
-    raster = OpenRaster(source)
-    try:
-        return _georeference(raster)
-    finally:
-        raster.close()
 
 
 class _Layout:
@@ -429,12 +399,7 @@ def _blocks(
 
 
 class Window(NamedTuple):
-    """A rectangle of pixels, as GDAL is asked for it.
-
-    Attributes:
-        rows: First row and the row after the last.
-        columns: First column and the column after the last.
-    """
+    """First row and the row after the last; the same of columns."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -129,7 +130,7 @@ def _open_stored(opened: Opened, page: Page, member: str, source: Source) -> Ope
         lambda: _stored(opened, page, nodata, 0, page.length),
         nodata=nodata,
         part=partial(_stored, opened, page, nodata),
-        georeference=partial(georeference, source),
+        georeference=lambda: georeference(OpenRaster(source)),
     )
 
 
@@ -257,15 +258,11 @@ def _holds_more(page: Page, packed: bytes, wanted: int) -> bool:
     table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     data = (head + table + bytes(4)).ljust(_STRIP_PLACE, b"\0") + packed
     raster = OpenRaster(Source("strip", "GTiff", data))
-    try:
-        with quiet(raster.source):
-            # One pixel is returned, so that the row is decoded but not copied.
-            raster.dataset.read(1, window=((0, 1), (0, 1)))
-    except DataError:
-        return False
-    finally:
-        raster.close()
-    return True
+    with suppress(DataError), quiet(raster.source):
+        # One pixel is returned, so that the row is decoded but not copied.
+        raster.dataset.read(1, window=((0, 1), (0, 1)))
+        return True
+    return False
 
 
 def _check_sums(
@@ -347,7 +344,6 @@ def _hide(blocks: Callable[[], Iterator[Block]], mask: Source) -> Iterator[Block
     raster = OpenRaster(mask)
     for block in blocks():
         yield _hidden(block, raster, 1)
-    raster.close()
 
 
 def _hidden(block: Block, mask: OpenRaster, band: int) -> Block:

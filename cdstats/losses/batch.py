@@ -1,22 +1,211 @@
-"""A batch of predictions and targets: checked, masked and laid out in rows."""
+"""Batches in rows of pixels, and formulas with their derivatives, block by block.
+
+A formula writes into the buffers that it is given, or into new tensors for None. On a
+processor the pixels pass in blocks that stay in its cache: a chain of operations on
+whole batches would wait for memory most of the time. Devices and compiled code take
+the batch at once.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from cdstats.losses.formulas import CrossEntropy, Maps, SoftCounts, evaluate
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-NOISE = 4
-"""Probabilities may leave [0, 1] by this many machine epsilons: resampling does it."""
-OF_CHANNELS = {
-    "logits": "Pass logits[:, 1] - logits[:, 0], the logit of the changed class.",
-    "probs": "Pass probs[:, 1], the probability of the changed class.",
-    "target": "Pass target[:, 1], the channel of the changed class.",
-}
+BLOCK = 2**16
+"""Pixels that one thread handles before the next block; 256 KiB of float32."""
+LOG_FLOOR = -100.0
+"""Least logarithm of a probability, as in torch's binary cross-entropy."""
+LEAST_VARIANCE = 1e-12
+"""Least p(1 − p) that a derivative is divided by, as in torch's."""
+
+Buffers: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor | None]"
+
+
+class Maps(NamedTuple):
+    """Pixels in rows: ``(R, W)``, or ``(R, 1)`` where a row has one value.
+
+    Attributes:
+        scores: Probabilities in [0, 1] or logits.
+        changed: Share of change in [0, 1], 0 at ignored pixels.
+        valid: 1 at valid and 0 at ignored pixels.
+        changed_weight: Weight of the changed class.
+        unchanged_weight: Weight of the unchanged class.
+    """
+
+    scores: Tensor
+    changed: Tensor
+    valid: Tensor
+    changed_weight: Tensor
+    unchanged_weight: Tensor
+
+
+class CrossEntropy(NamedTuple):
+    """Class-weighted cross-entropy of each pixel, times a power of its error.
+
+    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss.
+    Logs of probabilities end at −100; logits have the stable form without an end.
+
+    Attributes:
+        from_logits: Whether the scores are logits.
+        gamma: Exponent of the focal loss; other than 0 for hard labels alone.
+        per_row: 1 for the sum of each row, 0 for a value per pixel.
+    """
+
+    from_logits: bool
+    gamma: float = 0.0
+    per_row: int = 1
+
+    def value(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """The loss of each pixel or row."""
+        loss = self._entropy(maps, buffers)
+        if self.gamma:
+            loss.mul_(self._error(maps, buffers[1]).pow_(self.gamma))
+        return loss.sum(1, keepdim=True) if self.per_row else loss
+
+    def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
+        """The gradient, first by the logit: dp/dz is p(1 − p)."""
+        slope = (self._focal_slope if self.gamma else self._plain_slope)(maps, buffers)
+        if not self.from_logits:
+            variance = torch.sub(1, maps.scores, out=buffers[2]).mul_(maps.scores)
+            slope.div_(variance.clamp_(min=LEAST_VARIANCE))
+        return slope.mul_(gradient)
+
+    def _entropy(self, maps: Maps, buffers: Buffers) -> Tensor:
+        scores, changed, valid, changed_weight, unchanged_weight = maps
+        out, one, two = buffers
+        if not self.from_logits:
+            loss = torch.log(scores, out=out).clamp_(min=LOG_FLOOR)
+            loss.mul_(torch.mul(changed, changed_weight, out=one))
+            # log1p, not log(1 - p), which is 0 for a small p.
+            unlike = torch.neg(scores, out=one).log1p_().clamp_(min=LOG_FLOOR)
+            unchanged = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+            return loss.addcmul_(unlike, unchanged).neg_()
+        # -ln(1 - p) is ln(1 + exp(-|z|)) + max(z, 0), and -ln p is that less z. For a
+        # hard label both weights of z are equal: it cancels before the rest is added.
+        loss = torch.abs(scores, out=out).neg_().exp_().log1p_()
+        of_changed = torch.mul(changed, changed_weight, out=two)
+        weight = torch.sub(valid, changed, out=one).mul_(unchanged_weight)
+        loss.mul_(weight.add_(of_changed))
+        linear = weight.mul_(scores).clamp_(min=0).sub_(of_changed.mul_(scores))
+        return loss.add_(linear)
+
+    def _plain_slope(self, maps: Maps, buffers: Buffers) -> Tensor:
+        scores, changed, valid, changed_weight, unchanged_weight = maps
+        out, one, two = buffers
+        probs = torch.sigmoid(scores, out=one) if self.from_logits else scores
+        rest = torch.sub(1, probs, out=two)
+        slope = torch.mul(changed, changed_weight, out=out).mul_(rest).neg_()
+        unchanged = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+        return slope.addcmul_(unchanged, probs)
+
+    def _focal_slope(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """m^γ·(γ·(1−m)·CE + w·m), m the error and w the weight, up for unchanged."""
+        _, changed, valid, changed_weight, unchanged_weight = maps
+        _, one, two = buffers
+        slope = self._entropy(maps, buffers)
+        error = self._error(maps, one)
+        slope.mul_(torch.sub(1, error, out=two)).mul_(self.gamma)
+        weight = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
+        slope.add_(weight.addcmul_(changed, changed_weight).mul_(error))
+        slope.mul_(error.pow_(self.gamma))
+        return slope.mul_(torch.sub(valid, changed, out=two).sub_(changed))
+
+    def _error(self, maps: Maps, out: Tensor | None) -> Tensor:
+        """|p − y| of hard labels, from logits without cancellation."""
+        if not self.from_logits:
+            return torch.sub(maps.scores, maps.changed, out=out).abs_()
+        sign = torch.sub(maps.valid, maps.changed, out=out).sub_(maps.changed)
+        return sign.mul_(maps.scores).sigmoid_()
+
+
+class SoftCounts(NamedTuple):
+    """Sums Σp·y, Σp and Σy of the valid pixels of each row."""
+
+    from_logits: bool
+    per_row: int = 3
+
+    def value(self, maps: Maps, buffers: Buffers) -> Tensor:
+        """The three sums of each row."""
+        scores, changed, valid, *_ = maps
+        probs = torch.sigmoid(scores, out=buffers[1]) if self.from_logits else scores
+        hits = torch.mul(probs, changed, out=buffers[2]).sum(1)
+        if valid.shape == probs.shape:
+            probs = torch.mul(probs, valid, out=buffers[2])
+        return torch.stack([hits, probs.sum(1), changed.sum(1)], 1)
+
+    def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
+        """The gradient for those of the first two sums."""
+        scores, changed, valid, *_ = maps
+        of_hit, of_prob, _ = gradient.unsqueeze(1).unbind(2)
+        slope = torch.mul(changed, of_hit, out=buffers[0]).add_(valid * of_prob)
+        if self.from_logits:
+            probs = torch.sigmoid(scores, out=buffers[1])
+            slope.mul_(torch.addcmul(probs, probs, probs, value=-1, out=buffers[2]))
+        return slope
+
+
+class _Evaluation(torch.autograd.Function):
+    # torch.compile takes the number of parameters for that of the arguments, so that
+    # the maps are listed one by one.
+    @staticmethod
+    def forward(
+        formula: CrossEntropy | SoftCounts,
+        scores: Tensor,
+        changed: Tensor,
+        valid: Tensor,
+        changed_weight: Tensor,
+        unchanged_weight: Tensor,
+    ) -> Tensor:
+        maps = Maps(scores, changed, valid, changed_weight, unchanged_weight)
+        return _in_blocks(formula.value, formula.per_row or scores.shape[1], maps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG004 - torch's class
+        ctx.formula = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's class
+        maps = Maps(*ctx.saved_tensors)
+        slope = _in_blocks(ctx.formula.slope, maps.scores.shape[1], maps, gradient)
+        return None, slope, None, None, None, None
+
+
+def _in_blocks(
+    function: Callable[..., Tensor], width: int, maps: Maps, *gradient: Tensor
+) -> Tensor:
+    """What a formula gives, ``(R, width)``, a block of rows after the other."""
+    scores = maps.scores
+    rows = len(scores)
+    if scores.device.type == "cpu" and not torch.compiler.is_compiling():
+        rows = max(1, BLOCK * torch.get_num_threads() // max(1, scores.shape[1]))
+    if len(scores) <= rows:
+        return function(*gradient, maps, (None, None, None))
+    result = scores.new_empty(len(scores), width)
+    out, one, two = scores.new_empty(3, rows, scores.shape[1])
+    for first in range(0, len(scores), rows):
+        part = slice(first, first + rows)
+        block = Maps(*(values[part] for values in maps))
+        target, count = result[part], len(block.scores)
+        first_buffer = target if width == scores.shape[1] else out[:count]
+        buffers = first_buffer, one[:count], two[:count]
+        value = function(*(each[part] for each in gradient), block, buffers)
+        if value is not target:
+            target.copy_(value)
+    return result
+
+
+def _evaluate(formula: CrossEntropy | SoftCounts, maps: Maps) -> Tensor:
+    """The values of a formula; differentiable once, by the scores alone."""
+    result: Tensor = _Evaluation.apply(formula, *maps)  # type: ignore[no-untyped-call]
+    return result
 
 
 class Batch(NamedTuple):
@@ -62,7 +251,7 @@ class Batch(NamedTuple):
         """Hits Σp·y, false alarms Σp·(1−y) and misses Σ(1−p)·y."""
         # Two tensors of ones: torch.compile refuses one that is passed twice.
         maps = Maps(*self[:3], self._weight(1.0), self._weight(1.0))
-        rows = evaluate(SoftCounts(self.from_logits), maps)
+        rows = _evaluate(SoftCounts(self.from_logits), maps)
         hits, probs, changed = self.sums(rows, pooled=pooled).unbind(1)
         return hits, probs - hits, changed - hits
 
@@ -76,15 +265,11 @@ class Batch(NamedTuple):
     ) -> Tensor:
         """Weighted cross-entropy of each row, ``(N·H,)``, or pixel, ``shape``.
 
-        Args:
-            changed_weight: Weight of the changed class: a number, ``(N,)`` or ``(1,)``.
-            unchanged_weight: Weight of the unchanged class.
-            gamma: Exponent of the focal loss.
-            per_pixel: Whether to give a value per pixel, 0 at ignored ones.
+        A weight is a number, ``(N,)`` or ``(1,)``; gamma is that of the focal loss.
         """
         weights = self._weight(changed_weight), self._weight(unchanged_weight)
         formula = CrossEntropy(self.from_logits, gamma, per_row=0 if per_pixel else 1)
-        loss = evaluate(formula, Maps(*self[:3], *weights))
+        loss = _evaluate(formula, Maps(*self[:3], *weights))
         return loss.reshape(self.shape) if per_pixel else loss[:, 0]
 
     def _weight(self, weight: Tensor | float) -> Tensor:
@@ -93,194 +278,3 @@ class Batch(NamedTuple):
             weight = self.scores.new_full((1,), weight)
         rows = weight.to(self.scores.dtype).reshape(-1, 1, 1)
         return rows.expand(self.shape[0], self.shape[-2], 1).reshape(-1, 1)
-
-
-def prepare(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    from_logits: bool,
-    soft: bool,
-    ignore_index: int | None,
-    validate: bool | None,
-) -> Batch:
-    """The rows of a batch, with ignored pixels masked and bad values refused.
-
-    A value outside its range raises where checking costs no wait for a device, and
-    becomes NaN in the target elsewhere, so that the loss is NaN and never plausible.
-
-    Args:
-        prediction: Probabilities or logits; any floating dtype, ``(N, H, W)`` or
-            ``(N, 1, H, W)``.
-        target: 1 changed, 0 unchanged, or between them where ``soft``; any dtype, one
-            of the two shapes, on the device of ``prediction``. No gradient flows to it.
-        from_logits: Whether ``prediction`` holds logits.
-        soft: Whether the loss is defined for targets between 0 and 1.
-        ignore_index: Target value of the pixels to leave out, if any.
-        validate: Whether to raise for bad values; None means on the CPU alone.
-
-    Raises:
-        TypeError: If ``prediction`` is not a floating tensor or ``target`` no tensor.
-        ValueError: If shapes differ or are not those of a batch of images, or a value
-            is outside its range.
-    """
-    name = "logits" if from_logits else "probs"
-    for argument, given in (("prediction", prediction), ("target", target)):
-        if not isinstance(given, Tensor):
-            raise TypeError(
-                f"{argument} is {type(given).__name__}; expected a torch.Tensor"
-            )
-    if not prediction.is_floating_point():
-        raise TypeError(f"{name} are {prediction.dtype}; expected a floating type")
-    scores = _images(name, prediction)
-    labels = _images("target", target.detach())
-    if scores.shape != labels.shape:
-        raise ValueError(
-            f"{name} are {tuple(prediction.shape)} but target is "
-            f"{tuple(target.shape)}; expected the same images"
-        )
-    images, height, width = scores.shape
-    noise = 0.0 if from_logits else NOISE * torch.finfo(scores.dtype).eps
-    if scores.dtype not in (torch.float32, torch.float64):
-        scores = _Widen.apply(scores)  # type: ignore[no-untyped-call]
-    hard = labels.is_floating_point() and not soft
-    if labels.dtype == torch.bool:
-        labels = labels.view(torch.uint8)
-    labels = labels.to(scores.dtype).contiguous().view(images * height, width)
-    scores = scores.contiguous().view(images * height, width)
-    compiling = torch.compiler.is_compiling()
-    looks = scores.device.type == "cpu" and not compiling
-    raises = (looks if validate is None else validate) and not compiling
-    masked = None
-    if looks and labels.numel():
-        masked = _masked_if_clean(scores, labels, from_logits, hard, ignore_index)
-    if masked is None:
-        valid = torch.ones_like(labels, dtype=torch.bool)
-        if ignore_index is not None:
-            valid = labels != ignore_index
-        good = _in_range(labels) if soft else (labels == 0) | (labels == 1)
-        usable = valid if from_logits else _in_range(scores, noise)
-        if raises:
-            _check_target(labels, good | ~valid, ignore_index, soft)
-            _check_probs(scores, usable | ~valid)
-        # where, not a product: NaN times 0 is NaN, here and backwards.
-        scores = scores if from_logits else scores.clamp(0, 1)
-        scores = torch.where(valid & usable, scores, 0)
-        labels = torch.where(valid, torch.where(good & usable, labels, torch.nan), 0)
-        masked = scores, labels, valid.to(scores.dtype)
-    batch = Batch(*masked, from_logits, prediction.shape)
-    if raises and ignore_index == 255:
-        _warn_if_changed_is_ignored(batch)
-    return batch
-
-
-def _images(name: str, values: Tensor) -> Tensor:
-    """One channel of images, ``(N, H, W)``.
-
-    Raises:
-        ValueError: If the shape is another.
-    """
-    shape = tuple(values.shape)
-    verb = "is" if name == "target" else "are"
-    if len(shape) == 4 and shape[1] == 1:
-        return values[:, 0]
-    if len(shape) == 3:
-        return values
-    expected = "expected (N, H, W) or (N, 1, H, W)"
-    if len(shape) == 4 and shape[3] == 1:
-        expected += f". The channel is last: pass {name}[..., 0]."
-    elif len(shape) == 4 and shape[1] == 2:
-        expected += f", not 2 channels. {OF_CHANNELS[name]}"
-    elif len(shape) == 4:
-        expected += (
-            f", not {shape[1]} channels. Pass one channel, of the changed class."
-        )
-    elif len(shape) == 2:
-        expected += ". Give a single image as x[None]."
-    raise ValueError(f"{name} {verb} {shape}; {expected}")
-
-
-@torch.no_grad()
-def _masked_if_clean(
-    scores: Tensor,
-    labels: Tensor,
-    from_logits: bool,
-    hard: bool,
-    ignore_index: int | None,
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """The batch if a quick look finds nothing odd in it; None for a closer look.
-
-    It avoids tensors of booleans, with which the processor is several times slower.
-    """
-    valid = scores.new_ones(1, 1).expand(len(scores), 1)
-    low, high = labels.aminmax()
-    if ignore_index is not None and low <= ignore_index <= high:
-        valid = torch.ne(labels, ignore_index, out=torch.empty_like(labels))
-        labels = labels * valid
-        low, high = labels.aminmax()
-        if from_logits and not scores.sum().isfinite():
-            return None
-    if not (low >= 0 and high <= 1) or (hard and labels.frac().amax() > 0):
-        return None
-    if not from_logits:
-        low, high = scores.aminmax()
-        if not (low >= 0 and high <= 1):
-            return None
-    return scores, labels, valid
-
-
-class _Widen(torch.autograd.Function):
-    """A half type as float32, in which logs and counts are precise.
-
-    A gradient that the half type cannot hold becomes its largest value: infinity times
-    the 0 of a saturated sigmoid would be NaN in every weight.
-    """
-
-    @staticmethod
-    def forward(narrow: Tensor) -> Tensor:
-        return narrow.float()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004 - torch's class
-        ctx.narrow = inputs[0].dtype
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401 - torch's class
-        limit = torch.finfo(ctx.narrow).max
-        return gradient.clamp(-limit, limit).to(ctx.narrow)
-
-
-def _in_range(values: Tensor, tolerance: float = 0) -> Tensor:
-    return (values >= -tolerance) & (values <= 1 + tolerance)
-
-
-def _check_target(
-    labels: Tensor, good: Tensor, ignore_index: int | None, soft: bool
-) -> None:
-    if bool(good.all()):
-        return
-    value = labels[~good][0].item()
-    expected = "0 to 1" if soft else "0 or 1 (soft targets are not defined)"
-    ignored = "" if ignore_index is None else f", or {ignore_index} for ignored"
-    hint = "; pass target == 255 if 255 means changed" if value == 255 else ""
-    raise ValueError(f"target holds {value:g}; expected {expected}{ignored}{hint}")
-
-
-def _check_probs(probs: Tensor, good: Tensor) -> None:
-    if not bool(good.all()):
-        raise ValueError(
-            f"probs hold {probs[~good][0].item():g} at a valid pixel; expected 0 to 1. "
-            "If they are logits, pass from_logits=True."
-        )
-
-
-def _warn_if_changed_is_ignored(batch: Batch) -> None:
-    masked = batch.valid.shape == batch.changed.shape
-    if not masked or batch.changed.sum() > 0 or bool(batch.valid.all()):
-        return
-    warnings.warn(
-        "target has no changed pixel, and pixels of 255, which are ignored. "
-        "If 255 means changed, pass target == 255; if not, validate=False.",
-        UserWarning,
-        stacklevel=7,
-    )

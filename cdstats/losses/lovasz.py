@@ -83,15 +83,11 @@ class LovaszSoftmaxLoss(ImageLoss):
     soft: ClassVar[bool] = False
     name: ClassVar[str] = "lovasz_softmax"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         probs = batch.scores.sigmoid() if batch.from_logits else batch.scores
         # The errors of the unchanged class are the same: |(1−p) − (1−y)|.
         errors = (probs - batch.changed).abs() * batch.valid
-        return self.reduce(
-            batch, *lovasz(batch, errors, self.classes, pooled=self.pooled)
-        )
+        return lovasz(batch, errors, self.classes, pooled=self.pooled)
 
 
 class LovaszHingeLoss(ImageLoss):
@@ -116,14 +112,10 @@ class LovaszHingeLoss(ImageLoss):
     soft: ClassVar[bool] = False
     name: ClassVar[str] = "lovasz_hinge"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         margins = batch.scores * (2 * batch.changed - 1)
         errors = (1 - margins).relu() * batch.valid
-        return self.reduce(
-            batch, *lovasz(batch, errors, "foreground", pooled=self.pooled)
-        )
+        return lovasz(batch, errors, "foreground", pooled=self.pooled)
 
 
 lovasz_softmax_loss = functional(LovaszSoftmaxLoss, "lovasz_softmax_loss")

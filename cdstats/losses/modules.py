@@ -7,7 +7,9 @@ import inspect
 import math
 import re
 import textwrap
+import warnings
 from collections.abc import Callable
+from types import FunctionType
 from typing import (
     Any,
     ClassVar,
@@ -21,7 +23,7 @@ from typing import (
 import torch
 from torch import Tensor, nn
 
-from cdstats.losses.batch import Batch, prepare
+from cdstats.losses.batch import Batch
 
 PixelReduction: TypeAlias = Literal["none", "mean", "sum"]
 """``"none"`` a value per pixel, ``"mean"`` over the valid pixels, ``"sum"``."""
@@ -63,6 +65,13 @@ RETURNS = (
     "The loss; dtype of ``prediction`` (float32 for half types). "
     "Of the values of ``cdstats loss``, {}."
 )
+_NOISE = 4
+"""Probabilities may leave [0, 1] by this many machine epsilons: resampling does it."""
+_OF_CHANNELS = {
+    "logits": "Pass logits[:, 1] - logits[:, 0], the logit of the changed class.",
+    "probs": "Pass probs[:, 1], the probability of the changed class.",
+    "target": "Pass target[:, 1], the channel of the changed class.",
+}
 PREDICTION = "Probability of change in [0, 1], or logits with ``from_logits``"
 PIXELS = """\
 ``"sum"`` over pixels and images, which grows with both; ``"mean"``
@@ -132,16 +141,20 @@ def choice(*choices: object) -> Check:
 
 
 def whole_number(name: str, value: object) -> None:
-    """Accepts None and whole numbers.
-
-    Raises:
-        TypeError: If the value is another.
-    """
+    """Accepts None and whole numbers."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise TypeError(f"{name} is {value!r}; expected a whole number or None")
 
 
-def _documented(loss: type[Loss], text: str) -> str:
+def _copied(function: Callable[..., Tensor], name: str) -> Any:  # noqa: ANN401
+    """A function with code of its own: torch.compile counts the versions of each."""
+    code = function.__code__.replace(co_name=name, co_qualname=name)
+    found = FunctionType(code, function.__globals__, name, None, function.__closure__)
+    found.__doc__, found.__annotations__ = function.__doc__, function.__annotations__
+    return found
+
+
+def _documented(loss: Any, text: str) -> str:  # noqa: ANN401 - a kind of Loss
     """A docstring with what all losses share before its example."""
     own, example, rest = text.partition("\n\n    Example:")
     only_logits = not loss.__dataclass_fields__["from_logits"].init
@@ -170,10 +183,13 @@ class Parameters(nn.Module):
     checks: ClassVar[dict[str, Check]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Make a dataclass of the subclass."""
+        """Make a dataclass of the subclass and complete its docstring."""
         super().__init_subclass__()
         dataclasses.dataclass(eq=False, repr=False)(cls)
         cls.checks = {f.name: f.metadata["check"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        cls.forward = _copied(cls.forward, f"{cls.__name__}.forward")
+        if getattr(cls, "name", "") and cls.__doc__:
+            cls.__doc__ = _documented(cls, cls.__doc__)
 
     def __post_init__(self) -> None:
         """Let torch set up the module, whose parameters are set already."""
@@ -190,11 +206,7 @@ class Parameters(nn.Module):
 
 
 class Loss(Parameters):
-    """What all losses share.
-
-    A subclass declares its parameters and defines ``forward``: one of its own, as
-    torch.compile counts the versions that it makes of one function.
-    """
+    """What all losses share."""
 
     from_logits: bool = parameter(
         default=False, check=choice(True, False), kw_only=True
@@ -212,29 +224,86 @@ class Loss(Parameters):
     columns: ClassVar[str] = ""
     reductions: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
-        """Complete the docstring of the subclass."""
-        super().__init_subclass__()
-        if cls.name and cls.__doc__:
-            cls.__doc__ = _documented(cls, cls.__doc__)
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        return self._reduced(self._prepared(prediction, target))
 
-    def prepare(self, prediction: Tensor, target: Tensor) -> Batch:
-        """The batch, checked and masked."""
-        return prepare(
-            prediction,
-            target,
-            from_logits=self.from_logits,
-            soft=self.soft,
-            ignore_index=self.ignore_index,
-            validate=self.validate,
-        )
+    def _reduced(self, batch: Batch) -> Tensor:
+        raise NotImplementedError
 
-    def mean(self, total: Tensor, count: Tensor) -> Tensor:
+    def _mean(self, total: Tensor, count: Tensor) -> Tensor:
         """Total over count, and what ``undefined`` says where there is nothing."""
         # The divisor is never 0, so that no infinity meets the zeros of a gradient.
         mean = total / count.clamp(min=1)
         undefined = torch.nan if self.undefined == "nan" else 0.0
         return torch.where(count > 0, mean, undefined)
+
+    def _prepared(self, prediction: Tensor, target: Tensor) -> Batch:
+        """The rows of a batch, with ignored pixels masked and bad values refused.
+
+        A value outside its range raises where checking costs no wait for a device, and
+        becomes NaN in the target elsewhere, so that the loss is NaN, never plausible.
+        """
+        from_logits, soft, ignore_index = self.from_logits, self.soft, self.ignore_index
+        name = "logits" if from_logits else "probs"
+        for argument, given in (("prediction", prediction), ("target", target)):
+            if not isinstance(given, Tensor):
+                raise TypeError(
+                    f"{argument} is {type(given).__name__}; expected a torch.Tensor"
+                )
+        if not prediction.is_floating_point():
+            raise TypeError(f"{name} are {prediction.dtype}; expected a floating type")
+        scores = _images(name, prediction)
+        labels = _images("target", target.detach())
+        if scores.shape != labels.shape:
+            raise ValueError(
+                f"{name} are {tuple(prediction.shape)} but target is "
+                f"{tuple(target.shape)}; expected the same images"
+            )
+        images, height, width = scores.shape
+        noise = 0.0 if from_logits else _NOISE * torch.finfo(scores.dtype).eps
+        if scores.dtype not in (torch.float32, torch.float64):
+            scores = _Widen.apply(scores)  # type: ignore[no-untyped-call]
+        hard = labels.is_floating_point() and not soft
+        if labels.dtype == torch.bool:
+            labels = labels.view(torch.uint8)
+        labels = labels.to(scores.dtype).contiguous().view(images * height, width)
+        scores = scores.contiguous().view(images * height, width)
+        compiling = torch.compiler.is_compiling()
+        looks = scores.device.type == "cpu" and not compiling
+        raises = (looks if self.validate is None else self.validate) and not compiling
+        masked = None
+        if looks and labels.numel():
+            masked = _masked_if_clean(scores, labels, from_logits, hard, ignore_index)
+        if masked is None:
+            valid = torch.ones_like(labels, dtype=torch.bool)
+            if ignore_index is not None:
+                valid = labels != ignore_index
+            good = _in_range(labels) if soft else (labels == 0) | (labels == 1)
+            usable = valid if from_logits else _in_range(scores, noise)
+            if raises:
+                _check_target(labels, good | ~valid, ignore_index, soft)
+                _check_probs(scores, usable | ~valid)
+            # where, not a product: NaN times 0 is NaN, here and backwards.
+            scores = scores if from_logits else scores.clamp(0, 1)
+            scores = torch.where(valid & usable, scores, 0)
+            labels = torch.where(
+                valid, torch.where(good & usable, labels, torch.nan), 0
+            )
+            masked = scores, labels, valid.to(scores.dtype)
+        batch = Batch(*masked, from_logits, prediction.shape)
+        if (
+            (raises and ignore_index == 255)
+            and batch.valid.shape == batch.changed.shape
+            and not (batch.changed.sum() > 0 or bool(batch.valid.all()))
+        ):
+            warnings.warn(
+                "target has no changed pixel, and pixels of 255, which are ignored. "
+                "If 255 means changed, pass target == 255; if not, validate=False.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return batch
 
 
 class PixelLoss(Loss):
@@ -246,21 +315,18 @@ class PixelLoss(Loss):
     reductions: ClassVar[str] = PIXELS
     columns: ClassVar[str] = '``"mean"`` is ``{0}_mean`` and ``"sum"`` is ``{0}_sum``'
 
-    def reduce(
-        self,
-        batch: Batch,
-        changed_weight: Tensor | float,
-        unchanged_weight: Tensor | float,
-        gamma: float = 0.0,
-    ) -> Tensor:
-        """The weighted cross-entropy, or focal loss, of a batch."""
-        weights = changed_weight, unchanged_weight
+    def _weights(self, batch: Batch) -> tuple[Tensor | float, Tensor | float, float]:
+        """Weight of changed and of unchanged pixels, and gamma of the focal loss."""
+        raise NotImplementedError
+
+    def _reduced(self, batch: Batch) -> Tensor:
+        *weights, gamma = self._weights(batch)
         if self.reduction == "none":
             return batch.cross_entropy(*weights, gamma=gamma, per_pixel=True)
         rows = batch.cross_entropy(*weights, gamma=gamma)
         loss = batch.sums(rows, pooled=True)[0]
         if self.reduction == "mean":
-            loss = self.mean(loss, batch.valid_count(pooled=True)[0])
+            loss = self._mean(loss, batch.valid_count(pooled=True)[0])
         return loss.to(batch.changed.dtype)
 
 
@@ -281,12 +347,16 @@ class ImageLoss(Loss):
         """Whether the sums of the batch are added before the loss is taken."""
         return self.reduction == "pooled"
 
-    def reduce(self, batch: Batch, loss: Tensor, defined: Tensor) -> Tensor:
-        """The losses of images, finite also where they are undefined, reduced."""
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The losses of images, finite everywhere, and where they are defined."""
+        raise NotImplementedError
+
+    def _reduced(self, batch: Batch) -> Tensor:
+        loss, defined = self._values(batch)
         if self.reduction == "none":
             loss = torch.where(defined, loss, torch.nan)
         else:
-            loss = self.mean(torch.where(defined, loss, 0).sum(), defined.sum())
+            loss = self._mean(torch.where(defined, loss, 0).sum(), defined.sum())
         return loss.to(batch.changed.dtype)
 
 
@@ -301,11 +371,105 @@ def functional(
         value: Tensor = loss(*args, **kwargs)(prediction, target)
         return value
 
-    # A code object of its own: torch.compile counts the versions of each.
-    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = inspect.getdoc(loss)
+    found: Any = _copied(function, name)
+    found.__doc__ = inspect.getdoc(loss)
     first = [*inspect.signature(function).parameters.values()][:2]
     own = inspect.signature(loss).parameters.values()
-    function.__signature__ = inspect.Signature([*first, *own])  # type: ignore[attr-defined]
-    return function  # type: ignore[return-value]
+    found.__signature__ = inspect.Signature([*first, *own])
+    return found  # type: ignore[no-any-return]
+
+
+def _images(name: str, values: Tensor) -> Tensor:
+    """One channel of images, ``(N, H, W)``."""
+    shape = tuple(values.shape)
+    verb = "is" if name == "target" else "are"
+    if len(shape) == 4 and shape[1] == 1:
+        return values[:, 0]
+    if len(shape) == 3:
+        return values
+    expected = "expected (N, H, W) or (N, 1, H, W)"
+    if len(shape) == 4 and shape[3] == 1:
+        expected += f". The channel is last: pass {name}[..., 0]."
+    elif len(shape) == 4 and shape[1] == 2:
+        expected += f", not 2 channels. {_OF_CHANNELS[name]}"
+    elif len(shape) == 4:
+        expected += (
+            f", not {shape[1]} channels. Pass one channel, of the changed class."
+        )
+    elif len(shape) == 2:
+        expected += ". Give a single image as x[None]."
+    raise ValueError(f"{name} {verb} {shape}; {expected}")
+
+
+@torch.no_grad()
+def _masked_if_clean(
+    scores: Tensor,
+    labels: Tensor,
+    from_logits: bool,
+    hard: bool,
+    ignore_index: int | None,
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The batch if a quick look finds nothing odd in it; None for a closer look.
+
+    It avoids tensors of booleans, with which the processor is several times slower.
+    """
+    valid = scores.new_ones(1, 1).expand(len(scores), 1)
+    low, high = labels.aminmax()
+    if ignore_index is not None and low <= ignore_index <= high:
+        valid = torch.ne(labels, ignore_index, out=torch.empty_like(labels))
+        labels = labels * valid
+        low, high = labels.aminmax()
+        if from_logits and not scores.sum().isfinite():
+            return None
+    if not (low >= 0 and high <= 1) or (hard and labels.frac().amax() > 0):
+        return None
+    if not from_logits:
+        low, high = scores.aminmax()
+        if not (low >= 0 and high <= 1):
+            return None
+    return scores, labels, valid
+
+
+class _Widen(torch.autograd.Function):
+    """A half type as float32, in which logs and counts are precise.
+
+    A gradient that the half type cannot hold becomes its largest value: infinity times
+    the 0 of a saturated sigmoid would be NaN in every weight.
+    """
+
+    @staticmethod
+    def forward(narrow: Tensor) -> Tensor:
+        return narrow.float()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004 - torch's class
+        ctx.narrow = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401 - torch's class
+        limit = torch.finfo(ctx.narrow).max
+        return gradient.clamp(-limit, limit).to(ctx.narrow)
+
+
+def _in_range(values: Tensor, tolerance: float = 0) -> Tensor:
+    return (values >= -tolerance) & (values <= 1 + tolerance)
+
+
+def _check_target(
+    labels: Tensor, good: Tensor, ignore_index: int | None, soft: bool
+) -> None:
+    if bool(good.all()):
+        return
+    value = labels[~good][0].item()
+    expected = "0 to 1" if soft else "0 or 1 (soft targets are not defined)"
+    ignored = "" if ignore_index is None else f", or {ignore_index} for ignored"
+    hint = "; pass target == 255 if 255 means changed" if value == 255 else ""
+    raise ValueError(f"target holds {value:g}; expected {expected}{ignored}{hint}")
+
+
+def _check_probs(probs: Tensor, good: Tensor) -> None:
+    if not bool(good.all()):
+        raise ValueError(
+            f"probs hold {probs[~good][0].item():g} at a valid pixel; expected 0 to 1. "
+            "If they are logits, pass from_logits=True."
+        )

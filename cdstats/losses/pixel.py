@@ -84,10 +84,8 @@ class BalancedCrossEntropyLoss(PixelLoss):
     )
     name: ClassVar[str] = "balanced_ce"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
-        return self.reduce(batch, *class_weights(batch, self.beta))
+    def _weights(self, batch: Batch) -> tuple[Tensor | float, Tensor | float, float]:
+        return *class_weights(batch, self.beta), 0.0
 
 
 class FocalLoss(PixelLoss):
@@ -117,12 +115,10 @@ class FocalLoss(PixelLoss):
     soft: ClassVar[bool] = False
     name: ClassVar[str] = "focal"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
-        alpha = self.alpha
-        weights = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-        return self.reduce(batch, *weights, gamma=self.gamma)
+    def _weights(self, batch: Batch) -> tuple[float, float, float]:  # noqa: ARG002
+        if self.alpha is None:
+            return 1.0, 1.0, self.gamma
+        return self.alpha, 1 - self.alpha, self.gamma
 
 
 class ClassMeanBCELoss(ImageLoss):
@@ -148,14 +144,12 @@ class ClassMeanBCELoss(ImageLoss):
         '``"pooled"`` is ``{0}`` of the dataset and ``"none"`` that of each image'
     )
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         changed, valid = batch.counts(pooled=self.pooled)
         unchanged = valid - changed
         weights = (0.5 / torch.where(n == 0, 1, n) for n in (changed, unchanged))
         loss = batch.sums(batch.cross_entropy(*weights), pooled=self.pooled)
-        return self.reduce(batch, loss, (changed != 0) & (unchanged != 0))
+        return loss, (changed != 0) & (unchanged != 0)
 
 
 balanced_cross_entropy = functional(BalancedCrossEntropyLoss, "balanced_cross_entropy")

@@ -72,10 +72,8 @@ class DiceLoss(ImageLoss):
     smooth: float = parameter(default=1.0, check=number())
     name: ClassVar[str] = "dice"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
-        return self.reduce(batch, *dice(batch, self.smooth, pooled=self.pooled))
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return dice(batch, self.smooth, pooled=self.pooled)
 
 
 class LogCoshDiceLoss(ImageLoss):
@@ -100,12 +98,10 @@ class LogCoshDiceLoss(ImageLoss):
     smooth: float = parameter(default=1.0, check=number())
     name: ClassVar[str] = "log_cosh_dice"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, defined = dice(batch, self.smooth, pooled=self.pooled)
         # log1p(2 sinh²(x/2)) is ln cosh x; near 0 cosh x itself rounds to 1.
-        return self.reduce(batch, torch.log1p(2 * torch.sinh(loss / 2) ** 2), defined)
+        return torch.log1p(2 * torch.sinh(loss / 2) ** 2), defined
 
 
 class TverskyLoss(ImageLoss):
@@ -138,11 +134,9 @@ class TverskyLoss(ImageLoss):
     smooth: float = parameter(default=1.0, check=number())
     name: ClassVar[str] = "tversky"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         weights = self.fp_weight, self.fn_weight, self.smooth
-        return self.reduce(batch, *tversky(batch, *weights, pooled=self.pooled))
+        return tversky(batch, *weights, pooled=self.pooled)
 
 
 class FocalTverskyLoss(ImageLoss):
@@ -175,14 +169,12 @@ class FocalTverskyLoss(ImageLoss):
     smooth: float = parameter(default=1.0, check=number())
     name: ClassVar[str] = "focal_tversky"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch = self.prepare(prediction, target)
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         weights = self.fp_weight, self.fn_weight, self.smooth
         loss, defined = tversky(batch, *weights, pooled=self.pooled)
         # At 0 the slope of a power below 1 is infinite; the clamp cuts its gradient.
         base = loss.clamp(min=torch.finfo(loss.dtype).tiny)
-        return self.reduce(batch, base**self.exponent, defined)
+        return base**self.exponent, defined
 
 
 class ComboLoss(ImageLoss):
@@ -214,15 +206,13 @@ class ComboLoss(ImageLoss):
     smooth: float = parameter(default=1.0, check=number())
     name: ClassVar[str] = "combo"
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        batch, pooled = self.prepare(prediction, target), self.pooled
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pooled = self.pooled
         rows = batch.cross_entropy(*class_weights(batch, self.beta))
         valid = batch.valid_count(pooled=pooled)
         entropy = batch.sums(rows, pooled=pooled) / valid.clamp(min=1)
         region, defined = dice(batch, self.smooth, pooled=pooled)
-        loss = self.alpha * entropy + (1 - self.alpha) * region
-        return self.reduce(batch, loss, defined)
+        return self.alpha * entropy + (1 - self.alpha) * region, defined
 
 
 dice_loss = functional(DiceLoss, "dice_loss")

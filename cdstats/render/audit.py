@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich import box
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -14,8 +12,14 @@ from cdstats.core.audit_records import Finding
 from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.errors import Level, counted
 from cdstats.core.records import ALL
-from cdstats.render.table import Table
-from cdstats.render.terminal import pairs_grid, plain_grid, print_notes
+from cdstats.render.table import Document, Table
+from cdstats.render.terminal import (
+    add_numbers,
+    add_texts,
+    pairs_grid,
+    plain_grid,
+    print_notes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,33 +46,20 @@ _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _COLUMNS: Final = ("severity", "check", "dataset", "split", "images", "text")
 
 
-@dataclass(frozen=True)
-class AuditDocument:
-    """An audit: its findings, and in JSON and for a person what they follow from."""
+def audit_document(
+    lists: Mapping[str, Sequence[Any]], not_checked: Sequence[str] = ()
+) -> Document:
+    """An audit: its findings, and in JSON and for a person what they follow from.
 
-    lists: Mapping[str, Sequence[Any]]
-    not_checked: Sequence[str] = ()
+    The lists are those of `cdstats.AuditResult`.
+    """
+    found, notes = lists["findings"], [f"cdstats {__version__}"]
 
-    def every(self) -> Table:
-        """All columns of the findings."""
-        return Table.of(Finding, self.lists["findings"])
-
-    def shown(self) -> Table:
-        """The findings without the paths of their masks."""
-        found, notes = self.lists["findings"], [f"cdstats {__version__}"]
-        return Table.of(Finding, found, _COLUMNS, notes)
-
-    def data(self) -> Mapping[str, Any]:
-        """Every list."""
-        return {**self.lists, "not_checked": self.not_checked}
-
-    def show(self, console: Console) -> None:
-        """Print the findings of each dataset first."""
-        names = list(dict.fromkeys(row.dataset for row in self.lists["splits"]))
-        for name in names:
+    def show(console: Console) -> None:
+        for name in dict.fromkeys(row.dataset for row in lists["splits"]):
             own = {
                 key: [row for row in rows if row.dataset == name]
-                for key, rows in self.lists.items()
+                for key, rows in lists.items()
             }
             _print_findings(console, name, own["findings"])
             _print_splits(console, own["splits"], own["shifts"])
@@ -76,14 +67,29 @@ class AuditDocument:
             _print_binarisations(console, own["binarisations"])
             _print_regions(console, own["regions"])
             _print_heat(console, own["heat_maps"])
-        if self.not_checked:
-            text = f"not checked, needs the files: {', '.join(self.not_checked)}"
-            console.print(text, markup=False, width=_width(console))
-        print_notes(console, [f"cdstats {__version__}"])
+        if not_checked:
+            text = f"not checked, needs the files: {', '.join(not_checked)}"
+            console.print(text, markup=False, width=min(console.width, _WIDTH))
+        print_notes(console, notes)
+
+    return Document(
+        lambda: Table.of(Finding, found),
+        lambda: Table.of(Finding, found, _COLUMNS, notes),
+        lambda: {**lists, "not_checked": not_checked},
+        show,
+    )
 
 
-def _width(console: Console) -> int:
-    return min(console.width, _WIDTH)
+def _print_part(
+    console: Console, caption: str, shown: Grid, *lines: str, folds: bool = False
+) -> None:
+    """Print a table between its caption and some lines, and a blank line."""
+    width = min(console.width, _WIDTH)
+    console.print(caption, style="dim", markup=False, width=width)
+    console.print(shown, width=width if folds else None, crop=False)
+    for line in lines:
+        console.print(line, markup=False, width=width)
+    console.print()
 
 
 def _print_findings(console: Console, name: str, found: Sequence[Finding]) -> None:
@@ -97,75 +103,50 @@ def _print_findings(console: Console, name: str, found: Sequence[Finding]) -> No
     for one in found:
         place = "" if one.split == ALL else f"{one.split}: "
         text = Text(printable(f"{place}{one.text}"))
-        text.append(_paths_text(one), style="dim")
+        # The first masks, unless it is a note or about every mask of a split.
+        if one.level is not Level.NOTE and one.check not in _WHOLE and one.paths:
+            shown = ", ".join(map(printable, one.paths[:_SHOWN_PATHS]))
+            more = len(one.paths) - _SHOWN_PATHS
+            left = f" and {more:,} more" if more > 0 else ""
+            text.append(f" [{shown}{left}]", style="dim")
         grid.add_row(Text(f"{one.severity} {one.check}", _STYLES[one.level]), text)
     if found:
-        console.print(grid, width=_width(console))
+        console.print(grid, width=min(console.width, _WIDTH))
     console.print()
-
-
-def _paths_text(one: Finding) -> str:
-    """The first masks of a finding, unless it is a note or about a whole split."""
-    if one.level is Level.NOTE or one.check in _WHOLE or not one.paths:
-        return ""
-    shown = ", ".join(map(printable, one.paths[:_SHOWN_PATHS]))
-    more = len(one.paths) - _SHOWN_PATHS
-    return f" [{shown}{f' and {more:,} more' if more > 0 else ''}]"
-
-
-def _table(*titles: str, left: int = 1) -> Grid:
-    """A table whose first columns are texts and the others numbers."""
-    table = plain_grid(1)
-    for number, title in enumerate(titles):
-        justify: Any = "left" if number < left else "right"
-        table.add_column(Text(title, justify=justify), justify=justify, no_wrap=True)
-    return table
 
 
 def _print_splits(
     console: Console, rows: Sequence[SplitAudit], shifts: Sequence[SplitShift]
 ) -> None:
-    table = _table(
-        *("Split", "Images", "Change\nfraction"),
-        *("none", "to 1 %", "to 5 %", "to 20 %", "more", ""),
-    )
+    table = plain_grid(1)
+    table.add_column("Split", no_wrap=True)
+    add_numbers(table, "Images", "Change\nfraction")
+    add_numbers(table, "none", "to 1 %", "to 5 %", "to 20 %", "more", "")
     for row in rows:
+        # A small bar for each count, none for 0.
+        most, top = max(row.bins, default=0) or 1, len(_LEVELS) - 1
+        bars = "".join(_LEVELS[-(-count * top // most)] for count in row.bins)
         table.add_row(
             printable(row.split),
             f"{row.images:,}",
             _percent(row.change_fraction),
             *(f"{count:,}" for count in row.bins),
-            Text(_bars(row.bins), style="cyan"),
+            Text(bars if any(row.bins) else "", style="cyan"),
         )
-    console.print("images by their change fraction", style="dim", markup=False)
-    console.print(table, crop=False)
-    for one in shifts:
-        text = (
-            f"{one.split or ALL} from {one.reference or ALL}: distance "
-            f"{one.ks_distance:.2f}, p = {one.p_value:.2g} (Kolmogorov-Smirnov over "
-            "images)"
-        )
-        console.print(printable(text), markup=False, width=_width(console))
-    console.print()
-
-
-def _bars(counts: Sequence[int]) -> str:
-    """A small bar for each count, none for 0."""
-    most = max(counts, default=0)
-    if not most:
-        return ""
-    top = len(_LEVELS) - 1
-    return "".join(_LEVELS[-(-count * top // most)] for count in counts)
+    told = (
+        f"{one.split or ALL} from {one.reference or ALL}: distance "
+        f"{one.ks_distance:.2f}, p = {one.p_value:.2g} (Kolmogorov-Smirnov over images)"
+        for one in shifts
+    )
+    caption = "images by their change fraction"
+    _print_part(console, caption, table, *map(printable, told))
 
 
 def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
-    if not rows:
-        return
     grid = pairs_grid()
     for split in dict.fromkeys(row.split for row in rows):
-        own = sorted(
-            (row for row in rows if row.split == split), key=lambda row: -row.pixels
-        )
+        own = [row for row in rows if row.split == split]
+        own.sort(key=lambda row: -row.pixels)
         parts = [
             f"{row.value} {_percent(row.pixel_share)}"
             f"{f' {row.label}' if row.label else ''}"
@@ -175,36 +156,33 @@ def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
         more = len(own) - _SHOWN_VALUES
         parts += [f"and {counted(more, 'more value')}"] if more > 0 else []
         grid.add_row(Text(printable(split)), Text(", ".join(parts)))
-    console.print("values by their pixels", style="dim", markup=False)
-    console.print(grid, width=_width(console))
-    console.print()
+    if rows:
+        _print_part(console, "values by their pixels", grid, folds=True)
 
 
 def _print_binarisations(console: Console, rows: Sequence[BinarisationShare]) -> None:
     if not rows:
         return
-    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.add_column("Rule", overflow="fold")
     splits = list(dict.fromkeys(row.split for row in rows))
-    for split in splits:
-        title = Text(printable(split), justify="right")
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Used by", overflow="fold")
+    table = plain_grid(2)
+    add_texts(table, "Rule")
+    add_numbers(table, *map(printable, splits))
+    add_texts(table, "Used by")
     lines: dict[tuple[str, str], dict[str, float | None]] = {}
     for row in rows:
         lines.setdefault((row.rule, row.loaders), {})[row.split] = row.change_fraction
     for (rule, loaders), shares in lines.items():
         cells = [_percent(shares[s]) if s in shares else "" for s in splits]
         table.add_row(rule, *cells, Text(loaders, style="dim"))
-    console.print("change fraction by binarisation", style="dim", markup=False)
-    console.print(table, width=_width(console))
-    console.print()
+    _print_part(console, "change fraction by binarisation", table, folds=True)
 
 
 def _print_regions(console: Console, rows: Sequence[RegionSizes]) -> None:
     if not any(row.regions for row in rows):
         return
-    table = _table("Split", "Regions", "min", "25 %", "median", "75 %", "max", "Specks")
+    table = plain_grid(1)
+    table.add_column("Split", no_wrap=True)
+    add_numbers(table, "Regions", "min", "25 %", "median", "75 %", "max", "Specks")
     for row in rows:
         sizes = (row.size_min, row.size_q25, row.size_median, row.size_q75)
         table.add_row(
@@ -218,9 +196,7 @@ def _print_regions(console: Console, rows: Sequence[RegionSizes]) -> None:
         f"changed regions by their pixels ({first.connectivity} neighbours; specks: "
         f"below {first.speck_limit} pixels)"
     )
-    console.print(title, style="dim", markup=False, width=_width(console))
-    console.print(table, crop=False)
-    console.print()
+    _print_part(console, title, table)
 
 
 def _print_heat(console: Console, maps: Sequence[HeatMap]) -> None:
@@ -233,10 +209,10 @@ def _print_heat(console: Console, maps: Sequence[HeatMap]) -> None:
             f"where change sits in the frame of {one.width} x {one.height}, from "
             f"{_percent(min(shares))} to {_percent(most)}"
         )
-        console.print(title, style="dim", markup=False, width=_width(console))
+        grid = Grid.grid()
         for line in one.cells:
-            console.print("  " + "".join(_shade(s, most) for s in line), markup=False)
-        console.print()
+            grid.add_row("  " + "".join(_shade(s, most) for s in line))
+        _print_part(console, title, grid)
 
 
 def _shade(share: float | None, most: float) -> str:

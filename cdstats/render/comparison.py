@@ -23,12 +23,15 @@ from cdstats.core.comparison_records import (
 from cdstats.core.errors import counted
 from cdstats.core.options import PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
-from cdstats.render.table import Table, needed
+from cdstats.render.table import Document, Table, needed
 from cdstats.render.terminal import (
+    add_numbers,
+    add_texts,
     plain_grid,
     print_notes,
     print_table,
     screen_table,
+    share,
 )
 
 if TYPE_CHECKING:
@@ -97,90 +100,92 @@ class _Scale:
         """A number with the decimals of the measure."""
         return UNDEFINED if value is None else f"{value + 0.0:{sign},.{self.decimals}f}"
 
-    def drawing(self, one: Compared) -> str:
+    def drawing(self, found: Difference) -> str:
         """The interval on a line, with the zero that it may or may not hold."""
-        found = one.to_first
-        if found is None or self.high == self.low:
+        if self.high == self.low:
             return ""
-        signs = ["·"] * _PLOT
+        signs, zero = ["·"] * _PLOT, "│"
         if found.low is not None and found.high is not None:
             for at in range(self.place(found.low), self.place(found.high) + 1):
                 signs[at] = "─"
-        zero = self.place(0.0)
-        signs[zero] = "┼" if _holds_zero(found) else "│"
+            # However close its end is drawn to it.
+            zero = "┼" if found.low <= 0 <= found.high else "│"
+        signs[self.place(0.0)] = zero
         if found.difference is not None:
             signs[self.place(found.difference)] = "●"
         return "".join(signs)
 
 
-def _holds_zero(found: Difference) -> bool:
-    """Whether an interval holds 0, however close its end is drawn to it."""
-    if found.low is None or found.high is None:
-        return False
-    return found.low <= 0 <= found.high
+def compare_document(
+    device: str,
+    models: Sequence[ComparedModel],
+    differing: Sequence[DifferingImage],
+    images: Sequence[ScoreRecord],
+    asked: Sequence[str],
+    losses: Collection[str],
+    *,
+    by_image: bool = False,
+    adds_images: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """The comparison of `cdstats compare`: of models, and of the images between them.
 
+    Measures asked for are shown beside the usual ones; of the losses less is better.
+    A format of one table holds the differing images with ``by_image``; a person sees
+    the most differing ones below the models with ``adds_images``.
+    """
 
-@dataclass(frozen=True)
-class CompareDocument:
-    """The comparison of `cdstats compare`."""
+    def every() -> Table:
+        if by_image:
+            return Table.of(DifferingImage, differing, columns)
+        return Table.of(ComparedModel, models, columns)
 
-    device: str
-    models: Sequence[ComparedModel]
-    differing: Sequence[DifferingImage]
-    images: Sequence[ScoreRecord]
-    further: Sequence[str] = ()
-    losses: Collection[str] = ()
-    by_image: bool = False
-    adds_images: bool = False
-    columns: tuple[str, ...] | None = None
+    def shown() -> Table:
+        if by_image:
+            names = columns or _image_columns(differing)
+            return Table.of(DifferingImage, differing, names, _stated_notes(models))
+        names = columns or paper_columns(models)
+        return Table.of(ComparedModel, models, names, comparison_notes(models))
 
-    def every(self) -> Table:
-        """All columns of images, or of models."""
-        if self.by_image:
-            return Table.of(DifferingImage, self.differing, self.columns)
-        return Table.of(ComparedModel, self.models, self.columns)
-
-    def shown(self) -> Table:
-        """The columns of a paper."""
-        if self.by_image:
-            names = self.columns or _image_columns(self.differing)
-            notes = _stated_notes(self.models)
-            return Table.of(DifferingImage, self.differing, names, notes)
-        names = self.columns or paper_columns(self.models)
-        notes = comparison_notes(self.models)
-        return Table.of(ComparedModel, self.models, names, notes)
-
-    def data(self) -> Mapping[str, Any]:
-        """Models, differing images and predictions."""
+    def data() -> Mapping[str, Any]:
+        own = own_first(DifferingImage)
         return {
-            "device": self.device,
-            "models": map(_model, self.models),
-            "differing": map(_differing, self.differing),
-            "images": [{**asdict(row), **row.losses} for row in self.images],
+            "device": device,
+            **compare_totals(models),
+            "differing": ({n: getattr(one, n) for n in own} for one in differing),
+            "images": [{**asdict(row), **row.losses} for row in images],
         }
 
-    def show(self, console: Console) -> None:
-        """Print models with their differences, images, or the columns chosen."""
-        if self.columns:
-            print_table(console, self.every())
-        elif self.by_image:
-            print_differing(console, self.differing, self.models, every=True)
+    def show(console: Console) -> None:
+        if columns:
+            print_table(console, every())
+        elif by_image:
+            print_differing(console, differing, models, every=True)
         else:
-            print_models(console, self.models, self.further, self.losses)
-            if self.adds_images:
-                print_differing(console, self.differing, self.models)
+            print_models(console, models, asked, losses)
+            if adds_images:
+                print_differing(console, differing, models)
         console.print()
-        notes = comparison_notes(self.models)
-        print_notes(console, (*notes, "nats, logs clamped at -100"))
+        print_notes(console, (*comparison_notes(models), "nats, logs clamped at -100"))
+
+    return Document(every, shown, data, show)
 
 
-@dataclass(frozen=True)
-class CompareSummary(CompareDocument):
-    """The models of a ``--summary`` file."""
-
-    def data(self) -> Mapping[str, Any]:
-        """The models alone."""
-        return {"models": map(_model, self.models)}
+def compare_totals(models: Sequence[ComparedModel]) -> dict[str, Any]:
+    """The models of a ``--summary`` file of JSON, each measure an object."""
+    blank = dict.fromkeys(PARTS)
+    names = columns_of(ComparedModel)
+    found = []
+    for model in models:
+        measures = {
+            name: {
+                "value": one.value,
+                **(asdict(one.to_first) if one.to_first else blank),
+            }
+            for name, one in model.compared.items()
+        }
+        found.append({**{n: getattr(model, n) for n in names}, "measures": measures})
+    return {"models": found}
 
 
 def _image_columns(rows: Sequence[DifferingImage]) -> tuple[str, ...]:
@@ -192,37 +197,12 @@ def _image_columns(rows: Sequence[DifferingImage]) -> tuple[str, ...]:
     return (*kept, *further_columns(rows))
 
 
-def _differing(image: DifferingImage) -> dict[str, Any]:
-    """An image with the value of each model, and what is stated at the end."""
-    return {name: getattr(image, name) for name in own_first(DifferingImage)}
-
-
-def _model(model: ComparedModel) -> dict[str, Any]:
-    """A model with its measures as an object each."""
-    blank = dict.fromkeys(PARTS)
-    measures = {
-        name: {"value": one.value, **(asdict(one.to_first) if one.to_first else blank)}
-        for name, one in model.compared.items()
-    }
-    plain = {name: getattr(model, name) for name in columns_of(ComparedModel)}
-    return {**plain, "measures": measures}
-
-
-def model_table_columns(models: Sequence[ComparedModel]) -> tuple[str, ...]:
-    """The columns of the table of models that are defined for one of them."""
-    return _defined(models, _MODELS)
-
-
 def paper_columns(models: Sequence[ComparedModel]) -> tuple[str, ...]:
     """The columns of a table for papers: measures, and intervals of two of them."""
-    columns = list(model_table_columns(models))
-    for name in ("f1_pooled", "bce_mean"):
-        if name in columns:
-            place = columns.index(name) + 1
-            columns[place:place] = [
-                f"{name}_{part}" for part in ("difference", "low", "high")
-            ]
-    return tuple(columns)
+    parts = ("difference", "low", "high")
+    further = {n: [f"{n}_{p}" for p in parts] for n in ("f1_pooled", "bce_mean")}
+    names = _defined(models, _MODELS)
+    return tuple(one for n in names for one in (n, *further.get(n, ())))
 
 
 def _defined(models: Sequence[ComparedModel], names: Sequence[str]) -> tuple[str, ...]:
@@ -241,16 +221,17 @@ def print_models(
     further: Sequence[str],
     losses: Collection[str],
 ) -> None:
-    """Print the models, then how far each is from the first."""
+    """Print the models, then how far each is from the first, for further measures too.
+
+    Of the losses less is better.
+    """
     width = min(console.width, _SCREEN)
-    own = Table.of(ComparedModel, models, model_table_columns(models))
-    table = screen_table(own, width)
-    console.print(table, crop=False)
+    own = Table.of(ComparedModel, models, _defined(models, _MODELS))
+    console.print(screen_table(own, width), crop=False)
     if any(model.average_precision_within is not None for model in models):
         console.print()
         own = Table.of(ComparedModel, models, _defined(models, _CURVES))
-        table = screen_table(own, width)
-        console.print(table, crop=False)
+        console.print(screen_table(own, width), crop=False)
     for name in _defined(models, (*_DIFFERENCES, *further)):
         found = [model.compared[name] for model in models]
         if all(one.value is None for one in found[1:]):
@@ -267,23 +248,21 @@ def _difference_table(
     models: Sequence[ComparedModel], found: Sequence[Compared], encoding: str
 ) -> Grid:
     table = plain_grid()
-    table.add_column("Model", overflow="fold", min_width=8)
+    add_texts(table, "Model", min_width=8)
     percent = f"{100 * models[0].confidence:.10g} %"
-    for head in ("Value", "Difference", f"{percent} interval"):
-        table.add_column(head, justify="right", no_wrap=True)
+    add_numbers(table, "Value", "Difference", f"{percent} interval")
     table.add_column("", no_wrap=True)
-    table.add_column(Text("Same\nsign", justify="right"), justify="right", no_wrap=True)
+    add_numbers(table, "Same\nsign")
     scale = _Scale.of(found, _known_digits(models, found))
     for model, one in zip(models, found, strict=True):
-        gap = one.to_first
-        table.add_row(
-            Text(printable(model.model)),
-            scale.number(one.value),
-            scale.number(gap.difference, "+") if gap else "",
-            _interval(one, scale),
-            scale.drawing(one) if encoding.startswith("utf") else "",
-            _share(gap.same_sign) if gap else "",
-        )
+        cells = ["", "", "", ""]
+        if gap := one.to_first:
+            ends = [scale.number(end, "+") for end in (gap.low, gap.high)]
+            interval = UNDEFINED if UNDEFINED in ends else " to ".join(ends)
+            drawing = scale.drawing(gap) if encoding.startswith("utf") else ""
+            difference = scale.number(gap.difference, "+")
+            cells = [difference, interval, drawing, share(gap.same_sign)]
+        table.add_row(Text(printable(model.model)), scale.number(one.value), *cells)
     return table
 
 
@@ -299,19 +278,6 @@ def _known_digits(models: Sequence[ComparedModel], found: Sequence[Compared]) ->
     return min(_MOST_DIGITS, int(-math.log10(most))) if most else _MOST_DIGITS
 
 
-def _interval(one: Compared, scale: _Scale) -> str:
-    gap = one.to_first
-    if gap is None:
-        return ""
-    if gap.low is None or gap.high is None:
-        return UNDEFINED
-    return f"{scale.number(gap.low, '+')} to {scale.number(gap.high, '+')}"
-
-
-def _share(value: float | None) -> str:
-    return UNDEFINED if value is None else f"{100 * value:.1f} %"
-
-
 def print_differing(
     console: Console,
     images: Sequence[DifferingImage],
@@ -320,6 +286,7 @@ def print_differing(
     every: bool = False,
 ) -> None:
     """Print the images on which models differ most, or every one, by each measure."""
+    width = min(console.width, _SCREEN)
     for measure in dict.fromkeys(image.measure for image in images):
         own = [one for one in images if one.measure == measure]
         if not every:
@@ -327,14 +294,13 @@ def print_differing(
         if not own:
             continue
         console.print()
-        title = f"images where {_one_line(measure)} differs most"
+        title = f"images where {columns_of(ScoreRecord)[measure].line} differs most"
         console.print(Text(title, style="bold"))
         if len(models) <= _MOST_COLUMNS:
             names = (f"{n} {one.model}" for n, one in enumerate(models, 1))
             text = Text(f"  {printable(', '.join(names))}", style="dim")
-            console.print(text, width=min(console.width, _SCREEN))
-        table = _differing_table(own, models)
-        console.print(table, width=min(console.width, _SCREEN), crop=False)
+            console.print(text, width=width)
+        console.print(_differing_table(own, models), width=width, crop=False)
 
 
 def _differing_table(
@@ -342,27 +308,21 @@ def _differing_table(
 ) -> Grid:
     """Each image with the value of every model, or of the two that are farthest."""
     table = plain_grid()
-    table.add_column("Mask", overflow="fold", min_width=12)
-    few = len(models) <= _MOST_COLUMNS
-    heads = [str(n) for n in range(1, len(models) + 1)] if few else []
-    for head in (*heads, "Spread"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for head in () if few else ("Lowest", "Highest"):
-        table.add_column(head, overflow="fold")
+    add_texts(table, "Mask", min_width=12)
+    few = models if len(models) <= _MOST_COLUMNS else []
+    add_numbers(table, *(str(n) for n in range(1, len(few) + 1)), "Spread")
+    add_texts(table, *(() if few else ("Lowest", "Highest")))
     for image in images:
-        values = [image.values[model.model] for model in models]
-        ends = () if few else (image.lowest, image.highest)
         table.add_row(
             Text(printable(image.part or image.target)),
-            *(map(_plain, values) if few else ()),
+            *(_plain(image.values[model.model]) for model in few),
             _plain(image.spread),
-            *(Text(_end(image, name)) for name in ends),
+            *(
+                Text(f"{_plain(image.values[name])} {printable(name)}")
+                for name in (() if few else (image.lowest, image.highest))
+            ),
         )
     return table
-
-
-def _end(image: DifferingImage, model: str) -> str:
-    return f"{_plain(image.values[model])} {printable(model)}"
 
 
 def _plain(value: float | None) -> str:
@@ -371,19 +331,20 @@ def _plain(value: float | None) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def _one_line(measure: str) -> str:
-    return columns_of(ScoreRecord)[measure].line
-
-
 def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
     """Footnotes: how the intervals were made, and what they do not say."""
     first = models[0]
-    drawn = first.images - first.images_without_valid
+    images = first.images - first.images_without_valid
+    drawn = f"{counted(first.resamples, 'resample')} of {counted(images, 'image')}"
+    drawn += f", seed {first.seed}"
+    if images <= ALL_DRAWN:
+        every = counted(images**images, "resample")
+        drawn = f"all {every} of {counted(images, 'image')}"
     notes = [
         f"differences from {first.model or 'the first model'}; same sign: share of "
         "resamples on that side of 0",
         f"{100 * first.confidence:.10g} % percentile intervals, paired bootstrap: "
-        f"{_resamples_text(first, drawn)}",
+        f"{drawn}",
     ]
     undefined = max(
         (
@@ -421,10 +382,3 @@ def _stated_notes(models: Sequence[ComparedModel]) -> list[str]:
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
     return [*rules, *Stated.notes(models)]
-
-
-def _resamples_text(first: ComparedModel, images: int) -> str:
-    drawn = counted(images, "image")
-    if images <= ALL_DRAWN:
-        return f"all {counted(images**images, 'resample')} of {drawn}"
-    return f"{counted(first.resamples, 'resample')} of {drawn}, seed {first.seed}"

@@ -2,77 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from cdstats import __version__
 from cdstats.core.columns import columns_of
 from cdstats.core.records import ALL, MIXED, ImageRecord, SummaryRecord
-from cdstats.render.table import Table, needed
+from cdstats.render.table import Document, Table, needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from cdstats.core.columns import Record
 
 
-@dataclass(frozen=True)
-class CountsDocument:
-    """The rows of `cdstats ratio`."""
+def counts_document(
+    datasets: Sequence[SummaryRecord],
+    images: Iterable[ImageRecord] = (),
+    *,
+    by_image: bool = False,
+    adds_images: bool = False,
+    columns: tuple[str, ...] | None = None,
+    notes: Sequence[str] = (),
+) -> Document:
+    """The rows of `cdstats ratio`: of datasets and splits, and of masks, maybe lazy.
 
-    datasets: Sequence[SummaryRecord]
-    images: Iterable[ImageRecord] = ()
-    by_image: bool = False
-    adds_images: bool = False
-    columns: tuple[str, ...] | None = None
-    notes: Sequence[str] = ()
+    A format of one table holds the masks alone with ``by_image``; a person sees them
+    below the datasets with ``adds_images``.
+    """
 
-    def every(self) -> Table:
-        """All columns of masks, or of datasets and splits."""
-        if self.by_image:
-            return Table.of(ImageRecord, self.images, self.columns)
-        return Table.of(SummaryRecord, self.datasets, self.columns)
+    def every() -> Table:
+        if by_image:
+            return Table.of(ImageRecord, images, columns)
+        return Table.of(SummaryRecord, datasets, columns)
 
-    def shown(self) -> Table:
-        """The columns of the DASNet paper, and those that the data calls for."""
-        if self.by_image:
-            rows = list(self.images)
-            names = self.columns or image_columns(rows)
-            return Table.of(ImageRecord, rows, names, self.notes)
-        names = self.columns or summary_columns(self.datasets)
-        return Table.of(SummaryRecord, self.datasets, names, self.notes)
+    def shown() -> Table:
+        if not by_image:
+            names = columns or summary_columns(datasets)
+            return Table.of(SummaryRecord, datasets, names, notes)
+        rows = list(images)
+        return Table.of(ImageRecord, rows, columns or image_columns(rows), notes)
 
-    def data(self) -> Mapping[str, Any]:
-        """Datasets and masks."""
-        return {"datasets": self.datasets, "images": self.images}
-
-    def show(self, console: Console) -> None:
-        """Print datasets, masks and footnotes."""
+    def show(console: Console) -> None:
         from cdstats.render.terminal import print_notes, print_table
 
-        if self.datasets and not self.by_image:
-            print_table(console, self.shown())
-        images = list(self.images) if self.by_image or self.adds_images else []
-        if images:
-            if self.adds_images:
+        if datasets and not by_image:
+            print_table(console, shown())
+        rows = list(images) if by_image or adds_images else []
+        if rows:
+            if adds_images:
                 console.print()
-            names = self.columns if self.by_image else None
-            table = Table.of(ImageRecord, images, names or image_columns(images))
+            names = columns if by_image else None
+            table = Table.of(ImageRecord, rows, names or image_columns(rows))
             print_table(console, table)
-        if self.datasets:
+        if datasets:
             console.print()
-            print_notes(console, self.notes)
+            print_notes(console, notes)
 
-
-@dataclass(frozen=True)
-class SummaryDocument(CountsDocument):
-    """The rows of a ``--summary`` file, which holds no masks."""
-
-    def data(self) -> Mapping[str, Any]:
-        """Datasets alone."""
-        return {"datasets": self.datasets}
+    held = {"datasets": datasets, "images": images}
+    return Document(every, shown, lambda: held, show)
 
 
 def summary_columns(rows: Sequence[SummaryRecord]) -> tuple[str, ...]:
@@ -122,50 +112,42 @@ def rules_of(rows: Sequence[SummaryRecord]) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class ListDocument:
-    """A reference list: some columns for people, all of them for programs."""
+def list_document(
+    rows: Sequence[Record],
+    names: tuple[str, ...],
+    notes: Sequence[str] = (),
+    *,
+    in_full: bool = False,
+) -> Document:
+    """A reference list: some columns for people, all of them for programs.
 
-    rows: Sequence[Record]
-    names: tuple[str, ...]
-    notes: Sequence[str] = ()
+    A person sees everything about its one entry with ``in_full``.
+    """
 
-    def every(self) -> Table:
-        """All columns."""
-        return Table.of(type(self.rows[0]), self.rows)
+    def shown() -> Table:
+        return Table.of(type(rows[0]), rows, names, notes)
 
-    def shown(self) -> Table:
-        """The columns for people."""
-        return Table.of(type(self.rows[0]), self.rows, self.names, self.notes)
-
-    def data(self) -> Mapping[str, Any]:
-        """The rows."""
-        return {"rows": self.rows}
-
-    def show(self, console: Console) -> None:
-        """Print the list, a blank line above each footnote."""
+    def show(console: Console) -> None:
         from cdstats.render.terminal import print_notes, print_table
 
-        print_table(console, self.shown())
-        for note in self.notes:
+        print_table(console, shown())
+        for note in notes:
             console.print()
             print_notes(console, [note])
 
-
-@dataclass(frozen=True)
-class EntryDocument(ListDocument):
-    """One entry of a list, which a person sees in full."""
-
-    def show(self, console: Console) -> None:
-        """Print everything about the entry."""
+    def show_in_full(console: Console) -> None:
         from rich.text import Text
 
         from cdstats.render.terminal import pairs_grid
 
         grid = pairs_grid()
-        for name, column in columns_of(type(self.rows[0])).items():
-            value = getattr(self.rows[0], name)
+        for name, column in columns_of(type(rows[0])).items():
+            value = getattr(rows[0], name)
             if value not in ("", None, (), False):
-                shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-                grid.add_row(Text(column.title, style="bold"), Text(shown))
+                told = ", ".join(value) if isinstance(value, tuple) else str(value)
+                grid.add_row(Text(column.title, style="bold"), Text(told))
         console.print(grid)
+
+    every = partial(Table.of, type(rows[0]), rows)
+    printed = show_in_full if in_full else show
+    return Document(every, shown, lambda: {"rows": rows}, printed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -16,22 +15,24 @@ from cdstats.core.columns import (
 from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
-from cdstats.render.table import Table, needed, row_object
+from cdstats.render.table import Document, Table, needed, row_object
 from cdstats.render.terminal import (
+    add_numbers,
+    add_texts,
     pairs_grid,
     plain_grid,
     print_notes,
     print_table,
     results_console,
+    share,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table as Grid
 
-    from cdstats.core.catalogue import Entry
+    from cdstats.core.catalogue import Entry, LossResult
     from cdstats.core.material import ModelScore
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
@@ -43,104 +44,70 @@ _NAME: Final = 29
 """Signs of the longest name of a loss."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossLine:
-    """One line of the screen."""
+def loss_document(
+    device: str,
+    models: Sequence[ModelScore],
+    images: Sequence[ScoreRecord],
+    *,
+    by_image: bool = False,
+    adds_images: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """The scores of `cdstats loss`: of each model, and of each prediction.
 
-    name: str
-    label: str
-    mean: float | None
-    params: str = ""
-    of_loss: float | None = None
-    of_gradient: float | None = None
-    beta: str | float | None = None
-    total: float | None = None
+    A format of one table holds the predictions alone with ``by_image``; a person sees
+    them below the models with ``adds_images``.
+    """
+    rows = [model.dataset for model in models]
 
-    @property
-    def title(self) -> str:
-        """What the line is called."""
-        if self.name == "balanced_ce" and isinstance(self.beta, str):
-            return f"balanced, beta/{self.beta}"
-        if self.name == "balanced_ce":
-            return f"balanced, beta {self.beta}"
-        return _TITLES.get(self.name, self.label)
-
-
-@dataclass(frozen=True)
-class LossDocument:
-    """The scores of `cdstats loss`."""
-
-    device: str
-    models: Sequence[ModelScore]
-    images: Sequence[ScoreRecord]
-    by_image: bool = False
-    adds_images: bool = False
-    columns: tuple[str, ...] | None = None
-
-    @property
-    def _datasets(self) -> list[DatasetScore]:
-        return [model.dataset for model in self.models]
-
-    @property
-    def _footnotes(self) -> tuple[str, ...]:
+    def footnotes() -> tuple[str, ...]:
         """How the numbers came about: the rules, and what else was decided."""
-        scored = [row for row in self.images if row.status == "ok"]
-        rows = scored or self.images
-        rule = Stated.of(rows).rule
-        return (*([f"masks: {rule}"] if rule else []), *Stated.notes(rows))
+        told = [row for row in images if row.status == "ok"] or images
+        rule = Stated.of(told).rule
+        return (*([f"masks: {rule}"] if rule else []), *Stated.notes(told))
 
-    def every(self) -> Table:
-        """All columns of predictions, or of models."""
-        if self.by_image:
-            return Table.of(ScoreRecord, self.images, self.columns)
-        return Table.of(DatasetScore, self._datasets, self.columns)
+    def every() -> Table:
+        if by_image:
+            return Table.of(ScoreRecord, images, columns)
+        return Table.of(DatasetScore, rows, columns)
 
-    def shown(self) -> Table:
-        """The columns of a paper, those of further losses at the end."""
-        if self.by_image:
-            names = self.columns or score_columns(self.images)
-            return Table.of(ScoreRecord, self.images, names, self._footnotes)
-        rows = self._datasets
-        names = self.columns or model_columns(rows)
-        return Table.of(DatasetScore, rows, names, self._footnotes)
+    def shown() -> Table:
+        if by_image:
+            names = columns or score_columns(images)
+            return Table.of(ScoreRecord, images, names, footnotes())
+        return Table.of(DatasetScore, rows, columns or model_columns(rows), footnotes())
 
-    def data(self) -> Mapping[str, Any]:
-        """Predictions, then the first model; several models as a list as well."""
-        if not self.models:
+    def data() -> Mapping[str, Any]:
+        if not models:
             raise UsageError("nothing was scored")
-        models = self._objects()
-        first = {name: models[0][name] for name in ("dataset", "losses")}
-        images = map(row_object, self.images)
-        data = {"device": self.device, "images": images, **first}
-        return {**data, "models": models} if len(models) > 1 else data
+        each = loss_totals(models, images)["models"]
+        first = {name: each[0][name] for name in ("dataset", "losses")}
+        found = {"device": device, "images": map(row_object, images), **first}
+        return {**found, "models": each} if len(models) > 1 else found
 
-    def _objects(self) -> list[dict[str, Any]]:
-        return [_model(model, self.images) for model in self.models]
-
-    def show(self, console: Console) -> None:
-        """Print each model, or a table where columns are chosen, and predictions."""
-        if self.columns and not self.by_image:
-            print_table(console, self.shown())
+    def show(console: Console) -> None:
+        if columns and not by_image:
+            print_table(console, shown())
             console.print()
-        for model in () if self.by_image or self.columns else self.models:
-            print_scores(console, model.dataset, _lines(model), _trivial(model))
+        for model in () if by_image or columns else models:
+            _print_scores(console, model)
             console.print()
-        if (self.by_image or self.adds_images) and self.images:
-            narrow = score_columns(self.images, losses=False)
-            names = self.columns if self.by_image else None
-            print_table(console, Table.of(ScoreRecord, self.images, names or narrow))
+        if (by_image or adds_images) and images:
+            names = columns if by_image else None
+            names = names or score_columns(images, losses=False)
+            print_table(console, Table.of(ScoreRecord, images, names))
             console.print()
         scale = "nats, logs clamped at -100; class means pooled over all images"
-        print_notes(console, (*self._footnotes, scale))
+        print_notes(console, (*footnotes(), scale))
+
+    return Document(every, shown, data, show)
 
 
-@dataclass(frozen=True)
-class LossSummary(LossDocument):
-    """The models of a ``--summary`` file."""
-
-    def data(self) -> Mapping[str, Any]:
-        """The models alone."""
-        return {"models": self._objects()}
+def loss_totals(
+    models: Sequence[ModelScore], images: Sequence[ScoreRecord]
+) -> dict[str, list[dict[str, Any]]]:
+    """The models of a ``--summary`` file of JSON."""
+    return {"models": [_model(model, images) for model in models]}
 
 
 def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
@@ -180,80 +147,66 @@ def score_columns(
     return (*kept, *(further_columns(rows) if losses else ()))
 
 
-def print_scores(
-    console: Console,
-    dataset: DatasetScore,
-    lines: Sequence[LossLine],
-    trivial: Sequence[LossLine],
-) -> None:
+def _print_scores(console: Console, model: ModelScore) -> None:
     """Print the metrics and losses of one model."""
+    dataset = model.dataset
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
-    console.print(Text(metrics_text(dataset), style="bold"))
-    width = min(console.width, _SCREEN)
-    table = _losses_table(dataset, lines)
-    console.print(table, width=width, crop=False)
-    if trivial:
+    metrics = (
+        f"{one.title} {UNDEFINED if value is None else format(value, '.3f')}"
+        for name, one in metrics_of(DatasetScore).items()
+        if one.headline and one.over is Over.POOLED
+        for value in [getattr(dataset, name)]
+    )
+    console.print(Text(f"changed, pooled: {'  '.join(metrics)}", style="bold"))
+    table = plain_grid()
+    add_texts(table, "", max_width=_NAME)
+    add_numbers(table, "Mean", "From\nchanged", "Gradient\nchanged")
+    add_texts(table, "")
+    for place in (0, 2, 1, *range(3, len(model.losses))):
+        result, shares = model.losses[place], model.shares[place]
+        table.add_row(
+            Text(_title(result)),
+            _number(result.shown[0]),
+            share(shares.loss),
+            share(shares.gradient),
+            _remark(result, dataset),
+        )
+    console.print(table, width=min(console.width, _SCREEN), crop=False)
+    if model.trivial:
         head = "for reference, mean BCE and class-mean BCE of"
         console.print(Text(head, style="dim"))
-    for line in trivial:
-        text = f"  {line.label}: {_number(line.mean)}, {_number(line.total)}"
+    for one in model.trivial:
+        text = f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
         console.print(Text(text, style="dim"))
 
 
-def _losses_table(dataset: DatasetScore, lines: Sequence[LossLine]) -> Grid:
-    table = plain_grid()
-    table.add_column("", overflow="fold", max_width=_NAME)
-    for head in ("Mean", "From\nchanged", "Gradient\nchanged"):
-        table.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for line in lines:
-        table.add_row(
-            Text(line.title),
-            _number(line.mean),
-            _share(line.of_loss),
-            _share(line.of_gradient),
-            _remark(line, dataset),
-        )
-    return table
+def _title(result: LossResult) -> str:
+    """What the line of a loss is called."""
+    beta = result.params.get("beta")
+    if result.loss != "balanced_ce":
+        return _TITLES.get(result.loss, result.loss)
+    return f"balanced, beta{'/' if isinstance(beta, str) else ' '}{beta}"
 
 
-def metrics_text(dataset: DatasetScore) -> str:
-    """The metrics of the changed class in one line."""
-    parts = (
-        f"{one.title} {_number_of(getattr(dataset, name))}"
-        for name, one in metrics_of(DatasetScore).items()
-        if one.headline and one.over is Over.POOLED
-    )
-    return f"changed, pooled: {'  '.join(parts)}"
-
-
-def _number_of(value: float | None) -> str:
-    return UNDEFINED if value is None else format(value, ".3f")
-
-
-def _remark(line: LossLine, dataset: DatasetScore) -> str:
-    if line.name == "class_mean_bce" and dataset.changed and dataset.unchanged:
+def _remark(result: LossResult, dataset: DatasetScore) -> str:
+    """What a loss is taken over, its parameters, or how its number is made up."""
+    if result.loss == "class_mean_bce" and dataset.changed and dataset.unchanged:
         changed = dataset.ce_changed_sum / dataset.changed
         unchanged = dataset.ce_unchanged_sum / dataset.unchanged
         return f"changed {changed:.3f}, unchanged {unchanged:.3f}"
-    if line.name == "balanced_ce" and line.total is not None:
-        return f"sum {_total(line.total)}; not on BCE's scale"
-    return line.params
-
-
-def _total(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if result.loss == "balanced_ce" and result.sum is not None:
+        is_large = abs(result.sum) >= 1000
+        total = f"{result.sum:,.0f}" if is_large else f"{result.sum:.4g}"
+        return f"sum {total}; not on BCE's scale"
+    params = ", ".join(f"{name}={value}" for name, value in result.params.items())
+    return "; ".join(text for text in (result.shown[1], params) if text)
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return UNDEFINED
     return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
-
-
-def _share(value: float | None) -> str:
-    return UNDEFINED if value is None else f"{100 * value:.1f} %"
 
 
 def score_notes(
@@ -289,56 +242,21 @@ def score_notes(
     return [Message(Level.NOTE, where + text) for text in texts]
 
 
-def _lines(model: ModelScore) -> list[LossLine]:
-    order = [0, 2, 1, *range(3, len(model.losses))]
-    lines = []
-    for place in order:
-        result, share = model.losses[place], model.shares[place]
-        params = ", ".join(f"{name}={value}" for name, value in result.params.items())
-        mean, over = result.shown
-        lines.append(
-            LossLine(
-                result.loss,
-                result.loss,
-                mean,
-                "; ".join(text for text in (over, params) if text),
-                share.loss,
-                share.gradient,
-                _beta(result.params.get("beta")),
-                result.sum,
-            )
-        )
-    return lines
-
-
-def _beta(value: object) -> str | float | None:
-    return value if isinstance(value, (str, float, int)) else None
-
-
-def _trivial(model: ModelScore) -> list[LossLine]:
-    return [
-        LossLine("", one.name, one.bce, total=one.class_mean) for one in model.trivial
-    ]
-
-
 def _model(model: ModelScore, images: Sequence[ScoreRecord]) -> dict[str, Any]:
-    own = [row.status == "ok" for row in images if row.model == model.dataset.model]
+    """A model as an object; its losses have an entry for each image: None if failed."""
+    scored = [row.status == "ok" for row in images if row.model == model.dataset.model]
+    losses = [one.as_record() for one in model.losses]
+    for loss in losses:
+        for name, values in loss.items():
+            if isinstance(values, list):
+                left = iter(values)
+                loss[name] = [next(left) if good else None for good in scored]
     names = columns_of(DatasetScore)
     return {
         "model": model.dataset.model,
         "dataset": {name: getattr(model.dataset, name) for name in names},
-        "losses": [_with_failed(one.as_record(), own) for one in model.losses],
+        "losses": losses,
     }
-
-
-def _with_failed(record: dict[str, Any], scored: Sequence[bool]) -> dict[str, Any]:
-    """A loss whose lists have an entry for each image: None for a failed one."""
-    filled = dict(record)
-    for name, values in record.items():
-        if isinstance(values, list):
-            left = iter(values)
-            filled[name] = [next(left) if good else None for good in scored]
-    return filled
 
 
 def print_catalogue(entries: Sequence[Entry], excluded: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sized
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cdstats.core.columns import (
     Column,
@@ -25,7 +25,7 @@ from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -82,20 +82,20 @@ class Table:
             yield [one.cell(v) for one, v in zip(self.columns, row, strict=True)]
 
 
-class Document(Protocol):
-    """What a command prints, for any format."""
+class Document(NamedTuple):
+    """What a command prints, for any format.
 
-    def every(self) -> Table:
-        """The rows with all columns, or those chosen: for programs."""
+    Attributes:
+        every: The rows with all columns, or those chosen: for programs.
+        shown: The rows with the columns that people read, or those chosen.
+        data: Every list, by name: for JSON.
+        show: Prints to a person.
+    """
 
-    def shown(self) -> Table:
-        """The rows with the columns that people read, or those chosen."""
-
-    def data(self) -> Mapping[str, Any]:
-        """Every list, by name: for JSON."""
-
-    def show(self, console: Console) -> None:
-        """Print to a person."""
+    every: Callable[[], Table]
+    shown: Callable[[], Table]
+    data: Callable[[], Mapping[str, Any]]
+    show: Callable[[Console], None]
 
 
 class Displayed(ABC):

@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from cdstats.core.columns import printable
+from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.errors import Level
 from cdstats.core.records import ALL, SummaryRecord
 
@@ -179,6 +179,25 @@ def plain_grid(padding: int = 0) -> Grid:
         padding=(0, padding),
         collapse_padding=True,
     )
+
+
+def add_texts(grid: Grid, *titles: str, **options: Any) -> None:  # noqa: ANN401 - of Rich
+    """Add columns whose texts fold."""
+    for title in titles:
+        grid.add_column(title, overflow="fold", **options)
+
+
+def add_numbers(grid: Grid, *titles: str) -> None:
+    """Add columns of numbers, which stay whole."""
+    from rich.text import Text
+
+    for title in titles:
+        grid.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
+
+
+def share(value: float | None) -> str:
+    """A fraction in per cent, with one decimal."""
+    return UNDEFINED if value is None else f"{100 * value:.1f} %"
 
 
 def pairs_grid() -> Grid:

@@ -7,20 +7,19 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from rich import box
-from rich.table import Table as Grid
 from rich.text import Text
 
 from cdstats import __version__
 from cdstats.core.columns import UNDEFINED, printable
 from cdstats.core.errors import counted
-from cdstats.render.terminal import pairs_grid, results_console
+from cdstats.render.terminal import add_numbers, pairs_grid, plain_grid, results_console
 from cdstats.render.writers import json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
+    from rich.table import Table as Grid
 
     from cdstats.core.weights import DatasetWeights, Scheme
 
@@ -91,15 +90,17 @@ def _print_dataset(console: Console, one: DatasetWeights) -> None:
 
 
 def _table(rows: Sequence[Scheme]) -> Grid:
-    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_grid(2)
     table.add_column("Scheme", no_wrap=True)
-    for title in ("Unchanged", "Changed", "Changed/\nunchanged"):
-        table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
+    add_numbers(table, "Unchanged", "Changed", "Changed/\nunchanged")
     table.add_column("", no_wrap=True)
     most = max((row.weight_ratio or 1 for row in rows), default=1)
     for row in rows:
         numbers = (row.unchanged_weight, row.changed_weight, row.weight_ratio)
-        bar = _bar(row.weight_ratio, most)
+        # On a scale of logarithms, the longest bar for the largest ratio.
+        ratio, bar = row.weight_ratio or 1, ""
+        if ratio > 1:
+            bar = "█" * round(_BAR * math.log(ratio) / math.log(most))
         table.add_row(row.scheme, *map(_number, numbers), Text(bar, style="cyan"))
     return table
 
@@ -111,13 +112,6 @@ def _number(value: float | None) -> str:
     if not plain:
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-
-
-def _bar(ratio: float | None, most: float) -> str:
-    """The ratio on a scale of logarithms, the longest bar for the largest."""
-    if ratio is None or ratio <= 1 or most <= 1:
-        return ""
-    return "█" * round(_BAR * math.log(ratio) / math.log(most))
 
 
 def yaml_text(data: Any) -> str:  # noqa: ANN401 - plain lists, dicts and values

@@ -52,14 +52,14 @@ def audit(
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import counting_screen, show_failures
-    from cdstats.render.audit import AuditDocument
+    from cdstats.render.audit import audit_document
     from cdstats.scan.audit import audit_masks
 
     with counting_screen(quiet) as shown:
         result = audit_masks(options.replace(progress=shown.progress))
     show_failures(result.messages, (), quiet)
     lists = {name: getattr(result, name) for name in _LISTS}
-    Output(output_format).print(AuditDocument(lists, result.not_checked))
+    Output(output_format).print(audit_document(lists, result.not_checked))
     raise typer.Exit(int(_is_bad(result, fail_on)))
 
 

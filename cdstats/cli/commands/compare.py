@@ -37,7 +37,7 @@ def compare(
     from cdstats.core.comparison_records import ComparedModel, DifferingImage
     from cdstats.core.options import PARTS
     from cdstats.core.score_records import ScoreRecord
-    from cdstats.render.comparison import CompareDocument, CompareSummary
+    from cdstats.render.comparison import compare_document, compare_totals
     from cdstats.render.table import choose_columns
     from cdstats.score.comparison import compare_models, measure_names
 
@@ -53,8 +53,13 @@ def compare(
         run = compare_models(options.replace(progress=progress))
     show_comparison(run, screen.quiet)
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
-    written = place.write(ScoreRecord, run.images, CompareSummary(*found))
-    place.print(CompareDocument(*found, by_image, by is None, columns))
+    totals = compare_document(*found)._replace(data=lambda: compare_totals(run.models))
+    written = place.write(ScoreRecord, run.images, totals)
+    place.print(
+        compare_document(
+            *found, by_image=by_image, adds_images=by is None, columns=columns
+        )
+    )
     many = run.unread > 0 or run.failed > screen.max_failed
     failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))

@@ -35,7 +35,7 @@ def loss(
     from cdstats.cli.output import MOST_IMAGES, Output
     from cdstats.cli.screen import scoring_bar, show_scores
     from cdstats.core.score_records import DatasetScore, ScoreRecord
-    from cdstats.render.scores import LossDocument, LossSummary
+    from cdstats.render.scores import loss_document, loss_totals
     from cdstats.render.table import choose_columns
     from cdstats.score.choices import choose_predictions
     from cdstats.score.results import choose_losses
@@ -61,9 +61,14 @@ def loss(
             run = score_predictions(options.replace(progress=progress))
     show_scores(run, options.beta, screen.quiet)
     parts = (run.device, run.models, run.images)
-    written = place.write(ScoreRecord, run.images, LossSummary(*parts))
+    totals = loss_document(*parts)._replace(
+        data=lambda: loss_totals(run.models, run.images)
+    )
+    written = place.write(ScoreRecord, run.images, totals)
     few = by is None and len(run.images) <= MOST_IMAGES
-    place.print(LossDocument(*parts, by_image, few, columns))
+    place.print(
+        loss_document(*parts, by_image=by_image, adds_images=few, columns=columns)
+    )
     raise typer.Exit(int(not written or _has_failed(run, screen.max_failed)))
 
 

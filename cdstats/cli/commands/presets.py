@@ -22,9 +22,9 @@ def presets(
     from cdstats.cli.output import Output
     from cdstats.core.presets import preset
     from cdstats.core.presets import presets as every
-    from cdstats.render.masks import EntryDocument, ListDocument
+    from cdstats.render.masks import list_document
 
     names = ("name", "dataset", "changed", "unchanged", "ignore")
     rows = (preset(name),) if name is not None else every()
-    document = (ListDocument if name is None else EntryDocument)(rows, names)
+    document = list_document(rows, names, in_full=name is not None)
     Output(output_format).print(document)

@@ -38,7 +38,7 @@ def published(
     """List published pixel counts with their sources."""
     from cdstats.cli.output import Output
     from cdstats.core.reference import EVERY, UNVERIFIED, published_of
-    from cdstats.render.masks import ListDocument
+    from cdstats.render.masks import list_document
 
     rows = published_of(name or EVERY)
     notes = [_NOTE]
@@ -46,4 +46,4 @@ def published(
         notes.append(f"DASNet rows (arXiv:2003.03608): {UNVERIFIED}.")
     if name is not None:
         notes += dict.fromkeys(f"{row.dataset}: {row.source}" for row in rows)
-    Output(output_format).print(ListDocument(rows, _COLUMNS, notes))
+    Output(output_format).print(list_document(rows, _COLUMNS, notes))

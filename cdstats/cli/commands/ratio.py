@@ -55,7 +55,7 @@ def ratio(
     from cdstats.cli.output import MOST_IMAGES, Output, RowPrinter
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.records import ALL, ImageRecord, SummaryRecord
-    from cdstats.render.masks import CountsDocument, SummaryDocument, rule_notes
+    from cdstats.render.masks import counts_document, rule_notes
     from cdstats.render.table import choose_columns
     from cdstats.scan.ratio import count_masks
 
@@ -82,11 +82,12 @@ def ratio(
     show_messages(result, messages, screen.quiet)
     notes = rule_notes(result.datasets)
     rows = result.datasets
-    written = place.write(
-        ImageRecord, _images(result, sort), SummaryDocument(rows, notes=notes)
+    totals = counts_document(rows, notes=notes)._replace(
+        data=lambda: {"datasets": rows}
     )
+    written = place.write(ImageRecord, _images(result, sort), totals)
     if not printer.has_printed:
-        document = CountsDocument(
+        document = counts_document(
             [row for row in rows if by is not By.DATASET or row.split == ALL],
             _images(result, sort),
             by_image=by_image,

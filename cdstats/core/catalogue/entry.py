@@ -46,19 +46,10 @@ class Reads(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a loss: a number from ``low`` to ``high``, or a word, or None.
+    """A parameter of a loss: a number from ``low`` to ``high``, or one of some words.
 
-    Attributes:
-        name: As it is typed.
-        default: The value when it is not given.
-        meaning: What it does, in one line.
-        low: The least number.
-        high: The greatest number.
-        open_low: Whether ``low`` itself is refused.
-        open_high: Whether ``high`` itself is refused.
-        whole: Whether numbers must be integers.
-        numbers: Whether numbers are allowed at all.
-        words: The words allowed; None is typed ``none``.
+    An open end is itself refused; ``numbers`` says whether numbers are allowed at all,
+    and ``whole`` whether they must be integers. The word None is typed ``none``.
 
     Example:
         >>> Parameter("alpha", 0.25, "weight", high=1, words=(None,)).allowed
@@ -120,7 +111,7 @@ class Entry:
         formula: The definition of one pixel or one image, as text.
         source: Where it comes from.
         pitfalls: What makes its numbers misleading, or differ between libraries.
-        parameters: Its parameters, in the order in which they are printed.
+        parameters: In the order in which they are printed.
         soft_targets: Whether it is defined for targets between 0 and 1.
         terms: The further sums that it needs, from its parameters.
         weights: The weights of changed and unchanged pixels in a cross-entropy; one

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from cdstats.core.catalogue.entry import Reduction, Value
-from cdstats.core.pixel_terms import cross_entropy
+from cdstats.core.pixel_terms import class_sums
 from cdstats.core.sums import defined_values, quotient
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ BY_PIXEL = (Reduction.PIXEL, Reduction.BALANCED)
 class LevelValues(NamedTuple):
     """The values of a loss of `LevelCounts`: of each image, and of the added levels.
 
-    The levels of an image can be dropped once its value is known; only their total is
-    kept for the pooled one. None where undefined.
+    The levels of an image can be dropped once its value is known.
     """
 
     per_image: Sequence[float | None]
@@ -79,11 +78,7 @@ class LossResult:
     ) -> LossResult:
         """The numbers that follow from the sum over each image, or its value.
 
-        Args:
-            loss: The loss.
-            values: The sums or values; None or NaN where undefined.
-            valid: Valid pixels of each image.
-            pooled: The value of the states of all images added.
+        These are None or NaN where undefined.
         """
         array, pixels = np.array([*values], dtype=float), np.array([*valid])
         result = cls(loss.name, loss.params, loss.entry.reduction, pooled=pooled)
@@ -140,10 +135,6 @@ def evaluate(
         prior: Share of changed pixels of which the terms were computed; by default
             that of the table.
 
-    Raises:
-        UsageError: If the targets are soft and the loss is defined for labels only.
-        ValueError: If ``levels`` is missing, or sums that the loss needs.
-
     Example:
         >>> from cdstats.core.catalogue.lookup import choose
         >>> from cdstats.core.sums import ImageSums, SumsTable
@@ -179,11 +170,7 @@ def evaluate(
 
 
 def level_value(loss: Loss, levels: LevelCounts) -> float | None:
-    """The value of one image, or of the added levels of all; None without a pixel.
-
-    Raises:
-        ValueError: If the loss does not read levels, or needs those of logits.
-    """
+    """The value of one image, or of the added levels of all; None without a pixel."""
     if loss.entry.from_levels is None:
         raise ValueError(f"{loss.label} does not read levels")
     if loss.entry.needs_logits and not levels.logits:
@@ -304,28 +291,8 @@ def constant_prediction(
 
     The share of changed pixels, or an `FILE_EPS`, tells what the number of a loss
     means. The confusion and saturation counts of the table are 0.
-
-    Raises:
-        ValueError: If a term needs positions.
     """
-    p, none = np.float64(prob), np.zeros_like(table.tp)
-    changed, unchanged = table.changed, table.unchanged
-    return replace(
-        table,
-        ce_changed_sum=changed * cross_entropy(p, changed=True),
-        ce_unchanged_sum=unchanged * cross_entropy(p, changed=False),
-        missed_sum=changed * (1 - p),
-        missed_sq_sum=changed * (1 - p) ** 2,
-        prob_changed_sum=changed * p,
-        prob_sq_changed_sum=changed * p**2,
-        false_sum=unchanged * p,
-        false_sq_sum=unchanged * p**2,
-        terms={
-            term: (
-                changed * term.per_pixel(p, changed=True),
-                unchanged * term.per_pixel(p, changed=False),
-            )
-            for term in terms
-        },
-        **dict.fromkeys(("saturated_wrong", "tp", "fp", "fn", "tn"), none),
-    )
+    plain, pairs = class_sums(np.float64(prob), table.changed, table.unchanged, terms)
+    none = np.zeros_like(table.tp)
+    plain |= dict.fromkeys(("saturated_wrong", "tp", "fp", "fn", "tn"), none)
+    return replace(table, **plain, terms=pairs)

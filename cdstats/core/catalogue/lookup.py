@@ -55,15 +55,8 @@ _JSON_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 class Loss:
     """A loss with a value for each of its parameters; made by `choose`.
 
-    Attributes:
-        name: Its name in the catalogue.
-        values: The values of its parameters, in the order of its entry.
-
     Example:
-        >>> focal = parse_loss("focal:alpha=none")
-        >>> focal.params
-        {'alpha': None, 'gamma': 2}
-        >>> focal.column
+        >>> parse_loss("focal:alpha=none").column
         'focal[alpha=none,gamma=2]_sum'
     """
 
@@ -117,11 +110,7 @@ class Loss:
         return self.params.get("prior") == "dataset"
 
     def terms(self, prior: float | None = None) -> tuple[Term, ...]:
-        """The further sums that it needs; the prior only where `needs_prior` says so.
-
-        Raises:
-            ValueError: If the prior is needed and missing.
-        """
+        """The further sums that it needs; the prior where `needs_prior` says so."""
         return self.entry.terms(**self.arguments(prior)) if self.entry.terms else ()
 
     def arguments(self, prior: float | None = None) -> dict[str, Any]:
@@ -146,15 +135,7 @@ class Loss:
 
 
 def choose(name: str, params: Mapping[str, Value] | None = None) -> Loss:
-    """A loss by name and parameters; the others keep their defaults.
-
-    Raises:
-        UsageError: If the name, a parameter or a value is not in the catalogue.
-
-    Example:
-        >>> choose("dice", {"smooth": 0}).label
-        'dice[smooth=0]'
-    """
+    """A loss by name and parameters; the others keep their defaults."""
     if name in NOT_SCORES:
         raise UsageError(
             f"{name} is not a score of saved predictions: {NOT_SCORES[name]}."
@@ -183,9 +164,6 @@ def parse_loss(text: str) -> Loss:
 
     A parameter starts after a comma followed by ``name=``; a value is ``none``, a JSON
     number or a word.
-
-    Raises:
-        UsageError: If the text, the name, a parameter or a value is wrong.
 
     Example:
         >>> parse_loss("tversky:fp_weight=0.7,fn_weight=0.3,smooth=0").params

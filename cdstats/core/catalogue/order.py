@@ -53,11 +53,7 @@ def _lovasz(
 ) -> float:
     """Lovász extension of 1 - IoU of a class: Σ (e_k - e_k+1) J(errors >= e_k).
 
-    Args:
-        own_errors: Errors of the pixels of the class at each level.
-        own: Pixels of the class at each level.
-        other_errors: Errors of the other pixels at each level.
-        others: Other pixels at each level.
+    Of the class and of the other pixels, errors and pixels of each level are given.
     """
     errors, hits, alarms = _falling(own_errors, own, other_errors, others)
     union = hits.sum() + alarms.cumsum()
