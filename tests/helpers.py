@@ -45,7 +45,7 @@ def run(*arguments: object, stdin: str | None = None) -> Done:
 
 
 def save(path: Path, values: ArrayLike, **options: object) -> Path:
-    """Write an array in the format of the file's name, its folder too."""
+    """Write an array in the format of the file's name; True is white in an image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(values)
     if path.suffix == ".npy":
@@ -55,7 +55,9 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
 
         torch.save(torch.from_numpy(array), path)
     elif path.suffix == ".tif":
-        bands = array.reshape(-1, *array.shape[-2:])
+        is_colour = array.ndim == 3 and array.shape[-1] == 3
+        bands = np.moveaxis(array, -1, 0) if is_colour else array
+        bands = bands.reshape(-1, *bands.shape[-2:])
         count, height, width = bands.shape
         shape = {"width": width, "height": height, "count": count}
         with warnings.catch_warnings():
@@ -65,6 +67,7 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
             ) as file:
                 file.write(bands)
     else:
-        pixels = array if array.dtype == bool else array.astype(np.uint8)
-        Image.fromarray(array if array.dtype == np.uint16 else pixels).save(path)
+        pixels = array * np.uint8(255) if array.dtype == bool else array
+        kind = np.uint16 if array.dtype == np.uint16 else np.uint8
+        Image.fromarray(pixels.astype(kind)).save(path)
     return path

@@ -240,20 +240,6 @@ def test_the_help_loads_no_more_than_the_names_of_the_commands(
     assert rooms_after(command(*arguments)) == frame
 
 
-def test_the_help_of_a_command_loads_what_its_options_name_and_no_more() -> None:
-    needed = {
-        *("cli.commands", "cli.main", "cli.commands.ratio", "core.errors"),
-        "core.secrets",
-        *("cli.options", "render.writers"),
-        *("core.columns", "engine.memory"),
-        *("io.outputs", "io.signatures", "core.options"),
-        "core.arguments",
-        # The limit of the address space is checked before a command loads more.
-        *("io.limits", "io.blocks", "core.division"),
-    }
-    assert rooms_after(command("ratio", "--help")) == needed
-
-
 def test_counting_png_files_leaves_other_rooms_alone(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((4, 4), np.uint8), "P")
     image.putpalette([number % 256 for number in range(768)])

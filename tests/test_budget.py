@@ -15,12 +15,12 @@ import pytest
 import rasterio
 from PIL import Image
 
-from cdstats.core.division import WATCH, NeedsAllMemoryError, Watch
+from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
 from cdstats.engine.work import run
 from cdstats.io import limits
 from cdstats.io.counting import Task, count_file
-from cdstats.io.limits import check_memory, check_stack
+from cdstats.io.limits import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,22 +114,6 @@ def test_items_above_a_share_are_worked_on_alone() -> None:
     assert {found[at][0] for at in found if at != sizes.index(600)} == {"done"}
 
 
-def test_without_other_workers_an_item_may_use_the_budget(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "_memory", lambda: MEMORY)
-    check_memory(500, "")
-    token = WATCH.set(Watch(workers=2))
-    try:
-        check_memory(250, "")
-        with pytest.raises(NeedsAllMemoryError):
-            check_memory(251, "")
-        with pytest.raises(DataError, match="takes 501 bytes"):
-            check_memory(501, "")
-    finally:
-        WATCH.reset(token)
-
-
 @pytest.mark.parametrize("compress", ["deflate", "lzw"])
 def test_whole_strips_and_all_their_bands_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: str
@@ -149,31 +133,6 @@ def test_whole_strips_and_all_their_bands_count(
     monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * strip - 2)
     (refused,) = count_file(Task(str(path)))
     assert "save it in smaller tiles" in refused.reason
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_images_that_are_decoded_at_once_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    path = tmp_path / name
-    Image.new("RGB", (100, 80)).save(path)
-    (whole,) = count_file(Task(str(path)))
-    assert whole.mask is not None
-    monkeypatch.setattr(limits, "_memory", lambda: 90_000)
-    (refused,) = count_file(Task(str(path)))
-    assert "takes 48,000 bytes at once" in refused.reason
-
-
-def test_stacks_of_tiny_images_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_memory", lambda: 1 << 31)
-    with pytest.raises(DataError, match="holds 1,000,000 images"):
-        check_stack(1_000_000)
-    token = WATCH.set(Watch(workers=4))
-    try:
-        with pytest.raises(NeedsAllMemoryError):
-            check_stack(200_000)
-    finally:
-        WATCH.reset(token)
 
 
 def strip_of(side: int) -> bytes:

@@ -1,15 +1,13 @@
 """The expected calibration error of every command, against its definition."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from helpers import run
 
 import cdstats
-from cdstats.cli import app
 
 RULE = ["--changed", "1", "--unchanged", "0", "--ignore", "255"]
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64", "bool"]
@@ -63,21 +61,21 @@ def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) ->
     right = write(tmp_path, "float32")
     csv = tmp_path / "rows.csv"
     line = ["loss", "--pred", f"{tmp_path}/p", "--target", f"{tmp_path}/t"]
-    done = CliRunner().invoke(app, [*line, *RULE, "--csv", str(csv)])
-    assert done.exit_code == 0, done.stderr
-    again = CliRunner().invoke(app, ["loss", "--from", str(csv), "--format", "json"])
-    ece = json.loads(again.stdout)["dataset"]["ece"]
+    done = run(*line, *RULE, "--csv", str(csv))
+    assert done.code == 0, done.err
+    again = run("loss", "--from", str(csv), "--format", "json")
+    ece = again.data()["dataset"]["ece"]
     assert ece == pytest.approx(right, rel=1e-6)
     table = pd.read_csv(csv, dtype=str, keep_default_na=False)
     assert list(table)[-2:] == ["ece", "calibration_sums"]
     table.drop(columns=["ece", "calibration_sums"]).to_csv(csv, index=False)
-    again = CliRunner().invoke(app, ["loss", "--from", str(csv), "--format", "json"])
-    assert json.loads(again.stdout)["dataset"]["ece"] is None
+    again = run("loss", "--from", str(csv), "--format", "json")
+    assert again.data()["dataset"]["ece"] is None
     for damaged in ("1 x", "1 2", " ".join(["nan"] * 15), "1e9" + " 0" * 14):
         table.assign(calibration_sums=damaged).to_csv(csv, index=False)
-        again = CliRunner().invoke(app, ["loss", "--from", str(csv)])
-        assert again.exit_code == 1
-        assert "is not a file of image rows" in again.stderr
+        again = run("loss", "--from", str(csv))
+        assert again.code == 1
+        assert "is not a file of image rows" in again.err
 
 
 def test_models_are_compared_by_it_and_less_is_better(tmp_path: Path) -> None:
@@ -87,15 +85,15 @@ def test_models_are_compared_by_it_and_less_is_better(tmp_path: Path) -> None:
         p = np.load(tmp_path / f"p/{number}.npy")
         np.save(tmp_path / f"q/{number}.npy", p * 0.5)
     models = [f"{name}={tmp_path / name}" for name in ("q", "p")]
-    run = cdstats.compare(
+    found = cdstats.compare(
         models, tmp_path / "t", changed=1, unchanged=0, ignore=255, resamples=99
     )
-    q, p = (one.compared["ece"] for one in run.models)
+    q, p = (one.compared["ece"] for one in found.models)
     assert p.value == pytest.approx(right, rel=1e-6)
     assert q.value is not None
     assert p.value is not None
     assert q.value > p.value
-    assert run.models[1].compared["ece"].to_first is not None
+    assert found.models[1].compared["ece"].to_first is not None
     line = [*("compare", "--pred", models[0], "--pred", models[1]), "--target"]
-    done = CliRunner().invoke(app, [*line, f"{tmp_path}/t", *RULE, "--format", "csv"])
-    assert "ece" in done.stdout.splitlines()[0].split(",")
+    done = run(*line, f"{tmp_path}/t", *RULE, "--format", "csv")
+    assert "ece" in done.out.splitlines()[0].split(",")

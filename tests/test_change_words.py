@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from test_dataset_folders import area, photograph, ratio, square, totals, write
+from helpers import save as write
+from test_dataset_folders import area, photograph, ratio, square, totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,10 +67,10 @@ def test_two_unnamed_folders_beside_images_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "X/train/gain" / f"{number}.png", square(number))
         write(tmp_path / "X/train/loss" / f"{number}.png", square(number + 3))
     done = ratio(tmp_path / "X")
-    assert done.exit_code == 1
-    assert "gain and loss hold files of the same images" in done.stderr
+    assert done.code == 1
+    assert "gain and loss hold files of the same images" in done.err
     choice = f"{tmp_path}/X/**/gain"
-    assert f"'{choice}'" in done.stderr
+    assert f"'{choice}'" in done.err
     assert totals(choice)["all"] == area(*map(square, NUMBERS))
 
 
@@ -88,8 +89,8 @@ def test_two_folders_of_masks_read_together_are_told(tmp_path: Path) -> None:
         write(tmp_path / "X/label_crop" / f"{number}_0.png", square(number))
     done = ratio(tmp_path / "X")
     told = "read the masks in label, label_crop; to count apart, name each"
-    assert done.exit_code == 0
-    assert told in done.stderr
+    assert done.code == 0
+    assert told in done.err
 
 
 def test_numbered_tiles_called_t_are_not_dates(tmp_path: Path) -> None:

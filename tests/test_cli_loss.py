@@ -513,16 +513,6 @@ def test_numbers_of_other_types_never_end_in_a_traceback(
         assert done.code == 0 or "p.pt" in done.err
 
 
-def test_tensors_in_the_older_file_format_are_read(
-    one: Folders, tmp_path: Path
-) -> None:
-    path = tmp_path / "p.pt"
-    tensor = torch.from_numpy(one.probs[0])
-    torch.save(tensor, path, _use_new_zipfile_serialization=False)
-    found = sums_of(scored(path, one.masks / "0.png"))
-    assert found == sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
-
-
 def test_a_key_picks_one_tensor_of_a_file(one: Folders, tmp_path: Path) -> None:
     both = {"probs": torch.from_numpy(one.probs[0]), "other": torch.zeros(3, 4)}
     torch.save(both, tmp_path / "p.pt")
@@ -552,31 +542,6 @@ def test_a_tiled_image_is_put_together_before_distances(tmp_path: Path) -> None:
 
 
 # Masks
-
-
-@pytest.mark.parametrize(
-    ("values", "options"),
-    [
-        pytest.param((0, 255), [], id="found"),
-        pytest.param((0, 1), [], id="found 0 and 1"),
-        pytest.param((1, 2), ["--preset", "oscd-tif"], id="preset"),
-        pytest.param((7, 9), ["--changed", "9", "--unchanged", "rest"], id="rule"),
-    ],
-)
-def test_masks_are_read_as_by_ratio(
-    values: tuple[int, int], options: list[str], one: Folders, tmp_path: Path
-) -> None:
-    stored = np.where(one.labels[0] == 1, values[1], values[0]).astype(np.uint8)
-    mask = save(tmp_path / "m/t-cm.tif", stored)
-    found = sums_of(scored(one.preds / "0.npy", mask, *options))
-    assert found == sums_of(scored(one.preds / "0.npy", one.masks / "0.png"))
-    counted = run("ratio", mask, *options, "--format", "json")
-    (row,) = json.loads(counted.out)["images"]
-    assert row["changed"] == one.labels[0].sum()
-    assert (
-        row["rule"]
-        == scored(one.preds / "0.npy", mask, *options).data()["dataset"]["rule"]
-    )
 
 
 @pytest.mark.parametrize("value", [-1.0, 2.0, 255.0])
@@ -995,14 +960,6 @@ def test_a_bad_file_fails_alone(
     assert words in line
 
 
-def test_one_file_outside_the_range_refuses_the_run(small: Folders) -> None:
-    bad_pixel(1.5)(small)
-    done = score(small.preds, small.masks)
-    assert (done.code, done.out) == (1, "")
-    assert "1 of 3" in done.err
-    assert "1.npy; the others do not, and all together hold 0 to 1.5" in done.err
-
-
 def test_what_lies_under_ignored_pixels_may_be_anything(small: Folders) -> None:
     for number, bad in enumerate((np.nan, np.inf, 9.0)):
         p, mask = small.probs[number].copy(), 255 * small.labels[number]
@@ -1078,19 +1035,6 @@ def test_notes_say_what_makes_numbers_misleading(tmp_path: Path) -> None:
     assert "their mean BCE is 25.000" in done.err
     quiet = score(folders.preds, folders.masks, "--quiet")
     assert (quiet.err, quiet.out) == ("", done.out)
-
-
-def test_saturated_pixels_are_never_more_than_all_of_bce(tmp_path: Path) -> None:
-    y = np.array([[0, 0, 1, 1]])
-    logits = np.array([[20.0, 30, -20, 40]], dtype=np.float32)
-    folders = make(tmp_path, [logits], [y])
-    done = score(folders.preds, folders.masks, "--kind", "logit")
-    shares = [float(text) for text in re.findall(r"([\d.]+) % of BCE", done.err)]
-    assert all(share <= 100 for share in shares), done.err
-    fine = make(tmp_path / "fine", [logits.astype(np.float64)], [y])
-    other = scored(fine.preds, fine.masks, "--kind", "logit").data()["dataset"]
-    dataset = scored(folders.preds, folders.masks, "--kind", "logit").data()["dataset"]
-    assert dataset["saturated_wrong"] == other["saturated_wrong"] == 0
 
 
 # Files

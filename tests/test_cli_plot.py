@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import run
 
 import cdstats
-from cdstats.cli import app
 from cdstats.cli.commands.report import command_text
 from cdstats.render.figures import FIGURES
 from cdstats.report.options import ReportOptions
@@ -19,9 +18,8 @@ MASKS = ROOT / "sample_masks/CDD"
 
 
 def plot(*arguments: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["plot", *arguments])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    return done.exit_code, done.stdout, done.stderr
+    done = run("plot", *arguments)
+    return done.code, done.out, done.err
 
 
 def test_masks_give_five_figures_in_three_formats_with_data(tmp_path: Path) -> None:
@@ -61,7 +59,7 @@ def test_several_datasets_have_figures_of_their_own(tmp_path: Path) -> None:
 
 def test_rows_of_a_run_give_the_figures_of_counts(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
-    CliRunner().invoke(app, ["ratio", str(MASKS), "--csv", str(rows)])
+    run("ratio", str(MASKS), "--csv", str(rows))
     svg = ("--format", "svg", "-o")
     code, _, err = plot("--from", str(rows), *svg, str(tmp_path / "figures"))
     assert code == 0

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -25,8 +22,6 @@ from cdstats.report.gather import MOST_PICTURES
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-BOTH = ("--masks", "x", "--pred", "y", "--target", "z")
 EVIL = "<script>alert(1)</script>&\"'"
 
 
@@ -251,9 +246,6 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
         pytest.param([], "nothing to show", id="nothing"),
         pytest.param(["--pred", "x"], "name predictions with --pred and", id="no-mask"),
         pytest.param(
-            ["--target", "x"], "name predictions with --pred and", id="no-pred"
-        ),
-        pytest.param(
             ["--from", "{rows}", "--masks", "x"], "leave out --masks", id="twice"
         ),
         pytest.param(
@@ -284,16 +276,7 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             id="jobs",
         ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
-        pytest.param(
-            ["--masks", "x", "-o", "no/r.html"], "no such folder", id="folder"
-        ),
-        pytest.param(["--masks", "x", "--preset", "no"], "preset", id="preset"),
-        pytest.param(["--masks", "x", "--changed", ">"], "changed", id="bad-rule"),
-        pytest.param([*BOTH, "--kind", "no"], "prob", id="kind"),
-        pytest.param([*BOTH, "--loss", "no"], "no loss 'no'", id="unknown-loss"),
-        pytest.param([*BOTH, "--device", "no"], "device", id="unknown-device"),
         pytest.param(["--pred", "-", "--target", "y"], "@list.txt", id="stdin"),
-        pytest.param(["--pred", "x", "--target", "m=-"], "@list.txt", id="stdin-masks"),
     ],
 )
 def test_wrong_usage_is_refused_with_a_way_out(
@@ -309,34 +292,6 @@ def test_wrong_usage_is_refused_with_a_way_out(
     assert message in err
     assert rows.read_bytes() == before
     assert not (tmp_path / "r.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param("a,b\n1,2\n", "holds no image rows", id="other-columns"),
-        pytest.param("", "holds no image rows", id="empty"),
-        pytest.param("change_ratio,path\n", "no row", id="no-row"),
-        pytest.param(None, "cannot be read", id="missing"),
-    ],
-)
-def test_a_file_of_no_rows_is_refused(
-    text: str | None, message: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "rows.csv"
-    if text is not None:
-        path.write_text(text)
-    code, out, err = report("--from", str(path), "-o", str(tmp_path / "r.html"))
-    assert (code, out) == (1, "")
-    assert message in err
-
-
-def test_masks_that_are_not_there_are_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "r.html"
-    code, _, err = report("--masks", str(tmp_path / "nothing"), "-o", str(path))
-    assert code == 1
-    assert "nothing" in err
-    assert not path.exists()
 
 
 def test_without_the_extra_the_way_out_is_named(
@@ -370,73 +325,6 @@ def test_a_broken_matplotlib_is_one_line(command: str, tmp_path: Path) -> None:
     assert line.startswith("error: matplotlib is installed and cannot be loaded: undef")
 
 
-def visit(page: Path, folder: Path) -> tuple[str, str, list[str]]:
-    """Open a page: its elements, what the browser logged, what the page asked for."""
-    log = folder / "net.json"
-    done = subprocess.run(
-        [
-            *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu"),
-            *("--enable-logging=stderr", "--disable-background-networking"),
-            *("--disable-component-update", "--no-first-run", f"--log-net-log={log}"),
-            *(f"--user-data-dir={folder / 'profile'}", "--dump-dom"),
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    events = json.loads(log.read_text(encoding="utf-8"))["events"]
-    found = [event.get("params", {}) for event in events]
-    # What the browser asks for on its own account has no origin.
-    asked = [
-        one["url"]
-        for one in found
-        if one.get("initiator", "not an origin") != "not an origin"
-    ]
-    return done.stdout, done.stderr, asked
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-def test_a_browser_reports_no_error_and_asks_for_nothing(
-    page_file: Path, tmp_path: Path
-) -> None:
-    elements, log, asked = visit(page_file, tmp_path)
-    assert "Change-detection report" in elements
-    assert "CONSOLE" not in log
-    assert asked == []
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-def test_the_browser_would_tell_of_a_request_and_of_an_error(
-    page_file: Path, tmp_path: Path
-) -> None:
-    text = page_file.read_text(encoding="utf-8")
-    image = '<img alt="" src="http://127.0.0.1:9/x.png"></main>'
-    other = tmp_path / "other.html"
-    other.write_text(text.replace("</main>", image), encoding="utf-8")
-    _, log, asked = visit(other, tmp_path)
-    assert "Content Security Policy" in log  # the policy stops it
-    assert asked == []
-    open_page = re.sub(r"<meta http-equiv[^>]*>", "", other.read_text("utf-8"))
-    other.write_text(open_page, encoding="utf-8")
-    _, log, asked = visit(other, tmp_path)
-    assert "http://127.0.0.1:9/x.png" in asked
-
-
 def test_the_rows_behind_a_figure_are_a_table_of_the_page(page: Page) -> None:
     assert "rows behind this figure" in page.text
     assert any("Rows of the figure" in text for text in page.texts)
-
-
-def test_csv_is_read_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.csv"
-    CliRunner().invoke(app, ["ratio", str(MASKS), "--csv", str(rows)])
-    with rows.open(newline="") as file:
-        table = list(csv.DictReader(file))
-    with rows.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(reversed(table[0])))
-        writer.writeheader()
-        writer.writerows(table)
-    code, *_ = report("--from", str(rows), "-o", str(tmp_path / "r.html"))
-    assert code == 0

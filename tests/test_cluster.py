@@ -238,11 +238,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run("tcp://127.0.0.1:1", square, [1])
 
 
-def test_an_unknown_engine_is_refused_by_the_library() -> None:
-    with pytest.raises(UsageError, match='engine="spark": expected local or dask'):
-        cdstats.ratio("nowhere", engine="spark")
-
-
 @pytest.mark.full
 def test_addresses_are_read_by_the_workers(scheduler: str, masks: Path) -> None:
     pytest.importorskip("obstore", reason="needs the extra cdstats[remote]")

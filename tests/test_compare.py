@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 import cdstats
-from cdstats.core.catalogue import evaluate
-from cdstats.core.curves import Curve, average_precision, best_f1
 from cdstats.core.errors import DataError, UsageError
 from cdstats.core.score_records import ScoreRecord
 from cdstats.core.sums import SumsTable
@@ -49,90 +46,9 @@ def sorted_average_precision(p: Array, y: Array) -> float:
     return total
 
 
-def brute_f1(p: Array, y: Array) -> tuple[float, float]:
-    """The highest F1 over all thresholds and the highest threshold that gives it."""
-    found = []
-    for threshold in sorted(set(p.tolist())):
-        chosen = p >= threshold
-        tp = int((chosen & (y == 1)).sum())
-        found.append((2 * tp / int(chosen.sum() + (y == 1).sum()), threshold))
-    return max(found)
-
-
 pixels = st.lists(
     st.tuples(st.integers(0, 255), st.booleans()), min_size=1, max_size=60
 ).filter(lambda found: any(changed for _, changed in found))
-
-
-def curve_of(p: Array, y: Array, place: Array | None = None) -> Curve:
-    """The curve of pixels; with places, of levels that are not known to be tied."""
-    levels, level = np.unique(p if place is None else place, return_inverse=True)
-    counts = [np.bincount(level[y == one], minlength=levels.size) for one in (1, 0)]
-    tied = np.full(levels.size, place is None)
-    return Curve(levels.astype(float), counts[0], counts[1], tied)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(pixels)
-def test_curves_of_levels_are_those_of_sorted_pixels(
-    found: list[tuple[int, bool]],
-) -> None:
-    p = np.array([value for value, _ in found]) / 255
-    y = np.array([changed for _, changed in found]).astype(int)
-    curve = curve_of(p, y)
-    expected = sorted_average_precision(p, y)
-    assert curve.average_precision == pytest.approx(expected, abs=1e-12)
-    assert (curve.within, curve.is_exact) == (0, True)
-    assert curve.best is not None
-    f1, threshold = curve.best
-    assert threshold is not None
-    expected, highest = brute_f1(p, y)
-    assert f1 == pytest.approx(expected, abs=1e-15)
-    assert np.array_equal(p >= threshold, p >= highest)
-
-
-@settings(max_examples=80, deadline=None, derandomize=True)
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40).filter(
-        lambda found: any(changed for _, changed in found)
-    ),
-    st.sampled_from([1, 4, 1024]),
-)
-def test_average_precision_of_levels_is_as_near_as_it_says(
-    found: list[tuple[float, bool]], bins: int
-) -> None:
-    p = np.array([value for value, _ in found])
-    y = np.array([changed for _, changed in found]).astype(int)
-    place = np.floor(p * bins).astype(int)
-    curve = curve_of(p, y, place)
-    tied = float(average_precision(curve.changed, curve.unchanged))
-    more, less = (float(side.sum()) for side in curve.spread)
-    exact = sorted_average_precision(p, y)
-    assert tied - less - 1e-12 <= exact <= tied + more + 1e-12
-    assert curve.average_precision == pytest.approx(exact, abs=curve.within + 1e-12)
-    # The two ends of a bin: changed pixels first and tied, or last and apart.
-    first = sorted_average_precision(place * 2 + y, y)
-    last = sorted_average_precision(np.lexsort((-y, place)).argsort(), y)
-    reach = max(abs(end - tied) for end in (first, last))
-    assert max(more, less) == pytest.approx(reach, abs=1e-9)
-    best = curve.best
-    assert best is not None
-    assert brute_f1(p, y)[0] <= max(best[0], curve.reach.max()) + 1e-12
-
-
-def test_one_call_serves_many_datasets() -> None:
-    random = np.random.default_rng(SEED)
-    changed, unchanged = random.integers(0, 5, (2, 4, 9))
-    changed[2] = 0
-    together = average_precision(changed, unchanged)
-    f1, place = best_f1(changed, unchanged)
-    for number in range(4):
-        alone = average_precision(changed[number], unchanged[number])
-        np.testing.assert_equal(together[number], float(alone))
-        best, at = best_f1(changed[number], unchanged[number])
-        np.testing.assert_equal((f1[number], place[number]), (float(best), int(at)))
-    assert np.isnan(together[2])
-    assert np.isnan(f1[2])
 
 
 # Models on disk
@@ -175,14 +91,6 @@ def plain_bce(rows: Sequence[ScoreRecord]) -> float:
     return sum(r.bce_sum or 0 for r in rows) / sum(
         (r.changed or 0) + (r.unchanged or 0) for r in rows
     )
-
-
-def plain_class_mean(rows: Sequence[ScoreRecord]) -> float:
-    changed = sum(row.changed or 0 for row in rows)
-    unchanged = sum(row.unchanged or 0 for row in rows)
-    missed = sum(row.ce_changed_sum or 0 for row in rows)
-    false = sum(row.ce_unchanged_sum or 0 for row in rows)
-    return (missed / changed + false / unchanged) / 2
 
 
 def plain_image_mean(rows: Sequence[ScoreRecord]) -> float:
@@ -431,34 +339,6 @@ def test_images_where_models_differ_most_come_first(few: Path) -> None:
     assert first.values[first.highest] > first.values[first.lowest]  # type: ignore[operator]
 
 
-def test_a_model_that_lacks_an_image_is_refused_before_pixels_are_read(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (few / "runs/b/3.npy").unlink()
-    monkeypatch.setattr("cdstats.score.scoring.PairReader", None)
-    with pytest.raises(
-        DataError, match=r"b lacks 1 of 6 images \(3.npy\).*common=True"
-    ):
-        of_few(few)
-
-
-def test_a_prediction_that_fails_in_one_model_is_a_difference(few: Path) -> None:
-    np.save(few / "runs/b/2.npy", np.full((9, 7), np.nan))
-    with pytest.raises(DataError, match=r"b lacks 1 of 6 images \(2.npy: is NaN"):
-        of_few(few)
-
-
-def test_common_compares_the_images_that_all_models_scored(few: Path) -> None:
-    (few / "runs/b/3.npy").unlink()
-    run = of_few(few, common=True, resamples=20)
-    assert [(m.images, m.left_out) for m in run.models] == [(5, 1), (5, 1)]
-    rows = [r for r in run.images if r.model == "a" and r.target != "3.npy"]
-    assert plain_value(run, 0, "f1_pooled") == plain_f1(rows)
-    assert {one.target for one in run.differing} == {
-        f"{n}.npy" for n in (0, 1, 2, 4, 5)
-    }
-
-
 def test_a_stack_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
     random = np.random.default_rng(SEED)
     for name, images in (("masks", 4), ("a", 4), ("b", 3)):
@@ -488,18 +368,6 @@ def test_every_loss_of_the_catalogue_is_compared(few: Path, kind: str | None) ->
     labels = {name.partition("[")[0] for name in run.asked}
     basic = ("bce", "balanced_ce", "class_mean_bce")
     assert all(any(label.startswith(n) for label in labels) for n in names - {*basic})
-
-
-def test_a_mask_that_no_model_predicted_is_no_difference(few: Path) -> None:
-    for model in ("a", "b"):
-        (few / f"runs/{model}/3.npy").unlink()
-    run = of_few(few, resamples=20)
-    assert (run.models[0].images, run.models[0].left_out, run.failed) == (5, 0, 2)
-
-
-def test_one_model_is_not_compared(few: Path) -> None:
-    with pytest.raises(UsageError, match="one model to compare: a; expected two"):
-        cdstats.compare(f"a={few}/runs/a", f"{few}/masks")
 
 
 def test_the_baseline_comes_first(few: Path) -> None:
@@ -532,29 +400,6 @@ def test_crops_of_one_mask_are_told_apart(tmp_path: Path) -> None:
 # From the rows of an earlier run
 
 
-def test_saved_rows_give_the_same_numbers_without_curves(few: Path) -> None:
-    from cdstats.core.score_records import SCORE_COLUMNS, ScoreRecord
-    from cdstats.render.table import Table
-    from cdstats.render.writers import csv_lines
-
-    run = of_few(few, losses=["dice", "lovasz_softmax"])
-    further = [*run.images[0].losses]
-    (few / "rows.csv").write_text(
-        "".join(
-            csv_lines(Table.of(ScoreRecord, run.images, [*SCORE_COLUMNS, *further]))
-        )
-    )
-    again = cdstats.compare(
-        from_file=few / "rows.csv", losses=["dice", "lovasz_softmax"]
-    )
-    curves = {"average_precision", "best_f1_in_sample"}
-    assert set(run.measures) - set(again.measures) == curves
-    for one, other in zip(run.models, again.models, strict=True):
-        kept = {n: c for n, c in one.compared.items() if n not in curves}
-        assert other.compared == kept
-    assert any("need the probabilities" in message.text for message in again.messages)
-
-
 def test_rows_of_other_pixels_are_refused(few: Path) -> None:
     from cdstats.core.score_records import SCORE_COLUMNS
     from cdstats.render.table import Table
@@ -569,22 +414,6 @@ def test_rows_of_other_pixels_are_refused(few: Path) -> None:
         cdstats.compare(from_file=few / "rows.csv")
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"resamples": 0}, "resamples=0: expected 1 to"),
-        ({"confidence": 95}, "confidence=95.0: expected a number between 0 and 1"),
-        ({"seed": -1}, "seed=-1: expected 0 or more"),
-        ({"measures": ["f2"]}, "expected f1, iou"),
-    ],
-)
-def test_options_out_of_range_are_refused(
-    few: Path, option: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UsageError, match=message):
-        of_few(few, **option)
-
-
 def test_frames_have_a_column_for_each_measure(few: Path) -> None:
     run = of_few(few, resamples=20)
     table = run.frame()
@@ -592,15 +421,6 @@ def test_frames_have_a_column_for_each_measure(few: Path) -> None:
     assert table["f1_pooled_low"].isna().tolist() == [True, False]
     assert list(run.differing_frame().columns[-2:]) == ["value[a]", "value[b]"]
     assert len(run.image_frame()) == 12
-
-
-def test_evaluation_and_catalogue_agree_on_pooled_class_means(few: Path) -> None:
-    run = of_few(few, resamples=20)
-    rows = [r for r in run.images if r.model == "a"]
-    table = SumsTable.of([row.sums for row in rows])
-    class_mean = evaluate(choose_losses((), "image")[2], table).pooled
-    assert plain_class_mean(rows) == pytest.approx(class_mean)
-    assert plain_value(run, 0, "class_mean_bce") == class_mean
 
 
 @pytest.mark.parametrize("images", [2, 3, 5])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,9 @@ from hypothesis.extra import numpy as hnp
 from cdstats.core.counts import (
     NAN,
     MaskCounts,
-    PixelCounts,
     Value,
     ValueCounts,
     add_values,
-    colour_value,
     value_order,
 )
 from cdstats.core.values import (
@@ -123,14 +120,6 @@ def test_the_layout_in_memory_changes_no_count(image: NDArray[Any]) -> None:
 
 
 @law
-@given(image=some_arrays())
-def test_values_come_in_rising_order_with_nan_last(image: NDArray[Any]) -> None:
-    values = list(count_values(image))
-    assert values == sorted(values, key=value_order)
-    assert NAN not in values[:-1]
-
-
-@law
 @given(first=COUNTS, second=COUNTS, third=COUNTS)
 def test_adding_counts_is_associative_and_commutative(
     first: dict[Value, int], second: dict[Value, int], third: dict[Value, int]
@@ -150,18 +139,6 @@ def test_added_values_are_those_of_a_counter_in_order(
     total = add_values(ordered, second)
     assert total == dict(Counter(first) + Counter(second))
     assert list(total) == sorted(total, key=value_order)
-
-
-@law
-@given(
-    numbers=st.lists(st.tuples(*[st.integers(0, 2**70)] * 3), min_size=2, max_size=5)
-)
-def test_label_counts_never_overflow(numbers: list[tuple[int, int, int]]) -> None:
-    total = PixelCounts()
-    for changed, unchanged, ignored in numbers:
-        total += PixelCounts(changed, unchanged, ignored)
-    assert total == PixelCounts(*(sum(column) for column in zip(*numbers, strict=True)))
-    assert total.pixels == total.valid + total.ignored == sum(map(sum, numbers))
 
 
 @pytest.mark.parametrize(
@@ -255,35 +232,6 @@ def test_cells_are_the_values_folded_between_the_edges(
     assert sum(cells.values()) == image.size
 
 
-@law
-@given(image=NEAR_EDGES, edges=st.sets(NUMBERS, min_size=1))
-def test_the_name_of_a_cell_lies_where_its_pixels_lie(
-    image: NDArray[Any], edges: set[float]
-) -> None:
-    def places(values: dict[Value, int]) -> Counter[tuple[int, ...] | str]:
-        found: Counter[tuple[int, ...] | str] = Counter()
-        for value, pixels in values.items():
-            sides = tuple((value > edge) - (value < edge) for edge in rising)  # type: ignore[operator]
-            found[sides] += pixels
-        return found
-
-    rising = tuple(sorted(edges))
-    cells, values = count_cells(image, rising), count_values(image)
-    assert cells.pop(NAN, 0) == values.pop(NAN, 0)
-    assert places(cells) == places(values)
-
-
-@law
-@given(values=COUNTS, edges=st.sets(NUMBERS, min_size=1))
-def test_folding_twice_is_folding_once(
-    values: dict[Value, int], edges: set[float]
-) -> None:
-    rising = tuple(sorted(edges))
-    folded = fold_values(values, rising)
-    assert fold_values(folded, rising) == folded
-    assert sum(folded.values()) == sum(values.values())
-
-
 def test_cells_of_a_rule_without_numbers_hold_every_pixel() -> None:
     assert sum(count_cells(np.arange(5), ()).values()) == 5
 
@@ -306,16 +254,6 @@ def test_colours_are_counted_as_pixels_with_equal_channels_grey(
     assert list(counted) == sorted(counted, key=value_order)
 
 
-@law
-@given(grey=hnp.arrays(np.uint8, (6, 4)))
-def test_equal_channels_count_as_their_grey_value(grey: NDArray[np.uint8]) -> None:
-    assert count_colours(np.dstack([grey, grey, grey])) == count_values(grey)
-
-
-def test_no_pixel_holds_no_colour() -> None:
-    assert count_colours(np.zeros((0, 3), np.uint8)) == {}
-
-
 def test_too_many_colours_are_refused() -> None:
     code = np.arange(MAX_DISTINCT + 300, dtype=np.uint32)
     colours = np.stack([code >> 16, code >> 8 & 255, code & 255], -1).astype(np.uint8)
@@ -323,42 +261,10 @@ def test_too_many_colours_are_refused() -> None:
         count_colours(colours)
 
 
-@pytest.mark.parametrize(
-    ("colour", "value"),
-    [
-        pytest.param("#000000", 0, id="black"),
-        pytest.param("#ffffff", 255, id="white"),
-        pytest.param("#010101", 1, id="dark-grey"),
-        pytest.param("#ffff00", "#ffff00", id="two-equal"),
-        pytest.param("#00ffff", "#00ffff", id="other-two-equal"),
-    ],
-)
-def test_a_grey_colour_is_its_level(colour: str, value: Value) -> None:
-    assert colour_value(colour) == value
-
-
 @pytest.mark.parametrize("pixels", [5, 7], ids=["too-few", "too-many"])
 def test_counts_that_do_not_fill_the_image_are_a_mistake(pixels: int) -> None:
     with pytest.raises(ValueError, match=f"counted {pixels} pixels of 3 x 2"):
         MaskCounts(3, 2, ValueCounts({0: pixels}))
-
-
-def test_masked_and_half_transparent_pixels_fill_the_image_too() -> None:
-    counts = ValueCounts({0: 1}, masked=2, half_transparent=3)
-    assert MaskCounts(3, 2, counts).counts.pixels == 6
-
-
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint16", "float32"])
-@pytest.mark.parametrize("longest", [1, 2, 40, 400], ids=lambda n: f"runs to {n}")
-def test_runs_of_any_length_are_counted_as_numpy_counts(
-    dtype: str, longest: int
-) -> None:
-    random = np.random.default_rng(longest)
-    values = random.integers(0, 2 if dtype == "bool" else 250, 300)
-    pixels = np.repeat(values, random.integers(1, longest + 1, 300)).astype(dtype)
-    found, counts = np.unique(pixels, return_counts=True)
-    expected = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    assert count_values(pixels) == {int(v): n for v, n in expected.items()}
 
 
 @pytest.mark.parametrize("size", [1 << 19, (1 << 19) + 1], ids=["even", "odd"])
@@ -383,21 +289,7 @@ def test_long_runs_are_counted_as_plain_python_counts_them(
     assert count_values(image.astype(np.uint16) if wide else image) == tally(image)
 
 
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=400), st.integers(1, 40))
-def test_any_bytes_are_counted_as_python_counts_them(
-    values: list[int], repeats: int
-) -> None:
-    pixels = np.repeat(np.array(values, np.uint8), repeats)
-    assert count_values(pixels) == dict(Counter(pixels.tolist()))
-
-
 def test_what_a_glance_misses_is_counted() -> None:
     pixels = np.zeros((256, 256), np.uint8)
     pixels[3, 7], pixels[200, 11], pixels[255, 255] = 85, 170, 255
     assert count_values(pixels) == {0: 65_533, 85: 1, 170: 1, 255: 1}
-
-
-def test_the_counts_of_a_mask_survive_the_way_between_processes() -> None:
-    counts = ValueCounts({0: 3, NAN: 1, "#ff0000": 2}, 1, 1, folded=True)
-    mask = MaskCounts(4, 2, counts, 255, {0: "#000000"}, "PNG")
-    assert pickle.loads(pickle.dumps(mask)) == mask  # noqa: S301

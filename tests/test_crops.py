@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import run
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
-from cdstats.score import scoring
 
 RANDOM = np.random.default_rng(3)
 MASK = (RANDOM.random((48, 64)) < 0.3).astype(np.uint8)
@@ -56,14 +54,10 @@ def counts(one: Any) -> tuple[int, ...]:
 def test_rows_of_a_run_with_uncovered_pixels_give_it_again(
     way: str, tmp_path: Path
 ) -> None:
-    from typer.testing import CliRunner
-
-    from cdstats.cli import app
-
     pred, target = write(tmp_path, QUARTERS[1:])
     rows = str(tmp_path / "rows.csv")
     words = ["loss", "--pred", pred, "--target", target, "--uncovered", way]
-    assert CliRunner().invoke(app, [*words, "--csv", rows]).exit_code == 0
+    assert run(*words, "--csv", rows).code == 0
     fresh = cdstats.loss(pred, target, uncovered=way).models[0].dataset
     again = cdstats.loss(from_file=rows).models[0].dataset
     for name in ("changed", "unchanged", "uncovered", "tp", "fn", "tn", "images"):
@@ -73,29 +67,6 @@ def test_rows_of_a_run_with_uncovered_pixels_give_it_again(
 
 
 OVERLAPPING = [(0, 0, 30, 40), (0, 24, 30, 40), (18, 0, 30, 40), (18, 24, 30, 40)]
-
-
-def merged(way: str, windows: list[tuple[int, int, int, int]], seen: Any) -> Any:
-    """What crops make of each pixel, pixel by pixel."""
-    found = np.full(MASK.shape, np.nan)
-    for r in range(48):
-        for c in range(64):
-            own = [
-                (
-                    seen[n][r - y, c - x],
-                    (2 * r + 1 - 2 * y - h) ** 2 + (2 * c + 1 - 2 * x - w) ** 2,
-                )
-                for n, (y, x, h, w) in enumerate(windows)
-                if y <= r < y + h and x <= c < x + w
-            ]
-            values = [float(value) for value, _ in own]
-            if way == "mean":
-                found[r, c] = np.mean(values)
-            elif way == "first":
-                found[r, c] = values[0]
-            else:
-                found[r, c] = values[min(range(len(own)), key=lambda n: own[n][1])]
-    return found
 
 
 def test_a_crop_that_cannot_be_read_fails_the_merged_row(tmp_path: Path) -> None:
@@ -116,30 +87,14 @@ def test_models_with_other_crops_are_compared_when_merged(tmp_path: Path) -> Non
     assert values[0] == values[1]
 
 
-def test_shares_give_the_rows_of_one_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cdstats.core.options import LossOptions
-    from cdstats.io.pairing import find_pairs
-    from cdstats.score.targets import Targets
-
-    pred, target = write(tmp_path, OVERLAPPING)
-    pairs = find_pairs([pred], target).pairs
-    choice = LossOptions(pred=pred, target=target).rule_choice()
-    share = scoring.Share(tuple(enumerate(pairs)), Targets(choice))
-    monkeypatch.setattr(scoring, "_MOST_PAIRS", 1)
-    assert [len(part.pairs) for part in share.cut()] == [4]
-    assert len(share.only([2]).pairs) == 4
-
-
 def test_a_report_of_merged_crops_draws_their_masks(tmp_path: Path) -> None:
     pred, target = write(tmp_path, OVERLAPPING)
     page = tmp_path / "page.html"
     options = ["--pred", pred, "--target", target, "--overlap", "mean", "-o", str(page)]
-    done = CliRunner().invoke(app, ["report", *options])
-    assert done.exit_code == 0, done.stderr
-    assert "no picture" not in done.stderr
-    assert done.stderr.count("no prediction") == 0
+    done = run("report", *options)
+    assert done.code == 0, done.err
+    assert "no picture" not in done.err
+    assert done.err.count("no prediction") == 0
     picture = re.search(
         r'alt="[^"]*TP ([\d,]+), FP ([\d,]+), FN ([\d,]+), TN ([\d,]+)',
         page.read_text(encoding="utf-8"),

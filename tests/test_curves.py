@@ -10,14 +10,9 @@ from numpy.typing import NDArray
 
 import cdstats
 from cdstats.core.errors import DataError
-from cdstats.core.histogram import LevelCounts
 from cdstats.score import curves
 from cdstats.score.levels import (
     CODES,
-    codes_of,
-    probs_of,
-    ranks_of,
-    ranks_of_codes,
 )
 
 if TYPE_CHECKING:
@@ -192,23 +187,6 @@ def test_images_of_bytes_and_of_floats_have_one_curve(tmp_path: Path) -> None:
     assert curve.average_precision == pytest.approx(sorted_curve(p, y)[0], abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["narrow", "sure", "float32"])
-def test_bins_of_images_give_nearly_the_curve(name: str, tmp_path: Path) -> None:
-    write(tmp_path, name)
-    run = cdstats.loss(tmp_path / "p", tmp_path / "t", histograms=True)
-    places = [row.place for row in run.images]
-    assert run.curves is not None
-    curve = run.curves.of(places)
-    assert curve is not None
-    binned = run.curves.binned(places, curve)
-    assert binned.off < 1e-3
-    assert binned.changed.shape[0] == IMAGES
-    assert binned.changed.shape[1] <= curves.BINS
-    for place, row in enumerate(run.images):
-        assert binned.changed[place].sum() == row.changed
-        assert binned.unchanged[place].sum() == row.unchanged
-
-
 def test_the_best_f1_is_never_below_that_of_the_threshold_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,36 +217,6 @@ def test_a_file_that_is_gone_when_its_curve_is_asked_for_is_told(
 
 
 # Ranks
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_ranks_keep_the_order_and_the_values(dtype: str) -> None:
-    random = np.random.default_rng(1)
-    small = 10.0 ** random.uniform(-40, 0, 5000)
-    p = np.concatenate([small, 1 - small, random.random(5000), [0, 0.5, 1]])
-    p = np.unique(p.astype(dtype))
-    ranks = ranks_of(p, logits=False)
-    assert (np.diff(ranks.astype(object)) > 0).all()
-    assert np.array_equal(probs_of(ranks), p.astype(float))
-    codes = codes_of(ranks)
-    assert (np.diff(codes.astype(int)) >= 0).all()
-    assert codes.max() < CODES
-    assert (ranks_of_codes(codes) <= ranks).all()
-    assert np.array_equal(codes_of(ranks_of_codes(codes)), codes)
-
-
-def test_counts_of_parts_are_those_of_all() -> None:
-    random = np.random.default_rng(2)
-    ranks = random.integers(0, 50, 400).astype(np.uint64)
-    label = random.random(400) < 0.3
-    whole = LevelCounts.of(ranks[label], ranks[~label])
-    halves = [
-        LevelCounts.of(ranks[part][label[part]], ranks[part][~label[part]])
-        for part in (slice(0, 150), slice(150, 400))
-    ]
-    joined = LevelCounts.joined(halves)
-    for name in ("values", "changed", "unchanged"):
-        assert np.array_equal(getattr(joined, name), getattr(whole, name))
 
 
 def test_pixels_without_a_prediction_rank_last_where_they_count_as_unchanged(

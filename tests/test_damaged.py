@@ -11,8 +11,6 @@ import pytest
 import rasterio
 import rasterio.shutil
 from fuzz.clean import clean_files
-from fuzz.parts import parts_of
-from hypothesis import settings
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-law = settings(max_examples=60, deadline=None, derandomize=True)
 FILES = {
     file.name: file
     for format_ in ("png", "jpeg", "bmp", "tiff", "tiff-lzw", "tiff-deflate",
@@ -65,21 +62,13 @@ WIDTH, LENGTH, BITS, SAMPLES, ROWS = 256, 257, 258, 277, 278
     ("name", "tag", "value", "words"),
     [
         ("strips.tif", WIDTH, 56, "more or fewer bytes than pixels"),
-        ("strips.tif", BITS, 4, "more or fewer bytes than pixels"),
-        ("strips.tif", LENGTH, 44, "more or fewer bytes than pixels"),
         ("zstd-strips.tif", WIDTH, 56, "more than its pixels"),
-        ("zstd-tiles.tif", BITS, 4, "more than its pixels"),
         ("strips.tif", ROWS, 6, "holds the places of 7 of 8 strips"),
         ("lzw-strips.tif", WIDTH, 56, "more than its pixels"),
-        ("lzw-tiles.tif", BITS, 4, "more than its pixels"),
-        ("packbits-strips.tif", WIDTH, 56, "more than its pixels"),
         ("packbits-one-strip.tif", LENGTH, 47, "more than its pixels"),
-        ("packbits-one-strip.tif", WIDTH, 61, "cannot be decoded: "),
         ("deflate-strips.tif", WIDTH, 56, "check sum of strip 0"),
-        ("deflate-tiles.tif", BITS, 4, "check sum of tile 0"),
         ("lzma.tif", WIDTH, 56, "more than its pixels"),
         ("ccittfax3.tif", WIDTH, 61, "cannot be decoded: "),
-        ("ccittfax4.tif", WIDTH, 61, "cannot be decoded: "),
         ("ccittrle.tif", SAMPLES, 43_521, "declares 43,521 bands"),
         ("jpeg-tiles.tif", 322, 32, "places of 12 of 6 tiles"),
     ],
@@ -175,23 +164,6 @@ def test_a_tiff_whose_strips_are_not_where_they_can_be_is_refused(
     assert words in reason_of(tmp_path / "a.tif", spoilt("strips.tif", spoil))
 
 
-def test_a_flipped_pixel_of_a_deflated_tiff_is_noticed(tmp_path: Path) -> None:
-    file = FILES["deflate-strips.tif"]
-    path, refused = tmp_path / "a.tif", 0
-    path.write_bytes(file.data)
-    whole = count_file(Task(str(path)))
-    for strip in (part for part in parts_of(file) if part.strip):
-        for at in range(strip.start, strip.stop):
-            data = bytearray(file.data)
-            data[at] ^= 0x40
-            path.write_bytes(data)
-            found = count_file(Task(str(path)))
-            assert found == whole or found[0].reason
-            refused += found != whole
-    # The last bits of a strip may be none of its data.
-    assert refused > 200
-
-
 def test_a_sparse_tiff_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with rasterio.open(
@@ -225,24 +197,6 @@ def test_a_chain_of_pages_that_ends_early_is_noticed(
     data = bytearray(FILES[f"{name}-pages.tif"].data)
     struct.pack_into("<I", data, tables_of(data)[page][1], 0)
     assert "after its pixels and tables" in reason_of(tmp_path / "a.tif", bytes(data))
-
-
-@pytest.mark.parametrize("name", ["deflate", "packed", "plain"])
-def test_a_flipped_bit_in_the_compression_of_a_page_changes_no_count(
-    tmp_path: Path, name: str
-) -> None:
-    path, whole = tmp_path / "a.tif", FILES[f"{name}-pages.tif"].data
-    path.write_bytes(whole)
-    true = count_file(Task(str(path)))
-    (place, _) = tables_of(whole)[2]
-    at = next(at for at in range(place + 2, place + 90, 12) if whole[at] == 3)
-    assert struct.unpack_from("<H", whole, at) == (259,)
-    for bit in range(32):
-        data = bytearray(whole)
-        data[at + bit // 8] ^= 1 << bit % 8
-        path.write_bytes(data)
-        found = count_file(Task(str(path)))
-        assert found == true or any(one.reason for one in found)
 
 
 @pytest.mark.parametrize("name", ["packbits-rows.tif", "bits-rows.tif"])
@@ -355,19 +309,6 @@ def test_a_last_strip_that_gdal_fills_to_all_its_rows_is_no_damage(
     (place,) = struct.unpack_from("<I", data, offsets(data)[0] + 4 * 31)
     data[place + 3] = 1
     assert "1 strip with more or fewer bytes" in reason_of(path, bytes(data))
-
-
-def test_a_tiff_of_many_bands_needs_a_choice(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    with rasterio.open(
-        path, "w", driver="GTiff", width=9, height=9, count=65, dtype="uint8",
-        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
-    ) as file:  # fmt: skip
-        file.write(np.full((65, 9, 9), 7, np.uint8))
-    assert reason_of(path) == "65 bands; choose one with --band"
-    (one,) = count_file(Task(str(path)), band=65)
-    assert one.mask is not None
-    assert one.mask.counts.values == {7: 81}
 
 
 def test_a_tiff_with_notes_of_a_camera_is_no_damage(tmp_path: Path) -> None:
@@ -489,7 +430,7 @@ def test_a_jpeg_of_another_size_than_its_restart_marks_is_refused(
 @pytest.mark.parametrize("kind", ["grey", "rgb"])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("restarts", [0, 1, 3])
+@pytest.mark.parametrize("restarts", [0, 3])
 def test_whole_jpegs_of_every_kind_are_read(
     tmp_path: Path, kind: str, subsampling: int, progressive: bool, restarts: int
 ) -> None:
@@ -511,17 +452,12 @@ def test_whole_jpegs_of_every_kind_are_read(
     ("name", "place", "value"),
     [
         ("grey8.bmp", 14, 41),
-        ("grey8.bmp", 26, 2),
         ("grey8.bmp", 28, 9),
         ("grey8.bmp", 30, 1),
-        ("grey8.bmp", 30, 3),
-        ("grey8.bmp", 10, 54),
         ("grey8.bmp", 46, 257),
         ("grey8.bmp", 22, 0),
         ("rgb.bmp", 22, 47),
-        ("rgb.bmp", 18, 64),
         ("runs.bmp", 18, 59),
-        ("runs.bmp", 22, 47),
     ],
 )
 def test_a_bmp_whose_header_does_not_fit_its_file_is_refused(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
-from typer.testing import CliRunner, Result
-
-from cdstats.cli import app
+from helpers import Done, run
+from helpers import save as write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +17,8 @@ if TYPE_CHECKING:
 SIDE = 16
 
 
-def ratio(*arguments: object) -> Result:
-    done = CliRunner().invoke(app, ["ratio", *map(str, arguments)])
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    return done
+def ratio(*arguments: object) -> Done:
+    return run("ratio", *arguments)
 
 
 def square(number: int) -> np.ndarray:
@@ -38,19 +33,12 @@ def photograph(seed: int) -> np.ndarray:
     return (random.random((SIDE, SIDE, 3)) * 255).astype(np.uint8)
 
 
-def write(path: Path, array: np.ndarray) -> None:
-    """Write an image in the format of its extension; bool is stored as 0/255."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    array = array.astype(np.uint8) * 255 if array.dtype == bool else array
-    Image.fromarray(array).save(path)
-
-
 def totals(*arguments: object) -> dict[str, tuple[int, int]]:
     """Changed and unchanged pixels by split; empty where a run failed."""
     done = ratio(*arguments, "--format", "json")
-    if done.exit_code:
+    if done.code:
         return {}
-    rows = json.loads(done.stdout)["datasets"]
+    rows = done.data()["datasets"]
     return {row["split"]: (row["changed"], row["unchanged"]) for row in rows}
 
 
@@ -101,9 +89,9 @@ def test_masks_of_usable_data_are_no_masks_of_change(tmp_path: Path) -> None:
         write(tmp_path / f"SpaceNet7/site/images/{number}.tif", photograph(number))
         write(tmp_path / f"SpaceNet7/site/UDM_masks/{number}_UDM.tif", square(number))
     done = ratio(tmp_path / "SpaceNet7")
-    assert done.exit_code == 1
-    assert "looks like an image" in done.stderr
-    assert "skipped 2 files" in done.stderr
+    assert done.code == 1
+    assert "looks like an image" in done.err
+    assert "skipped 2 files" in done.err
 
 
 def test_copies_in_colour_beside_masks_are_skipped(tmp_path: Path) -> None:
@@ -120,8 +108,8 @@ def test_labels_by_hand_and_by_threshold_are_two_labels(tmp_path: Path) -> None:
             name = f"X/{folder}/Ghana_{number}_{folder}.tif"
             write(tmp_path / name, square(number + len(folder)))
     done = ratio(tmp_path / "X")
-    assert done.exit_code == 1
-    (first, *_) = re.findall(r"'([^']*)'", done.stderr)
+    assert done.code == 1
+    (first, *_) = re.findall(r"'([^']*)'", done.err)
     assert totals(first)["all"] == area(square(9), square(10))
 
 
@@ -148,9 +136,9 @@ def test_names_tell_codes_that_happen_to_look_binary(
         mask = np.where(square(number), codes[-1], codes[0]).astype(np.uint8)
         write(tmp_path / "X" / name.format(number), mask)
     done = ratio(tmp_path / "X")
-    assert done.exit_code == 1
-    assert presets_in(done.stderr) == [preset]
-    assert "looks like" in done.stderr.lower()
+    assert done.code == 1
+    assert presets_in(done.err) == [preset]
+    assert "looks like" in done.err.lower()
     changed, unchanged = totals(tmp_path / "X", "--preset", preset)["all"]
     assert changed == 0
     ignored = 3 * SIDE**2 - unchanged
@@ -164,7 +152,7 @@ def test_targets_before_and_after_a_disaster_are_not_added_up(tmp_path: Path) ->
         name = f"X/targets/storm_1_{date}_disaster_target.png"
         write(tmp_path / name, np.zeros((SIDE, SIDE), np.uint8))
     done = ratio(tmp_path / "X")
-    assert presets_in(done.stderr) == ["xbd-post"]
+    assert presets_in(done.err) == ["xbd-post"]
     assert totals(tmp_path / "X", "--preset", "xbd-post")["all"] == (0, SIDE**2)
 
 
@@ -172,7 +160,7 @@ def test_photographs_of_a_disaster_are_not_said_to_show_buildings(
     tmp_path: Path,
 ) -> None:
     write(tmp_path / "X/images/storm_1_pre_disaster.png", photograph(1))
-    err = ratio(tmp_path / "X").stderr
+    err = ratio(tmp_path / "X").err
     assert "looks like an image" in err
     assert "building presence" not in err
 
@@ -196,9 +184,9 @@ def test_copies_of_second_are_refused_once_with_their_preset(
 ) -> None:
     write_second(tmp_path / name, *labels)
     done = ratio(tmp_path / name / below)
-    assert done.exit_code == 1
-    assert presets_in(done.stderr) == ["second-rgb"]
-    assert "**" not in done.stderr
+    assert done.code == 1
+    assert presets_in(done.err) == ["second-rgb"]
+    assert "**" not in done.err
     found = totals(tmp_path / name / below, "--preset", "second-rgb")
     assert found["all"] == area(*map(square, range(3)))
 
@@ -209,7 +197,7 @@ def test_two_binary_labels_of_other_datasets_offer_their_folders(
     for number in range(3):
         for label in ("label1", "label2"):
             write(tmp_path / f"X/{label}/{number}.png", square(number))
-    err = ratio(tmp_path / "X").stderr
+    err = ratio(tmp_path / "X").err
     assert not presets_in(err)
     for path in re.findall(r"('[^']*')", err):
         assert totals(*shlex.split(path))["all"] == area(*map(square, range(3)))
@@ -224,7 +212,7 @@ def test_folders_above_tell_the_dataset_too(tmp_path: Path, below: str) -> None:
     write(tmp_path / "Hi-UCD mini/train/mask/2017_2018/9/1.png", bands)
     place = tmp_path / "Hi-UCD mini" / below
     done = ratio(place)
-    assert presets_in(done.stderr) == ["hi-ucd"]
+    assert presets_in(done.err) == ["hi-ucd"]
     changed = int((change == 2).sum())
     unchanged = int((change == 1).sum())
     found = totals(place, "--preset", "hi-ucd")
@@ -263,9 +251,7 @@ def test_the_shortest_name_of_a_list_is_used_and_others_are_named(
     (tmp_path / "X/train_list.txt").write_text("0.png\n1.png\n")
     (tmp_path / "X/train_images.txt").write_text("0.png\n1.png\n")
     done = ratio(tmp_path / "X")
-    assert (
-        "splits from train.txt; not used: train_images.txt, train_list" in done.stderr
-    )
+    assert "splits from train.txt; not used: train_images.txt, train_list" in done.err
     assert totals(tmp_path / "X")["train"] == area(square(0))
 
 
@@ -294,8 +280,8 @@ def test_images_among_masks_are_told_with_what_reads_the_masks(
             write(tmp_path / "X" / name.format(number), photograph(number))
         write(tmp_path / "X" / mask.format(number), square(number))
     done = ratio(tmp_path / "X")
-    assert done.exit_code == 1
-    found = re.findall(r"masks alone: '(.*)'", done.stderr)
+    assert done.code == 1
+    found = re.findall(r"masks alone: '(.*)'", done.err)
     assert found == [f"{tmp_path}/X/{way}" for way in ways]
     for way in found:
         assert totals(way)["all"] == area(*map(square, range(1, 4)))
@@ -305,9 +291,9 @@ def test_masks_of_one_split_in_several_folders_are_told(tmp_path: Path) -> None:
     for folder in ("LEVIR", "WHU"):
         write(tmp_path / f"X/{folder}/train/label/1.png", square(1))
     done = ratio(tmp_path / "X")
-    assert done.exit_code == 0
-    assert "split train is read from LEVIR/train, WHU/train" in done.stderr
-    assert "is read from" not in ratio(tmp_path / "X/WHU").stderr
+    assert done.code == 0
+    assert "split train is read from LEVIR/train, WHU/train" in done.err
+    assert "is read from" not in ratio(tmp_path / "X/WHU").err
 
 
 def test_labels_of_dates_elsewhere_are_not_added_to_labels_of_change(
@@ -317,8 +303,8 @@ def test_labels_of_dates_elsewhere_are_not_added_to_labels_of_change(
         write(tmp_path / f"X/scenes/{site}/label_cd/1.png", square(1))
         write(tmp_path / f"X/labels/{site}/2019/1.png", square(2))
     done = ratio(tmp_path / "X")
-    assert "X: read the masks in label_cd" in done.stderr
-    assert "in labels: to read them, name their folder" in done.stderr
+    assert "X: read the masks in label_cd" in done.err
+    assert "in labels: to read them, name their folder" in done.err
     assert totals(tmp_path / "X")["all"] == area(square(1), square(1))
 
 

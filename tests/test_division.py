@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_items import count_and_mark, die_of, in_small_parts
 
-from cdstats.core.counts import Counted, ValueCounts
+from cdstats.core.counts import Counted
 from cdstats.core.division import Divided
 from cdstats.core.errors import DIED
 from cdstats.engine import work
 from cdstats.engine.work import run
-from cdstats.io import counting, masks
-from cdstats.io.counting import Task, count_file, count_or_divide, join_parts, part_rows
-from cdstats.io.masks import open_masks
+from cdstats.io import counting
+from cdstats.io.counting import Task, count_file, count_or_divide, join_parts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 150, 203
@@ -93,18 +93,6 @@ def test_parts_of_a_raster_give_what_the_whole_gives(
     assert len(divided(path).parts) > 3
 
 
-@pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_parts_begin_at_the_edges_of_blocks(
-    tmp_path: Path, layout: dict[str, Any]
-) -> None:
-    path = raster(tmp_path / "a.tif", pixels(), **layout)
-    rows = [part.rows for part in divided(path).parts]
-    starts, stops = zip(*[pair for pair in rows if pair], strict=True)
-    assert all(start % layout["blockysize"] == 0 for start in starts)
-    assert (starts[0], *stops) == (*starts, HEIGHT)
-
-
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     cuts=st.sets(st.integers(1, HEIGHT - 1), max_size=8),
@@ -170,21 +158,6 @@ def test_parts_of_a_file_that_was_exchanged_are_not_joined(tmp_path: Path) -> No
     assert (gone.mask, gone.reason) == (None, "was changed while it was read")
 
 
-def test_a_raster_of_ordinary_size_is_not_divided(tmp_path: Path) -> None:
-    path = raster(tmp_path / "a.tif", pixels(), blockysize=1)
-    (image,) = open_masks(str(path), "", None)
-    assert part_rows(image) == []
-    assert isinstance(count_or_divide(Task(str(path))), list)
-
-
-def test_a_raster_of_one_block_is_not_divided(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(counting, "DIVIDED_PIXELS", 5_000)
-    path = raster(tmp_path / "a.tif", pixels(), blockysize=HEIGHT)
-    assert isinstance(count_or_divide(Task(str(path))), list)
-
-
 @pytest.mark.usefixtures("small_parts")
 def test_a_large_raster_alone_is_shared_among_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -211,40 +184,3 @@ def test_a_worker_that_dies_of_a_part_fails_the_whole_file(tmp_path: Path) -> No
 
 def lost(_: Task, reason: str) -> list[Counted]:
     return [Counted("", None, reason)]
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="open files are listed on Linux alone"
-)
-@pytest.mark.parametrize("held", [1 << 22, 0], ids=["in memory", "in windows"])
-@pytest.mark.parametrize("pages", [1, 3])
-def test_a_tiff_is_opened_once_and_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, pages: int
-) -> None:
-    from PIL import Image
-
-    monkeypatch.setitem(masks._HELD_BYTES, "TIFF", held)
-    images = [Image.fromarray(pixels(page)) for page in range(pages)]
-    path = tmp_path / "a.tif"
-    images[0].save(path, save_all=True, append_images=images[1:])
-    opened: list[str] = []
-    real = rasterio.open
-
-    def watched(name: str | Path, **options: Any) -> Any:
-        opened.append(str(name))
-        return real(name, **options)
-
-    monkeypatch.setattr(rasterio, "open", watched)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    found = count_file(Task(str(path)))
-    assert [one.mask.counts for one in found if one.mask] == [
-        ValueCounts(count_plainly(pixels(page))) for page in range(pages)
-    ]
-    assert len(opened) == len(set(opened)) <= pages + 1
-    del found
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def count_plainly(values: NDArray[Any]) -> dict[Any, int]:
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))

@@ -42,16 +42,6 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def options() -> list[Any]:
-    return [
-        pytest.param(name, option, id=f"{name} {option}")
-        for name, command in commands().items()
-        for parameter in command.params
-        for option in [*parameter.opts, *parameter.secondary_opts]
-        if option.startswith("-")
-    ]
-
-
 def run(*arguments: str, folder: Path = ROOT) -> str:
     """What a fresh process prints, without a terminal."""
     environment = {k: v for k, v in os.environ.items() if k not in COLOUR_SWITCHES}
@@ -81,11 +71,6 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_every_command_appears_in_the_documents(command: str) -> None:
     assert f"cdstats {command}" in text_of(README)
     assert section(command).startswith("\n```text\n")
-
-
-@pytest.mark.parametrize(("command", "option"), options())
-def test_every_option_appears_below_its_command(command: str, option: str) -> None:
-    assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", section(command))
 
 
 @pytest.mark.parametrize("command", commands())

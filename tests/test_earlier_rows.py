@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import run
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
         np.save(folder / "preds" / f"{name}.npy", generator.random((8, 9), np.float32))
     words = ["loss", "--pred", folder / "preds", "--target", folder / "masks"]
     words += ["--device", "cpu", "--loss", "lovasz_softmax", "--csv", folder / "a.csv"]
-    assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
+    assert run(*words).code == 0
     return (folder / "a.csv").read_text()
 
 
@@ -95,7 +94,7 @@ def test_rows_that_were_cut_or_have_more_cells_are_refused(
     mask = tmp_path / "a.png"
     Image.fromarray(np.array([[0, 255]], np.uint8)).save(mask)
     counts = tmp_path / "counts.csv"
-    CliRunner().invoke(app, ["ratio", str(mask), "--csv", str(counts)])
+    run("ratio", str(mask), "--csv", str(counts))
     assert cdstats.ratio(from_file=counts).datasets[0].changed == 1
     for own, function in ((text, cdstats.loss), (counts.read_text(), cdstats.ratio)):
         path = tmp_path / "rows.csv"

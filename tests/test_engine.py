@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, overload
+from typing import Any
 
 import pytest
 from work_items import (
@@ -48,27 +48,6 @@ def workers() -> list[int]:
     )
     rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
     return [int(pid) for pid, command in rows if "cdstats.engine.work" in command]
-
-
-class Watched(Sequence[int]):
-    """Numbers that note the last one asked for."""
-
-    last = -1
-
-    def __len__(self) -> int:
-        return 1_000_000
-
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[int]: ...
-
-    def __getitem__(self, place: int | slice) -> int | Sequence[int]:
-        if isinstance(place, slice):
-            return range(len(self))[place]
-        self.last = max(self.last, place)
-        return place
 
 
 @pytest.fixture(autouse=True)
@@ -194,13 +173,4 @@ def test_other_processes_of_the_program_are_left_alone(ending: str) -> None:
 def test_work_is_told_what_comes_next(jobs: int | None) -> None:
     found = sorted(run(Told(), range(500), jobs=jobs, lost=lost))
     assert found == [(place, 1) for place in range(500)]
-    assert next(Told.ahead, None) is None
-
-
-def test_what_comes_next_is_built_when_it_is_looked_at() -> None:
-    items = Watched()
-    outcomes = run(Told(), items, jobs=1, lost=lost)
-    assert [next(outcomes) for _ in range(3)] == [(0, 1), (1, 1), (2, 1)]
-    assert items.last == 2
-    outcomes.close()  # type: ignore[attr-defined]
     assert next(Told.ahead, None) is None

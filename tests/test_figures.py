@@ -221,27 +221,9 @@ def test_labels_are_apart_in_their_order_and_inside(
     assert max(placed) <= 1 + 1e-9
 
 
-def test_labels_that_are_apart_stay_where_they_are() -> None:
-    assert spread([0.9, 0.1, 0.5], 0.2) == [0.9, 0.1, 0.5]
-
-
 def test_a_long_name_is_cut_in_its_middle() -> None:
     text = label("predictions/of/a/very/long/path/0001.png")
     assert (len(text), text[:4], text[-4:]) == (22, "pred", ".png")
-
-
-def test_a_style_of_the_user_changes_nothing(
-    material: Material, files: dict[str, bytes]
-) -> None:
-    import matplotlib as mpl
-
-    chart = next(one for one in figures_of(material)[0] if one.figure == "epochs")
-    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9}):
-        again = dict(figure_files([chart], [FigureFormat.SVG]))
-        assert mpl.rcParams["font.size"] == 30
-    assert again["epochs.svg"] == files["epochs.svg"]
-    with styled():
-        assert mpl.rcParams["svg.fonttype"] == "none"
 
 
 def test_a_line_over_very_many_masks_stays_small() -> None:

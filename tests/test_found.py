@@ -1,9 +1,7 @@
 """Found files: held compactly, and given back as they were."""
 
-import os
 import tracemalloc
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,38 +32,6 @@ def test_files_come_back_as_they_were(files: list[FoundFile]) -> None:
 @given(st.lists(found()), st.slices(9))
 def test_a_slice_holds_the_same_files(files: list[FoundFile], part: slice) -> None:
     assert list(FoundFiles(files)[part]) == files[part]
-
-
-@given(st.lists(found()))
-def test_folders_are_those_of_the_paths(files: list[FoundFile]) -> None:
-    assert FoundFiles(files).folders() == {
-        os.path.dirname(f.path)  # noqa: PTH120 - as it is
-        for f in files
-    }
-
-
-def test_files_of_a_walk_are_as_if_they_were_added_one_by_one() -> None:
-    names = ["a.png", "train/2.png", "train/10.png"]
-    walked = FoundFiles.walked("/data/", names, str.upper)
-    splits = ("", "TRAIN", "TRAIN")
-    expected = [
-        FoundFile(f"/data/{name}", name, split)
-        for name, split in zip(names, splits, strict=True)
-    ]
-    assert list(walked) == list(FoundFiles(expected)) == expected
-    assert walked.unique() is walked
-    assert walked.ordered() is walked
-
-
-def test_files_added_to_a_walk_are_put_in_order_and_named_once() -> None:
-    held = FoundFiles.walked("/data/", ["1.png", "2.png"], lambda _: "")
-    held.extend([FoundFile("/data/0.png", "0.png"), FoundFile("/data/1.png", "1.png")])
-    assert [f.name for f in held.unique().ordered()] == ["0.png", "1.png", "2.png"]
-
-
-def test_a_place_beyond_the_end_is_an_index_error() -> None:
-    with pytest.raises(IndexError):
-        FoundFiles([FoundFile("a", "a")])[1]
 
 
 def test_a_file_takes_little_more_than_its_name() -> None:

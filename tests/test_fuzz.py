@@ -6,17 +6,16 @@ The long mode is `python -m tests.fuzz --files 20000`.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from fuzz.clean import FORMATS, clean_files
-from fuzz.damage import DAMAGES, damaged_file
+from fuzz.damage import damaged_file
 from fuzz.outcome import Outcome, judge, learn
 from fuzz.parts import parts_of
-from fuzz.runner import READY, Serve, Tally, run_format
+from fuzz.runner import READY, Serve, Tally, judged, run_format
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -27,13 +26,18 @@ every_format = pytest.mark.parametrize("format_", FORMATS)
 
 
 @every_format
-def test_a_damaged_file_gives_its_true_count_or_a_reason(format_: str) -> None:
-    tally = run_format(format_, FILES, seed=21, naive=False)
-    assert tally.files == FILES
-    assert [
-        (one.outcome.value, damaged_file(format_, 21, one.number).kind, one)
-        for one in tally.broken_promises
-    ] == []
+def test_a_damaged_file_gives_its_true_count_or_a_reason(
+    format_: str, tmp_path: Path
+) -> None:
+    tally, (counts, _) = Tally(format_), learn(format_, tmp_path)
+    for number in range(FILES):
+        broken = damaged_file(format_, 21, number)
+        path = tmp_path / f"damaged{broken.suffix}"
+        path.write_bytes(broken.data)
+        outcome, text, unchecked = judged(broken, path, counts)
+        tally.add(number, "cdstats", outcome, text, unchecked=unchecked)
+        path.unlink()
+    assert tally.broken_promises == []
     assert tally.outcomes[Outcome.TRUE] > 0
     assert tally.outcomes[Outcome.FAILED] > FILES // 4
 
@@ -53,25 +57,6 @@ def test_parts_cover_a_whole_file_and_do_not_overlap(format_: str) -> None:
         )
         assert max(covered.values()) == 1
         assert not set(range(len(file.data))) - set(covered)
-
-
-@every_format
-def test_a_damaged_file_is_the_same_in_every_run(format_: str) -> None:
-    first = [damaged_file(format_, 3, number).data for number in range(20)]
-    random.seed(9)
-    again = [damaged_file(format_, 3, number).data for number in reversed(range(20))]
-    assert first == again[::-1]
-    assert len(set(first)) > 10
-
-
-def test_every_damage_is_done_to_every_format() -> None:
-    for format_ in FORMATS:
-        left = set(DAMAGES)
-        for number in range(800):
-            left.discard(damaged_file(format_, 1, number).kind)
-            if not left:
-                break
-        assert not left
 
 
 @every_format
@@ -118,7 +103,7 @@ def one_hangs(
 def test_a_crash_or_hang_costs_one_file_and_is_told(
     serve: Serve, outcome: Outcome
 ) -> None:
-    tally = run_format("png", 5, 1, naive=False, serve=serve, limit=2)
+    tally = run_format("png", 5, 1, naive=False, serve=serve, limit=1)
     assert tally.outcomes == {Outcome.TRUE: 4, outcome: 1}
     assert [one.number for one in tally.broken_promises] == [2]
 

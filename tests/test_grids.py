@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import run
 from rasterio.control import GroundControlPoint
-from typer.testing import CliRunner
+from test_ground import HERE, UTM, confusion, tif
 
 import cdstats
-from cdstats.cli import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,36 +28,18 @@ pytestmark = [
 RNG = np.random.default_rng(11)
 MASK = (RNG.random((64, 64)) < 0.3).astype(np.uint8)
 GUESS = (RNG.random((64, 64)) < 0.3).astype(np.uint8)
-HERE = Affine(1, 0, 500_000, 0, -1, 5_000_000)
-UTM = "EPSG:32633"
 LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
-OTHER_LOCAL = 'LOCAL_CS["harbour grid",UNIT["metre",1]]'
-
-
-def tif(path: Path, values: Array, where: Affine, crs: str | None = UTM) -> None:
-    path.parent.mkdir(exist_ok=True)
-    height, width = values.shape
-    how = {"count": 1, "height": height, "width": width, "dtype": values.dtype}
-    with rasterio.open(path, "w", "GTiff", transform=where, crs=crs, **how) as file:
-        file.write(values, 1)
 
 
 def loss(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, the row of the image, and what was told."""
-    files = ["--pred", str(folder / "p/a.tif"), "--target", str(folder / "t/a.tif")]
-    line = ["loss", *files, "--format", "json", "--by", "image", *options]
-    done = CliRunner().invoke(app, line)
-    return done.exit_code, json.loads(done.stdout)["images"][0], done.stderr
+    files = ["--pred", folder / "p/a.tif", "--target", folder / "t/a.tif"]
+    done = run("loss", *files, "--format", "json", "--by", "image", *options)
+    return done.code, done.data()["images"][0], done.err
 
 
-def confusion(guess: Array, mask: Array) -> dict[str, int]:
-    p, t = guess.astype(bool), mask.astype(bool)
-    found = {"tp": p & t, "fp": p & ~t, "fn": ~p & t, "tn": ~p & ~t}
-    return {name: int(one.sum()) for name, one in found.items()}
-
-
-def counts(row: dict[str, Any]) -> dict[str, int]:
-    return {name: row[name] for name in ("tp", "fp", "fn", "tn")}
+def counts(row: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(row[name] for name in ("tp", "fp", "fn", "tn"))
 
 
 @pytest.mark.parametrize("scale", [1.0003, 0.9997, 1.001, 1.1])
@@ -189,7 +170,7 @@ def test_crops_that_cover_all_pass_where_fail_is_typed(
         tif(tmp_path / f"p/a_0_{x}.tif", GUESS[:, x : x + 32], where)
     pattern, target = f"{tmp_path}/p/{{}}_{{y}}_{{x}}.tif", f"{tmp_path}/t/{{}}.tif"
     (row,) = cdstats.loss(pattern, target, grid=way, uncovered="fail").images
-    assert (row.tp, row.uncovered) == (confusion(GUESS, MASK)["tp"], 0)
+    assert (row.tp, row.uncovered) == (confusion(GUESS, MASK)[0], 0)
 
 
 @pytest.mark.parametrize(
@@ -220,15 +201,6 @@ def test_labels_of_any_type_are_resampled_by_the_nearest(
     assert row["prob_sum"] == fine.sum()
 
 
-def test_probabilities_are_still_bilinear(tmp_path: Path) -> None:
-    p = RNG.random((64, 65)).astype(np.float32)
-    tif(tmp_path / "p/a.tif", p, HERE @ Affine.translation(-0.5, 0))
-    tif(tmp_path / "t/a.tif", MASK, HERE)
-    _, row, _ = loss(tmp_path, "--grid", "warp")
-    middle = (p[:, :-1].astype(np.float64) + p[:, 1:]) / 2
-    assert row["prob_sum"] == pytest.approx(middle.sum(), rel=1e-5)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("low", [0, 0.125])
 def test_two_levels_that_are_no_labels_are_told(
@@ -243,7 +215,7 @@ def test_two_levels_that_are_no_labels_are_told(
     assert f"pred_changed=0.25, pred_unchanged={low}" in text.replace('"', "")
     rule: dict[str, Any] = {"pred_changed": 0.25, "pred_unchanged": low}
     found = cdstats.loss(tmp_path / "p/a.npy", tmp_path / "t.npy", **rule)
-    assert found.images[0].tp == confusion(GUESS, MASK)["tp"]
+    assert found.images[0].tp == confusion(GUESS, MASK)[0]
     assert not [one for one in found.messages if "every floating" in one.text]
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import helpers
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import Done
 from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.warp import calculate_default_transform
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,25 +43,16 @@ GUESS = (RNG.random((24, 32)) < 0.3).astype(np.uint8)
 CORNERS = [(0, 0), (0, 16), (12, 0), (12, 16)]
 
 
-@dataclass
-class Seen:
-    """What a command wrote."""
-
-    code: int
-    out: str
-    err: str
+class Seen(Done):
+    """What `cdstats loss` wrote, read as JSON."""
 
     @property
     def whole(self) -> dict[str, Any]:
-        """The row of all images."""
-        row: dict[str, Any] = json.loads(self.out)["dataset"]
-        return row
+        return cast("dict[str, Any]", self.data()["dataset"])
 
     @property
     def images(self) -> list[dict[str, Any]]:
-        """The rows of images."""
-        rows: list[dict[str, Any]] = json.loads(self.out)["images"]
-        return rows
+        return cast("list[dict[str, Any]]", self.data()["images"])
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -71,8 +61,7 @@ class Seen:
 
 
 def run(*arguments: object) -> Seen:
-    done = CliRunner().invoke(app, [str(one) for one in arguments])
-    return Seen(done.exit_code, done.stdout, done.stderr)
+    return Seen(**vars(helpers.run(*arguments)))
 
 
 def loss(pred: object, target: object, *options: object) -> Seen:
@@ -218,7 +207,7 @@ def test_ignore_compares_the_arrays_with_a_note(folder: Path) -> None:
     assert "20 pixels east" in seen.err
 
 
-@pytest.mark.parametrize("east", [0, 0.009, 0.011, 0.5, 20])
+@pytest.mark.parametrize("east", [0.009, 0.011])
 @pytest.mark.parametrize("role", ["pred", "target"])
 @pytest.mark.parametrize("kind", ["pgw", "bpw", "tfw", "TFW", "aux.xml", "points"])
 def test_every_kind_of_georeference_counts(
@@ -291,14 +280,6 @@ def test_systems_that_agree_are_one_ground(
     seen = loss(folder / "p", folder / "t", "--grid", way)
     assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
     assert (seen.whole["grid"], seen.whole["uncovered"]) == (way, 0)
-
-
-def test_two_south_up_images_are_one_ground(tmp_path: Path) -> None:
-    south_up = Affine(1, 0, EAST, 0, 1, NORTH - 24)
-    tif(tmp_path / "t/a.tif", MASK, south_up)
-    tif(tmp_path / "p/a.tif", GUESS, south_up)
-    seen = loss(tmp_path / "p", tmp_path / "t")
-    assert (seen.code, seen.counts) == (0, confusion(GUESS, MASK))
 
 
 TURNS = {
@@ -412,7 +393,7 @@ def test_splits_and_models_say_what_was_scored(tmp_path: Path, way: str) -> None
 COMMANDS = {
     "compare": ("--resamples", 10, "--format", "json"),
     "report": ("--output", "page.html"),
-    "plot": ("--output", "figures", "--format", "svg"),
+    "plot": ("--output", "figures", "--format", "svg", "--only", "errors"),
 }
 
 
@@ -428,10 +409,9 @@ def test_every_command_checks_grids(
     seen = run(command, *models, *COMMANDS[command])
     assert seen.code == 1
     assert "4 pixels east of its mask" in seen.err
-    for way in ("overlap", "warp"):
-        seen = run(command, *models, *COMMANDS[command], "--grid", way)
-        assert seen.code == 0, seen.err
-        assert "no picture" not in seen.err
+    seen = run(command, *models, *COMMANDS[command], "--grid", "warp")
+    assert seen.code == 0, seen.err
+    assert "no picture" not in seen.err
     tp, fp, fn, tn = confusion(p[:, :-4] >= 0.5, MASK[:, 4:])
     if command == "compare":
         model = json.loads(seen.out)["models"][0]
@@ -560,21 +540,6 @@ def test_numbers_of_tiles(folder: Path, names: str, first: int, missing: int) ->
     used = np.ones(MASK.shape, bool)
     used[12:, 16:] = not missing
     assert (seen.code, seen.counts) == (0, confusion(GUESS[used], MASK[used]))
-
-
-def test_compare_scores_crops(folder: Path) -> None:
-    one = crops(folder, GUESS, CORNERS)
-    two = crops(folder, MASK, CORNERS, name="q")
-    models = ("--pred", f"one={one}", "--pred", f"two={two}")
-    options = ("--resamples", 10, "--format", "json")
-    seen = run("compare", *models, "--target", folder / "t/{}.tif", *options)
-    assert seen.code == 0
-    tp, fp, fn, _ = confusion(GUESS, MASK)
-    found = {
-        one["model"]: one["measures"]["f1_pooled"]["value"]
-        for one in json.loads(seen.out)["models"]
-    }
-    assert found == {"one": pytest.approx(2 * tp / (2 * tp + fp + fn)), "two": 1.0}
 
 
 def test_masks_are_no_predictions(folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from helpers import run
 from interruption.killing import Tally, damage_of, kill_often
 from interruption.scene import COMMANDS, RULE, write_masks, write_predictions
 from PIL import Image
@@ -278,108 +279,8 @@ def test_a_disk_that_takes_nothing_keeps_the_old_file_and_is_told(
 
 
 def count(*arguments: str | Path) -> tuple[int, list[dict[str, object]]]:
-    line = ["ratio", *map(str, arguments), "--format", "json"]
-    done = CliRunner().invoke(app, line)
-    assert isinstance(done.exception, SystemExit | None), repr(done.exception)
-    return done.exit_code, json.loads(done.stdout)["images"]
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_files_that_vanish_during_the_scan_are_counted_or_told(
-    jobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All files are found; those of one half are gone when the first is counted."""
-    write_masks(tmp_path, 40)
-    truth = {row["path"]: row for row in count(tmp_path / "masks")[1]}
-    gone = sorted((tmp_path / "masks").rglob("*.png"))[::2]
-
-    def find_and_lose(*given: object, **named: object) -> object:
-        found = find_masks(*given, **named)  # type: ignore[arg-type]
-        for path in gone:
-            path.unlink()
-        return found
-
-    monkeypatch.setattr("cdstats.scan.ratio.find_masks", find_and_lose)
-    cache = tmp_path / "c.sqlite"
-    code, rows = count(tmp_path / "masks", "--jobs", jobs, "--cache", cache, *RULE)
-    lost = {path.relative_to(tmp_path / "masks").as_posix() for path in gone}
-    assert code == 1
-    assert {row["path"] for row in rows if row["status"] == "failed"} == lost
-    for row in rows:
-        if row["status"] == "failed":
-            assert row["changed"] is None
-            assert row["reason"] == "is not there"
-        else:
-            counts = ("changed", "unchanged", "ignored", "pixels")
-            assert [row[n] for n in counts] == [truth[row["path"]][n] for n in counts]
-
-
-def lose(
-    monkeypatch: pytest.MonkeyPatch, place: str, find: Any, gone: list[Path]
-) -> None:
-    """Let files vanish once a command has found them."""
-
-    def find_and_lose(*given: object, **named: object) -> object:
-        found = find(*given, **named)
-        for path in gone:
-            path.unlink()
-        return found
-
-    monkeypatch.setattr(place, find_and_lose)
-
-
-def test_predictions_and_masks_that_vanish_during_the_scan_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_predictions(tmp_path, 6)
-    line = [
-        "loss",
-        "--pred",
-        str(tmp_path / "preds"),
-        "--target",
-        str(tmp_path / "few"),
-    ]
-    line += ["--format", "json"]
-    truth = json.loads(CliRunner().invoke(app, line).stdout)["images"]
-    gone = [tmp_path / "preds/1.npy", tmp_path / "few/4.png"]
-    lose(monkeypatch, "cdstats.score.loss.find_pairs", find_pairs, gone)
-    done = CliRunner().invoke(app, line)
-    assert done.exit_code == 1
-    rows = json.loads(done.stdout)["images"]
-    for number, (row, before) in enumerate(zip(rows, truth, strict=True)):
-        if number in (1, 4):
-            assert row["status"] == "failed"
-            assert "is not there" in row["reason"]
-            assert row["tp"] is None
-        else:
-            assert row == before
-
-
-@pytest.mark.parametrize("command", ["audit", "weights"])
-def test_masks_that_vanish_fail_alone_in_every_command(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_predictions(tmp_path, 6)
-    masks = tmp_path / "few"
-    module = "audit" if command == "audit" else "ratio"
-    place = f"cdstats.scan.{module}.find_masks"
-    lose(monkeypatch, place, find_masks, [masks / "2.png"])
-    line = [command, str(masks), "--format", "json"]
-    done = CliRunner().invoke(app, line)
-    assert done.exit_code == 1
-    assert "is not there" in done.stdout + done.stderr
-    # What is left gives the numbers that it gives alone.
-    found = json.loads(done.stdout)
-    monkeypatch.undo()
-    alone = json.loads(CliRunner().invoke(app, line).stdout)
-    if command == "audit":
-        for name in ("regions", "values", "binarisations", "duplicates"):
-            assert found[name] == alone[name], name
-    else:
-        (one,), (other,) = found["datasets"], alone["datasets"]
-        for name in ("changed", "unchanged", "images", "schemes", "recommendation"):
-            assert one[name] == other[name], name
-        assert (one["failed"], other["failed"]) == (1, 0)
+    done = run("ratio", *arguments, "--format", "json")
+    return done.code, done.data()["images"]
 
 
 def test_files_rewritten_during_the_scan_are_one_or_the_other_or_failed(
@@ -418,3 +319,58 @@ def test_files_rewritten_during_the_scan_are_one_or_the_other_or_failed(
         ended.set()
         writer.join()
     assert count(folder, "--cache", cache, *RULE) == count(folder, *RULE)
+
+
+LEFT = {
+    "audit": ("regions", "values", "binarisations", "duplicates"),
+    "weights": ("changed", "unchanged", "images", "schemes", "recommendation"),
+}
+"""What is the same without a file as if it had never been there."""
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "find"),
+    [
+        ("ratio", "scan.ratio.find_masks", find_masks),
+        ("audit", "scan.audit.find_masks", find_masks),
+        ("weights", "scan.ratio.find_masks", find_masks),
+        ("loss", "score.loss.find_pairs", find_pairs),
+    ],
+)
+def test_files_that_vanish_once_they_were_found_fail_alone(
+    command: str, place: str, find: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_predictions(tmp_path, 6)
+    gone, line = [tmp_path / "few/2.png"], [command, tmp_path / "few"]
+    if command == "loss":
+        gone.append(tmp_path / "preds/4.npy")
+        line = [command, "--pred", tmp_path / "preds", "--target", tmp_path / "few"]
+    truth = run(*line, "--format", "json").data()
+
+    def find_and_lose(*given: object, **named: object) -> object:
+        found = find(*given, **named)
+        for path in gone:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(f"cdstats.{place}", find_and_lose)
+    done = run(*line, "--format", "json")
+    monkeypatch.undo()
+    assert done.code == 1
+    assert "is not there" in done.out + done.err
+    found, alone = done.data(), run(*line, "--format", "json").data()
+    if command == "weights":
+        (found,), (alone,) = found["datasets"], alone["datasets"]
+    for name in LEFT.get(command, ()):
+        assert found[name] == alone[name], name
+    if command in LEFT:
+        return
+    lost = {int(path.stem) for path in gone}
+    for number, (row, before) in enumerate(
+        zip(found["images"], truth["images"], strict=True)
+    ):
+        if number in lost:
+            assert (row["status"], row["changed"]) == ("failed", None)
+            assert "is not there" in row["reason"]
+        else:
+            assert row == before

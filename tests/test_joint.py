@@ -51,20 +51,3 @@ def test_each_label_is_counted_at_each_level(
         held = values[labels == label].astype(np.int64)
         assert np.array_equal(found[label], np.bincount(held, minlength=levels))
     assert found.shape == (2, levels)
-
-
-def test_all_ways_of_numpy_are_taken_in_one_map(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 1 << 16)
-    monkeypatch.setattr(module, "_PAIRED", 1 << 16)
-    random = np.random.default_rng(3)
-    size = (5 << 16) + 77
-    values = random.integers(0, 256, size).astype(np.uint8)
-    labels = (random.random(size) < 0.1).astype(np.uint8)
-    labels[1 << 16 : 2 << 16] = labels_of(random, 1 << 16)
-    labels[2 << 16 : 2 << 16 | 500] = 255
-    found = joint_counts(values, labels, 256)
-    for label in (0, 1):
-        expected = np.bincount(values[labels == label], minlength=256)
-        assert np.array_equal(found[label], expected)

@@ -14,8 +14,14 @@ from hypothesis.extra import numpy as hnp
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.labels import DETECTED, Label, LabelRule, names_text, shares_text
-from cdstats.core.terms import parse_terms
+from cdstats.core.labels import (
+    DETECTED,
+    Label,
+    LabelRule,
+    names_text,
+    parse_terms,
+    shares_text,
+)
 from cdstats.core.values import count_cells, count_colours, count_values
 
 if TYPE_CHECKING:
@@ -225,15 +231,6 @@ def test_counts_between_edges_get_the_labels_of_the_values(
 
 @law
 @given(pieces=rules())
-def test_the_edges_of_a_rule_are_the_numbers_that_it_names(pieces: list[Piece]) -> None:
-    ends = {
-        end for p in pieces if p.text not in ("nan", "rest") for end in (p.low, p.high)
-    }
-    assert rule_of(pieces).edges == tuple(sorted(ends))
-
-
-@law
-@given(pieces=rules())
 def test_a_rule_reads_back_from_its_terms(pieces: list[Piece]) -> None:
     rule = rule_of(pieces)
     texts = [",".join(map(str, rule.terms(label))) for label in Label]
@@ -304,15 +301,12 @@ def test_two_indices_of_one_colour_are_both_that_colour() -> None:
 @pytest.mark.parametrize(
     ("changed", "unchanged", "ignored", "twice"),
     [
-        pytest.param("1,1", "0", "", "1", id="in-one-list"),
         pytest.param("1", "1", "", "1", id="in-two-lists"),
         pytest.param("255", "0", "255.0", "255", id="in-two-spellings"),
         pytest.param("1-4", "4-6", "", "1-4", id="ranges-that-touch"),
         pytest.param(">=128", "<=128", "", "128", id="bounds-that-touch"),
         pytest.param(">0", "0", "255", "255", id="number-in-a-bound"),
         pytest.param("rest", "rest", "", "rest", id="rest-twice"),
-        pytest.param("rest,rest", "0", "", "rest", id="rest-twice-in-one-list"),
-        pytest.param("1", "0", "nan,nan", "nan", id="nan-twice"),
         pytest.param("#ff0000", "#FF0000", "", "#ff0000", id="colour-twice"),
         pytest.param("#ffffff", "255", "", "255", id="white-and-255"),
     ],
@@ -330,21 +324,13 @@ def test_a_value_named_twice_is_a_usage_error(
     ("rule", "text"),
     [
         pytest.param(("255", "0", ""), "changed 255, unchanged 0", id="pair"),
-        pytest.param(
-            ("255", "0,50", "85,170"),
-            "changed 255, unchanged 0,50, ignored 85,170",
-            id="three-lists",
-        ),
         pytest.param((">=128", "<128", ""), ">=128", id="threshold"),
-        pytest.param((">127", "<=127", ""), ">127", id="open-threshold"),
-        pytest.param(("<128", ">=128", ""), "<128", id="inverted-threshold"),
         pytest.param(
             (">=128", "<128", "nan"), ">=128, ignored nan", id="threshold-and-ignored"
         ),
         pytest.param(
             (">=128", "<127", ""), "changed >=128, unchanged <127", id="with-a-gap"
         ),
-        pytest.param((">0", "0", ""), "changed >0, unchanged 0", id="bound-and-number"),
         pytest.param(("2", "rest", ""), "changed 2, unchanged rest", id="rest"),
         pytest.param(
             ("#FF0000", "rest", "0"),
@@ -357,21 +343,12 @@ def test_a_value_named_twice_is_a_usage_error(
             id="spelling",
         ),
         pytest.param(("", "0", ""), "unchanged 0", id="nothing-changed"),
-        pytest.param(("", "", "255"), "ignored 255", id="ignored-alone"),
     ],
 )
 def test_a_rule_has_one_text(rule: tuple[str, str, str], text: str) -> None:
     read = LabelRule.parse(changed=rule[0], unchanged=rule[1], ignored=rule[2])
     assert str(read) == text
     assert str(replace(read, origin="detected")) == f"{text} (detected)"
-
-
-def test_the_origin_of_a_rule_changes_no_label() -> None:
-    rule = LabelRule.parse(changed="2", unchanged="1", ignored="0", origin="preset x")
-    given = replace(rule, origin="")
-    values: dict[Value, int] = {0: 1, 1: 2, 2: 3}
-    assert rule.apply(mask_of(values)) == given.apply(mask_of(values))
-    assert str(given) == "changed 2, unchanged 1, ignored 0"
 
 
 @pytest.mark.parametrize("value", [0, -1, 0.5, 255, 10**30, math.inf, -math.inf])

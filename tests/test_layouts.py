@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import save as write
 from PIL import Image
 
 import cdstats
@@ -26,11 +27,6 @@ def chosen(*names: str, folder: str = "X") -> list[str]:
 def ways(error: pytest.ExceptionInfo[DataError]) -> list[str]:
     """The paths that a refusal suggests, below the folder."""
     return re.findall(r"'[^']*?\*\*/([^']*)'", str(error.value))
-
-
-def write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array.astype(np.uint8)).save(path)
 
 
 @pytest.mark.parametrize(

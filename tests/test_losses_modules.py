@@ -165,23 +165,6 @@ def test_a_channel_of_one_may_be_there_or_not(module: Any) -> None:
         assert torch.equal(loss(*pair), expected)
 
 
-def test_values_of_pixels_have_the_shape_of_the_predictions() -> None:
-    logits, target = _images()
-    loss = losses.FocalLoss(from_logits=True, reduction="none")
-    assert loss(logits, target[:, 0]).shape == logits.shape
-    assert loss(logits[:, 0], target).shape == target[:, 0].shape
-
-
-@pytest.mark.parametrize(("from_logits", "name"), [(True, "logits"), (False, "probs")])
-def test_of_two_channels_the_message_names_what_to_pass(
-    from_logits: bool, name: str
-) -> None:
-    two = torch.full((2, 2, 4, 4), 0.5)
-    loss = losses.DiceLoss(from_logits=from_logits)
-    with pytest.raises(ValueError, match=rf"^{name} are .*Pass {name}\[:, 1\]"):
-        loss(two, torch.zeros(2, 4, 4))
-
-
 # Numbers
 
 

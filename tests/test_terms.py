@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cdstats.core.counts import NAN, colour_value
 from cdstats.core.errors import UsageError
-from cdstats.core.terms import (
+from cdstats.core.labels import (
     Range,
     Term,
     complement,

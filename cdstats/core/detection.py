@@ -19,7 +19,7 @@ from cdstats.core.encodings import (
     read_encoding,
 )
 from cdstats.core.errors import counted
-from cdstats.core.labels import DETECTED, LabelRule, shares_text
+from cdstats.core.labels import DETECTED, LabelRule, Range, shares_text
 from cdstats.core.refusals import (
     BLACK,
     Refusal,
@@ -31,7 +31,6 @@ from cdstats.core.refusals import (
     tie_refusal,
     with_suggestions,
 )
-from cdstats.core.terms import Range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

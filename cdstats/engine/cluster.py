@@ -103,10 +103,7 @@ def _check_workers(client: Client, address: str) -> None:
 class Cluster:
     """Runs work on the workers of a scheduler.
 
-    Attributes:
-        client: The connection.
-        address: The scheduler's address, for messages.
-        patience: Seconds that the scheduler may take to answer; None for any time.
+    Its patience are the seconds that the scheduler may take to answer.
     """
 
     client: Client

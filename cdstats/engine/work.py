@@ -10,9 +10,10 @@ import os
 import pickle
 import sys
 import time
-import traceback
+from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from cdstats.core.errors import FileFailedError, UsageError, one_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -313,7 +315,7 @@ def _work(
             told = time.perf_counter()
             _answer(out, (0.0, []))
 
-    watch = watch._replace(alive=alive)
+    watch = replace(watch, alive=alive)
     tell(function, items)
     for left, item in zip(reversed(range(len(items))), items, strict=True):
         found.append(attempt(function, item, watch))
@@ -331,9 +333,36 @@ def _answer(out: BinaryIO, content: tuple[float, list[Any]] | BaseException) -> 
 
 def _portable(error: BaseException) -> BaseException:
     """The error itself where it can travel, else its text; with where it happened."""
+    import traceback
+
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:  # noqa: BLE001 - whatever an exception's own code raises
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
+
+
+_END: Final = object()
+
+
+def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+    """The items of an iterable, read ahead in a thread; at most `depth` of them wait.
+
+    An exception of the iterable is raised where the item was due.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    context, source = copy_context(), iter(items)
+    pool = ThreadPoolExecutor(1, "cdstats-prefetch")
+
+    def ahead() -> Future[object]:
+        return pool.submit(context.run, lambda: next(source, _END))
+
+    waiting = deque(ahead() for _ in range(depth))
+    try:
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(ahead())
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(cancel_futures=True)

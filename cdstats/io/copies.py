@@ -40,13 +40,7 @@ _ALIVE_SECONDS: Final = 0.5
 
 
 class Copy:
-    """A copy of an object; its file goes with it.
-
-    Attributes:
-        path: Where it is.
-        version: What tells the object from another under the same key.
-        mark: The same for good; None where the store says too little.
-    """
+    """A copy of an object, with its version and mark; its file goes with it."""
 
     def __init__(self, path: Path, version: str, mark: Mark | None) -> None:
         self.path = path

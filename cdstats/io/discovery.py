@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.secrets import hidden, without_secrets
@@ -46,7 +46,7 @@ from cdstats.io.naming import (
     split_in,
     usual_split,
 )
-from cdstats.io.outputs import is_stream, refuse_overwriting
+from cdstats.io.outputs import refuse_overwriting
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.signatures import wanted_texts
 
@@ -103,7 +103,14 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
         into = groups.setdefault(key, _Found(found.name))
-        _merge(into, found)
+        if into.files:
+            into.files.extend(found.files)
+        else:
+            into.files = found.files
+        into.roots += found.roots
+        into.notes += found.notes
+        into.problems += found.problems
+        into.texts += found.texts
         into.sources.append(text)
     return _apart(list(groups.values()))
 
@@ -132,17 +139,6 @@ def split_name(text: str) -> tuple[str, str]:
     return name, place
 
 
-def _merge(into: _Found, found: _Found) -> None:
-    into.roots += found.roots
-    if into.files:
-        into.files.extend(found.files)
-    else:
-        into.files = found.files
-    into.notes += found.notes
-    into.problems += found.problems
-    into.texts += found.texts
-
-
 def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
@@ -162,48 +158,35 @@ def _find(name: str, text: str, search: Search) -> _Found:
 
 def _look(text: str, search: Search) -> _Found:
     if text == "-":
-        return _listed("stdin", Path(), lines_of(_standard_input(), "-"))
-    whole, key = _keyed(text)
-    if key:
-        found = _look(whole, search)
-        found.files = FoundFiles(
-            replace(file, name=f"{file.name}#{key}" if file.name else "", member=key)
-            for file in found.files
-        )
-        return found
-    path = Path(text)
-    if text.startswith("@") and not os.path.lexists(text):
+        # UTF-8, whatever the locale; names are kept byte by byte.
+        encoding, errors = "utf-8-sig", "surrogateescape"
+        names = io.TextIOWrapper(sys.stdin.buffer, encoding=encoding, errors=errors)
+        return _listed("stdin", Path(), lines_of(names, "-"))
+    path, is_there = Path(text), os.path.lexists(text)
+    if text.startswith("@") and not is_there:
         return _read_list(text[1:])
     if path.is_dir():
         return _folder(walk(path, search.extensions), search)
-    if os.path.lexists(text):
+    if is_there:
         return _file(path)
+    whole, hash_, key = text.rpartition("#")
+    if hash_ and _KEY.fullmatch(key):
+        varies = is_pattern(whole) or _MAGIC.search(whole)
+        if varies or whole.endswith("/") or Path(whole).is_dir():
+            # A key to read in each of the files of a folder, glob or pattern.
+            found = _look(whole, search)
+            found.files = FoundFiles(
+                replace(f, name=f"{f.name}#{key}" if f.name else "", member=key)
+                for f in found.files
+            )
+            return found
     if looks_like_address(text):
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    file, hash_, member = text.rpartition("#")
-    if hash_ and member and Path(file).is_file():
-        return _file(Path(file), member)
+    if hash_ and key and Path(whole).is_file():
+        return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
-
-
-def _standard_input() -> TextIO:
-    """Standard input as UTF-8, whatever the locale; names are kept byte by byte."""
-    return io.TextIOWrapper(
-        sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape"
-    )
-
-
-def _keyed(text: str) -> tuple[str, str]:
-    """A folder, glob or pattern and the key to read in each of its files, if any."""
-    whole, hash_, key = text.rpartition("#")
-    if not hash_ or not _KEY.fullmatch(key) or os.path.lexists(text):
-        return text, ""
-    varies = is_pattern(whole) or bool(_MAGIC.search(whole))
-    if varies or whole.endswith("/") or Path(whole).is_dir():
-        return whole, key
-    return text, ""
 
 
 def _remote(text: str, search: Search) -> _Found:
@@ -211,10 +194,8 @@ def _remote(text: str, search: Search) -> _Found:
     folder()
     file = named_file(text)
     address = Address.parse(file.path)
-    varies = is_pattern(text) or "*" in text
-    if address.scheme in ("s3", "gs"):
-        varies = varies or bool(_MAGIC.search(text))
-    if varies:
+    magic = _MAGIC if address.scheme in ("s3", "gs") else re.compile(r"\*")
+    if is_pattern(text) or magic.search(text):
         return _matching(text, *match_store(text, search.extensions), search)
     if not file.member and is_folder(address, text):
         return _folder(list_store(address, search.extensions), search)
@@ -313,11 +294,12 @@ def _example(listing: Listing, extensions: frozenset[str]) -> str:
 
 def _read_list(place: str) -> _Found:
     path = Path(place)
-    if not is_address(place) and is_stream(path):
-        # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
-        return _listed("list", Path(), list_lines(place))
     name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
-    return _listed(name, path.parent, list_lines(place))
+    root = path.parent
+    if not is_address(place) and path.exists() and not path.is_file():
+        # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
+        name, root = "list", Path()
+    return _listed(name, root, list_lines(place))
 
 
 def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
@@ -357,57 +339,47 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             )
     refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
     files = files.unique().ordered()
-    lists = masks and files and SplitLists(files, _list_root(found.roots), found.texts)
+    common = _common(found.roots) if found.roots else Path()
+    root: PurePath = common
+    if all(is_address(two_slashes(one.as_posix())) for one in found.roots):
+        root = PurePath(os.path.commonpath(found.roots)) if found.roots else root
+    # No list of splits is looked for above the root.
+    lists = masks and files and SplitLists(files, root, found.texts)
     try:
         if any(files.splits):
             notes += lists.beside_folders() if lists else []
-            files = _assigned(files)
+            if "" in files.splits:
+                files = FoundFiles(
+                    file if file.split else replace(file, split=UNASSIGNED)
+                    for file in files
+                )
         elif lists:
             files, listed = lists.split()
             notes += listed
     except DataError as error:
         files, problems = FoundFiles(), [*problems, str(error)]
-    name = found.name or dataset_name(_common(found.roots).parts)
-    above = PurePath(name, *_common(found.roots).parts) if files else PurePath()
+    name = found.name or dataset_name(common.parts)
+    above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
     sources = tuple(found.sources)
     return FoundSet(name, files, tuple(notes), tuple(problems), sources, looks)
-
-
-def _assigned(files: FoundFiles) -> FoundFiles:
-    """Files that lie in no split beside those that do, as a split of their own."""
-    if "" not in files.splits:
-        return files
-    return FoundFiles(
-        file if file.split else replace(file, split=UNASSIGNED) for file in files
-    )
 
 
 def _common(roots: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([_absolute(root) for root in roots]))
 
 
-def _list_root(roots: Sequence[Path]) -> PurePath:
-    """The folder above which no list of splits is looked for."""
-    if all(is_address(two_slashes(root.as_posix())) for root in roots):
-        return PurePath(os.path.commonpath(roots))
-    return _common(roots)
-
-
 def _relative(found: _Found) -> FoundFiles:
     """Files with names relative to what all paths of the dataset share."""
     if len(found.roots) < 2 and found.files.are_named:
         return found.files
-    base = _common(found.roots)
-    return FoundFiles(_named_below(file, base) for file in found.files)
-
-
-def _named_below(file: FoundFile, base: Path) -> FoundFile:
-    """A file by its path below a folder, with the split that its folders tell."""
-    path = Path(_absolute(Path(file.path))).relative_to(base)
-    split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
-    member = f"#{file.member}" if file.member else ""
-    return replace(file, name=f"{path.as_posix()}{member}", split=split)
+    base, files = _common(found.roots), FoundFiles()
+    for file in found.files:
+        path = Path(_absolute(Path(file.path))).relative_to(base)
+        split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
+        name = path.as_posix() + (f"#{file.member}" if file.member else "")
+        files.append(replace(file, name=name, split=split))
+    return files
 
 
 def of_split(found: FoundSet, split: str) -> FoundSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,16 +53,12 @@ class FoundFile:
 
 
 class _Shared(NamedTuple):
-    """What many files have in common.
+    """What many files have in common: what stands before the name, and the split.
 
-    Attributes:
-        folder: What stands before the name in the path; None where the text of a file
-            holds its name, path, member, partner, login and query as JSON.
-        split: The split.
-        again: Whether the file stands in an earlier split, too.
+    `again` is whether the files stand in an earlier split, too.
     """
 
-    folder: str | None
+    folder: str
     split: str
     again: bool = False
 
@@ -82,8 +77,9 @@ class FoundFiles(Sequence[FoundFile]):
         self._ends = array("Q")
         self._kinds = array("I")
         self._marks = array("q")
-        self._shared: list[_Shared] = []
-        self._places: dict[_Shared, int] = {}
+        self._shared: dict[_Shared, int] = {}
+        self._order: list[_Shared] = []
+        self._whole: dict[int, FoundFile] = {}
         self._settled = False
         self.are_named = True
         self.extend(files)
@@ -104,27 +100,22 @@ class FoundFiles(Sequence[FoundFile]):
         """Add a file at the end."""
         self._settled = False
         self.are_named &= bool(file.name)
-        path = file.path
-        secrets = [path.login, path.query] if isinstance(path, Sealed) else ["", ""]
-        if file.member or file.partner or any(secrets) or not path.endswith(file.name):
-            shared = _Shared(None, file.split, file.again)
-            text = json.dumps([file.name, path, file.member, file.partner, *secrets])
-        else:
-            folder = path.removesuffix(file.name)
-            shared = _Shared(folder, file.split, file.again)
-            text = file.name
+        path, name = file.path, file.name
         if file.mark is not None or self._marks:
             unmarked = 2 * len(self._ends) - len(self._marks)
             self._marks.extend([-1] * unmarked)
             self._marks.extend(file.mark or (-1, -1))
-        self._add(text, shared)
+        is_whole = file.member or file.partner or not path.endswith(name)
+        if is_whole or (isinstance(path, Sealed) and (path.login or path.query)):
+            self._whole[len(self)] = file
+        folder = "" if is_whole else path.removesuffix(name)
+        self._add(name, _Shared(folder, file.split, file.again))
 
     def _add(self, text: str, shared: _Shared) -> None:
         """Add a file by its text."""
-        place = self._places.get(shared)
-        if place is None:
-            place = self._places[shared] = len(self._shared)
-            self._shared.append(shared)
+        place = self._shared.setdefault(shared, len(self._order))
+        if place == len(self._order):
+            self._order.append(shared)
         self._texts += text.encode(*_ENCODING)
         self._ends.append(len(self._texts))
         self._kinds.append(place)
@@ -172,16 +163,17 @@ class FoundFiles(Sequence[FoundFile]):
         first: dict[tuple[int, bytes], int] = {}
         start = 0
         for place, end in enumerate(self._ends):
-            above = self._texts[start:end].rpartition(b"/")[0]
-            first.setdefault((self._kinds[place], bytes(above)), place)
+            above = bytes(self._texts[start:end].rpartition(b"/")[0])
+            first.setdefault((self._kinds[place], above), place)
             start = end
-        paths = (self[place].path for place in first.values())
+        paths = {self[place].path for place in first.values()}
+        paths |= {file.path for file in self._whole.values()}
         return {os.path.dirname(path) for path in paths}  # noqa: PTH120 - as they are
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that files have, each once."""
-        return tuple(dict.fromkeys(shared.split for shared in self._shared))
+        return tuple(dict.fromkeys(shared.split for shared in self._order))
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -206,19 +198,13 @@ class FoundFiles(Sequence[FoundFile]):
 
     def _built(self, start: int, place: int) -> FoundFile:
         """The file at a place, whose text starts there."""
-        text = self._texts[start : self._ends[place]].decode(*_ENCODING)
-        folder, split, again = self._shared[self._kinds[place]]
+        if place in self._whole:
+            return self._whole[place]
+        name = self._texts[start : self._ends[place]].decode(*_ENCODING)
+        folder, split, again = self._order[self._kinds[place]]
         size, version = self._marks[2 * place : 2 * place + 2] or (-1, -1)
         mark = (size, version) if size >= 0 else None
-        if folder is not None:
-            return FoundFile(folder + text, text, split, mark=mark, again=again)
-        name, path, member, partner, *secrets = json.loads(text)
-        if any(secrets):
-            path, partner = (
-                Sealed(path, *secrets),
-                partner and Sealed(partner, *secrets),
-            )
-        return FoundFile(path, name, split, member, partner, mark, again)
+        return FoundFile(folder + name, name, split, mark=mark, again=again)
 
 
 def _identity(file: FoundFile) -> tuple[str, str]:
@@ -234,15 +220,10 @@ def _order(file: FoundFile) -> tuple[bytes, str]:
 
 @dataclass(frozen=True, slots=True)
 class FoundSet:
-    """The masks of one dataset.
+    """The masks of one dataset, in natural order.
 
-    Attributes:
-        name: The dataset's name.
-        files: Its masks, in natural order.
-        notes: What was decided on the way, for the user.
-        problems: Inputs that could not be read, as one line each.
-        sources: The arguments that named it.
-        looks: Presets of the datasets that its files are named like.
+    Problems are inputs that could not be read, as one line each; sources the arguments
+    that named it; `looks` presets of the datasets that its files are named like.
     """
 
     name: str

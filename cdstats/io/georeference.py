@@ -34,12 +34,7 @@ _MARGIN: Final = 2
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where the pixels of an image lie.
-
-    Attributes:
-        transform: From column and row to coordinates of the system.
-        crs: The coordinate reference system; None where the file names none.
-    """
+    """Where pixels lie: from column and row to coordinates of a system, if named."""
 
     transform: Affine
     crs: CRS | None = None
@@ -56,11 +51,7 @@ class Georeference:
 
 @dataclass(frozen=True)
 class Unplaced:
-    """A georeference that cannot be compared.
-
-    Attributes:
-        text: What the image has instead of an affine transform.
-    """
+    """What an image has instead of an affine transform; it cannot be compared."""
 
     text: str
 
@@ -68,7 +59,6 @@ class Unplaced:
 Where = Georeference | Unplaced
 """What is known of where an image lies."""
 _POINTS: Final = Unplaced("control points that no affine transform fits")
-_RPC: Final = Unplaced("RPCs alone, which depend on the height of the ground")
 
 
 def georeference_of(dataset: DatasetReader) -> Where | None:
@@ -82,7 +72,12 @@ def georeference_of(dataset: DatasetReader) -> Where | None:
     points, crs = dataset.gcps
     if points:
         return _fitted([(one.col, one.row, one.x, one.y) for one in points], crs)
-    return _RPC if dataset.tags(ns="RPC") else None
+    is_rpc = bool(dataset.tags(ns="RPC"))
+    return (
+        Unplaced("RPCs alone, which depend on the height of the ground")
+        if is_rpc
+        else None
+    )
 
 
 def _fitted(points: Sequence[tuple[float, ...]], crs: CRS | None) -> Where:
@@ -123,18 +118,15 @@ def georeference_with(
         return _fitted(beside.points, _crs(beside.points_system))
     found = own()
     if found is None and (values := world_numbers(path)):
-        found = _world(values)
+        from rasterio.transform import Affine
+
+        # It gives the middle of the first pixel.
+        a, d, b, e, x, y = values
+        corner = Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)
+        found = Georeference(corner)
     if system is not None and isinstance(found, Georeference):
         found = replace(found, crs=system)
     return found
-
-
-def _world(values: Sequence[float]) -> Georeference:
-    """The georeference of a world file: it gives the middle of the first pixel."""
-    from rasterio.transform import Affine
-
-    a, d, b, e, x, y = values
-    return Georeference(Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2))
 
 
 def _crs(text: str) -> CRS | None:
@@ -155,13 +147,7 @@ def on_longitudes_of(
     """A georeference with the longitudes of a mask: 360 degrees apart are one place."""
     if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
         return own
-    systems = [one.crs for one in (own, mask) if one.crs is not None]
-    if not systems or not all(one.is_geographic for one in systems):
-        return own
-    circle = _circle(systems[0])
-    return _turned_back(
-        own, (_middle(own, size) - _middle(mask, whole)) / circle, circle
-    )
+    return _turned(own, size, _middle(mask, whole), mask.crs)
 
 
 def on_common_longitudes(one: Where | None, size: tuple[int, int]) -> Where | None:
@@ -170,17 +156,24 @@ def on_common_longitudes(one: Where | None, size: tuple[int, int]) -> Where | No
     Other systems are transformed into these, so a mask of longitudes from 0 to 360
     degrees would lie a whole turn beside its projected prediction.
     """
-    if not isinstance(one, Georeference) or one.crs is None:
-        return one
-    if not one.crs.is_geographic:
-        return one
-    circle = _circle(one.crs)
-    return _turned_back(one, _middle(one, size) / circle, circle)
+    return _turned(one, size, 0, None) if isinstance(one, Georeference) else one
 
 
-def _circle(system: CRS) -> float:
-    """A whole turn in the units of a geographic system."""
-    return 2 * math.pi / float(system.units_factor[1])
+def _turned(
+    own: Georeference, size: tuple[int, int], near: float, other: CRS | None
+) -> Georeference:
+    """A georeference moved by whole turns to the longitude of another place."""
+    systems = [system for system in (own.crs, other) if system is not None]
+    if not systems or not all(system.is_geographic for system in systems):
+        return own
+    circle = 2 * math.pi / float(systems[0].units_factor[1])
+    turns = round((_middle(own, size) - near) / circle)
+    if not turns:
+        return own
+    from rasterio.transform import Affine
+
+    a, b, c, d, e, f = own.transform[:6]
+    return replace(own, transform=Affine(a, b, c - turns * circle, d, e, f))
 
 
 def _middle(one: Georeference, size: tuple[int, int]) -> float:
@@ -194,16 +187,6 @@ def _places(transform: Affine, points: Points) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore"):  # a point that has no place is infinite
         found: NDArray[np.float64] = np.array(points) @ [[a, d], [b, e]] + [c, f]
     return found
-
-
-def _turned_back(one: Georeference, turns: float, circle: float) -> Georeference:
-    """A georeference moved west by a number of turns, which is rounded."""
-    if not round(turns):
-        return one
-    from rasterio.transform import Affine
-
-    a, b, c, d, e, f = one.transform[:6]
-    return replace(one, transform=Affine(a, b, c - round(turns) * circle, d, e, f))
 
 
 def positions(
@@ -278,9 +261,8 @@ def deviations(
         Columns and rows; of the corners upper left, upper right, lower left and lower
         right; NaN where a corner has no place in the system of the mask.
     """
-    corners = _corners(size)
-    wanted = np.array(corners, dtype=np.float64) + np.array(corner[::-1])
-    moved: NDArray[np.float64] = positions(corners, own, mask) - wanted
+    wanted = np.array(_corners(size), dtype=np.float64) + np.array(corner[::-1])
+    moved: NDArray[np.float64] = positions(_corners(size), own, mask) - wanted
     return moved
 
 
@@ -331,18 +313,14 @@ def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
         )
     else:
         named = ((across, "right", "left"), (down, "below", "above"))
-    texts = [
-        f"{_pixels(abs(number))} {more if number > 0 else less}"
-        for number, more, less in named
-        if abs(number) > TOLERANCE / 2
-    ]
+    texts = []
+    for number, more, less in named:
+        if abs(number) > TOLERANCE / 2:
+            text = f"{abs(number):,.2f}" if abs(number) >= 0.1 else f"{abs(number):.2g}"
+            text = text.rstrip("0").rstrip(".") if "." in text else text
+            pixels = "pixel" if text == "1" else "pixels"
+            texts.append(f"{text} {pixels} {more if number > 0 else less}")
     return " and ".join(texts)
-
-
-def _pixels(number: float) -> str:
-    text = f"{number:,.2f}" if number >= 0.1 else f"{number:.2g}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{text} pixel{'' if text == '1' else 's'}"
 
 
 def _shape(
@@ -361,18 +339,16 @@ def _shape(
         if ups[0] != ups[1]:
             return f"is {ups[0]}, its mask {ups[1]}"
         return "is mirrored against its mask"
-    sizes = [_pixel_size(one) for one in (own, mask)]
+    grids = [one.transform[:6] for one in (own, mask)]
+    sizes = [
+        f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}" for a, b, _, d, e, _ in grids
+    ]
     if sizes[0] != sizes[1]:
         return f"has pixels of {sizes[0]}, its mask of {sizes[1]}"
     angle = math.degrees(math.atan2(along[1], along[0]))
     if abs(angle) > 1e-4:
         return f"is rotated by {abs(angle):.4g} degrees against its mask"
     return "is sheared against its mask"
-
-
-def _pixel_size(one: Georeference) -> str:
-    a, b, _, d, e, _ = one.transform[:6]
-    return f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}"
 
 
 def resampled(

@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import numpy as np
-
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.vocabulary import vocabulary
 from cdstats.io.addresses import Address
@@ -38,7 +36,7 @@ MASK_FILE: Final = ".msk"
 
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """What lies below a folder; of a store, by addresses.
 
     Attributes:
         root: The folder as typed.
@@ -47,7 +45,7 @@ class Listing:
         problems: Folders and links that could not be read.
         others: Other files by their extension, in lower case; those in folders of
             images are not counted.
-        texts: Addresses of the texts in the folder of a store, which may list splits.
+        texts: Texts in the folder of a store, which may list splits.
         mask_files: The mask files (.msk) in the folder of a store.
         auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
         is_there: Whether the folder exists; a store does not tell of an empty one.
@@ -249,10 +247,8 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
     ]
     beside = [replace(one, key=f"{one.key}{MASK_FILE}") for one in images]
     answers = [stores.start(stores.is_object(one)) for one in beside]
-    told = {
-        str(one): _is_there(one, image, answer)
-        for one, image, answer in zip(beside, images, answers, strict=True)
-    }
+    asked = zip(beside, images, answers, strict=True)
+    told = {str(one): _is_there(one, image, answer) for one, image, answer in asked}
     refuse_mask_files([name for name, is_there in told.items() if is_there], where)
     denied = [name for name, is_there in told.items() if is_there is None]
     notes = []
@@ -307,11 +303,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 
 
 class StoreListing(Listing):
-    """What lies below a folder of a store, with the mark of each file.
-
-    Marks are found by the hashes of names, which take less memory than a table of them;
-    two names of one hash have none.
-    """
+    """What lies below a folder of a store, with the mark of each file."""
 
     def __init__(
         self, address: Address, listed: Listed, extensions: frozenset[str]
@@ -321,7 +313,7 @@ class StoreListing(Listing):
         super().__init__(root, is_there=bool(listed.keys))
         self._address = address
         self._start = f"{address.key}/" if address.key else ""
-        wanted = array("q")
+        self._places, self._marks = array("q"), listed.marks
         for place, key in enumerate(listed.keys):
             name = key.removeprefix(self._start)
             if name.lower().endswith(MASK_FILE):
@@ -332,16 +324,10 @@ class StoreListing(Listing):
                 self.texts.append(address.with_key(key))
             if name.startswith(".") or "/." in name or name.endswith("/"):
                 continue
-            before = len(self.names)
             above, slash, last = name.rpartition("/")
             self.add(above + slash, last, extensions)
-            wanted.extend([place] * (len(self.names) - before))
-        hashes = np.fromiter(map(hash, self.names), np.int64, len(self.names))
-        self._hashes, places, times = np.unique(
-            hashes, return_index=True, return_counts=True
-        )
-        marks = np.frombuffer(listed.marks, np.int64).reshape(-1, 2)[wanted]
-        self._marks = np.where(times[:, None] == 1, marks[places], -1)
+            if len(self.names) > len(self._places):
+                self._places.append(place)
 
     @property
     def place(self) -> Path:
@@ -356,21 +342,19 @@ class StoreListing(Listing):
     def _built(
         self, names: Sequence[str], split_of: Callable[[str], str]
     ) -> FoundFiles:
+        marks: dict[str, tuple[int, int]] = {}
+        for name, at in zip(self.names, self._places, strict=True):
+            if self._marks[2 * at] >= 0:
+                marks[name] = self._marks[2 * at], self._marks[2 * at + 1]
         return FoundFiles(
             FoundFile(
                 self._address.with_key(self._start + name),
                 name,
                 split_of(name.rpartition("/")[0]),
-                mark=self._mark(name),
+                mark=marks.get(name),
             )
             for name in names
         )
-
-    def _mark(self, name: str) -> tuple[int, int] | None:
-        """The mark of the object of a name of the list; None where it is not known."""
-        place = int(np.searchsorted(self._hashes, hash(name)))
-        size, version = self._marks[place].tolist()
-        return (size, version) if size >= 0 else None
 
 
 def list_store(address: Address, extensions: frozenset[str]) -> StoreListing:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SMALLEST: Final = 64
 """Pixels of a side from which a number in a folder's name is taken for its size."""
-_DIGITS: Final = re.compile(r"([0-9]+)")
+_DIGITS: Final = re.compile(rb"[0-9]+")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -90,32 +90,25 @@ def role_of(name: str) -> Role:
         return Role.ASIDE
     if held & known["prediction"] or (held & known["map"] and change and not truth):
         return Role.PREDICTION
+    image, other = held & known["image"], held & known["other"]
     if truth:
-        return _label_role(words, held, unknown)
+        image -= {"image", "images", "img", "imgs"}
+        change |= held & known["change_label"]
+        if change and not (unknown or image or other):
+            return Role.CHANGE
+        if unknown:
+            return Role.LOOSE
+        parts = any(word.isdigit() or len(word) == 1 for word in words)
+        return Role.OTHER if image or other or parts else Role.TRUTH
     if held and held <= set(known["change_alone"]):
         return Role.CHANGE
-    image = held & known["image"]
     if unknown or not held:
         return Role.NONE
-    if change and not held & known["other"]:
-        return Role.IMAGE if image else Role.CHANGE
-    if held & known["other"]:
+    if other:
         return Role.OTHER
-    return Role.IMAGE if image else Role.NONE
-
-
-def _label_role(words: list[str], held: set[str], unknown: set[str]) -> Role:
-    """The role of a name with a word for labels."""
-    known = vocabulary()["words"]
-    image = held & (known["image"] - {"image", "images", "img", "imgs"})
-    change = held & (known["change"] | known["change_label"])
-    if change and not unknown and not image and not held & known["other"]:
-        return Role.CHANGE
-    if unknown:
-        return Role.LOOSE
-    further = image or held & known["other"]
-    parts = any(word.isdigit() or len(word) == 1 for word in words)
-    return Role.OTHER if further or parts else Role.TRUTH
+    if image:
+        return Role.IMAGE
+    return Role.CHANGE if change else Role.NONE
 
 
 def is_mask_folder(name: str) -> bool:
@@ -205,25 +198,7 @@ def _folder_key(text: str) -> bytes:
 
 
 def _natural_part(text: str) -> bytes:
-    """The key of a folder or file: its texts and numbers, each closed by a zero."""
-    words = _DIGITS.split(text)
-    key = [_closed(words[0])]
-    for digits, word in zip(words[1::2], words[2::2], strict=True):
-        key += [_number(digits), _closed(word)]
-    return b"".join([*key, b"\0"])
-
-
-def _number(digits: str) -> bytes:
-    """The key of a run of digits."""
-    value = digits.lstrip("0").encode()
-    zeros = b"0" * (len(digits) - len(value))
-    # More zeros come first before a number, as its digits do, and last without one.
-    end = b"\xff" if value else b"\0"
-    return b"".join((b"\1", len(value).to_bytes(4, "big"), value, zeros, end))
-
-
-def _closed(text: str) -> bytes:
-    r"""A text in UTF-8, which keeps its order, closed by a byte below all others.
+    """The key of a folder or file: its texts and numbers, each closed by a zero.
 
     Names that are not valid text have their own bytes, in any locale.
     """
@@ -231,7 +206,16 @@ def _closed(text: str) -> bytes:
         data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         data = text.encode("utf-8", "surrogatepass")
-    return data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") + b"\0"
+    data = data.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
+    return _DIGITS.sub(_number_key, data) + b"\0\0"
+
+
+def _number_key(digits: re.Match[bytes]) -> bytes:
+    value = digits[0].lstrip(b"0")
+    zeros = digits[0][: len(digits[0]) - len(value)]
+    # More zeros come first before a number, as its digits do, and last without one.
+    end = b"\xff" if value else b"\0"
+    return b"".join((b"\0\1", len(value).to_bytes(4, "big"), value, zeros, end))
 
 
 def naturally(names: Iterable[str]) -> list[str]:

@@ -175,11 +175,6 @@ def _all_of(file: TextIO, path: Path) -> str:
     return "".join(parts)
 
 
-def is_stream(path: Path) -> bool:
-    """Whether a text comes from a pipe or device, such as ``<(...)``."""
-    return path.exists() and not path.is_file()
-
-
 def read_text(path: Path) -> str:
     """The text of a file of results."""
     try:

@@ -140,8 +140,7 @@ class Pattern:
 class Descent:
     """The folders below another in which a pattern may match something.
 
-    Attributes:
-        steps: What matches the names at each level.
+    A step matches the names at each level; a state is the steps that may match next.
     """
 
     steps: tuple[Step, ...] = (None,)
@@ -175,7 +174,7 @@ class Descent:
         for at, step in enumerate(self.steps):
             if step is None and at in found:
                 found.add(at + 1)
-        return frozenset(at for at in found if at < len(self.steps))
+        return frozenset(found - {len(self.steps)})
 
 
 def _fits(step: Step, name: str) -> bool:
@@ -196,13 +195,9 @@ def _translated(text: str, tokens: re.Pattern[str]) -> str:
             # The translation of a set alone is "(?s:[...])" and a sign for the end.
             regex += "(?!/)" + fnmatch.translate(token[0])[4:].rpartition(")")[0]
         else:
-            regex += _group(token[1] or _KEY, seen)
+            name = token[1] or _KEY
+            kind = r"\d+" if name in _DIGITS else "[^/]+"
+            regex += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
+            seen.add(name)
         end = token.end()
     return regex + re.escape(text[end:])
-
-
-def _group(name: str, seen: set[str]) -> str:
-    if name in seen:
-        return f"(?P={name})"
-    seen.add(name)
-    return rf"(?P<{name}>\d+)" if name in _DIGITS else f"(?P<{name}>[^/]+)"

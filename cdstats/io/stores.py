@@ -301,11 +301,9 @@ async def is_object(address: Address) -> bool | None:
 
 @dataclass(frozen=True)
 class Listed:
-    """The objects of a folder, in any order.
+    """The objects of a folder, in any order; the mark of each is two numbers.
 
-    Attributes:
-        keys: Their keys.
-        marks: The mark of each, two numbers; -1 where its tag is not listed.
+    They are -1 where its tag is not listed.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -357,11 +355,8 @@ class NotGivenError(DataError):
 class Answer:
     """An object that a store has begun to send.
 
-    Attributes:
-        size: Its bytes.
-        version: What tells it from another object under the same key.
-        mark: The same for good; None where the store says too little.
-        result: The rest of the answer.
+    The version tells it from another object under the same key; the mark does so for
+    good, and is None where the store says too little.
     """
 
     size: int

@@ -9,8 +9,7 @@ import numpy as np
 
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError, counted
-from cdstats.core.labels import Label
-from cdstats.core.terms import REST, Range
+from cdstats.core.labels import REST, Label, Range
 from cdstats.io.partial import pair_blocks
 
 if TYPE_CHECKING:

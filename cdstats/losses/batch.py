@@ -28,15 +28,7 @@ Buffers: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor | None]"
 
 
 class Maps(NamedTuple):
-    """Pixels in rows: ``(R, W)``, or ``(R, 1)`` where a row has one value.
-
-    Attributes:
-        scores: Probabilities in [0, 1] or logits.
-        changed: Share of change in [0, 1], 0 at ignored pixels.
-        valid: 1 at valid and 0 at ignored pixels.
-        changed_weight: Weight of the changed class.
-        unchanged_weight: Weight of the unchanged class.
-    """
+    """Those of a `Batch` with weights of classes: ``(R, W)``, or ``(R, 1)``."""
 
     scores: Tensor
     changed: Tensor

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import texts
 from cdstats.core.errors import UsageError
-from cdstats.core.labels import LabelRule
-from cdstats.core.terms import REST
+from cdstats.core.labels import REST, LabelRule
 from cdstats.io.predictions import Decoding
 
 if TYPE_CHECKING:
@@ -130,7 +129,12 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
             text = f"{name}={word}" if name else word
             raise UsageError(f"--kind {text}: expected prob, logit or hard")
         kinds[name] = Kind(word)
-    scales = {name: _number(word) for name, word in _by_model(options.scale)}
+    scales: dict[str, float] = {}
+    for name, word in _by_model(options.scale):
+        try:
+            scales[name] = float(word)
+        except ValueError:
+            raise UsageError(f"--scale {word}: expected a number") from None
     every = ModelChoice(
         kinds.pop("", None),
         scales.pop("", None),
@@ -139,12 +143,10 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
         Nodata(options.pred_nodata),
     )
     named = {
-        model: replace(
-            every,
-            kind=kinds.get(model, every.kind),
-            scale=scales.get(model, every.scale),
+        name: replace(
+            every, kind=kinds.get(name, every.kind), scale=scales.get(name, every.scale)
         )
-        for model in {**kinds, **scales}
+        for name in {**kinds, **scales}
     }
     for model in [] if every.scale is None else sorted(kinds.keys() - scales.keys()):
         if kinds[model] is Kind.LOGIT and every.kind is not Kind.LOGIT:
@@ -161,14 +163,6 @@ def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an
     for text in texts(values):
         name, _, word = text.rpartition("=")
         yield name, word
-
-
-def _number(word: str) -> float:
-    """The number of ``--scale``."""
-    try:
-        return float(word)
-    except ValueError:
-        raise UsageError(f"--scale {word}: expected a number") from None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,11 @@ class DeviceBatches(TileBatches):
     ) -> None:
         super().__init__(threshold, logits, terms)
         self._device = torch.device(device)
-        self._rows = rows or rows_that_fit(self._device)
+        if rows is None and self._device.type == "cuda":
+            # A third of the free memory.
+            free, _ = torch.cuda.mem_get_info(self._device)
+            rows = max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
+        self._rows = rows or 64
         self._waiting: list[Tile] = []
         self._flying: deque[tuple[list[int], TileSums]] = deque()
 
@@ -65,27 +69,21 @@ class DeviceBatches(TileBatches):
                 self._send()
 
     def _send(self) -> None:
-        """Compute the tiles that wait for a device."""
+        """Compute the tiles that wait, each filled up with ignored pixels."""
         waiting, self._waiting = self._waiting, []
-        while waiting:
-            kind, soft = waiting[0][1].dtype, waiting[0][2].dtype
-            same = [w for w in waiting if (w[1].dtype, w[2].dtype) == (kind, soft)]
-            waiting = [w for w in waiting if (w[1].dtype, w[2].dtype) != (kind, soft)]
-            scores, target = self._gather(same)
-            self._on_device([image for image, _, _ in same], scores, target)
-
-    def _gather(self, tiles: Sequence[Tile]) -> tuple[Tensor, Tensor]:
-        """Tiles as matrices in pinned memory, filled up with ignored pixels."""
-        first, labels = as_tensor(tiles[0][1]), as_tensor(tiles[0][2])
-        pinned = self._device.type == "cuda"
-        shape = (len(tiles), TILE)
-        scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
-        fill = IGNORED if labels.dtype is torch.uint8 else -1
-        target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
-        for row, (_, part, label) in enumerate(tiles):
-            scores[row, : part.size] = as_tensor(part)
-            target[row, : label.size] = as_tensor(label)
-        return scores, target
+        batches: dict[object, list[Tile]] = {}
+        for tile in waiting:
+            batches.setdefault((tile[1].dtype, tile[2].dtype), []).append(tile)
+        for tiles in batches.values():
+            first, labels = as_tensor(tiles[0][1]), as_tensor(tiles[0][2])
+            pinned, shape = self._device.type == "cuda", (len(tiles), TILE)
+            scores = torch.zeros(shape, dtype=first.dtype, pin_memory=pinned)
+            fill = IGNORED if labels.dtype is torch.uint8 else -1
+            target = torch.full(shape, fill, dtype=labels.dtype, pin_memory=pinned)
+            for row, (_, part, label) in enumerate(tiles):
+                scores[row, : part.size] = as_tensor(part)
+                target[row, : label.size] = as_tensor(label)
+            self._on_device([image for image, _, _ in tiles], scores, target)
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
         """Start a batch on the device; in halves where the memory does not suffice."""
@@ -111,14 +109,6 @@ class DeviceBatches(TileBatches):
             images, found = self._flying.popleft()
             sums, terms = (x.cpu().double().numpy() for x in (found.sums, found.terms))
             self._take(images, TileSums(sums, found.counts.cpu().numpy(), terms))
-
-
-def rows_that_fit(device: torch.device) -> int:
-    """Tiles that a third of the free memory of a device takes."""
-    if device.type != "cuda":
-        return 64
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MOST_ROWS, free // 3 // (TILE * _BYTES_OF_PIXEL)))
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:

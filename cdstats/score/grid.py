@@ -272,9 +272,7 @@ class Mosaic:
     """Takes the crops of a mask from top to bottom and gives its rows once complete."""
 
     def __init__(self, shape: tuple[int, int], overlap: Overlap) -> None:
-        self._height, self._width = shape
-        self._overlap = overlap
-        self._top = 0
+        self._width, self._overlap, self._top = shape[1], overlap, 0
         self._dtype: np.dtype[Any] = np.dtype(np.uint8)
         self._scores: NDArray[Any] | None = None
         self._count = np.zeros((0, shape[1]), dtype=np.uint16)
@@ -286,96 +284,79 @@ class Mosaic:
         return self._scores is None
 
     def put(self, piece: Piece, middle: tuple[int, int]) -> None:
-        """Add a block of a crop."""
-        self._grow(piece.row + piece.scores.shape[0], piece.scores.dtype)
-        if self._scores is None:
-            return
+        """Add a block of a crop, twice the middle of which is given.
+
+        Raises:
+            DataError: If it overlaps another and that is refused, or crops differ in
+                their types.
+        """
+        height, width = piece.scores.shape
+        held = self._grow(piece.row + height, piece.scores.dtype)
         top = piece.row - self._top
-        window = (
-            slice(top, top + piece.scores.shape[0]),
-            slice(piece.column, piece.column + piece.scores.shape[1]),
-        )
-        count, scores = self._count[window], self._scores[window]
+        window = np.s_[top : top + height, piece.column : piece.column + width]
+        count, scores = self._count[window], held[window]
         own = np.ones(count.shape, bool) if piece.covered is None else piece.covered
         if self._overlap is Overlap.REFUSE and (own & (count > 0)).any():
             row, column = np.argwhere(own & (count > 0))[0].tolist()
             raise DataError(overlap_text(piece.row + row, piece.column + column))
         if self._overlap is Overlap.MEAN:
             scores[own] += piece.scores[own]
-        elif self._overlap is Overlap.CENTRE:
-            self._take_nearest(piece, middle, window, own)
         else:
             new = own & (count == 0)
+            if self._overlap is Overlap.CENTRE:
+                # The pixels that are nearer to this middle than to earlier ones.
+                down = 2 * np.arange(piece.row, piece.row + height) + 1 - middle[0]
+                across = 2 * np.arange(piece.column, piece.column + width) + 1
+                across -= middle[1]
+                distance = down[:, None].astype(np.int64) ** 2 + across[None, :] ** 2
+                before = self._distance[window]
+                new = own & (distance < before)
+                before[new] = distance[new]
             scores[new] = piece.scores[new]
         count[own] += 1
 
-    def _take_nearest(
-        self,
-        piece: Piece,
-        middle: tuple[int, int],
-        window: tuple[slice, slice],
-        own: NDArray[np.bool_],
-    ) -> None:
-        """Take the pixels to whose crop's middle it is nearer than to earlier ones."""
-        height, width = piece.scores.shape
-        down = 2 * np.arange(piece.row, piece.row + height) + 1 - middle[0]
-        across = 2 * np.arange(piece.column, piece.column + width) + 1 - middle[1]
-        distance = down[:, None].astype(np.int64) ** 2 + across[None, :] ** 2
-        before = self._distance[window]
-        near = own & (distance < before)
-        before[near] = distance[near]
-        if self._scores is not None:
-            self._scores[window][near] = piece.scores[near]
-
-    def _grow(self, bottom: int, dtype: np.dtype[Any]) -> None:
-        """Hold the rows up to one."""
+    def _grow(self, bottom: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Hold the rows up to one; give the scores that are held."""
         if self._scores is None:
             self._dtype = dtype
-            held = np.dtype(np.float64) if self._overlap is Overlap.MEAN else dtype
-            self._scores = np.zeros((0, self._width), dtype=held)
+            kind = np.dtype(np.float64) if self._overlap is Overlap.MEAN else dtype
+            self._scores = np.zeros((0, self._width), dtype=kind)
         if dtype != self._dtype:
             raise DataError(
                 f"holds {dtype} numbers, other crops of its mask {self._dtype}"
             )
         rows = bottom - self._top - len(self._count)
         if rows > 0:
-            shape = (rows, self._width)
-            self._scores = np.concatenate(
-                [self._scores, np.zeros(shape, self._scores.dtype)]
-            )
-            self._count = np.concatenate([self._count, np.zeros(shape, np.uint16)])
+            new = np.zeros((rows, self._width), np.uint16)
+            below = new.astype(self._scores.dtype)
+            self._scores = np.concatenate([self._scores, below])
+            self._count = np.concatenate([self._count, new])
             if self._overlap is Overlap.CENTRE:
-                far = np.full(shape, _FAR)
+                far = np.full(new.shape, _FAR)
                 self._distance = np.concatenate([self._distance, far])
+        return self._scores
 
     def advance(self, row: int) -> Iterator[Piece]:
         """The rows above one, which no further crop reaches."""
         if self._scores is None:
             return
-        self._grow(row, self._dtype)
+        held = self._grow(row, self._dtype)
         step = max(BLOCK_PIXELS // self._width, 1)
         while self._top < row:
             rows = min(step, row - self._top)
-            yield self._rows(rows)
+            count, scores = self._count[:rows], held[:rows]
+            if self._overlap is Overlap.MEAN:
+                # Fractions of integers stay float64.
+                scores = scores / np.maximum(count, 1)
+                if self._dtype.kind == "f":
+                    scores = scores.astype(np.result_type(self._dtype, np.float32))
+                elif not (count > 1).any():
+                    scores = scores.astype(self._dtype)
+            yield Piece(self._top, 0, scores, count > 0)
             self._top += rows
-            self._scores = self._scores[rows:]
+            held = self._scores = held[rows:]
             self._count = self._count[rows:]
             self._distance = self._distance[rows:]
-
-    def _rows(self, rows: int) -> Piece:
-        """The first rows that are held: scores, and where there are any."""
-        count = self._count[:rows]
-        scores = np.zeros(0) if self._scores is None else self._scores[:rows]
-        if self._overlap is Overlap.MEAN:
-            scores = self._mean(scores, count)
-        return Piece(self._top, 0, scores, count > 0)
-
-    def _mean(self, total: NDArray[Any], count: NDArray[np.uint16]) -> NDArray[Any]:
-        """Means of the type of the crops; fractions of integers stay float64."""
-        scores: NDArray[Any] = total / np.maximum(count, 1)
-        if self._dtype.kind == "f":
-            return scores.astype(np.result_type(self._dtype, np.float32))
-        return scores if (count > 1).any() else scores.astype(self._dtype)
 
     def type_name(self, name: str) -> str:
         """The type of the numbers that it gives; fractions of integers keep theirs."""

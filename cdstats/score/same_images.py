@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 ImageKey: TypeAlias = tuple[str, str]
 """A mask, and what tells its crops apart; the second is empty for a whole mask."""
 _SHOWN: Final = 3
-_WAY_OUT: Final = (
-    "Give every model the same images, or compare what they share: --common"
-)
 _PIXELS: Final = ("width", "height", "changed", "unchanged", "ignored")
 
 
@@ -116,18 +113,11 @@ def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:
     count = Counter((row.model, row.target) for row in rows if row.target)
     several = {target for (_, target), number in count.items() if number > 1}
     plain = [row.pred if row.target in several else "" for row in rows]
-    without = [
-        part.replace(row.model, "{model}") if row.model else part
-        for part, row in zip(plain, rows, strict=True)
-    ]
-    for parts in (plain, without):
-        of_models = [
-            {p for p, row in zip(parts, rows, strict=True) if row.model == model}
-            for model in models
-        ]
-        if all(found == of_models[0] for found in of_models):
-            return parts
-    return without
+    pairs = [(row.model, part) for row, part in zip(rows, plain, strict=True)]
+    of_models = [{part for name, part in pairs if name == model} for model in models]
+    if all(found == of_models[0] for found in of_models):
+        return plain
+    return [part.replace(name, "{model}") if name else part for name, part in pairs]
 
 
 def _refuse_lacking(
@@ -137,27 +127,31 @@ def _refuse_lacking(
     """Refuse models that lack an image, naming the first of them."""
     every = list(dict.fromkeys(key for own in models.values() for key in own))
     texts = []
+
+    def named(model: str, key: ImageKey) -> str:
+        reason = reasons.get((model, key))
+        return f"{_image(key)}: {reason}" if reason else _image(key)
+
     for model, own in models.items():
         lacking = [key for key in every if key not in own]
         if lacking:
-            names = [_with_reason(key, reasons.get((model, key))) for key in lacking]
-            more = len(names) - _SHOWN
+            names = ", ".join(named(model, key) for key in lacking[:_SHOWN])
+            more = len(lacking) - _SHOWN
             rest = f" and {more:,} more" if more > 0 else ""
             of = counted(len(every), "image")
-            text = f"{_name(model)} lacks {len(lacking):,} of {of} "
-            text += f"({', '.join(names[:_SHOWN])}{rest})"
-            others = [
-                _with_reason(key, reason)
-                for (failed, key), reason in reasons.items()
-                if failed == model and key not in lacking
-            ]
-            texts.append(f"{text}, as {others[0]}" if others else text)
+            failed = (key for name, key in reasons if name == model)
+            other = next((key for key in failed if key not in lacking), None)
+            texts.append(
+                f"{_name(model)} lacks {len(lacking):,} of {of} ({names}{rest})"
+                + (f", as {named(model, other)}" if other else "")
+            )
     if texts:
-        shown = "; ".join(texts[:_SHOWN])
         more = len(texts) - _SHOWN
         rest = f"; and {more:,} more models lack some" if more > 0 else ""
         raise DataError(
-            f"models do not score the same images: {shown}{rest}. {_WAY_OUT}"
+            "models do not score the same images: "
+            f"{'; '.join(texts[:_SHOWN])}{rest}. Give every model the same images, or "
+            "compare what they share: --common"
         )
 
 
@@ -173,10 +167,6 @@ def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
                     f"{one:,} for {_name(first.model)} and {other:,} for "
                     f"{_name(row.model)}"
                 )
-
-
-def _with_reason(key: ImageKey, reason: str | None) -> str:
-    return f"{_image(key)}: {reason}" if reason else _image(key)
 
 
 def _image(key: ImageKey) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.counts import FirstFailure
 from cdstats.core.errors import DataError
-from cdstats.engine.prefetch import prefetch
+from cdstats.engine.work import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba
 from cdstats.score.grid import Ground
 from cdstats.score.reading import PairReader, by_target, place_of

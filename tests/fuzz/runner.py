@@ -195,16 +195,10 @@ def _serve(
             path = folder / f"damaged{broken.suffix}"
             path.write_bytes(broken.data)
             if step == 0:
-                # A spliced file may be the other one but for a byte without meaning.
-                spliced = broken.kind.startswith("spliced")
-                others = counts.values() if spliced else ()
-                outcome, text = judge(path, counts[broken.source.name], *others)
+                outcome, text, unchecked = judged(broken, path, counts)
                 noise = screen.taken()
                 if noise and outcome in (Outcome.TRUE, Outcome.FAILED):
                     outcome, text = Outcome.NOISY, noise
-                unchecked = broken.unchecked
-                if outcome is Outcome.WRONG and not unchecked:
-                    unchecked = _is_harmless(broken, path, counts[broken.source.name])
                 pipe.send((outcome, text, unchecked))
             for reader in list(naive)[max(step - 1, 0) : steps - 1]:
                 expected = naive[reader][broken.source.name]
@@ -213,6 +207,18 @@ def _serve(
             step = 0
             screen.taken()
             path.unlink()
+
+
+def judged(broken: Damaged, path: Path, counts: dict[str, list[Counted]]) -> Answer:
+    """What becomes of a broken file, written to a path."""
+    expected = counts[broken.source.name]
+    # A spliced file may be the other one but for a byte without meaning.
+    others = counts.values() if broken.kind.startswith("spliced") else ()
+    outcome, text = judge(path, expected, *others)
+    unchecked = broken.unchecked
+    if outcome is Outcome.WRONG and not unchecked:
+        unchecked = _is_harmless(broken, path, expected)
+    return outcome, text, unchecked
 
 
 def _is_harmless(broken: Damaged, path: Path, expected: list[Counted]) -> bool:

@@ -127,7 +127,7 @@ class Entry:
 
     name: str
     title: str
-    reduction: Reduction
+    reduction: Reduction = Reduction.REGION
     formula: str
     source: str
     pitfalls: str

@@ -104,7 +104,6 @@ ENTRIES: Final = (
     Entry(
         name="lovasz_softmax",
         title="Lovász softmax loss",
-        reduction=Reduction.REGION,
         formula="Lovász extension of 1-IoU at the errors |p-y|; foreground: the "
         "changed class; present, all: mean over the classes present, over both",
         source="Berman et al. 2018, arXiv 1705.08790",
@@ -125,7 +124,6 @@ ENTRIES: Final = (
     Entry(
         name="lovasz_hinge",
         title="Lovász hinge loss",
-        reduction=Reduction.REGION,
         formula="Lovász extension of 1-IoU at max(0, 1 - z(2y-1)) of the logits z",
         source="Berman et al. 2018, arXiv 1705.08790",
         pitfalls="Defined on logits: a probability of 0 or 1 has none. Not bounded by "
@@ -136,7 +134,6 @@ ENTRIES: Final = (
     Entry(
         name="top_k_ce",
         title="top-k cross-entropy",
-        reduction=Reduction.REGION,
         formula="mean cross-entropy of the k % of pixels with the largest",
         source="Wu et al. 2016, arXiv 1605.06885",
         pitfalls="The number of pixels is rounded down, and at least 1. Chosen in "
@@ -149,7 +146,6 @@ ENTRIES: Final = (
     Entry(
         name="ohem",
         title="cross-entropy with online hard example mining",
-        reduction=Reduction.REGION,
         formula="mean cross-entropy of the pixels with p_t < threshold, of the "
         "min_kept worst if those are fewer",
         source="Shrivastava et al. 2016, arXiv 1604.03540",

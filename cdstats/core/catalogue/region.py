@@ -139,7 +139,6 @@ ENTRIES: Final = (
     Entry(
         name="dice",
         title="Dice loss",
-        reduction=Reduction.REGION,
         formula="1 - (2I+s)/(P+n1+s), s = smooth",
         source="Jadon 2020, arXiv 2006.14822; MONAI DiceLoss",
         pitfalls=_EMPTY
@@ -154,7 +153,6 @@ ENTRIES: Final = (
     Entry(
         name="dice_squared",
         title="squared Dice loss",
-        reduction=Reduction.REGION,
         formula="1 - (2I+s)/(sum p^2 + sum y^2 + s), s = smooth",
         source="Milletari et al. 2016, V-Net, arXiv 1606.04797",
         pitfalls=_EMPTY,
@@ -167,7 +165,6 @@ ENTRIES: Final = (
     Entry(
         name="jaccard",
         title="Jaccard (IoU) loss",
-        reduction=Reduction.REGION,
         formula="1 - (I+s)/(P+n1-I+s), s = smooth",
         source="Azad et al. 2023, arXiv 2312.05391",
         pitfalls=_EMPTY + " MONAI (jaccard=True) has (2I+s)/(2U+s), here s/2.",
@@ -179,7 +176,6 @@ ENTRIES: Final = (
     Entry(
         name="tversky",
         title="Tversky loss",
-        reduction=Reduction.REGION,
         formula="1 - (I+s)/(I + fp_weight (P-I) + fn_weight (n1-I) + s), s = smooth",
         source="Salehi et al. 2017, arXiv 1706.05721",
         pitfalls=_EMPTY
@@ -194,7 +190,6 @@ ENTRIES: Final = (
     Entry(
         name="focal_tversky",
         title="focal Tversky loss",
-        reduction=Reduction.REGION,
         formula="tversky ^ exponent",
         source="Abraham and Khan 2018, arXiv 1810.07842",
         pitfalls=_EMPTY
@@ -215,7 +210,6 @@ ENTRIES: Final = (
     Entry(
         name="asymmetric_similarity",
         title="asymmetric similarity (F-beta) loss",
-        reduction=Reduction.REGION,
         formula="tversky with fn_weight = beta^2/(1+beta^2), fp_weight = 1 - fn_weight",
         source="Hashemi et al. 2018, arXiv 1803.11078",
         pitfalls=_EMPTY,
@@ -229,7 +223,6 @@ ENTRIES: Final = (
     Entry(
         name="log_cosh_dice",
         title="log-cosh Dice loss",
-        reduction=Reduction.REGION,
         formula="ln cosh(dice)",
         source="Jadon 2020, arXiv 2006.14822",
         pitfalls=_EMPTY
@@ -243,7 +236,6 @@ ENTRIES: Final = (
     Entry(
         name="generalised_dice",
         title="generalised Dice loss",
-        reduction=Reduction.REGION,
         formula="1 - 2 (w1 TP + w0 TN) / (w1 (P+n1) + w0 (2n-P-n1)), w_c = 1/n_c^2, "
         "soft counts",
         source="Sudre et al. 2017, arXiv 1707.03237",
@@ -254,7 +246,6 @@ ENTRIES: Final = (
     Entry(
         name="generalised_wasserstein_dice",
         title="generalised Wasserstein Dice loss",
-        reduction=Reduction.REGION,
         formula="1 - 2T/(2T+E), T = sum y p, E = sum |p-y|; two labels at distance 1",
         source="Fidon et al. 2017, arXiv 1707.00478",
         pitfalls="With two labels it is Dice with smooth=0; undefined if P = n1 = 0.",
@@ -279,7 +270,6 @@ ENTRIES: Final = (
     Entry(
         name="soft_mcc",
         title="soft Matthews correlation loss",
-        reduction=Reduction.REGION,
         formula="1 - (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)), soft counts "
         "with epsilon added to each",
         source="Abhishek and Hamarneh 2021, arXiv 2010.13454; "
@@ -292,7 +282,6 @@ ENTRIES: Final = (
     Entry(
         name="combo",
         title="combo loss",
-        reduction=Reduction.REGION,
         formula=("alpha mean(-[beta y ln p + (1-beta)(1-y) ln(1-p)]) + (1-alpha) dice"),
         source="Taghanaki et al. 2018, arXiv 1805.02798",
         pitfalls="The paper and its code subtract the Dice score instead of adding "
@@ -309,7 +298,6 @@ ENTRIES: Final = (
     Entry(
         name="exponential_logarithmic",
         title="exponential-logarithmic loss",
-        reduction=Reduction.REGION,
         formula="dice_weight (-ln D)^g + ce_weight mean(w_c (-ln p_t)^g), g = "
         "exponent, D = (2I+s)/(P+n1+s), w_c = (n/n_c)^0.5, or 1 for class_weights=none",
         source="Wong et al. 2018, arXiv 1809.00076",
@@ -334,7 +322,6 @@ ENTRIES: Final = (
     Entry(
         name="unified_focal",
         title="unified focal loss, asymmetric",
-        reduction=Reduction.REGION,
         formula="lambda mean(-delta y ln p - (1-delta)(1-y) p^gamma ln(1-p)) + "
         "(1-lambda) [(1-TI_unchanged) + (1-TI_changed)^(1-gamma)], TI Tversky indices "
         "with delta on misses, 1-delta on false alarms",
