@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
@@ -17,9 +17,10 @@ from cdstats.core.labelling import REFUSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cdstats.core.records import ImageRecord
     from cdstats.report.options import ShownOptions
     from cdstats.report.write import Written
+    from cdstats.scan.ratio import RatioResult
+    from cdstats.scan.weights import WeightsResult
     from cdstats.score.comparison import Comparison
     from cdstats.score.results import LossRun
 
@@ -122,19 +123,12 @@ def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield show
 
 
-class Reported(Protocol):
-    """A result whose failed masks can be told."""
-
-    @property
-    def datasets(self) -> Sequence[Any]:
-        """Rows with the name of their ``dataset``."""
-
-    def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
-        """The rows of masks that could not be counted."""
-
-
 def show_messages(
-    result: Reported, messages: Sequence[Message], quiet: bool, *, csv: bool = True
+    result: RatioResult | WeightsResult,
+    messages: Sequence[Message],
+    quiet: bool,
+    *,
+    csv: bool = True,
 ) -> None:
     """Print messages, then the first failures and how many more there are."""
     several = len({row.dataset for row in result.datasets}) > 1
@@ -155,7 +149,11 @@ def show_failures(
     """Print messages, then the first failures and how many more there are."""
     notes = [m for m in messages if m.level is not Level.ERROR and not quiet]
     errors = [m for m in messages if m.level is Level.ERROR]
-    told = [*notes, *_first(errors), *_failed(failures, csv=csv)]
+    more = len(errors) - MOST_LINES
+    if more > 0:
+        text = f"{counted(more, 'more error')} like these"
+        errors[MOST_LINES:] = [Message(Level.ERROR, text)]
+    told = [*notes, *errors, *_failed(failures, csv=csv)]
     if not told:
         return
     from cdstats.render.terminal import messages_console, print_message
@@ -163,15 +161,6 @@ def show_failures(
     console = messages_console()
     for message in told:
         print_message(console, message)
-
-
-def _first(errors: Sequence[Message]) -> list[Message]:
-    """The first errors, and how many more there are."""
-    more = len(errors) - MOST_LINES
-    if more <= 0:
-        return list(errors)
-    text = f"{counted(more, 'more error')} like these"
-    return [*errors[:MOST_LINES], Message(Level.ERROR, text)]
 
 
 def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
@@ -229,15 +218,12 @@ def show_comparison(run: Comparison, quiet: bool) -> None:
         if row.status == "failed" and (row.pred or run.failed):
             place = row.target or row.pred, row.reason
             models.setdefault(place, []).append(row.model)
-    failures = (
-        (f"{_names(found, len(run.models))}: {place}", reason)
-        for (place, reason), found in models.items()
-    )
+    failures = []
+    for (name, reason), found in models.items():
+        every = len(found) == len(run.models)
+        who = "every model" if every else ", ".join(found)
+        failures.append((f"{who}: {name}", reason))
     show_failures(run.messages, failures, quiet)
-
-
-def _names(models: Sequence[str], every: int) -> str:
-    return "every model" if len(models) == every else ", ".join(models)
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:

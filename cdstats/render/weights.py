@@ -58,10 +58,17 @@ class WeightsDocument:
             yield "".join(f"{name} = {{}}\n" for name in names) + "\n"
         for place, one in enumerate(self.datasets):
             key = f"[{one.dataset!r}]" if several else ""
-            yield ("\n" if place else "") + write(one, _chosen(one, self.scheme), key)
+            chosen, text = _chosen(one, self.scheme), one.recommendation.text
+            yield "\n" if place else ""
+            if chosen is not None:
+                yield write(one, chosen, key)
+            elif text.startswith("none"):
+                yield _head(one, text)
+            else:
+                yield _head(one, "none: the scheme gives no weight here")
 
 
-_Chosen = tuple[float, float, str] | None
+_Chosen = tuple[float, float, str]
 
 
 def _print_dataset(console: Console, one: DatasetWeights) -> None:
@@ -136,7 +143,7 @@ def _lists(data: Any) -> Any:  # noqa: ANN401 - plain lists, dicts and values
     return [_lists(one) for one in data] if isinstance(data, (list, tuple)) else data
 
 
-def _chosen(one: DatasetWeights, scheme: str | None) -> _Chosen:
+def _chosen(one: DatasetWeights, scheme: str | None) -> _Chosen | None:
     """The weights to paste, unchanged first, and what to say of them."""
     if scheme is None:
         found = one.recommendation
@@ -173,14 +180,8 @@ def _head(one: DatasetWeights, reason: str) -> str:
     return _comment([name, reason, f"cdstats {__version__}"])
 
 
-def _torch(
-    one: DatasetWeights,
-    chosen: _Chosen,
-    key: str,
-) -> str:
+def _torch(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
     """Lines of Python: the two losses, and the further numbers that follow."""
-    if chosen is None:
-        return _head(one, _undefined(one))
     zero, changed, reason = chosen
     lines = [
         _head(one, reason),
@@ -207,14 +208,8 @@ def _torch(
     return "".join(lines)
 
 
-def _opencd(
-    one: DatasetWeights,
-    chosen: _Chosen,
-    key: str,
-) -> str:
+def _opencd(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
     """Lines of an Open-CD or MMSegmentation configuration."""
-    if chosen is None:
-        return _head(one, _undefined(one))
     zero, changed, reason = chosen
     notes = [
         "Two channels. MMSegmentation 1.x divides by the sum of the weights, 0.x by",
@@ -252,11 +247,6 @@ def _call(start: str, *arguments: str) -> str:
     """A call with an argument in a line, below each other."""
     between = ",\n" + " " * len(start)
     return f"{start}{between.join(arguments)})\n"
-
-
-def _undefined(one: DatasetWeights) -> str:
-    text = one.recommendation.text
-    return text if text.startswith("none") else "none: the scheme gives no weight here"
 
 
 class WeightsFormat(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import cdstats
 from cdstats.core.arguments import texts
@@ -22,8 +22,6 @@ from cdstats.render.masks import rules_of
 from cdstats.report.options import check_sources, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cdstats.core.arguments import StrPath
     from cdstats.core.curves import Curve
     from cdstats.core.errors import Message
@@ -52,9 +50,8 @@ def gather(options: ShownOptions) -> Gathered:
     audit = _audit(options, saved.get("masks"))
     run = _score(options, saved.get("predictions"))
     messages: list[Message] = list(audit.messages) if audit else []
-    masks = scores = None
-    if audit:
-        masks = _mask_material(audit)
+    scores = None
+    masks = _mask_material(audit) if audit else None
     if run:
         messages += run.messages
         scores, notes = _score_material(run, options)
@@ -118,37 +115,36 @@ def _score_material(
     run: LossRun, options: ShownOptions
 ) -> tuple[ScoreMaterial, tuple[Message, ...]]:
     """Scores with pooled histograms and pictures, and what to tell of pictures."""
+    curves, names = run.curves, [one.dataset.model for one in run.models]
+    pooled: dict[str, Curve | None] = {}
+    if curves:
+        for name in names:
+            ok = (r for r in run.images if r.model == name and r.status == "ok")
+            pooled[name] = curves.of(r.place for r in ok if r.changed or r.unchanged)
     models = tuple(
         ModelMaterial(
-            one.dataset, one.losses, one.shares, _curve(run, one.dataset.model)
+            one.dataset, one.losses, one.shares, pooled.get(one.dataset.model)
         )
         for one in run.models
     )
-    if run.curves is None:
+    if curves is None:
         scores = ScoreMaterial(models, run.images, threshold=None, has_pixels=False)
         return scores, ()
+    from cdstats.core.charts import worst_images
     from cdstats.score.pictures import error_pictures
 
-    pictures, notes = error_pictures(list(_worst(run)), run.curves)
+    # Few of each model, and not too many of all.
+    drawn = names[:MOST_PICTURES]
+    each = min(_PER_MODEL, MOST_PICTURES // max(1, len(drawn)))
+    worst = [
+        image
+        for name in drawn
+        for image in worst_images(
+            name, (row for row in run.images if row.model == name), each
+        )
+    ]
+    pictures, notes = error_pictures(worst, curves)
     return ScoreMaterial(models, run.images, pictures, options.threshold), notes
-
-
-def _curve(run: LossRun, model: str) -> Curve | None:
-    """The pixels of all predictions of a model by probability."""
-    rows = [row for row in run.images if row.model == model and row.status == "ok"]
-    if run.curves is None:
-        return None
-    return run.curves.of(row.place for row in rows if row.changed or row.unchanged)
-
-
-def _worst(run: LossRun) -> Iterator[Any]:
-    """The images to draw: few of each model, and not too many of all."""
-    from cdstats.core.charts import worst_images
-
-    names = [one.dataset.model for one in run.models][:MOST_PICTURES]
-    each = min(_PER_MODEL, MOST_PICTURES // max(1, len(names)))
-    for name in names:
-        yield from worst_images(name, (r for r in run.images if r.model == name), each)
 
 
 def _provenance(

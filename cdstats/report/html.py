@@ -22,13 +22,14 @@ from cdstats.render.figures.scores import WORDS, png_bytes
 from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.render.masks import rules_of, summary_columns
 from cdstats.render.table import Table
+from cdstats.render.terminal import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.columns import Record
-    from cdstats.core.material import Material, Picture, ScoreMaterial
+    from cdstats.core.material import Material, ScoreMaterial
     from cdstats.render.figures.charts import Chart
 
 MOST_ROWS: Final = 64
@@ -58,41 +59,6 @@ _TAG: Final = re.compile(r"<[^>]*>")
 _SIZE: Final = re.compile(r' (?:width|height)="[\d.]+pt"')
 
 
-def _per_cent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the page."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    table: Table | None
-    rows: int
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A picture of the page: its data, and what it shows in words."""
-
-    data: str
-    width: int
-    height: int
-    title: str
-    counts: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The worst images of a model."""
-
-    model: str
-    thumbnails: tuple[Thumbnail, ...]
-
-
 def report_html(material: Material) -> str:
     """The page: tables, figures, pictures and where all of it comes from.
 
@@ -112,6 +78,8 @@ def report_html(material: Material) -> str:
     drawn = [one for one in found if one.figure != "errors"]
     masks, scores = material.masks, material.scores
     stated = _stated_notes(scores) if scores else ()
+    failed = [f"{name}: {reason}" for name, reason in material.failures]
+    more = len(failed) - MOST_FAILURES
     pairs = list(zip(drawn, _figures(drawn, stated), strict=True))
     return environment.get_template("report.html").render(
         provenance=material.provenance,
@@ -127,7 +95,7 @@ def report_html(material: Material) -> str:
         galleries=_galleries(material),
         key=[(OUTCOMES[name], text) for name, text in WORDS.items()],
         missing=[(FIGURES[one.figure], one.reason) for one in missing],
-        failures=_failures(material),
+        failures=failed[:MOST_FAILURES] + ([f"and {more:,} more"] if more > 0 else []),
     )
 
 
@@ -140,8 +108,8 @@ _OF_MASKS: Final = tuple(FIGURES)[:5]
 
 
 def _mask_groups(
-    material: Material, pairs: list[tuple[Chart, Figure]]
-) -> list[tuple[str, list[Figure]]]:
+    material: Material, pairs: list[tuple[Chart, dict[str, Any]]]
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """The figures of each dataset, in the order of datasets."""
     rows = material.masks.datasets if material.masks else ()
     own = [(one, figure) for one, figure in pairs if one.figure in _OF_MASKS]
@@ -152,7 +120,8 @@ def _mask_groups(
     ]
 
 
-def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[Figure]:
+def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The figures of the page, each with its rows unless they are too many."""
     for number, (stem, one) in enumerate(zip(file_stems(found), found, strict=True), 1):
         name = f"figure-{number}"
         whole = f"{one.title}: {one.subject}" if one.subject else one.title
@@ -161,32 +130,38 @@ def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[Figure]:
         table = None
         if len(one.rows) <= MOST_ROWS:
             notes = () if one.figure in _OF_MASKS else stated
-            own = one.kind.__annotations__
             caption = f"Rows of the figure {whole}"
+            own = one.kind.__annotations__
             table = _table(caption, one.kind, one.rows, own, notes)
-        svg = inline_svg(data.decode("utf-8"), name, whole, one.caption)
-        yield Figure(name, one.title, one.caption, svg, table, len(one.rows))
+        yield {
+            "name": name,
+            "title": one.title,
+            "caption": one.caption,
+            "svg": inline_svg(data.decode("utf-8"), name, whole, one.caption),
+            "table": table,
+            "rows": len(one.rows),
+        }
 
 
-def _galleries(material: Material) -> list[Gallery]:
-    pictures = material.scores.pictures if material.scores else ()
-    models = dict.fromkeys(one.image.model for one in pictures)
-    return [
-        Gallery(model, tuple(_thumbnail(p) for p in pictures if p.image.model == model))
-        for model in models
-    ]
-
-
-def _thumbnail(picture: Picture) -> Thumbnail:
-    image = picture.image
-    data = base64.b64encode(png_bytes(picture)).decode("ascii")
-    counts = ", ".join(
-        f"{name.upper()} {plain(getattr(image, name))}"
-        for name in ("tp", "fp", "fn", "tn")
-    )
-    height, width = picture.shares.shape[:2]
-    title = f"{image.pred}: {100 * image.wrong_share:.3g} % wrong"
-    return Thumbnail(f"data:image/png;base64,{data}", width, height, title, counts)
+def _galleries(material: Material) -> list[dict[str, Any]]:
+    """The worst images of each model: their data, and what they show in words."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for picture in material.scores.pictures if material.scores else ():
+        image = picture.image
+        data = base64.b64encode(png_bytes(picture)).decode("ascii")
+        height, width = picture.shares.shape[:2]
+        names = ("tp", "fp", "fn", "tn")
+        thumbnail = {
+            "data": f"data:image/png;base64,{data}",
+            "width": width,
+            "height": height,
+            "title": f"{image.pred}: {100 * image.wrong_share:.3g} % wrong",
+            "counts": ", ".join(
+                f"{n.upper()} {plain(getattr(image, n))}" for n in names
+            ),
+        }
+        found.setdefault(image.model, []).append(thumbnail)
+    return [{"model": name, "thumbnails": own} for name, own in found.items()]
 
 
 def _lede(material: Material) -> Iterator[str]:
@@ -215,19 +190,16 @@ def _shown(row: Record, name: str) -> str:
     return columns_of(type(row))[name].cell(getattr(row, name))
 
 
-def _themed(tag: str) -> str:
-    for colour, variable in THEMED.items():
-        tag = tag.replace(colour, f"var(--{variable})")
-    return tag
-
-
 def inline_svg(text: str, name: str, title: str, description: str) -> str:
     """An SVG file as an element of a page."""
     start = text.index("<svg")
     body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
     body = _NAME.sub(rf"\g<1>{name}-", body)
     # Inside of tags alone: a text may be the name of a colour.
-    body = _TAG.sub(lambda tag: _themed(tag[0]), body)
+    colours = re.compile("|".join(THEMED))
+    body = _TAG.sub(
+        lambda tag: colours.sub(lambda one: f"var(--{THEMED[one[0]]})", tag[0]), body
+    )
     head, _, rest = body.partition(">")
     head = _SIZE.sub("", head)
     words = (
@@ -248,10 +220,8 @@ class _LossRow:
     model: str
     loss: str
     mean: str = field(metadata=column(align="right"))
-    changed: float | None = field(metadata=column("From changed", format=_per_cent))
-    gradient: float | None = field(
-        metadata=column("Gradient changed", format=_per_cent)
-    )
+    changed: float | None = field(metadata=column("From changed", format=share))
+    gradient: float | None = field(metadata=column("Gradient changed", format=share))
     sum: int | None
 
 
@@ -317,7 +287,7 @@ def _loss_table(scores: ScoreMaterial) -> Table:
     return _table("Losses", _LossRow, rows, columns_of(_LossRow), notes)
 
 
-def _loss_row(model: str, result: LossResult, share: Shares) -> _LossRow:
+def _loss_row(model: str, result: LossResult, shares: Shares) -> _LossRow:
     typed = ", ".join(
         f"{name}={'none' if value is None else value}"
         for name, value in result.params.items()
@@ -325,9 +295,9 @@ def _loss_row(model: str, result: LossResult, share: Shares) -> _LossRow:
     loss = f"{result.loss} ({typed})" if typed else result.loss
     mean, over = result.shown
     text = UNDEFINED if mean is None else plain(mean)
+    text += f" ({over})" if over else ""
     total = None if result.sum is None else round(result.sum)
-    mean_text = f"{text} ({over})" if over else text
-    return _LossRow(model, loss, mean_text, share.loss, share.gradient, total)
+    return _LossRow(model, loss, text, shares.loss, shares.gradient, total)
 
 
 def _curve_table(scores: ScoreMaterial) -> Table | None:
@@ -342,10 +312,3 @@ def _curve_table(scores: ScoreMaterial) -> Table | None:
     names = columns_of(CurveSummary)
     caption = "What the curves come to"
     return _table(caption, CurveSummary, rows, names, notes) if rows else None
-
-
-def _failures(material: Material) -> list[str]:
-    """What could not be counted or scored, and why; the first of it."""
-    failed = [f"{name}: {reason}" for name, reason in material.failures]
-    more = len(failed) - MOST_FAILURES
-    return failed[:MOST_FAILURES] + ([f"and {more:,} more"] if more > 0 else [])

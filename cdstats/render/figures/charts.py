@@ -65,19 +65,11 @@ _SHIFTS: Final = 3
 def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
     """Every figure of masks, dataset by dataset, or why it is missing."""
     names = [row.dataset for row in held.datasets if row.split == ALL]
-    for name in names:
-        yield _distribution(held, name)
-    for name in names:
-        yield _splits(held, name)
+    of_pixels = (_binarisation, _regions, _heat_map)
+    for chart in (_distribution, _splits, *(of_pixels if held.has_pixels else ())):
+        yield from (chart(held, name) for name in names)
     if not held.has_pixels:
         yield from (Missing(name, "needs the pixels of masks") for name in NEEDS_MASKS)
-        return
-    for name in names:
-        yield _binarisation(held, name)
-    for name in names:
-        yield _regions(held, name)
-    for name in names:
-        yield _heat_map(held, name)
 
 
 def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
@@ -88,7 +80,7 @@ def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
         return Missing("distribution", f"{name}: no mask has a valid pixel")
     caption = (
         f"{counted(total, 'mask')} by change fraction, changed / valid pixels; orange: "
-        f"without change. Rule: {_rule(held, name)}."
+        f"without change. Rule: {_whole(held, name).rule}."
     )
     draw = partial(masks.draw_distribution, rows)
     title = "Change per mask"
@@ -126,7 +118,7 @@ def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:
         return Missing("binarisation", f"{name}: no mask was counted")
     caption = (
         "Changed pixels, per cent of valid pixels, as loaders with the rules >0, >=128 "
-        f"and ==255 would count them. Rule in use: {_rule(held, name)}."
+        f"and ==255 would count them. Rule in use: {_whole(held, name).rule}."
     )
     draw = partial(masks.draw_binarisation, rows)
     title = "What other loaders would see"
@@ -169,10 +161,6 @@ def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
 def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
     """The row; masks of no split are those of all."""
     return row if row.split else replace(row, split=ALL)
-
-
-def _rule(held: MaskMaterial, name: str) -> str:
-    return _whole(held, name).rule
 
 
 def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
@@ -346,13 +334,8 @@ def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
 
 def figures_of(material: Material) -> tuple[list[Chart], list[Missing]]:
     """The figures of some records in the order of `FIGURES`, and what is missing."""
-    found: list[Chart] = []
-    missing: list[Missing] = []
     of_masks = charts_of_masks(material.masks) if material.masks else ()
     of_scores = charts_of_scores(material.scores) if material.scores else ()
-    for one in (*of_masks, *of_scores):
-        if isinstance(one, Chart):
-            found.append(one)
-        else:
-            missing.append(one)
-    return found, missing
+    every = [*of_masks, *of_scores]
+    found = [one for one in every if isinstance(one, Chart)]
+    return found, [one for one in every if isinstance(one, Missing)]

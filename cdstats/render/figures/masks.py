@@ -67,8 +67,7 @@ def draw_distribution(rows: Sequence[FractionBin]) -> Figure:
         ha="right" if many else "center",
     )
     axes.tick_params(axis="x", length=0)
-    axes.set_xlabel("change fraction of a mask (%)")
-    axes.set_ylabel("masks")
+    axes.set(xlabel="change fraction of a mask (%)", ylabel="masks")
     axes.margins(y=0.12)
     whole_ticks(axes, "y")
     return figure
@@ -95,8 +94,9 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     _per_cent_axis(axes, low, high)
-    axes.set_xlabel("change fraction of a mask (%)")
-    axes.set_ylabel("masks with at most that (%)")
+    axes.set(
+        xlabel="change fraction of a mask (%)", ylabel="masks with at most that (%)"
+    )
     key_above(figure, key, across=4)
     return figure
 
@@ -217,8 +217,7 @@ def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
     )
     axes.set_aspect("equal")
     axes.invert_yaxis()
-    axes.set_xlabel("column (pixels)")
-    axes.set_ylabel("row (pixels)")
+    axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
     axes.set_xticks([0, size[0]])
     axes.set_yticks([0, size[1]])
     bar = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.03)

@@ -72,8 +72,9 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.set_xticks(*_SHARES)
-    axes.set_xlabel("β, weight of a changed pixel")
-    axes.set_ylabel("balanced CE (nats per weight)")
+    axes.set(
+        xlabel="β, weight of a changed pixel", ylabel="balanced CE (nats per weight)"
+    )
     key: Key = []
     for mark, shape in _SHAPES.items():
         lines = axes.plot([], [], shape, color=MUTED, markersize=4)
@@ -105,8 +106,10 @@ def draw_thresholds(
     if used is not None:
         axes.axvline(used, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
     _unit_square(axes)
-    axes.set_xlabel("threshold: changed when p ≥ threshold")
-    axes.set_ylabel("F1 of the changed class" if several else "score")
+    axes.set(
+        xlabel="threshold: changed when p ≥ threshold",
+        ylabel="F1 of the changed class" if several else "score",
+    )
     key_above(figure, key, across=2 if several else 4)
     return figure
 
@@ -145,8 +148,7 @@ def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:
 
 
 def _unit_square(axes: Axes) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_xticks(*_SHARES)
     axes.set_yticks(*_SHARES)
 
@@ -168,8 +170,9 @@ def draw_precision_recall(
         lines = axes.step([0.0, *x], [y[0], *y], where="pre", **style)
         key += [(line, shown) for line in lines]
     _unit_square(axes)
-    axes.set_xlabel("recall of the changed class")
-    axes.set_ylabel("precision of the changed class")
+    axes.set(
+        xlabel="recall of the changed class", ylabel="precision of the changed class"
+    )
     key_above(figure, key, across=2)
     return figure
 
@@ -195,8 +198,7 @@ def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     _unit_square(axes)
     _per_cent_decades(below)
     axes.set_ylabel("pixels that are changed")
-    below.set_ylabel("pixels (%)")
-    below.set_xlabel("predicted probability of change")
+    below.set(ylabel="pixels (%)", xlabel="predicted probability of change")
     label_ends(figure, axes, ends)
     return figure
 
@@ -238,8 +240,7 @@ def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
             ends[axes].append((held[-1][1], name, style["color"]))
     losses.set_ylim(bottom=0)
     losses.set_ylabel("loss (nats)")
-    scores.set_ylabel("F1, pooled")
-    scores.set_xlabel("number in the name of the model")
+    scores.set(ylabel="F1, pooled", xlabel="number in the name of the model")
     whole_ticks(scores, "x")
     for axes, held_ends in ends.items():
         axes.margins(x=0.02)
