@@ -29,7 +29,7 @@ from cdstats.scan.inspection import (
     count_cells,
     possible_rules,
 )
-from cdstats.scan.regions import quantile, region_sizes
+from cdstats.scan.regions import Regions, quantile
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
@@ -83,7 +83,11 @@ def test_regions_are_those_of_a_walk_however_they_are_cut(
         for r, c in itertools.product((-1, 0, 1), repeat=2)
         if (r or c) and (connectivity == 8 or not (r and c))
     ]
-    sizes = region_sizes(mask, connectivity, strip_pixels=strip)
+    regions = Regions(connectivity)
+    rows = max(1, strip // max(1, mask.shape[1]))
+    for row in range(0, len(mask), rows):
+        regions.add(mask[row : row + rows])
+    sizes = regions.sizes
     assert sorted(sizes.tolist()) == flood(mask, steps)
 
 
@@ -191,7 +195,9 @@ def test_a_rule_that_was_not_foreseen_takes_another_look(
     expected = cdstats.audit(tmp_path).regions
     monkeypatch.setattr("cdstats.scan.audit.possible_rules", lambda _: ())
     assert cdstats.audit(tmp_path).regions == expected
-    assert expected[0].regions == len(region_sizes(pixels > 0))
+    regions = Regions(8)
+    regions.add(pixels > 0)
+    assert expected[0].regions == len(regions.sizes)
 
 
 def test_workers_find_the_same(tmp_path: Path) -> None:
