@@ -7,9 +7,8 @@ redistributed; they lie beside the checkout or are left out.
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from helpers import run
 from oracle import masks as again
 from oracle import scores
 from oracle.masks import WHITE, Count, Rule
-from typer.testing import CliRunner
-
-from cdstats.cli import app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,14 +159,10 @@ every_set = sets(FEW)
 drawn_sets = sets(("awkward/palette", "awkward/nodata", "output_STANet"))
 
 
-def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--quiet"])
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
-
-
-def data(*arguments: str) -> Any:
-    return json.loads(run(*arguments, "--format", "json"))
+def data(*arguments: object) -> Any:
+    done = run(*arguments, "--quiet", "--format", "json")
+    assert done.code == 0, done.err
+    return done.data()
 
 
 @cache
@@ -262,72 +255,6 @@ def test_truth_in_two_files_is_counted_as_the_checker_counts() -> None:
     assert_same(row, expected, 0)
 
 
-@every_set
-def test_every_mask_is_audited_as_the_checker_sees_it(masks: Masks) -> None:
-    found = data("audit", *masks.given)
-    rows = data("ratio", *masks.given)["images"]
-    splits = by_split(rows, masks)
-    for row in found["splits"]:
-        counts = splits[row["split"]]
-        fractions = [one.fraction for one in counts if one.fraction is not None]
-        whole = again.totals(counts)
-        same = ("images", "failed", "change_fraction", "mean_image_change_fraction")
-        bins = Counter(
-            next(
-                place for place, top in enumerate((0, 1, 5, 20, 100)) if f * 100 <= top
-            )
-            for f in fractions
-        )
-        expected = {name: whole[name] for name in same} | {
-            "without_change": bins[0],
-            "wholly_changed": sum(f == 1 for f in fractions),
-            "wholly_ignored": len(counts) - len(fractions),
-            "bin_0": bins[0],
-            "bin_0_1": bins[1],
-            "bin_1_5": bins[2],
-            "bin_5_20": bins[3],
-            "bin_over_20": bins[4],
-        }
-        assert_same(row, expected, 1e-12)
-    assert {row["split"]: values for row, values in _regions(found, rows, masks)} == {
-        row["split"]: {name: row[name] for name in _REGION_COLUMNS}
-        for row in found["regions"]
-    }
-
-
-_REGION_COLUMNS = (
-    "images",
-    "regions",
-    "size_min",
-    "size_max",
-    "specks",
-    "speck_pixels",
-)
-
-
-def _regions(
-    found: Any, rows: Sequence[dict[str, Any]], masks: Masks
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        label = label_of(matching(masks, row["path"]), masks)
-        sizes[row["split"] or "all"] += again.region_sizes(label == again.CHANGED)
-    expected = []
-    for row in found["regions"]:
-        these = sizes[row["split"]]
-        specks = [size for size in these if size < row["speck_limit"]]
-        values = {
-            "images": sum(is_in(one, row["split"]) for one in rows),
-            "regions": len(these),
-            "size_min": min(these, default=None),
-            "size_max": max(these, default=None),
-            "specks": len(specks),
-            "speck_pixels": sum(specks),
-        }
-        expected.append((row, values))
-    return expected
-
-
 @dataclass(frozen=True)
 class Predicted:
     """Predictions made for masks, which lie beside as links without their folders."""
@@ -405,49 +332,6 @@ def test_fractions_of_any_type_are_scored_as_the_checker_scores(
     masks: Masks, dtype: str, rel: float, tmp_path: Path
 ) -> None:
     assert_scored(masks, tmp_path, dtype, rel)
-
-
-@every_set
-def test_models_are_compared_as_the_checker_scores_them(
-    masks: Masks, tmp_path: Path
-) -> None:
-    predicted = predict(masks, tmp_path, "uint8", "a", "b")
-    found = data(
-        *("compare", "--pred", f"a={tmp_path}/a", "--pred", f"b={tmp_path}/b"),
-        *("--target", f"{tmp_path}/masks", *masks.options.split()),
-        *("--resamples", "50", "--kind", "prob"),
-    )
-    rows = {model: rows_of(predicted, model) for model in "ab"}
-    spend(predicted)
-    pooled = {}
-    for model, stored in predicted.models.items():
-        whole = scores.added(
-            [
-                scores.levels(_probs(probs), label)
-                for probs, label in zip(stored, predicted.labels(), strict=True)
-            ]
-        )
-        row = scores.dataset_row(rows[model])
-        pooled[model] = {
-            name: row[name]
-            for name in (
-                *("precision_pooled", "recall_pooled", "f1_pooled", "iou_pooled"),
-                *("mf1_pooled", "oa", "kappa", "f1_image_mean", "bce_mean"),
-                *("balanced_ce_mean", "class_mean_bce"),
-            )
-        } | {
-            "average_precision": scores.average_precision(whole),
-            "best_f1_in_sample": scores.best_f1(whole),
-        }
-    for one in found["models"]:
-        measures = {name: m["value"] for name, m in one["measures"].items()}
-        assert_same(measures, pooled[one["model"]], 1e-12)
-        differences = {name: m["difference"] for name, m in one["measures"].items()}
-        for name, value in pooled["b"].items():
-            gap = None if one["model"] == "a" else value - pooled["a"][name]
-            assert differences[name] == (
-                None if gap is None else pytest.approx(gap, rel=1e-9, abs=1e-12)
-            )
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from helpers import run
 
-from cdstats.cli import app
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ImageRecord, SummaryRecord, summarise
 from cdstats.render.masks import counts_document
@@ -30,7 +29,7 @@ def pairs(tmp_path: Path) -> Path:
 
 def loss(folder: Path, *options: str) -> str:
     named = ["--pred", f"{folder}/p", "--target", f"{folder}/t", "--quiet"]
-    return CliRunner().invoke(app, ["loss", *named, *options]).stdout
+    return run("loss", *named, *options).out
 
 
 def test_chosen_columns_of_models_are_those_of_the_table(pairs: Path) -> None:
@@ -46,9 +45,9 @@ def test_a_misspelt_column_is_refused_before_a_file_is_read(
     wrong = "imagse" if options != ("--by", "image") else "spraed"
     near = "images" if options != ("--by", "image") else "spread"
     named = ["--pred", "a=gone", "--pred", "b=gone", "--target", "gone"]
-    done = CliRunner().invoke(app, ["compare", *named, *options, "--columns", wrong])
-    assert done.exit_code == 2
-    assert f"no column '{wrong}'; did you mean {near}" in done.stderr
+    done = run("compare", *named, *options, "--columns", wrong)
+    assert done.code == 2
+    assert f"no column '{wrong}'; did you mean {near}" in done.err
 
 
 def test_columns_of_models_are_known_when_files_are_listed() -> None:

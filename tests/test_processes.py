@@ -176,24 +176,15 @@ def two_workers(program: subprocess.Popen[str]) -> Sequence[int]:
     return sorted(found)
 
 
-def children(process: int) -> str:
-    done = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout
+def ps(*options: object) -> str:
+    command = ["ps", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def is_alive(process: int) -> bool:
-    done = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(process)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
+    state = ps("-o", "stat=", "-p", process)
+    return bool(state) and not state.startswith("Z")
 
 
 def assert_end(workers: Sequence[int]) -> None:
@@ -236,7 +227,7 @@ def test_an_interrupted_command_says_so_and_leaves_nobody(tmp_path: Path) -> Non
         text=True,
         start_new_session=True,
     ) as process:
-        while not children(process.pid):
+        while not ps("-o", "pid=", "--ppid", process.pid):
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=120)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import rasterio
-from PIL import Image
+from helpers import save
 
 import cdstats
 from cdstats.score import loss as loss_module
 from cdstats.score import reading, targets
+from cdstats.score.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::rasterio.errors.NotGeoreferencedWarning"
 )
 RULE: dict[str, Any] = {"changed": "255", "unchanged": "0"}
+TILED: Any = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 EVERY_WAY = ["logit_adjusted_ce", "lovasz_softmax", "boundary", "focal"]
 
 
@@ -60,20 +61,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
-def save(path: Path, values: NDArray[Any]) -> None:
-    """Save an image in the format of its name."""
-    path.parent.mkdir(exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-    elif path.suffix == ".png":
-        Image.fromarray(values).save(path)
-    else:
-        size = {"height": values.shape[0], "width": values.shape[1], "count": 1}
-        tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
-        with rasterio.open(path, "w", dtype=values.dtype, **size, **tiles) as file:
-            file.write(values, 1)
-
-
 def write(
     root: Path, masks: list[NDArray[Any]], kind: str = ".npy", mask_kind: str = ".png"
 ) -> tuple[str, str]:
@@ -83,8 +70,8 @@ def write(
         probs = random.random(mask.shape[:2]).astype(np.float32)
         if kind == ".png":
             probs = (probs * 255).astype(np.uint8)
-        save(root / f"masks/{number}{mask_kind}", mask)
-        save(root / f"preds/{number}{kind}", probs)
+        save(root / f"masks/{number}{mask_kind}", mask, **TILED)
+        save(root / f"preds/{number}{kind}", probs, **TILED)
     return str(root / "preds"), str(root / "masks")
 
 
@@ -200,3 +187,81 @@ def test_a_mask_beyond_the_bound_is_decoded_twice_with_the_same_result(
     monkeypatch.setattr(targets, "_KEPT_BYTES", 100)
     assert cdstats.loss(*arguments).images == found.images
     assert [n for name, n in decoded.items() if "masks" in name] == [2, 2, 2]
+
+
+# Several models beside the same masks
+
+MODELS = ("a", "b", "c")
+
+
+def write_models(
+    root: Path, images: int, stacked: bool = False
+) -> tuple[list[str], str]:
+    """Predictions of three models and their masks: the arguments of `cdstats.loss`."""
+    random = np.random.default_rng(0)
+    masks = (random.random((images, 8, 8)) < 0.3).astype(np.uint8)
+    for model in ("masks", *MODELS):
+        values = masks if model == "masks" else random.random(masks.shape)
+        (root / model).mkdir()
+        if stacked:
+            np.save(root / model / "all.npy", values)
+        else:
+            for number, one in enumerate(values):
+                np.save(root / model / f"{number}.npy", one)
+    return [f"{model}={root / model}" for model in MODELS], str(root / "masks")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str, str]]:
+    """How often each mask is decoded."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    usual = Target.read
+
+    def counted(target: Target) -> object:
+        counts[target.key] += 1
+        return usual(target)
+
+    monkeypatch.setattr(Target, "read", counted)
+    return counts
+
+
+@pytest.mark.parametrize("stacked", [False, True], ids=["files", "a stack"])
+def test_a_mask_is_decoded_once_for_all_models(
+    read: Counter[tuple[str, str, str]], stacked: bool, tmp_path: Path
+) -> None:
+    run = cdstats.loss(*write_models(tmp_path, 4, stacked))
+    assert len(run.images) == 12
+    assert list(read.values()) == [1, 1, 1, 1]
+
+
+def test_labels_beyond_the_bound_are_decoded_again_with_the_same_result(
+    read: Counter[tuple[str, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = write_models(tmp_path, 4, stacked=True)
+    held = cdstats.loss(*arguments)
+    read.clear()
+    monkeypatch.setattr(reading, "_HELD_BYTES", 100)
+    again = cdstats.loss(*arguments)
+    assert list(read.values()) == [3, 3, 3, 3]
+    assert again.images == held.images
+
+
+def test_rows_stand_model_by_model_as_each_model_alone_gives_them(
+    tmp_path: Path,
+) -> None:
+    models, masks = write_models(tmp_path, 3)
+    (tmp_path / "b/1.npy").unlink()
+    np.save(tmp_path / "b/0x.npy", np.zeros((8, 8)))
+    together = cdstats.loss(models, masks, histograms=True)
+    alone = [cdstats.loss([model], masks, histograms=True) for model in models]
+    assert together.images == tuple(row for run in alone for row in run.images)
+    for run in alone:
+        places = [row.place for row in run.images if row.status == "ok"]
+        assert together.curves is not None
+        assert run.curves is not None
+        found, expected = together.curves.of(places), run.curves.of(places)
+        assert found is not None
+        assert expected is not None
+        assert found.changed.tolist() == expected.changed.tolist()

@@ -13,6 +13,9 @@ from test_oracle import REAL, REAL_SETS, matching
 
 from cdstats.io import jpeg, masks, png, tiff
 from cdstats.io.counting import Task, count_file
+from cdstats.render.figures.charts import figures_of
+from cdstats.report.gather import gather
+from cdstats.report.options import ShownOptions
 
 COUNTS = ("width", "height", "changed", "unchanged", "ignored")
 EVERY_HALF = tuple(level + 0.5 for level in range(256))
@@ -134,3 +137,11 @@ def test_every_stored_value_is_counted_exactly() -> None:
         (one,) = count_file(Task(str(REAL / path)), band=band)
         assert one.mask is not None
         assert dict(one.mask.counts.values) == truth, path
+
+
+def test_masks_of_many_sizes_have_every_figure_but_the_heat_map() -> None:
+    options = ShownOptions(masks=REAL / "cdnet2014", preset="cdnet2014")
+    found, missing = figures_of(gather(options).material)
+    assert [one.figure for one in found] == ["distribution", "binarisation", "regions"]
+    assert {one.figure for one in missing} == {"splits", "heat-map"}
+    assert sum(row.images for row in found[0].rows) == 300  # type: ignore[attr-defined]

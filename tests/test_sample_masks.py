@@ -1,16 +1,13 @@
 """The synthetic sample masks: their true counts, their ratios, their generator."""
 
 import csv
-import io
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from cdstats.cli import app
+from helpers import run
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 COUNTS = ("width", "height", "changed", "unchanged", "ignored")
@@ -22,10 +19,9 @@ def expected_rows() -> list[dict[str, str]]:
 
 
 def counted(*arguments: str) -> list[dict[str, str]]:
-    options = ["--by", "image", "--format", "csv", "--quiet"]
-    done = CliRunner().invoke(app, ["ratio", *arguments, *options])
-    assert (done.exit_code, done.stderr) == (0, "")
-    return list(csv.DictReader(io.StringIO(done.stdout)))
+    done = run("ratio", *arguments, "--by", "image", "--format", "csv", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    return done.rows()
 
 
 @pytest.mark.parametrize("row", expected_rows(), ids=lambda row: row["path"])
@@ -50,11 +46,9 @@ def test_every_mask_is_in_the_table_of_true_counts() -> None:
 
 
 def test_the_printed_ratios_are_those_of_the_dasnet_table() -> None:
-    done = CliRunner().invoke(
-        app, ["ratio", str(SAMPLES / "CDD"), str(SAMPLES / "BCDD"), "--by", "dataset"]
-    )
-    assert done.exit_code == 0
-    rows = [line.split() for line in done.stdout.splitlines()]
+    done = run("ratio", str(SAMPLES / "CDD"), str(SAMPLES / "BCDD"), "--by", "dataset")
+    assert done.code == 0
+    rows = [line.split() for line in done.out.splitlines()]
     printed = {row[0]: row for row in rows if row and row[0] in ("CDD", "BCDD")}
     assert printed["CDD"][2:5] == ["134,069", "914,507", "0.147"]
     assert printed["BCDD"][2:5] == ["89,720", "2,007,432", "0.045"]

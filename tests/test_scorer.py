@@ -202,10 +202,8 @@ def test_the_kind_follows_from_type_and_values(
 
 
 REFUSED = [
-    pytest.param("uint8", [0, 37, 100], "Per cent.*scale=100", id="bytes up to 100"),
     pytest.param("uint8", [0, 101], "at or below 101", id="below the half"),
     pytest.param("uint16", [0, 13107], "at or below 13,107", id="low two of uint16"),
-    pytest.param("uint16", [50, 100], "Per cent.*scale=100", id="low uint16"),
     pytest.param("uint16", [0, 7000], 'pred_changed="7000"', id="two of uint16"),
     pytest.param(
         "uint8",
@@ -213,12 +211,7 @@ REFUSED = [
         'pred_changed="2", pred_unchanged="0"',
         id="bytes 0 and 2",
     ),
-    pytest.param("int64", [0, 1, 2], "0 and 1", id="three classes"),
     pytest.param("int64", [0, 128, 255], "0 and 255", id="bytes as int64"),
-    pytest.param("int8", [-1, 1], "-1", id="negative labels"),
-    pytest.param("float64", [0.5, 1.5], "1 of 1 .*scale=N", id="above 1"),
-    pytest.param("float32", [-0.1, 0.5], "1 of 1 .*kind", id="below 0"),
-    pytest.param("float64", [1 + 1e-7], "1 of 1 .*rounding", id="just above 1"),
     pytest.param("float16", [0.5, 1.5], "1 of 1 .*scale=N", id="float16 above 1"),
 ]
 

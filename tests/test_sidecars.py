@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import run, save
 from PIL import Image
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.errors import DataError
 from cdstats.io.masks import open_masks
 from cdstats.io.sidecars import NOTHING, read_auxiliary
@@ -47,14 +45,6 @@ def nodata(value: object, band: int = 1) -> str:
     )
 
 
-def tif(path: Path, values: Array, **how: Any) -> None:
-    bands = values if values.ndim == 3 else values[None]
-    count, height, width = bands.shape
-    size = {"count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", "GTiff", dtype=bands.dtype, **size, **how) as file:
-        file.write(bands)
-
-
 def write(path: Path, values: Array) -> None:
     """Write labels 0, 1 and 9 in the format that a name asks for."""
     kind = path.stem
@@ -73,7 +63,7 @@ def write(path: Path, values: Array) -> None:
         Image.fromarray(values.astype(np.uint16)).save(path)
     elif path.suffix == ".tif":
         packed = {"compress": "lzw"} if kind == "lzw" else {}
-        tif(path, values, **packed)
+        save(path, values, **packed)
     else:
         Image.fromarray(values).save(path)
 
@@ -106,7 +96,7 @@ def test_declared_nodata_of_a_prediction_has_no_score(
     declare(path, nodata(9))
     (tmp_path / "t").mkdir()
     truth = (MASK == 1).astype(np.uint8)
-    tif(tmp_path / "t" / f"{path.stem}.tif", truth)
+    save(tmp_path / "t" / f"{path.stem}.tif", truth)
     rule: dict[str, Any] = {"pred_changed": 1, "pred_unchanged": "0,9"}
     where = (tmp_path / "p", tmp_path / "t")
     (row,) = cdstats.loss(*where, **rule, errors="keep").images
@@ -130,7 +120,7 @@ def test_nodata_is_read_as_numbers_of_the_type(
     value: str, dtype: str, expected: object, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.tif"
-    tif(path, np.zeros((2, 3), dtype))
+    save(path, np.zeros((2, 3), dtype))
     declare(path, nodata(value))
     assert open_masks(str(path), "", None)[0].nodata == expected
 
@@ -148,7 +138,7 @@ def test_bytes_of_a_number_come_before_its_text(tmp_path: Path) -> None:
 
 def test_nodata_of_another_band_is_not_that_of_the_band_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    tif(path, np.stack([MASK, MASK]))
+    save(path, np.stack([MASK, MASK]))
     declare(path, nodata(1, band=2))
     assert open_masks(str(path), "", 1)[0].nodata is None
     assert open_masks(str(path), "", 2)[0].nodata == 1
@@ -156,7 +146,7 @@ def test_nodata_of_another_band_is_not_that_of_the_band_read(tmp_path: Path) -> 
 
 def test_a_file_beside_comes_before_the_tag(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    tif(path, MASK, nodata=0)
+    save(path, MASK, nodata=0)
     declare(path, nodata(9))
     (row,) = cdstats.ratio(path, changed=1, unchanged="rest").images
     assert row.ignored == (MASK == 9).sum()
@@ -224,8 +214,8 @@ def test_blocks_that_are_left_out_are_nodata(tmp_path: Path) -> None:
 def test_a_pair_of_channels_has_no_score_where_nodata_is(tmp_path: Path) -> None:
     logits = RNG.normal(size=(2, 20, 30)).astype(np.float32)
     logits[:, 3] = -9999
-    tif(tmp_path / "p.tif", logits, nodata=-9999)
-    tif(tmp_path / "t.tif", (MASK == 1).astype(np.uint8))
+    save(tmp_path / "p.tif", logits, nodata=-9999)
+    save(tmp_path / "t.tif", (MASK == 1).astype(np.uint8))
     where = (tmp_path / "p.tif", tmp_path / "t.tif")
     (row,) = cdstats.loss(*where, kind="logit", errors="keep").images
     assert "no score at 30 valid pixels" in row.reason
@@ -282,12 +272,12 @@ def test_a_georeference_beside_comes_before_that_inside(
 ) -> None:
     known: dict[str, Any] = {"transform": inside, "crs": "EPSG:32633"} if inside else {}
     labels = (MASK == 1).astype(np.uint8)
-    tif(tmp_path / "p.tif", labels, **known)
-    tif(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
+    save(tmp_path / "p.tif", labels, **known)
+    save(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
     declare(tmp_path / "p.tif", beside)
     where = (str(tmp_path / "p.tif"), "--target", str(tmp_path / "t.tif"))
-    line = ["loss", "--pred", *where, "--format", "json", "--by", "image"]
-    (row,) = json.loads(CliRunner().invoke(app, line).stdout)["images"]
+    line = ("loss", "--pred", *where, "--format", "json", "--by", "image")
+    (row,) = run(*line).data()["images"]
     assert row["status"] == ("failed" if words else "ok")
     assert words in (row["reason"] or "")
     assert row["grid"] == "check"
@@ -300,7 +290,7 @@ def test_a_world_file_may_have_commas_as_decimal_points(tmp_path: Path) -> None:
     (tmp_path / "p.pgw").write_text("1,0\n0\n0\n-1,0\n500003,5\n4999999,5\n")
     with rasterio.open(path) as file:
         assert file.transform == HERE @ Affine.translation(3, 0)
-    tif(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
+    save(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
     (row,) = cdstats.loss(path, tmp_path / "t.tif", errors="keep").images
     assert "lies 3 pixels east" in row.reason
 
@@ -310,6 +300,6 @@ def test_a_world_file_has_the_system_of_the_file_beside(tmp_path: Path) -> None:
     Image.fromarray(labels).save(tmp_path / "p.png")
     (tmp_path / "p.pgw").write_text("1\n0\n0\n-1\n500000.5\n4999999.5\n")
     declare(tmp_path / "p.png", "<SRS>EPSG:32634</SRS>")
-    tif(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
+    save(tmp_path / "t.tif", labels, transform=HERE, crs="EPSG:32633")
     (row,) = cdstats.loss(tmp_path / "p.png", tmp_path / "t.tif", errors="keep").images
     assert "is EPSG:32634, its mask EPSG:32633" in row.reason

@@ -8,12 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import cdstats
-from cdstats.cli import app
 from cdstats.core.score_records import NOT_RECORDED
 
 STATED = ("threshold", "kind", "grid", "version", "device")
@@ -37,9 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--quiet"])
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    done = helpers.run(*arguments, "--quiet")
+    assert done.code == 0, done.err
+    return done.out
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -183,8 +182,8 @@ def test_rows_without_sums_of_the_calibration_say_so(
     lines = [",".join(held[0])]
     lines += [",".join(f'"{v}"' for v in row.values()) for row in held]
     (folder / "old.csv").write_text("\n".join(lines) + "\n")
-    done = CliRunner().invoke(app, [command, "--from", "old.csv"])
+    done = helpers.run(command, "--from", "old.csv")
     note = f"note: ece: {NOT_RECORDED} in {len(held)} rows of an earlier version"
-    assert note in " ".join(done.stderr.split())
-    done = CliRunner().invoke(app, [command, "--from", "rows.csv"])
-    assert NOT_RECORDED not in done.stderr
+    assert note in " ".join(done.err.split())
+    done = helpers.run(command, "--from", "rows.csv")
+    assert NOT_RECORDED not in done.err

@@ -76,7 +76,6 @@ def range_of(text: str) -> Range:
         pytest.param("1e-2-1e-1", [0.01, 0.1], [0, 1], id="range-of-exponents"),
         pytest.param(">=128", [128, 255, math.inf], [127.9, -1, "nan"], id="at-least"),
         pytest.param("> 128", [128.1, 255], [128], id="above"),
-        pytest.param("<128", [127.9, 0, -5, -math.inf], [128, "nan"], id="below"),
         pytest.param("<= 0", [0, -9999], [0.1], id="at-most"),
         pytest.param(">-1", [0, -0.5], [-1], id="above-a-negative"),
         pytest.param(">=-32768", [-32768], [-32769], id="at-least-a-negative"),
@@ -204,14 +203,7 @@ def test_a_colour_shares_a_value_with_numbers_only_as_their_grey(
         pytest.param("#ff0000", "#FF0000", True, id="same-colour"),
         pytest.param("#ff0000", "#ff0001", False, id="other-colour"),
         pytest.param("#808080", "128", True, id="grey-and-its-level"),
-        pytest.param("#808080", "100-200", True, id="grey-in-a-range"),
-        pytest.param("#808080", ">128", False, id="grey-beside-a-bound"),
         pytest.param("#ff0000", ">=0", False, id="colour-and-all-levels"),
-        pytest.param("1", "1.0", True, id="one-number-two-spellings"),
-        pytest.param("1-3", "3-5", True, id="ranges-that-touch"),
-        pytest.param("<128", ">=128", False, id="bounds-that-meet"),
-        pytest.param("<=128", ">=128", True, id="bounds-that-share-an-end"),
-        pytest.param(">127", "<128", True, id="bounds-that-share-fractions"),
     ],
 )
 def test_terms_share_a_value(first: str, second: str, shared: bool) -> None:

@@ -7,9 +7,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+import helpers
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from typer.testing import CliRunner
 
@@ -218,14 +218,8 @@ def test_tiles_without_the_last_row_and_column_are_not_misplaced(
 @pytest.mark.parametrize("way", ["pad", "shift"])
 def test_a_georeference_says_where_the_last_tiles_lie(way: str, tmp_path: Path) -> None:
     def save(path: Path, values: Array, y: int, x: int) -> None:
-        path.parent.mkdir(exist_ok=True)
-        height, width = values.shape
-        kind = {"count": 1, "height": height, "width": width, "dtype": "uint8"}
         at = Affine(2, 0, 1000 + 2 * x, 0, -2, 5000 - 2 * y)
-        with rasterio.open(
-            path, "w", "GTiff", crs="EPSG:32633", transform=at, **kind
-        ) as file:
-            file.write(values, 1)
+        helpers.save(path, values, crs="EPSG:32633", transform=at)
 
     save(tmp_path / "t/a.tif", MASK, 0, 0)
     padded = np.pad(MASK, [(0, TILE)] * 2, constant_values=1)
