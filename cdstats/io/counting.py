@@ -50,7 +50,6 @@ class Task:
     """A file to count.
 
     Attributes:
-        path: The file.
         member: The array or image of it to read; empty for all.
         partner: The file of the unchanged pixels, when two make one mask.
         rows: First row and the row after the last, to count a part of a large image.

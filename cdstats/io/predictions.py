@@ -32,8 +32,7 @@ from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
 from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.raster import MOST_BANDS, BandsError
-from cdstats.io.regular import open_regular
-from cdstats.io.signatures import EXTENSIONS, file_format
+from cdstats.io.signatures import EXTENSIONS, file_format, open_regular
 from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 
