@@ -8,8 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
-from cdstats.core.detection import Findings, Verdict, settle
-from cdstats.core.encodings import follows_peaks, read_encoding
+from cdstats.core.detection import (
+    Findings,
+    Verdict,
+    follows_peaks,
+    read_encoding,
+    settle,
+)
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
 from cdstats.core.records import ImageRecord, split_order

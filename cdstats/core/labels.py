@@ -238,9 +238,8 @@ class LabelRule:
 
     def terms(self, label: Label) -> tuple[Term, ...]:
         """The terms that name a label's values."""
-        if label is Label.CHANGED:
-            return self.changed
-        return self.unchanged if label is Label.UNCHANGED else self.ignored
+        terms: tuple[Term, ...] = getattr(self, label.value)
+        return terms
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Term, Label], ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.encodings import MANY_LEVELS
+from cdstats.core.detection import MANY_LEVELS
 from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.labels import Label
 from cdstats.io.blocks import BLOCK_PIXELS, Block
