@@ -184,5 +184,4 @@ class Curve:
     @property
     def is_exact(self) -> bool:
         """Whether average precision and best F1 are those of the probabilities."""
-        best = self.best
-        return self.within == 0 and (best is None or self.reach.max() <= best[0])
+        return self.within == 0 and (not self.best or self.reach.max() <= self.best[0])

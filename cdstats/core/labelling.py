@@ -8,19 +8,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
-from cdstats.core.detection import Findings, Verdict, settle
-from cdstats.core.encodings import follows_peaks, read_encoding
-from cdstats.core.errors import DataError
+from cdstats.core.detection import (
+    Findings,
+    Verdict,
+    follows_peaks,
+    read_encoding,
+    settle,
+)
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import ImageRecord, split_order
 from cdstats.core.vocabulary import named_preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.core.counted import Counted, CountedMask
-    from cdstats.core.counts import MaskCounts
+    from cdstats.core.counts import Counted, CountedMask, MaskCounts
     from cdstats.core.labels import RuleChoice
 
 

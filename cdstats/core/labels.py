@@ -15,8 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -239,9 +238,8 @@ class LabelRule:
 
     def terms(self, label: Label) -> tuple[Term, ...]:
         """The terms that name a label's values."""
-        if label is Label.CHANGED:
-            return self.changed
-        return self.unchanged if label is Label.UNCHANGED else self.ignored
+        terms: tuple[Term, ...] = getattr(self, label.value)
+        return terms
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Term, Label], ...]:

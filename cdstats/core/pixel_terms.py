@@ -77,13 +77,9 @@ def cross_entropy(
 ) -> Array:
     """Cross-entropy of each pixel in nats: ``-max(ln p_t, floor)``; never -0.
 
-    Args:
-        probs: Probabilities of change in [0, 1]; floating, any shape.
-        changed: Whether the pixels are changed (``p_t = p``) or not (``1 - p``).
-        xp: The module that computes: ``numpy``, or ``torch`` for a tensor.
-        floor: The least value of the logarithm.
-        rest: ``1 - p`` of each pixel, where it is known with more digits than p
-            leaves: that of a logit is the sigmoid of its negative.
+    ``p_t`` is p of changed and 1 - p of unchanged pixels; ``xp`` is ``numpy``, or
+    ``torch`` for a tensor. ``rest`` is 1 - p where it is known with more digits than p
+    leaves: that of a logit is the sigmoid of its negative.
     """
     # The clamp is there for the logarithm of 0.
     with np.errstate(divide="ignore"):
@@ -190,16 +186,9 @@ class Term:
 def class_sums(
     probs: Array, changed: Array, unchanged: Array, terms: Iterable[Term] = ()
 ) -> tuple[dict[str, Array], dict[Term, tuple[Array, Array]]]:
-    """What pixels of each class at some probabilities add to the sums of an image.
+    """What some pixels of each class add at each probability to sums of an image.
 
-    Args:
-        probs: Probabilities; float64.
-        changed: Changed pixels of each.
-        unchanged: Unchanged pixels of each.
-        terms: Further sums; none may need positions.
-
-    Returns:
-        The fields of `ImageSums` that are sums of pixels, and its terms.
+    These are its fields that are sums over pixels, and terms that need no positions.
     """
     miss = 1 - probs
     plain = {

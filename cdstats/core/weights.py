@@ -12,8 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,16 +52,9 @@ class Tally:
 class Scheme:
     """A named way to weigh two classes, and what it gives.
 
-    Attributes:
-        scheme: Its name.
-        unchanged_weight: Weight of unchanged pixels; of images without change for
-            sampling; the bias of the unchanged channel for the prior bias.
-        changed_weight: The same for changed.
-        weight_ratio: Changed / unchanged weight, which is the ``pos_weight`` of one
-            channel; None where the two are no weights of pixels.
-        formula: How they follow from the counts: n1 changed, n0 unchanged, n both.
-        source: Who uses it so.
-        remark: What to know before using it.
+    Both weights are those of pixels; of images for sampling; or the bias of a channel.
+    Their ratio is the ``pos_weight`` of one channel, None where they do not weigh
+    pixels. In the formula, n1 pixels are changed, n0 unchanged, n both.
     """
 
     scheme: str

@@ -43,7 +43,6 @@ _MOST_CHANNELS: Final = 256
 """Images of a stack up to which it may be one mask by its classes."""
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How NumPy packs an array. The others unpack to any length at once."""
-_LENGTH_TEXT: Final = "NPZ file is damaged: an array is not as long as its header says"
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
@@ -144,41 +143,22 @@ def _entries(path: Path) -> dict[str, _Entry]:
     with damage("NPZ"):
         archive = zipfile.ZipFile(path)
         check_parts(path, archive, "NPZ")
-        _refuse_files(archive.namelist())
+        names = archive.namelist()
+        endings = Counter(PurePosixPath(name).suffix.lower() for name in names)
+        if names and ".npy" not in endings and set(endings) - {""}:
+            held = ", ".join(
+                f"{number:,} {ending or 'other'}" for ending, number in endings.items()
+            )
+            raise DataError(
+                f"is a zip archive of files ({held}), not of arrays; unpack it and "
+                "give its folder"
+            )
         if any(part.compress_type not in _PACKED for part in archive.infolist()):
             raise DataError(
                 "holds arrays packed otherwise than NumPy does; save them with "
                 "np.savez_compressed"
             )
-        return {
-            name.removesuffix(".npy"): _read_entry(archive, name)
-            for name in archive.namelist()
-        }
-
-
-def _refuse_files(names: list[str]) -> None:
-    """Refuse an archive of files that are no arrays."""
-    endings = Counter(PurePosixPath(name).suffix.lower() for name in names)
-    if names and ".npy" not in endings and set(endings) - {""}:
-        held = ", ".join(
-            f"{number:,} {ending or 'other'}" for ending, number in endings.items()
-        )
-        raise DataError(
-            f"is a zip archive of files ({held}), not of arrays; unpack it and give "
-            "its folder"
-        )
-
-
-def _verify(entry: _Entry) -> None:
-    """Unpack an array once to its end, so that its check sum is known to hold."""
-    if entry.archive.getinfo(entry.name).file_size != entry.start + entry.size:
-        raise DataError(_LENGTH_TEXT)
-    with damage("NPZ"), entry.archive.open(entry.name) as file:
-        unpacked = 0
-        while part := file.read(_CHUNK):
-            unpacked += len(part)
-    if unpacked != entry.start + entry.size:
-        raise DataError(_LENGTH_TEXT)
+        return {name.removesuffix(".npy"): _read_entry(archive, name) for name in names}
 
 
 def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
@@ -187,7 +167,16 @@ def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
         raise DataError(f"holds {entry.dtype} values; expected numbers")
     width = entry.shape[-1] if entry.shape else 1
     check_pixels(width, math.prod(entry.shape[:-1]), max_pixels)
-    _verify(entry)
+    # It is unpacked once to its end, so that its check sum is known to hold.
+    lengths = [entry.archive.getinfo(entry.name).file_size, 0]
+    if lengths[0] == entry.start + entry.size:
+        with damage("NPZ"), entry.archive.open(entry.name) as file:
+            while part := file.read(_CHUNK):
+                lengths[1] += len(part)
+    if lengths != [entry.start + entry.size] * 2:
+        raise DataError(
+            "NPZ file is damaged: an array is not as long as its header says"
+        )
     return entry
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
-from cdstats.io.regular import open_regular
 from cdstats.io.sidecars import read_auxiliary
-from cdstats.io.signatures import file_format
+from cdstats.io.signatures import file_format, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +28,7 @@ class Beside:
     """An image folder beside a mask, and the mask's image in it.
 
     Attributes:
-        folder: The folder's name, such as ``"A"``.
         name: The image's name; empty when the folder holds none of the mask's name.
-        size: Its width and height; None when they cannot be read.
         difference: How its grid differs from that of the mask, in words.
     """
 

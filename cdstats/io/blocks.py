@@ -1,8 +1,4 @@
-"""What a reader takes and gives: a file, its images, and their pixels block by block.
-
-The module of each format has a function ``open_images`` that takes an `ImageFile` and
-gives a list of `OpenImage`; `cdstats.io.masks` knows which module reads which format.
-"""
+"""What a reader takes and gives: a file, its images, their pixels block by block."""
 
 from __future__ import annotations
 
@@ -12,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+import numpy as np
+
 from cdstats.core.division import WATCH
-from cdstats.core.errors import DataError, one_file
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted, one_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
@@ -38,11 +34,8 @@ class ImageFile:
     """A file whose images are to be opened.
 
     Attributes:
-        path: The file.
-        kind: Its format, by its first bytes.
         data: Its bytes; None where it is too large to hold.
         member: The array or the number of the image that is wanted; empty for all.
-        band: The band to read, counted from 1; None where there is one choice.
         max_pixels: Pixels that an image may declare; nothing of a larger one is
             decoded when it is opened.
         nodata: The text of the nodata value that a file beside it declares; it comes
@@ -67,8 +60,6 @@ class Block:
     """A rectangle of pixels.
 
     Attributes:
-        row: First row in the image.
-        column: First column in the image.
         values: Stored values ``(height, width)``, or uint8 colours
             ``(height, width, 3)``.
         hidden: Where the file masks a pixel out or it is fully transparent.
@@ -103,17 +94,13 @@ class OpenImage:
     Attributes:
         member: What tells it from the others in its file, such as ``"#3"``; may be
             empty.
-        width: Pixels in a row.
-        height: Rows.
         format: What the file is, such as ``"PNG"``.
         blocks: Reads the pixels, from the file each time; raises `DataError` when they
             cannot be decoded.
         nodata: The value that the file declares as nodata, if any.
         palette: Colour of each index, if the values are indices of a colour palette.
-        bands: Bands that hold values, opacity aside.
         part: Reads the rows from one to before another alone, both at edges of
             blocks; None when only the whole can be read.
-        block_rows: Rows of a block of the file.
         georeference: Finds where its pixels lie on the ground, before they are read;
             None where the file does not say.
     """
@@ -233,3 +220,44 @@ def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
     if not is_number(member) or int(member) >= len(images):
         raise DataError(f"holds {count}; #{member} was asked for")
     return [images[int(member)]]
+
+
+_EVERY_GREY: Final = bytes(range(256))
+
+
+def greys(palette: bytes) -> bytes | None:
+    """The grey of each index, or None where a colour is no grey.
+
+    Example:
+        >>> greys(bytes([7, 7, 7, 65, 65, 65])) == bytes([7, 65])
+        True
+    """
+    red, green, blue = palette[::3], palette[1::3], palette[2::3]
+    return red if red == green == blue else None
+
+
+def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
+    """The grey value of each index of a grey palette, the index of any other."""
+    check_indices(indices, len(palette) // 3)
+    grey = greys(palette)
+    if grey is None or _EVERY_GREY.startswith(grey):
+        return indices
+    expanded: NDArray[Any] = np.frombuffer(grey, np.uint8)[indices]
+    return expanded
+
+
+def check_indices(indices: NDArray[Any], colours: int) -> None:
+    """Refuse an index that the palette does not hold."""
+    if colours < 256 and indices.size and int(indices.max()) >= colours:
+        index = int(indices.max())
+        raise DataError(
+            f"pixel index {index} has no colour: its palette holds {colours}"
+        )
+
+
+def names(palette: bytes) -> Mapping[int, str] | None:
+    """The ``"#rrggbb"`` of each index, or None for a grey palette."""
+    if greys(palette) is not None:
+        return None
+    colours = (palette[at : at + 3] for at in range(0, len(palette) - 2, 3))
+    return {index: f"#{colour.hex()}" for index, colour in enumerate(colours)}

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
+from cdstats.core.errors import DataError, counted
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band, expand, names
 from cdstats.io.limits import check_memory, check_row
-from cdstats.io.palettes import expand, names
 from cdstats.io.png import unpack
 from cdstats.io.sidecars import declared_nodata
 
@@ -42,9 +40,7 @@ class _Header:
     """What the header of a BMP file says.
 
     Attributes:
-        start: Where the pixels begin.
         masks: Bits of red, green and blue in a pixel of 16 or 32 bits.
-        opacity: Bits of opacity in a pixel.
         profile_end: Where a colour profile behind the pixels ends; 0 without one.
     """
 

@@ -13,9 +13,8 @@ from cdstats.io.addresses import is_address
 from cdstats.io.blocks import ImageFile, guarded, select_image
 from cdstats.io.copies import open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
-from cdstats.io.regular import open_regular
 from cdstats.io.sidecars import mask_file, read_auxiliary
-from cdstats.io.signatures import FORMATS, file_format, foreign_text
+from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage

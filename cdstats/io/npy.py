@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.regular import open_regular
+from cdstats.io.signatures import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

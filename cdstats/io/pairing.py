@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.addresses import is_address
 from cdstats.io.discovery import (
     UNASSIGNED,

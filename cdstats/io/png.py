@@ -22,9 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.blocks import WHOLE_PIXELS, Block, ImageFile, OpenImage, check_band
+from cdstats.io.blocks import (
+    WHOLE_PIXELS,
+    Block,
+    ImageFile,
+    OpenImage,
+    check_band,
+    expand,
+    names,
+)
 from cdstats.io.limits import check_memory
-from cdstats.io.palettes import expand, names
 from cdstats.io.sidecars import declared_nodata
 from cdstats.io.signatures import file_format
 
@@ -61,8 +68,6 @@ class PngHeader:
     """What the chunks of a PNG file say.
 
     Attributes:
-        depth: Bits of a sample.
-        colour: Colour type of the PNG specification.
         methods: Compression, filters and interlacing; 0 is the only or the plain one.
         palette: Red, green and blue of each index, one after the other.
         transparency: The ``tRNS`` chunk: alpha of each index, or the transparent grey

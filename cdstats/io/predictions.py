@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
-from cdstats.core.errors import DataError, one_file
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npz_array
 from cdstats.io.blocks import (
@@ -32,8 +31,7 @@ from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
 from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.raster import MOST_BANDS, BandsError
-from cdstats.io.regular import open_regular
-from cdstats.io.signatures import EXTENSIONS, file_format
+from cdstats.io.signatures import EXTENSIONS, file_format, open_regular
 from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 

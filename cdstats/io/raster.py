@@ -24,12 +24,11 @@ import numpy as np
 
 from cdstats.core.counts import MINISWHITE, YCBCR
 from cdstats.core.errors import DataError
-from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band
+from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band, expand, names
 from cdstats.io.georeference import georeference_of
 from cdstats.io.limits import check_memory
-from cdstats.io.palettes import expand, names
-from cdstats.io.regular import open_regular
 from cdstats.io.sidecars import declared_nodata
+from cdstats.io.signatures import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +58,6 @@ class Source:
     """What GDAL is to open.
 
     Attributes:
-        driver: The one driver that may read it.
         data: The file's bytes, if they have been read.
         offset: Where the directory of a TIFF page is; 0 for the first page, which
             alone has its overviews and mask.
@@ -245,7 +243,6 @@ class Known:
     """What a reader knows of an image beside what GDAL says.
 
     Attributes:
-        band: The band to read, counted from 1; None for the only one.
         alpha_band: The band that holds opacity, where the file does not say so itself.
         hidden_colour: The values of all bands that make a pixel transparent.
         nodata: The text of the nodata value: GDAL rounds those of 64-bit integers, and

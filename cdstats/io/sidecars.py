@@ -13,7 +13,7 @@ import numpy as np
 
 from cdstats.core.counts import NAN
 from cdstats.core.errors import DataError
-from cdstats.io.palettes import greys
+from cdstats.io.blocks import greys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,12 +38,9 @@ class Auxiliary:
     """What an ``.aux.xml`` file says of an image; it comes before the image's own word.
 
     Attributes:
-        nodata: The text of the nodata value of each band, counted from 1.
         transform: The numbers of the transform in GDAL's order; none without one, as
             for that from pixels to themselves.
-        system: The coordinate reference system as text; empty without one.
         points: Column, row and both coordinates of each ground control point.
-        points_system: The coordinate reference system of the points.
     """
 
     nodata: Mapping[int, str] = field(default_factory=dict)

@@ -1,9 +1,17 @@
-"""What a file is, by its first bytes; a name proves nothing."""
+"""What a file is, by its first bytes and not its name; and opening it, if it is one."""
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
-from typing import Final
+from io import FileIO
+from typing import TYPE_CHECKING, Final
+
+from cdstats.core.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +19,6 @@ class FileFormat:
     """A format of mask files: how it is known, and what reads it.
 
     Attributes:
-        name: Its name in the program.
-        title: What messages call it.
-        magic: The first bytes of a file, each of them enough.
         extensions: Names of files that a folder scan reads, in lower case.
         reader: The module of this folder whose function ``open_images`` reads it.
         held: Files up to this size are read at once. Larger ones are left to a windowed
@@ -114,3 +119,21 @@ def foreign_text(head: bytes) -> str:
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
     return next((name for magic, name in table.items() if head.startswith(magic)), None)
+
+
+# Without it, opening a pipe waits for its writer. It changes nothing for files.
+_AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0)
+
+
+def open_regular(path: str | Path) -> tuple[FileIO, int]:
+    """Open a file to read its bytes, without a buffer."""
+    file = FileIO(path, "rb", opener=_open)
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode):
+        file.close()
+        raise DataError("is no regular file but a pipe or a device")
+    return file, found.st_size
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)

@@ -6,8 +6,7 @@ import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.archives import check_parts
 from cdstats.io.limits import check_memory, check_pixels
 
@@ -31,20 +30,20 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
     with warnings.catch_warnings():
         # Kinds of tensors that PyTorch warns of are refused below.
         warnings.simplefilter("ignore")
+        found = None
         try:
-            data = _load(path, is_archive=is_archive)
+            found = _load(path, is_archive=is_archive)
+            return _plain(_choose(found, key), lengths, max_pixels)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many kinds
-            raise DataError(_torch_text(error)) from None
-        try:
-            return _plain(_choose(data, key), lengths, max_pixels)
-        except DataError:
-            raise
-        except Exception as error:  # noqa: BLE001 - odd tensors fail in many ways
-            raise DataError(
-                f"holds a tensor that cannot be read: {_first(error)}"
-            ) from None
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            text = f"PT file is damaged or no tensor file: {said}"
+            if found is not None:
+                text = f"holds a tensor that cannot be read: {said}"
+            elif "weights_only" in str(error) or "Unsupported" in str(error):
+                text = "holds Python objects besides tensors, which are never loaded"
+            raise DataError(text) from None
 
 
 def _plain(
@@ -80,7 +79,20 @@ def _check_archive(path: Path) -> set[int]:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-            _refuse_packed(parts, path.stat().st_size)
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+                raise DataError(
+                    "holds compressed tensors, which torch.save never writes; save it "
+                    "again with torch.save"
+                )
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise DataError("PT file is damaged: its parts overlap")
+            if any(
+                part.filename.endswith("data.pkl") and part.file_size > _PICKLE_BYTES
+                for part in parts
+            ):
+                raise DataError(
+                    "PT file holds too many objects; expected tensors alone"
+                )
             check_parts(path, archive, "PT")
             wrong = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError) as error:
@@ -94,21 +106,6 @@ def _check_archive(path: Path) -> set[int]:
             "saved without one: save it again)"
         )
     return {part.file_size for part in parts}
-
-
-def _refuse_packed(parts: list[zipfile.ZipInfo], size: int) -> None:
-    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise DataError(
-            "holds compressed tensors, which torch.save never writes; save it again "
-            "with torch.save"
-        )
-    if sum(part.file_size for part in parts) > size:
-        raise DataError("PT file is damaged: its parts overlap")
-    if any(
-        part.filename.endswith("data.pkl") and part.file_size > _PICKLE_BYTES
-        for part in parts
-    ):
-        raise DataError("PT file holds too many objects; expected tensors alone")
 
 
 def _load(path: Path, *, is_archive: bool) -> Any:  # noqa: ANN401 - what it holds
@@ -146,14 +143,3 @@ def _choose(data: Any, key: str) -> Any:  # noqa: ANN401 - what the file holds
         asked = f"no tensor {key!r}" if key else counted(len(tensors), "tensor")
         raise DataError(f"holds {asked}: {listed}; choose one with FILE#KEY")
     return next(iter(tensors.values()))
-
-
-def _torch_text(error: Exception) -> str:
-    if "weights_only" in str(error) or "Unsupported" in str(error):
-        return "holds Python objects besides tensors, which are never loaded"
-    return f"PT file is damaged or no tensor file: {_first(error)}"
-
-
-def _first(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -54,20 +53,11 @@ class Page:
     Attributes:
         place: Offset of the directory.
         following: Offset of the next one; 0 after the last.
-        width: Pixels in a row.
-        length: Rows.
-        block_width: Columns of a strip or tile.
-        block_length: Rows of a strip or tile.
-        tiled: Whether it is stored in tiles, all of full size.
-        samples: Samples of a pixel.
         planar: Whether each sample has blocks of its own.
-        bits: Bits of each sample.
         compression: Its number in TIFF.
         photometric: What a sample is, by its number in TIFF.
         reversed: Whether the first bit of a byte is its lowest.
         offsets: Offset of each strip or tile; 0 where it is left out (sparse files).
-        byte_counts: Bytes of each.
-        subfile: Bits of `NewSubfileType`.
         nodata: The text of ``GDAL_NODATA``; None without one.
         colormap: The palette: all reds, all greens, all blues, of 16 bits.
         dtype: The type of its pixels, where they are stored as they are, one number
@@ -135,12 +125,12 @@ class Page:
     @property
     def across(self) -> int:
         """Blocks side by side."""
-        return math.ceil(self.width / self.block_width)
+        return -(-self.width // self.block_width)
 
     @property
     def down(self) -> int:
         """Blocks below each other."""
-        return math.ceil(self.length / self.block_length)
+        return -(-self.length // self.block_length)
 
     @property
     def needed(self) -> int:
@@ -165,7 +155,6 @@ class Tables:
         inner: The pages that other pages point to, such as the levels of a pyramid.
         extents: Offset and bytes of the header, of each directory, and of values that
             are stored outside of it.
-        reader: Reads further directories.
     """
 
     reader: Reader

@@ -40,13 +40,9 @@ class Maps(NamedTuple):
 class CrossEntropy(NamedTuple):
     """Class-weighted cross-entropy of each pixel, times a power of its error.
 
-    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss.
-    Logs of probabilities end at −100; logits have the stable form without an end.
-
-    Attributes:
-        from_logits: Whether the scores are logits.
-        gamma: Exponent of the focal loss; other than 0 for hard labels alone.
-        per_row: 1 for the sum of each row, 0 for a value per pixel.
+    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss, of
+    hard labels alone. Logs of probabilities end at −100; logits have the stable form
+    without an end. ``per_row`` is 1 for the sum of each row, 0 for a value per pixel.
     """
 
     from_logits: bool

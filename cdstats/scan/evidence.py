@@ -19,7 +19,7 @@ from cdstats.core.audit_records import (
 )
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
 from cdstats.core.counts import value_order
-from cdstats.core.encodings import MANY_LEVELS
+from cdstats.core.detection import MANY_LEVELS
 from cdstats.core.imbalance import change_fraction
 from cdstats.core.labels import REST, Range, names
 from cdstats.core.records import split_order

@@ -128,12 +128,9 @@ def evaluate(
 ) -> LossResult:
     """Compute every number of a loss.
 
-    Args:
-        loss: The loss.
-        table: The sums of the images, with the terms that ``loss.terms()`` names.
-        levels: The values by `level_value`, for a loss that reads levels.
-        prior: Share of changed pixels of which the terms were computed; by default
-            that of the table.
+    The table holds the terms that ``loss.terms()`` names; a loss of levels needs the
+    values by `level_value`, too. The prior is the share of changed pixels with which
+    the terms were computed; by default that of the table.
 
     Example:
         >>> from cdstats.core.catalogue.lookup import choose
