@@ -48,6 +48,8 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
     """Write an array in the format of the file's name; True is white in an image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(values)
+    if array.dtype == bool and path.suffix not in (".npy", ".pt", ".pth"):
+        array = array * np.uint8(255)
     if path.suffix == ".npy":
         np.save(path, array)
     elif path.suffix in (".pt", ".pth"):
@@ -67,7 +69,6 @@ def save(path: Path, values: ArrayLike, **options: object) -> Path:
             ) as file:
                 file.write(bands)
     else:
-        pixels = array * np.uint8(255) if array.dtype == bool else array
         kind = np.uint16 if array.dtype == np.uint16 else np.uint8
-        Image.fromarray(pixels.astype(kind)).save(path)
+        Image.fromarray(array.astype(kind)).save(path)
     return path

@@ -647,18 +647,6 @@ def test_models_have_the_scores_that_they_have_alone(
         assert (one["model"], one["losses"]) == (model["model"], model["losses"][:3])
 
 
-def test_each_model_has_its_row_and_its_part_of_the_screen(
-    small: Folders, tmp_path: Path
-) -> None:
-    other = make(tmp_path / "b", small.probs[::-1], small.labels)
-    named = ["--pred", f"a={small.preds}", "--pred", f"b={other.preds}"]
-    rows = loss(*named, "--target", small.masks, "--format", "csv").rows()
-    assert [row["model"] for row in rows] == ["a", "b"]
-    before, between, _ = loss(*named, "--target", small.masks).out.split(", pooled:")
-    assert re.search(r"^a\b", before, re.MULTILINE)
-    assert re.search(r"^b\b", between, re.MULTILINE)
-
-
 # Losses
 
 
@@ -1048,14 +1036,6 @@ def test_tables_are_written_beside_the_screen(small: Folders, tmp_path: Path) ->
     assert summary.read_text() == score(small.preds, small.masks, "--format", "csv").out
     assert {path.name for path in tmp_path.iterdir()} >= {"rows.csv", "sum.csv"}
     assert not list(tmp_path.glob(".*"))
-
-
-def test_a_summary_as_json_holds_each_model(small: Folders, tmp_path: Path) -> None:
-    summary = tmp_path / "sum.json"
-    score(small.preds, small.masks, "--summary", summary)
-    (model,) = json.loads(summary.read_text())["models"]
-    data = scored(small.preds, small.masks).data()
-    assert (model["dataset"], model["losses"]) == (data["dataset"], data["losses"])
 
 
 # The library

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetWriter
 
-    from cdstats.core.counted import Counted
+    from cdstats.core.counts import Counted
 
 law = settings(max_examples=80, deadline=None, derandomize=True)
 SHAPE = (37, 45)

@@ -391,12 +391,12 @@ def test_failed_masks_are_told_beside_the_weights(tmp_path: Path) -> None:
     assert weights(tmp_path, "--max-failed", "1").exit_code == 0
 
 
-def test_the_lines_of_the_readme_are_those_of_the_sample_masks() -> None:
-    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
+    page = (SAMPLES.parent / "docs/weights.md").read_text(encoding="utf-8")
     printed = weights(SAMPLES / "CDD", "--format", "torch").stdout.splitlines()
     losses = [line for line in printed if line.startswith(("bce =", "ce ="))]
     assert len(losses) == 2
-    assert [line for line in losses if line not in readme.splitlines()] == []
+    assert [line for line in losses if line not in page.splitlines()] == []
 
 
 @pytest.mark.parametrize(
