@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.counted import Counted
-from cdstats.core.counts import MaskCounts, ValueCounts
+from cdstats.core.counts import Counted, MaskCounts, ValueCounts
 from cdstats.core.division import Divided
 from cdstats.core.errors import DataError, one_file
 from cdstats.core.values import (
@@ -136,7 +135,7 @@ def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Coun
             counts = _bounded(counts + mask.counts, edges)
     except DataError as error:
         return [Counted(first.member, None, str(error), size)]
-    return [replace(first, mask=replace(masks[0], height=rows, counts=counts))]
+    return [first._replace(mask=replace(masks[0], height=rows, counts=counts))]
 
 
 def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Counted:

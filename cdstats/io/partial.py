@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 

@@ -8,10 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes
-from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.messages import Level, Message, counted
-from cdstats.core.options import CompareOptions, LossOptions
+from cdstats.core.errors import Level, Message, counted
+from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.io.held import as_files
@@ -183,7 +182,7 @@ def _measure(
         images = [row.place for row in rows]
         curve = run.curves.of(images)
         binned = run.curves.binned(images, curve) if curve else None
-    asked = run.curves.threshold if run.curves else math.nan
+    asked = run.curves.how.threshold if run.curves else math.nan
     return measure_model(model, rows, results, curve, binned, asked)
 
 

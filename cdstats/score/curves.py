@@ -79,11 +79,6 @@ class Curves:
         self._images, self.share, self.how = images, share, how
         self._found: dict[tuple[Place, ...], LevelCounts] = {}
 
-    @property
-    def threshold(self) -> float:
-        """The threshold of the confusion counts of the run."""
-        return self.how.threshold
-
     def of(self, places: Iterable[Place]) -> Curve | None:
         """The curve of some images of a model, pooled."""
         held = self._held(places)
@@ -109,8 +104,7 @@ class Curves:
     def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
         """Images in bins that are chosen for their model, for resampling."""
         held = self._held(places)
-        coarse = LevelCounts.joined(one.counts for one in held.values())
-        edges = _edges(coarse)
+        edges = _edges(LevelCounts.joined(one.counts for one in held.values()))
         bins = np.stack(
             [counts_from(one.counts, edges) for one in held.values()], axis=1
         )
@@ -128,11 +122,9 @@ class Curves:
         return found
 
     def _held(self, places: Iterable[Place]) -> dict[Place, Ranked]:
-        wanted = list(places)
-        known = [place for place in wanted if place in self._images]
-        if len(known) < len(wanted):
-            return {}
-        return {place: self._images[place] for place in known}
+        found = {place: self._images.get(place) for place in places}
+        known = {place: one for place, one in found.items() if one is not None}
+        return known if len(known) == len(found) else {}
 
     def _read(
         self,

@@ -26,17 +26,21 @@ def position_sums(
     changed, unchanged = labels == 1, labels == 0
     shown = np.where(labels == 255, -np.inf if logits else 0.0, scores)
     probs, rest = sigmoid_and_logs(shown)[:2] if logits else (shown, 1 - shown)
+    distance = other_class_distance(changed)
     if term.name == "boundary":
-        values = _boundary(probs, changed)
+        values = probs * np.where(changed, 1 - distance, distance) * distance.any()
     elif term.name == "hausdorff_dt":
-        predicted = shown > (0.0 if logits else 0.5)
-        errors = np.where(changed, rest, probs)
-        values = _hausdorff(errors, predicted, changed, *term.params)
+        predicted, (alpha,) = shown > (0.0 if logits else 0.5), term.params
+        both = other_class_distance(predicted) ** alpha + distance**alpha
+        values = np.where(changed, rest, probs) ** 2 * both
     elif term.name == "distance_map_penalised_ce":
-        values = _distance_weights(changed)
+        values = np.zeros(changed.shape)
         for one, mask in ((True, changed), (False, ~changed)):
+            most = distance[mask].max(initial=0)
+            weights = (most - distance[mask]) / most if most else 0.0
             known = rest[mask] if logits else None
-            values[mask] *= cross_entropy(probs[mask], changed=one, rest=known)
+            losses = cross_entropy(probs[mask], changed=one, rest=known)
+            values[mask] = weights * losses
     else:
         raise ValueError(f"{term} needs no positions")
     return float(values[changed].sum()), float(values[unchanged].sum())
@@ -54,25 +58,3 @@ def other_class_distance(mask: Mask) -> Floats:
     inside: Floats = distance_transform_edt(mask)
     outside: Floats = distance_transform_edt(~mask)
     return inside + outside
-
-
-def _boundary(probs: Floats, changed: Mask) -> Floats:
-    distance = other_class_distance(changed)
-    if not distance.any():
-        return distance
-    return probs * np.where(changed, 1 - distance, distance)
-
-
-def _hausdorff(errors: Floats, predicted: Mask, changed: Mask, alpha: float) -> Floats:
-    one, two = (other_class_distance(mask) ** alpha for mask in (predicted, changed))
-    return errors**2 * (one + two)
-
-
-def _distance_weights(changed: Mask) -> Floats:
-    distance = other_class_distance(changed)
-    weights = np.zeros(changed.shape)
-    for part in (changed, ~changed):
-        most = distance[part].max(initial=0)
-        if most:
-            weights[part] = (most - distance[part]) / most
-    return weights

@@ -7,8 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +52,12 @@ def check_pairs(
 
 def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
     """The models, the one that the others are compared with first."""
-    _refuse_one_model(models)
+    if len(models) < 2:
+        names = f": {_name(models[0])}" if models else ""
+        raise UsageError(
+            f"one model to compare{names}; expected two or more, each as --pred "
+            "NAME=PATH, or one pattern with {model}"
+        )
     if baseline is None:
         return list(models)
     if baseline not in models:
@@ -66,7 +70,7 @@ def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
 def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
     """Find the images that every model scored."""
     models = list(dict.fromkeys(row.model for row in rows))
-    _refuse_one_model(models)
+    order_models(models, None)
     parts = _parts(rows, models)
     scored: dict[str, dict[ImageKey, int]] = {model: {} for model in models}
     reasons: dict[tuple[str, ImageKey], str] = {}
@@ -94,15 +98,6 @@ def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
         {model: tuple(own[key] for key in keys) for model, own in scored.items()},
         len(every) - len(keys),
     )
-
-
-def _refuse_one_model(models: Sequence[str]) -> None:
-    if len(models) < 2:
-        names = f": {_name(models[0])}" if models else ""
-        raise UsageError(
-            f"one model to compare{names}; expected two or more, each as --pred "
-            "NAME=PATH, or one pattern with {model}"
-        )
 
 
 def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.catalogue import level_value
-from cdstats.core.errors import DataError, one_file
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.histogram import LevelCounts
-from cdstats.core.messages import counted
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, native, term_functions
@@ -64,24 +63,18 @@ SIGMOID: Final = (0.5, 0.7311)
 class PredictionState:
     """One prediction, its pixels read.
 
+    Integers and float16 have counts of each stored value (``stored``), other floating
+    numbers the sums of their tiles, and if asked for counts of each code of ranks
+    (``bins``). ``whole`` holds losses of sorted scores and terms of positions, by
+    whether integers are taken as labels.
+
     Attributes:
-        reason: Why it failed; empty when it did not.
-        dtype: The type of its stored numbers.
-        ignored: Pixels left out.
-        stored: Counts of each stored value, for integers and float16.
-        tiles: The sums of its tiles, for other floating numbers.
-        whole: The losses of sorted scores and the terms of positions, by whether
-            integers are taken as labels.
-        bins: Counts of each code of ranks, for other floating numbers, when asked for;
-            see `cdstats.score.levels`.
         rank: The place of its pair in the order of the rows.
         uncovered: Unchanged and changed pixels that have no score.
-        grid: What was done about georeferences.
         difference: How its grid differs from that of its mask, where that is ignored.
         cut: Crops that were cut at an edge of the mask.
         low: About the lowest floating score of a valid pixel; exact where a sample
-            lies outside [0, 1], or where a sigmoid puts all.
-        high: The highest one, likewise.
+            lies outside [0, 1], or where a sigmoid puts all. ``high`` likewise.
         levels: The floating scores of valid pixels as text, while they are at most two;
             None for more.
     """

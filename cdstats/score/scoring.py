@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cdstats.core.counted import FirstFailure
+from cdstats.core.counts import FirstFailure
 from cdstats.core.errors import DataError
 from cdstats.engine.work import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba
@@ -61,9 +62,9 @@ class Share:
         crops = {_mask_of(p) for rank, p in self.pairs if p.crop and rank in ranks}
         return self._part(
             [
-                (rank, pair)
-                for rank, pair in self.pairs
-                if rank in ranks or (pair.crop and _mask_of(pair) in crops)
+                one
+                for one in self.pairs
+                if one[0] in ranks or (one[1].crop and _mask_of(one[1]) in crops)
             ]
         )
 
@@ -94,7 +95,7 @@ def _mask_of(pair: FilePair) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How pairs are scored; called with a share, it gives the outcome of its pairs."""
+    """How pairs are scored."""
 
     needs: Needs
     choice: PredictionChoice
@@ -122,27 +123,20 @@ class Scoring:
         reader = PairReader(share.targets, self.choice, self.ground)
         read = partial(reader.read, share.pairs)
         blocks = share.kept.of(read) if share.kept else read()
-        scene, pixels = -1, 0
-        numbers: dict[int, None] = {}
-
-        def finish() -> None:
-            """Complete the rows of a scene, of which none is left afterwards."""
+        pixels = 0
+        for _, scene in groupby(prefetch(blocks), key=lambda loaded: loaded.scene):
+            numbers: dict[int, None] = {}
+            for loaded in scene:
+                numbers[loaded.number] = None
+                scorer.add(loaded)
+                pixels += loaded.scores.size if loaded.scores is not None else 0
+                if progress:
+                    progress(loaded.number, pixels)
+            # The rows of a scene are complete.
             for number in numbers:
                 scorer.finish(number)
                 if strict and (reason := scorer.failure(number)):
                     raise DataError(reason)
-            numbers.clear()
-
-        for loaded in prefetch(blocks):
-            if loaded.scene != scene:
-                finish()
-            scene = loaded.scene
-            numbers[loaded.number] = None
-            scorer.add(loaded)
-            pixels += loaded.scores.size if loaded.scores is not None else 0
-            if progress:
-                progress(loaded.number, pixels)
-        finish()
         outcome = scorer.outcome()
         outcome.devices.append(device_text(device))
         outcome.seen, outcome.versions = reader.seen, share.targets.versions

@@ -12,9 +12,8 @@ import numpy as np
 
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.detection import MANY_LEVELS, has_two_peaks
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text, two_levels_text
 from cdstats.io.predictions import PALETTE
@@ -520,9 +519,8 @@ class Verdict:
         elif state.tiles is None:
             raise DataError("holds no pixels")
         else:
-            bad = state.tiles.count("not_finite"), state.tiles.count("outside")
-            if any(bad):
-                raise DataError(wrong_values_text(*bad))
+            if bad := state.bad_numbers(kind_is_prob=True):
+                raise DataError(bad)
             sums = state.tiles.image_sums(terms, ignored=ignored, soft=state.soft)
             if state.bins is not None:
                 ranks = replace(state.bins, values=ranks_of_codes(state.bins.values))
