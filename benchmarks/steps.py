@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratio import environment, write_cdnet
 
-from cdstats.core.counted import CountedMask
+from cdstats.core.counts import CountedMask
 from cdstats.core.labelling import DatasetLabels
 from cdstats.core.labels import choose_rule
 from cdstats.core.records import Summaries

@@ -24,8 +24,7 @@ from PIL import Image
 
 import cdstats
 from cdstats.cli.finishing import kept_folder
-from cdstats.core.counted import Counted
-from cdstats.core.counts import NAN, MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, Counted, MaskCounts, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.io.counting import Task
 from cdstats.scan.cache import Cache, from_text, to_text

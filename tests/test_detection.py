@@ -9,8 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cdstats.core.counted import Counted, CountedMask
-from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, ValueCounts
+from cdstats.core.counts import (
+    NAN,
+    Counted,
+    CountedMask,
+    MaskCounts,
+    PixelCounts,
+    Value,
+    ValueCounts,
+)
 from cdstats.core.detection import Findings, Verdict
 from cdstats.core.labelling import Labelled, label_dataset
 from cdstats.core.labels import LabelRule, choose_rule

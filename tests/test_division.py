@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_items import count_and_mark, die_of, in_small_parts
 
-from cdstats.core.counted import Counted
+from cdstats.core.counts import Counted
 from cdstats.core.division import Divided
 from cdstats.core.errors import DIED
 from cdstats.engine import work

@@ -8,8 +8,8 @@ import pytest
 
 import cdstats
 from cdstats.core.charts import worst_images
+from cdstats.core.errors import Message
 from cdstats.core.material import Picture
-from cdstats.core.messages import Message
 from cdstats.score.pictures import SIDE, error_pictures
 from cdstats.score.results import LossRun
 

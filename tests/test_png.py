@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdstats.core.counted import Counted
+    from cdstats.core.counts import Counted
 
 law = settings(max_examples=100, derandomize=True)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

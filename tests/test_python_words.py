@@ -14,7 +14,7 @@ from PIL import Image
 
 import cdstats
 from cdstats.core.arguments import Option, in_python
-from cdstats.core.messages import Message
+from cdstats.core.errors import Message
 from cdstats.core.options import (
     AuditOptions,
     CompareOptions,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import UsageError, counted
 from cdstats.render.writers import Format
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import Level, Message
+from cdstats.core.errors import DataError, Level, Message
 from cdstats.core.secrets import holds_secret
 
 if TYPE_CHECKING:

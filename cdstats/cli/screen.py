@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
+from cdstats.core.errors import Level, Message, counted
 from cdstats.core.labelling import REFUSED
-from cdstats.core.messages import Level, Message, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -34,8 +34,14 @@ from typing import (
     dataclass_transform,
 )
 
-from cdstats.core.errors import CdstatsError, DataError, UsageError
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import (
+    CdstatsError,
+    DataError,
+    Level,
+    Message,
+    UsageError,
+    counted,
+)
 from cdstats.core.secrets import START, arguments_of_a_call, hidden
 
 if TYPE_CHECKING:
@@ -213,10 +219,6 @@ def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object
     """The values of an option that may be given several times.
 
     One value stands for itself, and a mapping names its paths, or also numbers.
-
-    Raises:
-        TypeError: If they cannot be told apart.
-        UsageError: If a name of a mapping cannot stand before ``=``.
     """
     single = (str, PathLike, Real) if numbers else (str, PathLike)
     if isinstance(value, single):
@@ -379,11 +381,6 @@ def takes(
     Its signature is that of the group, and its docstring lists all arguments. Texts of
     errors and messages name arguments, not options of the command line. Where the group
     has the field ``errors``, a result that holds an error raises.
-
-    Args:
-        group: The class of the group.
-        held: Gives the arguments with files in place of images that are held in
-            memory, while the function runs.
     """
     made: Any = group
     shape, known = made.signature(), made.declared
@@ -416,11 +413,7 @@ def takes(
 
 
 def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
-    """Refuse a result with an error, or with nothing in it.
-
-    Raises:
-        DataError: If it is one.
-    """
+    """Refuse a result with an error, or with nothing in it."""
     texts = [one.text for one in result.messages if one.level is Level.ERROR]
     if not texts and not len(getattr(result, "images", ())):
         texts = ["no file was found in what is named"]
@@ -471,10 +464,6 @@ PROSE: Final = frozenset(
 
 def in_python(text: str, options: Mapping[str, Option]) -> str:
     """A message in which arguments stand for options of the command line.
-
-    Args:
-        text: The message, written for the command line.
-        options: The options of the function, by the names of its arguments.
 
     Example:
         >>> in_python("--kind logit? Use --kind to choose", {"kind": Option(None, "")})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
 from cdstats.core.columns import CHANGE_FRACTION, column, per_cent
-from cdstats.core.messages import Level
+from cdstats.core.errors import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,17 +24,7 @@ SEVERITIES: Final = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about masks that a person should know before training.
-
-    Attributes:
-        severity: ``"error"``, ``"warning"`` or ``"note"``.
-        check: What was looked at, in one word.
-        dataset: The dataset.
-        split: The split; ``"all"`` for the dataset as a whole.
-        images: Masks that it concerns.
-        text: What was found, and what it means.
-        paths: The masks, in the order of the rows.
-    """
+    """Something about masks that a person should know before training."""
 
     severity: str
     check: str
@@ -76,13 +66,7 @@ class SplitAudit:
     @property
     def bins(self) -> tuple[int, ...]:
         """Images in each bin."""
-        return (
-            self.bin_0,
-            self.bin_0_1,
-            self.bin_1_5,
-            self.bin_5_20,
-            self.bin_over_20,
-        )
+        return (self.bin_0, self.bin_0_1, self.bin_1_5, self.bin_5_20, self.bin_over_20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +143,7 @@ class SplitShift:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Masks whose labels are equal pixel by pixel.
-
-    Attributes:
-        dataset: The dataset.
-        splits: Their splits, each once.
-        images: How many they are.
-        changed: Changed pixels of each.
-        is_byte_equal: Whether their files are equal too.
-        paths: The masks.
-    """
+    """Masks whose labels are equal pixel by pixel."""
 
     dataset: str
     splits: tuple[str, ...]

@@ -78,14 +78,7 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    r"""A column of a table.
-
-    Attributes:
-        name: Its name in CSV and JSON, and in ``--columns``.
-        title: Its heading for people, with ``\n`` where a narrow table breaks it.
-        align: The side of its cells.
-        format: A defined value as people read it.
-    """
+    r"""A column of a table."""
 
     name: str
     title: str
@@ -108,13 +101,7 @@ def column(
     align: Side | None = None,
     format: Callable[[Any], str] = plain,  # noqa: A002 - as the attribute of a column
 ) -> Mapping[str, Any]:
-    """Metadata of a field whose column is not shown as its name and type say.
-
-    Args:
-        title: The heading; by default the name in words.
-        align: The side of the cells; by default the left for texts.
-        format: A defined value as people read it.
-    """
+    """Metadata of a field whose column is not shown as its name and type say."""
     return {"title": title, "align": align, "format": format}
 
 

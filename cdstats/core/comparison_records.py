@@ -14,7 +14,7 @@ from cdstats.core.columns import (
     columns_of,
     printable,
 )
-from cdstats.core.comparison_names import PARTS
+from cdstats.core.options import PARTS
 from cdstats.core.score_records import THRESHOLD, DatasetScore, Stated
 
 if TYPE_CHECKING:
@@ -27,16 +27,7 @@ ALL_DRAWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a measure of a model is from that of the first model.
-
-    Attributes:
-        difference: The measure minus that of the first model, over all images.
-        low: The lower end of the interval; None where it is not defined.
-        high: The upper end.
-        same_sign: Share of the resamples whose difference has the same sign.
-        undefined: Resamples in which the measure is not defined; the interval is that
-            of the others, and there is none where they are too few.
-    """
+    """How far a measure of a model is from that of the first model."""
 
     difference: float | None
     low: float | None
@@ -47,12 +38,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One measure of one model.
-
-    Attributes:
-        value: Over all images.
-        to_first: The difference to the first model; None for the first itself.
-    """
+    """One measure of one model."""
 
     value: float | None
     to_first: Difference | None = None

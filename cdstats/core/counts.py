@@ -8,7 +8,7 @@ from end to end, so they cannot overflow or round.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,14 +56,11 @@ class PixelCounts:
 
 @dataclass(frozen=True, slots=True)
 class ValueCounts:
-    """How often each stored value occurs; adds over windows.
+    """How often each stored value occurs, in `value_order`; adds over windows.
 
-    Attributes:
-        values: Pixels of each value, in the order of `value_order`.
-        masked: Pixels that the file masks out or that are fully transparent.
-        half_transparent: Pixels whose alpha is neither 0 nor opaque.
-        folded: Whether values stand for all between two edges of a rule, so that the
-            counts answer that rule alone.
+    ``masked`` pixels are masked out by the file or fully transparent. Where values are
+    ``folded``, each stands for all between two edges of a rule, which the counts answer
+    alone.
 
     Example:
         >>> left = ValueCounts({0: 3, 255: 1})
@@ -97,20 +94,7 @@ class ValueCounts:
 
 @dataclass(frozen=True, slots=True)
 class MaskCounts:
-    """The counts of one mask with the facts of its file that a rule may need.
-
-    Attributes:
-        width: Pixels in a row.
-        height: Rows.
-        counts: Pixels of each stored value.
-        nodata: The value that the file declares as nodata, if any.
-        palette: Colour of each index, when the values are indices of a colour palette.
-        format: What the file is, such as ``"PNG"``, ``"JPEG"`` or
-            ``"TIFF (MINISWHITE)"``.
-
-    Raises:
-        ValueError: If the counts do not add up to width x height.
-    """
+    """The counts of one mask with the facts of its file that a rule may need."""
 
     width: int
     height: int
@@ -174,3 +158,54 @@ def colour_value(colour: str) -> Value:
     """
     red, green, blue = colour[1:3], colour[3:5], colour[5:7]
     return int(red, 16) if red == green == blue else colour
+
+
+class Counted(NamedTuple):
+    """What became of one mask of a file."""
+
+    member: str
+    mask: MaskCounts | None
+    reason: str = ""
+    size: tuple[int, int] | None = None
+
+
+class CountedMask(NamedTuple):
+    """A mask of a dataset and what became of it."""
+
+    dataset: str
+    split: str
+    path: str
+    counted: Counted
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Dataset, split and path: the first columns of its row."""
+        return self.dataset, self.split, self.path
+
+
+class FirstFailure:
+    """Gives the first failure by place, once every item before it is done.
+
+    So a run that stops at a failure names the same one however many work on it.
+
+    Example:
+        >>> first = FirstFailure(4)
+        >>> first.see(2, "c fails"), first.see(0), first.see(3, "d fails")
+        (None, None, None)
+        >>> first.see(1)
+        'c fails'
+    """
+
+    def __init__(self, number: int) -> None:
+        self._seen = bytearray(number)
+        self._place = number
+        self._failure: str | None = None
+
+    def see(self, place: int, failure: str | None = None) -> str | None:
+        """Note what became of a place; the first failure if all before it are noted."""
+        self._seen[place] = 1
+        if failure is not None and place < self._place:
+            self._place, self._failure = place, failure
+        if self._failure is None or self._seen.find(0, 0, self._place) >= 0:
+            return None
+        return self._failure

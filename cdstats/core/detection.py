@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.counts import NAN, MaskCounts, Value, colour_value, value_order
+from cdstats.core.errors import counted
 from cdstats.core.labels import (
     DETECTED,
     Label,
@@ -20,7 +21,6 @@ from cdstats.core.labels import (
     half_transparent_text,
     shares_text,
 )
-from cdstats.core.messages import counted
 from cdstats.core.refusals import (
     BLACK,
     NAME_THEM,

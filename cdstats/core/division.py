@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -13,13 +12,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Divided(Generic[Item, Result]):
+class Divided(NamedTuple, Generic[Item, Result]):
     """What a function returns in place of a result when it leaves the work to parts.
 
-    Attributes:
-        parts: Items for the same function; none of them is divided again.
-        join: The result of the whole, from those of the parts in their order.
+    None of the parts is divided again; ``join`` makes the result from theirs.
     """
 
     parts: Sequence[Item]
@@ -30,15 +26,8 @@ def _nobody() -> None:
     """Nobody waits for signs of life."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who watches the work on an item.
-
-    Attributes:
-        seconds: What one window of a file may take; 0 for any time.
-        alive: Called after each window, to report that the work has not stopped.
-        workers: Processes that share the memory of the run at the same time.
-    """
+class Watch(NamedTuple):
+    """Who watches the work on an item."""
 
     seconds: float = 0
     alive: Callable[[], None] = _nobody

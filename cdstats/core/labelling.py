@@ -15,17 +15,15 @@ from cdstats.core.detection import (
     read_encoding,
     settle,
 )
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import ImageRecord, split_order
 from cdstats.core.vocabulary import named_preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.core.counted import Counted, CountedMask
-    from cdstats.core.counts import MaskCounts
+    from cdstats.core.counts import Counted, CountedMask, MaskCounts
     from cdstats.core.labels import RuleChoice
 
 

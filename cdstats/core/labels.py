@@ -15,8 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -26,17 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskMaterial:
-    """What is known of masks.
-
-    Attributes:
-        datasets: A row for each dataset, each followed by the rows of its splits.
-        images: A row for each mask.
-        shifts: How far the splits of a dataset lie apart.
-        binarisations: What the usual loaders would make of the masks.
-        regions: Sizes of the changed regions of each split.
-        heat_maps: Where change sits in the frame.
-        has_pixels: Whether the masks were read, so that the last three are known.
-    """
+    """What is known of masks."""
 
     datasets: tuple[SummaryRecord, ...]
     images: tuple[ImageRecord, ...]
@@ -49,15 +39,7 @@ class MaskMaterial:
 
 @dataclass(frozen=True)
 class Trivial:
-    """The losses of a predictor that gives every pixel one probability.
-
-    Attributes:
-        name: What it predicts.
-        prob: The probability.
-        bce: Its mean BCE.
-        balanced: Its mean balanced cross-entropy.
-        class_mean: Its class-mean BCE.
-    """
+    """The losses of a predictor that gives every pixel one probability."""
 
     name: str
     prob: float
@@ -70,14 +52,8 @@ class Trivial:
 class ModelScore:
     """The losses of one model.
 
-    Attributes:
-        dataset: Its sums, losses and metrics over all images.
-        losses: BCE, balanced and class-mean BCE, then further losses.
-        shares: For each loss, how much comes from changed pixels.
-        trivial: Losses of trivial predictors on the same masks, as reference.
-        one_class_bce: Mean BCE of the images of one class, which add 0 to balanced
-            cross-entropy with β of the image; None without such images.
-        hard: Whether every p is 0 or 1, so that BCE is no likelihood.
+    ``one_class_bce`` is the mean BCE of images of one class, which add 0 to balanced
+    cross-entropy with β of the image.
     """
 
     dataset: DatasetScore
@@ -90,15 +66,7 @@ class ModelScore:
 
 @dataclass(frozen=True)
 class ModelMaterial:
-    """What is known of one model.
-
-    Attributes:
-        dataset: Its sums, losses and metrics over all images.
-        losses: BCE, balanced and class-mean BCE, then further losses.
-        shares: For each loss, how much comes from changed pixels.
-        curve: Its pixels by probability; None where predictions were not read, and for
-            labels.
-    """
+    """What is known of one model."""
 
     dataset: DatasetScore
     losses: tuple[LossResult, ...]
@@ -142,15 +110,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ScoreMaterial:
-    """What is known of saved predictions.
-
-    Attributes:
-        models: The models, in the order given.
-        images: A row for each prediction.
-        pictures: The worst images of each model.
-        threshold: The threshold of the confusion counts; None where it is not known.
-        has_pixels: Whether the predictions were read.
-    """
+    """What is known of saved predictions."""
 
     models: tuple[ModelMaterial, ...]
     images: tuple[ScoreRecord, ...]
@@ -161,15 +121,7 @@ class ScoreMaterial:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a report comes from.
-
-    Attributes:
-        version: The version of the program.
-        command: The command that made it; empty from Python.
-        sources: What was read, as it was named.
-        rules: The rules that labelled the masks.
-        lists: SHA-256 of each list of files, by what it lists.
-    """
+    """Where a report comes from."""
 
     version: str
     command: str = ""

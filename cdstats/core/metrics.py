@@ -28,12 +28,6 @@ _METRIC: Final = "metric"
 class Confusion:
     """Pixels by label and prediction; adds over windows and images.
 
-    Attributes:
-        tp: Changed pixels predicted changed: an integer, or an array.
-        fp: Unchanged pixels predicted changed.
-        fn: Changed pixels predicted unchanged.
-        tn: Unchanged pixels predicted unchanged.
-
     Example:
         >>> Confusion(3, 1, 0, 4) + Confusion(tn=2)
         Confusion(tp=3, fp=1, fn=0, tn=6)
@@ -73,15 +67,7 @@ class Over(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its formula, how it is titled, and over what it is taken.
-
-    Attributes:
-        title: What a narrow table and a line of text call it.
-        name: What it is called where there is room.
-        formula: Its value from confusion counts; NaN where it is undefined.
-        headline: Whether it stands in the tables that people see first.
-        over: How the images of a dataset are combined.
-    """
+    """A metric: its formula, how it is titled, and over what it is taken."""
 
     title: str
     name: str

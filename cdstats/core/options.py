@@ -1,7 +1,7 @@
 """The options of a run, once each: what the Python functions and the commands take.
 
-Functions take its fields as keyword arguments, commands
-offer them as options, and inside the package the group is passed on whole.
+Functions take the fields of a group as keyword arguments, commands offer them as
+options, and inside the package the group is passed on whole.
 
 **To add an option, add one field to one group.** Python signatures, checks of
 arguments, the help of ``help()`` and of ``--help``, and the refusal of options that do
@@ -19,6 +19,7 @@ Example:
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -35,15 +36,32 @@ from cdstats.core.arguments import (
     StrPath,
     option,
 )
-from cdstats.core.comparison_names import BY_DEFAULT, ImageMeasure
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
-    from cdstats.core.messages import Message
     from cdstats.core.records import ImageRecord
+
+PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
+"""What a measure has beside its value, as columns ``NAME_PART``."""
+
+
+class ImageMeasure(StrEnum):
+    """Measures of one image, by which the images where models differ are found."""
+
+    F1 = "f1"
+    IOU = "iou"
+    BCE = "bce_mean"
+    CLASS_MEAN = "class_mean_bce"
+    BALANCED = "balanced_ce_mean"
+
+
+BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
+"""What images are ordered by when nothing is said."""
+
 
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
@@ -55,6 +73,23 @@ COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
 _RUN: Final[dict[str, Any]] = {"panel": RUN, "needs": PIXELS}
+_RULE: Final[dict[str, Any]] = {
+    "metavar": "RULE",
+    "panel": RULE,
+    "numbers": True,
+    "needs": PIXELS,
+}
+_COUNTING: Final[dict[str, Any]] = {"panel": RUN, "needs": MASKS}
+_DEVICE: Final[dict[str, Any]] = {"panel": RUN, "shown": "auto", "needs": PREDICTIONS}
+_CODES: Final[dict[str, Any]] = {"panel": CODES, "needs": PREDICTIONS}
+_SCORING: Final[dict[str, Any]] = {"panel": SCORING, "needs": PREDICTIONS}
+_GROUND: Final[dict[str, Any]] = {"panel": GROUND, "needs": PREDICTIONS}
+_FILE: Final[dict[str, Any]] = {"typed": Path, "metavar": "FILE"}
+_PREDICTIONS: Final[dict[str, Any]] = {
+    "typed": PathLike,
+    "many": True,
+    "needs": PREDICTIONS,
+}
 _NUMBER: Final[dict[str, Any]] = {"typed": int, "least": 1, "metavar": "N"}
 _SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
 _FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
@@ -64,28 +99,11 @@ class MaskOptions(Options):
     """How masks are chosen and read."""
 
     changed: RuleText | None = option(
-        None,
-        "Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.",
-        metavar="RULE",
-        panel=RULE,
-        numbers=True,
-        needs=PIXELS,
+        None, "Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.", **_RULE
     )
-    unchanged: RuleText | None = option(
-        None,
-        "Values that are unchanged.",
-        metavar="RULE",
-        panel=RULE,
-        numbers=True,
-        needs=PIXELS,
-    )
+    unchanged: RuleText | None = option(None, "Values that are unchanged.", **_RULE)
     ignore: RuleText | None = option(
-        None,
-        "Values to leave out. Alone, the other values are detected.",
-        metavar="RULE",
-        panel=RULE,
-        numbers=True,
-        needs=PIXELS,
+        None, "Values to leave out. Alone, the other values are detected.", **_RULE
     )
     preset: str | None = option(
         None,
@@ -95,10 +113,7 @@ class MaskOptions(Options):
         needs=PIXELS,
     )
     band: int | None = option(
-        None,
-        "Band that holds the mask, counted from 1.",
-        **_NUMBER,
-        **_SELECTION,
+        None, "Band that holds the mask, counted from 1.", **_NUMBER, **_SELECTION
     )
     split: str | None = option(
         None,
@@ -109,8 +124,8 @@ class MaskOptions(Options):
     max_pixels: int = option(
         MAX_PIXELS,
         "Refuse an image that declares more pixels.",
-        **_NUMBER,
         shown="4,294,967,296",
+        **_NUMBER,
         **_RUN,
     )
     timeout: float = option(
@@ -145,11 +160,10 @@ class JobOptions(Options):
     jobs: int | None = option(
         1,
         "Worker processes; by default as many as pay.",
-        **_NUMBER,
-        panel=RUN,
-        needs=MASKS,
         command_default=None,
         none_is_value=True,
+        **_NUMBER,
+        **_COUNTING,
     )
 
     def taken(self, name: str, value: object) -> object:
@@ -178,10 +192,8 @@ class CacheOptions(Options):
     cache: StrPath | None = option(
         None,
         "Keep the counts of every file in this one; read what is new or changed.",
-        typed=Path,
-        metavar="FILE",
-        panel=RUN,
-        needs=MASKS,
+        **_COUNTING,
+        **_FILE,
     )
 
 
@@ -200,15 +212,13 @@ class EngineOptions(Options):
         "local",
         "Run on this machine or on a Dask cluster.",
         choices=("local", "dask"),
-        panel=RUN,
-        needs=PIXELS,
+        **_RUN,
     )
     scheduler: str | None = option(
         None,
         "Scheduler of the Dask cluster, such as tcp://HOST:8786.",
         metavar="ADDRESS",
-        panel=RUN,
-        needs=PIXELS,
+        **_RUN,
     )
 
 
@@ -221,8 +231,7 @@ class ScoreOptions(Options):
         "model.",
         many=True,
         metavar="[NAME=]prob|logit|hard",
-        panel=SCORING,
-        needs=PREDICTIONS,
+        **_SCORING,
     )
     scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
         (),
@@ -230,39 +239,31 @@ class ScoreOptions(Options):
         many=True,
         numbers=True,
         metavar="[NAME=]N",
-        panel=CODES,
-        needs=PREDICTIONS,
+        **_CODES,
     )
     pred_changed: RuleText | None = option(
         None,
         "Values of predictions that are changed, where they are codes or classes.",
         metavar="RULE",
-        panel=CODES,
         numbers=True,
-        needs=PREDICTIONS,
+        **_CODES,
     )
     pred_unchanged: RuleText | None = option(
         None,
         "Values of predictions that are unchanged; by default the rest.",
         metavar="RULE",
-        panel=CODES,
         numbers=True,
-        needs=PREDICTIONS,
+        **_CODES,
     )
     pred_band: int | None = option(
-        None,
-        "Band or channel of the predictions, counted from 1.",
-        **_NUMBER,
-        panel=CODES,
-        needs=PREDICTIONS,
+        None, "Band or channel of the predictions, counted from 1.", **_NUMBER, **_CODES
     )
     pred_nodata: str = option(
         "refuse",
         "Valid pixels that a prediction declares as nodata or masks out: refuse, score "
         "what is stored, or leave out.",
         choices=("refuse", "keep", "ignore"),
-        panel=CODES,
-        needs=PREDICTIONS,
+        **_CODES,
     )
     beta: str | float = option(
         "image",
@@ -286,58 +287,46 @@ class ScoreOptions(Options):
         least=0,
         most=1,
         metavar="P",
-        panel=SCORING,
         shown="0.5",
-        needs=PREDICTIONS,
+        **_SCORING,
     )
     grid: str = option(
         "check",
         "A georeference that differs from the mask's: fail, score the pixels in "
         "common, resample, or ignore it.",
         choices=("check", "overlap", "warp", "ignore"),
-        panel=GROUND,
-        needs=PREDICTIONS,
+        **_GROUND,
     )
     uncovered: str | None = option(
         None,
         "Valid pixels without a prediction: fail, leave out, or count as predicted "
         "unchanged; by default fail, or ignore for a grid of overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
-        panel=GROUND,
-        needs=PREDICTIONS,
+        **_GROUND,
     )
     overlap: str = option(
         "refuse",
         "Pixels of several crops: refuse, or take the mean, the first or the nearest "
         "score.",
         choices=("refuse", "mean", "first", "centre"),
-        panel=GROUND,
-        needs=PREDICTIONS,
+        **_GROUND,
     )
     edge: str = option(
         "refuse",
         "Numbered tiles of full size that reach past the mask: refuse, cut off the "
         "padding, or shift them back inside.",
         choices=("refuse", "pad", "shift"),
-        panel=GROUND,
-        needs=PREDICTIONS,
+        **_GROUND,
     )
     device: str = option(
-        "auto",
-        "auto, cpu, cuda, cuda:N or mps.",
-        metavar="NAME",
-        panel=RUN,
-        shown="auto",
-        needs=PREDICTIONS,
+        "auto", "auto, cpu, cuda, cuda:N or mps.", metavar="NAME", **_DEVICE
     )
     batch_size: int | str | None = option(
         None,
         "Tiles of 65,536 pixels computed together on a device.",
         numbers=True,
         metavar="auto|N",
-        panel=RUN,
-        shown="auto",
-        needs=PREDICTIONS,
+        **_DEVICE,
     )
 
     def batch_tiles(self) -> int | None:
@@ -360,10 +349,9 @@ class FromOptions(Options):
     from_file: StrPath | None = option(
         None,
         "Read image rows that an earlier run wrote as CSV, and no pixel.",
-        typed=Path,
         flags=("--from",),
-        metavar="FILE",
         panel=SELECTION,
+        **_FILE,
     )
     errors: str = option(
         "raise",
@@ -401,10 +389,8 @@ class PairOptions(Options, kw_only=False):
     pred: Paths | None = option(
         None,
         "Predictions: a file, folder, glob, pattern or address; NAME= names a model.",
-        typed=PathLike,
-        many=True,
         metavar="[NAME=]PATH",
-        needs=PREDICTIONS,
+        **_PREDICTIONS,
     )
     target: Paths | None = option(
         None,
@@ -466,10 +452,10 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
     speck: int = option(
         9,
         "Changed regions below this many pixels are specks.",
-        **_NUMBER,
         panel="Regions",
         shown="9",
         needs=MASKS,
+        **_NUMBER,
     )
     connectivity: int | str = option(
         "8",
@@ -541,11 +527,7 @@ class ResampleOptions(Options):
         panel=COMPARISON,
     )
     seed: int = option(
-        0,
-        "Where the random numbers start.",
-        typed=int,
-        metavar="N",
-        panel=COMPARISON,
+        0, "Where the random numbers start.", typed=int, metavar="N", panel=COMPARISON
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
@@ -564,10 +546,8 @@ class ModelOptions(PairOptions, kw_only=False):
     pred: Paths | None = option(
         None,
         "Predictions of a model, once for each; or one pattern with {model}.",
-        typed=PathLike,
-        many=True,
         metavar="NAME=PATH",
-        needs=PREDICTIONS,
+        **_PREDICTIONS,
     )
 
 

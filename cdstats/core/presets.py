@@ -93,10 +93,6 @@ def presets() -> tuple[Preset, ...]:
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:
     """The presets among some that name every value of masks and find both classes.
 
-    Args:
-        values: Pixels of each value.
-        names: Names of presets.
-
     Example:
         >>> [one.name for one in fitting({1: 9, 2: 1}, ["oscd-tif", "hi-ucd"])]
         ['oscd-tif']

@@ -163,11 +163,7 @@ class Tally:
         self._heights: set[int] = set()
 
     def add(self, row: ImageRecord) -> None:
-        """Take a row into account.
-
-        Raises:
-            ValueError: If a row that is ``ok`` lacks a count.
-        """
+        """Take a row into account."""
         if row.status != "ok":
             self.failed += 1
             return
@@ -238,13 +234,7 @@ class Summaries:
         self._tallies: dict[str, dict[str | None, Tally]] = {}
 
     def add(self, row: ImageRecord, *, again: bool = False) -> None:
-        """Take an image row into account.
-
-        Args:
-            row: The row.
-            again: Whether the mask has a row in another split, which counts in the
-                row of the dataset.
-        """
+        """Take a row into account; ``again`` if the mask has one in another split."""
         tallies = self._tallies.setdefault(row.dataset, {})
         # A split may itself be called "all"; the key of the whole is no name.
         for split in {row.split or None, *(() if again else (None,))}:

@@ -17,9 +17,8 @@ from cdstats.core.columns import (
     column,
     per_cent,
 )
-from cdstats.core.errors import UsageError
+from cdstats.core.errors import UsageError, counted
 from cdstats.core.imbalance import change_fraction, change_ratio
-from cdstats.core.messages import counted
 from cdstats.core.records import ALL
 from cdstats.core.vocabulary import DATA
 

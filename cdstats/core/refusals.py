@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cdstats.core.errors import counted
 from cdstats.core.labels import names_text, shares_text
-from cdstats.core.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,15 +27,8 @@ _AT_ENDS: Final = 0.8
 """Share of the pixels of a blurred mask within 32 levels of 0 or 255."""
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a split is refused, and what settles it.
-
-    Attributes:
-        text: The reason, for the user; empty when the split is not refused.
-        ways: Options of the command line, any of which settles it from the counts
-            alone: a preset of a band would read it again.
-    """
+class Refusal(NamedTuple):
+    """Why a split is refused, and what settles it."""
 
     text: str = ""
     ways: tuple[str, ...] = ()
@@ -98,13 +90,7 @@ def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
 
 
 def mostly_changed_text(share: float, colour: str, options: tuple[str, str]) -> str:
-    """What to tell where a palette says that most pixels are changed.
-
-    Args:
-        share: The share of changed pixels.
-        colour: The changed colour; the other one is black.
-        options: The options that name changed and unchanged values.
-    """
+    """What to tell where a palette says that most pixels are changed."""
     changed, unchanged = options
     return (
         f"{100 * share:.3g} % of the pixels have the palette colour {colour} and count "
@@ -232,11 +218,6 @@ def with_suggestions(
     """A refusal with what settles it as far as names and values of the masks tell.
 
     A preset is named only where it names every value and both of its classes occur.
-
-    Args:
-        refusal: The refusal.
-        values: The values of all masks.
-        looks: Presets of the datasets that the files are named like.
     """
     from cdstats.core.presets import fitting
 

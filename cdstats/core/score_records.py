@@ -300,17 +300,9 @@ ScoredImage: TypeAlias = "tuple[Place, tuple[int, int], ImageSums, Stated]"
 
 
 def scored_records(
-    images: Sequence[ScoredImage],
-    results: Sequence[LossResult],
-    columns: Sequence[str],
+    images: Sequence[ScoredImage], results: Sequence[LossResult], columns: Sequence[str]
 ) -> list[ScoreRecord]:
-    """The rows of scored predictions.
-
-    Args:
-        images: The images that were scored.
-        results: BCE, balanced and class-mean BCE, then further losses.
-        columns: The column names of the further losses.
-    """
+    """The rows of scored predictions."""
     bce, balanced, class_mean = results[:3]
     rows = []
     table = SumsTable.of(sums for _, _, sums, _ in images)
@@ -477,16 +469,7 @@ def dataset_score(
     table: SumsTable,
     further: Sequence[Loss] = (),
 ) -> DatasetScore:
-    """The row of a model.
-
-    Args:
-        model: Its name; empty when there is one without a name.
-        images: Its image rows, failed ones included.
-        results: BCE, balanced and class-mean BCE over its scored images, then those
-            of further losses.
-        table: The sums of its scored images.
-        further: The further losses.
-    """
+    """The row of a model."""
     ok = [row for row in images if row.status == "ok"]
     bce, balanced, class_mean = results[:3]
     total = table.total

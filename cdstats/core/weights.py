@@ -12,8 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core import imbalance
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Protocol, TypeVar
 
@@ -315,7 +315,7 @@ def _work(
             told = time.perf_counter()
             _answer(out, (0.0, []))
 
-    watch = replace(watch, alive=alive)
+    watch = watch._replace(alive=alive)
     tell(function, items)
     for left, item in zip(reversed(range(len(items))), items, strict=True):
         found.append(attempt(function, item, watch))

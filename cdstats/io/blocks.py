@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 
 from cdstats.core.division import WATCH
-from cdstats.core.errors import DataError, one_file
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted, one_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

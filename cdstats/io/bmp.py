@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band, expand, names
 from cdstats.io.limits import check_memory, check_row
 from cdstats.io.png import unpack

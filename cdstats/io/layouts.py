@@ -15,8 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.core.vocabulary import vocabulary
 from cdstats.io.file_kinds import (
     SHOWN,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.division import WATCH, NeedsAllMemoryError
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.core.options import MAX_PIXELS as MAX_PIXELS
 from cdstats.io.blocks import WHOLE_PIXELS
 

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.vocabulary import vocabulary
 from cdstats.io.addresses import Address
 from cdstats.io.found import FoundFile, FoundFiles

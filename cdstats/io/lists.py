@@ -11,8 +11,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed
 from cdstats.io.addresses import Address, is_address, looks_like_address, two_slashes
 from cdstats.io.copies import fetch, folder

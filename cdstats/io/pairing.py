@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.addresses import is_address
 from cdstats.io.discovery import (
     UNASSIGNED,
@@ -285,7 +284,7 @@ def _pair(
     if (
         len(sides) == 1
         and _is_file(sides[0][1], sides[0][0])
-        and _is_file(masks.text, masks.found)
+        and (len(masks.found.files) == 1 or _is_file(masks.text, masks.found))
     ):
         return [FilePair(model, sides[0][0].files[0], masks.found.files[0])], []
     places = {_place(text): text for _, text in sides}

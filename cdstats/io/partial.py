@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cdstats.core.counts import NAN, MaskCounts, ValueCounts
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 CHANGED, UNCHANGED = 255, 0
 """The values that stand for the labels of a pair read together."""
 MARK: Final = 255
-
-
-def count_pair(
-    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
-) -> MaskCounts:
-    """Count a pair of partial masks as one, as `count_opened`."""
-    first, second = open_pair(changed, unchanged, band, max_pixels)
-    return count_opened(first, second, unchanged)
 
 
 def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCounts:

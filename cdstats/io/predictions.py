@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
-from cdstats.core.errors import DataError, one_file
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npz_array
 from cdstats.io.blocks import (

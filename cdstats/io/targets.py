@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.counts import NAN, Value, colour_value
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, counted
 from cdstats.core.labels import REST, Label, Range
-from cdstats.core.messages import counted
 from cdstats.io.partial import pair_blocks
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 from cdstats.io.archives import check_parts
 from cdstats.io.limits import check_memory, check_pixels
 

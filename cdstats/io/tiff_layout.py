@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
-from cdstats.core.errors import DataError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -226,8 +225,7 @@ def _is_padding(file: BinaryIO, stop: int, length: int, shortest: int) -> bool:
     """Whether the bytes before a block or table are zeros, too few for a lost block."""
     if length > 1 and length >= min(shortest, _MOST_READ):
         return False
-    file.seek(stop - length)
-    return not any(file.read(length))
+    return _is_zero(file, stop - length, length)
 
 
 def _is_zero(file: BinaryIO, start: int, length: int) -> bool:

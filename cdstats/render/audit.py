@@ -10,7 +10,7 @@ from rich.text import Text
 from cdstats import __version__
 from cdstats.core.audit_records import Finding
 from cdstats.core.columns import UNDEFINED, printable
-from cdstats.core.messages import Level, counted
+from cdstats.core.errors import Level, counted
 from cdstats.core.records import ALL
 from cdstats.render.table import Document, Table
 from cdstats.render.terminal import (

@@ -15,13 +15,13 @@ from cdstats.core.columns import (
     own_first,
     printable,
 )
-from cdstats.core.comparison_names import PARTS
 from cdstats.core.comparison_records import (
     ALL_DRAWN,
     ComparedModel,
     DifferingImage,
 )
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
+from cdstats.core.options import PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.render.table import Document, Table, needed
 from cdstats.render.terminal import (

@@ -12,8 +12,7 @@ from cdstats.core.columns import (
     further_columns,
     printable,
 )
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
 from cdstats.render.table import Document, Table, needed, row_object

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from cdstats.core.columns import UNDEFINED, printable
-from cdstats.core.messages import Level
+from cdstats.core.errors import Level
 from cdstats.core.records import ALL, SummaryRecord
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
     from cdstats.core.columns import Record
-    from cdstats.core.messages import Message
+    from cdstats.core.errors import Message
     from cdstats.render.table import Table
 
 _STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}

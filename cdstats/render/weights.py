@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cdstats import __version__
 from cdstats.core.columns import UNDEFINED, printable
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
 from cdstats.render.terminal import add_numbers, pairs_grid, plain_grid, results_console
 from cdstats.render.writers import json_lines
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import cdstats
 from cdstats.core.arguments import texts
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, counted
 from cdstats.core.material import (
     MaskMaterial,
     Material,
@@ -16,7 +16,6 @@ from cdstats.core.material import (
     ScoreMaterial,
     list_hash,
 )
-from cdstats.core.messages import counted
 from cdstats.core.options import AuditOptions, LossOptions
 from cdstats.core.records import summaries
 from cdstats.render.masks import rules_of
@@ -25,7 +24,7 @@ from cdstats.report.options import check_sources, rows_of
 if TYPE_CHECKING:
     from cdstats.core.arguments import StrPath
     from cdstats.core.curves import Curve
-    from cdstats.core.messages import Message
+    from cdstats.core.errors import Message
     from cdstats.report.options import ShownOptions
     from cdstats.scan.examination import AuditResult
     from cdstats.score.results import LossRun

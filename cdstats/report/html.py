@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.charts import CurveSummary
 from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdstats.core.arguments import takes
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.outputs import no_folder, protecting, write_whole, writing
 from cdstats.render.figures import FIGURES, FigureFormat
 from cdstats.render.figures.charts import figures_of
@@ -21,7 +20,7 @@ from cdstats.report.options import PlotOptions, ReportOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdstats.core.messages import Message
+    from cdstats.core.errors import Message
     from cdstats.render.figures.charts import Missing
     from cdstats.report.gather import Gathered
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes, texts
-from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.counts import Counted, CountedMask
+from cdstats.core.errors import Level, Message
 from cdstats.core.labelling import decide, label_dataset
-from cdstats.core.messages import Level, Message
 from cdstats.core.options import AuditOptions
 from cdstats.core.records import split_order
 from cdstats.engine.work import run

@@ -19,8 +19,7 @@ import zlib
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.counted import Counted
-from cdstats.core.counts import NAN, MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, Counted, MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cdstats.core.messages import Level, Message
+    from cdstats.core.errors import Level, Message
     from cdstats.core.records import ImageRecord
     from cdstats.scan.evidence import Seen
 

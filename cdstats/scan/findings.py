@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cdstats.core.audit_records import Finding, SplitShift
 from cdstats.core.columns import UNDEFINED
+from cdstats.core.errors import Level, counted
 from cdstats.core.labelling import REFUSED
 from cdstats.core.labels import shares_text
-from cdstats.core.messages import Level, counted
 from cdstats.core.records import ALL, split_order
 from cdstats.scan.evidence import IN_USE
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.counted import Counted
-from cdstats.core.counts import MaskCounts, ValueCounts, colour_value
+from cdstats.core.counts import Counted, MaskCounts, ValueCounts, colour_value
 from cdstats.core.detection import pair_rule
 from cdstats.core.errors import DataError, UsageError, one_file
 from cdstats.core.labels import LabelRule

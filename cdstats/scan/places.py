@@ -42,10 +42,6 @@ class Places:
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def of(self, number: int) -> range:
-        """The places of the files of one dataset."""
-        return range(self._starts[number], self._starts[number + 1])
-
     def __getitem__(self, place: int) -> Placed:
         number = bisect_right(self._starts, place) - 1
         dataset, order = self._found[number], self._orders[number]

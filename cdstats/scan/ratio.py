@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes, texts
+from cdstats.core.errors import Level, Message
 from cdstats.core.labelling import REFUSED
-from cdstats.core.messages import Level, Message
 from cdstats.core.options import RatioOptions
 from cdstats.core.records import ALL, ImageRecord, SummaryRecord
 from cdstats.engine.work import open_engine

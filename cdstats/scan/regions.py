@@ -11,34 +11,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CONNECTIVITY: Final = 8
-"""Neighbours of a pixel: 8 with the diagonal ones, 4 without."""
 STRIP_PIXELS: Final = 1 << 22
 """Pixels that are labelled at once."""
 
 
-def region_sizes(
-    changed: NDArray[np.bool_],
-    connectivity: int = CONNECTIVITY,
-    *,
-    strip_pixels: int = STRIP_PIXELS,
-) -> NDArray[np.int64]:
-    """Pixels of each connected region, in no order.
-
-    Example:
-        >>> diagonal = np.eye(3, dtype=bool)
-        >>> region_sizes(diagonal).tolist(), region_sizes(diagonal, 4).tolist()
-        ([3], [1, 1, 1])
-    """
-    regions = Regions(connectivity)
-    rows = max(1, strip_pixels // max(1, changed.shape[1]))
-    for row in range(0, len(changed), rows):
-        regions.add(changed[row : row + rows])
-    return regions.sizes
-
-
 class Regions:
-    """Counts connected regions in strips of rows, from the top to the bottom."""
+    """Counts connected regions in strips of rows, from the top to the bottom.
+
+    A pixel has 8 neighbours, with the diagonal ones, or 4.
+    """
 
     def __init__(self, connectivity: int) -> None:
         self._connectivity = connectivity

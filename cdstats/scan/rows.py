@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from cdstats.core.counts import PixelCounts
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
 from cdstats.core.records import ImageRecord
 from cdstats.scan.cache import telling
 
 if TYPE_CHECKING:
-    from cdstats.core.counted import CountedMask
+    from cdstats.core.counts import CountedMask
     from cdstats.scan.places import Places
 
 _TABLE: Final = """

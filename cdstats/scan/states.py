@@ -9,7 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cdstats.core.counted import Counted
+from cdstats.core.counts import Counted
 from cdstats.core.division import Divided
 from cdstats.io.addresses import Address, is_address
 from cdstats.io.copies import last_mark

@@ -6,10 +6,9 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.counted import Counted, CountedMask, FirstFailure
-from cdstats.core.errors import DataError
+from cdstats.core.counts import Counted, CountedMask, FirstFailure
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labelling import REFUSED, DatasetLabels, split_label
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.records import Summaries
 from cdstats.io.limits import MAX_PIXELS, check_pixels
 from cdstats.scan.places import Places, Tasks

@@ -27,7 +27,7 @@ from cdstats.scan.rows import failures
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdstats.core.messages import Message
+    from cdstats.core.errors import Message
     from cdstats.core.records import ImageRecord
 
 TRAIN: Final = "train"

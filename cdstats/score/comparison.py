@@ -9,11 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cdstats.core.arguments import takes
-from cdstats.core.comparison_names import ImageMeasure
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import Level, Message, counted
-from cdstats.core.options import CompareOptions, LossOptions
+from cdstats.core.errors import DataError, Level, Message, UsageError, counted
+from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.sums import SumsTable
 from cdstats.io.held import as_files

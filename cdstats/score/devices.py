@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

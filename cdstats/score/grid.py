@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from cdstats.core.errors import DataError, UsageError
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import DataError, Level, Message, UsageError, counted
 from cdstats.io.blocks import BLOCK_PIXELS
 from cdstats.io.georeference import TOLERANCE, Unplaced, deviations, difference, reach
 from cdstats.io.patterns import PLACES

@@ -12,8 +12,7 @@ import cdstats
 from cdstats.core.arguments import takes, texts
 from cdstats.core.catalogue import changed_shares, evaluate
 from cdstats.core.division import WATCH, Watch
-from cdstats.core.errors import DataError
-from cdstats.core.messages import Level, Message, counted
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.options import LossOptions
 from cdstats.core.score_records import Stated, failed_record
 from cdstats.core.sums import SumsTable

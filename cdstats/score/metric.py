@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cdstats.core.catalogue import Reads, all_losses, evaluate, parse_loss
-from cdstats.core.errors import UsageError
-from cdstats.core.messages import counted
+from cdstats.core.errors import UsageError, counted
 from cdstats.core.score_records import (
     Place,
     Stated,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.errors import Level, Message
 from cdstats.core.material import Picture
-from cdstats.core.messages import Level, Message
 from cdstats.core.pixel_terms import least_changed
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind

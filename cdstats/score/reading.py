@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cdstats.core.errors import DataError, one_file
-from cdstats.core.messages import counted
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.score_records import Place
 from cdstats.io.counting import Task, expect_tasks
 from cdstats.io.predictions import open_predictions

@@ -20,9 +20,8 @@ from cdstats.core.catalogue import (
     evaluate,
     parse_loss,
 )
-from cdstats.core.errors import DataError, UsageError
+from cdstats.core.errors import DataError, Level, Message, UsageError, counted
 from cdstats.core.material import ModelScore, Trivial
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.score_records import (
     NOT_RECORDED,
     DatasetScore,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.detection import MANY_LEVELS
-from cdstats.core.errors import DataError, one_file
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.labels import Label
-from cdstats.core.messages import counted
 from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import (
     Georeference,

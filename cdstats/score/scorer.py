@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cdstats.core.catalogue import level_value
-from cdstats.core.errors import DataError, one_file
+from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.histogram import LevelCounts
-from cdstats.core.messages import counted
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, native, term_functions

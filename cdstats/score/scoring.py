@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cdstats.core.counted import FirstFailure
+from cdstats.core.counts import FirstFailure
 from cdstats.core.errors import DataError
 from cdstats.engine.work import prefetch
 from cdstats.score.devices import choose_device, device_text, has_numba

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cdstats.core.counted import Counted, CountedMask
+from cdstats.core.counts import Counted, CountedMask
 from cdstats.core.errors import DataError, one_file
 from cdstats.core.labelling import Decision, decide
 from cdstats.io.blocks import keeping
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
-    from cdstats.core.messages import Message
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
     from cdstats.io.georeference import Where

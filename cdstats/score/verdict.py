@@ -12,9 +12,8 @@ import numpy as np
 
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.detection import MANY_LEVELS, has_two_peaks
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
-from cdstats.core.messages import Level, Message, counted
 from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text, two_levels_text
 from cdstats.io.predictions import PALETTE

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cdstats.core.counted import Counted
+    from cdstats.core.counts import Counted
 
     from .clean import Array
 

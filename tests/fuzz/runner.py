@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from cdstats.core.counted import Counted
+    from cdstats.core.counts import Counted
 
     from .damage import Damaged
 

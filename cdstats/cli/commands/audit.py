@@ -9,7 +9,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OutputFormat, Quiet
-from cdstats.core.messages import Level
+from cdstats.core.errors import Level
 from cdstats.core.options import RUN, AuditOptions
 from cdstats.render.writers import Format
 

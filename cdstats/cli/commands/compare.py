@@ -34,8 +34,8 @@ def compare(
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_comparison
-    from cdstats.core.comparison_names import PARTS
     from cdstats.core.comparison_records import ComparedModel, DifferingImage
+    from cdstats.core.options import PARTS
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import compare_document, compare_totals
     from cdstats.render.table import choose_columns

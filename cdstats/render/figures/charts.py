@@ -19,7 +19,7 @@ from cdstats.core.charts import (
     ThresholdScore,
     WorstImage,
 )
-from cdstats.core.messages import counted
+from cdstats.core.errors import counted
 from cdstats.core.records import ALL
 from cdstats.core.score_records import Stated
 from cdstats.render.figures import NEEDS_MASKS, NEEDS_PREDICTIONS, masks, scores
