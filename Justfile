@@ -8,7 +8,7 @@ _list:
 # Make the environment
 setup:
     python3 -m venv .venv
-    .venv/bin/pip install -c constraints.txt -e '.[test]'
+    .venv/bin/pip install -c constraints.txt -e '.[dev]'
 
 # Run tests: `just test`, `just test tests/test_counts.py -k add_up`
 test *ARGS:
@@ -29,6 +29,10 @@ format:
 rewrite:
     {{python}} -m tests.rewrite_golden
     {{python}} docs/generate_cli.py
+
+# Build the documentation site in docs/_build/html
+docs:
+    {{python}} -m sphinx -W --keep-going docs docs/_build/html
 
 # Measure, in turns with the alternatives: `just bench ratio`, `just bench loss`
 bench NAME *ARGS:

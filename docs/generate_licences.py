@@ -47,10 +47,21 @@ def licence(name: str) -> str:
     return text if text and len(text) < 40 else "see the package"
 
 
+def row(name: str, version: str) -> str:
+    """The row of a package; one of another system keeps that of the page."""
+    try:
+        return f"| {name} | {version} | {licence(name)} |\n"
+    except PackageNotFoundError:
+        text = PAGE.read_text(encoding="utf-8")
+        kept = re.search(rf"^\| {re.escape(name)} \| .*\n", text, re.MULTILINE)
+        if kept is None:
+            raise
+        return kept[0]
+
+
 def page() -> str:
     """The whole page."""
-    rows = [f"| {n} | {v} | {licence(n)} |\n" for n, v in pinned().items()]
-    return HEAD + "".join(rows)
+    return HEAD + "".join(row(n, v) for n, v in pinned().items())
 
 
 def listed() -> dict[str, str]:
@@ -64,6 +75,4 @@ if __name__ == "__main__":
     try:
         PAGE.write_text(page(), encoding="utf-8")
     except PackageNotFoundError as error:
-        raise SystemExit(
-            f"error: {error} is not installed: install '.[test]'"
-        ) from None
+        raise SystemExit(f"error: {error} is not installed: install '.[dev]'") from None

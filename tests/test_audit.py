@@ -366,9 +366,9 @@ def test_an_unknown_connectivity_is_refused() -> None:
         cdstats.audit(SAMPLES / "CDD", connectivity=6)
 
 
-def test_the_screen_of_the_readme_is_part_of_the_golden_one() -> None:
-    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    _, _, after = readme.partition("`cdstats audit sample_masks/CDD` prints")
+def test_the_screen_of_the_page_is_part_of_the_golden_one() -> None:
+    page = (SAMPLES.parent / "docs/audit.md").read_text(encoding="utf-8")
+    _, _, after = page.partition("`cdstats audit sample_masks/CDD` prints")
     shown = after.split("```")[1].splitlines()[1:]
     golden = (Path(__file__).parent / "golden/audit.txt").read_text(encoding="utf-8")
     printed = {line.rstrip() for line in golden.splitlines()}

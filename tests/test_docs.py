@@ -18,6 +18,7 @@ from cdstats.io.signatures import FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+COMPARE = ROOT / "docs/compare.md"
 PAGES = [
     README,
     *sorted((ROOT / "docs").glob("*.md")),
@@ -97,17 +98,17 @@ def test_the_table_of_the_readme_is_what_its_command_prints() -> None:
     assert [line.rstrip() for line in printed.splitlines()] == shown
 
 
-def test_the_comparison_of_the_readme_is_what_its_command_prints(
+def test_the_comparison_of_the_page_is_what_its_command_prints(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sample_masks").symlink_to(ROOT / "sample_masks")
-    script = next(b for b in blocks(README, "sh") if "cdstats compare --pred" in b)
+    script = next(b for b in blocks(COMPARE, "sh") if "END" in b)
     code, _, command = script.partition("<<'END'\n")[2].partition("\nEND\n")
     words = shlex.split(command.replace("\\\n", " "))
     assert words[:2] == ["cdstats", "compare"]
     run("-c", code, folder=tmp_path)
     printed = run("-m", *words, folder=tmp_path)
-    shown = next(b for b in blocks(README, "text") if "AP, average precision" in b)
+    shown = next(b for b in blocks(COMPARE, "text") if "AP, average precision" in b)
     found = [line.rstrip() for line in printed.splitlines()]
     assert found[: len(shown.splitlines())] == shown.splitlines()
 
@@ -116,6 +117,10 @@ def test_the_python_example_of_the_readme_prints_what_it_says() -> None:
     example = next(b for b in blocks(README, "python") if "cdstats.ratio" in b)
     (promised,) = re.findall(r"print\(.*\)  # (.*)", example)
     assert run("-c", example).splitlines()[0] == promised
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of(README).splitlines()) <= 200
 
 
 def test_the_readme_sets_up_in_two_lines() -> None:

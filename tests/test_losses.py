@@ -635,7 +635,7 @@ def test_importing_the_losses_loads_torch_and_nothing_else_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("page", ["docs/training.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/training.md"])
 def test_the_training_example_of_a_page_learns_to_find_change(page: str) -> None:
     text = (ROOT / page).read_text()
     codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -71,6 +71,11 @@ def test_mcc_is_exact_for_counts_of_any_size(c: Confusion) -> None:
     assert MCC.of(c) == pytest.approx(float(right), rel=1e-15, abs=0)
 
 
+@given(confusions)
+def test_specificity_is_the_recall_of_the_unchanged_class(c: Confusion) -> None:
+    assert SPECIFICITY.of(c) == RECALL.of(c.of_unchanged)
+
+
 @given(st.lists(confusions, min_size=1))
 def test_a_formula_gives_the_same_for_integers_and_for_arrays(
     images: list[Confusion],

@@ -142,6 +142,13 @@ def test_predictions_pair_with_masks_by_path_or_pattern(
     assert all(map(is_right, done.rows()))
 
 
+def test_a_file_pairs_with_the_only_mask_of_a_folder(tmp_path: Path) -> None:
+    preds = save_all(tmp_path / "preds", ["scene_1.png"])
+    masks = save_all(tmp_path / "data", ["change label/label.png"])
+    (row,) = score_pair(preds / "scene_1.png", masks).rows()
+    assert (row["target"], row["status"]) == ("change label/label.png", "ok")
+
+
 def test_folders_of_one_file_each_pair_by_name_too(tmp_path: Path) -> None:
     preds = save_all(tmp_path / "preds", ["scene_1.png"])
     masks = save_all(tmp_path / "masks", ["scene_2.png"])

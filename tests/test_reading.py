@@ -1155,6 +1155,20 @@ def test_nodata_is_ignored_among_too_many_values(tmp_path: Path, nodata: int) ->
     )
 
 
+def test_values_that_are_too_many_in_all_windows_together(tmp_path: Path) -> None:
+    rows, columns = np.ogrid[:2_000, :5_000]
+    pixels = (rows * 50 + columns // 100).astype(np.int32)
+    path = tiff(tmp_path / "a.tif", pixels)
+    assert "holds more than 65,536 values" in reason_of(path)
+    choice = choose_rule(changed=">=50000", unchanged="1-49999", ignore="0")
+    assert choice.rule is not None
+    assert choice.rule.apply(mask_of(path, edges=choice.edges)) == PixelCounts(
+        int((pixels >= 50_000).sum()),
+        int(((pixels >= 1) & (pixels < 50_000)).sum()),
+        int((pixels == 0).sum()),
+    )
+
+
 def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,14 @@ def test_masks_that_lists_beside_folders_lack_are_told() -> None:
     assert "another split" not in text
 
 
+def test_a_list_within_a_folder_of_a_split_is_told() -> None:
+    save_folders()
+    Path("d/train/val.txt").write_text("train2.png")
+    text = told()
+    assert "not from val.txt" in text
+    assert "1 mask in another split, first train/label/train2.png in val.txt" in text
+
+
 def test_lists_of_other_files_are_not_told() -> None:
     save_folders()
     write(train="x y", test="z")

@@ -755,6 +755,17 @@ def test_a_large_raster_of_a_store_is_copied_once(
     assert len(web.of("GET")) == 1
 
 
+def test_an_audit_reads_a_store_and_tells_what_it_left_out(web: StoreServer) -> None:
+    import cdstats
+
+    web.files = {f"dav/label/{number}.png": png(9) for number in range(20)}
+    web.wait = 0.01
+    found = cdstats.audit(f"{web.url}/dav/label/")
+    assert [one.images for one in found.duplicates] == [20]
+    assert "image sizes" in found.not_checked
+    assert (len(web.of("GET")), web.most > 2) == (20, True)
+
+
 # Web servers, and Google's store.
 
 

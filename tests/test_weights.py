@@ -101,6 +101,8 @@ def test_weights_agree_with_exact_arithmetic(changed: int, unchanged: int) -> No
         assert got == pytest.approx(expected, rel=1e-12, abs=1e-15), name
     root = found["inverse-sqrt"].weight_ratio
     assert root == pytest.approx(math.sqrt(unchanged / changed), rel=1e-12)
+    bias = found["prior-bias"].changed_weight
+    assert bias == pytest.approx(math.log(changed / unchanged), rel=1e-12, abs=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,15 @@ def test_the_effective_number_says_where_it_weighs_nothing() -> None:
     assert many.weight_ratio == pytest.approx(1)
     assert "plain cross-entropy" in many.remark
     assert counted(50, 5_000)["effective-number"].remark == ""
+
+
+def test_median_frequency_counts_a_class_in_the_images_that_hold_it() -> None:
+    counts = tally([row(20, 80), row(0, 300), row(0, 0, ignored=5)])
+    found = by_name(counts)["median-frequency"]
+    one, zero = 20 / 100, 380 / 400
+    middle = (one + zero) / 2
+    assert found.changed_weight == pytest.approx(middle / one)
+    assert found.unchanged_weight == pytest.approx(middle / zero)
 
 
 def test_enet_weights_are_the_papers() -> None:
@@ -380,12 +391,12 @@ def test_failed_masks_are_told_beside_the_weights(tmp_path: Path) -> None:
     assert weights(tmp_path, "--max-failed", "1").exit_code == 0
 
 
-def test_the_lines_of_the_readme_are_those_of_the_sample_masks() -> None:
-    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
+    page = (SAMPLES.parent / "docs/weights.md").read_text(encoding="utf-8")
     printed = weights(SAMPLES / "CDD", "--format", "torch").stdout.splitlines()
     losses = [line for line in printed if line.startswith(("bce =", "ce ="))]
     assert len(losses) == 2
-    assert [line for line in losses if line not in readme.splitlines()] == []
+    assert [line for line in losses if line not in page.splitlines()] == []
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def _pair(
     if (
         len(sides) == 1
         and _is_file(sides[0][1], sides[0][0])
-        and _is_file(masks.text, masks.found)
+        and (len(masks.found.files) == 1 or _is_file(masks.text, masks.found))
     ):
         return [FilePair(model, sides[0][0].files[0], masks.found.files[0])], []
     places = {_place(text): text for _, text in sides}

@@ -58,8 +58,8 @@ class LovaszSoftmaxLoss(ImageLoss):
     """Lovász extension of 1 − IoU at the errors of the probabilities, in [0, 1].
 
     With the errors ``|p − y|`` sorted downwards, ``Σ e_j·(J_j − J_{j−1})``, J_j the
-    Jaccard loss if the first j pixels were wrong. **An image without change costs its
-    largest p** in the foreground form: one pixel gets the whole gradient.
+    Jaccard loss if the first j pixels were wrong. An image without change costs its
+    largest p in the foreground form: one pixel gets the whole gradient.
 
     Args:
         classes: ``"foreground"``, the changed class alone; ``"all"``, the mean of both

@@ -40,8 +40,8 @@ OPTIONS = """\
 reduction: {reduction}
 from_logits: Whether predictions are scores before the sigmoid. Prefer it for
     training: the gradients of logits stay bounded.
-ignore_index: Target value of pixels to leave out, None for none. **Masks of 0 and
-    255 need** ``target == 255``, else every changed pixel is left out.
+ignore_index: Target value of pixels to leave out, None for none. Masks of 0 and
+    255 need ``target == 255``, else every changed pixel is left out.
 undefined: What a batch without a defined value gives, such as one without a valid
     pixel: ``"zero"``, so that the mean of an epoch stays a number, or ``"nan"``.
     The gradient is 0 either way.
