@@ -1134,7 +1134,7 @@ def test_only_a_model_whose_predictions_are_labels_is_called_so(
     done = loss(*models, "--target", small.masks)
     notes = [line for line in done.err.splitlines() if "error rate" in line]
     assert len(notes) == 1
-    assert notes[0].startswith("note: hard: every p is 0 or 1")
+    assert notes[0].startswith("note: hard: predictions are labels")
     assert "note: predictions of soft: probabilities (float64)" in done.err
 
 

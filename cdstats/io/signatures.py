@@ -108,7 +108,7 @@ def foreign_text(head: bytes) -> str:
         return f"is empty (0 bytes); expected {EXPECTED}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON: vector labels? Rasterise them first"
-    return f"is {_match(head, _OTHERS) or 'no image'}; expected {EXPECTED}"
+    return f"is {_match(head, _OTHERS) or 'not an image'}; expected {EXPECTED}"
 
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
