@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -101,6 +102,38 @@ def loss_document(
         print_notes(console, (*footnotes(), scale))
 
     return Document(every, shown, data, show)
+
+
+def errors_document(
+    models: Sequence[ErrorCounts],
+    images: Sequence[ErrorMap],
+    folder: str,
+    *,
+    by_image: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """The pixels of the maps of `cdstats errors` by outcome: of models, or of maps."""
+    kind = ErrorMap if by_image else ErrorCounts
+    rows: Sequence[ErrorCounts | ErrorMap] = images if by_image else models
+    names = needed(
+        "model target map maps failed tp fp fn tn ignored uncovered",
+        model=any(one.model for one in models),
+        failed=any(one.failed for one in models),
+        uncovered=any(one.uncovered for one in models),
+    )
+    kept = columns or tuple(name for name in names if name in columns_of(kind))
+    note = f"0 TN, 1 TP, 2 FP, 3 FN, 255 ignored; maps in {folder}"
+
+    def shown() -> Table:
+        return Table.of(kind, rows, kept, [note])
+
+    def show(console: Console) -> None:
+        print_table(console, shown())
+        console.print()
+        print_notes(console, [note])
+
+    data = {"models": models, "images": images}
+    return Document(lambda: Table.of(kind, rows, columns), shown, lambda: data, show)
 
 
 def loss_totals(
