@@ -9,7 +9,12 @@ from rich.console import Console
 
 from cdstats.core.records import ImageRecord, SummaryRecord
 from cdstats.render.table import Table
-from cdstats.render.terminal import print_table, results_console, screen_table
+from cdstats.render.terminal import (
+    print_notes,
+    print_table,
+    results_console,
+    screen_table,
+)
 
 NAMES = st.text(st.sampled_from("a, é漢🙂:[]\t"), max_size=12)
 SUMMARIES = st.builds(
@@ -32,3 +37,9 @@ def test_a_plain_table_is_that_of_rich(
         print_table(results_console(), table)
     lines = [line.rstrip(" ") for line in expected.getvalue().split("\n")]
     assert found.getvalue().split("\n") == lines
+
+
+def test_a_footnote_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    note = "rule of :boom:: changed 255, [bold]unchanged[/bold] 0"
+    print_notes(results_console(), [note])
+    assert capsys.readouterr().out == f"{note}\n"

@@ -25,7 +25,7 @@ from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -143,10 +143,11 @@ def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Co
     try:
         if not task.partner:
             return open_masks(task.path, task.member, band, max_pixels)
-        from cdstats.io.partial import count_pair
+        from cdstats.io.partial import count_opened, open_pair
 
         with one_file():
-            return Counted("", count_pair(task.path, task.partner, band, max_pixels))
+            pair = open_pair(task.path, task.partner, band, max_pixels)
+            return Counted("", count_opened(*pair, task.partner))
     except DataError as error:
         return Counted("", None, str(error))
 
@@ -160,7 +161,10 @@ def count_image(
     try:
         counts = None
         with one_file():
-            for block in _blocks(image, rows):
+            if rows and (image.part is None or rows[1] > image.height):
+                raise DataError(_CHANGED)
+            blocks = image.part(*rows) if rows and image.part else image.blocks()
+            for block in blocks:
                 found = count_block(block, edges)
                 counts = _bounded(found if counts is None else counts + found, edges)
     except DataError as error:
@@ -170,15 +174,6 @@ def count_image(
     facts = (image.nodata, image.palette, image.format)
     mask = MaskCounts(image.width, stop - start, counts, *facts)
     return Counted(image.member, mask, size=size)
-
-
-def _blocks(image: OpenImage, rows: tuple[int, int] | None) -> Iterator[Block]:
-    """The pixels of an image, or of some of its rows."""
-    if rows is None:
-        return image.blocks()
-    if image.part is None or rows[1] > image.height:
-        raise DataError(_CHANGED)
-    return image.part(*rows)
 
 
 def _edges(edges: Edges | None, nodata: Value | None) -> Edges | None:

@@ -196,7 +196,10 @@ class _FileKinds:
         if Role.IMAGE not in roles or len(roles) == 1:
             # Numbers of masks alone, such as gt1 and gt2, tell images apart.
             read = {name: _stem(name, numbered=False, dated=dated) for name in names}
-        self.kind_of = {name: self._kind(name, stem) for name, stem in read.items()}
+        self.kind_of = {
+            name: f"{stem.kind.lower()}{PurePosixPath(name).suffix.lower()}"
+            for name, stem in read.items()
+        }
         self.shapes: dict[str, str] = {}
         self._keys: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self._folders: dict[str, set[str]] = defaultdict(set)
@@ -205,11 +208,6 @@ class _FileKinds:
             self.shapes.setdefault(kind, stem.shape)
             self._keys[kind].add((_folder(name), stem.key))
             self._folders[kind].add(_folder(name))
-        self._stems = read
-
-    @staticmethod
-    def _kind(name: str, stem: _Stem) -> str:
-        return f"{stem.kind.lower()}{PurePosixPath(name).suffix.lower()}"
 
     def _role(self, kind: str) -> Role:
         return role_of(kind.rpartition(".")[0])
@@ -274,10 +272,12 @@ class _FileKinds:
         if self._role(other) is Role.NONE:
             # In cd_1.png and seg1_1.png the image is named last.
             is_last = len(keys) > 1 and not self.shapes[kind].startswith("*")
+            # The key as a whole, and what its words begin or end with.
             others = {
-                (folder, key[end + 1 :] if is_last else key[:end])
+                (folder, "_".join(words[at:] if is_last else words[: len(words) - at]))
                 for folder, key in others
-                for end in ((-1, *_ends(key)) if is_last else (*_ends(key), len(key)))
+                for words in [key.split("_")]
+                for at in range(len(words))
             }
         fewer = min(len(keys), len(self._keys[other]))
         return len(keys & others) >= ENOUGH * fewer
@@ -351,8 +351,3 @@ class _FileKinds:
             if PurePosixPath(first).stem == "change":
                 choices = f"--preset partial-pair, or the first alone: {choices}"
         raise DataError(f"{text}; read one: {choices}")
-
-
-def _ends(key: str) -> Iterable[int]:
-    """Where the words of a key end."""
-    return (at for at, letter in enumerate(key) if letter == "_")

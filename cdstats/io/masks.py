@@ -50,7 +50,7 @@ def _with_mask_file(
     images: list[OpenImage], beside: str, band: int | None
 ) -> OpenImage:
     """An image whose pixels a mask file beside it hides, as GDAL does."""
-    from cdstats.io.tiff import MaskFile
+    from cdstats.io.tiff import mask_beside
 
     image, *more = images
     try:
@@ -60,14 +60,14 @@ def _with_mask_file(
         with opened as file:
             if file_format(file.read(16)) != "TIFF":
                 raise DataError("is not a TIFF file")
-        mask = MaskFile(Path(beside), band or 1, (image.width, image.height))
+        hide = mask_beside(Path(beside), band or 1, (image.width, image.height))
     except DataError as error:
         raise DataError(f"its mask file {Path(beside).name} {error}") from None
     blocks, part = image.blocks, image.part
     return replace(
         image,
-        blocks=lambda: mask.hide(blocks()),
-        part=None if part is None else lambda *rows: mask.hide(part(*rows)),
+        blocks=partial(hide, blocks),
+        part=None if part is None else lambda *rows: hide(partial(part, *rows)),
     )
 
 

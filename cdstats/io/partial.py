@@ -27,14 +27,6 @@ CHANGED, UNCHANGED = 255, 0
 MARK: Final = 255
 
 
-def count_pair(
-    changed: str, unchanged: str, band: int | None, max_pixels: int = MAX_PIXELS
-) -> MaskCounts:
-    """Count a pair of partial masks as one, as `count_opened`."""
-    first, second = open_pair(changed, unchanged, band, max_pixels)
-    return count_opened(first, second, unchanged)
-
-
 def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCounts:
     """Count an opened pair of partial masks as one."""
     marked = np.array([0, 0, 0])

@@ -36,28 +36,22 @@ class FileFormat:
     names_members: bool = False
 
 
+_PICTURE, _RASTER = 1 << 27, 1 << 24
 FORMATS: Final = {
     one.name: one
     for one in (
+        FileFormat("PNG", "PNG", (b"\x89PNG\r\n\x1a\n",), (".png",), "png", _PICTURE),
         FileFormat(
-            "PNG", "PNG", (b"\x89PNG\r\n\x1a\n",), (".png",), "png", held=1 << 27
+            "JPEG", "JPEG", (b"\xff\xd8\xff",), (".jpg", ".jpeg"), "jpeg", _PICTURE
         ),
-        FileFormat(
-            *("JPEG", "JPEG", (b"\xff\xd8\xff",), (".jpg", ".jpeg"), "jpeg"),
-            held=1 << 27,
-        ),
-        FileFormat("BMP", "BMP", (b"BM",), (".bmp",), "bmp", held=1 << 27),
+        FileFormat("BMP", "BMP", (b"BM",), (".bmp",), "bmp", _PICTURE),
         FileFormat(
             *("TIFF", "TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-            *((".tif", ".tiff"), "tiff"),
-            held=1 << 24,
+            *((".tif", ".tiff"), "tiff", _RASTER),
         ),
+        FileFormat("NPY", ".npy", (b"\x93NUMPY",), (".npy",), "arrays", -1, True),
         FileFormat(
-            "NPY", ".npy", (b"\x93NUMPY",), (".npy",), "arrays", names_members=True
-        ),
-        FileFormat(
-            *("NPZ", ".npz", (b"PK\x03\x04", b"PK\x05\x06"), (".npz",), "arrays"),
-            names_members=True,
+            "NPZ", ".npz", (b"PK\3\4", b"PK\5\6"), (".npz",), "arrays", -1, True
         ),
     )
 }

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cdstats.io.tiff_tables import Page
 
     Opened = Callable[[], BinaryIO]
+    Blocks = Callable[[], Iterator[Block]]
 
 _UNSUMMED: Final = (LZW, PACKBITS, LZMA, ZSTD)
 """Compressions without a check sum, whose end GDAL does not look for."""
@@ -310,52 +311,46 @@ def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
     return total == wanted
 
 
-class MaskFile:
-    """The mask file beside an image, ``a.tif.msk``: its 0 hides a pixel."""
+def mask_beside(
+    path: Path, band: int, size: tuple[int, int]
+) -> Callable[[Blocks], Iterator[Block]]:
+    """What hides pixels of an image by the mask file beside it, ``a.tif.msk``.
 
-    def __init__(self, path: Path, band: int, size: tuple[int, int]) -> None:
-        opened = partial(_opened, path, None)
-        page, *_ = _checked_pages(opened, size[0] * size[1])
-        self._check = partial(_check_sums, opened, (page,))
-        self._raster = OpenRaster(Source(str(path), "GTiff"))
-        with quiet(self._raster.source):
-            dataset = self._raster.dataset
-            found = (dataset.width, dataset.height)
-            flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
-            self._band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
-            fits = flags.isdigit() and self._band <= dataset.count
-        if found != size:
-            raise DataError(
-                f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}"
-            )
-        if not fits:
-            raise DataError(f"does not say that it masks band {band}")
-
-    def hide(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """Blocks of the image, what the mask file hides hidden."""
-        for block in blocks:
-            self._check(block.row, block.row + len(block.values))
-            yield _hidden(block, self._raster, self._band)
-        self._raster.close()
+    The mask file is an error if GDAL would not use it for the band of the image.
+    """
+    opened = partial(_opened, path, None)
+    page, *_ = _checked_pages(opened, size[0] * size[1])
+    source = Source(str(path), "GTiff")
+    raster = OpenRaster(source)
+    with quiet(source):
+        dataset = raster.dataset
+        found, count = (dataset.width, dataset.height), dataset.count
+        flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
+    mask_band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
+    if found != size:
+        raise DataError(f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}")
+    if not flags.isdigit() or mask_band > count:
+        raise DataError(f"does not say that it masks band {band}")
+    check = partial(_check_sums, opened, (page,))
+    return partial(_hide, mask=source, band=mask_band, check=check)
 
 
-def _hide(blocks: Callable[[], Iterator[Block]], mask: Source) -> Iterator[Block]:
-    """The blocks of a page, what another page hides hidden."""
+def _hide(
+    blocks: Blocks,
+    mask: Source,
+    band: int = 1,
+    check: Callable[[int, int], None] = lambda _start, _stop: None,
+) -> Iterator[Block]:
+    """Blocks in which the 0 of a mask hides pixels, too."""
     raster = OpenRaster(mask)
     for block in blocks():
-        yield _hidden(block, raster, 1)
-
-
-def _hidden(block: Block, mask: OpenRaster, band: int) -> Block:
-    """A block in which the 0 of a mask hides pixels too."""
-    height, width = block.values.shape[:2]
-    rows, columns = (
-        (block.row, block.row + height),
-        (block.column, block.column + width),
-    )
-    with quiet(mask.source), no_warnings(mask.source.path):
-        hidden = mask.dataset.read(band, window=(rows, columns)) == 0
-    half = None if block.half is None else block.half & ~hidden
-    if block.hidden is not None:
-        hidden |= block.hidden
-    return replace(block, hidden=hidden, half=half)
+        height, width = block.values.shape[:2]
+        rows = (block.row, block.row + height)
+        check(*rows)
+        window = (rows, (block.column, block.column + width))
+        with quiet(mask), no_warnings(mask.path):
+            hidden = raster.dataset.read(band, window=window) == 0
+        half = None if block.half is None else block.half & ~hidden
+        if block.hidden is not None:
+            hidden |= block.hidden
+        yield replace(block, hidden=hidden, half=half)

@@ -225,8 +225,7 @@ def _is_padding(file: BinaryIO, stop: int, length: int, shortest: int) -> bool:
     """Whether the bytes before a block or table are zeros, too few for a lost block."""
     if length > 1 and length >= min(shortest, _MOST_READ):
         return False
-    file.seek(stop - length)
-    return not any(file.read(length))
+    return _is_zero(file, stop - length, length)
 
 
 def _is_zero(file: BinaryIO, start: int, length: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -79,24 +80,19 @@ def _pictures(
     fill: bool,
 ) -> Iterator[tuple[WorstImage, Picture | None]]:
     """The picture of each image that is wanted, when its last block has been read."""
-    drawn: dict[WorstImage, _Canvas] = {}
-    scene = -1
-    for loaded in blocks:
-        if loaded.scene != scene:
-            yield from ((image, one.picture(image)) for image, one in drawn.items())
-            drawn, scene = {}, loaded.scene
-        place = loaded.place
-        image = wanted.get((place.model, place.pred, place.target))
-        if image is None or loaded.size is None:
-            continue
-        if loaded.scores is None or loaded.target is None:
-            continue
-        choice = meaning.of(place.model)
-        if image not in drawn:
-            drawn[image] = _Canvas(loaded, loaded.size, choice, fill=fill)
-        cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
-        drawn[image].add(loaded, loaded.scores, loaded.target, cut)
-    yield from ((image, one.picture(image)) for image, one in drawn.items())
+    for _, scene in groupby(blocks, key=lambda loaded: loaded.scene):
+        drawn: dict[WorstImage, _Canvas] = {}
+        for loaded in scene:
+            place, scores, labels = loaded.place, loaded.scores, loaded.target
+            image = wanted.get((place.model, place.pred, place.target))
+            if image is None or not loaded.size or scores is None or labels is None:
+                continue
+            choice = meaning.of(place.model)
+            if image not in drawn:
+                drawn[image] = _Canvas(loaded, loaded.size, choice, fill=fill)
+            cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
+            drawn[image].add(loaded, scores, labels, cut)
+        yield from ((image, one.picture(image)) for image, one in drawn.items())
 
 
 class _Canvas:
