@@ -13,7 +13,10 @@ import pytest
 from typer.main import get_command
 
 from cdstats.cli import app
+from cdstats.core.columns import columns_of
 from cdstats.core.presets import presets
+from cdstats.core.records import ImageRecord, SummaryRecord
+from cdstats.core.score_records import DatasetScore, ScoreRecord
 from cdstats.io.signatures import FORMATS
 
 ROOT = Path(__file__).parents[1]
@@ -173,3 +176,11 @@ def test_one_licence_is_named_everywhere() -> None:
     licence = text_of(ROOT / "LICENSE").splitlines()[0]
     name = licence.split()[0]
     assert [str(page) for page in pages if name not in text_of(page)] == []
+
+
+@pytest.mark.parametrize(
+    "record", [ImageRecord, SummaryRecord, ScoreRecord, DatasetScore]
+)
+def test_every_column_is_on_the_page_of_columns(record: Any) -> None:
+    page = text_of(ROOT / "docs/columns.md")
+    assert [name for name in columns_of(record) if f"`{name}`" not in page] == []

@@ -90,9 +90,12 @@ def loss_document(
         if columns and not by_image:
             print_table(console, shown())
             console.print()
-        for model in () if by_image or columns else models:
-            _print_scores(console, model)
-            console.print()
+        elif models and not by_image:
+            _print_metrics(console, rows)
+            for model in models:
+                _print_losses(console, model)
+                console.print()
+            _print_trivial(console, models)
         if (by_image or adds_images) and images:
             names = columns if by_image else None
             names = names or score_columns(images, losses=False)
@@ -180,18 +183,24 @@ def score_columns(
     return (*kept, *(further_columns(rows) if losses else ()))
 
 
-def _print_scores(console: Console, model: ModelScore) -> None:
-    """Print the metrics and losses of one model."""
+def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
+    """Print the metrics of every model, a row for each."""
+    metrics = (
+        name
+        for name, one in metrics_of(DatasetScore).items()
+        if one.headline and one.over is Over.POOLED
+    )
+    named = ("model",) if any(row.model for row in rows) else ()
+    console.print(Text("changed class, pooled over all images", style="bold"))
+    print_table(console, Table.of(DatasetScore, rows, (*named, *metrics)))
+    console.print()
+
+
+def _print_losses(console: Console, model: ModelScore) -> None:
+    """Print the losses of one model, and how much of each comes from changed pixels."""
     dataset = model.dataset
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
-    metrics = (
-        f"{one.title} {UNDEFINED if value is None else format(value, '.3f')}"
-        for name, one in metrics_of(DatasetScore).items()
-        if one.headline and one.over is Over.POOLED
-        for value in [getattr(dataset, name)]
-    )
-    console.print(Text(f"changed, pooled: {'  '.join(metrics)}", style="bold"))
     table = plain_grid()
     add_texts(table, "", max_width=_NAME)
     add_numbers(table, "Mean", "From\nchanged", "Gradient\nchanged")
@@ -206,12 +215,19 @@ def _print_scores(console: Console, model: ModelScore) -> None:
             _remark(result, dataset),
         )
     console.print(table, width=min(console.width, _SCREEN), crop=False)
-    if model.trivial:
+
+
+def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
+    """Print the losses of predictors that know nothing of the images, each once."""
+    texts = (
+        f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
+        for model in models
+        for one in model.trivial
+    )
+    lines = dict.fromkeys(texts)
+    if lines:
         head = "for reference, mean BCE and class-mean BCE of"
-        console.print(Text(head, style="dim"))
-    for one in model.trivial:
-        text = f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
-        console.print(Text(text, style="dim"))
+        print_notes(console, (head, *lines, ""))
 
 
 def _title(result: LossResult) -> str:

@@ -113,7 +113,7 @@ def errors(options: ErrorOptions) -> ErrorMaps:
 def write_maps(options: ErrorOptions) -> ErrorMaps:
     """What `errors` gives, from its options."""
     folder = Path(options.folder)
-    read = [*texts(options.pred), str(options.target)]
+    read = [*texts(options.pred), str(options.target or "")]
     check_folder(folder, read, "maps would be taken for masks")
     scored = LossOptions.of(
         options, histograms=True, check=partial(_refuse_files, folder)
