@@ -368,7 +368,9 @@ def test_strict_stops_at_the_first_failed_file(masks: Path) -> None:
     bad_files(masks, 2)
     done = ratio(masks, "--strict")
     assert (done.code, done.out) == (1, "")
-    assert re.fullmatch(r"error: \S*bad1\.png: is not an image; expected .*\n", done.err)
+    assert re.fullmatch(
+        r"error: \S*bad1\.png: is not an image; expected .*\n", done.err
+    )
 
 
 def test_strict_stops_at_a_file_that_contradicts_its_split(masks: Path) -> None:
