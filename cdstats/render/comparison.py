@@ -369,7 +369,8 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
     known = [value for value in within if value is not None]
     if known:
         notes += [
-            "in-sample: the best threshold is chosen on these images, so its F1 is optimistic",
+            "in-sample: the best threshold is chosen on these images, so its F1 is "
+            "optimistic",
             "AP, best F1: exact"
             if max(known) == 0
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
