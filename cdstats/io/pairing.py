@@ -144,9 +144,9 @@ class _Side(dict[str, list[_Entry]]):
         splits: bool,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
+        parts = (pattern.match(prefix + file.key_name) if pattern else None) or {}
         split = file.split if splits and file.split not in _NO_SPLIT else ""
-        name = file.name
+        name = file.key_name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         key = parts["key"] if "key" in parts else _path_key(name, split)
@@ -460,14 +460,14 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
-    first, second = ([file.name for file in side.found] for side in (left, right))
+    first, second = ([file.key_name for file in side.found] for side in (left, right))
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
     # Predictions that tell no split may be those of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        names["" if one or len(two) < 2 else file.split].append(file.name)
+        names["" if one or len(two) < 2 else file.split].append(file.key_name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
     ways = {
