@@ -188,11 +188,11 @@ class _Reader:
 
     def value(self, number: int) -> Any:  # noqa: ANN401 - bytes, a struct or None
         """The value of a row; None for null."""
-        group = bisect_right(self._starts, number) - 1
-        if group != self._group or number < self._start:
-            self._open(group)
         try:
             with _damage():
+                group = bisect_right(self._starts, number) - 1
+                if group != self._group or number < self._start:
+                    self._open(group)
                 while number >= self._start + len(self._values):
                     if self._broken:
                         raise DataError(self._broken)
@@ -202,6 +202,9 @@ class _Reader:
                 value = self._values[number - self._start].as_py()
         except DataError as error:
             self._broken = str(error)
+            raise
+        except BaseException:
+            self._group = -1  # what comes next would be another row
             raise
         return _inner(value, self._column.steps[1:])
 
