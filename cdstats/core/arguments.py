@@ -371,6 +371,11 @@ def texts(value: Paths | None) -> list[str]:
     return [] if value is None else [str(one) for one in _each("paths", value)]
 
 
+def are_lists(value: Paths) -> bool:
+    """Whether all paths are lists, which may be sheets that name masks, too."""
+    return all(one.rpartition("=")[2].startswith("@") for one in texts(value))
+
+
 def takes(
     group: Callable[P, Group],
     held: Callable[[Mapping[str, Any]], AbstractContextManager[dict[str, Any]]]

@@ -34,6 +34,7 @@ from cdstats.core.arguments import (
     Paths,
     RuleText,
     StrPath,
+    are_lists,
     option,
 )
 from cdstats.core.errors import UsageError
@@ -63,6 +64,10 @@ BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
 """What images are ordered by when nothing is said."""
 
 
+NO_PAIRS: Final = (
+    "name predictions with --pred and their masks with --target, or both with --pred "
+    "@pairs.csv"
+)
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -388,7 +393,8 @@ class PairOptions(Options, kw_only=False):
 
     pred: Paths | None = option(
         None,
-        "Predictions: a file, folder, glob, pattern or address; NAME= names a model.",
+        "Predictions: a file, folder, glob, pattern or address; NAME= names a model. "
+        "@pairs.csv names their masks, too.",
         metavar="[NAME=]PATH",
         **_PREDICTIONS,
     )
@@ -404,8 +410,8 @@ class PairOptions(Options, kw_only=False):
         """What to say of predictions or masks that are not named."""
         if getattr(self, "from_file", None):
             return None
-        if self.pred is None or self.target is None:
-            return "name predictions with --pred and their masks with --target"
+        if self.pred is None or (self.target is None and not are_lists(self.pred)):
+            return NO_PAIRS
         return None
 
 
@@ -545,7 +551,8 @@ class ModelOptions(PairOptions, kw_only=False):
 
     pred: Paths | None = option(
         None,
-        "Predictions of a model, once for each; or one pattern with {model}.",
+        "Predictions of a model, once for each; or one pattern with {model}, or "
+        "@pairs.csv with a column model.",
         metavar="NAME=PATH",
         **_PREDICTIONS,
     )

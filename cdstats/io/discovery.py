@@ -7,9 +7,9 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.core.secrets import hidden, without_secrets
@@ -20,7 +20,7 @@ from cdstats.io.addresses import (
     two_slashes,
 )
 from cdstats.io.copies import folder
-from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
+from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
 from cdstats.io.listing import (
     Listing,
@@ -32,6 +32,7 @@ from cdstats.io.listing import (
 )
 from cdstats.io.lists import (
     SplitLists,
+    beside_list,
     lines_of,
     list_lines,
     listed_file,
@@ -48,6 +49,7 @@ from cdstats.io.naming import (
 )
 from cdstats.io.outputs import refuse_overwriting
 from cdstats.io.patterns import Pattern, is_pattern
+from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
@@ -75,6 +77,19 @@ class _Found:
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    has_splits: bool = False
+
+    def add(self, other: _Found) -> None:
+        """Take in the files of another input."""
+        if self.files:
+            self.files.extend(other.files)
+        else:
+            self.files = other.files
+        self.roots += other.roots
+        self.notes += other.notes
+        self.problems += other.problems
+        self.texts += other.texts
+        self.has_splits |= other.has_splits
 
 
 def find_masks(
@@ -92,6 +107,48 @@ def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSe
     return [_finish(found, None, masks=False) for found in groups]
 
 
+class SheetPairs(NamedTuple):
+    """The lines of sheets, each with its place among these and its two files.
+
+    ``masks`` are the files of all lines; a line without one of them has no mask.
+    """
+
+    lines: list[tuple[int, SheetLine, FoundFile, FoundFile | None]]
+    masks: FoundSet
+    notes: tuple[str, ...]
+
+
+def find_sheets(places: Sequence[str], preset: Preset | None = None) -> SheetPairs:
+    """The pairs that sheets name, ``@`` before each.
+
+    Raises:
+        DataError: If a list is no sheet, or names no predictions.
+    """
+    sides, lines = (_Found(), _Found()), list[tuple[int, SheetLine]]()
+    notes = list[str]()
+    for number, text in enumerate(map(hidden, places)):
+        name, root = _list_name(text[1:])
+        sheet = read_sheet(text, list_lines(text[1:]))
+        if not sheet.lines[0].pred:
+            raise DataError(f"{text}: names no predictions in a column pred")
+        lines += [(number, line) for line in sheet.lines]
+        notes += [f"{text}: {one}" for one in sheet.notes]
+        for side, masks in zip(sides, (False, True), strict=True):
+            side.add(_on_sheet(text[1:], name, root, sheet.lines, masks=masks))
+    keys = [[identity(file) for file in side.files] for side in sides]
+    found = [
+        _finish(side, preset if masks else None, masks=masks)
+        for side, masks in zip(sides, (False, True), strict=True)
+    ]
+    preds, targets = ({identity(file): file for file in one.files} for one in found)
+    pairs = [
+        (*line, preds[one], targets.get(two))
+        for line, one, two in zip(lines, *keys, strict=True)
+    ]
+    notes += [*found[0].notes, *found[1].notes]
+    return SheetPairs(pairs, found[1], tuple(notes))
+
+
 def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
     """What each dataset holds.
 
@@ -103,14 +160,7 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
         into = groups.setdefault(key, _Found(found.name))
-        if into.files:
-            into.files.extend(found.files)
-        else:
-            into.files = found.files
-        into.roots += found.roots
-        into.notes += found.notes
-        into.problems += found.problems
-        into.texts += found.texts
+        into.add(found)
         into.sources.append(text)
     return _apart(list(groups.values()))
 
@@ -161,10 +211,10 @@ def _look(text: str, search: Search) -> _Found:
         # UTF-8, whatever the locale; names are kept byte by byte.
         encoding, errors = "utf-8-sig", "surrogateescape"
         names = io.TextIOWrapper(sys.stdin.buffer, encoding=encoding, errors=errors)
-        return _listed("stdin", Path(), lines_of(names, "-"))
+        return _listed("stdin", Path(), "", lines_of(names, "-"), search)
     path, is_there = Path(text), os.path.lexists(text)
     if text.startswith("@") and not is_there:
-        return _read_list(text[1:])
+        return _read_list(text[1:], search)
     if path.is_dir():
         return _folder(walk(path, search.extensions), search)
     if is_there:
@@ -292,21 +342,73 @@ def _example(listing: Listing, extensions: frozenset[str]) -> str:
     return ""
 
 
-def _read_list(place: str) -> _Found:
+def _read_list(place: str, search: Search) -> _Found:
+    return _listed(*_list_name(place), place, list_lines(place), search)
+
+
+def _list_name(place: str) -> tuple[str, Path]:
+    """The name of the dataset that a list holds, and the folder of its paths."""
     path = Path(place)
-    name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
-    root = path.parent
     if not is_address(place) and path.exists() and not path.is_file():
         # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
-        name, root = "list", Path()
-    return _listed(name, root, list_lines(place))
+        return "list", Path()
+    return dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent
 
 
-def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
-    """The files that the lines of a list name, relative to its folder."""
+def _listed(
+    name: str, root: Path, place: str, lines: Iterable[str], search: Search
+) -> _Found:
+    """The files that the lines of a list name, or the masks that a sheet does."""
+    text = f"@{place}" if place else name
+    rest, before = iter(lines), list[str]()
+    for line in rest:
+        before.append(line)
+        if line.strip():
+            break
+    first = before[-1] if before else ""
+    if is_sheet(first):
+        if not search.masks:
+            raise UsageError(
+                f"{text}: names the masks of its predictions; leave out --target"
+            )
+        sheet = read_sheet(text, chain(before, rest))
+        found = _on_sheet(place, name, root, sheet.lines, masks=True)
+        found.notes += sheet.notes
+        return found
+    is_table = place.lower().endswith((".csv", ".tsv"))
+    if is_table and not _names_file(root, first.strip()):
+        raise DataError(f"{header_text(text, first)}, or one path in each line")
+    written = filter(None, (one.strip() for one in chain([first], rest)))
+    return _on_list(place, name, root, written)
+
+
+def _names_file(root: Path, line: str) -> bool:
+    """Whether the first line of a list may name a file."""
+    is_plain = not re.search(r"[,;\t]", line) or looks_like_address(line)
+    return is_plain or os.path.lexists(root / line)
+
+
+def _on_sheet(
+    place: str, name: str, root: Path, lines: Sequence[SheetLine], *, masks: bool
+) -> _Found:
+    """The files that one column of a sheet names, in the order of its lines."""
+    named = (line.target if masks else line.pred for line in lines)
+    found = _on_list(place, name, root, named)
+    if masks and lines[0].split:
+        found.has_splits = True
+        found.files = FoundFiles(
+            replace(file, split=usual_split(line.split))
+            for file, line in zip(found.files, lines, strict=True)
+        )
+    return found
+
+
+def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
+    """The files that lines name, relative to the folder of their list."""
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
+        line = beside_list(place, line)
         if looks_like_address(line):
             files.append(listed_file(line))
             continue
@@ -344,7 +446,8 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
     if all(is_address(two_slashes(one.as_posix())) for one in found.roots):
         root = PurePath(os.path.commonpath(found.roots)) if found.roots else root
     # No list of splits is looked for above the root.
-    lists = masks and files and SplitLists(files, root, found.texts)
+    reads = masks and files and not found.has_splits
+    lists = reads and SplitLists(files, root, found.texts)
     try:
         if any(files.splits):
             notes += lists.beside_folders() if lists else []

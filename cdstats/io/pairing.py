@@ -15,9 +15,11 @@ from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
     find_masks,
+    find_sheets,
     of_split,
     split_name,
 )
+from cdstats.io.found import identity
 from cdstats.io.lists import UNLISTED
 from cdstats.io.naming import (
     Role,
@@ -76,12 +78,14 @@ class FilePair:
         prediction: The file of predictions; None when a mask has none.
         target: The file of masks; None when a prediction has none.
         crop: The window of the mask that the prediction covers; None for all of it.
+        group: What a sheet of pairs tells beside the files, such as the scene.
     """
 
     model: str
     prediction: FoundFile | None
     target: FoundFile | None
     crop: Crop | None = None
+    group: str = ""
 
     def anywhere(self) -> FilePair:
         """The same pair by paths that mean the same in another working folder."""
@@ -185,12 +189,14 @@ class _Masks(NamedTuple):
 
 def find_pairs(
     predictions: Sequence[str],
-    target: str,
+    target: str | None,
     *,
     split: str | None = None,
     preset: Preset | None = None,
 ) -> Pairs:
-    """Find which prediction belongs to which mask."""
+    """Find which prediction belongs to which mask; sheets of pairs name both."""
+    if target is None:
+        return _pairs_of_sheets(predictions, split, preset)
     masks = _masks(target, split, preset)
     notes, problems = list(masks.found.notes), list(masks.found.problems)
     models: dict[str, list[tuple[FoundSet, str]]] = defaultdict(list)
@@ -210,6 +216,51 @@ def find_pairs(
     others, texts = _without_masks(pairs)
     told = tuple(dict.fromkeys((*notes, *texts)))
     return Pairs(tuple(others), told, tuple(dict.fromkeys(problems)))
+
+
+def _pairs_of_sheets(
+    predictions: Sequence[str], split: str | None, preset: Preset | None
+) -> Pairs:
+    """The pairs that sheets name, each line under the model that it or NAME= names."""
+    given = [split_name(text) for text in predictions]
+    sheets = find_sheets([place for _, place in given], preset)
+    _refuse_problems(sheets.masks)
+    kept = sheets.masks if split is None else of_split(sheets.masks, split)
+    _refuse_problems(kept)
+    wanted = {identity(file) for file in kept.files}
+    pairs = defaultdict[str, list[FilePair]](list)
+    skipped = 0
+    for number, line, prediction, target in sheets.lines:
+        name, place = given[number]
+        if name and line.model:
+            text = "the model is named by NAME= and by the column model; expected one"
+            raise UsageError(f"{name}={place}: {text}")
+        if split is not None and (target is None or identity(target) not in wanted):
+            skipped += 1
+            continue
+        model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
+        pairs[model].append(FilePair(model, prediction, target, group=line.group))
+    for model, own in pairs.items():
+        _refuse_two(model, own)
+        own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
+    others, texts = _without_masks([pair for own in pairs.values() for pair in own])
+    if skipped:
+        texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
+    told = tuple(dict.fromkeys((*sheets.notes, *texts)))
+    return Pairs(tuple(others), told, sheets.masks.problems)
+
+
+def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
+    """Refuse a mask that two sheets give a prediction of one model."""
+    seen: dict[tuple[str, str], FilePair] = {}
+    for pair in pairs:
+        first = pair.target and seen.setdefault(identity(pair.target), pair)
+        if first and first is not pair and pair.target:
+            names = [one.prediction.name for one in (first, pair) if one.prediction]
+            raise DataError(
+                f"{pair.target.name}: has two predictions of "
+                f"{model or 'the model without a name'}, {' and '.join(names)}"
+            )
 
 
 def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
