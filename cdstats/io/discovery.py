@@ -19,6 +19,7 @@ from cdstats.io.addresses import (
     looks_like_address,
     two_slashes,
 )
+from cdstats.io.blocks import is_number
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
@@ -62,7 +63,7 @@ _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
-_KEY: Final = re.compile(r"[\w-]+")
+_KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
 @dataclass
@@ -219,8 +220,8 @@ def _look(text: str, search: Search) -> _Found:
         return _folder(walk(path, search.extensions), search)
     if is_there:
         return _file(path)
-    whole, hash_, key = text.rpartition("#")
-    if hash_ and _KEY.fullmatch(key):
+    whole, key = with_key(text)
+    if key and _KEY.fullmatch(key):
         varies = is_pattern(whole) or _MAGIC.search(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
@@ -234,9 +235,18 @@ def _look(text: str, search: Search) -> _Found:
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if hash_ and key and Path(whole).is_file():
+    if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
+
+
+def with_key(text: str) -> tuple[str, str]:
+    """A path, and the array or image that follows its ``#``: ``a.h5#label#3``."""
+    whole, hash_, key = text.rpartition("#")
+    file, _, array = whole.rpartition("#")
+    if file and array and is_number(key) and not os.path.lexists(whole):
+        return file, f"{array}#{key}"
+    return (whole, key) if hash_ else (text, "")
 
 
 def _remote(text: str, search: Search) -> _Found:
@@ -414,9 +424,9 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
             continue
         line = without_secrets(line)
         path = root / line
-        file, hash_, member = line.rpartition("#")
-        if hash_ and not path.exists() and (root / file).is_file():
-            path = root / file
+        file, member = with_key(os.fspath(path))
+        if member and not path.exists() and Path(file).is_file():
+            path = Path(file)
         else:
             member = ""
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)

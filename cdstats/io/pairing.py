@@ -18,6 +18,7 @@ from cdstats.io.discovery import (
     find_sheets,
     of_split,
     split_name,
+    with_key,
 )
 from cdstats.io.found import identity
 from cdstats.io.lists import UNLISTED
@@ -317,7 +318,7 @@ def _is_mask(pair: FilePair) -> bool:
 
 def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
-    file, _, member = text.rpartition("#")
+    file, member = with_key(text)
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
     return Path(text).is_file() or bool(member and Path(file).is_file())

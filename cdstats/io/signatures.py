@@ -37,6 +37,8 @@ class FileFormat:
 
 
 _PICTURE, _RASTER = 1 << 27, 1 << 24
+_HDF5, _HDF5_NAMES = b"\x89HDF\r\n\x1a\n", (".h5", ".hdf5", ".nc")
+_MATLAB = (b"MATLAB 5.0 MAT", b"MATLAB 7.3 MAT")
 FORMATS: Final = {
     one.name: one
     for one in (
@@ -53,14 +55,8 @@ FORMATS: Final = {
         FileFormat(
             "NPZ", ".npz", (b"PK\3\4", b"PK\5\6"), (".npz",), "arrays", -1, True
         ),
-        FileFormat(
-            *("HDF5", "HDF5", (b"\x89HDF\r\n\x1a\n",)),
-            *((".h5", ".hdf5", ".nc"), "hdf5", -1, True),
-        ),
-        FileFormat(
-            *("MAT", ".mat", (b"MATLAB 5.0 MAT", b"MATLAB 7.3 MAT")),
-            *((".mat",), "matlab", -1, True),
-        ),
+        FileFormat("HDF5", "HDF5", (_HDF5,), _HDF5_NAMES, "hdf5", -1, True),
+        FileFormat("MAT", ".mat", _MATLAB, (".mat",), "matlab", -1, True),
     )
 }
 """The formats of mask files by name. A new one is an entry here and its reader."""
