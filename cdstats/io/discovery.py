@@ -20,6 +20,7 @@ from cdstats.io.addresses import (
     two_slashes,
 )
 from cdstats.io.blocks import is_number
+from cdstats.io.containers import file_on_disk
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
@@ -449,7 +450,9 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
+    refuse_overwriting(
+        file_on_disk(path) for f in files for path in (f.path, f.partner) if path
+    )
     files = files.unique().ordered()
     common = _common(found.roots) if found.roots else Path()
     root: PurePath = common

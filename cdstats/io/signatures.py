@@ -100,6 +100,12 @@ def file_format(head: bytes) -> str | None:
     return _match(head, _READABLE)
 
 
+def is_held(data: bytes) -> bool:
+    """Whether the reader of a file takes its bytes, so that none is needed on disk."""
+    kind = file_format(data[:16])
+    return len(data) <= (FORMATS[kind].held if kind else -1)
+
+
 def foreign_text(head: bytes) -> str:
     """What a file is instead, for a message.
 
