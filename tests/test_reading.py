@@ -878,7 +878,7 @@ def test_a_pickle_beside_an_array_never_runs(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", mask=noise(2), meta=objects)
     assert values_of(tmp_path / "a.npz", "mask") == tally(noise(2))
     assert "expected numbers" in reason_of(tmp_path / "a.npz", "meta")
-    assert "choose one" in reason_of(tmp_path / "a.npz")
+    assert values_of(tmp_path / "a.npz") == tally(noise(2))
     assert not trap.exists()
 
 
@@ -971,8 +971,7 @@ def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
         pytest.param(b'{"type": "FeatureCollection"}', "vector labels?", id="geojson"),
         pytest.param(b"GIF89a" + bytes(90), "a GIF image", id="gif"),
         pytest.param(b"RIFF\0\0\0\0WEBPVP8 " + bytes(90), "a WebP image", id="webp"),
-        pytest.param(b"\x89HDF\r\n\x1a\n" + bytes(90), "an HDF5 file", id="hdf5"),
-        pytest.param(b"MATLAB 5.0 MAT-file" + bytes(90), "a MATLAB file", id="matlab"),
+        pytest.param(b"CDF\1" + bytes(90), "a NetCDF 3 file", id="netcdf"),
         pytest.param(b"%PDF-1.7" + bytes(90), "a PDF document", id="pdf"),
         pytest.param(b"\x1f\x8b\x08" + bytes(90), "a gzip archive", id="gzip"),
         pytest.param(b"<VRTDataset rasterXSize='9'>", "is no image", id="vrt"),
@@ -983,7 +982,7 @@ def test_other_content_is_refused_with_what_was_expected(
 ) -> None:
     reason = reason_of(written(tmp_path / f"a.{suffix}", data))
     assert found in reason
-    assert "vector" in reason or "expected PNG, JPEG, BMP, TIFF, .npy or .npz" in reason
+    assert "vector" in reason or "expected PNG, JPEG, BMP, TIFF, .npy, .npz" in reason
 
 
 def test_a_missing_file_a_folder_and_a_forbidden_file_are_refused(

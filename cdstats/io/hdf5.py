@@ -73,7 +73,7 @@ def named_array(
         key, number = choose_array(shapes, member, kind, found.others)
         dataset, shape = found.arrays[key], shapes[key]
         check_pixels(shape[-1], shape[-2] if len(shape) > 1 else 1, max_pixels)
-        source = _Chunks(_with_cache(dataset), kind)
+        source = Chunks(_with_cache(dataset), kind)
         values = stored_array(shape, dataset.dtype, 0, source, fortran=matlab)
         return NamedArray(values, number, _nodata(dataset))
 
@@ -221,7 +221,7 @@ def _unpacks_beyond(data: bytes, most: int) -> bool:
     return total > most
 
 
-class _Chunks:
+class Chunks:
     """A dataset as the source of an array; strides tell its axes apart."""
 
     def __init__(self, dataset: h5py.Dataset, kind: str) -> None:
