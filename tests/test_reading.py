@@ -10,6 +10,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from PIL import Image
 from cdstats.core.counts import MaskCounts, PixelCounts, Value, ValueCounts
 from cdstats.core.errors import DataError
 from cdstats.core.labels import choose_rule
-from cdstats.io import jpeg, masks
+from cdstats.io import jpeg, signatures
 from cdstats.io.blocks import BLOCK_PIXELS, WHOLE_PIXELS
 from cdstats.io.counting import Task, count_file
 from cdstats.io.masks import open_masks
@@ -1177,7 +1178,8 @@ def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     Image.fromarray(pixels).save(path, subsampling="4:2:0")
     small = values_of(path)
     monkeypatch.setattr(jpeg, "WHOLE_PIXELS", 64)
-    monkeypatch.setattr(masks, "_HELD_BYTES", {})
+    unheld = replace(signatures.FORMATS["JPEG"], held=-1)
+    monkeypatch.setitem(signatures.FORMATS, "JPEG", unheld)
     assert values_of(path) == small
     monkeypatch.setattr(jpeg, "MOST_COLOUR_PIXELS", 64)
     assert "colour JPEG of 64 x 64 pixels; expected at most 64" in reason_of(path)

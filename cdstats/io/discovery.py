@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
     Address,
@@ -64,6 +65,7 @@ _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
+_SPLIT_ALL: Final = f"split-{ALL}"
 _KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
@@ -474,6 +476,15 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             notes += listed
     except DataError as error:
         files, problems = FoundFiles(), [*problems, str(error)]
+    if ALL in files.splits:
+        files = FoundFiles(
+            replace(file, split=_SPLIT_ALL) if file.split == ALL else file
+            for file in files
+        )
+        notes.append(
+            f"split {ALL} is called {_SPLIT_ALL}, because {ALL} is the row of the "
+            "whole dataset"
+        )
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
