@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from helpers import run, save
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -20,7 +21,6 @@ from cdstats.io import hdf5 as hdf5_files
 from cdstats.io import npy
 from cdstats.io.counting import Task, count_file
 from cdstats.io.predictions import open_predictions
-from helpers import run, save
 
 MATLAB_73 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
 PACKED = {"compression": "gzip", "shuffle": True, "fletcher32": True}
