@@ -111,13 +111,13 @@ def foreign_text(head: bytes) -> str:
 
     Example:
         >>> foreign_text(b"hello")
-        'is no image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5 or .mat'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5 or .mat'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON: vector labels? Rasterise them first"
-    return f"is {_match(head, _OTHERS) or 'no image'}; expected {EXPECTED}"
+    return f"is {_match(head, _OTHERS) or 'not an image'}; expected {EXPECTED}"
 
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
@@ -134,7 +134,7 @@ def open_regular(path: str | Path) -> tuple[FileIO, int]:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise DataError("is no regular file but a pipe or a device")
+        raise DataError("is not a regular file but a pipe or a device")
     return file, found.st_size
 
 

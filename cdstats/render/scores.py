@@ -269,8 +269,7 @@ def score_notes(
     texts = []
     if hard:
         texts.append(
-            "every p is 0 or 1: BCE is 100 x the error rate, not a likelihood; "
-            "compare F1"
+            "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
         )
     if dataset.saturated_wrong and dataset.bce_sum:
         share = 100 * 100 * dataset.saturated_wrong / dataset.bce_sum
