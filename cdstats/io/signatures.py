@@ -68,12 +68,17 @@ _OTHERS: Final = {
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive: unpack it first",
     b"\0\0\0\x0cjP": "a JPEG 2000 image: convert it to TIFF",
+    b"PAR1": "a Parquet file; its name must end in .parquet",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
 }
 EXTENSIONS: Final = frozenset(e for one in FORMATS.values() for e in one.extensions)
 """File names that a folder scan reads, in lower case."""
+PART_ENDINGS: Final = tuple(
+    ending for one in FORMATS.values() if one.names_members for ending in one.extensions
+)
+"""Of them, those of files that hold arrays, which have names or numbers."""
 _TITLES: Final = [one.title for one in FORMATS.values()]
 EXPECTED: Final = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 
