@@ -371,6 +371,11 @@ def texts(value: Paths | None) -> list[str]:
     return [] if value is None else [str(one) for one in _each("paths", value)]
 
 
+def are_lists(value: Paths) -> bool:
+    """Whether all paths are lists, which may be sheets that name masks, too."""
+    return all(one.rpartition("=")[2].startswith("@") for one in texts(value))
+
+
 def takes(
     group: Callable[P, Group],
     held: Callable[[Mapping[str, Any]], AbstractContextManager[dict[str, Any]]]
@@ -491,7 +496,8 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         # What an error quotes before its colon is a value, whatever it is.
         if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
-        is_number = known.many and known.numbers and "=" not in value
+        counts = (known.metavar or "").endswith("N") and "=" not in value
+        is_number = known.many and known.numbers and counts
         if known.typed in (int, float) or is_number:
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'

@@ -34,6 +34,7 @@ from cdstats.core.arguments import (
     Paths,
     RuleText,
     StrPath,
+    are_lists,
     option,
 )
 from cdstats.core.errors import UsageError
@@ -63,6 +64,10 @@ BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
 """What images are ordered by when nothing is said."""
 
 
+NO_PAIRS: Final = (
+    "name predictions with --pred and their masks with --target, or both with --pred "
+    "@pairs.csv"
+)
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -82,6 +87,12 @@ _RULE: Final[dict[str, Any]] = {
 _COUNTING: Final[dict[str, Any]] = {"panel": RUN, "needs": MASKS}
 _DEVICE: Final[dict[str, Any]] = {"panel": RUN, "shown": "auto", "needs": PREDICTIONS}
 _CODES: Final[dict[str, Any]] = {"panel": CODES, "needs": PREDICTIONS}
+_PREDICTION_RULE: Final[dict[str, Any]] = {
+    "many": True,
+    "numbers": True,
+    "metavar": "[NAME=]RULE",
+    **_CODES,
+}
 _SCORING: Final[dict[str, Any]] = {"panel": SCORING, "needs": PREDICTIONS}
 _GROUND: Final[dict[str, Any]] = {"panel": GROUND, "needs": PREDICTIONS}
 _FILE: Final[dict[str, Any]] = {"typed": Path, "metavar": "FILE"}
@@ -241,19 +252,20 @@ class ScoreOptions(Options):
         metavar="[NAME=]N",
         **_CODES,
     )
-    pred_changed: RuleText | None = option(
-        None,
-        "Values of predictions that are changed, where they are codes or classes.",
-        metavar="RULE",
-        numbers=True,
-        **_CODES,
+    pred_changed: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
+        option(
+            (),
+            "Values of predictions that are changed, where they are codes or classes; "
+            "NAME= for a model.",
+            **_PREDICTION_RULE,
+        )
     )
-    pred_unchanged: RuleText | None = option(
-        None,
-        "Values of predictions that are unchanged; by default the rest.",
-        metavar="RULE",
-        numbers=True,
-        **_CODES,
+    pred_unchanged: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
+        option(
+            (),
+            "Values of predictions that are unchanged; by default the rest.",
+            **_PREDICTION_RULE,
+        )
     )
     pred_band: int | None = option(
         None, "Band or channel of the predictions, counted from 1.", **_NUMBER, **_CODES
@@ -388,7 +400,8 @@ class PairOptions(Options, kw_only=False):
 
     pred: Paths | None = option(
         None,
-        "Predictions: a file, folder, glob, pattern or address; NAME= names a model.",
+        "Predictions: a file, folder, glob, pattern or address; NAME= names a model. "
+        "@pairs.csv names their masks, too.",
         metavar="[NAME=]PATH",
         **_PREDICTIONS,
     )
@@ -404,8 +417,8 @@ class PairOptions(Options, kw_only=False):
         """What to say of predictions or masks that are not named."""
         if getattr(self, "from_file", None):
             return None
-        if self.pred is None or self.target is None:
-            return "name predictions with --pred and their masks with --target"
+        if self.pred is None or (self.target is None and not are_lists(self.pred)):
+            return NO_PAIRS
         return None
 
 
@@ -489,6 +502,24 @@ class LossOptions(
     )
 
 
+class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+    """What `cdstats.errors` takes."""
+
+    beta: str | float = ScoreOptions.only_python("beta")
+    losses: Sequence[str] = ScoreOptions.only_python("losses")
+    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
+    folder: StrPath = option(
+        Path("errors"),
+        "The folder to write to.",
+        typed=Path,
+        flags=("--output", "-o"),
+        metavar="FOLDER",
+    )
+    progress: Callable[[int, int], None] | None = option(
+        None, "Called with images done and pixels so far.", **_FUNCTION
+    )
+
+
 class ResampleOptions(Options):
     """How models are compared."""
 
@@ -545,7 +576,8 @@ class ModelOptions(PairOptions, kw_only=False):
 
     pred: Paths | None = option(
         None,
-        "Predictions of a model, once for each; or one pattern with {model}.",
+        "Predictions of a model, once for each; or one pattern with {model}, or "
+        "@pairs.csv with a column model.",
         metavar="NAME=PATH",
         **_PREDICTIONS,
     )

@@ -7,11 +7,12 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
     Address,
@@ -19,8 +20,9 @@ from cdstats.io.addresses import (
     looks_like_address,
     two_slashes,
 )
+from cdstats.io.containers import file_on_disk
 from cdstats.io.copies import folder
-from cdstats.io.found import FoundFile, FoundFiles, FoundSet, paired
+from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
 from cdstats.io.listing import (
     Listing,
@@ -32,6 +34,7 @@ from cdstats.io.listing import (
 )
 from cdstats.io.lists import (
     SplitLists,
+    beside_list,
     lines_of,
     list_lines,
     listed_file,
@@ -47,7 +50,9 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.outputs import refuse_overwriting
+from cdstats.io.parquet import ENDING, apart, is_parquet, member_in, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
+from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
@@ -60,6 +65,7 @@ _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
+_SPLIT_ALL: Final = f"split-{ALL}"
 _KEY: Final = re.compile(r"[\w-]+")
 
 
@@ -75,6 +81,19 @@ class _Found:
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    has_splits: bool = False
+
+    def add(self, other: _Found) -> None:
+        """Take in the files of another input."""
+        if self.files:
+            self.files.extend(other.files)
+        else:
+            self.files = other.files
+        self.roots += other.roots
+        self.notes += other.notes
+        self.problems += other.problems
+        self.texts += other.texts
+        self.has_splits |= other.has_splits
 
 
 def find_masks(
@@ -92,6 +111,48 @@ def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSe
     return [_finish(found, None, masks=False) for found in groups]
 
 
+class SheetPairs(NamedTuple):
+    """The lines of sheets, each with its place among these and its two files.
+
+    ``masks`` are the files of all lines; a line without one of them has no mask.
+    """
+
+    lines: list[tuple[int, SheetLine, FoundFile, FoundFile | None]]
+    masks: FoundSet
+    notes: tuple[str, ...]
+
+
+def find_sheets(places: Sequence[str], preset: Preset | None = None) -> SheetPairs:
+    """The pairs that sheets name, ``@`` before each.
+
+    Raises:
+        DataError: If a list is no sheet, or names no predictions.
+    """
+    sides, lines = (_Found(), _Found()), list[tuple[int, SheetLine]]()
+    notes = list[str]()
+    for number, text in enumerate(map(hidden, places)):
+        name, root = _list_name(text[1:])
+        sheet = read_sheet(text, list_lines(text[1:]))
+        if not sheet.lines[0].pred:
+            raise DataError(f"{text}: names no predictions in a column pred")
+        lines += [(number, line) for line in sheet.lines]
+        notes += [f"{text}: {one}" for one in sheet.notes]
+        for side, masks in zip(sides, (False, True), strict=True):
+            side.add(_on_sheet(text[1:], name, root, sheet.lines, masks=masks))
+    keys = [[identity(file) for file in side.files] for side in sides]
+    found = [
+        _finish(side, preset if masks else None, masks=masks)
+        for side, masks in zip(sides, (False, True), strict=True)
+    ]
+    preds, targets = ({identity(file): file for file in one.files} for one in found)
+    pairs = [
+        (*line, preds[one], targets.get(two))
+        for line, one, two in zip(lines, *keys, strict=True)
+    ]
+    notes += [*found[0].notes, *found[1].notes]
+    return SheetPairs(pairs, found[1], tuple(notes))
+
+
 def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
     """What each dataset holds.
 
@@ -103,14 +164,7 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
         found = _find(name, place, search)
         key = name or found.home or ("" if not found.name else f"\0{text}")
         into = groups.setdefault(key, _Found(found.name))
-        if into.files:
-            into.files.extend(found.files)
-        else:
-            into.files = found.files
-        into.roots += found.roots
-        into.notes += found.notes
-        into.problems += found.problems
-        into.texts += found.texts
+        into.add(found)
         into.sources.append(text)
     return _apart(list(groups.values()))
 
@@ -143,6 +197,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
         found = _look(text, search)
+        found.files = rows_of(found.files, text)
     except UsageError:
         raise
     except CdstatsError as error:
@@ -161,16 +216,16 @@ def _look(text: str, search: Search) -> _Found:
         # UTF-8, whatever the locale; names are kept byte by byte.
         encoding, errors = "utf-8-sig", "surrogateescape"
         names = io.TextIOWrapper(sys.stdin.buffer, encoding=encoding, errors=errors)
-        return _listed("stdin", Path(), lines_of(names, "-"))
+        return _listed("stdin", Path(), "", lines_of(names, "-"), search)
     path, is_there = Path(text), os.path.lexists(text)
     if text.startswith("@") and not is_there:
-        return _read_list(text[1:])
+        return _read_list(text[1:], search)
     if path.is_dir():
-        return _folder(walk(path, search.extensions), search)
+        return _folder(walk(path, search.extensions | {ENDING}), search)
     if is_there:
         return _file(path)
-    whole, hash_, key = text.rpartition("#")
-    if hash_ and _KEY.fullmatch(key):
+    whole, key = member_in(text)
+    if _KEY.fullmatch(key) or (key and is_parquet(whole)):
         varies = is_pattern(whole) or _MAGIC.search(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
@@ -184,7 +239,7 @@ def _look(text: str, search: Search) -> _Found:
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if hash_ and key and Path(whole).is_file():
+    if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
 
@@ -219,14 +274,15 @@ def _folder(listing: Listing, search: Search) -> _Found:
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
-    chosen = search.choose(listing.root, listing.names)
+    names, told = apart(listing.root, listing.names)
+    chosen = search.choose(listing.root, names)
     found = _Found(
         *(dataset_name(listing.folders), str(home), [listing.root]),
         *(listing.files(chosen.names), chosen.notes, listing.problems),
         texts=listing.texts,
     )
     if found.files:
-        told = split_notes(chosen.names) if search.masks else []
+        told += split_notes(chosen.names) if search.masks else []
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -243,7 +299,7 @@ def _local_matching(text: str, search: Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{text}: there is no folder {root}")
-    listing = walk(root, search.extensions, pattern.descent)
+    listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
 
 
@@ -258,13 +314,16 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
+    (named, told), (inside, more_told) = (
+        apart(listing.root, some) for some in (named, inside)
+    )
     kept, chosen = (
         without_left_out(named, search.preset),
         search.choose(listing.root, inside),
     )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
-    notes = kept.notes + (chosen.notes if more else [])
+    notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
     found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -292,28 +351,80 @@ def _example(listing: Listing, extensions: frozenset[str]) -> str:
     return ""
 
 
-def _read_list(place: str) -> _Found:
+def _read_list(place: str, search: Search) -> _Found:
+    return _listed(*_list_name(place), place, list_lines(place), search)
+
+
+def _list_name(place: str) -> tuple[str, Path]:
+    """The name of the dataset that a list holds, and the folder of its paths."""
     path = Path(place)
-    name = dataset_name(Path(_absolute(path.with_suffix(""))).parts)
-    root = path.parent
     if not is_address(place) and path.exists() and not path.is_file():
         # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
-        name, root = "list", Path()
-    return _listed(name, root, list_lines(place))
+        return "list", Path()
+    return dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent
 
 
-def _listed(name: str, root: Path, lines: Iterable[str]) -> _Found:
-    """The files that the lines of a list name, relative to its folder."""
+def _listed(
+    name: str, root: Path, place: str, lines: Iterable[str], search: Search
+) -> _Found:
+    """The files that the lines of a list name, or the masks that a sheet does."""
+    text = f"@{place}" if place else name
+    rest, before = iter(lines), list[str]()
+    for line in rest:
+        before.append(line)
+        if line.strip():
+            break
+    first = before[-1] if before else ""
+    if is_sheet(first):
+        if not search.masks:
+            raise UsageError(
+                f"{text}: names the masks of its predictions; leave out --target"
+            )
+        sheet = read_sheet(text, chain(before, rest))
+        found = _on_sheet(place, name, root, sheet.lines, masks=True)
+        found.notes += sheet.notes
+        return found
+    is_table = place.lower().endswith((".csv", ".tsv"))
+    if is_table and not _names_file(root, first.strip()):
+        raise DataError(f"{header_text(text, first)}, or one path in each line")
+    written = filter(None, (one.strip() for one in chain([first], rest)))
+    return _on_list(place, name, root, written)
+
+
+def _names_file(root: Path, line: str) -> bool:
+    """Whether the first line of a list may name a file."""
+    is_plain = not re.search(r"[,;\t]", line) or looks_like_address(line)
+    return is_plain or os.path.lexists(root / line)
+
+
+def _on_sheet(
+    place: str, name: str, root: Path, lines: Sequence[SheetLine], *, masks: bool
+) -> _Found:
+    """The files that one column of a sheet names, in the order of its lines."""
+    named = (line.target if masks else line.pred for line in lines)
+    found = _on_list(place, name, root, named)
+    if masks and lines[0].split:
+        found.has_splits = True
+        found.files = FoundFiles(
+            replace(file, split=usual_split(line.split))
+            for file, line in zip(found.files, lines, strict=True)
+        )
+    return found
+
+
+def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
+    """The files that lines name, relative to the folder of their list."""
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
+        line = beside_list(place, line)
         if looks_like_address(line):
             files.append(listed_file(line))
             continue
         line = without_secrets(line)
         path = root / line
-        file, hash_, member = line.rpartition("#")
-        if hash_ and not path.exists() and (root / file).is_file():
+        file, member = member_in(line)
+        if member and not path.exists() and (root / file).is_file():
             path = root / file
         else:
             member = ""
@@ -337,14 +448,17 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
+    refuse_overwriting(
+        file_on_disk(path) for f in files for path in (f.path, f.partner) if path
+    )
     files = files.unique().ordered()
     common = _common(found.roots) if found.roots else Path()
     root: PurePath = common
     if all(is_address(two_slashes(one.as_posix())) for one in found.roots):
         root = PurePath(os.path.commonpath(found.roots)) if found.roots else root
     # No list of splits is looked for above the root.
-    lists = masks and files and SplitLists(files, root, found.texts)
+    reads = masks and files and not found.has_splits
+    lists = reads and SplitLists(files, root, found.texts)
     try:
         if any(files.splits):
             notes += lists.beside_folders() if lists else []
@@ -358,6 +472,15 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             notes += listed
     except DataError as error:
         files, problems = FoundFiles(), [*problems, str(error)]
+    if ALL in files.splits:
+        files = FoundFiles(
+            replace(file, split=_SPLIT_ALL) if file.split == ALL else file
+            for file in files
+        )
+        notes.append(
+            f"split {ALL} is called {_SPLIT_ALL}, because {ALL} is the row of the "
+            "whole dataset"
+        )
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])

@@ -133,20 +133,20 @@ class FoundFiles(Sequence[FoundFile]):
         """The files without those named again: of each path and member the last."""
         if self._settled:
             return self
-        hashes = np.fromiter((hash(_identity(f)) for f in self), np.int64, len(self))
+        hashes = np.fromiter((hash(identity(f)) for f in self), np.int64, len(self))
         found, times = np.unique(hashes, return_counts=True)
         if len(found) == len(self):
             return self
         again = set(found[times > 1].tolist())
         last = {
-            _identity(self[place]): place
+            identity(self[place]): place
             for place, code in enumerate(hashes.tolist())
             if code in again
         }
         return self.placed(
             place
             for place, f in enumerate(self)
-            if last.get(_identity(f), place) == place
+            if last.get(identity(f), place) == place
         )
 
     def ordered(self) -> FoundFiles:
@@ -207,7 +207,7 @@ class FoundFiles(Sequence[FoundFile]):
         return FoundFile(folder + name, name, split, mark=mark, again=again)
 
 
-def _identity(file: FoundFile) -> tuple[str, str]:
+def identity(file: FoundFile) -> tuple[str, str]:
     """What tells a file from others; the spelling of an address is part of it."""
     if is_address(file.path):
         return file.path, file.member

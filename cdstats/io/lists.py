@@ -48,8 +48,10 @@ _LIST_WORDS: Final = frozenset(
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
 _SHOWN: Final = 3
 """Lists that are not used and named in a note."""
-_LIST_ENDS: Final = (".txt", ".csv", ".lst")
+_LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
 """Ends of the names of lists, of which the first is read."""
+_SPLITS: Final = frozenset(("split", "splits"))
+"""Words of the name of a file that may list every split."""
 _OWN_NAMES: Final = 4
 """Names of a mask that are not those of a folder."""
 _MOST_ASKED: Final = 16
@@ -59,32 +61,32 @@ _FILES: Final = EXTENSIONS | {".pt", ".pth"}
 
 
 def list_lines(place: str) -> Iterator[str]:
-    """The lines of a list that hold something, without the blanks around them.
-
-    The names in a list of a store are made addresses.
-    """
-    if not is_address(place):
+    """The lines of a list as written; empty ones are kept."""
+    path = Path(place)
+    if is_address(place):
         try:
-            with open_text(Path(place)) as file:
-                yield from lines_of(file, f"@{place}")
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(f"@{place}: the list cannot be read: {reason}") from None
-        return
-    address = Address.parse(place)
+            copy = fetch(place)  # named, as its file goes when nobody holds it
+            path = copy.path
+        except DataError as error:
+            raise DataError(f"@{place}: the list {error}") from None
     try:
-        copy = fetch(place)  # named, as its file goes when nobody holds it
-    except DataError as error:
-        raise DataError(f"@{place}: the list {error}") from None
-    above = PurePosixPath(address.key).parent
-    with open_text(copy.path) as file:
-        for line in lines_of(file, f"@{place}"):
-            is_whole = looks_like_address(line)
-            yield line if is_whole else address.with_key(str(above / line))
+        with open_text(path) as file:
+            yield from lines_of(file, f"@{place}")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"@{place}: the list cannot be read: {reason}") from None
+
+
+def beside_list(place: str, line: str) -> str:
+    """What a line of a list names: in a store, an address beside the list."""
+    if not is_address(place) or looks_like_address(line):
+        return line
+    address = Address.parse(place)
+    return address.with_key(str(PurePosixPath(address.key).parent / line))
 
 
 def lines_of(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of an open list that hold something."""
+    """The lines of an open list."""
     while line := file.readline(_LONGEST):
         if len(line) == _LONGEST:
             raise DataError(
@@ -96,8 +98,7 @@ def lines_of(file: TextIO, name: str) -> Iterator[str]:
                 f"{name}: is no list of files: a line of it holds a null character; "
                 "write each name in a line of its own"
             )
-        if line := line.strip():
-            yield line
+        yield line.rstrip("\r\n")
 
 
 def listed_file(text: str) -> FoundFile:
@@ -400,7 +401,8 @@ def _named_lists(
         words = {*words_in(PurePath(name).stem)}
         told = {usual_split(word) for word in words} & {*_LISTS}
         plain = name.endswith(".txt") and len(told) == len(words - _LIST_WORDS) == 1
-        if told or "trainval" in words:
+        lists_all = words & _SPLITS and not name.endswith(".txt")
+        if told or lists_all or "trainval" in words:
             found[folder / name] = told.pop() if plain else ""
     return found
 

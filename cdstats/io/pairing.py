@@ -15,9 +15,11 @@ from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
     find_masks,
+    find_sheets,
     of_split,
     split_name,
 )
+from cdstats.io.found import identity
 from cdstats.io.lists import UNLISTED
 from cdstats.io.naming import (
     Role,
@@ -27,11 +29,12 @@ from cdstats.io.naming import (
     split_named,
     usual_split,
 )
+from cdstats.io.parquet import ROWS_PAIR, member_in, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
@@ -76,12 +79,14 @@ class FilePair:
         prediction: The file of predictions; None when a mask has none.
         target: The file of masks; None when a prediction has none.
         crop: The window of the mask that the prediction covers; None for all of it.
+        group: What a sheet of pairs tells beside the files, such as the scene.
     """
 
     model: str
     prediction: FoundFile | None
     target: FoundFile | None
     crop: Crop | None = None
+    group: str = ""
 
     def anywhere(self) -> FilePair:
         """The same pair by paths that mean the same in another working folder."""
@@ -119,12 +124,19 @@ class _Side(dict[str, list[_Entry]]):
         sets: Files, and their path as typed.
         crops: Whether they are crops of masks.
         splits: Whether the split of a file, in the key, replaces folders that tell it.
+        rows: What the path of a row of a table is paired by.
     """
 
     def __init__(
-        self, sets: Sequence[tuple[FoundSet, str]], *, crops: bool, splits: bool
+        self,
+        sets: Sequence[tuple[FoundSet, str]],
+        *,
+        crops: bool,
+        splits: bool,
+        rows: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self._rows = rows
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
             pattern = Pattern(text) if is_pattern(text) else None
@@ -145,6 +157,7 @@ class _Side(dict[str, list[_Entry]]):
         name = file.name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
+        name = self._rows.get(file.path, name)
         key = parts["key"] if "key" in parts else _path_key(name, split)
         key = f"{split}/{key}" if split else key
         crop = None
@@ -185,12 +198,14 @@ class _Masks(NamedTuple):
 
 def find_pairs(
     predictions: Sequence[str],
-    target: str,
+    target: str | None,
     *,
     split: str | None = None,
     preset: Preset | None = None,
 ) -> Pairs:
-    """Find which prediction belongs to which mask."""
+    """Find which prediction belongs to which mask; sheets of pairs name both."""
+    if target is None:
+        return _pairs_of_sheets(predictions, split, preset)
     masks = _masks(target, split, preset)
     notes, problems = list(masks.found.notes), list(masks.found.problems)
     models: dict[str, list[tuple[FoundSet, str]]] = defaultdict(list)
@@ -210,6 +225,51 @@ def find_pairs(
     others, texts = _without_masks(pairs)
     told = tuple(dict.fromkeys((*notes, *texts)))
     return Pairs(tuple(others), told, tuple(dict.fromkeys(problems)))
+
+
+def _pairs_of_sheets(
+    predictions: Sequence[str], split: str | None, preset: Preset | None
+) -> Pairs:
+    """The pairs that sheets name, each line under the model that it or NAME= names."""
+    given = [split_name(text) for text in predictions]
+    sheets = find_sheets([place for _, place in given], preset)
+    _refuse_problems(sheets.masks)
+    kept = sheets.masks if split is None else of_split(sheets.masks, split)
+    _refuse_problems(kept)
+    wanted = {identity(file) for file in kept.files}
+    pairs = defaultdict[str, list[FilePair]](list)
+    skipped = 0
+    for number, line, prediction, target in sheets.lines:
+        name, place = given[number]
+        if name and line.model:
+            text = "the model is named by NAME= and by the column model; expected one"
+            raise UsageError(f"{name}={place}: {text}")
+        if split is not None and (target is None or identity(target) not in wanted):
+            skipped += 1
+            continue
+        model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
+        pairs[model].append(FilePair(model, prediction, target, group=line.group))
+    for model, own in pairs.items():
+        _refuse_two(model, own)
+        own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
+    others, texts = _without_masks([pair for own in pairs.values() for pair in own])
+    if skipped:
+        texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
+    told = tuple(dict.fromkeys((*sheets.notes, *texts)))
+    return Pairs(tuple(others), told, sheets.masks.problems)
+
+
+def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
+    """Refuse a mask that two sheets give a prediction of one model."""
+    seen: dict[tuple[str, str], FilePair] = {}
+    for pair in pairs:
+        first = pair.target and seen.setdefault(identity(pair.target), pair)
+        if first and first is not pair and pair.target:
+            names = [one.prediction.name for one in (first, pair) if one.prediction]
+            raise DataError(
+                f"{pair.target.name}: has two predictions of "
+                f"{model or 'the model without a name'}, {' and '.join(names)}"
+            )
 
 
 def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
@@ -266,7 +326,9 @@ def _is_mask(pair: FilePair) -> bool:
 
 def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
-    file, _, member = text.rpartition("#")
+    file, member = member_in(text)
+    if len(found.files) > 1:
+        return False
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
     return Path(text).is_file() or bool(member and Path(file).is_file())
@@ -294,16 +356,21 @@ def _pair(
             f"{' and '.join(places.values())} place crops in two ways; "
             "expected one for each model"
         )
-    left, right, others = _sides(sides, masks, crops=crops)
+    rows = row_keys(
+        [file for found, _ in sides for file in found.files],
+        masks.found.files,
+        masks.others.files,
+    )
+    left, right, others = _sides(sides, masks, rows, crops=crops)
     if not left.keys() & right.keys() or any(_unclear(left, right)):
-        again = _sides(sides, masks, crops=crops, splits=True)
+        again = _sides(sides, masks, rows, crops=crops, splits=True)
         if again[0].keys() & again[1].keys():
             left, right, others = again
     for text in _unclear(left, right):
         raise DataError(text)
     skipped = _skip_others(left, right, others, masks.split)
     if not left.keys() & right.keys():
-        raise DataError(_nothing_text(left, right, skipped))
+        raise DataError(_nothing_text(left, right, skipped, rows))
     target = {key: entries[0].file for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
     lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
@@ -352,15 +419,16 @@ def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
 def _sides(
     sides: list[tuple[FoundSet, str]],
     masks: _Masks,
+    rows: Mapping[str, str],
     *,
     crops: bool,
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
     """Predictions, masks and masks of other splits by their keys."""
     return (
-        _Side(sides, crops=crops, splits=splits),
-        _Side([(masks.found, masks.text)], crops=False, splits=splits),
-        _Side([(masks.others, masks.text)], crops=False, splits=splits),
+        _Side(sides, crops=crops, splits=splits, rows=rows),
+        _Side([(masks.found, masks.text)], crops=False, splits=splits, rows=rows),
+        _Side([(masks.others, masks.text)], crops=False, splits=splits, rows=rows),
     )
 
 
@@ -405,10 +473,18 @@ def _unclear(left: _Side, right: _Side) -> Iterator[str]:
                 )
 
 
-def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
+def _nothing_text(
+    left: _Side, right: _Side, skipped: str, rows: Mapping[str, str]
+) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
+    if rows:
+        shown, beside = (", ".join(list(side)[:_SHOWN]) for side in (left, right))
+        return (
+            f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
+            f"holds {beside}. {ROWS_PAIR}"
+        )
     first, second = ([file.name for file in side.found] for side in (left, right))
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)

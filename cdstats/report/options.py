@@ -15,11 +15,12 @@ from cdstats.core.arguments import (
     Options,
     Paths,
     StrPath,
+    are_lists,
     option,
     texts,
 )
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.options import JobOptions, MaskOptions, ScoreOptions
+from cdstats.core.options import NO_PAIRS, JobOptions, MaskOptions, ScoreOptions
 from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
         raise UsageError(
             "nothing to show: name --masks, or --pred and --target, or --from FILE.csv"
         )
-    if bool(pred) != bool(target):
-        raise UsageError("name predictions with --pred and their masks with --target")
+    if not pred if target else (pred and not are_lists(pred)):
+        raise UsageError(NO_PAIRS)
     if len(saved) < len(options.from_files):
         raise UsageError(
             "--from takes one file of masks and one of predictions; these are alike"

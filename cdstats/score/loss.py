@@ -101,7 +101,7 @@ def _score(options: LossOptions) -> LossRun:
     with open_engine(options.engine, scheduler, None, options.timeout) as apply:
         pairs = find_pairs(
             texts(options.pred),
-            str(options.target),
+            None if options.target is None else str(options.target),
             split=options.split,
             preset=choice.preset,
         )

@@ -69,6 +69,7 @@ class Loaded:
         covered: Where the prediction has scores; None for everywhere.
         cut: Crops that were cut at an edge of their mask.
         labels: The hash of the labels that have scores.
+        origin: The row and column of the mask from which ``corner`` is counted.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Loaded:
     cut: int = 0
     is_jpeg: bool = False
     labels: int = 0
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def nbytes(self) -> int:
@@ -240,7 +242,13 @@ class Scene:
             )
             yield from self._put(image, at, crop)
             return
-        row = replace(row, size=extent, difference=at.difference, cut=int(is_cut))
+        row = replace(
+            row,
+            size=extent,
+            origin=(top, left),
+            difference=at.difference,
+            cut=int(is_cut),
+        )
         if crop is not None:
             # Pixels of an earlier crop would count twice.
             for up, down, west, east in self._windows:
