@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import Done, run, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,7 +15,6 @@ import cdstats
 from cdstats.core.errors import UsageError
 from cdstats.core.label_hash import label_hash, total_hash
 from cdstats.core.signature import Signature
-from tests.helpers import Done, run, save
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 70))
 LABELS = arrays(np.uint8, SHAPES, elements=st.sampled_from([0, 0, 0, 0, 1, 255]))
