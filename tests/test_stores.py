@@ -364,6 +364,32 @@ def test_predictions_of_a_store_score_as_from_a_disk(
     assert "no prediction pairs" in nothing.err
 
 
+def test_rows_of_a_parquet_file_of_a_store_are_those_of_the_disk(
+    tmp_path: Path, s3: Bucket
+) -> None:
+    table = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    for shard, changed in enumerate(((10, 20), (30,))):
+        rows = {"label": [png(one) for one in changed]}
+        (tmp_path / "data").mkdir(exist_ok=True)
+        place = tmp_path / "data" / f"train-{shard}.parquet"
+        table.write_table(arrow.table(rows), place)
+    there = s3.upload(tmp_path, "tables")
+    local = ratio(tmp_path / "data")
+    assert local.column("changed") == ["10", "20", "30"]
+    for one in (f"{there}/data", f"{there}/data/#label", f"{there}/data/*.parquet"):
+        remote = ratio(one)
+        assert (remote.code, remote.column("path")) == (0, local.column("path"))
+        assert remote.column("changed") == local.column("changed")
+    cache = ("--cache", tmp_path / "cache.sqlite")
+    first = ratio(f"{there}/data/train-0.parquet#label", *cache)
+    assert first.column("changed") == ["10", "20"]
+    assert ratio(f"{there}/data/train-0.parquet#label", *cache).out == first.out
+    assert ratio(f"{there}/data/train-0.parquet#label#1").column("changed") == ["20"]
+    gone = ratio(f"{there}/data/train-9.parquet#label")
+    assert (gone.code, gone.column("status")) == (1, ["failed"])
+
+
 # What is not there, or not allowed.
 
 

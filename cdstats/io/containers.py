@@ -13,14 +13,37 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cdstats.core.errors import DataError
+from cdstats.io.signatures import PART_ENDINGS
 
 if TYPE_CHECKING:
     from cdstats.io.archives import Archive
 
+ENDING: Final = ".parquet"
+_OF_PARTS: Final = re.compile(
+    rf"(?i)(?:{'|'.join(map(re.escape, (ENDING, *PART_ENDINGS)))})#"
+)
 _ENDING: Final = re.compile(
     r"(?i)[^/](?:(?:\.zip|\.tar|\.tar\.gz|\.tgz)(?=!|\Z)|\.parquet(?=#))"
 )
 _MOST_OPEN: Final = 16
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a path has the name of a Parquet file."""
+    return path.lower().endswith(ENDING)
+
+
+def member_in(text: str) -> tuple[str, str]:
+    """A path as typed, and the part of its file that stands behind ``#``, if any.
+
+    Example:
+        >>> member_in("a.npz#mask"), member_in("a.h5#label#3"), member_in("a.png")
+        (('a.npz', 'mask'), ('a.h5', 'label#3'), ('a.png', ''))
+    """
+    if found := _OF_PARTS.search(text):
+        return text[: found.end() - 1], text[found.end() :]
+    file, hash_, member = text.rpartition("#")
+    return (file, member) if hash_ else (text, "")
 
 
 class Inside(NamedTuple):

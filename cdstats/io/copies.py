@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
+from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import Address, is_address
-from cdstats.io.containers import inside, read_member
+from cdstats.io.containers import ENDING, inside, is_parquet, member_in, read_member
 from cdstats.io.signatures import is_held
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class Copy:
         self.version = version
         self.mark = mark
         self.remove = weakref.finalize(self, path.unlink, missing_ok=True)
+
+
+class _Row(Copy):
+    """A row of the copy of a table, which it keeps."""
+
+    def __init__(self, table: Copy, member: str) -> None:
+        self.path = Path(f"{table.path}#{member}")
+        self.version, self.mark, self.remove = table.version, table.mark, table.remove
+        self._table = table
 
 
 class _Ahead(threading.local):
@@ -115,6 +125,7 @@ def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> 
     _ahead.waiting.clear()
     _ahead.kept.clear()
     _ahead.versions = versions
+    addresses = (one for one in addresses if not _table_in(one)[0])
     _ahead.addresses = iter(addresses if versions is None else _once(addresses))
 
 
@@ -150,10 +161,41 @@ def last_mark(address: str) -> Mark | None:
     return dict(_ahead.marks).get(address)
 
 
+_TABLES: Final[dict[str, Copy]] = {}
+_TABLES_LOCK: Final = threading.Lock()
+
+
+def copied_table(address: str, *, anew: bool = False) -> Copy:
+    """The copy of a Parquet file, kept as its rows are asked for one by one."""
+    with _TABLES_LOCK:
+        kept = _TABLES.pop(address, None)
+        copy = None if anew else kept
+        if copy is None:
+            copy = _waited(_start(address, None))
+        assert copy is not None  # noqa: S101 - it has no limit
+        while len(_TABLES) >= _KEPT:
+            del _TABLES[next(iter(_TABLES))]
+        _TABLES[address] = copy
+    return copy
+
+
+def _table_in(path: str) -> tuple[str, str]:
+    """The address of the table whose row a path names, and the row; else nothing."""
+    place, member = member_in(path)
+    if not member or not is_parquet(place):
+        return "", ""
+    return (path.like(place) if isinstance(path, Sealed) else place), member
+
+
 def copy_of(path: str) -> Copy | None:
     """The copy of an object, or of a member of an archive whose reader needs a file."""
     if is_address(path):
-        return fetch(path)
+        place, member = _table_in(path)
+        if not place:
+            return fetch(path)
+        table = copied_table(place)
+        _ahead.marks.append((path, table.mark))
+        return _Row(table, member)
     if inside(path) is None or is_held(data := read_member(path)):
         return None
     copy, number = _new_copy(path, "", None)
@@ -229,7 +271,7 @@ def _new_copy(text: str, version: str, mark: Mark | None) -> tuple[Copy, int]:
 
     suffix = PurePosixPath(text).suffix.lower()  # some readers go by it
     number, name = tempfile.mkstemp(
-        suffix if suffix in (".pt", ".pth") else "", dir=folder()
+        suffix if suffix in (".pt", ".pth", ENDING) else "", dir=folder()
     )
     return Copy(Path(name), version, mark), number
 

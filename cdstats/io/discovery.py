@@ -20,7 +20,7 @@ from cdstats.io.addresses import (
     looks_like_address,
     two_slashes,
 )
-from cdstats.io.containers import file_on_disk
+from cdstats.io.containers import ENDING, file_on_disk, is_parquet, member_in
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
@@ -50,7 +50,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.outputs import refuse_overwriting
-from cdstats.io.parquet import ENDING, apart, is_parquet, member_in, rows_of
+from cdstats.io.parquet import apart, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
@@ -258,9 +258,9 @@ def _remote(text: str, search: Search) -> _Found:
     address = Address.parse(file.path)
     magic = _MAGIC if address.scheme in ("s3", "gs") else re.compile(r"\*")
     if is_pattern(text) or magic.search(text):
-        return _matching(text, *match_store(text, search.extensions), search)
+        return _matching(text, *match_store(text, search.extensions | {ENDING}), search)
     if not file.member and is_folder(address, text):
-        return _folder(list_store(address, search.extensions), search)
+        return _folder(list_store(address, search.extensions | {ENDING}), search)
     place = str(file.path)
     notes = ask_mask_files([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)

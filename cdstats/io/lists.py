@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed
 from cdstats.io.addresses import Address, is_address, looks_like_address, two_slashes
+from cdstats.io.containers import ENDING, member_in
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.naming import (
@@ -57,7 +58,7 @@ _OWN_NAMES: Final = 4
 _MOST_ASKED: Final = 16
 """Mask folders of a store beside which lists are looked for: each costs requests."""
 _KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
-_FILES: Final = EXTENSIONS | {".pt", ".pth"}
+_FILES: Final = EXTENSIONS | {".pt", ".pth", ENDING}
 
 
 def list_lines(place: str) -> Iterator[str]:
@@ -113,8 +114,8 @@ def listed_file(text: str) -> FoundFile:
 def named_file(text: str) -> FoundFile:
     """A file by its address, or the member of it that follows ``#``."""
     place = sealed(text)
-    path, hash_, member = place.rpartition("#")
-    if hash_ and names_file(path):
+    path, member = member_in(place)
+    if member and names_file(path):
         return FoundFile(place.like(path), "", "", member)
     return FoundFile(place, "")
 

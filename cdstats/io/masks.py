@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError, one_file
 from cdstats.io.blocks import ImageFile, guarded, select_image
-from cdstats.io.containers import inside, read_member
+from cdstats.io.containers import inside, is_parquet, read_member
 from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
-from cdstats.io.parquet import is_parquet, refuse_table
+from cdstats.io.parquet import refuse_table
 from cdstats.io.sidecars import mask_file, read_auxiliary
 from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
 

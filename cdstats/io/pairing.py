@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.addresses import is_address
+from cdstats.io.containers import member_in
 from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
@@ -29,7 +30,7 @@ from cdstats.io.naming import (
     split_named,
     usual_split,
 )
-from cdstats.io.parquet import ROWS_PAIR, member_in, row_keys
+from cdstats.io.parquet import ROWS_PAIR, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 

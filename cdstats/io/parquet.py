@@ -17,21 +17,21 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError, counted
+from cdstats.core.secrets import Sealed
+from cdstats.io.addresses import is_address
 from cdstats.io.archives import Archive
+from cdstats.io.containers import ENDING, is_parquet, member_in
+from cdstats.io.copies import copied_table
 from cdstats.io.file_kinds import path_choices
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.limits import check_memory
 from cdstats.io.naming import LABELS, role_of, split_above, split_named
-from cdstats.io.signatures import PART_ENDINGS, file_format
+from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import ModuleType
 
-ENDING: Final = ".parquet"
-_OF_PARTS: Final = re.compile(
-    rf"(?i)(?:{'|'.join(map(re.escape, (ENDING, *PART_ENDINGS)))})#"
-)
 _NUMBERS: Final = re.compile(r"(?:[-_.]?\d+(?:-of-\d+)?)?\Z")
 """The number of a shard in its name: ``train-00000-of-00002``."""
 _BUFFER: Final = 1 << 20
@@ -312,24 +312,6 @@ def _damage() -> Iterator[None]:
 # Finding rows.
 
 
-def is_parquet(path: str) -> bool:
-    """Whether a path has the name of a Parquet file."""
-    return path.lower().endswith(ENDING)
-
-
-def member_in(text: str) -> tuple[str, str]:
-    """A path as typed, and the part of its file that stands behind ``#``, if any.
-
-    Example:
-        >>> member_in("a.npz#mask"), member_in("a.h5#label#3"), member_in("a.png")
-        (('a.npz', 'mask'), ('a.h5', 'label#3'), ('a.png', ''))
-    """
-    if found := _OF_PARTS.search(text):
-        return text[: found.end() - 1], text[found.end() :]
-    file, hash_, member = text.rpartition("#")
-    return (file, member) if hash_ else (text, "")
-
-
 def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     """The files below a folder without tables that lie beside images, and a note.
 
@@ -340,7 +322,8 @@ def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     others = [name for name in names if not is_parquet(name)]
     if not tables or not others:
         return names, []
-    held = [name for name in tables if _holds_images(str(folder / name))]
+    local = folder.is_dir()  # a table of a store is not copied to be looked at
+    held = [n for n in tables if local and _holds_images(str(folder / n))]
     if held:
         kinds = (f"*{ENDING}", f"*{PurePath(others[0]).suffix}")
         raise DataError(
@@ -348,7 +331,8 @@ def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
             f"({others[0]}); read one: {path_choices(folder, kinds)}"
         )
     number = counted(len(tables), "Parquet file")
-    return others, [f"{number} skipped: no column holds images"]
+    why = "no column holds images" if local else "name them to read their rows"
+    return others, [f"{number} skipped: {why}"]
 
 
 def _holds_images(path: str) -> bool:
@@ -368,8 +352,9 @@ def refuse_table(path: str) -> NoReturn:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[ParquetFile]:
-    file = ParquetFile(path)
+def _opened(path: str, *, anew: bool = False) -> Iterator[ParquetFile]:
+    copy = copied_table(path, anew=anew) if is_address(path) else None
+    file = ParquetFile(str(copy.path) if copy else path)
     try:
         yield file
     finally:
@@ -396,7 +381,7 @@ def rows_of(files: FoundFiles, typed: str) -> FoundFiles:
         key = file.path, wanted
         try:
             if key not in known:
-                with _opened(file.path) as opened:
+                with _opened(file.path, anew=True) as opened:
                     column = opened.chosen(wanted or column, _whole(typed, file))
                     known[key] = column, range(opened.rows)
         except ColumnError as error:
@@ -419,6 +404,10 @@ def _whole(typed: str, file: FoundFile) -> str:
     return typed.removesuffix(f"#{file.member}") if file.member else typed
 
 
+def _with(path: str, end: str) -> str:
+    return path.like(f"{path}{end}") if isinstance(path, Sealed) else f"{path}{end}"
+
+
 def _asked(member: str) -> tuple[str, str]:
     """The column and the number of a row that were named; empty for none."""
     column, _, number = member.rpartition("#")
@@ -433,7 +422,11 @@ def _named(file: FoundFile, column: str, rows: range) -> Iterator[FoundFile]:
     for row in rows:
         end = f"#{column}#{row}"
         yield replace(
-            file, path=f"{file.path}{end}", name=f"{name}{end}", split=split, member=""
+            file,
+            path=_with(file.path, end),
+            name=f"{name}{end}",
+            split=split,
+            member="",
         )
 
 
