@@ -3,6 +3,7 @@
 import io
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,52 @@ def test_numbers_of_rows_never_pair_with_names_of_files(tmp_path: Path) -> None:
     assert done.code == 1
     assert "no prediction pairs with a mask" in done.err
     assert "Rows of a Parquet file pair by the name in their path" in done.err
+
+
+def test_numbers_of_rows_need_one_split(tmp_path: Path) -> None:
+    preds = table(tmp_path / "p.parquet", {"pred": [png(one) for one in masks(4)]})
+    for split in ("train", "test"):
+        path = tmp_path / f"data/{split}-0.parquet"
+        table(path, {"label": structs(masks(4, seed=2))})
+    data = tmp_path / "data"
+    done = run("loss", "--pred", preds, "--target", data)
+    assert done.code == 1
+    assert "the masks are of train, test: choose one with --split" in done.err
+    assert len(scored(preds, data, "--split", "test")) == 4
+
+
+def test_a_sheet_and_a_list_name_rows(tmp_path: Path) -> None:
+    found = pred_files(tmp_path, list(range(10)))
+    table(tmp_path / "p.parquet", {"pred": [png(one) for one in found]})
+    table(tmp_path / "d.parquet", {"label": structs(masks(10))})
+    lines = [f"p.parquet#pred#{at},d.parquet#label#{at}\n" for at in range(10)]
+    sheet = tmp_path / "pairs.csv"
+    sheet.write_text("pred,target\n" + "".join(lines))
+    done = run("loss", "--pred", f"@{sheet}", "--by", "image", "--format", "csv")
+    assert (done.code, done.column("status")) == (0, ["ok"] * 10)
+    places = ("--pred", tmp_path / "pred", "--target", tmp_path / "label")
+    files = run("loss", *places, "--by", "image", "--format", "csv")
+    assert done.column("bce_sum") == files.column("bce_sum")
+    sheet.write_text("pred,target\np.parquet,d.parquet\n")
+    whole = run("loss", "--pred", f"@{sheet}")
+    assert whole.code == 1
+    assert "expected one row of it in a cell, such as p.parquet#pred#0" in whole.err
+    (tmp_path / "list.txt").write_text("d.parquet#label\n")
+    assert len(counted(f"@{tmp_path / 'list.txt'}")) == 10
+
+
+def test_without_pyarrow_one_line_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(folder / "a.parquet", {"label": structs(masks(2))})
+    table(folder / "png/metadata.parquet", {"name": ["0.png"]})
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    done = run("ratio", path)
+    assert done.code == 2
+    assert "pip install 'cdstats[parquet]'" in done.err
+    beside = run("ratio", folder / "png")
+    assert beside.code == 0
+    assert "1 Parquet file skipped" in beside.err
 
 
 def test_a_cache_knows_rows_until_their_file_changes(tmp_path: Path) -> None:

@@ -410,6 +410,11 @@ def _on_sheet(
     """The files that one column of a sheet names, in the order of its lines."""
     named = (line.target if masks else line.pred for line in lines)
     found = _on_list(place, name, root, named)
+    if len(found.files) != len(lines):
+        raise DataError(
+            f"@{place}: names a Parquet file as a whole; expected one row of it in a "
+            f"cell, such as {found.files[0].name}"
+        )
     if masks and lines[0].split:
         found.has_splits = True
         found.files = FoundFiles(

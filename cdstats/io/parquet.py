@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _NUMBERS: Final = re.compile(r"(?:[-_.]?\d+(?:-of-\d+)?)?\Z")
 """The number of a shard in its name: ``train-00000-of-00002``."""
+_MAGIC: Final = (b"PAR1", b"PARE")
 _BUFFER: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 24
 _BATCH_ROWS: Final = 64
@@ -76,6 +77,10 @@ class ParquetFile(Archive[_Column]):
     def __init__(self, path: str) -> None:
         library = _library()
         super().__init__(path)
+        head = self._file.read(4)
+        if head not in _MAGIC:
+            found = f"begins with {head!r}, not PAR1" if head else "is empty (0 bytes)"
+            raise DataError(f"is no Parquet file: it {found}")
         with _damage():
             self._table = library.ParquetFile(
                 self._file,
@@ -323,7 +328,10 @@ def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     if not tables or not others:
         return names, []
     local = folder.is_dir()  # a table of a store is not copied to be looked at
-    held = [n for n in tables if local and _holds_images(str(folder / n))]
+    try:
+        held = [n for n in tables if local and _holds_images(str(folder / n))]
+    except UsageError as error:
+        return others, [f"{counted(len(tables), 'Parquet file')} skipped: {error}"]
     if held:
         kinds = (f"*{ENDING}", f"*{PurePath(others[0]).suffix}")
         raise DataError(
@@ -361,10 +369,14 @@ def _opened(path: str, *, anew: bool = False) -> Iterator[ParquetFile]:
         file.close()
 
 
-def rows_of(files: FoundFiles, typed: str) -> FoundFiles:
+def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
     """Files in which each row of a Parquet file stands for it.
 
     A file that cannot be read stays, and its row tells why.
+
+    Args:
+        files: The files.
+        typed: The path that named them all; empty where each has its own.
 
     Raises:
         ColumnError: If the column of images has to be named.
@@ -382,7 +394,9 @@ def rows_of(files: FoundFiles, typed: str) -> FoundFiles:
         try:
             if key not in known:
                 with _opened(file.path, anew=True) as opened:
-                    column = opened.chosen(wanted or column, _whole(typed, file))
+                    column = opened.chosen(
+                        wanted or column, _whole(typed or file.name, file)
+                    )
                     known[key] = column, range(opened.rows)
         except ColumnError as error:
             raise ColumnError(f"{file.path}: {error}") from None
@@ -470,6 +484,11 @@ def _refuse_uneven(
 ) -> None:
     """Refuse rows that pair by number where one side has more of them."""
     held, wanted = (Counter(one.split for one in side) for side in (predictions, masks))
+    if len(wanted) > 1 and wanted.keys() - held.keys():
+        raise DataError(
+            "rows without a path pair by number within a split; the masks are of "
+            f"{', '.join(wanted)}: choose one with --split"
+        )
     for split, number in wanted.items():
         own = held[split if split in held else ""]
         if own != number:
