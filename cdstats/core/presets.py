@@ -43,6 +43,7 @@ class Preset:
         two_peaks: Whether a mask must show its grey levels near 0 and near 255.
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
         prefer: Folders, of which the first found is read beside other ones of labels.
+        variable: The array that holds the mask in a MATLAB file.
         layout: Ends of the paths of masks, as this dataset and few others have them.
     """
 
@@ -60,6 +61,7 @@ class Preset:
     two_peaks: bool = False
     pair: bool = False
     prefer: tuple[str, ...] = ()
+    variable: str = ""
     layout: tuple[str, ...] = ()
 
     @property

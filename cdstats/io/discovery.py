@@ -57,6 +57,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.outputs import refuse_overwriting
+from cdstats.io.parquet import ENDING, apart, is_parquet, member_in, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
@@ -72,7 +73,7 @@ _LOOKED_AT: Final = 500
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _SPLIT_ALL: Final = f"split-{ALL}"
-_KEY: Final = re.compile(r"[\w-]+")
+_KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
 @dataclass
@@ -207,6 +208,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
         found = _look(text, search)
+        found.files = rows_of(found.files, text)
     except UsageError:
         raise
     except CdstatsError as error:
@@ -230,27 +232,34 @@ def _look(text: str, search: Search) -> _Found:
     if text.startswith("@") and not is_there:
         return _read_list(text[1:], search)
     if path.is_dir():
-        return _folder(walk(path, search.extensions), search)
+        return _folder(walk(path, search.extensions | {ENDING}), search)
     if is_there:
         return _file(path)
-    whole, hash_, key = text.rpartition("#")
-    if hash_ and _KEY.fullmatch(key):
+    whole, key = member_in(text)
+    if _KEY.fullmatch(key) or (key and is_parquet(whole)):
         varies = is_pattern(whole) or _MAGIC.search(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
             found = _look(whole, search)
-            found.files = FoundFiles(
-                replace(f, name=f"{f.name}#{key}" if f.name else "", member=key)
-                for f in found.files
-            )
+            found.files = _with_member(found.files, key)
             return found
     if looks_like_address(text):
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if hash_ and key and Path(whole).is_file():
+    if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
+    """Files of an ending, of which one array or image is to be read."""
+    return FoundFiles(
+        replace(f, name=f"{f.name}#{member}" if f.name else "", member=member)
+        if not f.member and f.path.lower().endswith(ending)
+        else f
+        for f in files
+    )
 
 
 def _remote(text: str, search: Search) -> _Found:
@@ -283,14 +292,15 @@ def _folder(listing: Listing, search: Search) -> _Found:
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
-    chosen = search.choose(listing.root, listing.names)
+    names, told = apart(listing.root, listing.names)
+    chosen = search.choose(listing.root, names)
     found = _Found(
         *(dataset_name(listing.folders), str(home), [listing.root]),
         *(listing.files(chosen.names), chosen.notes, listing.problems),
         texts=listing.texts,
     )
     if found.files:
-        told = split_notes(chosen.names) if search.masks else []
+        told += split_notes(chosen.names) if search.masks else []
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -307,7 +317,7 @@ def _local_matching(text: str, search: Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{text}: there is no folder {root}")
-    listing = walk(root, search.extensions, pattern.descent)
+    listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
 
 
@@ -322,13 +332,16 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
+    (named, told), (inside, more_told) = (
+        apart(listing.root, some) for some in (named, inside)
+    )
     kept, chosen = (
         without_left_out(named, search.preset),
         search.choose(listing.root, inside),
     )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
-    notes = kept.notes + (chosen.notes if more else [])
+    notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
     found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -428,8 +441,8 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
             continue
         line = without_secrets(line)
         path = root / line
-        file, hash_, member = line.rpartition("#")
-        if hash_ and not path.exists() and (root / file).is_file():
+        file, member = member_in(line)
+        if member and not path.exists() and (root / file).is_file():
             path = root / file
         else:
             member = ""
@@ -445,6 +458,8 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
     """Name, pair, order and place in splits the files of one dataset."""
+    if preset and preset.variable:
+        found.files = _with_member(found.files, preset.variable, ".mat")
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:
