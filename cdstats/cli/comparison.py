@@ -1,4 +1,4 @@
-"""``--against``: published counts or an earlier run beside the measured counts."""
+"""Gates: published counts, an earlier run and limits beside what was measured."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from cdstats.core.columns import printable
 from cdstats.core.errors import UsageError, counted
 from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdstats.cli.options import GateOptions
+    from cdstats.core.catalogue import Loss
     from cdstats.core.reference import Difference
     from cdstats.scan.ratio import RatioResult
     from cdstats.scan.saved import Saved
+    from cdstats.score.results import LossRun
 
 _MOST_DIFFERENCES: Final = 50
 _COLUMNS: Final = (
@@ -88,22 +94,56 @@ def _compare_saved(result: RatioResult, earlier: Earlier, output: Format) -> boo
 
     path = earlier.path
     found = against_saved(result, earlier.rows)
-    to_stderr = output is not Format.TABLE
-    if not found:
-        typer.echo(f"no count differs from {path}", err=to_stderr)
-        return False
-    typer.echo(f"{counted(len(found), 'count')} other than in {path}:", err=to_stderr)
-    for difference in found[:_MOST_DIFFERENCES]:
-        typer.echo(f"  {difference}", err=to_stderr)
-    if len(found) > _MOST_DIFFERENCES:
-        typer.echo(f"  and {len(found) - _MOST_DIFFERENCES:,} more", err=to_stderr)
-    if not _names_images(found):
+    _print_differences(found, "count", path, output)
+    if found and not any(difference.is_image for difference in found):
         typer.echo(
             f"  {path} holds no image rows: compare with a --csv file to see them",
-            err=to_stderr,
+            err=output is not Format.TABLE,
         )
-    return True
+    return bool(found)
 
 
-def _names_images(found: list[Difference]) -> bool:
-    return any(difference.is_image for difference in found)
+def _print_differences(
+    found: Sequence[Difference], what: str, path: Path, output: Format
+) -> None:
+    to_stderr = output is not Format.TABLE
+    if not found:
+        typer.echo(f"no {what} differs from {path}", err=to_stderr)
+        return
+    typer.echo(f"{counted(len(found), what)} other than in {path}:", err=to_stderr)
+    for difference in found[:_MOST_DIFFERENCES]:
+        typer.echo(f"  {printable(str(difference))}", err=to_stderr)
+    if len(found) > _MOST_DIFFERENCES:
+        typer.echo(f"  and {len(found) - _MOST_DIFFERENCES:,} more", err=to_stderr)
+
+
+class ScoreGates:
+    """The limits of `cdstats loss`, and the earlier run that scores must agree with.
+
+    All is checked before a prediction is read.
+    """
+
+    def __init__(self, options: GateOptions, losses: Sequence[Loss]) -> None:
+        from cdstats.score.gates import TOLERANCE, check_tolerance, read_limits
+        from cdstats.score.results import loss_of_rows
+
+        if options.tolerance is not None and options.against is None:
+            raise UsageError("--tolerance needs --against FILE")
+        tolerance = TOLERANCE if options.tolerance is None else options.tolerance
+        self._tolerance = check_tolerance(tolerance)
+        further = [name for one in losses[3:] for name in one.dataset_columns]
+        self._under = read_limits(options.fail_under, "--fail-under", further)
+        self._over = read_limits(options.fail_over, "--fail-over", further)
+        self._path = options.against
+        self._earlier = self._path and loss_of_rows(self._path, losses)
+
+    def fails(self, run: LossRun, output: Format) -> bool:
+        """Tell what is beyond a limit or differs; whether anything is."""
+        beyond = run.beyond_limits(under=self._under, over=self._over)
+        for text in beyond:
+            typer.echo(f"error: {printable(text)}", err=True)
+        if not self._earlier or not self._path:
+            return bool(beyond)
+        found = run.differences_from(self._earlier, self._tolerance)
+        _print_differences(found, "number", self._path, output)
+        return bool(beyond or found)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 OUTPUT: Final = "Output"
+GATES: Final = "Gates"
 _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
@@ -65,6 +66,43 @@ class OutputOptions(Options):
     )
 
 
+class GateOptions(Options):
+    """What makes the exit code of scores 1."""
+
+    fail_under: Sequence[str] = option(
+        (),
+        "Exit with 1 if this number of a model is smaller or undefined, such as "
+        "f1_pooled=0.9. Repeatable.",
+        many=True,
+        metavar="NAME=NUMBER",
+        panel=GATES,
+    )
+    fail_over: Sequence[str] = option(
+        (),
+        "Exit with 1 if this number of a model is larger or undefined, such as "
+        "bce_mean=0.3. Repeatable.",
+        many=True,
+        metavar="NAME=NUMBER",
+        panel=GATES,
+    )
+    against: Path | None = option(
+        None,
+        "Exit with 1 if counts of masks, metrics or mean losses differ from those of "
+        "the image rows that an earlier run wrote with --csv.",
+        typed=Path,
+        metavar="FILE",
+        panel=GATES,
+    )
+    tolerance: float | None = option(
+        None,
+        "Largest absolute difference of a metric or mean loss with --against.",
+        typed=float,
+        metavar="NUMBER",
+        panel=GATES,
+        shown="1e-06",
+    )
+
+
 class ScreenOptions(Options):
     """What is shown beside results, and when failures count."""
 
@@ -78,7 +116,7 @@ class ScreenOptions(Options):
     )
     quiet: bool = option(
         False,
-        "Print results and errors alone.",
+        "Hide progress, notes and warnings.",
         typed=bool,
         flags=("--quiet", "-q"),
         panel=RUN,
@@ -92,7 +130,7 @@ OutputFormat = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option(
-        "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=RUN
+        "--quiet", "-q", help="Hide progress, notes and warnings.", rich_help_panel=RUN
     ),
 ]
 

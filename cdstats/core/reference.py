@@ -195,15 +195,15 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An integer that is no longer what it was, if it was and is defined.
+    """A number that is no longer what it was, if it was and is defined.
 
     The column is empty when the whole row, of a split or of an image, is new or gone.
     """
 
     row: str
     column: str
-    was: int | None
-    now: int | None
+    was: float | None
+    now: float | None
     is_image: bool
 
     def __str__(self) -> str:

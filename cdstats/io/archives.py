@@ -1,16 +1,25 @@
-"""What an archive of arrays or tensors is made of: its parts, all of them, once."""
+"""Reading archives, zip and tar, member by member: all of each, and nothing twice."""
 
 from __future__ import annotations
 
+import gzip
 import io
-from typing import TYPE_CHECKING, Final
+import stat
+import tarfile
+import weakref
+import zipfile
+import zlib
+from bisect import bisect_left
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
 from cdstats.core.errors import DataError
+from cdstats.io.limits import check_memory, memory_share
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
-    import zipfile
-    from pathlib import Path
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 _END_MARK: Final = b"PK\5\6"
@@ -21,6 +30,26 @@ _PART_MARK: Final = b"PK\3\4"
 _PART_LENGTH: Final = 30
 _BETWEEN: Final = 32
 """Bytes behind a part in which another may begin: sum and lengths may lie between."""
+_WAY_OUT: Final = "unpack the archive and name its folder"
+_HEADER_BYTES: Final = 1 << 20
+"""Bytes of the longest name and other facts of a member of a tar archive."""
+_PIECE: Final = 1 << 20
+_ENTRY_BYTES: Final = 1 << 10
+"""Memory that the facts of a member take, about."""
+_CHECKED: Final = 1 << 12
+"""Members after which the memory for their facts is checked again."""
+_KEPT_SHARE: Final = 4
+"""Members that are passed take one part in this of the memory of a process."""
+_ENCRYPTED: Final = 1
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How members of a zip archive may be packed; the others unpack to any length."""
+_METHODS: Final = {
+    zipfile.ZIP_BZIP2: "bzip2",
+    zipfile.ZIP_LZMA: "LZMA",
+    9: "Deflate64",
+    93: "Zstandard",
+}
+"""Names of other ways."""
 
 
 def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
@@ -48,10 +77,15 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
 
 def _end(file: BinaryIO, part: zipfile.ZipInfo) -> int:
     """Where the bytes of a part end, by its own header."""
+    return end_of_header(file, part) + part.compress_size
+
+
+def end_of_header(file: IO[bytes], part: zipfile.ZipInfo) -> int:
+    """Where the bytes of a part begin: its own header has a length of its own."""
     file.seek(part.header_offset)
     header = file.read(_PART_LENGTH)
     name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-    return part.header_offset + _PART_LENGTH + name + extra + part.compress_size
+    return part.header_offset + _PART_LENGTH + name + extra
 
 
 def _refuse_another(file: BinaryIO, archive: zipfile.ZipFile, kind: str) -> None:
@@ -65,3 +99,233 @@ def _refuse_another(file: BinaryIO, archive: zipfile.ZipFile, kind: str) -> None
     end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
     if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
         raise DataError(f"{kind} file holds another file beside its parts; split them")
+
+
+Member = TypeVar("Member")
+
+
+class Archive(Generic[Member]):
+    """The members of an archive by name, folders aside.
+
+    Attributes:
+        hostile: Members whose names lead out of the archive; they are not read.
+        close: Closes its file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.members: dict[str, Member] = {}
+        self.hostile: list[str] = []
+        self._file: IO[bytes] = self.path.open("rb")
+        self.close = weakref.finalize(self, self._file.close)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member."""
+        if name not in self.members:
+            raise DataError(f"is not in the archive {self.path.name}")
+        return self._read(name, self.members[name])
+
+    def _read(self, name: str, member: Member) -> bytes:
+        raise NotImplementedError
+
+    def _add(self, typed: str, member: Member) -> str:
+        """Note a member; its name, or nothing for a hostile one."""
+        parts = [part for part in typed.split("/") if part not in ("", ".")]
+        if not parts or typed.startswith("/") or ".." in parts or "\0" in typed:
+            self.hostile.append(typed)
+            return ""
+        name = "/".join(parts)
+        if name in self.members:
+            raise DataError(
+                f"holds two members of the name {name!r}, and readers differ on which "
+                "is meant; pack it again"
+            )
+        self.members[name] = member
+        return name
+
+
+@contextmanager
+def _damage(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - damage raises many kinds
+        text = str(error) or type(error).__name__
+        raise DataError(f"{kind} archive is damaged or cut short: {text}") from None
+
+
+class ZipArchive(Archive[zipfile.ZipInfo]):
+    """A zip archive; each member is inflated by itself."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        with _damage("zip"):
+            held = zipfile.ZipFile(self._file)
+            check_parts(self.path, held, "zip")
+        for info in held.infolist():
+            if not info.is_dir():
+                # Some programs of Windows write the separator of its paths.
+                self._add(info.filename.replace("\\", "/"), info)
+
+    def _read(self, _: str, info: zipfile.ZipInfo) -> bytes:
+        if info.flag_bits & _ENCRYPTED:
+            raise DataError(f"is encrypted; {_WAY_OUT}")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise DataError(f"is a link in its archive; {_WAY_OUT}")
+        if info.compress_type not in _PACKED:
+            method = _METHODS.get(info.compress_type, str(info.compress_type))
+            raise DataError(
+                f"is packed by {method}; expected deflate or none. {_WAY_OUT}"
+            )
+        check_memory(info.file_size + info.compress_size, _WAY_OUT)
+        with _damage("zip"):
+            self._file.seek(end_of_header(self._file, info))
+            data = self._file.read(info.compress_size)
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+                data = inflate.decompress(data, info.file_size + 1)
+                # The end of the stream may need one more call.
+                data += inflate.decompress(inflate.unconsumed_tail, 1)
+        if len(data) != info.file_size:
+            raise DataError(
+                "zip archive is damaged: a member has another size than told"
+            )
+        if zlib.crc32(data) != info.CRC:
+            raise DataError("zip archive is damaged: a check sum (CRC-32) is wrong")
+        return data
+
+
+class _Place(NamedTuple):
+    """Where the bytes of a member of a tar archive are; why they cannot be read."""
+
+    start: int
+    size: int
+    refused: str
+
+
+class _Header:
+    """A tar archive as its headers are read: none may fill the memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.last = b""
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _HEADER_BYTES:
+            raise DataError(
+                "tar archive is damaged: the header of a member is too long"
+            )
+        self.last = self._file.read(size)
+        return self.last
+
+
+class TarArchive(Archive[_Place]):
+    """A tar archive, or one packed by gzip, which is read forward.
+
+    Args:
+        wanted: The member that will be read first.
+    """
+
+    def __init__(self, path: str, wanted: str) -> None:
+        super().__init__(path)
+        self._packed = not path.lower().endswith(".tar")
+        self._kind = "tar.gz" if self._packed else "tar"
+        if self._packed:
+            self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._file))
+        self._order: list[tuple[int, str]] = []
+        self._kept: dict[str, bytes] = {}
+        self._left = memory_share() // _KEPT_SHARE
+        self._likes = {_likeness(wanted)} if wanted and self._packed else set()
+        with _damage(self._kind):
+            self._index()
+
+    def _index(self) -> None:
+        """Note where the members are; of a packed archive, keep those wanted."""
+        header, end = _Header(self._file), -1
+        with tarfile.open(fileobj=header, mode="r:") as held:  # type: ignore[call-overload]
+            while (info := held.next()) is not None:
+                held.members.clear()  # it would keep them all
+                if info.offset <= end or info.size < 0:
+                    raise DataError("tar archive is damaged: its members overlap")
+                end = info.offset
+                if info.isdir():
+                    continue
+                place = _place(info)
+                if name := self._add(info.name, place):
+                    self._order.append((place.start, name))
+                if len(self.members) % _CHECKED == 0:
+                    check_memory(len(self.members) * _ENTRY_BYTES, _WAY_OUT)
+                if name and _likeness(name) in self._likes:
+                    self._keep(name, place)
+        if header.last != bytes(tarfile.BLOCKSIZE):
+            raise DataError(
+                f"{self._kind} archive is damaged or cut short: it has no end"
+            )
+        # To its end, where gzip keeps its check sum.
+        while piece := self._file.read(_PIECE):
+            if piece.strip(b"\0"):
+                raise DataError(
+                    f"{self._kind} archive holds more behind its end; split it"
+                )
+
+    def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
+        """Keep a member that is passed, within the budget; earlier ones are dropped."""
+        if place.refused or name in self._kept:
+            return
+        while drop and self._kept and place.size > self._left:
+            self._left += len(self._kept.pop(next(iter(self._kept))))
+        if place.size <= self._left:
+            self._left -= place.size
+            self._kept[name] = self._bytes(place)
+
+    def _bytes(self, place: _Place) -> bytes:
+        self._file.seek(place.start)
+        data = self._file.read(place.size)
+        if len(data) < place.size:
+            raise DataError(f"{self._kind} archive was changed while it was read")
+        return data
+
+    def _read(self, name: str, place: _Place) -> bytes:
+        if place.refused:
+            raise DataError(place.refused)
+        if name in self._kept:
+            return self._kept[name]
+        check_memory(place.size, _WAY_OUT)
+        with _damage(self._kind):
+            if self._packed and self._pass(name, place):
+                return self._kept[name]
+            return self._bytes(place)
+
+    def _pass(self, name: str, wanted: _Place) -> bool:
+        """Keep members like one on the way to it, or all of them for the first one."""
+        is_first = (like := _likeness(name)) not in self._likes
+        self._likes.add(like)
+        at = self._file.tell()
+        first = (
+            0 if is_first or at > wanted.start else bisect_left(self._order, (at, ""))
+        )
+        last = None if is_first else bisect_left(self._order, (wanted.start, ""))
+        likes = {like} if is_first else self._likes
+        for _, other in self._order[first:last]:
+            if _likeness(other) in likes:
+                self._keep(other, self.members[other], drop=not is_first)
+        return name in self._kept
+
+
+def _likeness(name: str) -> tuple[str, str]:
+    """The folder of a member and the end of its name: alike for all masks."""
+    folder, _, last = name.rpartition("/")
+    return folder, last.partition(".")[2]
+
+
+def _place(info: tarfile.TarInfo) -> _Place:
+    why = ""
+    if info.issym() or info.islnk():
+        why = f"is a link in its archive; {_WAY_OUT}"
+    elif info.issparse():
+        why = f"is stored with holes (sparse) in its archive; {_WAY_OUT}"
+    elif not info.isreg():
+        why = "is no regular file but a pipe or a device in its archive"
+    return _Place(info.offset_data, info.size, why)

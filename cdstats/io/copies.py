@@ -1,8 +1,9 @@
-"""Files of a store as files of this machine, for as long as a reader needs them.
+"""Files of a store or archive as files of this machine, while a reader needs them.
 
 An object is copied as a whole into the folder of temporary files, so that every reader
 works on it as on any file, in as little memory. The objects that are read next are
-copied meanwhile; a large one is copied only when it is its turn.
+copied meanwhile; a large one is copied only when it is its turn. A member of an archive
+is copied alone, where its reader needs a file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.division import WATCH
 from cdstats.core.errors import DataError
-from cdstats.io.addresses import Address
+from cdstats.io.addresses import Address, is_address
+from cdstats.io.containers import inside, read_member
+from cdstats.io.signatures import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -147,11 +150,25 @@ def last_mark(address: str) -> Mark | None:
     return dict(_ahead.marks).get(address)
 
 
+def copy_of(path: str) -> Copy | None:
+    """The copy of an object, or of a member of an archive whose reader needs a file."""
+    if is_address(path):
+        return fetch(path)
+    if inside(path) is None or is_held(data := read_member(path)):
+        return None
+    copy, number = _new_copy(path, "", None)
+    try:
+        with open(number, "wb") as file:  # noqa: PTH123 - it is open already
+            file.write(data)
+    except OSError as error:
+        raise _not_copied(error) from None
+    return copy
+
+
 def open_copy(
-    address: str, open_file: Callable[[Path], list[OpenImage]]
+    copy: Copy, open_file: Callable[[Path], list[OpenImage]]
 ) -> list[OpenImage]:
     """Open the images of an object; they keep its copy for as long as they live."""
-    copy = fetch(address)
     # Without parts: each would cost another copy wherever it is counted.
     return [
         replace(image, blocks=partial(_read, image.blocks, copy), part=None)
@@ -186,19 +203,13 @@ async def _copy(text: str, most: int | None) -> Copy | None:
     Raises:
         DataError: If it is not given to its end, or the file cannot be written.
     """
-    import tempfile
-
     from cdstats.io.stores import get, parts
 
     answer = await get(Address.parse(text))
     if most is not None and answer.size > most:
         return None
-    suffix = PurePosixPath(text).suffix.lower()  # some readers go by it
     try:
-        number, name = tempfile.mkstemp(
-            suffix if suffix in (".pt", ".pth") else "", dir=folder()
-        )
-        copy = Copy(Path(name), answer.version, answer.mark)
+        copy, number = _new_copy(text, answer.version, answer.mark)
         try:
             with open(number, "wb") as file:  # noqa: PTH123 - it is open already
                 async for part in parts(answer):
@@ -208,11 +219,26 @@ async def _copy(text: str, most: int | None) -> Copy | None:
             copy.remove()
             raise
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise DataError(
-            f"cannot be copied to {folder()}: {why}; TMPDIR names another folder"
-        ) from None
+        raise _not_copied(error) from None
     return copy
+
+
+def _new_copy(text: str, version: str, mark: Mark | None) -> tuple[Copy, int]:
+    """An empty copy, and the number by which its file is open."""
+    import tempfile
+
+    suffix = PurePosixPath(text).suffix.lower()  # some readers go by it
+    number, name = tempfile.mkstemp(
+        suffix if suffix in (".pt", ".pth") else "", dir=folder()
+    )
+    return Copy(Path(name), version, mark), number
+
+
+def _not_copied(error: OSError) -> DataError:
+    why = (error.strerror or str(error)).lower()
+    return DataError(
+        f"cannot be copied to {folder()}: {why}; TMPDIR names another folder"
+    )
 
 
 _PREFIX: Final = "cdstats-copies-"

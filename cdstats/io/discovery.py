@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
     Address,
@@ -19,6 +20,7 @@ from cdstats.io.addresses import (
     looks_like_address,
     two_slashes,
 )
+from cdstats.io.containers import file_on_disk
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
@@ -62,6 +64,7 @@ _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
+_SPLIT_ALL: Final = f"split-{ALL}"
 _KEY: Final = re.compile(r"[\w-]+")
 
 
@@ -441,7 +444,9 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             problems.append(
                 f"{found.name}: holds no change.bmp beside an unchanged.bmp"
             )
-    refuse_overwriting(path for f in files for path in (f.path, f.partner) if path)
+    refuse_overwriting(
+        file_on_disk(path) for f in files for path in (f.path, f.partner) if path
+    )
     files = files.unique().ordered()
     common = _common(found.roots) if found.roots else Path()
     root: PurePath = common
@@ -463,6 +468,15 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             notes += listed
     except DataError as error:
         files, problems = FoundFiles(), [*problems, str(error)]
+    if ALL in files.splits:
+        files = FoundFiles(
+            replace(file, split=_SPLIT_ALL) if file.split == ALL else file
+            for file in files
+        )
+        notes.append(
+            f"split {ALL} is called {_SPLIT_ALL}, because {ALL} is the row of the "
+            "whole dataset"
+        )
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])

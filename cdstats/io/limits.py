@@ -74,6 +74,11 @@ def check_memory(size: int, way_out: str) -> None:
         raise NeedsAllMemoryError
 
 
+def memory_share() -> int:
+    """Bytes that a worker may use; where the system does not say, a small number."""
+    return (_memory() or _LEAST_SPACE) // _MEMORY_SHARE // WATCH.get().workers
+
+
 def check_address_space() -> None:
     """Refuse a limit of ``ulimit -v`` under which libraries fail or hang on loading.
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import DataError, one_file
-from cdstats.io.addresses import is_address
 from cdstats.io.blocks import ImageFile, guarded, select_image
-from cdstats.io.copies import open_copy
+from cdstats.io.containers import inside, read_member
+from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.sidecars import mask_file, read_auxiliary
 from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
     from cdstats.io.sidecars import Auxiliary
 
-_HELD_BYTES: Final = {one.name: one.held for one in FORMATS.values()}
-
 
 def open_masks(
     path: str, member: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> list[OpenImage]:
     """Open the masks of a file: one, or each of a stack."""
     with one_file():
-        if is_address(path):
+        if copy := copy_of(path):
             images = open_copy(
-                path, lambda copy: _checked(str(copy), member, band, max_pixels)
+                copy, lambda place: _checked(str(place), member, band, max_pixels)
             )
         else:
             images = _checked(path, member, band, max_pixels)
@@ -77,14 +75,7 @@ def _open(
     path: str, member: str, band: int | None, max_pixels: int
 ) -> tuple[list[OpenImage], bool]:
     """The images of a file, and whether its reader selects them by name."""
-    # No buffer: a file is read at one go, or not here.
-    opened, size = open_regular(path)
-    with opened as file:
-        head = file.read(16)
-        kind = file_format(head)
-        if kind is None:
-            raise DataError(foreign_text(head))
-        data = head + file.readall() if size <= _HELD_BYTES.get(kind, -1) else None
+    kind, data = _kind_and_bytes(path)
     reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
     asked = ImageFile(Path(path), kind, data, member, band, max_pixels)
     if FORMATS[kind].names_members:
@@ -97,6 +88,25 @@ def _open(
         replace(image, georeference=partial(_where, image, beside, path))
         for image in select_image(images, member)
     ], False
+
+
+def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
+    """The format of a file, and its bytes where its reader takes them."""
+    if inside(path):
+        data: bytes | None = read_member(path)
+        head = data[:16] if data else b""
+        kind = file_format(head)
+    else:
+        # No buffer: a file is read at one go, or not here.
+        opened, size = open_regular(path)
+        with opened as file:
+            head, data = file.read(16), None
+            kind = file_format(head)
+            if kind and size <= FORMATS[kind].held:
+                data = head + file.readall()
+    if kind is None:
+        raise DataError(foreign_text(head))
+    return kind, data
 
 
 def _where(image: OpenImage, beside: Auxiliary, path: str) -> Where | None:

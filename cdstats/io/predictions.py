@@ -16,7 +16,6 @@ import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError, counted, one_file
-from cdstats.io.addresses import is_address
 from cdstats.io.arrays import has_array, npz_array
 from cdstats.io.blocks import (
     BLOCK_PIXELS,
@@ -26,7 +25,8 @@ from cdstats.io.blocks import (
     is_number,
     select_image,
 )
-from cdstats.io.copies import open_copy
+from cdstats.io.containers import inside
+from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
 from cdstats.io.npy import StoredArray, by_number, npy_array
@@ -109,7 +109,8 @@ def open_predictions(
         read = partial(
             _opened, member=member, targets=targets, how=how, most=max_pixels
         )
-        return open_copy(path, read) if is_address(path) else read(Path(path))
+        copy = copy_of(path)
+        return open_copy(copy, read) if copy else read(Path(path))
 
 
 def _opened(
@@ -220,6 +221,8 @@ def _one_band(bands: str) -> Iterator[None]:
 
 def _array(path: Path, member: str, max_pixels: int) -> tuple[Numbers, str, str] | None:
     """The array of a file of arrays, the number of the image asked for, its type."""
+    if inside(str(path)):
+        return None  # an array in an archive was copied to a file
     opened, _ = open_regular(path)
     with opened as file:
         kind = file_format(file.read(16))

@@ -97,18 +97,24 @@ def file_format(head: bytes) -> str | None:
     return _match(head, _READABLE)
 
 
+def is_held(data: bytes) -> bool:
+    """Whether the reader of a file takes its bytes, so that none is needed on disk."""
+    kind = file_format(data[:16])
+    return len(data) <= (FORMATS[kind].held if kind else -1)
+
+
 def foreign_text(head: bytes) -> str:
     """What a file is instead, for a message.
 
     Example:
         >>> foreign_text(b"hello")
-        'is no image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON: vector labels? Rasterise them first"
-    return f"is {_match(head, _OTHERS) or 'no image'}; expected {EXPECTED}"
+    return f"is {_match(head, _OTHERS) or 'not an image'}; expected {EXPECTED}"
 
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
@@ -125,7 +131,7 @@ def open_regular(path: str | Path) -> tuple[FileIO, int]:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise DataError("is no regular file but a pipe or a device")
+        raise DataError("is not a regular file but a pipe or a device")
     return file, found.st_size
 
 

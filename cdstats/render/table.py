@@ -194,14 +194,17 @@ def choose_columns(
     unknown = [n for n in chosen if n not in known and not n.startswith(starts)]
     if unknown or not chosen:
         what = f"no column {unknown[0]!r}" if unknown else "--columns names none"
-        raise UsageError(f"{what}; {_columns_text(unknown, known)}")
+        raise UsageError(
+            f"{what}; {columns_text(unknown[0] if unknown else '', known)}"
+        )
     return chosen
 
 
-def _columns_text(unknown: Sequence[str], known: Sequence[str]) -> str:
+def columns_text(unknown: str, known: Sequence[str]) -> str:
     """The columns of like names, then all that there are unless they are many."""
-    near = difflib.get_close_matches(unknown[0] if unknown else "", known, n=5)
-    like = f"did you mean {' or '.join(near)}? " if near else ""
+    near = [name for name in known if unknown and unknown in name]
+    near = near or difflib.get_close_matches(unknown, known, cutoff=0.5)
+    like = f"did you mean {', '.join(near[:4])}? " if near else ""
     if len(known) <= _MOST_NAMED:
         return f"{like}there are {', '.join(known)}"
     return f"{like}--format csv without --columns prints all {len(known)}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.counts import Counted
 from cdstats.core.division import Divided
 from cdstats.io.addresses import Address, is_address
+from cdstats.io.containers import file_on_disk
 from cdstats.io.copies import last_mark
 from cdstats.io.counting import count_or_divide, expect_tasks
 from cdstats.io.limits import MAX_PIXELS
@@ -85,8 +86,9 @@ def stamp_of(task: Task) -> Stamp:
 def _facts(task: Task) -> list[os.stat_result]:
     """The facts of a file, then of its partner and those beside; none if it is gone."""
     try:
-        partner = [os.stat(task.partner)] if task.partner else []  # noqa: PTH116
-        return [os.stat(task.path), *partner, *stats_beside(task.path)]  # noqa: PTH116
+        paths = [task.path, task.partner] if task.partner else [task.path]
+        found = [os.stat(file_on_disk(path)) for path in paths]  # noqa: PTH116
+        return [*found, *stats_beside(task.path)]
     except (OSError, ValueError):
         return []
 

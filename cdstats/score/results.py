@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.catalogue import (
@@ -16,6 +17,7 @@ from cdstats.core.catalogue import (
     Shares,
     all_losses,
     changed_shares,
+    choose,
     constant_prediction,
     evaluate,
     parse_loss,
@@ -38,10 +40,11 @@ from cdstats.render.table import Displayed, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
+    from cdstats.core.arguments import StrPath
+    from cdstats.core.reference import Difference
     from cdstats.core.score_records import ScoredImage
     from cdstats.score.curves import Curves
 
@@ -93,6 +96,63 @@ class LossRun(Displayed):
     def has_valid(self) -> bool:
         """Whether any image has a valid pixel."""
         return any(row.changed or row.unchanged for row in self.images)
+
+    def beyond_limits(
+        self,
+        *,
+        under: Mapping[str, float] | None = None,
+        over: Mapping[str, float] | None = None,
+    ) -> list[str]:
+        """What of the models is below or above a limit, or undefined.
+
+        Args:
+            under: The least value of a column of the models, such as
+                ``{"f1_pooled": 0.9}``.
+            over: The greatest value of a column, such as ``{"bce_mean": 0.3}``.
+
+        Returns:
+            A line for each number beyond its limit; none if all hold.
+
+        Raises:
+            UsageError: If a name is no column that is a number.
+        """
+        from cdstats.score.gates import beyond_limits
+
+        rows = [model.dataset for model in self.models]
+        return beyond_limits(rows, under or {}, over or {})
+
+    def differences(
+        self, earlier: StrPath, *, tolerance: float = 1e-6
+    ) -> list[Difference]:
+        """What differs from the image rows of an earlier run, models first.
+
+        The counts of masks are compared exactly, every metric and mean loss within the
+        tolerance. Of a model whose scores differ, the images behind it follow.
+
+        Args:
+            earlier: A file that the option ``csv`` of the command wrote.
+            tolerance: The largest absolute difference of a score.
+
+        Returns:
+            What was, and what is now; nothing if all agree.
+
+        Raises:
+            DataError: If the file is no such file or lacks a loss of this run.
+        """
+        results = self.models[0].losses if self.models else ()
+        losses = [choose(one.loss, one.params) for one in results]
+        was = loss_of_rows(Path(earlier), losses or basic_losses("image"))
+        return self.differences_from(was, tolerance)
+
+    def differences_from(self, was: LossRun, tolerance: float) -> list[Difference]:
+        """What differs from a run of rows with the same losses."""
+        from cdstats.score.gates import differences
+
+        losses = [choose(one.loss, one.params) for one in was.models[0].losses]
+        before, after = (
+            ([model.dataset for model in run.models], run.images) for run in (was, self)
+        )
+        return differences(before, after, losses, tolerance)
 
     def table(self) -> Table:
         """The rows of the models, as the command shows them."""
@@ -217,7 +277,15 @@ def loss_from(
         DataError: If the file is no such file, or does not hold what a loss needs.
         UsageError: If a loss or β is not understood.
     """
-    chosen = choose_losses(losses, beta)
+    return loss_of_rows(path, choose_losses(losses, beta))
+
+
+def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
+    """Some losses from the rows of an earlier run.
+
+    Raises:
+        DataError: If the file is no such file, or does not hold what a loss needs.
+    """
     rows = _read(path)
     beyond = [one for one in chosen if one.reads is not Reads.SUMS]
     wanting = [one.label for one in beyond if one.column not in rows[0].losses]

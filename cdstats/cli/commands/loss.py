@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdstats.cli.commands import command
-from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
+from cdstats.cli.options import (
+    OUTPUT,
+    GateOptions,
+    OutputOptions,
+    ScoreBy,
+    ScreenOptions,
+)
 from cdstats.core.options import LossOptions
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ def loss(
         typer.Option(help="Rows to print.", rich_help_panel=OUTPUT),
     ] = None,
     output: OutputOptions,
+    gates: GateOptions,
     screen: ScreenOptions,
 ) -> None:
     """Score saved predictions: balanced cross-entropy beside plain BCE.
@@ -32,6 +39,7 @@ def loss(
     comes from changed pixels, and precision, recall, F1 and IoU of the changed class.
     Masks are read as by `cdstats ratio`, with the same rules.
     """
+    from cdstats.cli.comparison import ScoreGates
     from cdstats.cli.output import MOST_IMAGES, Output
     from cdstats.cli.screen import scoring_bar, show_scores
     from cdstats.core.score_records import DatasetScore, ScoreRecord
@@ -49,6 +57,7 @@ def loss(
     kind = ScoreRecord if by_image else DatasetScore
     columns = choose_columns(output.columns, kind, further)
     place = Output(output.output_format, output.csv, output.summary)
+    held = ScoreGates(gates, chosen)
     if options.from_file is not None:
         # Rows of earlier runs need no torch, which takes longest to load.
         from cdstats.score.results import loss_from
@@ -69,7 +78,8 @@ def loss(
     place.print(
         loss_document(*parts, by_image=by_image, adds_images=few, columns=columns)
     )
-    raise typer.Exit(int(not written or _has_failed(run, screen.max_failed)))
+    fails = held.fails(run, output.output_format)
+    raise typer.Exit(int(fails or not written or _has_failed(run, screen.max_failed)))
 
 
 def _has_failed(run: LossRun, max_failed: int) -> bool:
