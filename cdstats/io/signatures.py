@@ -65,6 +65,7 @@ _OTHERS: Final = {
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive: unpack it first",
     b"\0\0\0\x0cjP": "a JPEG 2000 image: convert it to TIFF",
+    b"PAR1": "a Parquet file; its name must end in .parquet",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
