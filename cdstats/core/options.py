@@ -502,6 +502,24 @@ class LossOptions(
     )
 
 
+class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+    """What `cdstats.errors` takes."""
+
+    beta: str | float = ScoreOptions.only_python("beta")
+    losses: Sequence[str] = ScoreOptions.only_python("losses")
+    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
+    folder: StrPath = option(
+        Path("errors"),
+        "The folder to write to.",
+        typed=Path,
+        flags=("--output", "-o"),
+        metavar="FOLDER",
+    )
+    progress: Callable[[int, int], None] | None = option(
+        None, "Called with images done and pixels so far.", **_FUNCTION
+    )
+
+
 class ResampleOptions(Options):
     """How models are compared."""
 

@@ -23,6 +23,7 @@ from cdstats.core.comparison_records import (
 from cdstats.core.errors import counted
 from cdstats.core.options import PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded
 from cdstats.render.table import Document, Table, needed
 from cdstats.render.terminal import (
@@ -181,7 +182,7 @@ def compare_document(
             if adds_images:
                 print_differing(console, differing, models)
         console.print()
-        print_notes(console, (*comparison_notes(models), SCALE))
+        print_notes(console, (*comparison_notes(models, short=True), SCALE))
 
     return Document(every, shown, data, show)
 
@@ -351,6 +352,7 @@ def comparison_notes(
     columns: Sequence[Column] | None = None,
     *,
     joins: bool = False,
+    short: bool = False,
 ) -> list[str]:
     """Footnotes: how the intervals were made, and what they do not say.
 
@@ -395,14 +397,15 @@ def comparison_notes(
         )
     if len(models) > 2 and has_intervals:
         notes.append(
-            f"no correction for comparing {len(models) - 1:,} models is made: some "
-            "intervals miss by chance"
+            f"intervals of {len(models) - 1:,} models are not corrected for multiple "
+            "comparisons"
         )
     within = [model.average_precision_within for model in models]
     known = [value for value in within if value is not None]
     if known and concern("in_sample"):
         notes.append(
-            "in-sample: the best threshold on these images, too good for others"
+            "in-sample: the best threshold is chosen on these images, so its F1 is "
+            "optimistic"
         )
     if known and concern("average_precision", "best_f1"):
         notes.append(
@@ -411,16 +414,17 @@ def comparison_notes(
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels"
         )
     if columns is None:
-        return [*notes, *_stated_notes(models)]
+        return [*notes, *_stated_notes(models, short=short)]
     scale = [PAPER_SCALE] if any(one.better == "lower" for one in columns) else []
     stated = _stated_notes(models, threshold=is_thresholded(columns))
     return [*notes, *stated, *scale]
 
 
 def _stated_notes(
-    models: Sequence[ComparedModel], *, threshold: bool = True
+    models: Sequence[ComparedModel], *, threshold: bool = True, short: bool = False
 ) -> list[str]:
-    """The rules of the masks, which all models share, and what else was decided."""
+    """The rules of the masks, what else was decided, and the signatures."""
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
-    return [*rules, *Stated.notes(models, threshold=threshold)]
+    stated = Stated.notes(models, threshold=threshold)
+    return [*rules, *stated, *signature_notes(models, short=short)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -16,6 +17,7 @@ from cdstats.core.columns import (
 from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.table import Document, Table, needed, row_object
 from cdstats.render.terminal import (
     add_numbers,
@@ -75,12 +77,13 @@ def loss_document(
     """
     rows = [model.dataset for model in models]
 
-    def footnotes(*, threshold: bool = True) -> tuple[str, ...]:
-        """How the numbers came about: the rules, and what else was decided."""
+    def footnotes(*, threshold: bool = True, short: bool = False) -> tuple[str, ...]:
+        """How the numbers came about: the rules, what else was decided, signatures."""
         told = [row for row in images if row.status == "ok"] or images
         rule = Stated.of(told).rule
+        masks, signed = [f"masks: {rule}"] if rule else [], [m.dataset for m in models]
         notes = Stated.notes(told, threshold=threshold)
-        return (*([f"masks: {rule}"] if rule else []), *notes)
+        return (*masks, *notes, *signature_notes(signed, short=short))
 
     def every() -> Table:
         if by_image:
@@ -122,7 +125,7 @@ def loss_document(
             names = names or score_columns(images, losses=False)
             print_table(console, Table.of(ScoreRecord, images, names))
             console.print()
-        print_notes(console, (*footnotes(), f"{SCALE}; {_POOLED}"))
+        print_notes(console, (*footnotes(short=True), f"{SCALE}; {_POOLED}"))
 
     return Document(every, shown, data, show)
 
@@ -130,6 +133,38 @@ def loss_document(
 def is_thresholded(columns: Sequence[Column]) -> bool:
     """Whether the numbers of some columns depend on the threshold."""
     return any(one.name.startswith(_THRESHOLDED) for one in columns)
+
+
+def errors_document(
+    models: Sequence[ErrorCounts],
+    images: Sequence[ErrorMap],
+    folder: str,
+    *,
+    by_image: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """The pixels of the maps of `cdstats errors` by outcome: of models, or of maps."""
+    kind = ErrorMap if by_image else ErrorCounts
+    rows: Sequence[ErrorCounts | ErrorMap] = images if by_image else models
+    names = needed(
+        "model target map maps failed tp fp fn tn ignored uncovered",
+        model=any(one.model for one in models),
+        failed=any(one.failed for one in models),
+        uncovered=any(one.uncovered for one in models),
+    )
+    kept = columns or tuple(name for name in names if name in columns_of(kind))
+    note = f"0 TN, 1 TP, 2 FP, 3 FN, 255 ignored; maps in {folder}"
+
+    def shown() -> Table:
+        return Table.of(kind, rows, kept, [note])
+
+    def show(console: Console) -> None:
+        print_table(console, shown())
+        console.print()
+        print_notes(console, [note])
+
+    data = {"models": models, "images": images}
+    return Document(lambda: Table.of(kind, rows, columns), shown, lambda: data, show)
 
 
 def loss_totals(
@@ -262,8 +297,7 @@ def score_notes(
     texts = []
     if hard:
         texts.append(
-            "every p is 0 or 1: BCE is 100 x the error rate, not a likelihood; "
-            "compare F1"
+            "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
         )
     if dataset.saturated_wrong and dataset.bce_sum:
         share = 100 * 100 * dataset.saturated_wrong / dataset.bce_sum

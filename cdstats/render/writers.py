@@ -36,6 +36,8 @@ _LATEX: Final = {
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
+    # A line may break there; alone the sign is a dash in the usual fonts.
+    "|": r"\textbar{}\allowbreak{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
