@@ -152,9 +152,9 @@ class _Side(dict[str, list[_Entry]]):
         splits: bool,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
+        parts = (pattern.match(prefix + file.key_name) if pattern else None) or {}
         split = file.split if splits and file.split not in _NO_SPLIT else ""
-        name = file.name
+        name = file.key_name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         name = self._rows.get(file.path, name)
@@ -485,14 +485,14 @@ def _nothing_text(
             f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
             f"holds {beside}. {ROWS_PAIR}"
         )
-    first, second = ([file.name for file in side.found] for side in (left, right))
+    first, second = ([file.key_name for file in side.found] for side in (left, right))
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
     # Predictions that tell no split may be those of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        names["" if one or len(two) < 2 else file.split].append(file.name)
+        names["" if one or len(two) < 2 else file.split].append(file.key_name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
     ways = {
