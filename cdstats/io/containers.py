@@ -17,7 +17,9 @@ from cdstats.core.errors import DataError
 if TYPE_CHECKING:
     from cdstats.io.archives import Archive
 
-_ENDING: Final = re.compile(r"(?i)[^/](?:\.zip|\.tar|\.tar\.gz|\.tgz)(?=!|\Z)")
+_ENDING: Final = re.compile(
+    r"(?i)[^/](?:(?:\.zip|\.tar|\.tar\.gz|\.tgz)(?=!|\Z)|\.parquet(?=#))"
+)
 _MOST_OPEN: Final = 16
 
 
@@ -33,13 +35,13 @@ def inside(path: str) -> Inside | None:
 
     An existing path is a file whatever its name.
     """
-    if "!" not in path:
+    if "!" not in path and "#" not in path:
         return None
     for found in _ENDING.finditer(path):
         archive, member = path[: found.end()], path[found.end() :]
         if member and os.path.isfile(archive):  # noqa: PTH113 - a million files
             exists = os.path.lexists(path)
-            return None if exists else Inside(archive, member.lstrip("!/"))
+            return None if exists else Inside(archive, member.lstrip("!#/"))
     return None
 
 
@@ -86,11 +88,19 @@ def open_archive(path: str, wanted: str = "") -> Archive[Any]:
         key = (os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino)  # noqa: PTH100
         archive = _OPEN.pop(key, None)
         if archive is None:
-            from cdstats.io.archives import TarArchive, ZipArchive
-
-            is_zip = path.lower().endswith(".zip")
-            archive = ZipArchive(path) if is_zip else TarArchive(path, wanted)
+            archive = _opened(path, wanted)
             while len(_OPEN) >= _MOST_OPEN:
                 _OPEN.pop(next(iter(_OPEN))).close()
         _OPEN[key] = archive
         return archive
+
+
+def _opened(path: str, wanted: str) -> Archive[Any]:
+    if path.lower().endswith(".parquet"):
+        from cdstats.io.parquet import ParquetFile
+
+        return ParquetFile(path)
+    from cdstats.io.archives import TarArchive, ZipArchive
+
+    is_zip = path.lower().endswith(".zip")
+    return ZipArchive(path) if is_zip else TarArchive(path, wanted)

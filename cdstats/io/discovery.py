@@ -50,6 +50,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.outputs import refuse_overwriting
+from cdstats.io.parquet import ENDING, apart, is_parquet, member_in, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
@@ -65,7 +66,7 @@ _LOOKED_AT: Final = 500
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _SPLIT_ALL: Final = f"split-{ALL}"
-_KEY: Final = re.compile(r"[\w-]+")
+_KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
 @dataclass
@@ -196,6 +197,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
         found = _look(text, search)
+        found.files = rows_of(found.files, text)
     except UsageError:
         raise
     except CdstatsError as error:
@@ -219,11 +221,11 @@ def _look(text: str, search: Search) -> _Found:
     if text.startswith("@") and not is_there:
         return _read_list(text[1:], search)
     if path.is_dir():
-        return _folder(walk(path, search.extensions), search)
+        return _folder(walk(path, search.extensions | {ENDING}), search)
     if is_there:
         return _file(path)
-    whole, hash_, key = text.rpartition("#")
-    if hash_ and _KEY.fullmatch(key):
+    whole, key = member_in(text)
+    if _KEY.fullmatch(key) or (key and is_parquet(whole)):
         varies = is_pattern(whole) or _MAGIC.search(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
@@ -237,7 +239,7 @@ def _look(text: str, search: Search) -> _Found:
         return _remote(text, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if hash_ and key and Path(whole).is_file():
+    if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
 
@@ -272,14 +274,15 @@ def _folder(listing: Listing, search: Search) -> _Found:
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
-    chosen = search.choose(listing.root, listing.names)
+    names, told = apart(listing.root, listing.names)
+    chosen = search.choose(listing.root, names)
     found = _Found(
         *(dataset_name(listing.folders), str(home), [listing.root]),
         *(listing.files(chosen.names), chosen.notes, listing.problems),
         texts=listing.texts,
     )
     if found.files:
-        told = split_notes(chosen.names) if search.masks else []
+        told += split_notes(chosen.names) if search.masks else []
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -296,7 +299,7 @@ def _local_matching(text: str, search: Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{text}: there is no folder {root}")
-    listing = walk(root, search.extensions, pattern.descent)
+    listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
 
 
@@ -311,13 +314,16 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
+    (named, told), (inside, more_told) = (
+        apart(listing.root, some) for some in (named, inside)
+    )
     kept, chosen = (
         without_left_out(named, search.preset),
         search.choose(listing.root, inside),
     )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
-    notes = kept.notes + (chosen.notes if more else [])
+    notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
     found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -417,8 +423,8 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
             continue
         line = without_secrets(line)
         path = root / line
-        file, hash_, member = line.rpartition("#")
-        if hash_ and not path.exists() and (root / file).is_file():
+        file, member = member_in(line)
+        if member and not path.exists() and (root / file).is_file():
             path = root / file
         else:
             member = ""

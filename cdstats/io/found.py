@@ -46,6 +46,11 @@ class FoundFile:
     mark: tuple[int, int] | None = None
     again: bool = False
 
+    @property
+    def key_name(self) -> str:
+        """What pairs it with others: of two files that make one mask, the first."""
+        return self.name.partition(" + ")[0] if self.partner else self.name
+
     def anywhere(self) -> FoundFile:
         """The same file by a path that means the same in another working folder."""
         partner = self.partner and _anywhere(self.partner)

@@ -29,11 +29,12 @@ from cdstats.io.naming import (
     split_named,
     usual_split,
 )
+from cdstats.io.parquet import ROWS_PAIR, member_in, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
@@ -123,12 +124,19 @@ class _Side(dict[str, list[_Entry]]):
         sets: Files, and their path as typed.
         crops: Whether they are crops of masks.
         splits: Whether the split of a file, in the key, replaces folders that tell it.
+        rows: What the path of a row of a table is paired by.
     """
 
     def __init__(
-        self, sets: Sequence[tuple[FoundSet, str]], *, crops: bool, splits: bool
+        self,
+        sets: Sequence[tuple[FoundSet, str]],
+        *,
+        crops: bool,
+        splits: bool,
+        rows: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self._rows = rows
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
             pattern = Pattern(text) if is_pattern(text) else None
@@ -144,11 +152,12 @@ class _Side(dict[str, list[_Entry]]):
         splits: bool,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
+        parts = (pattern.match(prefix + file.key_name) if pattern else None) or {}
         split = file.split if splits and file.split not in _NO_SPLIT else ""
-        name = file.name
+        name = file.key_name
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
+        name = self._rows.get(file.path, name)
         key = parts["key"] if "key" in parts else _path_key(name, split)
         key = f"{split}/{key}" if split else key
         crop = None
@@ -317,7 +326,9 @@ def _is_mask(pair: FilePair) -> bool:
 
 def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
-    file, _, member = text.rpartition("#")
+    file, member = member_in(text)
+    if len(found.files) > 1:
+        return False
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
     return Path(text).is_file() or bool(member and Path(file).is_file())
@@ -345,16 +356,21 @@ def _pair(
             f"{' and '.join(places.values())} place crops in two ways; "
             "expected one for each model"
         )
-    left, right, others = _sides(sides, masks, crops=crops)
+    rows = row_keys(
+        [file for found, _ in sides for file in found.files],
+        masks.found.files,
+        masks.others.files,
+    )
+    left, right, others = _sides(sides, masks, rows, crops=crops)
     if not left.keys() & right.keys() or any(_unclear(left, right)):
-        again = _sides(sides, masks, crops=crops, splits=True)
+        again = _sides(sides, masks, rows, crops=crops, splits=True)
         if again[0].keys() & again[1].keys():
             left, right, others = again
     for text in _unclear(left, right):
         raise DataError(text)
     skipped = _skip_others(left, right, others, masks.split)
     if not left.keys() & right.keys():
-        raise DataError(_nothing_text(left, right, skipped))
+        raise DataError(_nothing_text(left, right, skipped, rows))
     target = {key: entries[0].file for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
     lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
@@ -403,15 +419,16 @@ def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
 def _sides(
     sides: list[tuple[FoundSet, str]],
     masks: _Masks,
+    rows: Mapping[str, str],
     *,
     crops: bool,
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
     """Predictions, masks and masks of other splits by their keys."""
     return (
-        _Side(sides, crops=crops, splits=splits),
-        _Side([(masks.found, masks.text)], crops=False, splits=splits),
-        _Side([(masks.others, masks.text)], crops=False, splits=splits),
+        _Side(sides, crops=crops, splits=splits, rows=rows),
+        _Side([(masks.found, masks.text)], crops=False, splits=splits, rows=rows),
+        _Side([(masks.others, masks.text)], crops=False, splits=splits, rows=rows),
     )
 
 
@@ -456,18 +473,26 @@ def _unclear(left: _Side, right: _Side) -> Iterator[str]:
                 )
 
 
-def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
+def _nothing_text(
+    left: _Side, right: _Side, skipped: str, rows: Mapping[str, str]
+) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
-    first, second = ([file.name for file in side.found] for side in (left, right))
+    if rows:
+        shown, beside = (", ".join(list(side)[:_SHOWN]) for side in (left, right))
+        return (
+            f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
+            f"holds {beside}. {ROWS_PAIR}"
+        )
+    first, second = ([file.key_name for file in side.found] for side in (left, right))
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
     # Predictions that tell no split may be those of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        names["" if one or len(two) < 2 else file.split].append(file.name)
+        names["" if one or len(two) < 2 else file.split].append(file.key_name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
     ways = {

@@ -37,6 +37,8 @@ class FileFormat:
 
 
 _PICTURE, _RASTER = 1 << 27, 1 << 24
+_HDF5, _HDF5_NAMES = b"\x89HDF\r\n\x1a\n", (".h5", ".hdf5", ".nc")
+_MATLAB = (b"MATLAB 5.0 MAT", b"MATLAB 7.3 MAT")
 FORMATS: Final = {
     one.name: one
     for one in (
@@ -53,6 +55,8 @@ FORMATS: Final = {
         FileFormat(
             "NPZ", ".npz", (b"PK\3\4", b"PK\5\6"), (".npz",), "arrays", -1, True
         ),
+        FileFormat("HDF5", "HDF5", (_HDF5,), _HDF5_NAMES, "hdf5", -1, True),
+        FileFormat("MAT", ".mat", _MATLAB, (".mat",), "matlab", -1, True),
     )
 }
 """The formats of mask files by name. A new one is an entry here and its reader."""
@@ -60,17 +64,21 @@ _READABLE: Final = {magic: one.name for one in FORMATS.values() for magic in one
 _OTHERS: Final = {
     b"GIF8": "a GIF image",
     b"RIFF": "a WebP image",
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file: export the mask as PNG, TIFF or .npy",
-    b"MATLAB": "a MATLAB file: export the mask as PNG, TIFF or .npy",
+    b"CDF": "a NetCDF 3 file: convert it with nccopy -k nc4",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive: unpack it first",
     b"\0\0\0\x0cjP": "a JPEG 2000 image: convert it to TIFF",
+    b"PAR1": "a Parquet file; its name must end in .parquet",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
 }
 EXTENSIONS: Final = frozenset(e for one in FORMATS.values() for e in one.extensions)
 """File names that a folder scan reads, in lower case."""
+PART_ENDINGS: Final = tuple(
+    ending for one in FORMATS.values() if one.names_members for ending in one.extensions
+)
+"""Of them, those of files that hold arrays, which have names or numbers."""
 _TITLES: Final = [one.title for one in FORMATS.values()]
 EXPECTED: Final = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 
@@ -80,7 +88,7 @@ def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
 
     Example:
         >>> wanted_texts(EXTENSIONS | {".pt", ".pth"})
-        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz or .pt')
+        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5, .mat or .pt')
     """
     if ".pt" not in extensions:
         return "mask file", EXPECTED
@@ -108,13 +116,13 @@ def foreign_text(head: bytes) -> str:
 
     Example:
         >>> foreign_text(b"hello")
-        'is no image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5 or .mat'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON: vector labels? Rasterise them first"
-    return f"is {_match(head, _OTHERS) or 'no image'}; expected {EXPECTED}"
+    return f"is {_match(head, _OTHERS) or 'not an image'}; expected {EXPECTED}"
 
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
@@ -131,7 +139,7 @@ def open_regular(path: str | Path) -> tuple[FileIO, int]:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise DataError("is no regular file but a pipe or a device")
+        raise DataError("is not a regular file but a pipe or a device")
     return file, found.st_size
 
 

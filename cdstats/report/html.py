@@ -17,6 +17,7 @@ from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.comparison import comparison_notes
 from cdstats.render.figures import FIGURES, FigureFormat, style
 from cdstats.render.figures.charts import curve_summaries, figures_of
@@ -372,7 +373,8 @@ def _metrics_table(scores: ScoreMaterial) -> Table:
     known = metrics_of(DatasetScore).items()
     names = ("model", "images", *(name for name, one in known if one.headline))
     pooled = "pooled over all pixels unless said; an undefined number is –"
-    notes = (pooled, *_stated_notes(scores))
+    signed = signature_notes(one.dataset for one in scores.models)
+    notes = (pooled, *_stated_notes(scores), *signed)
     return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
 
 
@@ -450,7 +452,8 @@ def _curve_table(scores: ScoreMaterial) -> Table | None:
     found = curve_summaries(scores)
     rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
     notes = (
-        "of pixels pooled over all images; the best F1 is too good for other data",
+        "of pixels pooled over all images; the best F1 is optimistic: chosen on the "
+        "same images",
         "ECE: expected calibration error in 15 bins of equal width",
         *_stated_notes(scores),
     )
