@@ -230,10 +230,7 @@ def _look(text: str, search: Search) -> _Found:
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
             found = _look(whole, search)
-            found.files = FoundFiles(
-                replace(f, name=f"{f.name}#{key}" if f.name else "", member=key)
-                for f in found.files
-            )
+            found.files = _with_member(found.files, key)
             return found
     if looks_like_address(text):
         return _remote(text, search)
@@ -242,6 +239,16 @@ def _look(text: str, search: Search) -> _Found:
     if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
+    """Files of an ending, of which one array or image is to be read."""
+    return FoundFiles(
+        replace(f, name=f"{f.name}#{member}" if f.name else "", member=member)
+        if not f.member and f.path.lower().endswith(ending)
+        else f
+        for f in files
+    )
 
 
 def _remote(text: str, search: Search) -> _Found:
@@ -440,6 +447,8 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
     """Name, pair, order and place in splits the files of one dataset."""
+    if preset and preset.variable:
+        found.files = _with_member(found.files, preset.variable, ".mat")
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
 
+_ZARR: Final = ("zarr.json", ".zgroup", ".zarray")
+
 
 @dataclass
 class Listing:
@@ -119,6 +121,8 @@ class Listing:
         kind, expected = wanted_texts(extensions)
         holds = "holds" if self.is_there else "is not there, or holds"
         text = f"{self.root}: {holds} no {kind}s; expected {expected}"
+        if self.root.suffix == ".zarr" or any((self.root / n).exists() for n in _ZARR):
+            return f"{text}. A Zarr store: save its arrays as .npy or HDF5"
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
         if vector:
             kinds = ", ".join(sorted(vector))
