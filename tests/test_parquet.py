@@ -275,7 +275,7 @@ def test_numbers_of_rows_need_one_split(tmp_path: Path) -> None:
     data = tmp_path / "data"
     done = run("loss", "--pred", preds, "--target", data)
     assert done.code == 1
-    assert "the masks are of train, test: choose one with --split" in done.err
+    assert "the masks are of test, train: choose one with --split" in done.err
     assert len(scored(preds, data, "--split", "test")) == 4
 
 

@@ -460,7 +460,7 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
     notes = list[str]()
     if there := [file.path for file in files if is_address(file.path)]:
         notes = ask_beside(there, name)
-    return _Found(name, roots=[above], files=files, notes=notes)
+    return _Found(name, roots=[above], files=rows_of(files), notes=notes)
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:

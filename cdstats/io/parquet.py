@@ -487,7 +487,7 @@ def _refuse_uneven(
     if len(wanted) > 1 and wanted.keys() - held.keys():
         raise DataError(
             "rows without a path pair by number within a split; the masks are of "
-            f"{', '.join(wanted)}: choose one with --split"
+            f"{', '.join(sorted(wanted))}: choose one with --split"
         )
     for split, number in wanted.items():
         own = held[split if split in held else ""]
