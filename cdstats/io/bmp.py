@@ -239,7 +239,7 @@ def _padded(width: int) -> int:
 def _unpacked(packed: bytes, bits: int, width: int, height: int) -> bytearray:
     """The indices of runs, which fill all rows exactly and end where the file does.
 
-    ImageMagick fills its rows up to a multiple of four.
+    ImageMagick fills its rows with zeros up to a multiple of four.
     """
     wrong = DataError("BMP file is damaged: its runs do not fill its rows")
     most = width * height
@@ -255,7 +255,7 @@ def _unpacked(packed: bytes, bits: int, width: int, height: int) -> bytearray:
         elif code in (_END_OF_ROW, _END_OF_RUNS):
             # The last row may be ended by itself.
             if row or code == _END_OF_ROW:
-                full &= {len(row)}
+                full &= set() if any(row[width:]) else {len(row)}
                 pixels += row[:width]
                 row.clear()
             if not full or (code == _END_OF_RUNS and len(pixels) != most):
