@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.labelling import Origin
 from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
@@ -23,10 +24,16 @@ from cdstats.io.addresses import (
 from cdstats.io.containers import file_on_disk
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
-from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
+from cdstats.io.layouts import (
+    Search,
+    looks_like,
+    path_end,
+    split_notes,
+    without_left_out,
+)
 from cdstats.io.listing import (
     Listing,
-    ask_mask_files,
+    ask_beside,
     is_folder,
     list_store,
     match_store,
@@ -97,10 +104,14 @@ class _Found:
 
 
 def find_masks(
-    paths: Sequence[str], *, split: str | None = None, preset: Preset | None = None
+    paths: Sequence[str],
+    *,
+    split: str | None = None,
+    preset: Preset | None = None,
+    known: bool = False,
 ) -> list[FoundSet]:
-    """Find the masks of every dataset that paths name."""
-    groups = _groups(paths, Search(preset=preset))
+    """Find the masks of every dataset that paths name; of known ones as presets do."""
+    groups = _groups(paths, Search(preset=preset, known=known))
     found = [_finish(one, preset) for one in groups]
     return found if split is None else [of_split(one, split) for one in found]
 
@@ -262,7 +273,7 @@ def _remote(text: str, search: Search) -> _Found:
     if not file.member and is_folder(address, text):
         return _folder(list_store(address, search.extensions), search)
     place = str(file.path)
-    notes = ask_mask_files([file.path], place)
+    notes = ask_beside([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
@@ -290,6 +301,7 @@ def _folder(listing: Listing, search: Search) -> _Found:
     )
     if found.files:
         told += split_notes(chosen.names) if search.masks else []
+        told += listing.auxiliary_notes(chosen.names)
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -331,6 +343,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
+    notes += listing.auxiliary_notes(names)
     found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -441,7 +454,7 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         raise DataError(f"{name}: the list names no file")
     notes = list[str]()
     if there := [file.path for file in files if is_address(file.path)]:
-        notes = ask_mask_files(there, name)
+        notes = ask_beside(there, name)
     return _Found(name, roots=[above], files=files, notes=notes)
 
 
@@ -493,8 +506,9 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
+    origin = Origin(path_end(above), looks)
     sources = tuple(found.sources)
-    return FoundSet(name, files, tuple(notes), tuple(problems), sources, looks)
+    return FoundSet(name, files, tuple(notes), tuple(problems), sources, origin)
 
 
 def _common(roots: Sequence[Path]) -> Path:
