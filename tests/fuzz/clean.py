@@ -346,9 +346,10 @@ def _hdf5s() -> Iterator[tuple[str, bytes, Array]]:
 
 def _mats() -> Iterator[tuple[str, bytes, Array]]:
     grey = mask()
-    for name, array in {"uint8": grey, "double": grey / 255}.items():
+    arrays: dict[str, Array] = {"uint8": grey, "double": grey / 255}
+    for name, array in arrays.items():
         for kind, packed in (("plain", False), ("packed", True)):
-            stream = io.BytesIO()
+            stream: Any = io.BytesIO()
             scipy.io.savemat(stream, {"mask": array}, do_compression=packed)
             data = stream.getvalue()
             head = b"MATLAB 5.0 MAT-file".ljust(116)  # without the time of day
