@@ -237,13 +237,13 @@ class FoundSet:
 def paired(files: FoundFiles) -> FoundFiles:
     """``change`` files with the ``unchanged`` file beside them."""
     pairs = FoundFiles()
-    remote = {file.path for file in files if is_address(file.path)}
+    known = {file.path for file in files}
     for file in files:
         path = Path(file.path)
         partner = f"{file.path.removesuffix(path.name)}unchanged{path.suffix}"
         if isinstance(file.path, Sealed):
             partner = file.path.like(partner)
-        if path.stem == "change" and (partner in remote or Path(partner).exists()):
+        if path.stem == "change" and (partner in known or Path(partner).exists()):
             name = f"{file.name} + {Path(partner).name}"
             pairs.append(replace(file, name=name, partner=partner))
     return pairs

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.io.containers import is_archive
 from cdstats.io.signatures import EXTENSIONS, file_format
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _is_input(path: Path) -> bool:
     place = pointed_to(path)
     if place.parent.name == "list" and place.name in _SPLIT_LISTS:
         return True
-    if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)):
+    if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)) or is_archive(place.name):
         return True
     try:
         with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -11,6 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.io.addresses import is_address
+from cdstats.io.containers import (
+    file_on_disk,
+    inner_name,
+    inside,
+    pattern_in,
+    typed_inside,
+)
 from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
@@ -131,9 +139,14 @@ class _Side(dict[str, list[_Entry]]):
         super().__init__()
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
-            pattern = Pattern(text) if is_pattern(text) else None
+            typed = pattern_in(text)
+            pattern = Pattern(typed) if is_pattern(typed) else None
+            # What the folders of an archive share says nothing of the image.
+            inner = [n for f in found.files if (n := inner_name(f.name)) is not None]
+            above = {*map(posixpath.dirname, inner)}
+            shared = posixpath.commonpath(above) if above else ""
             for file in found.files:
-                self._add(file, text, pattern, crops, splits)
+                self._add(file, text, pattern, crops, splits, shared)
 
     def _add(
         self,
@@ -142,11 +155,16 @@ class _Side(dict[str, list[_Entry]]):
         pattern: Pattern | None,
         crops: bool,
         splits: bool,
+        shared: str,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        parts = (pattern.match(prefix + file.name) if pattern else None) or {}
+        inner = inner_name(file.name)
+        whole = prefix + file.name if inner is None else inner
+        parts = (pattern.match(whole) if pattern else None) or {}
         split = file.split if splits and file.split not in _NO_SPLIT else ""
         name = file.name
+        if inner is not None:
+            name = _without_part(posixpath.relpath(inner, shared or "."))
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         key = parts["key"] if "key" in parts else _path_key(name, split)
@@ -309,8 +327,12 @@ def _is_mask(pair: FilePair) -> bool:
     one, two = pair.prediction, pair.target
     if one is None or two is None or one.member != two.member:
         return False
+    parts = [inside(file.path) for file in (one, two)]
+    if any(parts) and len({part and part.member for part in parts}) > 1:
+        return False
     try:
-        return one.path == two.path or Path(one.path).samefile(two.path)
+        paths = [file_on_disk(file.path) for file in (one, two)]
+        return one.path == two.path or Path(paths[0]).samefile(paths[1])
     except OSError:
         return False
 
@@ -320,6 +342,9 @@ def _is_file(text: str, found: FoundSet) -> bool:
     file, _, member = text.rpartition("#")
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
+    if typed := typed_inside(text):
+        names = [one.name for one in found.files]
+        return [inner_name(name) for name in names] == [typed.member]
     return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
@@ -417,7 +442,15 @@ def _sides(
 
 def _place(text: str) -> tuple[str, ...]:
     """The parts of a path that say where a crop lies."""
+    text = pattern_in(text)
     return Pattern(text).place if is_pattern(text) else ()
+
+
+def _without_part(name: str) -> str:
+    """The name of a member without the word that says what it is, as in 7.label.png."""
+    stem, dot, ending = name.rpartition(".")
+    image, _, part = stem.rpartition(".")
+    return f"{image}{dot}{ending}" if image and role_of(part) in _PARTS else name
 
 
 def _path_key(name: str, split: str) -> str:
@@ -460,14 +493,18 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
-    first, second = ([file.name for file in side.found] for side in (left, right))
+    first, second = (
+        [inner_name(file.name) or file.name for file in side.found]
+        for side in (left, right)
+    )
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
     # Predictions that tell no split may be those of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        names["" if one or len(two) < 2 else file.split].append(file.name)
+        split = "" if one or len(two) < 2 else file.split
+        names[split].append(inner_name(file.name) or file.name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
     ways = {
@@ -491,6 +528,8 @@ def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
 
 def _whole(folder: str, pattern: str) -> str:
     """A pattern below a folder that was typed, quoted for a shell."""
+    if typed := typed_inside(folder):
+        return shlex.quote(f"{typed.archive}!{pattern}")
     is_folder = is_address(folder) or Path(folder).is_dir()
     return shlex.quote(f"{folder.rstrip('/') if is_folder else '...'}/{pattern}")
 
