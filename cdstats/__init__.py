@@ -2,7 +2,8 @@
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, `cdstats.compare` sets several models side by side,
+scores saved predictions, `cdstats.errors` maps where they are wrong,
+`cdstats.compare` sets several models side by side,
 `cdstats.report` and `cdstats.plot` show all of it, `cdstats.ChangeMetric` gives the
 same numbers in a training loop, and `cdstats.losses` holds the losses for training.
 Names are loaded when they are first used, so that importing the package costs nothing.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cdstats.scan.weights import WeightsResult, weights
     from cdstats.score.comparison import Comparison, compare
     from cdstats.score.loss import loss
+    from cdstats.score.maps import ErrorMaps, errors
     from cdstats.score.metric import ChangeMetric
     from cdstats.score.results import LossRun
 
@@ -32,6 +34,7 @@ __all__ = [
     "ChangeMetric",
     "Comparison",
     "DataError",
+    "ErrorMaps",
     "LossRun",
     "RatioResult",
     "UsageError",
@@ -40,6 +43,7 @@ __all__ = [
     "__version__",
     "audit",
     "compare",
+    "errors",
     "loss",
     "plot",
     "ratio",
@@ -53,6 +57,7 @@ _HOMES = {
     "ChangeMetric": "cdstats.score.metric",
     "Comparison": "cdstats.score.comparison",
     "DataError": "cdstats.core.errors",
+    "ErrorMaps": "cdstats.score.maps",
     "UsageError": "cdstats.core.errors",
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
@@ -60,6 +65,7 @@ _HOMES = {
     "Written": "cdstats.report.write",
     "audit": "cdstats.scan.audit",
     "compare": "cdstats.score.comparison",
+    "errors": "cdstats.score.maps",
     "loss": "cdstats.score.loss",
     "plot": "cdstats.report.write",
     "ratio": "cdstats.scan.ratio",

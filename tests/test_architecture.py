@@ -27,7 +27,7 @@ FLOORS = {
 }
 THIRD_PARTY = {
     "core": {"numpy"},
-    "io": {"numpy", "rasterio", "kornia_rs", "torch", "obstore", "boto3"},
+    "io": {"numpy", "rasterio", "kornia_rs", "torch", "obstore", "boto3", "pyarrow"},
     "engine": {"distributed"},
     "render": {"pandas", "rich", "matplotlib", "yaml"},
     "report": {"jinja2"},
@@ -38,7 +38,7 @@ THIRD_PARTY = {
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}
 HEAVY = {
     *("torch", "pandas", "matplotlib", "dask", "distributed", "rasterio", "numba"),
-    *("scipy", "obstore", "asyncio"),
+    *("scipy", "obstore", "asyncio", "pyarrow"),
 }
 OUTSIDE = ("__init__.py", "__main__.py")
 LOSSES = "losses"

@@ -191,7 +191,7 @@ def test_unreadable_files_are_errors_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"hello")
     (one,) = found(tmp_path, "unreadable")
     assert (one.severity, one.paths) == ("error", ("bad.png",))
-    assert "is no image" in one.text
+    assert "is not an image" in one.text
 
 
 def test_a_mask_that_contradicts_its_split_leaves_the_domain(tmp_path: Path) -> None:

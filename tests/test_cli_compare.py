@@ -243,7 +243,7 @@ def test_labels_have_no_curve(own: Path) -> None:
     assert done.code == 0
     assert "labels have one threshold" in done.err
     assert "AP" not in done.out
-    assert "hard labels: BCE is 100 x the error rate" in done.err
+    assert "so BCE is 100 × the error rate" in done.err
 
 
 # The drawing of an interval

@@ -1017,7 +1017,7 @@ def test_notes_say_what_makes_numbers_misleading(tmp_path: Path) -> None:
     folders = make(tmp_path, [p.astype(np.uint8) for p in probs], [y, 0 * y])
     done = score(folders.preds, folders.masks)
     assert "predictions: hard labels" in done.err
-    assert "BCE is 100 x the error rate, not a likelihood" in done.err
+    assert "so BCE is 100 × the error rate" in done.err
     assert "exactly 0 or 1 and wrong on 3 pixels: 100 each, 100.0 % of BCE" in done.err
     assert "of one class: nothing added to balanced CE with beta/image" in done.err
     assert "their mean BCE is 25.000" in done.err
@@ -1134,7 +1134,7 @@ def test_only_a_model_whose_predictions_are_labels_is_called_so(
     done = loss(*models, "--target", small.masks)
     notes = [line for line in done.err.splitlines() if "error rate" in line]
     assert len(notes) == 1
-    assert notes[0].startswith("note: hard: every p is 0 or 1")
+    assert notes[0].startswith("note: hard: predictions are labels")
     assert "note: predictions of soft: probabilities (float64)" in done.err
 
 

@@ -272,12 +272,12 @@ def test_an_equal_reason_is_told_once_and_all_failures_are_in_the_rows(
     bad_files(masks, 4)
     lines = image_rows(masks).err.splitlines()
     assert len(lines) == 4
-    assert all(re.match(r"error: bad\d+\.png: is no image", line) for line in lines)
+    assert all(re.match(r"error: bad\d+\.png: is not an image", line) for line in lines)
     bad_files(masks, 13)
     done = image_rows(masks)
     assert done.code == 1
     (line,) = done.err.splitlines()
-    assert line.startswith("error: 13 files: is no image")
+    assert line.startswith("error: 13 files: is not an image")
     assert line.endswith("(bad1.png, bad2.png, bad3.png and 10 more)")
     assert done.column("status").count("failed") == 13
 
@@ -328,7 +328,7 @@ def test_a_failed_row_has_its_reason_and_no_counts(masks: Path) -> None:
     bad_files(masks, 1)
     row = image_rows(masks).rows()[-1]
     assert (row["path"], row["status"]) == ("bad1.png", "failed")
-    assert row["reason"].startswith("is no image; expected PNG")
+    assert row["reason"].startswith("is not an image; expected PNG")
     assert [row[name] for name in ("changed", "unchanged", "ignored", "rule")] == [
         ""
     ] * 4
@@ -368,7 +368,9 @@ def test_strict_stops_at_the_first_failed_file(masks: Path) -> None:
     bad_files(masks, 2)
     done = ratio(masks, "--strict")
     assert (done.code, done.out) == (1, "")
-    assert re.fullmatch(r"error: \S*bad1\.png: is no image; expected .*\n", done.err)
+    assert re.fullmatch(
+        r"error: \S*bad1\.png: is not an image; expected .*\n", done.err
+    )
 
 
 def test_strict_stops_at_a_file_that_contradicts_its_split(masks: Path) -> None:

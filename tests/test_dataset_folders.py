@@ -323,3 +323,17 @@ def test_a_file_called_input_among_masks_is_one_of_them(tmp_path: Path) -> None:
     write(tmp_path / "Y/landslide.png", square(1))
     write(tmp_path / "Y/input.png", photograph(1))
     assert totals(tmp_path / "Y")["all"] == area(square(1))
+
+
+def test_a_split_named_as_the_row_of_the_dataset_gets_another_name(
+    tmp_path: Path,
+) -> None:
+    for number, split in enumerate(("all", "test")):
+        write(tmp_path / f"X/{split}/label/{number}.png", square(number))
+    found = totals(tmp_path / "X")
+    assert list(found) == ["all", "test", "split-all"]
+    assert found["split-all"] == area(square(0))
+    done = ratio(tmp_path / "X", "--split", "split-all")
+    assert (done.code, "split all is called split-all" in done.err) == (0, True)
+    (tmp_path / "pairs.csv").write_text("target,split\nX/all/label/0.png,all\n")
+    assert list(totals(f"@{tmp_path}/pairs.csv")) == ["all", "split-all"]

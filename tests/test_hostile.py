@@ -425,7 +425,7 @@ def test_a_virtual_raster_is_not_followed_under_any_name(tmp_path: Path) -> None
     )
     for name in ("a.tif", "a.vrt", "a.png", "a.bmp"):
         (tmp_path / name).write_text(text)
-        assert "is no image" in reason_of(tmp_path / name)
+        assert "is not an image" in reason_of(tmp_path / name)
 
 
 def test_files_beside_a_raster_change_no_pixel(tmp_path: Path) -> None:

@@ -484,3 +484,75 @@ def test_few_integers_are_codes_and_no_probabilities(
     score = named.models[0].dataset
     assert (score.tp or 0) + (score.fp or 0) == (values == codes[1]).sum()
     assert cdstats.loss(tmp_path / "p", tmp_path / "t", kind="prob").failed == 0
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, masks: Path) -> list[object]:
+    """Two models of the same guess: classes of which 2 is changed, and scores."""
+    codes = np.where(GUESS, 2, np.arange(TRUTH.size).reshape(TRUTH.shape) % 2 * 3)
+    save(tmp_path / "a/0.npy", codes.astype(np.uint8))
+    save(tmp_path / "b/0.npy", np.where(GUESS, 80, 20).astype(np.float32))
+    models = [x for name in "ab" for x in ("--pred", f"{name}={tmp_path / name}")]
+    return [*models, "--target", masks]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pred-changed", "a=2", "--pred-unchanged", "a=0,3", "--scale", "b=100"],
+        ["--pred-changed", "a=2", "--scale", "100"],
+        ["--pred-changed", "2", "--scale", "b=100"],
+        ["--pred-changed", "a=2", "--pred-changed", "b=>=50"],
+        ["--pred-changed", "3", "--pred-changed", "a=2", "--pred-changed", "b=80"],
+        ["--pred-changed", "a=2,>=9", "--pred-unchanged", "rest", "--scale", "b=100"],
+    ],
+)
+def test_a_rule_of_codes_may_be_that_of_one_model(
+    mixed: list[object], options: list[str]
+) -> None:
+    done = run("loss", *mixed, *options, "--format", "csv")
+    assert done.code == 0, done.err
+    rows = [[row[n] for n in ("tp", "fp", "fn", "tn")] for row in done.rows()]
+    assert rows == 2 * [[str(one) for one in confusion(GUESS)]]
+
+
+def test_python_names_the_model_of_a_rule_in_a_mapping(
+    mixed: list[object],
+) -> None:
+    found = cdstats.loss(
+        [str(mixed[1]), str(mixed[3])],
+        str(mixed[-1]),
+        pred_changed={"a": 2},
+        scale={"b": 100},
+    )
+    assert [(row.tp, row.fp) for row in found.images] == 2 * [confusion(GUESS)[:2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--pred-changed", "c=2"], "--pred-changed c=: no such model; models: a, b"),
+        (["--pred-unchanged", "a=0"], "--pred-unchanged a= needs --pred-changed a="),
+        (
+            ["--pred-changed", "b=2", "--pred-unchanged", "a=0"],
+            "--pred-unchanged a= needs --pred-changed a=",
+        ),
+        (["--pred-changed", "a="], "--pred-changed and --pred-unchanged must name"),
+        (
+            ["--pred-changed", "a=2", "--kind", "a=prob"],
+            "--pred-changed makes labels; leave out --scale and --kind",
+        ),
+    ],
+)
+def test_a_rule_of_no_model_is_refused(
+    mixed: list[object], options: list[str], told: str
+) -> None:
+    done = run("loss", *mixed, *options)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_the_codes_of_one_model_are_advised_for_it(mixed: list[object]) -> None:
+    done = run("loss", *mixed, "--scale", "b=100")
+    assert done.code == 1
+    assert "--pred-changed a=RULE --pred-unchanged a=RULE" in done.err

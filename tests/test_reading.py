@@ -964,9 +964,9 @@ def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
     ("data", "found"),
     [
         pytest.param(b"", "is empty (0 bytes)", id="empty"),
-        pytest.param(b"no image, just words\n" * 9, "is no image", id="text"),
-        pytest.param(bytes(900), "is no image", id="zeros"),
-        pytest.param(b"<!DOCTYPE html>\n<html>", "is no image", id="html"),
+        pytest.param(b"no image, just words\n" * 9, "is not an image", id="text"),
+        pytest.param(bytes(900), "is not an image", id="zeros"),
+        pytest.param(b"<!DOCTYPE html>\n<html>", "is not an image", id="html"),
         pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "", id="lfs"),
         pytest.param(b'{"type": "FeatureCollection"}', "vector labels?", id="geojson"),
         pytest.param(b"GIF89a" + bytes(90), "a GIF image", id="gif"),
@@ -975,7 +975,7 @@ def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
         pytest.param(b"MATLAB 5.0 MAT-file" + bytes(90), "a MATLAB file", id="matlab"),
         pytest.param(b"%PDF-1.7" + bytes(90), "a PDF document", id="pdf"),
         pytest.param(b"\x1f\x8b\x08" + bytes(90), "a gzip archive", id="gzip"),
-        pytest.param(b"<VRTDataset rasterXSize='9'>", "is no image", id="vrt"),
+        pytest.param(b"<VRTDataset rasterXSize='9'>", "is not an image", id="vrt"),
     ],
 )
 def test_other_content_is_refused_with_what_was_expected(

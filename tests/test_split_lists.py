@@ -166,6 +166,8 @@ def test_lists_of_other_files_are_not_told() -> None:
     [
         pytest.param([], ["splits/fold0_train.txt", "splits/fold0_val.txt"], id="fold"),
         pytest.param([], ["train.csv", "test.csv"], id="csv"),
+        pytest.param([], ["splits/train.json", "splits.json"], id="json"),
+        pytest.param(["list/test.txt"], ["list/test.json"], id="json beside text"),
         pytest.param(["ImageSets/Main/test.txt"], ["ImageSets/Main/trainval.txt"]),
         pytest.param(
             ["list/train.txt", "list/test.txt"], ["splits/train.txt"], id="second place"
@@ -188,6 +190,6 @@ def test_lists_that_are_not_used_are_told(used: list[str], unused: list[str]) ->
 
 def test_other_texts_are_no_lists() -> None:
     save("d/label/1.png")
-    for name in ("README.txt", "notes.csv", "classes.txt"):
+    for name in ("README.txt", "notes.csv", "classes.txt", "meta.json", "split.txt"):
         Path("d", name).write_text("1.png\n")
     assert told() == ""

@@ -332,6 +332,6 @@ def test_rows_sort_by_most_change_and_failed_ones_last(
     rows = [row.changed for row in result.sorted_images("changed")]
     assert rows == [16, 16, 16, 4, 3, 2, 1, 0, None]
     assert [row.path for row in result.failures()] == ["bad.png"]
-    assert list(result.failures(leave_out="is no image")) == []
+    assert list(result.failures(leave_out="is not an image")) == []
     with pytest.raises(ValueError, match="rule"):
         result.sorted_images("rule")

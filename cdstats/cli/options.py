@@ -116,7 +116,7 @@ class ScreenOptions(Options):
     )
     quiet: bool = option(
         False,
-        "Print results and errors alone.",
+        "Hide progress, notes and warnings.",
         typed=bool,
         flags=("--quiet", "-q"),
         panel=RUN,
@@ -130,7 +130,7 @@ OutputFormat = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option(
-        "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=RUN
+        "--quiet", "-q", help="Hide progress, notes and warnings.", rich_help_panel=RUN
     ),
 ]
 

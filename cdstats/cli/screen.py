@@ -202,7 +202,7 @@ def show_scores(run: LossRun, beta: str | float, quiet: bool) -> None:
 
     messages = list(run.messages)
     if run.images and not run.has_valid:
-        text = "no image has a valid pixel: nothing is defined"
+        text = "no image has a valid pixel, so no value is defined"
         messages.append(Message(Level.ERROR, text))
     for model in run.models:
         messages += score_notes(model.dataset, model.hard, model.one_class_bce, beta)

@@ -496,7 +496,8 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
         # What an error quotes before its colon is a value, whatever it is.
         if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
-        is_number = known.many and known.numbers and "=" not in value
+        counts = (known.metavar or "").endswith("N") and "=" not in value
+        is_number = known.many and known.numbers and counts
         if known.typed in (int, float) or is_number:
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'

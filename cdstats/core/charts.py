@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -145,6 +145,62 @@ class WorstImage(Stated):
     tn: int
     ignored: int = field(metadata=IGNORED)
     wrong_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCounts:
+    """The pixels of the maps of a model by outcome."""
+
+    model: str
+    maps: int
+    failed: int
+    tp: int = field(metadata=column("TP"))
+    fp: int = field(metadata=column("FP"))
+    fn: int = field(metadata=column("FN"))
+    tn: int = field(metadata=column("TN"))
+    ignored: int = field(metadata=IGNORED)
+    uncovered: int
+
+    @classmethod
+    def of(cls, model: str, rows: Sequence[ErrorMap]) -> ErrorCounts:
+        """The pixels of some maps together."""
+        done = [row for row in rows if row.status == "ok"]
+        sums = (sum(getattr(row, name) or 0 for row in done) for name in _COUNTS)
+        return cls(model, len(done), len(rows) - len(done), *sums)
+
+
+_COUNTS: Final = ("tp", "fp", "fn", "tn", "ignored", "uncovered")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMap:
+    """The pixels of one map of errors by outcome, or the reason why there is none."""
+
+    model: str
+    split: str
+    target: str
+    map: str
+    tp: int | None = field(metadata=column("TP"))
+    fp: int | None = field(metadata=column("FP"))
+    fn: int | None = field(metadata=column("FN"))
+    tn: int | None = field(metadata=column("TN"))
+    ignored: int | None = field(metadata=IGNORED)
+    uncovered: int | None
+    status: Literal["ok", "failed"]
+    reason: str
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[ScoreRecord], *, path: str = "", reason: str = ""
+    ) -> ErrorMap:
+        """The row of a map, from the scores of its predictions: one, or its crops."""
+        one, status = rows[0], "failed" if reason else "ok"
+        sums: dict[str, Any] = {
+            name: None if reason else sum(getattr(row, name) or 0 for row in rows)
+            for name in _COUNTS
+        }
+        named = one.model, one.split, one.target or one.pred, path
+        return cls(*named, **sums, status=status, reason=reason)  # type: ignore[arg-type]
 
 
 EDGES: Final = (

@@ -87,6 +87,12 @@ _RULE: Final[dict[str, Any]] = {
 _COUNTING: Final[dict[str, Any]] = {"panel": RUN, "needs": MASKS}
 _DEVICE: Final[dict[str, Any]] = {"panel": RUN, "shown": "auto", "needs": PREDICTIONS}
 _CODES: Final[dict[str, Any]] = {"panel": CODES, "needs": PREDICTIONS}
+_PREDICTION_RULE: Final[dict[str, Any]] = {
+    "many": True,
+    "numbers": True,
+    "metavar": "[NAME=]RULE",
+    **_CODES,
+}
 _SCORING: Final[dict[str, Any]] = {"panel": SCORING, "needs": PREDICTIONS}
 _GROUND: Final[dict[str, Any]] = {"panel": GROUND, "needs": PREDICTIONS}
 _FILE: Final[dict[str, Any]] = {"typed": Path, "metavar": "FILE"}
@@ -246,19 +252,20 @@ class ScoreOptions(Options):
         metavar="[NAME=]N",
         **_CODES,
     )
-    pred_changed: RuleText | None = option(
-        None,
-        "Values of predictions that are changed, where they are codes or classes.",
-        metavar="RULE",
-        numbers=True,
-        **_CODES,
+    pred_changed: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
+        option(
+            (),
+            "Values of predictions that are changed, where they are codes or classes; "
+            "NAME= for a model.",
+            **_PREDICTION_RULE,
+        )
     )
-    pred_unchanged: RuleText | None = option(
-        None,
-        "Values of predictions that are unchanged; by default the rest.",
-        metavar="RULE",
-        numbers=True,
-        **_CODES,
+    pred_unchanged: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
+        option(
+            (),
+            "Values of predictions that are unchanged; by default the rest.",
+            **_PREDICTION_RULE,
+        )
     )
     pred_band: int | None = option(
         None, "Band or channel of the predictions, counted from 1.", **_NUMBER, **_CODES
@@ -490,6 +497,24 @@ class LossOptions(
         None,
         "Called with the pairs before a pixel is read; what it raises ends the run.",
         **_FUNCTION,
+    )
+    progress: Callable[[int, int], None] | None = option(
+        None, "Called with images done and pixels so far.", **_FUNCTION
+    )
+
+
+class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+    """What `cdstats.errors` takes."""
+
+    beta: str | float = ScoreOptions.only_python("beta")
+    losses: Sequence[str] = ScoreOptions.only_python("losses")
+    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
+    folder: StrPath = option(
+        Path("errors"),
+        "The folder to write to.",
+        typed=Path,
+        flags=("--output", "-o"),
+        metavar="FOLDER",
     )
     progress: Callable[[int, int], None] | None = option(
         None, "Called with images done and pixels so far.", **_FUNCTION

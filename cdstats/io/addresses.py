@@ -81,7 +81,7 @@ class Address:
             try:
                 parts = urlsplit(place)
             except ValueError as error:
-                raise UsageError(f"{place}: is no address: {error}") from None
+                raise UsageError(f"{place}: is not an address: {error}") from None
             host, key = parts.netloc, unquote(parts.path)
         if not host:
             raise UsageError(f"{place}: names no bucket or server")

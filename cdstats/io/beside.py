@@ -30,12 +30,14 @@ class Beside:
     Attributes:
         name: The image's name; empty when the folder holds none of the mask's name.
         difference: How its grid differs from that of the mask, in words.
+        path: Where the image lies; empty as its name.
     """
 
     folder: str
     name: str = ""
     size: tuple[int, int] | None = None
     difference: str = ""
+    path: str = ""
 
 
 def images_beside(path: str) -> tuple[Beside, ...]:
@@ -62,15 +64,15 @@ def _beside(folder: Path, name: str, mask: Path, own: Where | None) -> Beside:
     found = _stems(str(folder)).get(mask.stem)
     if not found:
         return Beside(name)
-    size = _size(folder / found)
-    there = _georeference(folder / found) if own and size else None
-    if own is None or there is None or size is None:
-        return Beside(name, found, size)
-    from cdstats.io.georeference import Unplaced, difference
+    path = folder / found
+    size, text = _size(path), ""
+    there = _georeference(path) if own and size else None
+    if own is not None and there is not None and size is not None:
+        from cdstats.io.georeference import Unplaced, difference
 
-    if isinstance(own, Unplaced) or isinstance(there, Unplaced):
-        return Beside(name, found, size)
-    return Beside(name, found, size, difference(there, own, size))
+        if not (isinstance(own, Unplaced) or isinstance(there, Unplaced)):
+            text = difference(there, own, size)
+    return Beside(name, found, size, text, str(path))
 
 
 def _georeference(path: Path) -> Where | None:

@@ -8,6 +8,7 @@ are passed on the way are kept, as they will be asked for.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import threading
 from glob import glob, has_magic
@@ -18,10 +19,13 @@ from cdstats.core.errors import DataError, UsageError
 from cdstats.io.naming import naturally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdstats.io.archives import Archive
 
 _ENDS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
-_INSIDE: Final = re.compile(r"(?i)[^/]\.(?:zip|tgz|tar(?:\.gz)?)!")
+_MEMBER: Final = re.compile(r"(?i)[^/]\.(?:zip|tgz|tar(?:\.gz)?)!")
+_PART: Final = re.compile(rf"{_MEMBER.pattern}|[^/]\.parquet#")
 _RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _VARIES: Final = re.compile(rf"[*?\[]|{_RANGE.pattern}")
 _MOST_IN_RANGE: Final = 100_000
@@ -40,17 +44,17 @@ def inside(path: str) -> Inside | None:
 
     An existing path is a file whatever its name.
     """
-    if "!" not in path:
+    if "!" not in path and "#" not in path:
         return None
-    for archive, member in _ways(path):
+    for archive, member in _ways(path, _PART):
         if os.path.isfile(archive):  # noqa: PTH113 - a million files
             return None if os.path.lexists(path) else Inside(archive, member)
     return None
 
 
-def _ways(text: str) -> list[Inside]:
+def _ways(text: str, mark: re.Pattern[str] = _MEMBER) -> list[Inside]:
     """Where a text may name an archive and what is in it."""
-    ends = [found.end() for found in _INSIDE.finditer(text)]
+    ends = [found.end() for found in mark.finditer(text)]
     return [Inside(text[: end - 1], text[end:].strip("/")) for end in ends]
 
 
@@ -87,6 +91,17 @@ def inner_name(name: str) -> str | None:
         ('test/1.png', None)
     """
     return next((way.member for way in _ways(name)), None)
+
+
+def shared_folder(names: Iterable[str]) -> str:
+    """The folder of their archives that all members share, with a slash at its end.
+
+    It says nothing of them, as ``LEVIR/`` in ``LEVIR.zip!LEVIR/test/1.png``.
+    """
+    inner = (inner_name(name) for name in names)
+    above = {name.rpartition("/")[0] for name in inner if name is not None}
+    shared = posixpath.commonpath(above) if above else ""
+    return f"{shared}/" if shared else ""
 
 
 def archives_in(text: str) -> list[str]:
@@ -127,7 +142,7 @@ def _expanded(text: str) -> list[str]:
 
 def is_archive(name: str) -> bool:
     """Whether a name ends as those of archives, or is that of a member of one."""
-    return name.lower().endswith(_ENDS) or bool(_INSIDE.search(name))
+    return name.lower().endswith(_ENDS) or bool(_MEMBER.search(name))
 
 
 def stem_of(path: str) -> str:
@@ -144,7 +159,7 @@ def stem_of(path: str) -> str:
 def as_folder(path: str) -> PurePath:
     """The absolute path of a file; of a member below its archive as a folder."""
     found = inside(path)
-    if found is None:
+    if found is None or not is_archive(found.archive):
         return PurePath(os.path.abspath(path))  # noqa: PTH100 - follows no link
     return PurePath(f"{os.path.abspath(found.archive)}!", found.member)  # noqa: PTH100
 
@@ -192,11 +207,19 @@ def open_archive(path: str, wanted: str = "") -> Archive[Any]:
         key = (os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino)  # noqa: PTH100
         archive = _OPEN.pop(key, None)
         if archive is None:
-            from cdstats.io.archives import TarArchive, ZipArchive
-
-            is_zip = path.lower().endswith(".zip")
-            archive = ZipArchive(path) if is_zip else TarArchive(path, wanted)
+            archive = _opened(path, wanted)
             while len(_OPEN) >= _MOST_OPEN:
                 _OPEN.pop(next(iter(_OPEN))).close()
         _OPEN[key] = archive
         return archive
+
+
+def _opened(path: str, wanted: str) -> Archive[Any]:
+    if path.lower().endswith(".parquet"):
+        from cdstats.io.parquet import ParquetFile
+
+        return ParquetFile(path)
+    from cdstats.io.archives import TarArchive, ZipArchive
+
+    is_zip = path.lower().endswith(".zip")
+    return ZipArchive(path) if is_zip else TarArchive(path, wanted)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
     Address,
@@ -58,6 +59,7 @@ from cdstats.io.naming import (
     usual_split,
 )
 from cdstats.io.outputs import refuse_overwriting
+from cdstats.io.parquet import ENDING, apart, is_parquet, member_in, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
 from cdstats.io.signatures import wanted_texts
@@ -72,6 +74,7 @@ _LOOKED_AT: Final = 500
 """Files whose names are compared with those of known datasets."""
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
+_SPLIT_ALL: Final = f"split-{ALL}"
 _KEY: Final = re.compile(r"[\w-]+")
 
 
@@ -203,6 +206,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
     """Find what one argument names; a file without a name has no dataset name yet."""
     try:
         found = _look(text, search)
+        found.files = rows_of(found.files, text)
     except UsageError:
         raise
     except CdstatsError as error:
@@ -226,12 +230,12 @@ def _look(text: str, search: Search) -> _Found:
     if text.startswith("@") and not is_there:
         return _read_list(text[1:], search)
     if path.is_dir():
-        return _folder(walk(path, search.extensions), search)
+        return _folder(walk(path, search.extensions | {ENDING}), search)
     typed = typed_inside(text)
     if is_there and not typed:
         return _file(path)
-    whole, hash_, key = text.rpartition("#")
-    if hash_ and _KEY.fullmatch(key):
+    whole, key = member_in(text)
+    if _KEY.fullmatch(key) or (key and is_parquet(whole)):
         varies = is_pattern(whole) or _MAGIC.search(whole) or typed_inside(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
@@ -242,7 +246,7 @@ def _look(text: str, search: Search) -> _Found:
         return _inside(text, typed, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if hash_ and key and Path(whole).is_file():
+    if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
 
@@ -322,14 +326,15 @@ def _folder(listing: Listing, search: Search) -> _Found:
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
-    chosen = search.choose(listing.root, listing.names)
+    names, told = apart(listing.root, listing.names)
+    chosen = search.choose(listing.root, names)
     found = _Found(
         *(dataset_name(listing.folders), str(home), [listing.base]),
         *(listing.files(chosen.names), chosen.notes, listing.problems),
         texts=listing.texts,
     )
     if found.files:
-        told = split_notes(chosen.names) if search.masks else []
+        told += split_notes(chosen.names) if search.masks else []
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -342,7 +347,7 @@ def _local_matching(text: str, search: Search) -> _Found:
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{text}: there is no folder {root}")
-    listing = walk(root, search.extensions, pattern.descent)
+    listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
 
 
@@ -366,13 +371,16 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
+    (named, told), (inside, more_told) = (
+        apart(listing.root, some) for some in (named, inside)
+    )
     kept, chosen = (
         without_left_out(named, search.preset),
         search.choose(listing.root, inside),
     )
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
-    notes = kept.notes + (chosen.notes if more else [])
+    notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
     found = _Found(dataset_name(listing.folders), roots=[listing.base], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -472,9 +480,9 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
             continue
         line = without_secrets(line)
         path = root / line
-        file, hash_, member = line.rpartition("#")
+        file, member = member_in(line)
         whole = root / file
-        if hash_ and not path.exists() and (whole.is_file() or inside(str(whole))):
+        if member and not path.exists() and (whole.is_file() or inside(str(whole))):
             path = whole
         else:
             member = ""
@@ -522,6 +530,15 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             notes += listed
     except DataError as error:
         files, problems = FoundFiles(), [*problems, str(error)]
+    if ALL in files.splits:
+        files = FoundFiles(
+            replace(file, split=_SPLIT_ALL) if file.split == ALL else file
+            for file in files
+        )
+        notes.append(
+            f"split {ALL} is called {_SPLIT_ALL}, because {ALL} is the row of the "
+            "whole dataset"
+        )
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])

@@ -42,6 +42,10 @@ MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
 
 
+_TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
+"""Ends of the names of lists; JSON files among images are about one image each."""
+
+
 class Holder(NamedTuple):
     """What holds files that are not on a disk, and how to get them onto one."""
 
@@ -137,7 +141,7 @@ class Listing:
             self.mask_files.append(name)
         if name.endswith(AUXILIARY):
             self.auxiliary.append(name.removesuffix(AUXILIARY))
-        if name.endswith(LIST_ENDS):
+        if name.endswith(_TEXTS):
             self.texts.append(text)
         if name.startswith(".") or "/." in name or name.endswith("/"):
             return False

@@ -49,8 +49,10 @@ _LIST_WORDS: Final = frozenset(
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
 _SHOWN: Final = 3
 """Lists that are not used and named in a note."""
-LIST_ENDS: Final = (".txt", ".csv", ".lst")
+LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
 """Ends of the names of lists, of which the first is read."""
+_SPLITS: Final = frozenset(("split", "splits"))
+"""Words of the name of a file that may list every split."""
 _OWN_NAMES: Final = 4
 """Names of a mask that are not those of a folder."""
 _MOST_ASKED: Final = 16
@@ -400,7 +402,8 @@ def _named_lists(
         words = {*words_in(PurePath(name).stem)}
         told = {usual_split(word) for word in words} & {*_LISTS}
         plain = name.endswith(".txt") and len(told) == len(words - _LIST_WORDS) == 1
-        if told or "trainval" in words:
+        lists_all = words & _SPLITS and not name.endswith(".txt")
+        if told or lists_all or "trainval" in words:
             found[folder / name] = told.pop() if plain else ""
     return found
 

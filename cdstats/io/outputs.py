@@ -101,6 +101,31 @@ def no_folder(path: Path, reason: str) -> UsageError:
     return UsageError(f"{place}: outputs are local files; write it here and copy it")
 
 
+def check_folder(place: Path, inputs: Iterable[str], why: str) -> None:
+    """Refuse a folder to write to that is no folder, or that is read.
+
+    The message says why that matters: "figures would be taken for masks".
+    """
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{place}: cannot be written: is a file, not a folder")
+    if not place.exists() and not place.absolute().parent.is_dir():
+        raise no_folder(place, "cannot be made: there is no such folder above it")
+    for text in inputs:
+        for name in (text, text.partition("=")[2]):
+            # The folder of a glob or pattern is what stands before its first sign.
+            fixed = re.split(r"[*?\[{]", name)[0]
+            read = Path(fixed if fixed == name else fixed.rpartition("/")[0] or ".")
+            if (
+                name
+                and read.is_dir()
+                and place.resolve().is_relative_to(read.resolve())
+            ):
+                raise UsageError(
+                    f"{place}: lies in {read}, which is read: {why}. Choose another "
+                    "folder"
+                )
+
+
 def _is_input(path: Path) -> bool:
     """Whether a file is a list of a split, an image, or read beside one."""
     place = pointed_to(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -17,6 +16,7 @@ from cdstats.io.containers import (
     inner_name,
     inside,
     pattern_in,
+    shared_folder,
     typed_inside,
 )
 from cdstats.io.discovery import (
@@ -30,24 +30,24 @@ from cdstats.io.discovery import (
 from cdstats.io.found import identity
 from cdstats.io.lists import UNLISTED
 from cdstats.io.naming import (
-    Role,
+    PARTS,
     natural_key,
     role_of,
     split_in,
     split_named,
     usual_split,
+    without_part,
 )
+from cdstats.io.parquet import ROWS_PAIR, member_in, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
-_PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
-"""Roles of folders that say nothing of the image."""
 _SHOWN: Final = 3
 _TRIED: Final = 12
 
@@ -131,20 +131,24 @@ class _Side(dict[str, list[_Entry]]):
         sets: Files, and their path as typed.
         crops: Whether they are crops of masks.
         splits: Whether the split of a file, in the key, replaces folders that tell it.
+        rows: What the path of a row of a table is paired by.
     """
 
     def __init__(
-        self, sets: Sequence[tuple[FoundSet, str]], *, crops: bool, splits: bool
+        self,
+        sets: Sequence[tuple[FoundSet, str]],
+        *,
+        crops: bool,
+        splits: bool,
+        rows: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self._rows = rows
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
             typed = pattern_in(text)
             pattern = Pattern(typed) if is_pattern(typed) else None
-            # What the folders of an archive share says nothing of the image.
-            inner = [n for f in found.files if (n := inner_name(f.name)) is not None]
-            above = {*map(posixpath.dirname, inner)}
-            shared = posixpath.commonpath(above) if above else ""
+            shared = shared_folder(file.name for file in found.files)
             for file in found.files:
                 self._add(file, text, pattern, crops, splits, shared)
 
@@ -164,9 +168,10 @@ class _Side(dict[str, list[_Entry]]):
         split = file.split if splits and file.split not in _NO_SPLIT else ""
         name = file.name
         if inner is not None:
-            name = _without_part(posixpath.relpath(inner, shared or "."))
+            name = without_part(inner.removeprefix(shared))
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
+        name = self._rows.get(file.path, name)
         key = parts["key"] if "key" in parts else _path_key(name, split)
         key = f"{split}/{key}" if split else key
         crop = None
@@ -339,7 +344,9 @@ def _is_mask(pair: FilePair) -> bool:
 
 def _is_file(text: str, found: FoundSet) -> bool:
     """Whether a path names one file, or a part of one."""
-    file, _, member = text.rpartition("#")
+    file, member = member_in(text)
+    if len(found.files) > 1:
+        return False
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
     if typed := typed_inside(text):
@@ -370,16 +377,21 @@ def _pair(
             f"{' and '.join(places.values())} place crops in two ways; "
             "expected one for each model"
         )
-    left, right, others = _sides(sides, masks, crops=crops)
+    rows = row_keys(
+        [file for found, _ in sides for file in found.files],
+        masks.found.files,
+        masks.others.files,
+    )
+    left, right, others = _sides(sides, masks, rows, crops=crops)
     if not left.keys() & right.keys() or any(_unclear(left, right)):
-        again = _sides(sides, masks, crops=crops, splits=True)
+        again = _sides(sides, masks, rows, crops=crops, splits=True)
         if again[0].keys() & again[1].keys():
             left, right, others = again
     for text in _unclear(left, right):
         raise DataError(text)
     skipped = _skip_others(left, right, others, masks.split)
     if not left.keys() & right.keys():
-        raise DataError(_nothing_text(left, right, skipped))
+        raise DataError(_nothing_text(left, right, skipped, rows))
     target = {key: entries[0].file for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
     lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
@@ -428,15 +440,16 @@ def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
 def _sides(
     sides: list[tuple[FoundSet, str]],
     masks: _Masks,
+    rows: Mapping[str, str],
     *,
     crops: bool,
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
     """Predictions, masks and masks of other splits by their keys."""
     return (
-        _Side(sides, crops=crops, splits=splits),
-        _Side([(masks.found, masks.text)], crops=False, splits=splits),
-        _Side([(masks.others, masks.text)], crops=False, splits=splits),
+        _Side(sides, crops=crops, splits=splits, rows=rows),
+        _Side([(masks.found, masks.text)], crops=False, splits=splits, rows=rows),
+        _Side([(masks.others, masks.text)], crops=False, splits=splits, rows=rows),
     )
 
 
@@ -446,20 +459,13 @@ def _place(text: str) -> tuple[str, ...]:
     return Pattern(text).place if is_pattern(text) else ()
 
 
-def _without_part(name: str) -> str:
-    """The name of a member without the word that says what it is, as in 7.label.png."""
-    stem, dot, ending = name.rpartition(".")
-    image, _, part = stem.rpartition(".")
-    return f"{image}{dot}{ending}" if image and role_of(part) in _PARTS else name
-
-
 def _path_key(name: str, split: str) -> str:
     """A path without folders of labels, of predictions or of a split that is known."""
     path = PurePosixPath(name)
     folders = [
         part
         for part in path.parts[:-1]
-        if role_of(part) not in _PARTS
+        if role_of(part) not in PARTS
         and not (split and split in (split_named(part), part))
     ]
     stem = path.name if "#" in path.suffix else path.stem
@@ -489,10 +495,18 @@ def _unclear(left: _Side, right: _Side) -> Iterator[str]:
                 )
 
 
-def _nothing_text(left: _Side, right: _Side, skipped: str) -> str:
+def _nothing_text(
+    left: _Side, right: _Side, skipped: str, rows: Mapping[str, str]
+) -> str:
     """Why nothing pairs: three names of each side and patterns that would."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
+    if rows:
+        shown, beside = (", ".join(list(side)[:_SHOWN]) for side in (left, right))
+        return (
+            f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
+            f"holds {beside}. {ROWS_PAIR}"
+        )
     first, second = (
         [inner_name(file.name) or file.name for file in side.found]
         for side in (left, right)

@@ -1,6 +1,8 @@
 """PNG files: the fast exact decoder where it fits, GDAL for the rest.
 
-A decoder that has all rows stops, and looks at no sum, so all chunks are checked here.
+Decoders stop after the last row and never check the Adler-32 sum, so all chunks are
+checked here.
+
 In ordinary files a chunk that is lost, doubled or misplaced makes a broken stream. It
 does not where chunks begin at blocks of the stream that refer to nothing before: those
 streams are inflated here, too.

@@ -69,6 +69,7 @@ _OTHERS: Final = {
     b"7z\xbc\xaf": "a 7z archive: unpack it first",
     b"Rar!": "a RAR archive: unpack it first",
     b"\0\0\0\x0cjP": "a JPEG 2000 image: convert it to TIFF",
+    b"PAR1": "a Parquet file; its name must end in .parquet",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
@@ -112,13 +113,13 @@ def foreign_text(head: bytes) -> str:
 
     Example:
         >>> foreign_text(b"hello")
-        'is no image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON: vector labels? Rasterise them first"
-    return f"is {_match(head, _OTHERS) or 'no image'}; expected {EXPECTED}"
+    return f"is {_match(head, _OTHERS) or 'not an image'}; expected {EXPECTED}"
 
 
 def _match(head: bytes, table: dict[bytes, str]) -> str | None:
@@ -135,7 +136,7 @@ def open_regular(path: str | Path) -> tuple[FileIO, int]:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise DataError("is no regular file but a pipe or a device")
+        raise DataError("is not a regular file but a pipe or a device")
     return file, found.st_size
 
 

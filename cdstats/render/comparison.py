@@ -362,14 +362,15 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
         )
     if len(models) > 2:
         notes.append(
-            f"no correction for comparing {len(models) - 1:,} models is made: some "
-            "intervals miss by chance"
+            f"intervals of {len(models) - 1:,} models are not corrected for multiple "
+            "comparisons"
         )
     within = [model.average_precision_within for model in models]
     known = [value for value in within if value is not None]
     if known:
         notes += [
-            "in-sample: the best threshold on these images, too good for others",
+            "in-sample: the best threshold is chosen on these images, so its F1 is "
+            "optimistic",
             "AP, best F1: exact"
             if max(known) == 0
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -89,9 +90,12 @@ def loss_document(
         if columns and not by_image:
             print_table(console, shown())
             console.print()
-        for model in () if by_image or columns else models:
-            _print_scores(console, model)
-            console.print()
+        elif models and not by_image:
+            _print_metrics(console, rows)
+            for model in models:
+                _print_losses(console, model)
+                console.print()
+            _print_trivial(console, models)
         if (by_image or adds_images) and images:
             names = columns if by_image else None
             names = names or score_columns(images, losses=False)
@@ -101,6 +105,38 @@ def loss_document(
         print_notes(console, (*footnotes(), scale))
 
     return Document(every, shown, data, show)
+
+
+def errors_document(
+    models: Sequence[ErrorCounts],
+    images: Sequence[ErrorMap],
+    folder: str,
+    *,
+    by_image: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """The pixels of the maps of `cdstats errors` by outcome: of models, or of maps."""
+    kind = ErrorMap if by_image else ErrorCounts
+    rows: Sequence[ErrorCounts | ErrorMap] = images if by_image else models
+    names = needed(
+        "model target map maps failed tp fp fn tn ignored uncovered",
+        model=any(one.model for one in models),
+        failed=any(one.failed for one in models),
+        uncovered=any(one.uncovered for one in models),
+    )
+    kept = columns or tuple(name for name in names if name in columns_of(kind))
+    note = f"0 TN, 1 TP, 2 FP, 3 FN, 255 ignored; maps in {folder}"
+
+    def shown() -> Table:
+        return Table.of(kind, rows, kept, [note])
+
+    def show(console: Console) -> None:
+        print_table(console, shown())
+        console.print()
+        print_notes(console, [note])
+
+    data = {"models": models, "images": images}
+    return Document(lambda: Table.of(kind, rows, columns), shown, lambda: data, show)
 
 
 def loss_totals(
@@ -147,18 +183,24 @@ def score_columns(
     return (*kept, *(further_columns(rows) if losses else ()))
 
 
-def _print_scores(console: Console, model: ModelScore) -> None:
-    """Print the metrics and losses of one model."""
+def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
+    """Print the metrics of every model, a row for each."""
+    metrics = (
+        name
+        for name, one in metrics_of(DatasetScore).items()
+        if one.headline and one.over is Over.POOLED
+    )
+    named = ("model",) if any(row.model for row in rows) else ()
+    console.print(Text("changed class, pooled over all images", style="bold"))
+    print_table(console, Table.of(DatasetScore, rows, (*named, *metrics)))
+    console.print()
+
+
+def _print_losses(console: Console, model: ModelScore) -> None:
+    """Print the losses of one model, and how much of each comes from changed pixels."""
     dataset = model.dataset
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
-    metrics = (
-        f"{one.title} {UNDEFINED if value is None else format(value, '.3f')}"
-        for name, one in metrics_of(DatasetScore).items()
-        if one.headline and one.over is Over.POOLED
-        for value in [getattr(dataset, name)]
-    )
-    console.print(Text(f"changed, pooled: {'  '.join(metrics)}", style="bold"))
     table = plain_grid()
     add_texts(table, "", max_width=_NAME)
     add_numbers(table, "Mean", "From\nchanged", "Gradient\nchanged")
@@ -173,12 +215,19 @@ def _print_scores(console: Console, model: ModelScore) -> None:
             _remark(result, dataset),
         )
     console.print(table, width=min(console.width, _SCREEN), crop=False)
-    if model.trivial:
+
+
+def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
+    """Print the losses of predictors that know nothing of the images, each once."""
+    texts = (
+        f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
+        for model in models
+        for one in model.trivial
+    )
+    lines = dict.fromkeys(texts)
+    if lines:
         head = "for reference, mean BCE and class-mean BCE of"
-        console.print(Text(head, style="dim"))
-    for one in model.trivial:
-        text = f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
-        console.print(Text(text, style="dim"))
+        print_notes(console, (head, *lines, ""))
 
 
 def _title(result: LossResult) -> str:
@@ -220,8 +269,7 @@ def score_notes(
     texts = []
     if hard:
         texts.append(
-            "every p is 0 or 1: BCE is 100 x the error rate, not a likelihood; "
-            "compare F1"
+            "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
         )
     if dataset.saturated_wrong and dataset.bce_sum:
         share = 100 * 100 * dataset.saturated_wrong / dataset.bce_sum

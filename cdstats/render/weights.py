@@ -31,10 +31,11 @@ _LONG: Final = 1e7
 
 @dataclass(frozen=True)
 class WeightsDocument:
-    """The weights of every dataset."""
+    """The weights of every dataset; a person sees formulas and sources with explain."""
 
     datasets: Sequence[DatasetWeights]
     scheme: str | None = None
+    explain: bool = False
 
     def show(self) -> Iterable[str]:
         """Print to a person."""
@@ -42,7 +43,7 @@ class WeightsDocument:
         for place, one in enumerate(self.datasets):
             if place:
                 console.print()
-            _print_dataset(console, one)
+            _print_dataset(console, one, explain=self.explain)
         return ()
 
     def pasted(
@@ -71,7 +72,7 @@ class WeightsDocument:
 _Chosen = tuple[float, float, str]
 
 
-def _print_dataset(console: Console, one: DatasetWeights) -> None:
+def _print_dataset(console: Console, one: DatasetWeights, *, explain: bool) -> None:
     first = Text(printable(one.dataset), style="bold")
     first.append(f": {one.recommendation.text}")
     width = min(console.width, _WIDTH)
@@ -82,18 +83,25 @@ def _print_dataset(console: Console, one: DatasetWeights) -> None:
     console.print()
     console.print(_table(one.schemes), crop=False)
     console.print()
+    if explain:
+        console.print(_glossary(one.schemes), width=width)
+        console.print()
+    rule = f"rule: {printable(one.rule)}; " if one.rule else ""
+    hint = "n1 changed, n0 unchanged, n both" if explain else "formulas: --explain"
+    note = f"{rule}{hint}; cdstats {__version__}"
+    console.print(note, style="dim", markup=False)
+
+
+def _glossary(rows: Sequence[Scheme]) -> Grid:
+    """The formula and source of each scheme, and what to know of it."""
     grid = pairs_grid()
-    for row in one.schemes:
+    for row in rows:
         text = Text(row.formula)
         text.append(f" [{row.source}]", style="dim")
         if row.remark:
             text.append(f"; {row.remark}")
         grid.add_row(Text(row.scheme), text)
-    console.print(grid, width=width)
-    console.print()
-    rule = f"rule: {printable(one.rule)}; " if one.rule else ""
-    note = f"{rule}n1 changed, n0 unchanged, n both; cdstats {__version__}"
-    console.print(note, style="dim", markup=False)
+    return grid
 
 
 def _table(rows: Sequence[Scheme]) -> Grid:

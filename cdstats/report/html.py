@@ -305,7 +305,8 @@ def _curve_table(scores: ScoreMaterial) -> Table | None:
     found = curve_summaries(scores)
     rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
     notes = (
-        "of pixels pooled over all images; the best F1 is too good for other data",
+        "of pixels pooled over all images; the best F1 is optimistic: chosen on the "
+        "same images",
         "ECE: expected calibration error in 15 bins of equal width",
         *_stated_notes(scores),
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError, UsageError, counted
-from cdstats.io.outputs import no_folder, protecting, write_whole, writing
+from cdstats.io.outputs import check_folder, protecting, write_whole, writing
 from cdstats.render.figures import FIGURES, FigureFormat
 from cdstats.render.figures.charts import figures_of
 from cdstats.render.figures.files import figure_files, is_figure_name
@@ -95,7 +94,7 @@ def plot_sources(options: PlotOptions) -> Written:
                 f"there is no figure {name!r}; there are {', '.join(FIGURES)}"
             )
     place = Path(options.folder)
-    _check_folder(place, options.inputs())
+    check_folder(place, options.inputs(), "figures would be taken for masks")
     kinds = [FigureFormat(one) for one in options.formats]
     with protecting(_replaced(place, kinds)):
         gathered = gather(options)
@@ -137,25 +136,3 @@ def _written(
         tuple(gathered.material.failures),
         gathered.unread,
     )
-
-
-def _check_folder(place: Path, inputs: Sequence[str]) -> None:
-    """Refuse a folder of figures that is read: its figures would be masks next time."""
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"{place}: cannot be written: is a file, not a folder")
-    if not place.exists() and not place.absolute().parent.is_dir():
-        raise no_folder(place, "cannot be made: there is no such folder above it")
-    for text in inputs:
-        for name in (text, text.partition("=")[2]):
-            # The folder of a glob or pattern is what stands before its first sign.
-            fixed = re.split(r"[*?\[{]", name)[0]
-            read = Path(fixed if fixed == name else fixed.rpartition("/")[0] or ".")
-            if (
-                name
-                and read.is_dir()
-                and place.resolve().is_relative_to(read.resolve())
-            ):
-                raise UsageError(
-                    f"{place}: lies in {read}, which is read; its figures would be "
-                    "taken for masks. Choose another folder"
-                )

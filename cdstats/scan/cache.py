@@ -322,7 +322,7 @@ def _made_or_checked(path: Path) -> None:
 
 
 def _foreign_text(path: Path | None) -> str:
-    return f"{path}: is no cache of cdstats; it is left as it is. Name another file"
+    return f"{path}: is not a cdstats cache; it is left as it is. Name another file"
 
 
 @contextmanager

@@ -64,8 +64,8 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
     share_changed = f"{100 * changed / pixels:.3g} %" if pixels else ""
     level = Level.WARNING if valid and len(none) == len(valid) else Level.NOTE
     without = (
-        f"no changed pixel in {_masks(none)} ({share}): they add nothing to a "
-        "loss whose beta comes from each image"
+        f"no changed pixel in {_masks(none)} ({share}): with per-image "
+        "beta these images contribute zero loss"
     )
     wholly = f"every valid pixel of {_masks(whole)} is changed"
     inverted = f"{share_changed} of the valid pixels are changed: inverted masks?"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.arguments import texts
 from cdstats.core.errors import UsageError
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.options import ScoreOptions
     from cdstats.core.pixel_terms import Term
+
+
+_MODEL: Final = re.compile(r"(.*[^=<>])=((?:[^=]|[<>]=)*)", re.DOTALL)
+"""The name of a model and what is said of it, where ``=`` is not part of a rule."""
 
 
 class Kind(Enum):
@@ -114,15 +119,6 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
         >>> chosen.of("a").kind, chosen.of("b").kind
         (<Kind.PROB: 'prob'>, <Kind.LOGIT: 'logit'>)
     """
-    changed, unchanged = options.pred_changed, options.pred_unchanged
-    if unchanged is not None and changed is None:
-        raise UsageError("--pred-unchanged needs --pred-changed")
-    rule = None
-    if changed is not None:
-        rest = REST if unchanged is None else str(unchanged)
-        rule = LabelRule.parse(changed=str(changed), unchanged=rest)
-        if not rule.changed or not rule.unchanged:
-            raise UsageError("--pred-changed and --pred-unchanged must name values")
     kinds: dict[str, Kind] = {}
     for name, word in _by_model(options.kind):
         if word not in {one.value for one in Kind}:
@@ -135,34 +131,70 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
             scales[name] = float(word)
         except ValueError:
             raise UsageError(f"--scale {word}: expected a number") from None
+    rules = _rules(options)
+    origins = {
+        **dict.fromkeys(rules, "--pred-changed"),
+        **dict.fromkeys(scales, "--scale"),
+        **dict.fromkeys(kinds, "--kind"),
+    }
     every = ModelChoice(
         kinds.pop("", None),
         scales.pop("", None),
-        rule,
+        rules.pop("", None),
         options.pred_band,
         Nodata(options.pred_nodata),
     )
-    named = {
-        name: replace(
-            every, kind=kinds.get(name, every.kind), scale=scales.get(name, every.scale)
-        )
-        for name in {**kinds, **scales}
-    }
+    named = {}
+    for name in {**kinds, **scales, **rules}:
+        # What is said of a model replaces what does not fit it of all models.
+        own, kind, scale = rules.get(name), kinds.get(name), scales.get(name)
+        if own is None:
+            scored = scale is not None or kind in (Kind.PROB, Kind.LOGIT)
+            own = None if scored else every.rule
+            kind = every.kind if kind is None else kind
+            scale = every.scale if scale is None else scale
+        named[name] = replace(every, kind=kind, scale=scale, rule=own)
     for model in [] if every.scale is None else sorted(kinds.keys() - scales.keys()):
         if kinds[model] is Kind.LOGIT and every.kind is not Kind.LOGIT:
             raise UsageError(
                 f"--scale {every.scale:g} would also divide the logits of {model}; "
                 f"name the model that it is for: --scale NAME={every.scale:g}"
             )
-    origins = dict.fromkeys(scales, "--scale") | dict.fromkeys(kinds, "--kind")
     return PredictionChoice(every, named, origins)
 
 
+def _rules(options: ScoreOptions) -> dict[str, LabelRule]:
+    """The rules of codes by model; that of all models under an empty name."""
+    changed = dict(_by_model(options.pred_changed))
+    unchanged = dict(_by_model(options.pred_unchanged))
+    for name in unchanged:
+        if not changed or (name and changed.keys().isdisjoint((name, ""))):
+            if not name:
+                raise UsageError("--pred-unchanged needs --pred-changed")
+            text = f"--pred-unchanged {name}= needs --pred-changed {name}="
+            raise UsageError(text)
+    rules = {}
+    for name in {**changed, **unchanged}:
+        terms = changed.get(name, changed.get(""))
+        if terms is None:
+            continue
+        rest = unchanged.get(name, unchanged.get("", REST))
+        rules[name] = LabelRule.parse(changed=terms, unchanged=rest)
+        if not rules[name].changed or not rules[name].unchanged:
+            raise UsageError("--pred-changed and --pred-unchanged must name values")
+    return rules
+
+
 def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an option
-    """What an option says, and the model that it says it of; empty for all."""
+    """What an option says, and the model that it says it of; empty for all.
+
+    Example:
+        >>> list(_by_model(("2", ">=128", "a=>=128")))
+        [('', '2'), ('', '>=128'), ('a', '>=128')]
+    """
     for text in texts(values):
-        name, _, word = text.rpartition("=")
-        yield name, word
+        found = _MODEL.fullmatch(text)
+        yield (found[1], found[2]) if found else ("", text)
 
 
 @dataclass(frozen=True)

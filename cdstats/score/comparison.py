@@ -428,14 +428,14 @@ def _cautions(
         first = f"{failed[0].pred or failed[0].target}: {failed[0].reason}"
         tell(Level.ERROR, f"no image was scored, {number} failed, first {first}")
     elif not images:
-        tell(Level.ERROR, "no image has a valid pixel: nothing is defined")
+        tell(Level.ERROR, "no image has a valid pixel, so no value is defined")
     elif images < FEW_IMAGES:
         text = "intervals of so few images are unreliable, and too narrow"
         if images == 1:
             text = "one image has no interval"
         tell(Level.WARNING, f"{counted(images, 'image')} compared: {text}")
     if run.any_hard and images:
-        text = "hard labels: BCE is 100 x the error rate, not a likelihood; compare F1"
+        text = "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
         tell(Level.NOTE, text)
     for one in (model.dataset for model in run.models):
         share = 100 * (one.saturated_wrong or 0) / one.bce_sum if one.bce_sum else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 SIDE: Final = 192
 """Most cells of a picture along one side."""
-_TP, _FP, _FN, _TN, _IGNORED, _UNCOVERED = range(6)
-_KINDS: Final = 6
+TP, FP, FN, TN, IGNORED = range(5)
+"""What a pixel is."""
+NO_SCORE: Final = 5
+"""What is added where the prediction does not cover a valid pixel."""
+_KINDS: Final = 9
 
 
 def error_pictures(
@@ -83,65 +86,86 @@ def _pictures(
     for _, scene in groupby(blocks, key=lambda loaded: loaded.scene):
         drawn: dict[WorstImage, _Canvas] = {}
         for loaded in scene:
-            place, scores, labels = loaded.place, loaded.scores, loaded.target
+            place, size = loaded.place, loaded.size
             image = wanted.get((place.model, place.pred, place.target))
-            if image is None or not loaded.size or scores is None or labels is None:
+            if image is None or not size or loaded.scores is None:
                 continue
             choice = meaning.of(place.model)
             if image not in drawn:
-                drawn[image] = _Canvas(loaded, loaded.size, choice, fill=fill)
-            cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
-            drawn[image].add(loaded, scores, labels, cut)
-        yield from ((image, one.picture(image)) for image, one in drawn.items())
+                drawn[image] = _Canvas(size, scales_of(loaded, choice))
+            cells = drawn[image]
+            for scale in cells.scales:
+                cells.add(loaded, scale, outcomes(loaded, choice, scale, threshold))
+        yield from ((image, one.picture(image, fill)) for image, one in drawn.items())
+
+
+def scales_of(loaded: Loaded, choice: ModelChoice) -> tuple[float, ...]:
+    """What stored numbers may be divided by: which one, the counts of a row tell."""
+    if choice.scale:
+        return (choice.scale,)
+    whole = loaded.dtype.startswith(("int", "uint", PALETTE))
+    return (1.0, 255.0, 65535.0) if whole else (1.0,)
+
+
+def outcomes(
+    loaded: Loaded, choice: ModelChoice, scale: float, threshold: float
+) -> NDArray[np.uint8]:
+    """Whether each pixel of a block is found, false, missed, rightly left, or ignored.
+
+    Pixels without a score are predicted unchanged here, and `NO_SCORE` is added.
+    """
+    scores, labels, covered = loaded.scores, loaded.target, loaded.covered
+    if scores is None or labels is None:
+        raise ValueError("expected a block with pixels")
+    cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
+    plain = plain_numbers(scores, loaded.dtype)
+    if plain.dtype.kind == "f":
+        found = divided(plain, scale).astype(np.float64) >= cut
+    else:
+        found = plain.astype(np.float64) / scale >= cut
+    if covered is not None:
+        found &= covered
+    by_label = np.array([[TN, FP], [FN, TP]], dtype=np.uint8)
+    outcome: NDArray[np.uint8] = by_label[
+        (labels == 1).view(np.uint8), found.view(np.uint8)
+    ]
+    if covered is not None:
+        outcome[~covered] += NO_SCORE
+    outcome[labels == 255] = IGNORED
+    return outcome
 
 
 class _Canvas:
     """The pixels of one image by outcome in each cell, once for each scale."""
 
-    def __init__(
-        self, loaded: Loaded, size: tuple[int, int], choice: ModelChoice, *, fill: bool
-    ) -> None:
-        self._size, self._choice, self._fill = size, choice, fill
+    def __init__(self, size: tuple[int, int], scales: tuple[float, ...]) -> None:
+        self._size, self.scales = size, scales
         self._step = max(1, -(-max(size) // SIDE))
         self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), _KINDS)
-        whole = loaded.dtype.startswith(("int", "uint", PALETTE))
-        scales = (1.0, 255.0, 65535.0) if whole else (1.0,)
-        self._held: dict[float, NDArray[np.int64]] = {
-            scale: np.zeros(self._shape, dtype=np.int64)
-            for scale in ((choice.scale,) if choice.scale else scales)
-        }
+        self._held = {scale: np.zeros(self._shape, dtype=np.int64) for scale in scales}
 
-    def add(
-        self, loaded: Loaded, scores: NDArray[Any], labels: NDArray[Any], cut: float
-    ) -> None:
-        """Add a block; scores from the cut on are called changed."""
-        rows = (loaded.corner[0] + np.arange(scores.shape[0])) // self._step
-        columns = (loaded.corner[1] + np.arange(scores.shape[1])) // self._step
+    def add(self, loaded: Loaded, scale: float, outcome: NDArray[np.uint8]) -> None:
+        """Add the outcomes of a block under one scale."""
+        rows = (loaded.corner[0] + np.arange(outcome.shape[0])) // self._step
+        columns = (loaded.corner[1] + np.arange(outcome.shape[1])) // self._step
         cells = rows[:, None] * self._shape[1] + columns[None, :]
-        plain = plain_numbers(scores, loaded.dtype)
-        for scale, held in self._held.items():
-            if plain.dtype.kind == "f":
-                found = divided(plain, scale).astype(np.float64) >= cut
-            else:
-                found = plain.astype(np.float64) / scale >= cut
-            if loaded.covered is not None:
-                found &= loaded.covered
-            hits, others = np.where(found, _TP, _FN), np.where(found, _FP, _TN)
-            outcome = np.where(labels == 1, hits, others)
-            if loaded.covered is not None and not self._fill:
-                outcome[~loaded.covered] = _UNCOVERED
-            outcome[labels == 255] = _IGNORED
-            place = (cells * _KINDS + outcome).reshape(-1)
-            counts = np.bincount(place, minlength=held.size)
-            held += counts.reshape(self._shape)
+        held = self._held[scale]
+        counts = np.bincount(
+            (cells * _KINDS + outcome).reshape(-1), minlength=held.size
+        )
+        held += counts.reshape(self._shape)
 
-    def picture(self, image: WorstImage) -> Picture | None:
+    def picture(self, image: WorstImage, fill: bool) -> Picture | None:
         """The picture whose pixels add up to the counts of the row, if one does."""
         counts = (image.tp, image.fp, image.fn, image.tn, image.ignored)
         for held in self._held.values():
-            if tuple(held.sum(axis=(0, 1)).tolist()[:_UNCOVERED]) == counts:
-                shown = held[..., :_UNCOVERED].copy()
-                shown[..., _IGNORED] += held[..., _UNCOVERED]
+            shown = held[..., :NO_SCORE].copy()
+            lacking = held[..., NO_SCORE:]
+            if fill:
+                shown[..., : NO_SCORE - 1] += lacking
+            if tuple(shown.sum(axis=(0, 1)).tolist()) == counts:
+                if not fill:
+                    shown[..., IGNORED] += lacking.sum(axis=2)
                 shares = shown / shown.sum(axis=2, keepdims=True)
                 return Picture(image, self._size[0], self._size[1], shares)
         return None

@@ -30,7 +30,8 @@ _HELD_BYTES: Final = 1 << 28
 class PairReader:
     """Reads the pairs of a run, those of one mask file together: it is decoded once.
 
-    ``seen`` holds the masks that were counted, with the place of their pair.
+    ``seen`` holds the masks that were counted, with the place of their pair, and
+    ``masks`` those of the file that is read now.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PairReader:
         self._targets, self._choice, self._ground = targets, choice, ground
         self._number = self._scene = -1
         self.seen: list[tuple[int, Seen]] = []
+        self.masks: list[Target] = []
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
         """Every block of every pair; a pair that fails is one item with its reason."""
@@ -65,6 +67,7 @@ class PairReader:
         """The predictions of the masks of one file."""
         many = len(scenes) > 1 or len(scenes[0]) > 1
         masks, reason = self._opened(first, file, _HELD_BYTES if many else 0)
+        self.masks = masks
         if reason:
             for rank, pair in (ranked for scene in scenes for ranked in scene):
                 yield self._lone(rank, pair, f"mask {file.name}: {reason}")

@@ -67,6 +67,7 @@ class Loaded:
         scene: What is complete at once: a prediction, or all crops of a mask.
         covered: Where the prediction has scores; None for everywhere.
         cut: Crops that were cut at an edge of their mask.
+        origin: The row and column of the mask from which ``corner`` is counted.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Loaded:
     difference: str = ""
     cut: int = 0
     is_jpeg: bool = False
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def nbytes(self) -> int:
@@ -237,7 +239,13 @@ class Scene:
             )
             yield from self._put(image, at, crop)
             return
-        row = replace(row, size=extent, difference=at.difference, cut=int(is_cut))
+        row = replace(
+            row,
+            size=extent,
+            origin=(top, left),
+            difference=at.difference,
+            cut=int(is_cut),
+        )
         if crop is not None:
             # Pixels of an earlier crop would count twice.
             for up, down, west, east in self._windows:

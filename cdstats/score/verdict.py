@@ -55,7 +55,10 @@ _FEW: Final = 10.0
 _ROUNDING: Final = 1e-2
 _NODATA: Final = -1000.0
 """Floating numbers below are no logits, but nodata."""
-_BY_MODEL: Final = re.compile(r"--(?:kind|scale) (?=(?:logit|prob|hard|N|\d+)\b)")
+_BY_MODEL: Final = re.compile(
+    r"--(?:kind|scale|pred-changed|pred-unchanged) "
+    r"(?=(?:logit|prob|hard|N|RULE|rest|-?[\d.]+)\b|')"
+)
 """Where a message says what predictions are, up to the value."""
 
 

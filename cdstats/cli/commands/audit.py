@@ -37,7 +37,8 @@ def audit(
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
-            help="Exit with 1 when a finding is this bad; failed masks always do.",
+            help="Exit with 1 if any finding is at least this severe; failed masks "
+            "always do.",
             rich_help_panel=RUN,
         ),
     ] = None,

@@ -9,6 +9,7 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.options import OUTPUT, ScreenOptions
+from cdstats.core.errors import UsageError
 from cdstats.core.options import WeightsOptions
 from cdstats.render.weights import WeightsDocument, WeightsFormat
 
@@ -33,24 +34,36 @@ def weights(
             rich_help_panel=OUTPUT,
         ),
     ] = WeightsFormat.TABLE,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Add the formula and source of each scheme to the table.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     screen: ScreenOptions,
 ) -> None:
     """Tell which class weights to put into a loss.
 
     The first line is a recommendation with its reason; below it are the named schemes
-    with what each gives, its formula and its source. Pixels are counted in the split
-    train where there is one.
+    with what each gives, and with --explain its formula and its source. Pixels are
+    counted in the split train where there is one.
     """
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme
     from cdstats.scan.weights import weigh_masks
 
+    if explain and output_format is not WeightsFormat.TABLE:
+        raise UsageError(
+            f"--explain adds to the table; --format {output_format} does not take it"
+        )
     if scheme is not None:
         check_scheme(scheme, pasted=output_format.is_pasted)
     with counting_screen(screen.quiet) as shown:
         result = weigh_masks(options.replace(progress=shown.progress))
     show_messages(result, result.messages, screen.quiet, csv=False)
-    document = WeightsDocument(result.datasets, scheme)
+    document = WeightsDocument(result.datasets, scheme, explain)
     sys.stdout.writelines(output_format.write(document))
     failed = result.unread > 0 or result.failed > screen.max_failed
     raise typer.Exit(int(failed))

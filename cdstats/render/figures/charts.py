@@ -133,8 +133,8 @@ def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
     limit, connectivity = rows[0].speck_limit, rows[0].connectivity
     specks = sum(row.specks for row in rows)
     caption = (
-        f"Connected changed regions of each split (their number): smallest to largest, "
-        f"the middle half as a bar, the median named. {connectivity} neighbours."
+        f"Connected changed regions of each split (their number): smallest to largest; "
+        f"box: interquartile range; label: median. {connectivity} neighbours."
     )
     if specks:
         caption += f" Dashed: {specks:,} specks lie below {limit} pixels."
@@ -273,7 +273,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "",
         "F1 over the threshold",
         "All pixels pooled, at thresholds at most 1/1024 apart in threshold and in "
-        f"recall. The best F1 was chosen in-sample and is too good for other data"
+        f"recall. The best F1 is optimistic: it was chosen on the same images"
         f"{told}.{used}",
         swept,
         ThresholdScore,

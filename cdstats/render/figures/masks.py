@@ -95,7 +95,7 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     _per_cent_axis(axes, low, high)
     axes.set(
-        xlabel="change fraction of a mask (%)", ylabel="masks with at most that (%)"
+        xlabel="change fraction of a mask (%)", ylabel="cumulative share of masks (%)"
     )
     key_above(figure, key, across=4)
     return figure

@@ -1,0 +1,511 @@
+"""Parquet files whose columns hold images: each row is a file ``FILE#column#number``.
+
+A column holds the bytes of image files, plain or in a struct ``{bytes, path}``, as
+Hugging Face datasets save them. Rows are read forward, a few at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from bisect import bisect_right
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import accumulate, count
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+from cdstats.core.errors import CdstatsError, DataError, UsageError, counted
+from cdstats.io.archives import Archive
+from cdstats.io.file_kinds import path_choices
+from cdstats.io.found import FoundFile, FoundFiles
+from cdstats.io.limits import check_memory
+from cdstats.io.naming import LABELS, role_of, split_above, split_named
+from cdstats.io.signatures import file_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import ModuleType
+
+ENDING: Final = ".parquet"
+_NUMBERS: Final = re.compile(r"(?:[-_.]?\d+(?:-of-\d+)?)?\Z")
+"""The number of a shard in its name: ``train-00000-of-00002``."""
+_BUFFER: Final = 1 << 20
+_BATCH_BYTES: Final = 1 << 24
+_BATCH_ROWS: Final = 64
+_BOMB: Final = 64
+"""How much smaller than unpacked a column is stored that is no column of images."""
+_PAGE_BYTES: Final = (1 << 31) - 1
+"""Bytes of the largest page that the format allows; a page is unpacked at once."""
+_SHOWN: Final = 8
+ROWS_PAIR: Final = (
+    "Rows of a Parquet file pair by the name in their path, and rows of two files by "
+    "number where either has none"
+)
+
+
+class ColumnError(DataError):
+    """A file whose column of images has to be named."""
+
+
+class _Column(NamedTuple):
+    """A column that may hold images.
+
+    Attributes:
+        steps: The names that lead to its values.
+        leaves: What is read: the bytes and, of a struct, the paths.
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    leaves: tuple[str, ...]
+    is_struct: bool
+
+
+class ParquetFile(Archive[_Column]):
+    """A file of this machine, which stays open; its members are columns of bytes.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+
+    def __init__(self, path: str) -> None:
+        library = _library()
+        super().__init__(path)
+        with _damage():
+            self._table = library.ParquetFile(
+                self._file,
+                pre_buffer=False,
+                buffer_size=_BUFFER,
+                page_checksum_verification=True,
+            )
+            found = self._table.metadata
+            self.rows = int(found.num_rows)
+            groups = map(found.row_group, range(found.num_row_groups))
+            self._starts = [0, *accumulate(group.num_rows for group in groups)]
+            schema = self._table.schema_arrow
+            self.members |= {one.name: one for one in _columns(schema)}
+        self._readers: dict[str, _Reader] = {}
+
+    def read(self, name: str) -> bytes:
+        """The bytes of the image ``column#number``.
+
+        Raises:
+            DataError: If there is no such row, it holds none, or it is damaged.
+        """
+        column, _, number = name.rpartition("#")
+        if column not in self.members or not number.isdecimal():
+            raise DataError(f"has no column {column!r} of images")
+        if int(number) >= self.rows:
+            raise DataError(f"has {counted(self.rows, 'row')}; {number} was asked for")
+        value = self._reader(column).value(int(number))
+        path = value.get("path") if isinstance(value, dict) else None
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if data is not None:
+            return bytes(data)
+        if path:
+            raise DataError(
+                f"holds the path {path!r} and no bytes; save the dataset with its "
+                "images embedded, as push_to_hub does"
+            )
+        raise DataError("is null: the row holds no image")
+
+    def _reader(self, column: str) -> _Reader:
+        if column not in self._readers:
+            found = self.members[column]
+            self._readers[column] = _Reader(self._table, self._starts, found)
+        return self._readers[column]
+
+    def chosen(self, wanted: str, typed: str) -> str:
+        """The column of images, which must be named where there are several.
+
+        Args:
+            wanted: The column that was named; empty for none.
+            typed: The path to which the name of a column is added in a message.
+
+        Raises:
+            ColumnError: If there is no such column, or several without a choice.
+        """
+        if wanted in self.members:
+            return wanted
+        held = {name: self.holds(name) for name in self.members}
+        images = [name for name, kind in held.items() if kind]
+        images = images or [name for name, one in self.members.items() if one.is_struct]
+        if len(images) == 1 and not wanted:
+            return images[0]
+        shown = ", ".join(f"{name} ({held[name] or 'no image'})" for name in images)
+        if wanted:
+            types = {one.name: one.type for one in self._table.schema_arrow}
+            what = f"has no column {wanted!r}"
+            if wanted in types:
+                what = f"column {wanted} holds {_short(types[wanted])}, not images"
+            raise ColumnError(f"{what}; images: {shown or 'in no column'}")
+        if not images:
+            raise ColumnError(f"no column holds images; {self._described()}")
+        best = min(images, key=lambda name: _rank(name.rpartition(".")[2]))
+        raise ColumnError(
+            f"{len(images)} columns hold images: {shown}. Name one, such as "
+            f"{shlex.quote(f'{typed}#{best}')}"
+        )
+
+    def _described(self) -> str:
+        fields = [
+            f"{one.name} ({_short(one.type)})" for one in self._table.schema_arrow
+        ]
+        more = ", ..." if len(fields) > _SHOWN else ""
+        return f"columns: {', '.join(fields[:_SHOWN])}{more}"
+
+    def holds(self, column: str) -> str:
+        """The format of the first image of a column; empty where it holds none."""
+        for value in self._reader(column).first():
+            data = value.get("bytes") if isinstance(value, dict) else value
+            if data is not None:
+                return file_format(bytes(data[:16])) or ""
+        return ""
+
+    def paths(self, column: str) -> list[str]:
+        """The path that each row of a struct names; empty for none."""
+        found = self.members[column]
+        if len(found.leaves) == 1:
+            return [""] * self.rows
+        with _damage():
+            batches = self._table.iter_batches(columns=[found.leaves[1]])
+            values = [v for one in batches for v in one.column(0).to_pylist()]
+        inner = (_inner(value, found.steps[1:]) for value in values)
+        return [str(one.get("path") or "") if one else "" for one in inner]
+
+
+class _Reader:
+    """The values of a column, read forward; going back reads a row group again."""
+
+    def __init__(self, table: Any, starts: list[int], column: _Column) -> None:  # noqa: ANN401 - pyarrow has no types
+        self._table, self._starts, self._column = table, starts, column
+        self._group, self._start = -1, 0
+        self._broken = ""
+        self._values: Any = ()
+        self._batches: Iterator[Any] = iter(())
+
+    def value(self, number: int) -> Any:  # noqa: ANN401 - bytes, a struct or None
+        """The value of a row; None for null."""
+        try:
+            with _damage():
+                group = bisect_right(self._starts, number) - 1
+                if group != self._group or number < self._start:
+                    self._open(group)
+                while number >= self._start + len(self._values):
+                    if self._broken:
+                        raise DataError(self._broken)
+                    self._start += len(self._values)
+                    self._values = ()
+                    self._values = next(self._batches).column(0)
+                value = self._values[number - self._start].as_py()
+        except DataError as error:
+            self._broken = str(error)
+            raise
+        except BaseException:
+            self._group = -1  # what comes next would be another row
+            raise
+        return _inner(value, self._column.steps[1:])
+
+    def first(self) -> Iterator[Any]:
+        """The first values, null ones among them."""
+        for number in range(min(self._starts[-1], _BATCH_ROWS)):
+            yield self.value(number)
+
+    def _open(self, group: int) -> None:
+        self._group, self._start = group, self._starts[group]
+        self._values, self._broken = (), ""
+        rows = _batch_rows(
+            self._table.metadata.row_group(group), self._column.leaves[0]
+        )
+        self._batches = self._table.iter_batches(
+            rows,
+            row_groups=[group],
+            columns=list(self._column.leaves),
+            use_threads=False,
+        )
+
+
+def _batch_rows(group: Any, leaf: str) -> int:  # noqa: ANN401 - pyarrow has no types
+    """How many rows of a row group may be held at once."""
+    for place in range(group.num_columns):
+        chunk = group.column(place)
+        if chunk.path_in_schema == leaf:
+            size = int(chunk.total_uncompressed_size)
+            if size > _BOMB * chunk.total_compressed_size:
+                check_memory(min(size, _PAGE_BYTES), "save the images unpacked")
+            # Each row of a dictionary may be the largest value of all.
+            one = size if chunk.has_dictionary_page else size // max(group.num_rows, 1)
+            return min(max(_BATCH_BYTES // max(one, 1), 1), _BATCH_ROWS)
+    return 1
+
+
+def _inner(value: Any, steps: Iterable[str]) -> Any:  # noqa: ANN401 - a struct or None
+    """A value inside a struct; None where the struct is null."""
+    for step in steps:
+        value = None if value is None else value[step]
+    return value
+
+
+def _columns(fields: Iterable[Any], above: tuple[str, ...] = ()) -> Iterator[_Column]:
+    """The columns of bytes of a schema, those inside structs among them."""
+    from pyarrow import types
+
+    def is_bytes(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
+        is_found = kind is not None
+        return is_found and (types.is_binary(kind) or types.is_large_binary(kind))
+
+    for field in fields:
+        steps = (*above, field.name)
+        name, kind = ".".join(steps), field.type
+        inner = {one.name: one.type for one in kind} if types.is_struct(kind) else {}
+        if is_bytes(kind):
+            yield _Column(name, steps, (name,), is_struct=False)
+        elif is_bytes(inner.get("bytes")):
+            leaves = [f"{name}.{one}" for one in ("bytes", "path") if one in inner]
+            yield _Column(name, steps, tuple(leaves), is_struct=True)
+        elif inner:
+            yield from _columns(kind, steps)
+
+
+def _short(kind: object) -> str:
+    """A type in few words."""
+    text = str(kind)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """How surely a name says masks; the surest first."""
+    role = role_of(name)
+    return LABELS.index(role) if role in LABELS else len(LABELS), name
+
+
+def _library() -> ModuleType:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(
+            "Parquet files need the package pyarrow: pip install 'cdstats[parquet]'"
+        ) from None
+    module: ModuleType = pyarrow.parquet
+    return module
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Tell of damage, for which pyarrow raises exceptions of many kinds."""
+    try:
+        yield
+    except (CdstatsError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise DataError("is not there") from None
+    except Exception as error:  # noqa: BLE001 - whatever pyarrow raises
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"Parquet file is damaged or cut short: {said[:200]}") from None
+
+
+# Finding rows.
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a path has the name of a Parquet file."""
+    return path.lower().endswith(ENDING)
+
+
+def member_in(text: str) -> tuple[str, str]:
+    """A path as typed, and the part of its file that stands behind ``#``, if any.
+
+    Example:
+        >>> member_in("a.npz#mask"), member_in("a.parquet#label#3"), member_in("a.png")
+        (('a.npz', 'mask'), ('a.parquet', 'label#3'), ('a.png', ''))
+    """
+    end = text.lower().find(f"{ENDING}#") + len(ENDING)
+    file, hash_, member = text.rpartition("#")
+    if end >= len(ENDING):
+        return text[:end], text[end + 1 :]
+    return (file, member) if hash_ else (text, "")
+
+
+def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
+    """The files below a folder without tables that lie beside images, and a note.
+
+    Raises:
+        DataError: If images lie in Parquet files and beside them.
+    """
+    tables = [name for name in names if is_parquet(name)]
+    others = [name for name in names if not is_parquet(name)]
+    if not tables or not others:
+        return names, []
+    held = [name for name in tables if _holds_images(str(folder / name))]
+    if held:
+        kinds = (f"*{ENDING}", f"*{PurePath(others[0]).suffix}")
+        raise DataError(
+            f"{folder}: images lie in Parquet files ({held[0]}) and beside them "
+            f"({others[0]}); read one: {path_choices(folder, kinds)}"
+        )
+    number = counted(len(tables), "Parquet file")
+    return others, [f"{number} skipped: no column holds images"]
+
+
+def _holds_images(path: str) -> bool:
+    """Whether a file holds images, or is damaged, so that its row tells why."""
+    try:
+        with _opened(path) as file:
+            return any(map(file.holds, file.members))
+    except DataError:
+        return True
+
+
+def refuse_table(path: str) -> NoReturn:
+    """Tell why no rows of a file were found."""
+    with _opened(path) as file:
+        file.chosen("", path)
+    raise DataError("was changed while it was read")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[ParquetFile]:
+    file = ParquetFile(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def rows_of(files: FoundFiles, typed: str) -> FoundFiles:
+    """Files in which each row of a Parquet file stands for it.
+
+    A file that cannot be read stays, and its row tells why.
+
+    Raises:
+        ColumnError: If the column of images has to be named.
+    """
+    if not any(is_parquet(file.path) for file in files):
+        return files
+    found, column = FoundFiles(), ""
+    known: dict[tuple[str, str], tuple[str, range]] = {}
+    for file in files:
+        if not is_parquet(file.path):
+            found.append(file)
+            continue
+        wanted, number = _asked(file.member)
+        key = file.path, wanted
+        try:
+            if key not in known:
+                with _opened(file.path) as opened:
+                    column = opened.chosen(wanted or column, _whole(typed, file))
+                    known[key] = column, range(opened.rows)
+        except ColumnError as error:
+            raise ColumnError(f"{file.path}: {error}") from None
+        except DataError:
+            # Its row tells why it cannot be read.
+            found.append(replace(file, member=""))
+            continue
+        column, rows = known[key]
+        if number:
+            rows = range(int(number), int(number) + 1)
+        found.extend(_named(file, column, rows))
+    if not found:
+        raise DataError(f"{files[0].path}: holds no row")
+    return found
+
+
+def _whole(typed: str, file: FoundFile) -> str:
+    """A path as typed, without the column that it names."""
+    return typed.removesuffix(f"#{file.member}") if file.member else typed
+
+
+def _asked(member: str) -> tuple[str, str]:
+    """The column and the number of a row that were named; empty for none."""
+    column, _, number = member.rpartition("#")
+    return (column, number) if number.isdecimal() else (member, "")
+
+
+def _named(file: FoundFile, column: str, rows: range) -> Iterator[FoundFile]:
+    path = PurePath(file.path)
+    name = file.name.removesuffix(f"#{file.member}") if file.name else path.name
+    split = file.split or split_named(_NUMBERS.sub("", path.stem))
+    split = split or ("" if file.name else split_above(path.parent.parts))
+    for row in rows:
+        end = f"#{column}#{row}"
+        yield replace(
+            file, path=f"{file.path}{end}", name=f"{name}{end}", split=split, member=""
+        )
+
+
+# Pairing rows.
+
+
+def row_keys(
+    predictions: Sequence[FoundFile],
+    masks: Sequence[FoundFile],
+    others: Sequence[FoundFile],
+) -> dict[str, str]:
+    """What the rows among files are paired by: the name in their path, or a number.
+
+    Rows of two tables pair by their number in the split where a row of either has no
+    path. The masks of other splits have keys, too.
+
+    Raises:
+        DataError: If rows that pair by number are not as many as masks.
+    """
+    sides = (predictions, (*masks, *others))
+    paths = [_stored_paths(side) for side in sides]
+    whole = [len(told) == len(side) for told, side in zip(paths, sides, strict=True)]
+    if all(whole) and not all(all(told.values()) for told in paths):
+        _refuse_uneven(predictions, masks)
+        return _numbers(predictions) | _numbers(masks) | _numbers(others)
+    named = {
+        row: path or f"#{row.rpartition('#')[2]}"
+        for told in paths
+        for row, path in told.items()
+    }
+    last = {row: PurePath(path.replace("\\", "/")).name for row, path in named.items()}
+    for side in sides:
+        keys = [(file.split, last[file.path]) for file in side if file.path in last]
+        if len({*keys}) < len(keys):
+            return named
+    return last
+
+
+def _refuse_uneven(
+    predictions: Sequence[FoundFile], masks: Sequence[FoundFile]
+) -> None:
+    """Refuse rows that pair by number where one side has more of them."""
+    held, wanted = (Counter(one.split for one in side) for side in (predictions, masks))
+    for split, number in wanted.items():
+        own = held[split if split in held else ""]
+        if own != number:
+            where = f" of split {split}" if split else ""
+            raise DataError(
+                f"{counted(own, 'prediction')} for {counted(number, 'mask')}{where}: "
+                "rows without a path pair by number, so expected as many. Save the "
+                "name of its image as the path of each row"
+            )
+
+
+def _numbers(files: Iterable[FoundFile]) -> dict[str, str]:
+    """The number of each row among those of its split."""
+    counters: dict[str, Iterator[int]] = {}
+    return {
+        file.path: f"#{next(counters.setdefault(file.split, count()))}"
+        for file in files
+    }
+
+
+def _stored_paths(files: Iterable[FoundFile]) -> dict[str, str]:
+    """The path that each row among files names; empty where it names none."""
+    known: dict[tuple[str, str], list[str]] = {}
+    found = {}
+    for file in files:
+        place, member = member_in(file.path)
+        column, number = _asked(member)
+        if not (is_parquet(place) and number):
+            continue
+        if (place, column) not in known:
+            with _opened(place) as opened:
+                known[place, column] = opened.paths(column)
+        found[file.path] = known[place, column][int(number)]
+    return found
