@@ -27,7 +27,16 @@ FLOORS = {
 }
 THIRD_PARTY = {
     "core": {"numpy"},
-    "io": {"numpy", "rasterio", "kornia_rs", "torch", "obstore", "boto3", "pyarrow"},
+    "io": {
+        "numpy",
+        "rasterio",
+        "kornia_rs",
+        "torch",
+        "obstore",
+        "boto3",
+        "h5py",
+        "pyarrow",
+    },
     "engine": {"distributed"},
     "render": {"pandas", "rich", "matplotlib", "yaml"},
     "report": {"jinja2"},
@@ -38,7 +47,7 @@ THIRD_PARTY = {
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}
 HEAVY = {
     *("torch", "pandas", "matplotlib", "dask", "distributed", "rasterio", "numba"),
-    *("scipy", "obstore", "asyncio", "pyarrow"),
+    *("scipy", "obstore", "asyncio", "h5py", "pyarrow"),
 }
 OUTSIDE = ("__init__.py", "__main__.py")
 LOSSES = "losses"

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 SIZE = 24
 LOSSES = ("dice", "focal:gamma=3", "balanced_ce:beta=dataset", "class_balanced", "asl")
-TEXTS = {"model", "kind", "rule", "grid", "version", "device", "losses"}
+TEXTS = {
+    *("model", "kind", "rule", "grid", "version", "device", "labels", "signature"),
+    "losses",
+}
 RULE = {"changed": "1", "unchanged": "0", "ignore": "255"}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cdstats
-from cdstats.core.score_records import NOT_RECORDED
+from cdstats.core.signature import NOT_RECORDED
 
 STATED = ("threshold", "kind", "grid", "version", "device")
 RULE = ("rule", *STATED)

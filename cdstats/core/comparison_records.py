@@ -73,6 +73,8 @@ class ComparedModel:
         grid: How the ground of predictions and masks was compared.
         version: The version of the program that scored.
         device: The device that computed.
+        labels: The hash of the labels that have scores.
+        signature: The line that says how its score was made.
         compared: Its measures by name.
     """
 
@@ -96,6 +98,8 @@ class ComparedModel:
     grid: str
     version: str
     device: str
+    labels: str
+    signature: str
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

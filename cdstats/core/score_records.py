@@ -15,8 +15,10 @@ from cdstats.core.columns import (
     column,
     columns_of,
 )
+from cdstats.core.label_hash import hash_of_text, hash_text, total_hash
 from cdstats.core.metrics import Confusion, metric_values
 from cdstats.core.records import split_order
+from cdstats.core.signature import NOT_RECORDED, Signature
 from cdstats.core.sums import ImageSums, SumsTable, defined_values
 
 if TYPE_CHECKING:
@@ -42,8 +44,6 @@ THRESHOLD: Final = column(format=repr)
 """Metadata of a threshold, which may be typed again: no digit is missing."""
 _ECE: Final = column("ECE")
 """Metadata of the expected calibration error, in 15 bins of equal width."""
-NOT_RECORDED: Final = "not recorded"
-"""What stands for a text that the rows of an earlier version lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +143,10 @@ class ScoreRecord:
     """The sums and losses of one prediction, or the reason why it has none.
 
     ``ece`` is the expected calibration error in 15 bins of equal width, and
-    ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``losses`` holds
-    the values of further losses by column; they stand after the other columns. Of
-    ``rule`` and what follows, see `Stated`.
+    ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``labels`` is the
+    hash of the labels that have scores. ``losses`` holds the values of further losses
+    by column; they stand after the other columns. Of ``rule`` and what follows, see
+    `Stated`.
     """
 
     pred: str
@@ -193,6 +194,7 @@ class ScoreRecord:
     uncovered: int | None
     ece: float | None = field(metadata=_ECE)
     calibration_sums: str
+    labels: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -230,6 +232,7 @@ class ScoreRecord:
             ignored=self.ignored or 0,
             uncovered=self.uncovered or 0,
             calibration=tuple(map(float, self.calibration_sums.split())),
+            labels=hash_of_text(self.labels),
             **same,
         )
 
@@ -277,7 +280,7 @@ def failed_record(
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
     blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
-    blank["calibration_sums"] = ""
+    blank |= {"calibration_sums": "", "labels": ""}
     width, height = size or (None, None)
     return ScoreRecord(
         **{
@@ -321,6 +324,7 @@ def scored_records(
                 uncovered=one.uncovered,
                 ece=errors[number],
                 calibration_sums=" ".join(_short(one.calibration)),
+                labels=hash_text(one.labels),
                 **_same_columns(one),
                 bce_sum=bce.image_values[number],
                 bce_mean=_per_pixel(bce.image_values[number], one.valid),
@@ -366,7 +370,9 @@ class DatasetScore:
     ``beta`` is the share of unchanged pixels of the dataset; which β balanced
     cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
     ``losses`` holds two values of each further loss by column: its sum and mean, or its
-    pooled value and mean over images. Of ``threshold`` and the like, see `Stated`.
+    pooled value and mean over images. ``labels`` is the hash of the labels that have
+    scores, ``signature`` the line that says how the score was made. Of ``threshold``
+    and the like, see `Stated`.
     """
 
     model: str
@@ -419,6 +425,8 @@ class DatasetScore:
     device: str
     uncovered: int
     ece: float | None = field(metadata=_ECE)
+    labels: str
+    signature: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -462,6 +470,17 @@ _CLEAR: Final = 0.4
 """A kappa above this does not come about by chance."""
 
 
+def labels_of(rows: Sequence[ScoreRecord]) -> str:
+    """The hash of the labels of some rows; empty where one has none."""
+    return hash_text(total_hash(hash_of_text(r.labels) for r in rows) if rows else None)
+
+
+def signature_of(row: Any, images: Iterable[ScoreRecord]) -> str:  # noqa: ANN401
+    """The signature of a row of a model, which is about some images."""
+    masks = {(one.split, one.target) for one in images}
+    return str(Signature.of(row, len(masks)))
+
+
 def dataset_score(
     model: str,
     images: Sequence[ScoreRecord],
@@ -483,7 +502,7 @@ def dataset_score(
     if totals["uncovered"] and not table.soft:
         changed = sum(row.changed or 0 for row in ok)
         unchanged = sum(row.unchanged or 0 for row in ok)
-    return DatasetScore(
+    found = DatasetScore(
         model=model,
         images=len(ok),
         failed=len(images) - len(ok),
@@ -498,6 +517,8 @@ def dataset_score(
         class_mean_bce=class_mean.pooled,
         ece=defined_values(total.calibration_error)[0],
         beta=total.unchanged[0].item() / valid if valid else None,
+        labels=labels_of(ok),
+        signature="",
         **asdict(Stated.of(ok or images)),
         losses={
             name: value
@@ -509,6 +530,7 @@ def dataset_score(
         **totals,
         **metric_values(DatasetScore, [row.confusion for row in ok]),
     )
+    return replace(found, signature=signature_of(found, ok))
 
 
 SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))

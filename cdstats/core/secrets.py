@@ -28,7 +28,10 @@ _BUCKETS: Final = ("s3", "gs")
 _BUCKET_QUERY: Final = re.compile(r"[?#][\w.~%-]+=")
 """Where a query or a token begins in the key of a bucket; a glob may hold ``?`` too."""
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
-_OF_ARRAYS: Final = (".npz", ".pt", ".pth", "/", "*", "}")
+_OF_ARRAYS: Final = (
+    *(".npz", ".pt", ".pth", ".h5", ".hdf5", ".nc", ".mat"),
+    *("/", "*", "}"),
+)
 _OF_FRAGMENTS: Final = (*_IMAGES, *_OF_ARRAYS)
 _NUMBER: Final = re.compile(r"\d{1,9}")
 _NAME: Final = re.compile(r"[\w .:/+-]{1,64}")

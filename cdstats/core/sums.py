@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cdstats.core.label_hash import total_hash
 from cdstats.core.pixel_terms import LOG_FLOOR
 
 if TYPE_CHECKING:
@@ -116,10 +117,12 @@ class ImageSums(_Sums[int, float]):
             was not kept.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
             losses of the run need.
+        labels: The hash of the labels that have scores; None where it was not kept.
     """
 
     calibration: tuple[float, ...] = (0.0,) * BINS
     terms: Mapping[Term, tuple[float, float]] = field(default_factory=dict)
+    labels: int | None = None
 
     def __add__(self, other: ImageSums) -> ImageSums:
         plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
@@ -128,8 +131,12 @@ class ImageSums(_Sums[int, float]):
         for term in {**self.terms, **other.terms}:
             one, two = self.term(term), other.term(term)
             terms[term] = one[0] + two[0], one[1] + two[1]
+        labels = total_hash((self.labels, other.labels))
         return ImageSums(
-            **plain, calibration=tuple(a + b for a, b in pairs), terms=terms
+            **plain,
+            calibration=tuple(a + b for a, b in pairs),
+            terms=terms,
+            labels=labels,
         )
 
     def term(self, term: Term) -> tuple[float, float]:

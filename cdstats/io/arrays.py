@@ -1,4 +1,4 @@
-"""NumPy files, read block by block: ``.npy`` and ``.npz``; pickles never run."""
+"""Masks in arrays, and NumPy files, ``.npy`` and ``.npz``; pickles never run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,13 +33,17 @@ from cdstats.io.limits import (
 from cdstats.io.npy import StoredArray, by_number, damage, npy_array, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import IO
 
     from numpy.typing import NDArray
 
+    from cdstats.core.counts import Value
+
 _CHUNK: Final = 1 << 20
+_LISTED: Final = 10
+"""Arrays that a message names."""
 _MOST_CHANNELS: Final = 256
 """Images of a stack up to which it may be one mask by its classes."""
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -47,33 +52,64 @@ ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
 
 
+@dataclass(frozen=True)
+class NamedArray:
+    """An array of a file, and what is wanted of it.
+
+    Attributes:
+        number: The image to take of a stack; empty for all.
+        nodata: The value that the file declares as nodata, if any.
+    """
+
+    values: NDArray[Any] | StoredArray
+    number: str = ""
+    nodata: Value | None = None
+
+
 def open_images(file: ImageFile) -> list[OpenImage]:
     """Open the masks of an array: of the only one, or of the one that is named."""
-    path, member = file.path, file.member
-    if file.band not in (None, 1):
-        raise DataError(f"is an array without bands; band {file.band} was asked for")
     if file.kind == "NPY":
-        return select_image(_open_npy(path, member), member)
-    if is_number(member) and not has_array(path, member):
-        return select_image(_open_npz(path, "", file.max_pixels, member), member)
-    return _open_npz(path, member, file.max_pixels)
+        return array_images(file, NamedArray(npy_array(file.path), file.member))
+    _check_band(file)
+    entry, number = _open_entry(file.path, file.member, file.max_pixels)
+    shape = image_shape(entry.shape)
+    if entry.fortran:
+        # Stored column by column, so its rows are spread over the file.
+        rows = _slices(_unpacked(entry).reshape(*shape).__getitem__)
+    else:
+        rows = _streamed(entry, *shape[:0:-1])
+    if not number:
+        _refuse_channels(shape, rows)
+    return select_image(_images(shape, "NPZ", rows), number)
 
 
-def _open_npy(path: Path, member: str) -> list[OpenImage]:
-    """Open the mask or stack of masks of a ``.npy`` file."""
-    array = npy_array(path)
+def array_images(file: ImageFile, found: NamedArray) -> list[OpenImage]:
+    """The mask or stack of masks that an array holds."""
+    _check_band(file)
+    array = found.values
     if array.dtype.kind not in "biuf":
         raise DataError(f"holds {array.dtype} values; expected numbers")
-    count, height, width = image_shape(array.shape)
-    stack = array.reshape(count, height, width)
-    if not member:
-        _refuse_channels((count, height, width), _slices(stack.__getitem__))
-    return _images((count, height, width), "NPY", _slices(by_number(stack)))
+    shape = image_shape(array.shape)
+    check_pixels(shape[2], shape[1], file.max_pixels)
+    stack = array.reshape(*shape)
+    if not found.number:
+        _refuse_channels(shape, _slices(stack.__getitem__))
+    images = _images(shape, file.kind, _slices(by_number(stack)), found.nodata)
+    return select_image(images, found.number)
 
 
-def npz_array(path: Path, key: str, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+def _check_band(file: ImageFile) -> None:
+    if file.band not in (None, 1):
+        raise DataError(f"is an array without bands; band {file.band} was asked for")
+
+
+def npz_array(path: Path, member: str, max_pixels: int = MAX_PIXELS) -> NamedArray:
     """One array of a ``.npz`` file, unpacked as a whole."""
-    entry = _open_entry(path, key, max_pixels)
+    entry, number = _open_entry(path, member, max_pixels)
+    return NamedArray(_unpacked(entry), number)
+
+
+def _unpacked(entry: _Entry) -> NDArray[Any]:
     check_memory(entry.size, "save it as .npy, which is read where it lies")
     with damage("NPZ"), entry.archive.open(entry.name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
@@ -84,23 +120,6 @@ def _slices(image: Callable[[int], NDArray[Any] | StoredArray]) -> ReadRows:
         return np.asarray(image(number)[start:stop])
 
     return rows
-
-
-def _open_npz(
-    path: Path, key: str, max_pixels: int, member: str = ""
-) -> list[OpenImage]:
-    """Open one array of a ``.npz`` file as a mask or a stack of masks."""
-    entry = _open_entry(path, key, max_pixels)
-    count, height, width = image_shape(entry.shape)
-    if entry.fortran:
-        # Stored column by column, so its rows are spread over the file.
-        array = npz_array(path, key, max_pixels)
-        rows = _slices(array.reshape(count, height, width).__getitem__)
-    else:
-        rows = _streamed(entry, width, height)
-    if not member:
-        _refuse_channels((count, height, width), rows)
-    return _images((count, height, width), "NPZ", rows)
 
 
 def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
@@ -134,11 +153,6 @@ def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
         )
 
 
-def has_array(path: Path, key: str) -> bool:
-    """Whether a ``.npz`` file holds an array of a name."""
-    return key in _entries(path)
-
-
 def _entries(path: Path) -> dict[str, _Entry]:
     with damage("NPZ"):
         archive = zipfile.ZipFile(path)
@@ -161,8 +175,12 @@ def _entries(path: Path) -> dict[str, _Entry]:
         return {name.removesuffix(".npy"): _read_entry(archive, name) for name in names}
 
 
-def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
-    entry = _choose(_entries(path), key)
+def _open_entry(path: Path, member: str, max_pixels: int) -> tuple[_Entry, str]:
+    """The array that is wanted, and the number of an image of it."""
+    entries = _entries(path)
+    shapes = {name: entry.shape for name, entry in entries.items()}
+    key, number = choose_array(shapes, member, "NPZ")
+    entry = entries[key]
     if entry.dtype.kind not in "biuf":
         raise DataError(f"holds {entry.dtype} values; expected numbers")
     width = entry.shape[-1] if entry.shape else 1
@@ -177,7 +195,7 @@ def _open_entry(path: Path, key: str, max_pixels: int) -> _Entry:
         raise DataError(
             "NPZ file is damaged: an array is not as long as its header says"
         )
-    return entry
+    return entry, number
 
 
 @dataclass(frozen=True)
@@ -202,17 +220,48 @@ def _read_entry(archive: zipfile.ZipFile, name: str) -> _Entry:
         return _Entry(archive, name, *read_header(file, "NPZ"), file.tell())
 
 
-def _choose(entries: dict[str, _Entry], key: str) -> _Entry:
-    listed = ", ".join(f"{name} {entry.shape}" for name, entry in entries.items())
-    if not entries:
-        raise DataError("NPZ file holds no array")
+def choose_array(
+    shapes: Mapping[str, tuple[int, ...]],
+    member: str,
+    kind: str,
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, str]:
+    """The array of a file that is wanted, and the number of an image of it.
+
+    Of several, the only one that may be a mask is taken; `others` tells what else the
+    file holds.
+
+    Example:
+        >>> shapes = {"label": (9, 64, 64), "time": (9,)}
+        >>> choose_array(shapes, "", "NPZ"), choose_array(shapes, "label#3", "NPZ")
+        (('label', ''), ('label', '3'))
+    """
+    key, number = member, ""
+    if member not in shapes:
+        key, _, number = member.rpartition("#")
+        if not is_number(number):
+            key, number = member, ""
+    if key in others:
+        raise DataError(f"holds {key} as {others[key]}; expected an array of numbers")
+    names = [name for name, shape in shapes.items() if _is_plane(shape)]
+    names = [key] if key else names if len(names) == 1 else [*shapes]
+    if len(names) == 1 and names[0] in shapes:
+        return names[0], number
+    told = [f"{name} {shape}" for name, shape in shapes.items()]
+    told += [f"{name} ({what})" for name, what in others.items()]
+    listed = ", ".join(told[:_LISTED])
+    if len(told) > _LISTED:
+        listed += f" and {len(told) - _LISTED:,} more"
     if key:
-        if key not in entries:
-            raise DataError(f"holds no array {key!r}; it holds {listed}")
-        return entries[key]
-    if len(entries) > 1:
-        raise DataError(f"holds several arrays: {listed}; choose one with FILE#NAME")
-    return next(iter(entries.values()))
+        raise DataError(f"holds no array {key!r}; it holds {listed or 'nothing'}")
+    if not shapes:
+        raise DataError(f"{kind} file holds no array{listed and f', but {listed}'}")
+    raise DataError(f"holds several arrays: {listed}; choose one with FILE#NAME")
+
+
+def _is_plane(shape: tuple[int, ...]) -> bool:
+    """Whether an array has rows and columns, not one number or a row of them."""
+    return 0 not in shape and sum(length > 1 for length in shape) > 1
 
 
 def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
@@ -233,7 +282,9 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
     return rows
 
 
-def _images(shape: tuple[int, int, int], kind: str, rows: ReadRows) -> list[OpenImage]:
+def _images(
+    shape: tuple[int, int, int], kind: str, rows: ReadRows, nodata: Value | None = None
+) -> list[OpenImage]:
     """One image for each of a stack; a stack of one needs no number."""
     count, height, width = shape
     check_stack(count)
@@ -245,6 +296,7 @@ def _images(shape: tuple[int, int, int], kind: str, rows: ReadRows) -> list[Open
             height,
             kind,
             lambda number=number: _blocks(rows, number, width, height),  # type: ignore[misc]
+            nodata,
         )
         for number in range(count)
     ]

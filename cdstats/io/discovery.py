@@ -75,7 +75,7 @@ _LOOKED_AT: Final = 500
 UNASSIGNED: Final = "unassigned"
 """The split of masks that lie beside the folders of splits."""
 _SPLIT_ALL: Final = f"split-{ALL}"
-_KEY: Final = re.compile(r"[\w-]+")
+_KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
 @dataclass

@@ -37,7 +37,7 @@ from cdstats.io.naming import (
     split_named,
     words_in,
 )
-from cdstats.io.signatures import EXTENSIONS
+from cdstats.io.signatures import EXTENSIONS, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,6 +53,7 @@ _ABOVE: Final = 4
 _OPENED: Final = 8
 """Masks that are opened to see whether a preset fits."""
 _OTHER: Final = label_rank(Role.OTHER)
+_BESIDE: Final = (*FORMATS["HDF5"].extensions, *FORMATS["MAT"].extensions)
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
@@ -174,6 +175,8 @@ def choose_masks(
         return chosen
     prefer = preset.prefer if preset else _usual_choice(folder, ordered)
     kept, note = _by_folder(folder, ordered, prefer)
+    kept, beside = _pictures(kept)
+    note += beside
     _refuse_parallel_folders(folder, kept)
     _refuse_unnamed_folders(folder, ordered, kept)
     notes += note
@@ -213,6 +216,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         read = naturally({_folder(name) or "." for name in kept})
         told = f"read the predictions in {_some(read)}"
         notes.append(f"{told}; skipped {_some(naturally(skipped))}")
+    kept, beside = _pictures(kept)
+    notes += beside
     said = {name: file_words(name) for name in kept}
     best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
     images = {said[name][1] for name in best}
@@ -220,6 +225,18 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         kept = [n for n in kept if n in best or said[n][1] not in images]
         notes.append(f"read the predictions {_some(kept)}; skipped {_some(left)}")
     return Chosen(kept, notes)
+
+
+def _pictures(names: list[str]) -> tuple[list[str], list[str]]:
+    """The files without those of HDF5 and MATLAB beside others, and what was skipped.
+
+    Such a file is a copy of all masks, or no mask, such as the weights of a model.
+    """
+    left = [name for name in names if name.lower().endswith(_BESIDE)]
+    if not left or len(left) == len(names):
+        return names, []
+    kept = [name for name in names if not name.lower().endswith(_BESIDE)]
+    return kept, [f"skipped {_some(left)} beside other files: to read one, name it"]
 
 
 def _folder_role(folder: str, lettered: bool) -> Role:

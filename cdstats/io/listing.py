@@ -180,13 +180,9 @@ class Listing:
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
-        arrays = {".h5", ".hdf5", ".mat"} & self.others.keys()
         if vector:
             kinds = ", ".join(sorted(vector))
             return f"{text}. {kinds}: vector labels; rasterise them first"
-        if arrays:
-            what = kind.removesuffix(" file")
-            return f"{text}. {', '.join(sorted(arrays))}: export the {what}s first"
         return ". ".join([text, *self.unread_notes()])
 
 

@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` format: their header, and numbers that are read block by block.
+"""Arrays in files, read block by block, and the header of the ``.npy`` format.
 
 Files are never mapped into memory: the system ends a program that reads a mapped page
 of a file that has become shorter.
@@ -11,7 +11,7 @@ import warnings
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self
 
 import numpy as np
 
@@ -31,14 +31,40 @@ _WHOLE_BYTES: Final = 1 << 27
 """Bytes of an array by columns up to which it is read as a whole."""
 _COLUMNS: Final = 512
 Key = int | slice | None
+Shape = tuple[int, ...]
 
 
-class _Source:
+class Source(Protocol):
+    """What holds the numbers of an array."""
+
+    def numbers(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> NDArray[Any]:
+        """The numbers that lie so many bytes apart from a place on, a new array."""
+
+
+class FileSource:
     """A file that is open for as long as an array refers to it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str) -> None:
+        self._kind = kind
         self.file, self.size = open_regular(path)
         weakref.finalize(self, self.file.close)
+
+    def numbers(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> NDArray[Any]:
+        """The numbers, in as few pieces as leave out most of what is not wanted."""
+        size, steps = dtype.itemsize, zip(shape, strides, strict=True)
+        span = sum((length - 1) * stride for length, stride in steps) + size
+        wanted = math.prod(shape) * size
+        if span in (wanted, size) or span <= _SPAN_BYTES or len(shape) < 2:
+            data = self.read(place, span)
+            return np.ndarray(shape, dtype, data, strides=strides)
+        places = (place + number * strides[0] for number in range(shape[0]))
+        return np.stack(
+            [self.numbers(shape[1:], dtype, strides[1:], at) for at in places]
+        )
 
     def read(self, place: int, size: int) -> bytearray:
         """Bytes from a place on; a file that has become shorter is an error."""
@@ -47,7 +73,7 @@ class _Source:
         self.file.seek(place)
         while (read := self.file.readinto(left)) != len(left):
             if not read:
-                raise DataError("NPY file was changed while it was read")
+                raise DataError(f"{self._kind} file was changed while it was read")
             left = left[read:]
         return data
 
@@ -58,9 +84,9 @@ class StoredArray:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    _strides: tuple[int, ...]
+    _strides: Shape
     _place: int
-    _source: _Source
+    _source: Source
 
     def __getitem__(self, keys: Key | tuple[Key, ...]) -> Self:
         """A part: each key is a number, a slice of step 1 or None for a new axis."""
@@ -120,16 +146,10 @@ class StoredArray:
         return rows
 
     def read(self) -> NDArray[Any]:
-        """Read in as few pieces as leave out most of what is not wanted."""
+        """The numbers, with the strides that they have where they lie."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
-        size, steps = self.dtype.itemsize, zip(self.shape, self._strides, strict=True)
-        span = sum((length - 1) * stride for length, stride in steps) + size
-        wanted = math.prod(self.shape) * size
-        if span in (wanted, size) or span <= _SPAN_BYTES or len(self.shape) < 2:
-            data = self._source.read(self._place, span)
-            return np.ndarray(self.shape, self.dtype, data, strides=self._strides)
-        return np.stack([self[number].read() for number in range(self.shape[0])])
+        return self._source.numbers(self.shape, self.dtype, self._strides, self._place)
 
     @property
     def is_by_column(self) -> bool:
@@ -168,7 +188,7 @@ def by_number(
 
 def npy_array(path: Path) -> StoredArray:
     """The array of a ``.npy`` file, none of whose numbers has been read."""
-    source = _Source(path)
+    source = FileSource(path, "NPY")
     with damage("NPY"):
         shape, dtype, fortran = read_header(source.file, "NPY")
     if dtype.hasobject:
@@ -182,6 +202,18 @@ def npy_array(path: Path) -> StoredArray:
             f"NPY file is damaged: its header tells of {ends:,} bytes, the file holds "
             f"{source.size:,}"
         )
+    return stored_array(shape, dtype, place, source, fortran=fortran)
+
+
+def stored_array(
+    shape: Shape,
+    dtype: np.dtype[Any],
+    place: int,
+    source: Source,
+    *,
+    fortran: bool = False,
+) -> StoredArray:
+    """An array whose numbers lie one behind the other, by rows or by columns."""
     step, lengths = 1 if fortran else -1, shape[:: 1 if fortran else -1]
     strides = [dtype.itemsize * math.prod(lengths[:axis]) for axis in range(len(shape))]
     return StoredArray(shape, dtype, tuple(strides[::step]), place, source)

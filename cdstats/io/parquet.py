@@ -22,13 +22,16 @@ from cdstats.io.file_kinds import path_choices
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.limits import check_memory
 from cdstats.io.naming import LABELS, role_of, split_above, split_named
-from cdstats.io.signatures import file_format
+from cdstats.io.signatures import PART_ENDINGS, file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import ModuleType
 
 ENDING: Final = ".parquet"
+_OF_PARTS: Final = re.compile(
+    rf"(?i)(?:{'|'.join(map(re.escape, (ENDING, *PART_ENDINGS)))})#"
+)
 _NUMBERS: Final = re.compile(r"(?:[-_.]?\d+(?:-of-\d+)?)?\Z")
 """The number of a shard in its name: ``train-00000-of-00002``."""
 _BUFFER: Final = 1 << 20
@@ -318,13 +321,12 @@ def member_in(text: str) -> tuple[str, str]:
     """A path as typed, and the part of its file that stands behind ``#``, if any.
 
     Example:
-        >>> member_in("a.npz#mask"), member_in("a.parquet#label#3"), member_in("a.png")
-        (('a.npz', 'mask'), ('a.parquet', 'label#3'), ('a.png', ''))
+        >>> member_in("a.npz#mask"), member_in("a.h5#label#3"), member_in("a.png")
+        (('a.npz', 'mask'), ('a.h5', 'label#3'), ('a.png', ''))
     """
-    end = text.lower().find(f"{ENDING}#") + len(ENDING)
+    if found := _OF_PARTS.search(text):
+        return text[: found.end() - 1], text[found.end() :]
     file, hash_, member = text.rpartition("#")
-    if end >= len(ENDING):
-        return text[:end], text[end + 1 :]
     return (file, member) if hash_ else (text, "")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from cdstats.core.counts import MINISWHITE, NAN
 from cdstats.core.errors import DataError, counted, one_file
-from cdstats.io.arrays import has_array, npz_array
+from cdstats.io.arrays import NamedArray, npz_array
 from cdstats.io.blocks import (
     BLOCK_PIXELS,
     Block,
@@ -31,7 +32,7 @@ from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
 from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.raster import MOST_BANDS, BandsError
-from cdstats.io.signatures import EXTENSIONS, file_format, open_regular
+from cdstats.io.signatures import EXTENSIONS, FORMATS, file_format, open_regular
 from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 
@@ -125,11 +126,15 @@ def _opened(
     if opened is None:
         images = _pictures(str(path), member, how, most)
     else:
-        array, number, kind = opened
+        found, kind = opened
         # A number picks from a stack, so two planes are two images, not two channels.
-        images = _images(array, () if number else targets, how, kind)
+        planes = () if found.number else targets
+        images = [
+            replace(one, nodata=found.nodata)
+            for one in _images(found.values, planes, how, kind)
+        ]
         check_images(images, most)
-        images = select_image(images, number)
+        images = select_image(images, found.number)
     return [guarded(_decoded(one, how)) for one in images]
 
 
@@ -219,25 +224,28 @@ def _one_band(bands: str) -> Iterator[None]:
         ) from None
 
 
-def _array(path: Path, member: str, max_pixels: int) -> tuple[Numbers, str, str] | None:
-    """The array of a file of arrays, the number of the image asked for, its type."""
+def _array(path: Path, member: str, max_pixels: int) -> tuple[NamedArray, str] | None:
+    """The array of a file of arrays and its type; None for another file."""
     if inside(str(path)):
         return None  # an array in an archive was copied to a file
     opened, _ = open_regular(path)
     with opened as file:
         kind = file_format(file.read(16))
-    is_key = not is_number(member)
     if path.suffix.lower() in (".pt", ".pth"):
-        array, name = tensor_array(path, member if is_key else "", max_pixels)
-        return array, "" if is_key else member, name
+        number = member if is_number(member) else ""
+        key = "" if number else member
+        array, name = tensor_array(path, key, max_pixels)
+        return NamedArray(array, number), name
     if kind == "NPY":
-        stored = npy_array(path)
-        return stored, member, stored.dtype.name
-    if kind != "NPZ":
+        found = NamedArray(npy_array(path), member)
+    elif kind == "NPZ":
+        found = npz_array(path, member, max_pixels)
+    elif kind in ("HDF5", "MAT"):
+        reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
+        found = reader.named_array(path, member, max_pixels)
+    else:
         return None
-    is_key = is_key or has_array(path, member)
-    array = npz_array(path, member if is_key else "", max_pixels)
-    return array, "" if is_key else member, array.dtype.name
+    return found, found.values.dtype.name
 
 
 def _images(

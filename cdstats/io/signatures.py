@@ -37,6 +37,8 @@ class FileFormat:
 
 
 _PICTURE, _RASTER = 1 << 27, 1 << 24
+_HDF5, _HDF5_NAMES = b"\x89HDF\r\n\x1a\n", (".h5", ".hdf5", ".nc")
+_MATLAB = (b"MATLAB 5.0 MAT", b"MATLAB 7.3 MAT")
 FORMATS: Final = {
     one.name: one
     for one in (
@@ -53,6 +55,8 @@ FORMATS: Final = {
         FileFormat(
             "NPZ", ".npz", (b"PK\3\4", b"PK\5\6"), (".npz",), "arrays", -1, True
         ),
+        FileFormat("HDF5", "HDF5", (_HDF5,), _HDF5_NAMES, "hdf5", -1, True),
+        FileFormat("MAT", ".mat", _MATLAB, (".mat",), "matlab", -1, True),
     )
 }
 """The formats of mask files by name. A new one is an entry here and its reader."""
@@ -60,8 +64,7 @@ _READABLE: Final = {magic: one.name for one in FORMATS.values() for magic in one
 _OTHERS: Final = {
     b"GIF8": "a GIF image",
     b"RIFF": "a WebP image",
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file: export the mask as PNG, TIFF or .npy",
-    b"MATLAB": "a MATLAB file: export the mask as PNG, TIFF or .npy",
+    b"CDF": "a NetCDF 3 file: convert it with nccopy -k nc4",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive: unpack it first, or name it .tar.gz if it is one",
     b"BZh": "a bzip2 archive: unpack it first",
@@ -76,6 +79,10 @@ _OTHERS: Final = {
 }
 EXTENSIONS: Final = frozenset(e for one in FORMATS.values() for e in one.extensions)
 """File names that a folder scan reads, in lower case."""
+PART_ENDINGS: Final = tuple(
+    ending for one in FORMATS.values() if one.names_members for ending in one.extensions
+)
+"""Of them, those of files that hold arrays, which have names or numbers."""
 _TITLES: Final = [one.title for one in FORMATS.values()]
 EXPECTED: Final = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 
@@ -85,7 +92,7 @@ def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
 
     Example:
         >>> wanted_texts(EXTENSIONS | {".pt", ".pth"})
-        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz or .pt')
+        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5, .mat or .pt')
     """
     if ".pt" not in extensions:
         return "mask file", EXPECTED
@@ -113,7 +120,7 @@ def foreign_text(head: bytes) -> str:
 
     Example:
         >>> foreign_text(b"hello")
-        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy or .npz'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5 or .mat'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"

@@ -23,6 +23,7 @@ from cdstats.core.comparison_records import (
 from cdstats.core.errors import counted
 from cdstats.core.options import PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.table import Document, Table, needed
 from cdstats.render.terminal import (
     add_numbers,
@@ -166,7 +167,8 @@ def compare_document(
             if adds_images:
                 print_differing(console, differing, models)
         console.print()
-        print_notes(console, (*comparison_notes(models), "nats, logs clamped at -100"))
+        notes = comparison_notes(models, short=True)
+        print_notes(console, (*notes, "nats, logs clamped at -100"))
 
     return Document(every, shown, data, show)
 
@@ -331,7 +333,9 @@ def _plain(value: float | None) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
+def comparison_notes(
+    models: Sequence[ComparedModel], *, short: bool = False
+) -> list[str]:
     """Footnotes: how the intervals were made, and what they do not say."""
     first = models[0]
     images = first.images - first.images_without_valid
@@ -375,11 +379,11 @@ def comparison_notes(models: Sequence[ComparedModel]) -> list[str]:
             if max(known) == 0
             else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
         ]
-    return [*notes, *_stated_notes(models)]
+    return [*notes, *_stated_notes(models, short=short)]
 
 
-def _stated_notes(models: Sequence[ComparedModel]) -> list[str]:
-    """The rules of the masks, which all models share, and what else was decided."""
+def _stated_notes(models: Sequence[ComparedModel], *, short: bool = False) -> list[str]:
+    """The rules of the masks, what else was decided, and the signatures."""
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
-    return [*rules, *Stated.notes(models)]
+    return [*rules, *Stated.notes(models), *signature_notes(models, short=short)]

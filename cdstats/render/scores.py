@@ -16,6 +16,7 @@ from cdstats.core.columns import (
 from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.table import Document, Table, needed, row_object
 from cdstats.render.terminal import (
     add_numbers,
@@ -61,11 +62,12 @@ def loss_document(
     """
     rows = [model.dataset for model in models]
 
-    def footnotes() -> tuple[str, ...]:
-        """How the numbers came about: the rules, and what else was decided."""
+    def footnotes(*, short: bool = False) -> tuple[str, ...]:
+        """How the numbers came about: the rules, what else was decided, signatures."""
         told = [row for row in images if row.status == "ok"] or images
         rule = Stated.of(told).rule
-        return (*([f"masks: {rule}"] if rule else []), *Stated.notes(told))
+        masks, signed = [f"masks: {rule}"] if rule else [], [m.dataset for m in models]
+        return (*masks, *Stated.notes(told), *signature_notes(signed, short=short))
 
     def every() -> Table:
         if by_image:
@@ -102,7 +104,7 @@ def loss_document(
             print_table(console, Table.of(ScoreRecord, images, names))
             console.print()
         scale = "nats, logs clamped at -100; class means pooled over all images"
-        print_notes(console, (*footnotes(), scale))
+        print_notes(console, (*footnotes(short=True), scale))
 
     return Document(every, shown, data, show)
 

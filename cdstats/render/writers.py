@@ -33,6 +33,8 @@ _LATEX: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "–": "--",
+    # A line may break there; alone the sign is a dash in the usual fonts.
+    "|": r"\textbar{}\allowbreak{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 

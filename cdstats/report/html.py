@@ -15,6 +15,7 @@ from cdstats.core.errors import counted
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated
+from cdstats.core.signature import signature_notes
 from cdstats.render.figures import FIGURES, FigureFormat, style
 from cdstats.render.figures.charts import curve_summaries, figures_of
 from cdstats.render.figures.files import figure_bytes, file_stems
@@ -264,7 +265,8 @@ def _metrics_table(scores: ScoreMaterial) -> Table:
     known = metrics_of(DatasetScore).items()
     names = ("model", "images", *(name for name, one in known if one.headline))
     pooled = "pooled over all pixels unless said; an undefined number is –"
-    notes = (pooled, *_stated_notes(scores))
+    signed = signature_notes(one.dataset for one in scores.models)
+    notes = (pooled, *_stated_notes(scores), *signed)
     return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
 
 

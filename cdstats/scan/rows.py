@@ -50,7 +50,7 @@ def row_name(name: str, member: str, part: str) -> str:
         >>> row_name("stack.npy", "", "#3"), row_name("stack.npy#3", "3", "#3")
         ('stack.npy#3', 'stack.npy#3')
     """
-    return name if member.isdigit() else f"{name}{part}"
+    return name if member and name.endswith(part) else f"{name}{part}"
 
 
 def failures(rows: Sequence[ImageRecord], leave_out: str) -> Iterator[ImageRecord]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -12,7 +12,7 @@ from cdstats.core.arguments import takes
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
 from cdstats.core.errors import DataError, Level, Message, UsageError, counted
 from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
-from cdstats.core.score_records import ScoreRecord, Stated
+from cdstats.core.score_records import ScoreRecord, Stated, labels_of, signature_of
 from cdstats.core.sums import SumsTable
 from cdstats.io.held import as_files
 from cdstats.render.table import Displayed, Table
@@ -370,24 +370,25 @@ def _records(
             )
             for one in measures
         }
-        records.append(
-            ComparedModel(
-                model=model.model,
-                images=len(rows),
-                images_without_valid=len(rows) - model.images,
-                left_out=shared.left_out,
-                changed=sum(row.changed or 0 for row in rows),
-                unchanged=sum(row.unchanged or 0 for row in rows),
-                ignored=sum(row.ignored or 0 for row in rows),
-                best_threshold_in_sample=model.best_threshold,
-                average_precision_within=model.precision_within,
-                **asdict(Stated.of(rows)),
-                resamples=how.resamples,
-                confidence=how.confidence,
-                seed=how.seed,
-                compared=compared,
-            )
+        one = ComparedModel(
+            model=model.model,
+            images=len(rows),
+            images_without_valid=len(rows) - model.images,
+            left_out=shared.left_out,
+            changed=sum(row.changed or 0 for row in rows),
+            unchanged=sum(row.unchanged or 0 for row in rows),
+            ignored=sum(row.ignored or 0 for row in rows),
+            best_threshold_in_sample=model.best_threshold,
+            average_precision_within=model.precision_within,
+            **asdict(Stated.of(rows)),
+            resamples=how.resamples,
+            confidence=how.confidence,
+            seed=how.seed,
+            labels=labels_of(rows),
+            signature="",
+            compared=compared,
         )
+        records.append(replace(one, signature=signature_of(one, rows)))
     return records
 
 

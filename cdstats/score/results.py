@@ -25,7 +25,6 @@ from cdstats.core.catalogue import (
 from cdstats.core.errors import DataError, Level, Message, UsageError, counted
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.score_records import (
-    NOT_RECORDED,
     DatasetScore,
     ScoreRecord,
     Stated,
@@ -33,6 +32,7 @@ from cdstats.core.score_records import (
     dataset_score,
     scored_records,
 )
+from cdstats.core.signature import NOT_RECORDED
 from cdstats.core.sums import BINS, SumsTable
 from cdstats.io.outputs import read_text
 from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 _UNSTATED: Final = {
     **{name: value or "" for name, value in asdict(Stated()).items()},
-    **dict.fromkeys(("ece", "calibration_sums"), ""),
+    **dict.fromkeys(("ece", "calibration_sums", "labels"), ""),
 }
 """What rows of earlier versions lack."""
 _OF_PROBABILITIES: Final = (

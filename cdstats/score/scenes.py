@@ -10,6 +10,7 @@ import numpy as np
 
 from cdstats.core.detection import MANY_LEVELS
 from cdstats.core.errors import DataError, counted, one_file
+from cdstats.core.label_hash import label_hash
 from cdstats.core.labels import Label
 from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import (
@@ -67,6 +68,7 @@ class Loaded:
         scene: What is complete at once: a prediction, or all crops of a mask.
         covered: Where the prediction has scores; None for everywhere.
         cut: Crops that were cut at an edge of their mask.
+        labels: The hash of the labels that have scores.
         origin: The row and column of the mask from which ``corner`` is counted.
     """
 
@@ -85,6 +87,7 @@ class Loaded:
     difference: str = ""
     cut: int = 0
     is_jpeg: bool = False
+    labels: int = 0
     origin: tuple[int, int] = (0, 0)
 
     @property
@@ -260,6 +263,7 @@ class Scene:
                 target=np.ascontiguousarray(own),
                 corner=(piece.row - top, piece.column - left),
                 dtype=_type_name(image, piece.scores),
+                labels=label_hash(own, self.mask.size, (piece.row, piece.column)),
             )
 
     def _corner(
@@ -334,6 +338,9 @@ class Scene:
                     corner=(piece.row, piece.column),
                     dtype=self._mosaic.type_name(self.merged.dtype),
                     covered=piece.covered,
+                    labels=label_hash(
+                        own, self.mask.size, (piece.row, piece.column), piece.covered
+                    ),
                 )
 
     def _warped(self, image: OpenImage) -> Iterator[Piece]:

@@ -15,6 +15,7 @@ import numpy as np
 from cdstats.core.catalogue import level_value
 from cdstats.core.errors import DataError, counted, one_file
 from cdstats.core.histogram import LevelCounts
+from cdstats.core.label_hash import total_hash
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
 from cdstats.score.batching import TileBatches, native, term_functions
@@ -70,6 +71,7 @@ class PredictionState:
 
     Attributes:
         rank: The place of its pair in the order of the rows.
+        labels: The hash of the labels that have scores.
         uncovered: Unchanged and changed pixels that have no score.
         difference: How its grid differs from that of its mask, where that is ignored.
         cut: Crops that were cut at an edge of the mask.
@@ -85,6 +87,7 @@ class PredictionState:
     dtype: str = ""
     soft: bool = False
     ignored: int = 0
+    labels: int | None = 0
     stored: LevelCounts | None = None
     tiles: Accumulated | None = None
     whole: dict[bool, tuple[Values, Terms]] = field(default_factory=dict)
@@ -246,6 +249,7 @@ class Scorer:
         state.difference, state.cut = loaded.difference, loaded.cut
         if state.reason or loaded.scores is None or loaded.target is None:
             return
+        state.labels = total_hash((state.labels, loaded.labels))
         if number != self._last:
             # Compute the unfinished tile first, because crops of a mask take turns.
             self._end(self._last)

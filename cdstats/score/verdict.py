@@ -528,7 +528,9 @@ class Verdict:
             if state.bins is not None:
                 ranks = replace(state.bins, values=ranks_of_codes(state.bins.values))
         unchanged, changed = state.uncovered.tolist()
-        sums = replace(sums.with_terms(extra), uncovered=unchanged + changed)
+        sums = replace(
+            sums.with_terms(extra), uncovered=unchanged + changed, labels=state.labels
+        )
         if self._fill and not state.soft:
             sums = replace(sums, fn=sums.fn + changed, tn=sums.tn + unchanged)
         if ranks is None:

@@ -1,0 +1,255 @@
+"""HDF5 files and those of NetCDF-4 and MATLAB 7.3, read chunk by chunk.
+
+Only arrays that the file itself holds are read: links to other files, external storage
+and filters that HDF5 would load as a plugin are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError, counted
+from cdstats.io.arrays import NamedArray, array_images, choose_array
+from cdstats.io.limits import check_memory, check_pixels
+from cdstats.io.npy import Shape, damage, stored_array
+from cdstats.io.sidecars import declared_nodata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import h5py
+    from numpy.typing import NDArray
+
+    from cdstats.core.counts import Value
+    from cdstats.io.blocks import ImageFile, OpenImage
+
+_MOST_OBJECTS: Final = 100_000
+_CACHE_BYTES: Final = 1 << 27
+"""Unpacked chunks that HDF5 keeps, so that neighbouring rows are unpacked once."""
+_SLOTS: Final = 10_007
+_SHUFFLE, _SUM, _LZF, _DEFLATE, _SZIP = 2, 3, 32000, 1, 4
+_PACKINGS: Final = frozenset((_DEFLATE, _SZIP, _LZF))
+_FILTERS: Final = _PACKINGS | {_SHUFFLE, _SUM}
+"""The filters that HDF5 and h5py bring; others are plugins, which are code."""
+_TRUSTED_BYTES: Final = 1 << 20
+"""Bytes of a chunk that deflate cannot unpack to a harmful length: 1,032 times."""
+_ADDED_BYTES: Final = 1 << 10
+"""Bytes by which a filter may make a chunk longer."""
+_KINDS: Final = {"O": "references or texts", "S": "texts", "V": "records"}
+
+
+def open_images(file: ImageFile) -> list[OpenImage]:
+    """Open the masks of an array: of the only one, or of the one that is named."""
+    return array_images(file, named_array(file.path, file.member, file.max_pixels))
+
+
+def named_array(
+    path: Path,
+    member: str,
+    max_pixels: int,
+    *,
+    matlab: bool = False,
+) -> NamedArray:
+    """One array of a file, none of whose numbers has been read."""
+    try:
+        import h5py
+    except ImportError:
+        raise DataError(
+            "is an HDF5 file, which needs a library that is not installed: "
+            "pip install 'cdstats[hdf5]'"
+        ) from None
+    kind = "MAT" if matlab else "HDF5"
+    with damage(kind):
+        found = _Found(matlab=matlab)
+        found.walk(h5py.File(path, "r", locking=False))
+        step = -1 if matlab else 1  # MATLAB stores columns as rows
+        shapes = {name: one.shape[::step] for name, one in found.arrays.items()}
+        member = member.lstrip("/")
+        key, number = choose_array(shapes, member, kind, found.others)
+        dataset, shape = found.arrays[key], shapes[key]
+        check_pixels(shape[-1], shape[-2] if len(shape) > 1 else 1, max_pixels)
+        source = Chunks(_with_cache(dataset), kind)
+        values = stored_array(shape, dataset.dtype, 0, source, fortran=matlab)
+        return NamedArray(values, number, _nodata(dataset))
+
+
+@dataclass
+class _Found:
+    """The arrays of numbers in a file by their paths, and what else it holds."""
+
+    matlab: bool
+    arrays: dict[str, h5py.Dataset] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+
+    def walk(self, file: h5py.File) -> None:
+        """Note every array that is reached without a link to another name or file."""
+        import h5py
+
+        groups, seen = [("", file)], 0
+        known = {h5py.h5o.get_info(file.id).addr}
+        while groups:
+            above, group = groups.pop()
+            for name in group:
+                if (seen := seen + 1) > _MOST_OBJECTS:
+                    raise DataError(f"holds more than {_MOST_OBJECTS:,} objects")
+                path = f"{above}{name}"
+                link = group.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink):
+                    outside = isinstance(link, h5py.ExternalLink)
+                    self.others[path] = (
+                        "a link to another file" if outside else "a link to a name"
+                    )
+                    continue
+                found = group[name]
+                if isinstance(found, h5py.Dataset):
+                    if text := self._refusal(found):
+                        self.others[path] = text
+                    else:
+                        self.arrays[path] = found
+                elif not isinstance(found, h5py.Group) or path.startswith("#"):
+                    continue
+                elif self.matlab and "MATLAB_sparse" in found.attrs:
+                    self.others[path] = "a sparse matrix: save full(...) of it"
+                elif (place := h5py.h5o.get_info(found.id).addr) not in known:
+                    known.add(place)
+                    groups.append((f"{path}/", found))
+
+    def _refusal(self, dataset: h5py.Dataset) -> str:
+        """What a dataset is instead of an array of numbers; empty if it is one."""
+        stated = dataset.attrs.get("MATLAB_class", b"") if self.matlab else b""
+        stated = getattr(stated, "decode", lambda: "")()
+        if stated in ("char", "cell", "struct", "function_handle"):
+            return stated.replace("_", " ")
+        if dataset.shape is None or (self.matlab and "MATLAB_empty" in dataset.attrs):
+            return "empty"
+        if dataset.external or dataset.is_virtual:
+            return "numbers in other files (external or virtual storage)"
+        return _KINDS.get(dataset.dtype.kind, "")
+
+
+def _nodata(dataset: h5py.Dataset) -> Value | None:
+    """What NetCDF declares as missing; numbers that it packs are refused."""
+    for name, plain in (("scale_factor", 1), ("add_offset", 0)):
+        if (found := dataset.attrs.get(name, plain)) != plain:
+            raise DataError(
+                f"holds numbers with {name} {found}, which are not read: save the "
+                "numbers that they stand for"
+            )
+    fill = dataset.attrs.get("_FillValue")
+    if fill is None or dataset.dtype.kind not in "iuf":
+        return None
+    return declared_nodata(str(np.ravel(fill)[0].item()), dataset.dtype)
+
+
+def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
+    """The same array, whose chunks are known to be sound, and kept when unpacked."""
+    import h5py
+
+    if dataset.chunks is None:
+        if dataset.size and not dataset.id.get_storage_size():
+            raise DataError("holds an array that was never written")
+        return dataset
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    check_memory(size, "save it in smaller chunks")
+    _check_filters(dataset)
+    _check_chunks(dataset, size)
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(_SLOTS, max(size, _CACHE_BYTES), 1.0)
+    opened = h5py.h5d.open(dataset.file.id, dataset.name.encode(), access)
+    return h5py.Dataset(opened)
+
+
+def _filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
+    """The number and name of each filter that its chunks went through."""
+    made = dataset.id.get_create_plist()
+    found = map(made.get_filter, range(made.get_nfilters()))
+    return [(code, name.decode(errors="replace")) for code, _, _, name in found]
+
+
+def _check_filters(dataset: h5py.Dataset) -> None:
+    import h5py
+
+    filters = _filters(dataset)
+    for code, name in filters:
+        if code not in _FILTERS or not h5py.h5z.filter_avail(code):
+            raise DataError(
+                f"is packed by the filter {name or code}, which is not read: save it "
+                "with gzip"
+            )
+    codes = [code for code, _ in filters]
+    if len(set(codes)) < len(codes) or len(_PACKINGS & {*codes}) > 1:
+        raise DataError("HDF5 file is damaged: its chunks are packed several times")
+
+
+def _check_chunks(dataset: h5py.Dataset, size: int) -> None:
+    """Refuse chunks that were never written, or unpack to more than they may.
+
+    HDF5 gives zeros for the former, and fills the memory with the latter.
+    """
+    lengths = zip(dataset.shape, dataset.chunks, strict=True)
+    most = math.prod(-(-length // step) for length, step in lengths)
+    held = dataset.id.get_num_chunks()
+    if held != most:
+        missing = counted(most - held, "chunk")
+        raise DataError(f"holds an array of {most:,} chunks, {missing} never written")
+    packings = _PACKINGS & {code for code, _ in _filters(dataset)}
+    stored: list[Any] = []
+    dataset.id.chunk_iter(stored.append)
+    for one in stored:
+        is_long = one.size > size + _ADDED_BYTES
+        if not is_long and _DEFLATE in packings and one.size > _TRUSTED_BYTES:
+            mask, data = dataset.id.read_direct_chunk(one.chunk_offset)
+            is_long = not mask and _unpacks_beyond(data, size + _ADDED_BYTES)
+        if is_long:
+            raise DataError("HDF5 file is damaged: a chunk is longer than its numbers")
+
+
+def _unpacks_beyond(data: bytes, most: int) -> bool:
+    """Whether deflated bytes unpack to more; damaged ones are left to HDF5."""
+    unpacker, total = zlib.decompressobj(), 0
+    try:
+        while data and not unpacker.eof and total <= most:
+            total += len(unpacker.decompress(data, _TRUSTED_BYTES))
+            data = unpacker.unconsumed_tail
+    except zlib.error:
+        return False
+    return total > most
+
+
+class Chunks:
+    """A dataset as the source of an array; strides tell its axes apart."""
+
+    def __init__(self, dataset: h5py.Dataset, kind: str) -> None:
+        self._dataset, self._kind = dataset, kind
+        # The array is open for as long as its file is.
+        self._file = dataset.file
+
+    def numbers(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> NDArray[Any]:
+        """The numbers of a part, all of which HDF5 reads at once."""
+        held = self._dataset.shape
+        start = np.unravel_index(place // dtype.itemsize, held)
+        own = [
+            dtype.itemsize * math.prod(held[axis + 1 :]) for axis in range(len(held))
+        ]
+        wanted = {
+            stride: length
+            for stride, length in zip(strides, shape, strict=True)
+            if length > 1
+        }
+        keys = tuple(
+            slice(int(at), int(at) + (wanted.get(stride, 1) if length > 1 else 1))
+            for at, stride, length in zip(start, own, held, strict=True)
+        )
+        with damage(self._kind):
+            part = self._dataset[keys]
+        # Its axes as in the file, then in the order of the part.
+        order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
+        found: NDArray[Any] = part.reshape([shape[axis] for axis in order])
+        return found.transpose(np.argsort(order))
