@@ -54,6 +54,7 @@ def matlab_73(path: Path, arrays: dict[str, Any], **options: Any) -> Path:
 
 
 def matlab_5(path: Path, arrays: dict[str, Any], *, packed: bool = True) -> Path:
+    path.parent.mkdir(exist_ok=True)
     scipy.io.savemat(path, arrays, do_compression=packed)
     return path
 
@@ -298,6 +299,59 @@ def test_what_matlab_holds_beside_arrays_is_named(tmp_path: Path) -> None:
     told = reason(tmp_path / "b.mat")
     assert all(text in told for text in ("t (char)", "z (a sparse", "e (empty)"))
     assert "#refs#" not in told
+
+
+@pytest.mark.parametrize(
+    ("preset", "cube", "name", "held", "expected"),
+    [
+        (
+            *("river", "river_before", "groundtruth"),
+            *({"lakelabel_v1": [[0, 255], [0, 0]]}, "1,3,0"),
+        ),
+        (
+            *("bay-area", "Bay_Area_2013", "bayArea_gtChanges2.mat"),
+            *({"HypeRvieW": [[0, 1], [2, 2]]}, "1,2,1"),
+        ),
+        (
+            *("santa-barbara", "barbara_2014", "barbara_gtChanges"),
+            *({"HypeRvieW": [[0, 1], [2, 2]]}, "1,2,1"),
+        ),
+        (
+            *("hermiston", "hermiston2004", "rdChangesHermiston_5classes"),
+            *({"gt5clasesHermiston": [[0, 5], [2, 0]]}, "2,2,0"),
+        ),
+        (
+            *("farmland", "", "China_Change_Dataset"),
+            *({"Binary": [[0.0, 1], [1, 1]], "T1": np.ones((2, 2, 9))}, "3,1,0"),
+        ),
+    ],
+)
+def test_a_preset_finds_the_variable_of_a_scene(
+    preset: str,
+    cube: str,
+    name: str,
+    held: dict[str, Any],
+    expected: str,
+    tmp_path: Path,
+) -> None:
+    path = matlab_5(tmp_path / "scene" / f"{name}.mat", held)
+    if cube:
+        matlab_5(tmp_path / "scene" / f"{cube}.mat", {"x": np.ones((4, 4, 7))})
+    for place in (tmp_path / "scene", path):
+        done = run("ratio", place, "--preset", preset, "--by", "image", "--format=csv")
+        (row,) = done.rows()
+        found = ",".join(row[column] for column in ("changed", "unchanged", "ignored"))
+        assert (done.code, found) == (0, expected), done.err
+        assert row["path"] == f"{name}.mat#{next(iter(held))}"
+
+
+def test_a_zarr_store_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    (folder / "zarr.json").write_text("{}")
+    done = run("ratio", f"{folder}#label")
+    assert done.code == 1
+    assert "Zarr store: save its arrays as .npy or HDF5" in done.err
 
 
 def test_a_stack_along_the_last_axis_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from cdstats.io.signatures import FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-COMPARE = ROOT / "docs/compare.md"
 PAGES = [
     README,
     *sorted((ROOT / "docs").glob("*.md")),
@@ -101,17 +100,20 @@ def test_the_table_of_the_readme_is_what_its_command_prints() -> None:
     assert [line.rstrip() for line in printed.splitlines()] == shown
 
 
-def test_the_comparison_of_the_page_is_what_its_command_prints(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("page", "command"), [("docs/loss.md", "loss"), ("docs/compare.md", "compare")]
+)
+def test_the_screen_of_a_page_is_what_its_command_prints(
+    page: str, command: str, tmp_path: Path
 ) -> None:
     (tmp_path / "sample_masks").symlink_to(ROOT / "sample_masks")
-    script = next(b for b in blocks(COMPARE, "sh") if "END" in b)
-    code, _, command = script.partition("<<'END'\n")[2].partition("\nEND\n")
-    words = shlex.split(command.replace("\\\n", " "))
-    assert words[:2] == ["cdstats", "compare"]
+    script = next(b for b in blocks(ROOT / page, "sh") if "END" in b)
+    code, _, typed = script.partition("<<'END'\n")[2].partition("\nEND\n")
+    words = shlex.split(typed.replace("\\\n", " "))
+    assert words[:2] == ["cdstats", command]
     run("-c", code, folder=tmp_path)
     printed = run("-m", *words, folder=tmp_path)
-    shown = next(b for b in blocks(COMPARE, "text") if "AP, average precision" in b)
+    shown = blocks(ROOT / page, "text")[0]
     found = [line.rstrip() for line in printed.splitlines()]
     assert found[: len(shown.splitlines())] == shown.splitlines()
 

@@ -694,3 +694,19 @@ def test_a_prediction_in_colour_is_refused_with_its_colours(
     if len(colours) == 2:
         rule = shlex.split(told)
         assert score_pair(tmp_path / "preds", masks, *rule).code == 0
+
+
+def test_two_files_of_one_mask_pair_by_the_name_of_the_first(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    changed = 255 * np.eye(8, dtype=np.uint8)
+    Image.fromarray(changed).save(folder / "change.bmp")
+    Image.fromarray(255 - changed).save(folder / "unchanged.bmp")
+    preds = save_all(tmp_path / "preds", ["pred_change.png", "pred_other.png"])
+    preset = ("--preset", "partial-pair")
+    done = score_pair(f"{preds}/pred_{{}}.png", f"{folder}/{{}}.bmp", *preset)
+    assert {row["target"]: row["status"] for row in done.rows() if row["target"]} == {
+        "change.bmp + unchanged.bmp": "ok"
+    }
+    hint = score_pair(preds, folder, *preset).err
+    assert " + unchanged" not in hint

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 GROUPS = (AuditOptions, CompareOptions, LossOptions, RatioOptions, WeightsOptions)
 SHOWN = (ReportOptions, PlotOptions)
 OPTIONS = {n: one for group in (*GROUPS, *SHOWN) for n, one in group.declared.items()}
-ONLY_COMMANDS = {"--format", "--columns", "--scheme"}
+ONLY_COMMANDS = {
+    "--columns",
+    "--explain",
+    "--fail-over",
+    "--fail-under",
+    "--format",
+    "--scheme",
+    "--tolerance",
+}
 """Options of commands that no function has; nothing that a function says names them."""
 VALUES = {"rest", "logit", "hard", "prob", "sitscd", "x"}
 """Values that messages give to options without a list of choices."""

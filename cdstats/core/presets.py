@@ -42,6 +42,7 @@ class Preset:
         two_peaks: Whether a mask must show its grey levels near 0 and near 255.
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
         prefer: Folders, of which the first found is read beside other ones of labels.
+        variable: The array that holds the mask in a MATLAB file.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Preset:
     two_peaks: bool = False
     pair: bool = False
     prefer: tuple[str, ...] = ()
+    variable: str = ""
 
     @property
     def short(self) -> str:

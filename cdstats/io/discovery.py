@@ -239,7 +239,9 @@ def _look(text: str, search: Search) -> _Found:
         varies = is_pattern(whole) or _MAGIC.search(whole) or typed_inside(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
-            return _with_member(_look(whole, search), key)
+            found = _look(whole, search)
+            found.files = _with_member(found.files, key)
+            return found
     if looks_like_address(text):
         return _remote(text, search)
     if typed:
@@ -249,6 +251,16 @@ def _look(text: str, search: Search) -> _Found:
     if key and Path(whole).is_file():
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
+
+
+def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
+    """Files of an ending, of which one array or image is to be read."""
+    return FoundFiles(
+        replace(f, name=f"{f.name}#{member}" if f.name else "", member=member)
+        if not f.member and f.path.lower().endswith(ending)
+        else f
+        for f in files
+    )
 
 
 def _remote(text: str, search: Search) -> _Found:
@@ -300,15 +312,6 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
     if not files:
         raise DataError(f"{text}: no such file or folder in the archive")
     return _Found(roots=[listing.base], files=files)
-
-
-def _with_member(found: _Found, key: str) -> _Found:
-    """The same files, of each of which one key is read."""
-    found.files = FoundFiles(
-        replace(f, name=f"{f.name}#{key}" if f.name else "", member=key)
-        for f in found.files
-    )
-    return found
 
 
 def _file(path: Path, member: str = "") -> _Found:
@@ -498,6 +501,8 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
     """Name, pair, order and place in splits the files of one dataset."""
+    if preset and preset.variable:
+        found.files = _with_member(found.files, preset.variable, ".mat")
     files = _relative(found)
     problems, notes = list(found.problems), list(dict.fromkeys(found.notes))
     if preset and preset.pair and files:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
+from cdstats.io.containers import inner_name
 from cdstats.io.naming import natural_key
 
 _ENCODING: Final = ("utf-8", "surrogatepass")
@@ -45,6 +46,15 @@ class FoundFile:
     partner: str = ""
     mark: tuple[int, int] | None = None
     again: bool = False
+
+    @property
+    def key_name(self) -> str:
+        """What pairs it with others: its path, in its archive if it is in one.
+
+        Of two files that make one mask, that of the first.
+        """
+        name = self.name.partition(" + ")[0] if self.partner else self.name
+        return inner_name(name) or name
 
     def anywhere(self) -> FoundFile:
         """The same file by a path that means the same in another working folder."""

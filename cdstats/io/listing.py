@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
 
+_ZARR: Final = ("zarr.json", ".zgroup", ".zarray")
+
 
 _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
 """Ends of the names of lists; JSON files among images are about one image each."""
@@ -179,6 +181,8 @@ class Listing:
         holds = "holds" if self.is_there else "is not there, or holds"
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
+        if self.root.suffix == ".zarr" or any((self.root / n).exists() for n in _ZARR):
+            return f"{text}. A Zarr store: save its arrays as .npy or HDF5"
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
         if vector:
             kinds = ", ".join(sorted(vector))

@@ -162,13 +162,13 @@ class _Side(dict[str, list[_Entry]]):
         shared: str,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        inner = inner_name(file.name)
-        whole = prefix + file.name if inner is None else inner
+        is_inside = inner_name(file.name) is not None
+        name = file.key_name
+        whole = name if is_inside else prefix + name
         parts = (pattern.match(whole) if pattern else None) or {}
         split = file.split if splits and file.split not in _NO_SPLIT else ""
-        name = file.name
-        if inner is not None:
-            name = without_part(inner.removeprefix(shared))
+        if is_inside:
+            name = without_part(name.removeprefix(shared))
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         name = self._rows.get(file.path, name)
@@ -507,18 +507,14 @@ def _nothing_text(
             f"no prediction pairs with a mask: {left.text} holds {shown}; {right.text} "
             f"holds {beside}. {ROWS_PAIR}"
         )
-    first, second = (
-        [inner_name(file.name) or file.name for file in side.found]
-        for side in (left, right)
-    )
+    first, second = ([file.key_name for file in side.found] for side in (left, right))
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
     # Predictions that tell no split may be those of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        split = "" if one or len(two) < 2 else file.split
-        names[split].append(inner_name(file.name) or file.name)
+        names["" if one or len(two) < 2 else file.split].append(file.key_name)
     # The numbers of two splits mean different images.
     apart = one and two and one.isdisjoint(two)
     ways = {
