@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from PIL import Image
 
 from cdstats.core.division import WATCH
@@ -133,6 +134,52 @@ def test_whole_strips_and_all_their_bands_count(
     monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * strip - 2)
     (refused,) = count_file(Task(str(path)))
     assert "save it in smaller tiles" in refused.reason
+
+
+def test_the_blocks_of_a_mask_file_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((400, 300), np.uint8)).save(path)
+    with rasterio.open(
+        f"{path}.msk", "w", driver="GTiff", width=300, height=400, count=1,
+        dtype="uint8", blockysize=400, compress="lzw",
+        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
+    ) as file:  # fmt: skip
+        file.write(np.full((1, 400, 300), 255, np.uint8))
+        file.update_tags(INTERNAL_MASK_FLAGS_1=2)
+    monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * 400 * 300)
+    assert count_file(Task(str(path)))[0].reason == ""
+    monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * 400 * 300 - 2)
+    (refused,) = count_file(Task(str(path)))
+    assert refused.reason.startswith("its mask file a.png.msk takes 480,000 bytes")
+
+
+def test_the_pages_of_a_tiff_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    pages = np.zeros((50, 4, 4), np.uint8)
+    tifffile.imwrite(path, pages, photometric="minisblack")
+    monkeypatch.setattr(limits, "_memory", lambda: 2 * 50 * limits._IMAGE_BYTES)
+    assert len(count_file(Task(str(path)))) == 50
+    monkeypatch.setattr(limits, "_memory", lambda: 2 * 50 * limits._IMAGE_BYTES - 2)
+    (refused,) = count_file(Task(str(path)))
+    assert refused.reason.endswith("50 images: save them in several files")
+
+
+def test_the_coefficients_of_a_progressive_jpeg_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    image = Image.fromarray(np.zeros((400, 300, 3), np.uint8))
+    for progressive, copies in ((False, 2), (True, 4)):
+        image.save(path, progressive=progressive)
+        needed = copies * 400 * 300 * 3
+        monkeypatch.setattr(limits, "_memory", lambda needed=needed: 2 * needed)
+        assert count_file(Task(str(path)))[0].reason == ""
+        monkeypatch.setattr(limits, "_memory", lambda needed=needed: 2 * needed - 2)
+        assert f"takes {needed:,} bytes" in count_file(Task(str(path)))[0].reason
 
 
 def strip_of(side: int) -> bytes:

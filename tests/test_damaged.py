@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from fuzz.clean import clean_files
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from cdstats.core.errors import DataError
 from cdstats.io.counting import Task, count_file
+from cdstats.io.raster import Known, Source, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -425,6 +428,46 @@ def test_a_jpeg_of_another_size_than_its_restart_marks_is_refused(
     start, _ = segment(bytes(data), 0xC0)
     data[start + 5 : start + 7] = (40).to_bytes(2)
     assert "restart marks" in reason_of(tmp_path / "a.jpg", bytes(data))
+
+
+def hears_of_damage(path: Path) -> bool:
+    """Whether GDAL, whose libjpeg decodes in small pieces, warns of a JPEG."""
+    source = Source(str(path), "JPEG", path.read_bytes())
+    try:
+        deque(open_raster(source, Known(1)).blocks(), maxlen=0)
+    except DataError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("side", "flips", "share"),
+    [
+        pytest.param(256, 200, 0.1, id="small"),
+        pytest.param(2056, 8, 0.5, id="many-units"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_of_which_libjpeg_warns_is_refused(
+    side: int, flips: int, share: float, channels: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(side)
+    pixels = np.kron(rng.random((side // 8, side // 8)) < share, np.ones((8, 8)))
+    grey = np.roll((pixels * 255).astype(np.uint8), 3)
+    file = tmp_path / "a.jpg"
+    whole = Image.fromarray(grey).convert("L" if channels == 1 else "RGB")
+    whole.save(file, quality=95, subsampling=0)
+    data = file.read_bytes()
+    assert count_file(Task(str(file)))[0].reason == ""
+    start, warned = data.index(b"\xff\xda") + 20, 0
+    for at in rng.integers(start, len(data) - 2, flips):
+        spoilt = bytearray(data)
+        spoilt[at] ^= 1 << int(rng.integers(8))
+        file.write_bytes(spoilt)
+        if hears_of_damage(file):
+            warned += 1
+            assert count_file(Task(str(file)))[0].reason
+    assert warned
 
 
 @pytest.mark.parametrize("kind", ["grey", "rgb"])

@@ -89,6 +89,33 @@ def test_an_output_is_no_input_by_any_name(arguments: list[str], place: Path) ->
         assert "would overwrite an input" in told
 
 
+@pytest.mark.parametrize("option", ["--csv", "--summary", "--cache"])
+@pytest.mark.parametrize("name", ["m/c.png", "new.TIF", "x.npy", "m/a.png.aux.xml"])
+def test_no_output_is_named_as_a_mask(option: str, name: str, place: Path) -> None:
+    before = everything(place)
+    code, told = run("ratio", "m", option, name)
+    assert (code, everything(place)) == (2, before)
+    assert "has the name of a mask" in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ratio m --csv counts.sqlite",
+        "ratio m --summary counts.sqlite",
+        "weights m --cache rows.csv",
+        "report --masks m -o counts.sqlite",
+        "loss --pred p --target @list --csv counts.sqlite",
+    ],
+)
+def test_no_output_replaces_a_cache(line: str, place: Path) -> None:
+    assert run("ratio", "m", "--cache", "counts.sqlite")[0] == 0
+    before = everything(place)
+    code, told = run(*line.split())
+    assert (code, everything(place)) == (2, before)
+    assert "cache" in told
+
+
 def test_results_replace_those_of_an_earlier_run(place: Path) -> None:
     figures = place / "figures"
     for _ in range(2):
@@ -197,7 +224,7 @@ def test_texts_are_read_from_any_stream(line: str) -> None:
 def test_an_image_is_never_read_from_a_stream(place: Path) -> None:
     done = shell("cdstats ratio <(cat m/a.png) --format csv --by image", place)
     assert done.returncode == 1
-    assert "no regular file" in done.stdout
+    assert "not a regular file" in done.stdout
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

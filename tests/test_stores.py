@@ -276,14 +276,24 @@ def test_mask_files_beside_objects_are_never_ignored(
     assert ratio("s3://masks/hidden/a.png").code == 0
 
 
-def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket) -> None:
+def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket, tmp_path: Path) -> None:
     for name in ("a", "b"):
         s3.put(f"declared/{name}.png", png(1))
     s3.put("declared/b.png.aux.xml", b"<PAMDataset/>")
     s3.put("declared/gone.png.aux.xml", b"<PAMDataset/>")
-    done = ratio("s3://masks/declared")
-    assert done.code == 0
-    assert "1 image with an .aux.xml file, first b.png" in done.err
+    there = "s3://masks/declared"
+    (tmp_path / "list.txt").write_text(f"{there}/a.png\n{there}/b.png\n")
+    for place, first in (
+        (there, "b.png"),
+        (f"{there}/*.png", "b.png"),
+        (f"{there}/{{}}.png", "b.png"),
+        (f"{there}/b.png", f"{there}/b.png"),
+        (f"@{tmp_path}/list.txt", f"{there}/b.png"),
+    ):
+        done = ratio(place)
+        assert done.code == 0
+        assert f"1 image with an .aux.xml file, first {first}: " in done.err
+    assert ".aux.xml" not in ratio(f"{there}/a.png").err
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -299,7 +309,7 @@ def test_a_store_that_cannot_tell_of_a_mask_file_is_a_problem(
             done = ratio(place)
             assert (done.code, done.rows()) == (1, [])
             assert f"{scheme}://{image}.msk: " in done.err
-            assert "if it exists, it hides pixels" in done.err
+            assert "if it exists, it changes the counts" in done.err
             web.mask_files = 404
             assert ratio(place).column("changed") == ["4"]
             web.mask_files = status

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,7 +83,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Masks and predictions, of which those called ``slow.png`` take a while."""
     pixels = np.zeros((8, 8), np.uint8)
     pixels[0] = 255
-    for folder in ("m", "p"):
+    for folder in ("m", "p", "q"):
         (tmp_path / folder).mkdir()
         for name in ("a.png", "slow.png"):
             Image.fromarray(pixels).save(tmp_path / folder / name)
@@ -111,6 +112,35 @@ def test_one_process_notices_between_windows(folders: Path) -> None:
     scores = cdstats.loss(folders / "p", masks, timeout=0.1).images
     assert [row.reason for row in scores] == ["", f"mask slow.png: {reason}"]
     assert all(row.status == "ok" for row in cdstats.ratio(masks, timeout=0).images)
+
+
+COUNTING = ["ratio m", "weights m", "audit m", "report --masks m", "plot --masks m"]
+SCORING = [
+    "loss --pred p --target m",
+    "compare --pred x=p --pred y=q --target m",
+    "report --pred p --target m",
+    "plot --pred p --target m",
+]
+
+
+@pytest.mark.parametrize("line", [*COUNTING, *SCORING])
+def test_every_command_notices(
+    line: str, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders)
+    command, *rest = line.split()
+    if command in ("report", "plot"):
+        rest += ["-o", "made"]
+    if "--pred" not in rest:
+        rest += ["--jobs", "1"]
+    done = [
+        helpers.run(command, *rest, "--timeout", seconds) for seconds in ("0.1", "60")
+    ]
+    assert [one.code for one in done] == [1, 0], done
+    told = [" ".join((one.out + one.err).split()) for one in done]
+    reason = "took longer than 0.1 s (--timeout)"
+    assert [reason in text for text in told] == [True, False], told
+    assert "slow.png" in told[0]
 
 
 def test_a_limit_below_zero_is_refused(folders: Path) -> None:

@@ -35,7 +35,7 @@ from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
 from cdstats.io.listing import (
     ArchiveListing,
     Listing,
-    ask_mask_files,
+    ask_beside,
     is_folder,
     list_store,
     match_store,
@@ -279,7 +279,7 @@ def _remote(text: str, search: Search) -> _Found:
     if not file.member and is_folder(address, text):
         return _folder(list_store(address, search.extensions), search)
     place = str(file.path)
-    notes = ask_mask_files([file.path], place)
+    notes = ask_beside([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
 
 
@@ -338,6 +338,7 @@ def _folder(listing: Listing, search: Search) -> _Found:
     )
     if found.files:
         told += split_notes(chosen.names) if search.masks else []
+        told += listing.auxiliary_notes(chosen.names)
         found.notes = [*chosen.notes, *told, *listing.unread_notes()]
     elif not found.problems:
         found.problems = [listing.empty_text(search.extensions)]
@@ -384,6 +385,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
+    notes += listing.auxiliary_notes(names)
     found = _Found(dataset_name(listing.folders), roots=[listing.base], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
@@ -495,7 +497,7 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         raise DataError(f"{name}: the list names no file")
     notes = list[str]()
     if there := [file.path for file in files if is_address(file.path)]:
-        notes = ask_mask_files(there, name)
+        notes = ask_beside(there, name)
     return _Found(name, roots=[above], files=files, notes=notes)
 
 

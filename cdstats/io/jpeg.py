@@ -35,6 +35,9 @@ _FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
 _MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
 """A marker; its first byte stands alone because that is what makes the search fast."""
 _COEFFICIENTS: Final = 64
+_MOST_UNITS: Final = 0xFFFF
+"""Coded units between two restarts at most."""
+_NO_RESTARTS: Final = bytes((0xFF, _RESTARTS, 0, 4)) + _MOST_UNITS.to_bytes(2)
 _REST_BYTES: Final = 1 << 16
 """Bytes behind the end among which another image is looked for."""
 MOST_COLOUR_PIXELS: Final = 1 << 28
@@ -71,12 +74,15 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         )
 
     def blocks() -> Iterator[Block]:
-        if frame.progressive and width * height <= WHOLE_PIXELS:
-            # The other decoder passes over a few bytes between two scans. GDAL warns
-            # of them, but holds all coefficients, which it does up to a limit.
+        # Pixels and a copy; of a progressive one, coefficients of two bytes too.
+        copies = 4 if frame.progressive else 2
+        check_memory(copies * width * height * channels, "save it as a tiled TIFF")
+        strict = _strict(held, frame)
+        if strict is None and width * height <= WHOLE_PIXELS:
+            # GDAL warns of more damage than the other decoder. It holds all
+            # coefficients of a progressive file, which it does up to a limit.
             deque(by_gdal(held, 1)(), maxlen=0)
-        check_memory(2 * width * height * channels, "save it as a tiled TIFF")
-        pixels = _decode_jpeg(held, channels)
+        pixels = _decode_jpeg(strict or held, channels)
         if band is not None:
             pixels = pixels[..., check_band(band, channels) - 1]
         elif channels == 1:
@@ -84,6 +90,19 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         yield Block(0, 0, pixels)
 
     return [OpenImage("", width, height, "JPEG", blocks, nodata)]
+
+
+def _strict(data: bytes, frame: JpegFrame) -> bytes | None:
+    """The file, of which libjpeg-turbo reports every sequence of bits that is no code.
+
+    It reads them as pixels, unless a restart interval is declared: so one is added that
+    ends behind the last unit. None where no interval is that long, and for progressive
+    files, between whose scans it skips bytes.
+    """
+    if frame.progressive or (frame.longest > _MOST_UNITS and not frame.restarts):
+        return None
+    at = frame.first_scan
+    return data if frame.restarts else data[:at] + _NO_RESTARTS + data[at:]
 
 
 def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
@@ -110,12 +129,21 @@ class Component:
 
 @dataclass
 class JpegFrame:
-    """What a JPEG file says of its pixels, and what its scans gave of them."""
+    """What a JPEG file says of its pixels, and what its scans gave of them.
+
+    Attributes:
+        first_scan: Offset of the marker of the first scan.
+        longest: Coded units of the longest scan.
+        restarts: Whether a restart interval is declared.
+    """
 
     width: int
     height: int
     components: tuple[Component, ...]
     progressive: bool
+    first_scan: int = 0
+    longest: int = 0
+    restarts: bool = False
 
     def __post_init__(self) -> None:
         # Of each coefficient, the bits that are still to come; -1 for all.
@@ -176,6 +204,9 @@ def read_jpeg(data: bytes) -> JpegFrame:
             if frame is None:
                 raise damaged("it has no frame header")
             numbers = _scan(frame, body)
+            frame.first_scan = frame.first_scan or at - len(body) - 4
+            frame.longest = max(frame.longest, frame.units(numbers))
+            frame.restarts |= interval > 0
             at = _coded(data, at, frame, numbers, interval)
         elif marker == _RESTARTS:
             if len(body) != 2:

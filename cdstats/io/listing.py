@@ -155,14 +155,7 @@ class Listing:
     def unread_notes(self) -> list[str]:
         """How many files of data there are that are not read."""
         known = vocabulary()["unread"]["extensions"]
-        notes = []
-        if beside := sorted({*self.auxiliary}.intersection(self.names)):
-            notes.append(
-                f"{counted(len(beside), 'image')} with an .aux.xml file, first "
-                f"{beside[0]}: not read from {self.holder.name}, though it may declare "
-                f"nodata or a georeference. If it does, {self.holder.way_out}"
-            )
-        return notes + [
+        return [
             f"{counted(number, f'{ending} file')} skipped: {self._unread(ending)}"
             for ending, number in sorted(self.others.items())
             if ending in known
@@ -174,6 +167,11 @@ class Listing:
             way = shlex.quote(f"{self.root}/**/*{ending}")
             return f"archives are read where they are named, as by {way}"
         return "the format is not read"
+
+    def auxiliary_notes(self, names: Iterable[str]) -> list[str]:
+        """That some of these files have an ``.aux.xml`` file, which is not read."""
+        beside = sorted({*self.auxiliary}.intersection(names))
+        return _auxiliary_notes(beside, self.holder)
 
     def empty_text(self, extensions: frozenset[str]) -> str:
         """What to tell where there are no files with one of some extensions."""
@@ -188,6 +186,16 @@ class Listing:
             kinds = ", ".join(sorted(vector))
             return f"{text}. {kinds}: vector labels; rasterise them first"
         return ". ".join([text, *self.unread_notes()])
+
+
+def _auxiliary_notes(images: Sequence[str], holder: Holder = STORE) -> list[str]:
+    if not images:
+        return []
+    return [
+        f"{counted(len(images), 'image')} with an .aux.xml file, first {images[0]}: "
+        f"not read from {holder.name}, though it may declare nodata or a "
+        f"georeference. If it does, {holder.way_out}"
+    ]
 
 
 def refuse_mask_files(
@@ -294,12 +302,15 @@ def _reason(error: OSError) -> str:
 
 Result = TypeVar("Result")
 _ASKED: Final = 1000
-"""Objects of a list of which a store is asked for mask files."""
+"""Objects of a list of which a store is asked for files beside them."""
 _MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
-    """Refuse objects with a mask file beside them; a store is asked for each."""
+def ask_beside(addresses: Sequence[str], where: str) -> list[str]:
+    """Refuse objects with a mask file beside them, note those with ``.aux.xml``.
+
+    A store is asked for each.
+    """
     from cdstats.io import stores
 
     images = [
@@ -307,13 +318,19 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
         for one in map(Address.parse, addresses[:_ASKED])
         if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
     ]
-    beside = [replace(one, key=f"{one.key}{MASK_FILE}") for one in images]
-    answers = [stores.start(stores.is_object(one)) for one in beside]
-    asked = zip(beside, images, answers, strict=True)
-    told = {str(one): _is_there(one, image, answer) for one, image, answer in asked}
+
+    def asked(ending: str) -> list[tuple[Address, Address, Future[bool | None]]]:
+        beside = (replace(one, key=f"{one.key}{ending}") for one in images)
+        return [
+            (name, one, stores.start(stores.is_object(name)))
+            for name, one in zip(beside, images, strict=True)
+        ]
+
+    masks, auxiliary = asked(MASK_FILE), asked(AUXILIARY)
+    told = {str(one[0]): _is_there(*one) for one in masks}
     refuse_mask_files([name for name, is_there in told.items() if is_there], where)
     denied = [name for name, is_there in told.items() if is_there is None]
-    notes = []
+    notes = _auxiliary_notes([str(one[1]) for one in auxiliary if _is_there(*one)])
     if denied:
         notes.append(
             f"access denied to {counted(len(denied), 'mask file')} (.msk) beside "
@@ -321,15 +338,17 @@ def ask_mask_files(addresses: Sequence[str], where: str) -> list[str]:
             "deny what does not exist"
         )
     if len(addresses) > _ASKED:
-        text = f"mask files (.msk) were looked for beside the first {_ASKED:,} objects"
-        notes.append(text)
+        notes.append(
+            "mask files (.msk) and .aux.xml files were looked for beside the first "
+            f"{_ASKED:,} objects"
+        )
     return notes
 
 
 def _is_there(
     beside: Address, image: Address, answer: Future[bool | None]
 ) -> bool | None:
-    """Whether a mask file is there; False where its image cannot be read either."""
+    """Whether a file beside an image is there; False where neither can be read."""
     from cdstats.io import stores
 
     try:
@@ -341,7 +360,7 @@ def _is_there(
         except DataError:
             return False  # the row of the image has the reason
         raise DataError(
-            f"{beside}: {error}; if it exists, it hides pixels. Try again, or "
+            f"{beside}: {error}; if it exists, it changes the counts. Try again, or "
             "copy the images to this machine"
         ) from None
 

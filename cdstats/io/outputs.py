@@ -24,6 +24,8 @@ _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 _BESIDE: Final = (".msk", ".ovr", ".aux.xml", ".tfw", ".wld", ".pgw", ".jgw", ".bpw")
 """Endings of files that are read beside an image."""
 _ADDRESS: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+:/")
+SQLITE: Final = b"SQLite format 3\0"
+"""The first bytes of a database, such as a cache."""
 _DATABASE: Final = ("-wal", "-shm", "-journal")
 """Endings of the files that SQLite writes beside a database."""
 _PIECE: Final = 1 << 20
@@ -68,16 +70,13 @@ def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[
     wanted = [Path(path) for path in outputs if path]
     for path in wanted:
         _check_place(path)
-        if path.exists() and _is_input(path):
-            raise UsageError(f"{path}: would overwrite an input; choose another name")
+        if path.exists() and (what := _kept(path)):
+            raise UsageError(f"{path}: would overwrite {what}; choose another name")
+        _check_name(path)
     if cache:
         wanted.append(Path(cache))
         _check_place(wanted[-1])
-        if wanted[-1].suffix.lower() in EXTENSIONS:
-            raise UsageError(
-                f"{cache}: has the name of a mask; name the cache otherwise, for "
-                f"example {wanted[-1].with_suffix('.sqlite').name}"
-            )
+        _check_name(wanted[-1])
         wanted += [Path(f"{cache}{ending}") for ending in _DATABASE]
     if len({pointed_to(path) for path in wanted}) < len(wanted):
         raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
@@ -90,6 +89,15 @@ def _check_place(path: Path) -> None:
         raise no_folder(path, "cannot be written: there is no such folder")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: cannot be written: is a folder or a device")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name under which the next run would read an output as a mask."""
+    if path.name.lower().endswith((*EXTENSIONS, *_BESIDE)):
+        raise UsageError(
+            f"{path}: has the name of a mask or of a file beside one; choose another "
+            "ending"
+        )
 
 
 def no_folder(path: Path, reason: str) -> UsageError:
@@ -126,18 +134,21 @@ def check_folder(place: Path, inputs: Iterable[str], why: str) -> None:
                 )
 
 
-def _is_input(path: Path) -> bool:
-    """Whether a file is a list of a split, an image, or read beside one."""
+def _kept(path: Path) -> str:
+    """What a file is that no output replaces; empty for all others."""
     place = pointed_to(path)
     if place.parent.name == "list" and place.name in _SPLIT_LISTS:
-        return True
+        return "an input"
     if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)) or is_archive(place.name):
-        return True
+        return "an input"
     try:
         with path.open("rb") as file:
-            return file_format(file.read(16)) is not None
+            head = file.read(16)
     except OSError as error:
         raise DataError(_unwritten(path, error)) from None
+    if head == SQLITE:
+        return "a database, such as a cache of cdstats"
+    return "" if file_format(head) is None else "an input"
 
 
 def refuse_overwriting(inputs: Iterable[StrPath]) -> None:

@@ -325,12 +325,14 @@ def mask_beside(
     with quiet(source):
         dataset = raster.dataset
         found, count = (dataset.width, dataset.height), dataset.count
+        block = dataset.block_shapes[0]
         flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
     mask_band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
     if found != size:
         raise DataError(f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}")
     if not flags.isdigit() or mask_band > count:
         raise DataError(f"does not say that it masks band {band}")
+    check_windows(found, block, count, 1)
     check = partial(_check_sums, opened, (page,))
     return partial(_hide, mask=source, band=mask_band, check=check)
 

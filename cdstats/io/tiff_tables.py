@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 
 from cdstats.core.errors import DataError
+from cdstats.io.limits import check_stack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,6 @@ _TYPE_BYTES: Final = dict(
     enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))
 )
 _TEXT: Final = 2
-_MOST_PAGES: Final = 65_535
 _MOST_TEXT: Final = 1 << 12
 
 
@@ -178,9 +178,10 @@ def read_tables(file: BinaryIO, size: int) -> Tables:
         # The levels of a pyramid point to one another beside the list of their page.
         if place in seen and not in_chain:
             continue
-        if place in seen or len(seen) >= _MOST_PAGES:
+        if place in seen:
             raise DataError("TIFF file is damaged: its pages form a circle")
         seen.add(place)
+        check_stack(len(seen))
         tags, nodata, following = reader.directory(place, in_chain)
         waiting += [(int(at), False) for tag in _POINTERS for at in tags.get(tag, ())]
         if following:

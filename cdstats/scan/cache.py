@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdstats.core.counts import NAN, Counted, MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
+from cdstats.io.outputs import SQLITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cdstats.io.counting import Edges, Task
     from cdstats.scan.states import Stamp, State
 
-READERS: Final = 3
+READERS: Final = 4
 """The version of the readers; a new one where a file is counted otherwise than before,
 so that its older counts are not used."""
 SCHEMA: Final = 3
@@ -317,7 +318,7 @@ def _made_or_checked(path: Path) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{path}: cannot be used: {reason}") from None
-    if head not in (b"", b"SQLite format 3\0"):
+    if head not in (b"", SQLITE):
         raise UsageError(_foreign_text(path))
 
 
