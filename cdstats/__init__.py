@@ -3,7 +3,8 @@
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
 weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
 scores saved predictions, `cdstats.errors` maps where they are wrong,
-`cdstats.compare` sets several models side by side,
+`cdstats.verify` checks the signature of a score, `cdstats.compare` sets several models
+side by side,
 `cdstats.report` and `cdstats.plot` show all of it, `cdstats.ChangeMetric` gives the
 same numbers in a training loop, and `cdstats.losses` holds the losses for training.
 Names are loaded when they are first used, so that importing the package costs nothing.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cdstats.score.maps import ErrorMaps, errors
     from cdstats.score.metric import ChangeMetric
     from cdstats.score.results import LossRun
+    from cdstats.score.verification import Verification, verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "LossRun",
     "RatioResult",
     "UsageError",
+    "Verification",
     "WeightsResult",
     "Written",
     "__version__",
@@ -48,6 +51,7 @@ __all__ = [
     "plot",
     "ratio",
     "report",
+    "verify",
     "weights",
     "write_report",
 ]
@@ -62,6 +66,7 @@ _HOMES = {
     "LossRun": "cdstats.score.results",
     "RatioResult": "cdstats.scan.ratio",
     "WeightsResult": "cdstats.scan.weights",
+    "Verification": "cdstats.score.verification",
     "Written": "cdstats.report.write",
     "audit": "cdstats.scan.audit",
     "compare": "cdstats.score.comparison",
@@ -69,6 +74,7 @@ _HOMES = {
     "loss": "cdstats.score.loss",
     "plot": "cdstats.report.write",
     "ratio": "cdstats.scan.ratio",
+    "verify": "cdstats.score.verification",
     "weights": "cdstats.scan.weights",
     "write_report": "cdstats.report.write",
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import cdstats
 from cdstats.core.errors import UsageError
 from cdstats.core.label_hash import label_hash, total_hash
+from cdstats.core.options import LossOptions
 from cdstats.core.signature import Signature
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 70))
@@ -280,3 +281,93 @@ def test_other_texts_are_no_signature(text: str) -> None:
 def test_a_footnote_of_latex_may_be_broken(tmp_path: Path) -> None:
     done: Done = run("loss", *written(tmp_path), "--format", "latex")
     assert r"signature: cdstats:0.1.0\textbar{}\allowbreak{}f1:pooled" in done.out
+
+
+# Verification.
+
+
+def verify(line: str, *arguments: object) -> Done:
+    return run("verify", line, *arguments, "--format", "csv", "--quiet")
+
+
+def differing(done: Done) -> list[str]:
+    return [row["field"] for row in done.rows() if row["agrees"] == "no"]
+
+
+def test_files_are_verified_by_their_signature(tmp_path: Path) -> None:
+    options = written(tmp_path)
+    rule = ("--changed", ">=128", "--unchanged", "rest", "--threshold", 0.7)
+    for line in (signature(*options), signature(*options, *rule)):
+        done = verify(line, *options)
+        assert (done.code, differing(done)) == (0, [])
+        assert done.column("stated") == done.column("found")
+        assert done.rows()[0]["agrees"] == ""
+        short = Signature.parse(line).short
+        assert verify(f" {short.replace('|', chr(10) + '|')}", *options).code == 0
+        other_version = line.replace(cdstats.__version__, "0.0.1")
+        assert verify(other_version, *options).code == 0
+
+
+def test_what_differs_is_said(tmp_path: Path) -> None:
+    options = written(tmp_path)
+    line = signature(*options)
+    labels = line.rpartition(":")[2]
+    for old, new, field in (
+        (labels, labels[::-1], "labels"),
+        ("images:2", "images:3", "images"),
+        ("kind:prob.f32", "kind:hard", "kind"),
+    ):
+        done = verify(line.replace(old, new), *options)
+        assert (done.code, differing(done)) == (1, [field])
+    assert differing(verify(line, *options, "--threshold", 0.2)) == ["thr"]
+    save(tmp_path / "masks/0.png", np.roll(MASK, 3, axis=0))
+    done = verify(line, *options)
+    assert (done.code, differing(done)) == (1, ["labels"])
+    save(tmp_path / "preds/1.npy", np.zeros((3, 3)))
+    done = verify(line, *options)
+    assert done.code == 1
+    assert {"failed", "images", "labels"} <= set(differing(done))
+
+
+def test_the_screen_of_a_verification_has_the_metrics(tmp_path: Path) -> None:
+    options = written(tmp_path)
+    done = run("verify", signature(*options), *options)
+    f1 = cdstats.loss(options[1], options[3]).models[0].dataset.f1_pooled
+    assert done.code == 0
+    assert f"F1 {f1:.3f}" in done.out
+
+
+def test_python_verifies_arrays(tmp_path: Path) -> None:
+    line = signature(*written(tmp_path))
+    preds = [np.roll(PROBS, one) for one in range(2)]
+    masks = [np.roll(MASK, one) * np.uint8(255) for one in range(2)]
+    assert cdstats.verify(line, preds, masks).agrees
+    assert not cdstats.verify(line, preds, [masks[0], masks[0]]).agrees
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        pytest.param(["F1 0.91"], "not a signature", id="other"),
+        pytest.param([""], "SIGNATURE is empty", id="empty"),
+        pytest.param([], "no signature given", id="none"),
+        pytest.param(["cdstats:1|thr:7"], "from 0 to 1", id="threshold"),
+        pytest.param(["cdstats:1|rule:5@given"], "--changed", id="rule"),
+        pytest.param(["cdstats:1|rule:1/0@nowhere"], "nowhere", id="preset"),
+    ],
+)
+def test_a_line_that_is_none_is_wrong_usage(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    done = run("verify", *arguments, *written(tmp_path))
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+
+
+@given(st.text("0123456789./;+-@>=,bandhrolit", max_size=12), st.sampled_from("trk"))
+def test_whatever_a_line_says_is_options_or_refused(value: str, field: str) -> None:
+    name = {"t": "thr", "r": "rule", "k": "kind"}[field]
+    try:
+        LossOptions(**Signature.parse(f"cdstats:1|{name}:{value}").options)
+    except UsageError:
+        return

@@ -125,7 +125,9 @@ class Option(NamedTuple):
 
     def typed_name(self, name: str) -> str:
         """The name by which a message calls it."""
-        return "PATH" if self.argument else self.names(name)[0].partition("/")[0]
+        if self.argument:
+            return (self.metavar or "PATH").rpartition("]")[2]
+        return self.names(name)[0].partition("/")[0]
 
     def taken(self, name: str, value: object) -> object:
         """A value as the package uses it.

@@ -10,19 +10,23 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
+from cdstats.core.arguments import Options, option
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import complement, parse_terms
+from cdstats.core.options import MaskOptions, PairOptions, ScoreOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+_NUMBER: Final = r"\d+(\.\d+)?(e[+-]?\d+)?"
 _VALUES: Final = {
     "cdstats": r"\d[\w.+,-]*",
     "f1": r"pooled\.changed",
-    "thr": r"[\d.e+-]+",
+    "thr": _NUMBER,
     "kind": ".+",
     "rule": ".+",
     "ignore": ".+",
@@ -31,12 +35,14 @@ _VALUES: Final = {
     "failed": r"\d+",
     "px": r"\d+",
     "uncovered": r"\d+",
-    "changed": r"[\d.e+-]+",
+    "changed": _NUMBER,
     "labels": "[0-9a-f]{8,16}",
 }
 """The fields in their order, and what they hold."""
 _SHORT: Final = ("cdstats", "thr", "kind", "rule", "images", "labels")
 _SHORT_HASH: Final = 8
+_FLAWS: Final = ("failed", "uncovered")
+"""Fields of a line that are absent for none."""
 _SAFE: Final = "/,.+-_<>=#@;:()~*"
 _ANY: Final = {"errors": "surrogateescape"}
 """Names of files may be no text."""
@@ -137,9 +143,15 @@ class Signature:
             cut["labels"] = cut["labels"][:_SHORT_HASH]
         return str(Signature(cut))
 
+    def beyond(self, other: Signature) -> list[str]:
+        """What counts against another signature that this one lacks, if it has all."""
+        lacking = [n for n in _FLAWS if n in other.fields and n not in self.fields]
+        return lacking if "px" in self.fields else []
+
     def agrees(self, name: str, other: Signature) -> bool | None:
         """Whether a field is the same in another; None where it is not compared."""
-        one, two = self.fields.get(name), other.fields.get(name)
+        none = "0" if name in _FLAWS else None
+        one, two = self.fields.get(name, none), other.fields.get(name, none)
         if name == "cdstats" or one is None or two is None:
             return None
         if name == "labels":
@@ -167,8 +179,55 @@ class Signature:
             if left_out != "none" and ";" not in left_out:
                 found["ignore"] = left_out
             if origin:
-                found["changed"], _, found["unchanged"] = rule.partition("/")
+                changed, _, unchanged = rule.partition("/")
+                found |= {"changed": changed or None, "unchanged": unchanged or None}
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedField:
+    """A field of a signature beside what the files give.
+
+    ``agrees`` is ``yes`` or ``no``; empty for what is told and not compared.
+    """
+
+    model: str
+    field: str
+    stated: str
+    found: str
+    agrees: str
+
+
+class SignatureOptions(Options, kw_only=False):
+    """The line that says how a score was made."""
+
+    line: str | None = option(
+        None,
+        "The signature of a score, in single quotes; its short form, too.",
+        argument=True,
+        metavar="SIGNATURE",
+    )
+
+
+class VerifyOptions(MaskOptions, ScoreOptions, PairOptions, SignatureOptions):
+    """What `cdstats.verify` takes."""
+
+    by_place = ("line", *PairOptions.by_place)
+    beta: str | float = ScoreOptions.only_python("beta")
+    losses: Sequence[str] = ScoreOptions.only_python("losses")
+    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
+    progress: Callable[[int, int], None] | None = option(
+        None,
+        "Called with images done and pixels so far.",
+        typed=FunctionType,
+        on_command_line=False,
+    )
+
+    def missing(self) -> str | None:
+        """What to say of a signature, predictions or masks that are not named."""
+        if self.line is None:
+            return "no signature given: write the line in single quotes"
+        return super().missing()
 
 
 def _kind_text(text: str) -> str:
@@ -193,13 +252,14 @@ def _kind_options(text: str) -> dict[str, Any]:
         word, _, detail = part.partition(".")
         number = detail.partition("/")[2]
         if word == "hard" and number:
-            found["pred_changed"], _, found["pred_unchanged"] = detail.partition("/")
+            changed, _, unchanged = detail.partition("/")
+            found |= {"pred_changed": changed or None, "pred_unchanged": unchanged}
         elif word == "logit" or (word == "hard" and detail):
             found["kind"] = word
         if word != "hard" and number and detail not in _USUAL:
             found["scale"] = number
     for one in rest:
-        if one.startswith("band-"):
+        if re.fullmatch(r"band-\d+", one):
             found["pred_band"] = int(one.removeprefix("band-"))
         elif one in ("nodata-kept", "nodata-ignored"):
             found["pred_nodata"] = "keep" if one == "nodata-kept" else "ignore"

@@ -187,15 +187,26 @@ def score_columns(
 
 def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
     """Print the metrics of every model, a row for each."""
-    metrics = (
+    named = ("model",) if any(row.model for row in rows) else ()
+    console.print(Text("changed class, pooled over all images", style="bold"))
+    print_table(console, Table.of(DatasetScore, rows, (*named, *_headlines())))
+    console.print()
+
+
+def _headlines() -> list[str]:
+    """The metrics that a paper needs, by column."""
+    return [
         name
         for name, one in metrics_of(DatasetScore).items()
         if one.headline and one.over is Over.POOLED
-    )
-    named = ("model",) if any(row.model for row in rows) else ()
-    console.print(Text("changed class, pooled over all images", style="bold"))
-    print_table(console, Table.of(DatasetScore, rows, (*named, *metrics)))
-    console.print()
+    ]
+
+
+def headline(row: DatasetScore) -> str:
+    """The metrics of a model that a paper needs, in a line."""
+    table = Table.of(DatasetScore, [row], _headlines())
+    pairs = zip(table.columns, next(table.cells), strict=True)
+    return ", ".join(f"{column.line} {cell}" for column, cell in pairs)
 
 
 def _print_losses(console: Console, model: ModelScore) -> None:
