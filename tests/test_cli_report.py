@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import save
 from typer.testing import CliRunner
 
 import cdstats
 from cdstats.cli import app
+from cdstats.core.columns import Column
+from cdstats.render.table import Table
 from cdstats.report.gather import MOST_PICTURES
+from cdstats.report.html import is_wide
 
 ROOT = Path(__file__).parents[1]
 MASKS = ROOT / "sample_masks/CDD"
@@ -276,13 +281,16 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             id="jobs",
         ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),
+        pytest.param(
+            ["--from", "{rows}", "-o", "x.pdf"], "a report is an HTML file", id="pdf"
+        ),
         pytest.param(["--pred", "-", "--target", "y"], "@list.txt", id="stdin"),
     ],
 )
 def test_wrong_usage_is_refused_with_a_way_out(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    rows = tmp_path / "rows.csv"
+    rows = tmp_path / "rows.html"
     CliRunner().invoke(app, ["ratio", str(MASKS), "--csv", str(rows)])
     before = rows.read_bytes()
     given = [text.replace("{rows}", str(rows)) for text in arguments]
@@ -328,3 +336,83 @@ def test_a_broken_matplotlib_is_one_line(command: str, tmp_path: Path) -> None:
 def test_the_rows_behind_a_figure_are_a_table_of_the_page(page: Page) -> None:
     assert "rows behind this figure" in page.text
     assert any("Rows of the figure" in text for text in page.texts)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with images, two models of labels and one refused dataset."""
+    folder = tmp_path_factory.mktemp("compared")
+    generator = np.random.default_rng(2)
+    photo = generator.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    for name in ("1", "2", "3"):
+        mask = generator.random((16, 16)) < 0.3
+        save(folder / f"set/label/{name}.png", mask)
+        save(folder / f"bad/{name}.png", generator.choice([0, 3, 9], (16, 16)))
+        for date in ("A", "B"):
+            save(folder / f"set/{date}/{name}.png", photo)
+        for model, share in (("m", 0.1), ("n", 0.2)):
+            wrong = generator.random((16, 16)) < share
+            save(folder / f"{model}/{name}.png", mask ^ wrong)
+    return folder
+
+
+def test_models_are_compared_and_losses_of_labels_are_folded(compared: Path) -> None:
+    models = [f"--pred={one}={compared / one}" for one in ("m", "n")]
+    target = f"--target={compared / 'set/label'}"
+    path = compared / "report.html"
+    code, _, err = report(*models, target, "-o", str(path))
+    assert code == 0, err
+    page = Page(path.read_text(encoding="utf-8"))
+    found = cdstats.compare(
+        {one: compared / one for one in ("m", "n")},
+        compared / "set/label",
+        curves=False,
+    )
+    gap = found.models[1].compared["f1_pooled"].to_first
+    assert gap is not None
+    assert gap.low is not None
+    assert gap.high is not None
+    low, high = (f"{one:+.3f}".replace("-", "−") for one in (gap.low, gap.high))
+    assert f"{low} to {high}" in page.text
+    assert "3 images compared: intervals of so few images are unreliable" in page.text
+    assert page.text.index("Metrics of the changed") < page.text.index("Losses (pred")
+    tags = [
+        name for name, a in page.elements if name == "details" or "losses" in str(a)
+    ]
+    assert "details" in tags
+    photos = [one for one in page.named("img") if "image A of" in (one["alt"] or "")]
+    assert len(photos) == 6
+    assert all(
+        (one["src"] or "").startswith("data:image/jpeg;base64,") for one in photos
+    )
+
+
+def test_a_refused_dataset_is_told_once(compared: Path) -> None:
+    path = compared / "refused.html"
+    sources = (f"--masks=bad={compared / 'bad'}", f"--masks=good={compared / 'set'}")
+    code, _, err = report(*sources, "-o", str(path))
+    assert code == 1
+    text = Page(path.read_text(encoding="utf-8")).text
+    assert text.count("Class codes 0, 3, 9?") == 1
+    assert "bad: none of 3 masks could be counted" in text
+    assert "bad: 3 masks refused; see Findings" in text
+    assert err.count("no figure") == 2  # one for the dataset, one without splits
+
+
+def test_findings_of_the_audit_are_on_the_page(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        save(tmp_path / f"masks/{name}.png", np.eye(8, dtype=bool))
+    path = tmp_path / "report.html"
+    assert report(f"--masks={tmp_path / 'masks'}", "-o", str(path))[0] == 0
+    page = Page(path.read_text(encoding="utf-8"))
+    found = cdstats.audit(tmp_path / "masks").findings
+    assert found
+    for one in found:
+        assert f"{one.check} {one.text}" in page.text
+    assert {"href": "#findings"} in page.named("a")
+
+
+def test_a_table_wider_than_a_phone_says_that_it_scrolls() -> None:
+    narrow = Table((Column("a", "A"), Column("b", "B")), ())
+    assert not is_wide(narrow)
+    assert is_wide(replace(narrow, columns=(Column("a", "A" * 50),)))

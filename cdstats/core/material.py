@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from cdstats.core.audit_records import (
         BinarisationShare,
+        Finding,
         HeatMap,
         RegionSizes,
         SplitShift,
     )
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.charts import WorstImage
+    from cdstats.core.comparison_records import ComparedModel
     from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
     from cdstats.core.score_records import DatasetScore, ScoreRecord
@@ -35,6 +37,7 @@ class MaskMaterial:
     regions: tuple[RegionSizes, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
     has_pixels: bool = True
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,15 @@ class Picture:
         height: Rows of the prediction.
         shares: Share of tp, fp, fn, tn and ignored pixels in each cell of the picture;
             float64, ``(rows, columns, 5)``.
+        beside: The images of the same ground, made smaller, with the names of their
+            folders; PNG files.
     """
 
     image: WorstImage
     width: int
     height: int
     shares: NDArray[Any]
+    beside: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class ScoreMaterial:
     pictures: tuple[Picture, ...] = ()
     threshold: float | None = 0.5
     has_pixels: bool = True
+    compared: tuple[ComparedModel, ...] = ()
 
 
 @dataclass(frozen=True)

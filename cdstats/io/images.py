@@ -47,21 +47,20 @@ def refuse_others(path: Path) -> None:
         )
 
 
-def write_image(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    colours: Mapping[int, str] | None = None,
-    where: Georeference | None = None,
-) -> None:
-    """Write classes with their colours ``#rrggbb``, or a photograph, as PNG or TIFF.
+def write_image(path: Path, data: bytes) -> None:
+    """Write an image of this module.
 
     Raises:
         UsageError: If there is a file that this module did not write.
         DataError: If it cannot be written.
     """
     refuse_others(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, image_bytes(pixels, colours, where))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{path.parent}: cannot be made: {reason}") from None
+    write_whole(path, data)
 
 
 def image_bytes(
@@ -69,15 +68,18 @@ def image_bytes(
     colours: Mapping[int, str] | None = None,
     where: Georeference | None = None,
 ) -> bytes:
-    """An image as a PNG file, or as a GeoTIFF where its ground is known.
+    """Classes as a PNG file, or a GeoTIFF where their ground is known; photographs.
 
-    Pixels are classes ``(height, width)``, or colours ``(height, width, 1 or 3)``.
+    Classes are ``(height, width)`` and have colours ``#rrggbb``; a photograph is grey
+    or in colour, ``(height, width, 1 or 3)``, and becomes a JPEG file.
     """
     from rasterio.io import MemoryFile
 
     bands = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels[None]
     options: dict[str, Any] = {"driver": "PNG", "WRITE_METADATA_AS_TEXT": "YES"}
-    if where is not None:
+    if pixels.ndim == 3:
+        options = {"driver": "JPEG", "QUALITY": 85, "COMMENT": _WRITER}
+    elif where is not None:
         options = {"driver": "GTiff", "compress": "deflate", "BIGTIFF": "IF_SAFER"}
         options |= {"crs": where.crs, "transform": where.transform, "tiled": False}
     count, height, width = bands.shape

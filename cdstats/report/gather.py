@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import cdstats
@@ -23,6 +23,7 @@ from cdstats.report.options import check_sources, rows_of
 
 if TYPE_CHECKING:
     from cdstats.core.arguments import StrPath
+    from cdstats.core.comparison_records import ComparedModel
     from cdstats.core.curves import Curve
     from cdstats.core.errors import Message
     from cdstats.report.options import ShownOptions
@@ -108,6 +109,7 @@ def _mask_material(audit: AuditResult) -> MaskMaterial:
         audit.regions,
         audit.heat_maps,
         has_pixels=not audit.not_checked,
+        findings=audit.findings,
     )
 
 
@@ -127,8 +129,11 @@ def _score_material(
         )
         for one in run.models
     )
+    compared = _compared(run, options.beta)
     if curves is None:
-        scores = ScoreMaterial(models, run.images, threshold=None, has_pixels=False)
+        scores = ScoreMaterial(
+            models, run.images, threshold=None, has_pixels=False, compared=compared
+        )
         return scores, ()
     from cdstats.core.charts import worst_images
     from cdstats.score.pictures import error_pictures
@@ -144,7 +149,28 @@ def _score_material(
         )
     ]
     pictures, notes = error_pictures(worst, curves)
-    return ScoreMaterial(models, run.images, pictures, options.threshold), notes
+    scores = ScoreMaterial(
+        models, run.images, pictures, options.threshold, compared=compared
+    )
+    return scores, notes
+
+
+def _compared(run: LossRun, beta: str | float) -> tuple[ComparedModel, ...]:
+    """Differences of models with intervals, on the images that all of them have."""
+    if len(run.models) < 2 or not run.has_valid:
+        return ()
+    from cdstats.score.comparison import compare_run
+    from cdstats.score.measures import Resampling
+    from cdstats.score.results import choose_losses
+
+    plain = replace(run, curves=None)
+    try:
+        return compare_run(
+            *(plain, choose_losses((), beta), Resampling(), ()), None, common=True
+        ).models
+    except DataError:
+        # They share no image, or not the same pixels of one.
+        return ()
 
 
 def _provenance(

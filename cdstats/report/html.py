@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.charts import CurveSummary
 from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
-from cdstats.core.errors import counted
+from cdstats.core.errors import Level, counted
+from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.core.signature import signature_notes
+from cdstats.render.comparison import comparison_notes
 from cdstats.render.figures import FIGURES, FigureFormat, style
 from cdstats.render.figures.charts import curve_summaries, figures_of
 from cdstats.render.figures.files import figure_bytes, file_stems
@@ -24,19 +27,22 @@ from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.render.masks import rules_of, summary_columns
 from cdstats.render.table import Table
 from cdstats.render.terminal import share
+from cdstats.score.measures import FEW_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.columns import Record
-    from cdstats.core.material import Material, ScoreMaterial
+    from cdstats.core.material import MaskMaterial, Material, ScoreMaterial
     from cdstats.render.figures.charts import Chart
 
 MOST_ROWS: Final = 64
 """Rows of a figure that the page holds as a table too."""
 MOST_FAILURES: Final = 20
-"""Failures that a page names; it counts the others."""
+"""Reasons of failures that a page gives; it counts the others."""
+_NAMED: Final = 3
+"""Files that a finding or a reason names."""
 _SMALL: Final = 5e-4
 """A number below this would be shown as 0.000."""
 _ONE_MODEL: Final = "predictions"
@@ -75,13 +81,17 @@ def report_html(material: Material) -> str:
         lstrip_blocks=True,
         finalize=_finalize,
     )
+    environment.filters |= {"tied": tied, "is_wide": is_wide}
     found, missing = figures_of(material)
     drawn = [one for one in found if one.figure != "errors"]
     masks, scores = material.masks, material.scores
     stated = _stated_notes(scores) if scores else ()
-    failed = [f"{name}: {reason}" for name, reason in material.failures]
+    failed = _failures(material)
     more = len(failed) - MOST_FAILURES
     pairs = list(zip(drawn, _figures(drawn, stated), strict=True))
+    # Of labels a loss says less than a metric.
+    labels = scores is not None and all(one.is_hard for one in scores.models)
+    folded = [figure for one, figure in pairs if labels and one.figure == _OF_LOSS]
     return environment.get_template("report.html").render(
         provenance=material.provenance,
         lede=list(_lede(material)),
@@ -89,10 +99,18 @@ def report_html(material: Material) -> str:
         scores=scores,
         datasets=_dataset_table(masks.datasets) if masks else None,
         mask_groups=_mask_groups(material, pairs),
+        findings=_findings(masks) if masks else (),
         metrics=_metrics_table(scores) if scores else None,
+        differences=_difference_table(scores) if scores else None,
         losses=_loss_table(scores) if scores else None,
+        labels=labels,
+        loss_figures=folded,
         curves=_curve_table(scores) if scores else None,
-        score_figures=[figure for one, figure in pairs if one.figure not in _OF_MASKS],
+        score_figures=[
+            figure
+            for one, figure in pairs
+            if one.figure not in _OF_MASKS and figure not in folded
+        ],
         galleries=_galleries(material),
         key=[(OUTCOMES[name], text) for name, text in WORDS.items()],
         missing=[(FIGURES[one.figure], one.reason) for one in missing],
@@ -102,10 +120,37 @@ def report_html(material: Material) -> str:
 
 def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Texts without control characters; what is marked as safe stays as it is."""
-    return printable(value) if type(value) is str else value
+    if type(value) is not str:
+        return value
+    return "\xa0".join(map(printable, value.split("\xa0")))
 
 
+def tied(text: str) -> str:
+    r"""A text in which no line breaks between a number and its sign or unit.
+
+    Example:
+        >>> tied("256 x 256 pixels, 7 % at p >= 0.5").replace("\xa0", "_")
+        '256_x_256_pixels, 7_% at p_>=_0.5'
+    """
+    return _TIE.sub("\xa0", text)
+
+
+def is_wide(table: Table) -> bool:
+    """Whether a table is wider than the screen of a phone."""
+    rows = [[one.line for one in table.columns], *table.cells]
+    widest = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return sum(widest) + _BETWEEN * len(table.columns) > _PHONE
+
+
+_PHONE: Final = 46
+"""Signs in a line of a table on a phone."""
+_BETWEEN: Final = 3
+_TIE: Final = re.compile(
+    r"(?<=\d) (?=%|x \d|(?:pixel|mask|image|bin|resample)s?\b|more\b|wrong\b)"
+    r"|(?<=\d x) (?=\d)|(?<=[:=]) (?=\d)| (?=>= )|(?<=[TF][PN]) (?=\d)|(?<=%) (?=wrong)"
+)
 _OF_MASKS: Final = tuple(FIGURES)[:5]
+_OF_LOSS: Final = "loss-beta"
 
 
 def _mask_groups(
@@ -160,6 +205,11 @@ def _galleries(material: Material) -> list[dict[str, Any]]:
             "counts": ", ".join(
                 f"{n.upper()} {plain(getattr(image, n))}" for n in names
             ),
+            "beside": [
+                (name, f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}")
+                for name, photo in picture.beside
+            ],
+            "target": image.target,
         }
         found.setdefault(image.model, []).append(thumbnail)
     return [{"model": name, "thumbnails": own} for name, own in found.items()]
@@ -169,6 +219,10 @@ def _lede(material: Material) -> Iterator[str]:
     """What the report comes to, in a sentence for each dataset and one for models."""
     for row in material.masks.datasets if material.masks else ():
         if row.split == ALL:
+            if not row.images:
+                number = counted(row.failed, "mask")
+                yield f"{row.dataset or 'Masks'}: none of {number} could be counted"
+                continue
             ratio = _shown(row, "change_ratio")
             fraction = _shown(row, "change_fraction")
             yield (
@@ -182,9 +236,45 @@ def _lede(material: Material) -> Iterator[str]:
         name = f"{best.model}, " if best.model else ""
         highest = "Highest F1 of the changed class" if len(known) > 1 else "F1"
         yield (
-            f"{highest}, pooled: {name}{_shown(best, 'f1_pooled')}; class-mean "
-            f"BCE {_shown(best, 'class_mean_bce')}"
+            f"{highest}, pooled: {name}{_shown(best, 'f1_pooled')}; IoU "
+            f"{_shown(best, 'iou_pooled')}"
         )
+
+
+def _findings(masks: MaskMaterial) -> list[tuple[str, str, str]]:
+    """Severity, check and text of each finding of the audit, the worst first."""
+    several = len({row.dataset for row in masks.datasets}) > 1
+    found = []
+    for one in masks.findings:
+        names = (one.dataset * several, one.split * (one.split != ALL))
+        place = " ".join(name for name in names if name)
+        shown = one.paths[:_NAMED] if one.level is not Level.NOTE else ()
+        more = len(one.paths) - len(shown)
+        rest = f" and {more:,} more" * (more > 0)
+        such = f" [{', '.join(shown)}{rest}]" if shown else ""
+        text = f"{place}: {one.text}{such}" if place else f"{one.text}{such}"
+        found.append((one.severity, one.check, text))
+    return found
+
+
+def _failures(material: Material) -> list[str]:
+    """What failed: equal reasons once. Findings tell of refused datasets."""
+    images = material.masks.images if material.masks else ()
+    refused = [row for row in images if row.reason.startswith(REFUSED)]
+    told = {f"{row.dataset}: {row.path}".removeprefix(": ") for row in refused}
+    texts = [
+        f"{name or 'masks'}: {counted(number, 'mask')} refused; see Findings"
+        for name, number in Counter(row.dataset for row in refused).items()
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in material.failures:
+        if not (name in told and reason.startswith(REFUSED)):
+            reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        more = len(names) - _NAMED
+        rest = f" and {more:,} more" * (more > 0)
+        texts.append(f"{', '.join(names[:_NAMED])}{rest}: {reason}")
+    return texts
 
 
 def _shown(row: Record, name: str) -> str:
@@ -212,6 +302,24 @@ def inline_svg(text: str, name: str, title: str, description: str) -> str:
 
 
 # Tables
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, as many decimals as it needs not to be 0."""
+    text = f"{value:+.2g}" if 0 < abs(value) < _SMALL else f"{value + 0.0:+.3f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+@dataclass(frozen=True, slots=True)
+class _DifferenceRow:
+    """How far a measure of a model is from that of the first model."""
+
+    measure: str
+    model: str
+    value: float | None
+    difference: float | None = field(metadata=column(format=_signed))
+    interval: str = field(metadata=column("95 % interval", align="right"))
+    same_sign: float | None = field(metadata=column("Same sign", format=share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +376,43 @@ def _metrics_table(scores: ScoreMaterial) -> Table:
     signed = signature_notes(one.dataset for one in scores.models)
     notes = (pooled, *_stated_notes(scores), *signed)
     return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
+
+
+def _difference_table(scores: ScoreMaterial) -> Table | None:
+    """Paired differences of models with intervals; None of one model."""
+    if not scores.compared:
+        return None
+    first, *others = scores.compared
+    labels = all(one.is_hard for one in scores.models)
+    rows = []
+    for name in (*_COMPARED, *(() if labels else _COMPARED_LOSSES)):
+        title = columns_of(DatasetScore)[name].line
+        for one in others:
+            found = one.compared.get(name)
+            gap = found.to_first if found else None
+            if found is None or gap is None or gap.difference is None:
+                continue
+            interval = UNDEFINED
+            if gap.low is not None and gap.high is not None:
+                interval = f"{_signed(gap.low)} to {_signed(gap.high)}"
+            model = one.model or _ONE_MODEL
+            parts = (found.value, gap.difference, interval, gap.same_sign)
+            rows.append(_DifferenceRow(title, model, *parts))
+    caption = f"Differences from {first.model or _ONE_MODEL}, on the same images"
+    notes = comparison_notes(scores.compared)[1:]
+    drawn = first.images - first.images_without_valid
+    if drawn < FEW_IMAGES:
+        few = "intervals of so few images are unreliable, and too narrow"
+        notes.insert(0, f"{counted(drawn, 'image')} compared: {few}")
+    if first.left_out:
+        number = counted(first.left_out, "image")
+        notes.insert(0, f"{number} left out, because a model lacks them")
+    names = columns_of(_DifferenceRow)
+    return _table(caption, _DifferenceRow, rows, names, notes) if rows else None
+
+
+_COMPARED: Final = ("f1_pooled", "iou_pooled", "precision_pooled", "recall_pooled")
+_COMPARED_LOSSES: Final = ("bce_mean", "class_mean_bce")
 
 
 def _loss_table(scores: ScoreMaterial) -> Table:

@@ -64,6 +64,11 @@ def report_sources(options: ReportOptions) -> Written:
     """What `report` gives, from its options."""
     check_installed("matplotlib", "jinja2")
     path = Path(options.output)
+    if path.suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(
+            f"--output {path}: a report is an HTML file; expected a name that ends in "
+            ".html. `cdstats plot` writes figures as PDF"
+        )
     from cdstats.report.html import report_html
 
     with writing(path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,10 +16,9 @@ from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.errors import CdstatsError, DataError
 from cdstats.core.metrics import Confusion
 from cdstats.core.options import ErrorOptions, LossOptions
-from cdstats.io.beside import images_beside
 from cdstats.io.georeference import Georeference
 from cdstats.io.held import as_files
-from cdstats.io.images import refuse_others, thumbnail, write_image
+from cdstats.io.images import image_bytes, refuse_others, write_image
 from cdstats.io.outputs import check_folder
 from cdstats.io.signatures import EXTENSIONS
 from cdstats.render.figures.style import OUTCOMES
@@ -30,6 +29,7 @@ from cdstats.score.pictures import (
     IGNORED,
     outcomes,
     scales_of,
+    thumbnails,
 )
 from cdstats.score.reading import PairReader, place_of
 
@@ -152,8 +152,8 @@ def _stem(folder: Path, model: str, target: str) -> Path:
 class _Map:
     """The outcome of every pixel of a mask, once for each scale."""
 
-    def __init__(self, mask: Target, pair: FilePair, scales: tuple[float, ...]) -> None:
-        self.mask, self.pair = mask, pair
+    def __init__(self, mask: Target, scales: tuple[float, ...]) -> None:
+        self.mask = mask
         self.held: dict[float, NDArray[np.uint8]] = {
             scale: np.full(mask.shape, IGNORED, np.uint8) for scale in scales
         }
@@ -184,7 +184,7 @@ class _Maps:
         self._curves: Curves = run.curves
         self._folder = folder
         self._used: set[str] = set()
-        self._thumbnails: tuple[str, list[tuple[str, NDArray[np.uint8]]]] = ("", [])
+        self._thumbnails: tuple[str, tuple[tuple[str, bytes], ...]] = ("", ())
         self._rows: dict[_Key, list[ScoreRecord]] = {}
         self._failed: list[ErrorMap] = []
         for row in run.images:
@@ -214,12 +214,8 @@ class _Maps:
                 key = (place.model, place.split, place.target)
                 choice, pair = how.choice.of(place.model), pairs[loaded.rank]
                 if key not in maps:
-                    mask = next(
-                        one
-                        for one in reader.masks
-                        if place_of(pair, "", one.image.member).target == place.target
-                    )
-                    maps[key] = _Map(mask, pair, scales_of(loaded, choice))
+                    mask = reader.mask_of(pair, place.target)
+                    maps[key] = _Map(mask, scales_of(loaded, choice))
                 row, column = np.add(loaded.corner, loaded.origin).tolist()
                 for scale, held in maps[key].held.items():
                     found = outcomes(loaded, choice, scale, how.threshold)
@@ -239,8 +235,8 @@ class _Maps:
             where = one.mask.image.georeference()
             where = where if isinstance(where, Georeference) else None
             stem = _stem(self._folder, rows[0].model, rows[0].target)
-            path = self._free(stem, "" if where is None else "tif")
-            write_image(path, values, COLOURS, where)
+            path = self._free(stem, "png" if where is None else "tif")
+            write_image(path, image_bytes(values, COLOURS, where))
             self._write_thumbnails(one, path)
         except CdstatsError as error:
             return ErrorMap.of(rows, reason=str(error))
@@ -250,34 +246,17 @@ class _Maps:
         """Write the images beside a mask: read once for all models."""
         known, found = self._thumbnails
         if known != one.mask.file.path:
-            found = list(thumbnails(one.mask, _SIDE))
+            found = thumbnails(one.mask, _SIDE)
             self._thumbnails = one.mask.file.path, found
-        for name, pixels in found:
+        for name, data in found:
             stem = path.with_name(f"{path.name.rpartition('.')[0]}_{name}")
-            write_image(self._free(stem), pixels)
+            write_image(self._free(stem, "jpg"), data)
 
-    def _free(self, stem: Path, ending: str = "") -> Path:
+    def _free(self, stem: Path, ending: str) -> Path:
         """A file that this run has not written."""
-        number, path = 2, stem.with_name(f"{stem.name}.{ending or 'png'}")
+        number, path = 2, stem.with_name(f"{stem.name}.{ending}")
         while str(path).lower() in self._used:
-            path = stem.with_name(f"{stem.name}-{number}.{ending or 'png'}")
+            path = stem.with_name(f"{stem.name}-{number}.{ending}")
             number += 1
         self._used.add(str(path).lower())
         return path
-
-
-def thumbnails(
-    mask: Target, most: int, window: tuple[int, int, int, int] | None = None
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The images beside a mask, made small, with the names of their folders.
-
-    Images of another size and those that cannot be read are left out.
-    """
-    if mask.image.member:
-        return
-    for beside in images_beside(mask.file.path):
-        if beside.path and beside.size == mask.size:
-            try:
-                yield beside.folder, thumbnail(beside.path, most, window)
-            except DataError:
-                continue

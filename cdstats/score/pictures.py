@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.errors import Level, Message
+from cdstats.core.errors import DataError, Level, Message
 from cdstats.core.material import Picture
 from cdstats.core.pixel_terms import least_changed
+from cdstats.io.beside import images_beside
+from cdstats.io.images import image_bytes, thumbnail
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind
 from cdstats.score.grid import Uncovered
@@ -23,9 +27,11 @@ if TYPE_CHECKING:
 
     from cdstats.core.charts import WorstImage
     from cdstats.io.pairing import FilePair
-    from cdstats.score.choices import ModelChoice, PredictionChoice
+    from cdstats.score.choices import ModelChoice
     from cdstats.score.curves import Curves
+    from cdstats.score.reading import RankedPair
     from cdstats.score.scenes import Loaded
+    from cdstats.score.targets import Target
 
 SIDE: Final = 192
 """Most cells of a picture along one side."""
@@ -46,9 +52,11 @@ def error_pictures(
     how, share = curves.how, curves.share
     wanted = {(one.model, one.pred, one.target): one for one in worst}
     pairs = [(n, pair) for n, pair in share.pairs if _holds(pair, worst)]
-    blocks = PairReader(share.targets, how.choice, how.ground).read(pairs)
     fill = how.ground.uncovered is Uncovered.UNCHANGED
-    drawn = dict(_pictures(blocks, wanted, how.choice, how.threshold, fill=fill))
+    drawn: dict[WorstImage, Picture | None] = {}
+    for image, canvas in _canvases(pairs, wanted, curves):
+        picture = canvas.picture(image, fill)
+        drawn[image] = picture and replace(picture, beside=canvas.beside())
     lost = [one for one in worst if drawn.get(one) is None]
     notes = [
         Message(
@@ -74,29 +82,48 @@ def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
     )
 
 
-def _pictures(
-    blocks: Iterator[Loaded],
+def _canvases(
+    pairs: Sequence[RankedPair],
     wanted: dict[tuple[str, str, str], WorstImage],
-    meaning: PredictionChoice,
-    threshold: float,
-    *,
-    fill: bool,
-) -> Iterator[tuple[WorstImage, Picture | None]]:
-    """The picture of each image that is wanted, when its last block has been read."""
-    for _, scene in groupby(blocks, key=lambda loaded: loaded.scene):
+    curves: Curves,
+) -> Iterator[tuple[WorstImage, _Canvas]]:
+    """Each image that is wanted, when its last block has been read."""
+    how, by_rank = curves.how, dict(pairs)
+    reader = PairReader(curves.share.targets, how.choice, how.ground)
+    for _, scene in groupby(reader.read(pairs), key=lambda loaded: loaded.scene):
         drawn: dict[WorstImage, _Canvas] = {}
         for loaded in scene:
             place, size = loaded.place, loaded.size
             image = wanted.get((place.model, place.pred, place.target))
             if image is None or not size or loaded.scores is None:
                 continue
-            choice = meaning.of(place.model)
+            choice = how.choice.of(place.model)
             if image not in drawn:
-                drawn[image] = _Canvas(size, scales_of(loaded, choice))
-            cells = drawn[image]
-            for scale in cells.scales:
-                cells.add(loaded, scale, outcomes(loaded, choice, scale, threshold))
-        yield from ((image, one.picture(image, fill)) for image, one in drawn.items())
+                mask = reader.mask_of(by_rank[loaded.rank], place.target)
+                window = (*loaded.origin[::-1], *size)
+                scales = scales_of(loaded, choice)
+                drawn[image] = _Canvas(size, scales, mask, window)
+            canvas = drawn[image]
+            for scale in canvas.scales:
+                found = outcomes(loaded, choice, scale, how.threshold)
+                canvas.add(loaded, scale, found)
+        yield from drawn.items()
+
+
+def thumbnails(
+    mask: Target, most: int, window: tuple[int, int, int, int] | None = None
+) -> tuple[tuple[str, bytes], ...]:
+    """The images beside a mask as small files, with the names of their folders.
+
+    Images of another size and those that cannot be read are left out.
+    """
+    found = []
+    for beside in () if mask.image.member else images_beside(mask.file.path):
+        if beside.path and beside.size == mask.size:
+            with suppress(DataError):
+                pixels = thumbnail(beside.path, most, window)
+                found.append((beside.folder, image_bytes(pixels)))
+    return tuple(found)
 
 
 def scales_of(loaded: Loaded, choice: ModelChoice) -> tuple[float, ...]:
@@ -138,8 +165,15 @@ def outcomes(
 class _Canvas:
     """The pixels of one image by outcome in each cell, once for each scale."""
 
-    def __init__(self, size: tuple[int, int], scales: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        scales: tuple[float, ...],
+        mask: Target,
+        window: tuple[int, int, int, int],
+    ) -> None:
         self._size, self.scales = size, scales
+        self._mask, self._window = mask, window
         self._step = max(1, -(-max(size) // SIDE))
         self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), _KINDS)
         self._held = {scale: np.zeros(self._shape, dtype=np.int64) for scale in scales}
@@ -154,6 +188,10 @@ class _Canvas:
             (cells * _KINDS + outcome).reshape(-1), minlength=held.size
         )
         held += counts.reshape(self._shape)
+
+    def beside(self) -> tuple[tuple[str, bytes], ...]:
+        """The images of the same ground."""
+        return thumbnails(self._mask, SIDE, self._window)
 
     def picture(self, image: WorstImage, fill: bool) -> Picture | None:
         """The picture whose pixels add up to the counts of the row, if one does."""

@@ -61,6 +61,14 @@ class PairReader:
                 yield from self._read_group(rank, pair.target, scenes)
         expect_tasks(())
 
+    def mask_of(self, pair: FilePair, target: str) -> Target:
+        """The mask of this name among those of the file that is read now."""
+        return next(
+            one
+            for one in self.masks
+            if place_of(pair, "", one.image.member).target == target
+        )
+
     def _read_group(
         self, first: int, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
     ) -> Iterator[Loaded]:

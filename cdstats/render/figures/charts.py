@@ -63,8 +63,17 @@ _SHIFTS: Final = 3
 
 
 def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
-    """Every figure of masks, dataset by dataset, or why it is missing."""
-    names = [row.dataset for row in held.datasets if row.split == ALL]
+    """Every figure of masks, dataset by dataset, or why it is missing.
+
+    A dataset of which no mask was counted is told once.
+    """
+    whole = [row for row in held.datasets if row.split == ALL]
+    names = [row.dataset for row in whole if row.images]
+    yield from (
+        Missing("distribution", f"{row.dataset}: no mask was counted".lstrip(": "))
+        for row in whole
+        if not row.images
+    )
     of_pixels = (_binarisation, _regions, _heat_map)
     for chart in (_distribution, _splits, *(of_pixels if held.has_pixels else ())):
         yield from (chart(held, name) for name in names)
