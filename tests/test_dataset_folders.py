@@ -151,9 +151,10 @@ def test_targets_before_and_after_a_disaster_are_not_added_up(tmp_path: Path) ->
     for date in ("pre", "post"):
         name = f"X/targets/storm_1_{date}_disaster_target.png"
         write(tmp_path / name, np.zeros((SIDE, SIDE), np.uint8))
-    done = ratio(tmp_path / "X")
-    assert presets_in(done.err) == ["xbd-post"]
+    assert totals(tmp_path / "X")["all"] == (0, SIDE**2)
+    assert "skipped 1 file (*_pre_disaster*)" in ratio(tmp_path / "X").err
     assert totals(tmp_path / "X", "--preset", "xbd-post")["all"] == (0, SIDE**2)
+    assert totals(tmp_path / "X", "--preset", "none")["all"] == (0, 2 * SIDE**2)
 
 
 def test_photographs_of_a_disaster_are_not_said_to_show_buildings(
@@ -179,13 +180,14 @@ def write_second(folder: Path, *labels: str) -> None:
 @pytest.mark.parametrize("labels", [("label1", "label2"), ("labelA", "labelB")])
 @pytest.mark.parametrize("name", ["SECOND", "copy"])
 @pytest.mark.parametrize("below", ["", "train"])
-def test_copies_of_second_are_refused_once_with_their_preset(
+def test_copies_of_second_are_read_or_refused_with_their_preset(
     tmp_path: Path, labels: tuple[str, str], name: str, below: str
 ) -> None:
     write_second(tmp_path / name, *labels)
+    known = (name, labels[0]) == ("SECOND", "label1")
     done = ratio(tmp_path / name / below)
-    assert done.code == 1
-    assert presets_in(done.err) == ["second-rgb"]
+    assert (done.code, "read as SECOND" in done.err) == (int(not known), known)
+    assert presets_in(done.err) == ["second-rgb", *["none"] * known]
     assert "**" not in done.err
     found = totals(tmp_path / name / below, "--preset", "second-rgb")
     assert found["all"] == area(*map(square, range(3)))

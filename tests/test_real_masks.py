@@ -65,10 +65,15 @@ def test_real_masks_have_their_true_counts() -> None:
     assert {path for path in expected() if " + " not in path} <= seen
 
 
-def test_oscd_is_refused_until_one_of_its_two_codings_is_chosen() -> None:
-    done = run("ratio", str(REAL / "oscd"))
-    assert (done.code, done.out) == (1, "")
-    assert "--preset oscd-png or --preset oscd-tif" in done.err
+def test_one_of_the_two_codings_of_oscd_is_read() -> None:
+    done = run("ratio", str(REAL / "oscd"), "--format", "csv")
+    given = run("ratio", str(REAL / "oscd"), "--preset", "oscd-png", "--format", "csv")
+    assert (done.code, given.code) == (0, 0)
+    assert done.column("changed") == given.column("changed")
+    assert "read as OSCD: cm/cm.png" in done.err
+    none = run("ratio", str(REAL / "oscd"), "--preset", "none")
+    assert (none.code, none.out) == (1, "")
+    assert "--preset oscd-png or --preset oscd-tif" in none.err
 
 
 def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
@@ -82,12 +87,17 @@ def test_the_cdd_preset_refuses_the_sample_coded_0_and_1() -> None:
 @pytest.mark.parametrize(
     ("place", "preset"), [("cdnet2014", "cdnet2014"), ("sbi2015", "sbi2015")]
 )
-def test_grey_codes_are_refused_with_the_preset_that_knows_them(
+def test_grey_codes_are_read_or_refused_with_the_preset_that_knows_them(
     place: str, preset: str
 ) -> None:
     done = run("ratio", str(REAL / place), "--format", "csv")
-    assert done.code == 1
+    given = run("ratio", str(REAL / place), "--preset", preset, "--format", "csv")
+    assert (done.code, done.out) == (0, given.out)
+    assert "read as" in done.err
     assert f"--preset {preset}" in done.err
+    none = run("ratio", str(REAL / place), "--preset", "none", "--format", "csv")
+    assert none.code == 1
+    assert f"--preset {preset}" in none.err
 
 
 @pytest.mark.parametrize(

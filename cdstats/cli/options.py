@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OUTPUT: Final = "Output"
 GATES: Final = "Gates"
+PAPER: Final = "Tables of Markdown and LaTeX"
 _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
@@ -63,6 +64,36 @@ class OutputOptions(Options):
         typed=Path,
         metavar="FILE",
         panel=OUTPUT,
+    )
+
+
+class PaperOptions(Options):
+    """How Markdown and LaTeX set a table."""
+
+    caption: str | None = option(
+        None, "Caption of the table, as plain text.", metavar="TEXT", panel=PAPER
+    )
+    label: str | None = option(
+        None, "Label of the table; needs a caption.", metavar="NAME", panel=PAPER
+    )
+    percent: bool = option(
+        False, "Metrics in per cent; losses stay.", typed=bool, panel=PAPER
+    )
+    decimals: int | None = option(
+        None,
+        "Decimals of metrics, losses and ratios.",
+        typed=int,
+        least=0,
+        most=15,
+        metavar="N",
+        panel=PAPER,
+        shown="3",
+    )
+    narrow: bool = option(
+        False,
+        "Fit one column of a page of two, in LaTeX.",
+        typed=bool,
+        panel=PAPER,
     )
 
 

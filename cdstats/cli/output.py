@@ -6,23 +6,26 @@ never at the cost of the results.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
 
 import typer
 
 from cdstats.core.columns import printable
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.outputs import write_whole
+from cdstats.render.paper import DECIMALS, Paper
 from cdstats.render.table import Table
 from cdstats.render.writers import Format, csv_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
+    from cdstats.cli.options import OutputOptions, PaperOptions
     from cdstats.core.columns import Record
     from cdstats.core.records import ImageRecord
     from cdstats.render.table import Document
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 MOST_IMAGES: Final = 20
 """Image rows that a table adds by itself."""
 _ENDINGS: Final = {one.ending: one for one in Format if one.ending}
+_FOR_PAPERS: Final = frozenset({Format.MARKDOWN, Format.LATEX})
+_NO_LABEL: Final = re.compile(r"[^\w:./+-]")
+"""What a label of LaTeX or HTML cannot hold."""
 _FLUSH_SECONDS: Final = 0.5
 """How long a printed row waits for others."""
 
@@ -41,6 +47,30 @@ class Output:
     format: Format
     csv: Path | None = None
     summary: Path | None = None
+    paper: Paper = field(default_factory=Paper)
+
+    @classmethod
+    def of(cls, output: OutputOptions, paper: PaperOptions) -> Self:
+        """The format and files that options ask for.
+
+        Raises:
+            UsageError: If they do not fit each other.
+        """
+        made = cls(output.output_format, output.csv, output.summary, _paper(paper))
+        ending = (output.summary or Path()).suffix.lower()
+        written = {output.output_format, _ENDINGS.get(ending)}
+        fit = written & ({Format.LATEX} if paper.narrow else _FOR_PAPERS)
+        known = paper.declared.items()
+        given = [name for name, one in known if getattr(paper, name) != one.default]
+        if given and not fit:
+            name, forms, files = given[0], "markdown or latex", ".md or .tex"
+            if paper.narrow:
+                name, forms, files = "narrow", "latex", ".tex"
+            raise UsageError(
+                f"--{name} needs --format {forms}, or --summary with a name that ends "
+                f"in {files}"
+            )
+        return made
 
     def __post_init__(self) -> None:
         if self.summary and self.summary.suffix.lower() not in _ENDINGS:
@@ -55,7 +85,7 @@ class Output:
         A terminal, which a name could steer, gets control characters of CSV as escapes;
         a file or a pipe gets the very text.
         """
-        lines = self.format.write(document)
+        lines = self.format.write(document._replace(paper=self.paper))
         if self.format is Format.CSV and sys.stdout.isatty():
             lines = (printable(line.removesuffix("\n")) + "\n" for line in lines)
         sys.stdout.writelines(lines)
@@ -69,8 +99,23 @@ class Output:
             written.append(_write(self.csv, csv_lines(Table.of(kind, rows))))
         if self.summary:
             one = _ENDINGS[self.summary.suffix.lower()]
-            written.append(_write(self.summary, one.write(totals)))
+            set_totals = totals._replace(paper=self.paper)
+            written.append(_write(self.summary, one.write(set_totals)))
         return all(written)
+
+
+def _paper(options: PaperOptions) -> Paper:
+    caption = " ".join((options.caption or "").split())
+    label = options.label or ""
+    if label and not caption:
+        raise UsageError(f"--label {label}: needs --caption, which LaTeX numbers")
+    if wrong := _NO_LABEL.search(label):
+        raise UsageError(
+            f"--label {label}: holds {wrong[0]!r}; expected letters, digits and :._/+-"
+        )
+    decimals = DECIMALS if options.decimals is None else options.decimals
+    how = (options.percent, decimals, options.narrow)
+    return Paper(printable(caption), label, *how)
 
 
 class RowPrinter:

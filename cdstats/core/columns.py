@@ -13,7 +13,7 @@ Every output format, data frame and table of a report then has the column; nothi
 is to be changed. Fields of a base class stand after those of the class itself. A
 mapping of further columns, such as the values of losses chosen at run time, is a field
 marked with `NOT_A_COLUMN` beside a property ``further`` that returns them by name; a
-static method ``further_title`` may name them.
+static method ``further_column`` may say more of them than their names.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 Side = Literal["left", "right"]
+Better = Literal["", "higher", "lower"]
 UNDEFINED: Final = "–"
 """How a value that is not defined is shown."""
 NOT_A_COLUMN: Final[Mapping[str, Any]] = {"hidden": True}
@@ -76,19 +77,30 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def one_line(title: str) -> str:
+    """A heading on one line."""
+    return title.replace("/\n", "/").replace("\n", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    r"""A column of a table."""
+    r"""A column of a table.
+
+    ``better`` says which of two values is better, if either is, and ``is_share``
+    whether a paper may give them in per cent.
+    """
 
     name: str
     title: str
     align: Side = "right"
     format: Callable[[Any], str] = plain
+    better: Better = ""
+    is_share: bool = False
 
     @property
     def line(self) -> str:
         """The heading on one line."""
-        return self.title.replace("/\n", "/").replace("\n", " ")
+        return one_line(self.title)
 
     def cell(self, value: Any) -> str:  # noqa: ANN401 - any value of a record
         """A value as people read it."""
@@ -100,9 +112,12 @@ def column(
     *,
     align: Side | None = None,
     format: Callable[[Any], str] = plain,  # noqa: A002 - as the attribute of a column
+    better: Better = "",
+    is_share: bool = False,
 ) -> Mapping[str, Any]:
     """Metadata of a field whose column is not shown as its name and type say."""
-    return {"title": title, "align": align, "format": format}
+    settings = {"format": format, "better": better, "is_share": is_share}
+    return {"title": title, "align": align, **settings}
 
 
 CHANGED: Final = column("Changed\npixels")
@@ -140,7 +155,9 @@ def _declared(one: Field[Any]) -> Column:
     usual: Side = "left" if _type(one).startswith(_TEXTS) else "right"
     align: Side = one.metadata.get("align") or usual
     title = one.metadata.get("title") or _words(one.name)
-    return Column(one.name, title, align, one.metadata.get("format", plain))
+    names = ("format", "better", "is_share")
+    settings = {n: one.metadata[n] for n in names if n in one.metadata}
+    return Column(one.name, title, align, **settings)
 
 
 def _type(one: Field[Any]) -> str:
@@ -157,8 +174,15 @@ def column_of(kind: type[Record], name: str) -> Column:
     declared = columns_of(kind).get(name)
     if declared:
         return declared
-    title: Callable[[str], str] = getattr(kind, "further_title", _words)
-    return Column(name, title(name) or _words(name))
+    make: Callable[[str], Column] = getattr(kind, "further_column", further_column)
+    return make(name)
+
+
+def further_column(
+    name: str, title: str = "", better: Better = "", *, is_share: bool = False
+) -> Column:
+    """A column of numbers that is no field."""
+    return Column(name, title or _words(name), better=better, is_share=is_share)
 
 
 def further_columns(records: Iterable[Record]) -> tuple[str, ...]:

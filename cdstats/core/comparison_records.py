@@ -10,8 +10,10 @@ from cdstats.core.columns import (
     IGNORED,
     NOT_A_COLUMN,
     UNCHANGED,
+    Column,
     column,
-    columns_of,
+    column_of,
+    further_column,
     printable,
 )
 from cdstats.core.options import PARTS
@@ -105,13 +107,15 @@ class ComparedModel:
     )
 
     @staticmethod
-    def further_title(name: str) -> str:
-        """The title of a measure, or of its difference or interval."""
+    def further_column(name: str) -> Column:
+        """The column of a measure, or of its difference or interval."""
         for part in PARTS:
-            measure = name.removesuffix(f"_{part}")
-            if measure != name and _title(measure):
-                return f"{_title(measure)} {part.replace('_', ' ')}"
-        return _title(name)
+            if name.endswith(f"_{part}"):
+                own = _measure(name.removesuffix(f"_{part}"))
+                title = f"{own.title} {part.replace('_', ' ')}"
+                is_share = own.is_share and part in PARTS[:3]
+                return further_column(name, title, is_share=is_share)
+        return _measure(name)
 
     @property
     def further(self) -> dict[str, Any]:
@@ -153,9 +157,10 @@ class DifferingImage(Stated):
     )
 
     @staticmethod
-    def further_title(name: str) -> str:
-        """The model whose values a column holds."""
-        return printable(name.removeprefix("value[").removesuffix("]"))
+    def further_column(name: str) -> Column:
+        """The column of the values of a model."""
+        model = name.removeprefix("value[").removesuffix("]")
+        return further_column(name, printable(model))
 
     @property
     def further(self) -> dict[str, Any]:
@@ -167,9 +172,8 @@ _TITLES: Final = {"average_precision": "AP", "best_f1_in_sample": "Best F1\nin-s
 """Titles of the measures that are no columns of a model's score."""
 
 
-def _title(measure: str) -> str:
-    """The title of a measure; empty for a loss, which its name says."""
-    if measure in _TITLES:
-        return _TITLES[measure]
-    known = columns_of(DatasetScore).get(measure)
-    return known.title if known else ""
+def _measure(name: str) -> Column:
+    """The column of a measure: of a model's score, or from its curve."""
+    if name in _TITLES:
+        return further_column(name, _TITLES[name], "higher", is_share=True)
+    return column_of(DatasetScore, name)

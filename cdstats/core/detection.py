@@ -363,6 +363,11 @@ class Findings:
         return _in_order(self._discrete)
 
     @property
+    def seen(self) -> Mapping[Value, int]:
+        """Pixels of each value of all files, up to a number of values."""
+        return self._seen
+
+    @property
     def _pairs(self) -> dict[Value, int]:
         """Masks that hold 0, or black, and each changed value."""
         return {

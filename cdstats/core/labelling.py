@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,17 +19,19 @@ from cdstats.core.detection import (
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
 from cdstats.core.records import ImageRecord, split_order
-from cdstats.core.vocabulary import named_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from cdstats.core.counts import Counted, CountedMask, MaskCounts
     from cdstats.core.labels import RuleChoice
+    from cdstats.core.presets import Preset
 
 
 REFUSED: Final = "split refused: "
 """How the reason of a mask begins whose whole split was refused."""
+_BUILDINGS: Final = "_pre_disaster"
+"""Part of the names of targets of xBD that show buildings and no change."""
 _WHITE: Final = (
     "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
 )
@@ -52,64 +55,122 @@ class Decision(NamedTuple):
     reason: str = ""
 
 
+class Origin(NamedTuple):
+    """Where the masks of a dataset lie: the folder above their names.
+
+    ``looks`` are the presets of the datasets that the files are named like.
+    """
+
+    above: str = ""
+    looks: tuple[str, ...] = ()
+
+
 @dataclass
 class _Split:
-    """What the masks of a split hold, and whether their names fix its codes.
+    """What the masks of a split hold, and which layouts their names have.
 
     Attributes:
         findings: What the masks hold, where no rule is given.
-        preset: The preset of the dataset that masks are named like.
-        others: Files that this dataset does not read.
+        files: Masks seen so far.
+        layouts: How many of them lie as the masks of each preset do.
+        others: Files that the preset of xBD does not read.
         first: The place and path of the first of these.
     """
 
     findings: Findings
-    preset: str = ""
+    files: int = 0
+    layouts: Counter[str] = field(default_factory=Counter)
     others: int = 0
     first: tuple[int, str] | None = None
 
-    def see(self, place: int, path: str) -> None:
-        """Note the name of a mask."""
-        found = named_preset(path)
-        if found and found[1]:
-            self.preset = found[0]
-        elif found:
+    def see(self, place: int, path: str, above: str | None) -> None:
+        """Note the name of a mask, and its layout where the folder above is given."""
+        self.files += 1
+        if above is not None:
+            from cdstats.core.presets import known_layouts
+
+            self.layouts.update(known_layouts(f"{above}/{path}"))
+        if _BUILDINGS in path.lower():
             self.others += 1
             self.first = min(self.first or (place, path), (place, path))
+
+    def preset(self, verdict: Verdict, further: Collection[str] = ()) -> Preset | None:
+        """The one preset that fits the layout and the values of all masks.
+
+        Of a preset that another split is read by, not all classes need occur.
+        """
+        from cdstats.core.presets import fitting, preset
+
+        names = [one for one, files in self.layouts.items() if files == self.files]
+        values = self.findings.seen
+        colours = any(str(value).startswith("#") for value in values)
+        found = []
+        for known in map(preset, names if values else []):
+            named = known.name in further and all(map(known.rule.named, values))
+            fits = bool(fitting(values, [known.name])) and not (known.band and colours)
+            if fits or named or self.agrees(known, verdict):
+                found.append(known)
+        return found[0] if len(found) == 1 else None
+
+    def agrees(self, known: Preset, verdict: Verdict) -> bool:
+        """Whether a rule that was found finds the classes that a preset finds."""
+        rule = verdict.rule
+        labels = [
+            (known.rule.label(v), rule and rule.label(v)) for v in self.findings.seen
+        ]
+        found = {one for one, _ in labels}
+        same = all(one == other for one, other in labels)
+        return same and found >= {Label.CHANGED, Label.UNCHANGED}
+
+    def by_preset(self, known: Preset, verdict: Verdict) -> Verdict:
+        """A decision by the preset of a layout; a rule that agrees with it stays."""
+        rule = str(known.rule).partition(" (")[0]
+        text = (
+            f"read as {known.short}: {known.layout[0]}, {rule}; looks like "
+            f"{known.short} by names and values: --preset {known.name}, or --preset "
+            "none to switch off"
+        )
+        if self.agrees(known, verdict):
+            return replace(verdict, notes=(*verdict.notes, text))
+        return Verdict(known.rule, notes=(text,))
 
     def checked(self, verdict: Verdict) -> Verdict:
         """A decision, or the refusal of one that the codes of a dataset contradict."""
         values = self.findings.values
-        if not self.preset or not values or "--preset" in verdict.refusal:
+        if not values or not self.layouts or "--preset" in verdict.refusal:
             return verdict
         from cdstats.core.presets import preset
 
-        known = preset(self.preset)
-        codes = {value: known.rule.label(value) for value in values}
-        found = {v: verdict.rule.label(v) if verdict.rule else None for v in values}
-        if None in codes.values() or (codes == found and not self.others):
-            return verdict
-        way = f"--preset {known.name}"
-        rule = str(known.rule).partition(" (")[0]
-        text = (
-            f"holds {shares_text(values, total=sum(values.values()))}. Looks like "
-            f"{known.short}, where {rule}: {way}"
-        )
-        return Verdict(refusal=text, ways=(way,))
+        for known in map(preset, self.layouts):
+            codes = {value: known.rule.label(value) for value in values}
+            found = {v: verdict.rule.label(v) if verdict.rule else None for v in values}
+            agrees = codes == found and not self.others
+            if known.rule.has_thresholds or None in codes.values() or agrees:
+                continue
+            way = f"--preset {known.name}"
+            rule = str(known.rule).partition(" (")[0]
+            text = (
+                f"holds {shares_text(values, total=sum(values.values()))}. Looks like "
+                f"{known.short}, where {rule}: {way}"
+            )
+            return Verdict(refusal=text, ways=(way,))
+        return verdict
+
+
+NO_ORIGIN: Final = Origin()
 
 
 class DatasetLabels:
     """The rules of one dataset: given, or found for each split while masks come.
 
     Every mask is shown once to `see`, in any order; then `row` gives the row of each.
-    No mask is kept. With a rule given, the row of a mask can be had at once. ``looks``
-    are the presets of the datasets that the files are named like.
+    No mask is kept. With a rule given, the row of a mask can be had at once.
     """
 
     def __init__(
-        self, dataset: str, choice: RuleChoice, looks: Sequence[str] = ()
+        self, dataset: str, choice: RuleChoice, origin: Origin = NO_ORIGIN
     ) -> None:
-        self._looks = looks
+        self._origin = origin
         self.dataset = dataset
         self._choice = choice
         self._splits: dict[str, _Split] = {}
@@ -122,17 +183,20 @@ class DatasetLabels:
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account; its place among the rows tells the first one."""
         if mask.split not in self._splits:
-            findings = Findings(self._choice.ignore, self._looks)
+            findings = Findings(self._choice.ignore, self._origin.looks)
             self._splits[mask.split] = _Split(findings)
         split = self._splits[mask.split]
-        split.see(place, mask.path)
-        if self._choice.rule is None and mask.counted.mask is not None:
+        finds = self._choice.rule is None
+        split.see(place, mask.path, self._origin.above if finds else None)
+        if finds and mask.counted.mask is not None:
             split.findings.add(mask.counted.mask)
 
     def refused_with(self, split: str, further: int) -> bool:
         """Whether a split will be refused, whatever so many further masks hold."""
         known = self._splits.get(split)
-        return known is not None and known.findings.refused_with(further)
+        if known is None or (known.layouts and self._choice.takes_presets):
+            return False
+        return known.findings.refused_with(further)
 
     @cached_property
     def _verdicts(self) -> dict[str, Verdict]:
@@ -142,22 +206,36 @@ class DatasetLabels:
         }
         if self._choice.rule is not None:
             return dict.fromkeys(splits, Verdict(self._choice.rule))
-        found = {s: one.checked(one.findings.verdict()) for s, one in splits.items()}
+        plain = {split: one.findings.verdict() for split, one in splits.items()}
+        found = {split: self._checked(split, one) for split, one in plain.items()}
+        if self._choice.takes_presets:
+            own = {split: splits[split].preset(one) for split, one in plain.items()}
+            taken = {one.name for one in own.values() if one}
+            found |= {
+                split: splits[split].by_preset(known, one)
+                for split, one in plain.items()
+                if (known := own[split] or splits[split].preset(one, taken))
+            }
         rules = {
             split: verdict.rule
             for split, verdict in found.items()
             if verdict.rule and verdict.rule.changed
         }
         return {
-            split: splits[split].checked(
-                settle(verdict, [rules[name] for name in rules if name != split])
+            split: self._checked(
+                split,
+                settle(verdict, [rules[name] for name in rules if name != split]),
             )
             for split, verdict in found.items()
         }
 
+    def _checked(self, split: str, verdict: Verdict) -> Verdict:
+        """A decision, unless the names of known datasets contradict it."""
+        return self._splits[split].checked(verdict) if self._choice.known else verdict
+
     def decision(self, split: str, counted: Counted) -> Decision:
         """The rule of a mask that was seen before, or why it has none."""
-        mask, rule, preset = counted.mask, self._choice.rule, self._choice.preset
+        mask, rule, given = counted.mask, self._choice.rule, self._choice.preset
         if mask is None:
             return Decision(None, counted.reason)
         self._subsampled += mask.is_subsampled
@@ -169,7 +247,7 @@ class DatasetLabels:
             return Decision(None if reason else verdict.rule, reason)
         self._note_nodata(mask, rule)
         self._white += mask.white_is_zero
-        if preset is None or not preset.two_peaks:
+        if given is None or not given.two_peaks:
             return Decision(rule)
         reading = read_encoding(mask, LabelRule())
         if follows_peaks(reading):
@@ -259,7 +337,7 @@ class DatasetLabels:
             yield Message(Level.ERROR, f"{where}: {verdict.refusal}", ways)
         one = self._splits[split]
         given = self._choice.preset or not verdict.rule
-        if one.first and "_pre_disaster" in one.first[1] and not given:
+        if one.first and not given:
             files = counted(one.others, "such file")
             text = f"{one.first[1]}: building presence, not change ({files})"
             yield Message(Level.WARNING, text)
@@ -271,27 +349,27 @@ def split_label(dataset: str, split: str) -> str:
 
 
 def label_dataset(
-    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+    masks: Sequence[CountedMask], choice: RuleChoice, origin: Origin = NO_ORIGIN
 ) -> Labelled:
     """Turn the masks of one dataset into rows, each split by its own rule."""
     ordered = sorted(masks, key=lambda one: split_order(one.split))
-    labels = _seen(ordered, choice, looks)
+    labels = _seen(ordered, choice, origin)
     return Labelled([labels.row(one) for one in ordered], labels.messages)
 
 
 def decide(
-    masks: Sequence[CountedMask], choice: RuleChoice
+    masks: Sequence[CountedMask], choice: RuleChoice, origin: Origin = NO_ORIGIN
 ) -> tuple[list[Decision], list[Message]]:
     """The rule of each mask of a dataset, in the order of splits, and what to tell."""
-    labels = _seen(masks, choice)
+    labels = _seen(masks, choice, origin)
     decisions = [labels.decision(one.split, one.counted) for one in masks]
     return decisions, labels.messages
 
 
 def _seen(
-    masks: Sequence[CountedMask], choice: RuleChoice, looks: Sequence[str] = ()
+    masks: Sequence[CountedMask], choice: RuleChoice, origin: Origin
 ) -> DatasetLabels:
-    labels = DatasetLabels(masks[0].dataset, choice, looks)
+    labels = DatasetLabels(masks[0].dataset, choice, origin)
     for place, one in enumerate(masks):
         labels.see(one, place)
     return labels

@@ -425,16 +425,29 @@ def names_text(values: Iterable[Value], limit: int = 8) -> str:
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """How values become labels: by a rule, or by one found beside ignored values."""
+    """How values become labels: by a rule, or by one found beside ignored values.
+
+    ``known`` is whether the layouts of known datasets count.
+    """
 
     rule: LabelRule | None
     ignore: LabelRule
     preset: Preset | None = None
+    known: bool = True
+
+    @property
+    def takes_presets(self) -> bool:
+        """Whether the preset of a known layout is taken."""
+        return self.known and self.rule is None and not self.ignore.ignored
 
     @property
     def edges(self) -> tuple[float, ...] | None:
         """Every number that a count between edges must tell apart."""
         return tuple(sorted({*self.rule.edges, 0, 128, 255})) if self.rule else None
+
+
+NO_PRESET: Final = "none"
+"""What ``--preset`` takes where the layouts of known datasets are not to count."""
 
 
 def choose_rule(
@@ -444,7 +457,8 @@ def choose_rule(
     preset_name: str | None = None,
 ) -> RuleChoice:
     """Read the rule options."""
-    if preset_name is not None:
+    known = preset_name != NO_PRESET
+    if preset_name is not None and known:
         if (changed, unchanged, ignore) != (None, None, None):
             raise UsageError(
                 f"--preset {preset_name} names all values; leave out --changed, "
@@ -470,7 +484,7 @@ def choose_rule(
             raise UsageError(f"{option}: {error}") from None
     rule = LabelRule(terms[0], terms[1], terms[2])
     if changed is None and unchanged is None:
-        return RuleChoice(None, rule)
+        return RuleChoice(None, rule, known=known)
     for (option, text), named in zip(texts.items(), terms[:2], strict=False):
         if text is not None and not named:
             raise UsageError(f"{option} {text!r} must name a value")

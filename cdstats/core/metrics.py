@@ -118,7 +118,7 @@ class Metric:
 
 def _metadata(one: Metric) -> Mapping[str, Any]:
     title = one.title[:1].upper() + one.title[1:]
-    return {**column(title), _METRIC: one}
+    return {**column(title, better="higher", is_share=True), _METRIC: one}
 
 
 def metrics_of(kind: type[Any]) -> dict[str, Metric]:

@@ -118,7 +118,8 @@ class MaskOptions(Options):
     )
     preset: str | None = option(
         None,
-        "Encoding of a public dataset; `cdstats presets` lists them.",
+        "Encoding of a public dataset; `cdstats presets` lists them. By default that "
+        "of a known layout; none to detect it.",
         metavar="NAME",
         panel=RULE,
         needs=PIXELS,

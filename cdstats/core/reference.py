@@ -14,7 +14,9 @@ from cdstats.core.columns import (
     CHANGE_RATIO,
     CHANGED,
     UNCHANGED,
+    Column,
     column,
+    further_column,
     per_cent,
 )
 from cdstats.core.errors import UsageError, counted
@@ -55,10 +57,10 @@ class PublishedRecord:
     change_fraction_as_published: str
 
     @staticmethod
-    def further_title(name: str) -> str:
-        """The titles of the two numbers that follow from the counts."""
+    def further_column(name: str) -> Column:
+        """The columns of the two numbers that follow from the counts."""
         titles = {"change_ratio": CHANGE_RATIO, "change_fraction": CHANGE_FRACTION}
-        return str(titles[name]["title"])
+        return further_column(name, str(titles[name]["title"]))
 
     @property
     def is_dasnet(self) -> bool:

@@ -12,8 +12,10 @@ from cdstats.core.columns import (
     IGNORED,
     NOT_A_COLUMN,
     UNCHANGED,
+    Column,
     column,
     columns_of,
+    further_column,
 )
 from cdstats.core.label_hash import hash_of_text, hash_text, total_hash
 from cdstats.core.metrics import Confusion, metric_values
@@ -42,7 +44,10 @@ _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
 
 THRESHOLD: Final = column(format=repr)
 """Metadata of a threshold, which may be typed again: no digit is missing."""
-_ECE: Final = column("ECE")
+_BCE: Final = column("BCE", better="lower")
+_BALANCED: Final = column("Balanced\nCE", better="lower")
+_CLASS_MEAN: Final = column("Class-mean\nBCE", better="lower")
+_ECE: Final = column("ECE", better="lower")
 """Metadata of the expected calibration error, in 15 bins of equal width."""
 
 
@@ -92,8 +97,11 @@ class Stated:
         return replace(self, **{n: v for n, v in texts.items() if n not in own})
 
     @classmethod
-    def notes(cls, rows: Iterable[Any]) -> tuple[str, str]:
-        """What holds for some records together, all but the rule, as two footnotes."""
+    def notes(cls, rows: Iterable[Any], *, threshold: bool = True) -> tuple[str, str]:
+        """What holds for some records together, all but the rule, as two footnotes.
+
+        The threshold may be left out, where no number depends on it.
+        """
         found = list(rows)
         one = cls.of(found)
         cuts = dict.fromkeys(row.threshold for row in found)
@@ -105,7 +113,7 @@ class Stated:
                 cut = f"threshold: {NOT_RECORDED}"
         by = "version: " if one.version == NOT_RECORDED else "cdstats "
         return (
-            f"{cut}; predictions: {one.kind}",
+            f"{f'{cut}; ' if threshold else ''}predictions: {one.kind}",
             f"grid: {one.grid}; device: {one.device}; {by}{one.version}",
         )
 
@@ -168,10 +176,10 @@ class ScoreRecord:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None = field(metadata=column("BCE"))
+    bce_mean: float | None = field(metadata=_BCE)
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
-    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    balanced_ce_mean: float | None = field(metadata=_BALANCED)
+    class_mean_bce: float | None = field(metadata=_CLASS_MEAN)
     precision: float | None = field(metadata=metrics.PRECISION.pooled)
     recall: float | None = field(metadata=metrics.RECALL.pooled)
     f1: float | None = field(metadata=metrics.F1.pooled)
@@ -396,10 +404,10 @@ class DatasetScore:
     fn: int | None
     tn: int | None
     bce_sum: float | None
-    bce_mean: float | None = field(metadata=column("BCE"))
+    bce_mean: float | None = field(metadata=_BCE)
     balanced_ce_sum: float | None
-    balanced_ce_mean: float | None = field(metadata=column("Balanced\nCE"))
-    class_mean_bce: float | None = field(metadata=column("Class-mean\nBCE"))
+    balanced_ce_mean: float | None = field(metadata=_BALANCED)
+    class_mean_bce: float | None = field(metadata=_CLASS_MEAN)
     precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
     recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
     f1_pooled: float | None = field(metadata=metrics.F1.pooled)
@@ -435,6 +443,11 @@ class DatasetScore:
     def further(self) -> Mapping[str, float | None]:
         """The columns of further losses."""
         return self.losses
+
+    @staticmethod
+    def further_column(name: str) -> Column:
+        """The column of a further loss."""
+        return further_column(name, better="lower")
 
     @property
     def inverted(self) -> str:

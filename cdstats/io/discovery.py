@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import CdstatsError, DataError, UsageError
+from cdstats.core.labelling import Origin
 from cdstats.core.records import ALL
 from cdstats.core.secrets import hidden, without_secrets
 from cdstats.io.addresses import (
@@ -31,7 +32,13 @@ from cdstats.io.containers import (
 )
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
-from cdstats.io.layouts import Search, looks_like, split_notes, without_left_out
+from cdstats.io.layouts import (
+    Search,
+    looks_like,
+    path_end,
+    split_notes,
+    without_left_out,
+)
 from cdstats.io.listing import (
     ArchiveListing,
     Listing,
@@ -106,10 +113,14 @@ class _Found:
 
 
 def find_masks(
-    paths: Sequence[str], *, split: str | None = None, preset: Preset | None = None
+    paths: Sequence[str],
+    *,
+    split: str | None = None,
+    preset: Preset | None = None,
+    known: bool = False,
 ) -> list[FoundSet]:
-    """Find the masks of every dataset that paths name."""
-    groups = _groups(paths, Search(preset=preset))
+    """Find the masks of every dataset that paths name; of known ones as presets do."""
+    groups = _groups(paths, Search(preset=preset, known=known))
     found = [_finish(one, preset) for one in groups]
     return found if split is None else [of_split(one, split) for one in found]
 
@@ -549,8 +560,9 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
     name = found.name or dataset_name(common.parts)
     above = PurePath(name, *common.parts) if files else PurePath()
     looks = looks_like(above, [file.name for file in files[:_LOOKED_AT]])
+    origin = Origin(path_end(above), looks)
     sources = tuple(found.sources)
-    return FoundSet(name, files, tuple(notes), tuple(problems), sources, looks)
+    return FoundSet(name, files, tuple(notes), tuple(problems), sources, origin)
 
 
 def _common(roots: Sequence[Path]) -> Path:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, overload
 
 import numpy as np
 
+from cdstats.core.labelling import NO_ORIGIN, Origin
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
 from cdstats.io.containers import inner_name
@@ -233,7 +234,7 @@ class FoundSet:
     """The masks of one dataset, in natural order.
 
     Problems are inputs that could not be read, as one line each; sources the arguments
-    that named it; `looks` presets of the datasets that its files are named like.
+    that named it; `origin` where they lie, and the datasets that they are named like.
     """
 
     name: str
@@ -241,7 +242,7 @@ class FoundSet:
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
     sources: tuple[str, ...] = field(default=())
-    looks: tuple[str, ...] = ()
+    origin: Origin = NO_ORIGIN
 
 
 def paired(files: FoundFiles) -> FoundFiles:

@@ -67,18 +67,20 @@ class Chosen(NamedTuple):
 class Search(NamedTuple):
     """What to look for: files with some extensions, masks or predictions.
 
-    The preset is the encoding of the masks, which may leave files out.
+    The preset is the encoding of the masks, which may leave files out; `known` is
+    whether the presets of known layouts do, too.
     """
 
     extensions: frozenset[str] = EXTENSIONS
     masks: bool = True
     preset: Preset | None = None
+    known: bool = False
 
     def choose(self, folder: Path, names: Iterable[str]) -> Chosen:
         """The files to read among those below a folder."""
         if not self.masks:
             return choose_predictions(folder, naturally(names))
-        return choose_masks(folder, names, self.preset)
+        return choose_masks(folder, names, self.preset, known=self.known)
 
 
 def splits_of(names: Iterable[str]) -> Callable[[str], str]:
@@ -130,11 +132,16 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
     return found - {()}
 
 
+def path_end(folder: PurePath) -> str:
+    """The end of a path that tells of the dataset in it."""
+    return "/".join(folder.parts[-_ABOVE:])
+
+
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     """The presets of the datasets whose files and folders are named as these."""
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
-    above = "/".join(folder.parts[-_ABOVE:])
+    above = path_end(folder)
     places = {f"{above}/{name}".lower() for name in some}
     return tuple(
         preset
@@ -156,11 +163,37 @@ def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
         return Chosen(ordered, [])
     files = counted(len(ordered) - len(kept), "file")
     shown = ", ".join(preset.leave_out)
-    return Chosen(kept, [f"skipped {files} ({shown}) by preset {preset.name}"])
+    return Chosen(kept, [f"skipped {files} ({shown}) as preset {preset.name} does"])
+
+
+def _laid_out(folder: Path, names: Iterable[str]) -> set[str]:
+    """The files that lie as those of a known dataset."""
+    from cdstats.core.presets import known_layouts
+
+    above = path_end(folder.absolute())
+    return {name for name in names if known_layouts(f"{above}/{name}")}
+
+
+def _without_left_out(folder: Path, names: list[str]) -> Chosen:
+    """Files without those that the presets of their layouts leave out."""
+    from cdstats.core.presets import known_layouts, presets
+
+    notes, above = list[str](), path_end(folder.absolute())
+    for one in presets():
+        if one.leave_out and any(
+            one.name in known_layouts(f"{above}/{name}") for name in names
+        ):
+            names, more = without_left_out(names, one)
+            notes += more
+    return Chosen(names, notes)
 
 
 def choose_masks(
-    folder: Path, names: Iterable[str], preset: Preset | None = None
+    folder: Path,
+    names: Iterable[str],
+    preset: Preset | None = None,
+    *,
+    known: bool = False,
 ) -> Chosen:
     """The files among those below a folder that are masks by their names.
 
@@ -170,19 +203,22 @@ def choose_masks(
     are refused.
     """
     chosen = without_left_out(names, preset)
+    if known and not preset:
+        chosen = _without_left_out(folder, chosen.names)
     ordered, notes = chosen.names, chosen.notes
     if not ordered:
         return chosen
     prefer = preset.prefer if preset else _usual_choice(folder, ordered)
-    kept, note = _by_folder(folder, ordered, prefer)
+    sure = _laid_out(folder, ordered) if known and not preset else set()
+    kept, note = _by_folder(folder, ordered, prefer, sure)
     kept, beside = _pictures(kept)
     note += beside
     _refuse_parallel_folders(folder, kept)
     _refuse_unnamed_folders(folder, ordered, kept)
     notes += note
     if not (preset and preset.pair):
-        known = () if preset else looks_like(folder.absolute(), kept)
-        kept, note = masks_by_file(folder, kept, known)
+        looks = () if preset else looks_like(folder.absolute(), kept)
+        kept, note = masks_by_file(folder, kept, looks)
         notes += note
     return Chosen(kept, notes)
 
@@ -360,9 +396,12 @@ def _folders(names: Iterable[str]) -> set[str]:
 
 
 def _by_folder(
-    folder: Path, names: list[str], prefer: Sequence[str]
+    folder: Path, names: list[str], prefer: Sequence[str], sure: AbstractSet[str]
 ) -> tuple[list[str], list[str]]:
-    """The files in the surest folders of labels, and what was skipped."""
+    """The files in the surest folders of labels, and what was skipped.
+
+    Some are sure to be labels where they lie in a folder of labels.
+    """
     folders = {name: _folder(name) for name in names}
     lettered = _are_lettered({*folders.values()})
     places = {name: _place(folder, lettered) for name, folder in folders.items()}
@@ -371,6 +410,8 @@ def _by_folder(
     else:
         is_inside = is_mask_folder(folder.absolute().name)
         kept = _surest(names, places, is_inside)
+        more = {name for name in sure if places[name].role in LABELS}.difference(kept)
+        kept = naturally({*kept, *more}) if more else kept
     if len(kept) == len(names):
         kinds = {place.kind for place in places.values() if place.role in LABELS}
         several = len(kinds) > 1 and len({place.home for place in places.values()}) == 1

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, UsageError, counted
+from cdstats.core.labelling import NO_ORIGIN, Origin
 from cdstats.io.addresses import is_address
 from cdstats.io.containers import (
     file_on_disk,
@@ -108,12 +109,14 @@ class FilePair:
 class Pairs:
     """All pairs of a run, in the order of models and keys, with notes about them.
 
-    Problems are inputs that could not be read, as one line each.
+    Problems are inputs that could not be read, as one line each; ``origin`` is where
+    the masks lie.
     """
 
     pairs: tuple[FilePair, ...]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    origin: Origin = NO_ORIGIN
 
 
 class _Entry(NamedTuple):
@@ -216,11 +219,12 @@ def find_pairs(
     *,
     split: str | None = None,
     preset: Preset | None = None,
+    known: bool = False,
 ) -> Pairs:
     """Find which prediction belongs to which mask; sheets of pairs name both."""
     if target is None:
         return _pairs_of_sheets(predictions, split, preset)
-    masks = _masks(target, split, preset)
+    masks = _masks(target, split, preset, known)
     notes, problems = list(masks.found.notes), list(masks.found.problems)
     models: dict[str, list[tuple[FoundSet, str]]] = defaultdict(list)
     for text in predictions:
@@ -238,7 +242,8 @@ def find_pairs(
         notes += [f"{model}: {text}" if model else text for text in texts]
     others, texts = _without_masks(pairs)
     told = tuple(dict.fromkeys((*notes, *texts)))
-    return Pairs(tuple(others), told, tuple(dict.fromkeys(problems)))
+    once = tuple(dict.fromkeys(problems))
+    return Pairs(tuple(others), told, once, masks.found.origin)
 
 
 def _pairs_of_sheets(
@@ -270,7 +275,7 @@ def _pairs_of_sheets(
     if skipped:
         texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
     told = tuple(dict.fromkeys((*sheets.notes, *texts)))
-    return Pairs(tuple(others), told, sheets.masks.problems)
+    return Pairs(tuple(others), told, sheets.masks.problems, sheets.masks.origin)
 
 
 def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
@@ -286,9 +291,11 @@ def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
             )
 
 
-def _masks(target: str, split: str | None, preset: Preset | None) -> _Masks:
+def _masks(
+    target: str, split: str | None, preset: Preset | None, known: bool
+) -> _Masks:
     """The masks of a split, each once, beside those of the other splits."""
-    found = find_masks([target], preset=preset)[0]
+    found = find_masks([target], preset=preset, known=known)[0]
     _refuse_problems(found)
     kept = found if split is None else of_split(found, split)
     _refuse_problems(kept)

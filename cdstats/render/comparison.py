@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -24,6 +24,7 @@ from cdstats.core.errors import counted
 from cdstats.core.options import PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
+from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded
 from cdstats.render.table import Document, Table, needed
 from cdstats.render.terminal import (
     add_numbers,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Grid
 
+    from cdstats.core.columns import Column
     from cdstats.core.comparison_records import Compared, Difference
 
 _SCREEN: Final = 80
@@ -55,6 +57,11 @@ _CURVES: Final = (
     *("model", "average_precision", "f1_pooled"),
     *("best_f1_in_sample", "best_threshold_in_sample"),
 )
+_WIDE: Final = (
+    *("precision_pooled", "recall_pooled", "class_mean_bce", "balanced_ce_mean"),
+    "kappa",
+)
+"""Columns that a narrow table has no room for."""
 _DIFFERENCES: Final = (
     *("f1_pooled", "average_precision", "best_f1_in_sample"),
     *("bce_mean", "class_mean_bce"),
@@ -145,8 +152,16 @@ def compare_document(
         if by_image:
             names = columns or _image_columns(differing)
             return Table.of(DifferingImage, differing, names, _stated_notes(models))
-        names = columns or paper_columns(models)
-        return Table.of(ComparedModel, models, names, comparison_notes(models))
+        table = Table.of(ComparedModel, models, columns or paper_columns(models))
+        joins = columns is None
+        notes = comparison_notes(models, table.columns, joins=joins)
+        return replace(
+            table,
+            notes=tuple(notes),
+            ranks=True,
+            joins=joins,
+            wide=() if columns else _WIDE,
+        )
 
     def data() -> Mapping[str, Any]:
         own = own_first(DifferingImage)
@@ -167,8 +182,7 @@ def compare_document(
             if adds_images:
                 print_differing(console, differing, models)
         console.print()
-        notes = comparison_notes(models, short=True)
-        print_notes(console, (*notes, "nats, logs clamped at -100"))
+        print_notes(console, (*comparison_notes(models, short=True), SCALE))
 
     return Document(every, shown, data, show)
 
@@ -334,9 +348,21 @@ def _plain(value: float | None) -> str:
 
 
 def comparison_notes(
-    models: Sequence[ComparedModel], *, short: bool = False
+    models: Sequence[ComparedModel],
+    columns: Sequence[Column] | None = None,
+    *,
+    joins: bool = False,
+    short: bool = False,
 ) -> list[str]:
-    """Footnotes: how the intervals were made, and what they do not say."""
+    """Footnotes: how the intervals were made, and what they do not say.
+
+    Of some columns alone, those that concern them.
+    """
+
+    def concern(*parts: str) -> bool:
+        names = None if columns is None else [one.name for one in columns]
+        return names is None or any(part in name for name in names for part in parts)
+
     first = models[0]
     images = first.images - first.images_without_valid
     drawn = f"{counted(first.resamples, 'resample')} of {counted(images, 'image')}"
@@ -344,12 +370,17 @@ def comparison_notes(
     if images <= ALL_DRAWN:
         every = counted(images**images, "resample")
         drawn = f"all {every} of {counted(images, 'image')}"
-    notes = [
-        f"differences from {first.model or 'the first model'}; same sign: share of "
-        "resamples on that side of 0",
-        f"{100 * first.confidence:.10g} % percentile intervals, paired bootstrap: "
-        f"{drawn}",
-    ]
+    notes = []
+    if concern("_difference", "_same_sign"):
+        text = f"differences from {first.model or 'the first model'}"
+        if concern("_same_sign"):
+            text += "; same sign: share of resamples on that side of 0"
+        notes.append(text)
+    has_intervals = concern("_low", "_high")
+    if has_intervals:
+        kind = f"{100 * first.confidence:.10g} % percentile intervals"
+        kind = f"±: half the width of {kind}" if joins else kind
+        notes.append(f"{kind}, paired bootstrap: {drawn}")
     undefined = max(
         (
             one.to_first.undefined
@@ -359,31 +390,41 @@ def comparison_notes(
         ),
         default=0,
     )
-    if undefined:
+    if undefined and concern("_low", "_high", "_same_sign", "_undefined"):
         notes.append(
             f"in {counted(undefined, 'resample')} a measure is not defined: no image "
             "with change, or none without, was drawn"
         )
-    if len(models) > 2:
+    if len(models) > 2 and has_intervals:
         notes.append(
             f"intervals of {len(models) - 1:,} models are not corrected for multiple "
             "comparisons"
         )
     within = [model.average_precision_within for model in models]
     known = [value for value in within if value is not None]
-    if known:
-        notes += [
+    if known and concern("in_sample"):
+        notes.append(
             "in-sample: the best threshold is chosen on these images, so its F1 is "
-            "optimistic",
+            "optimistic"
+        )
+    if known and concern("average_precision", "best_f1"):
+        notes.append(
             "AP, best F1: exact"
             if max(known) == 0
-            else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels",
-        ]
-    return [*notes, *_stated_notes(models, short=short)]
+            else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels"
+        )
+    if columns is None:
+        return [*notes, *_stated_notes(models, short=short)]
+    scale = [PAPER_SCALE] if any(one.better == "lower" for one in columns) else []
+    stated = _stated_notes(models, threshold=is_thresholded(columns))
+    return [*notes, *stated, *scale]
 
 
-def _stated_notes(models: Sequence[ComparedModel], *, short: bool = False) -> list[str]:
+def _stated_notes(
+    models: Sequence[ComparedModel], *, threshold: bool = True, short: bool = False
+) -> list[str]:
     """The rules of the masks, what else was decided, and the signatures."""
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
-    return [*rules, *Stated.notes(models), *signature_notes(models, short=short)]
+    stated = Stated.notes(models, threshold=threshold)
+    return [*rules, *stated, *signature_notes(models, short=short)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats import __version__
 from cdstats.core.columns import columns_of
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cdstats.core.columns import Record
+
+_RATIO: Final = "change ratio = changed / unchanged; "
 
 
 def counts_document(
@@ -41,9 +44,16 @@ def counts_document(
     def shown() -> Table:
         if not by_image:
             names = columns or summary_columns(datasets)
-            return Table.of(SummaryRecord, datasets, names, notes)
+            table = Table.of(SummaryRecord, datasets, names, _notes(names))
+            return replace(table, wide=() if columns else ("change_fraction",))
         rows = list(images)
-        return Table.of(ImageRecord, rows, columns or image_columns(rows), notes)
+        names = columns or image_columns(rows)
+        return Table.of(ImageRecord, rows, names, _notes(names))
+
+    def _notes(names: Sequence[str]) -> list[str]:
+        """The footnotes that concern some columns."""
+        left_out = "" if "change_ratio" in names else _RATIO
+        return [note.removeprefix(left_out) for note in notes]
 
     def show(console: Console) -> None:
         from cdstats.render.terminal import print_notes, print_table
@@ -98,7 +108,7 @@ def rule_notes(rows: Sequence[SummaryRecord]) -> list[str]:
     notes = [f"rule of {place}: {rule}" for place, rule in found.items()]
     if found and len(set(found.values())) == 1:
         notes = [f"rule: {next(iter(found.values()))}"]
-    return [*notes, f"change ratio = changed / unchanged; cdstats {__version__}"]
+    return [*notes, f"{_RATIO}cdstats {__version__}"]
 
 
 def rules_of(rows: Sequence[SummaryRecord]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cdstats.core.catalogue import Entry, LossResult
+    from cdstats.core.columns import Column
     from cdstats.core.material import ModelScore
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
@@ -44,6 +46,19 @@ _SCREEN: Final = 80
 """The width that the table of losses keeps to."""
 _NAME: Final = 29
 """Signs of the longest name of a loss."""
+
+
+SCALE: Final = "nats, logs clamped at -100"
+PAPER_SCALE: Final = SCALE.replace("-", "−")
+_THRESHOLDED: Final = (
+    *metrics_of(DatasetScore),
+    *metrics_of(ScoreRecord),
+    *("tp", "fp", "fn", "tn", "threshold"),
+)
+"""How the columns begin that depend on the threshold."""
+_WIDE: Final = ("images", "balanced_ce_mean")
+"""Columns that a narrow table has no room for."""
+_POOLED: Final = "class means pooled over all images"
 
 
 def loss_document(
@@ -62,12 +77,13 @@ def loss_document(
     """
     rows = [model.dataset for model in models]
 
-    def footnotes(*, short: bool = False) -> tuple[str, ...]:
+    def footnotes(*, threshold: bool = True, short: bool = False) -> tuple[str, ...]:
         """How the numbers came about: the rules, what else was decided, signatures."""
         told = [row for row in images if row.status == "ok"] or images
         rule = Stated.of(told).rule
         masks, signed = [f"masks: {rule}"] if rule else [], [m.dataset for m in models]
-        return (*masks, *Stated.notes(told), *signature_notes(signed, short=short))
+        notes = Stated.notes(told, threshold=threshold)
+        return (*masks, *notes, *signature_notes(signed, short=short))
 
     def every() -> Table:
         if by_image:
@@ -77,8 +93,14 @@ def loss_document(
     def shown() -> Table:
         if by_image:
             names = columns or score_columns(images)
-            return Table.of(ScoreRecord, images, names, footnotes())
-        return Table.of(DatasetScore, rows, columns or model_columns(rows), footnotes())
+            table = Table.of(ScoreRecord, images, names)
+        else:
+            table = Table.of(DatasetScore, rows, columns or model_columns(rows))
+        notes = footnotes(threshold=is_thresholded(table.columns))
+        if any(one.better == "lower" for one in table.columns):
+            notes = (*notes, PAPER_SCALE)
+        wide = () if columns else _WIDE
+        return replace(table, notes=notes, ranks=not by_image, wide=wide)
 
     def data() -> Mapping[str, Any]:
         if not models:
@@ -103,10 +125,14 @@ def loss_document(
             names = names or score_columns(images, losses=False)
             print_table(console, Table.of(ScoreRecord, images, names))
             console.print()
-        scale = "nats, logs clamped at -100; class means pooled over all images"
-        print_notes(console, (*footnotes(short=True), scale))
+        print_notes(console, (*footnotes(short=True), f"{SCALE}; {_POOLED}"))
 
     return Document(every, shown, data, show)
+
+
+def is_thresholded(columns: Sequence[Column]) -> bool:
+    """Whether the numbers of some columns depend on the threshold."""
+    return any(one.name.startswith(_THRESHOLDED) for one in columns)
 
 
 def errors_document(

@@ -23,6 +23,7 @@ from cdstats.core.columns import (
 )
 from cdstats.core.errors import UsageError
 from cdstats.core.records import ALL
+from cdstats.render.paper import Paper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,12 +44,20 @@ _NO_NAME: Final = re.compile(r"[^\w./ -]+_?")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind with some of their columns."""
+    """Rows of one kind with some of their columns.
+
+    Of a table that ranks its rows, Markdown and LaTeX mark the best two values of a
+    column; of one that joins intervals, they print these as one column. The columns of
+    ``wide`` have no room in a narrow table.
+    """
 
     columns: tuple[Column, ...]
     rows: Iterable[Record]
     notes: tuple[str, ...] = ()
     caption: str = ""
+    ranks: bool = False
+    joins: bool = False
+    wide: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -90,12 +99,14 @@ class Document(NamedTuple):
         shown: The rows with the columns that people read, or those chosen.
         data: Every list, by name: for JSON.
         show: Prints to a person.
+        paper: How Markdown and LaTeX set the shown rows.
     """
 
     every: Callable[[], Table]
     shown: Callable[[], Table]
     data: Callable[[], Mapping[str, Any]]
     show: Callable[[Console], None]
+    paper: Paper = Paper()
 
 
 class Displayed(ABC):

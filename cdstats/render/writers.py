@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from cdstats.core.columns import columns_of, further_columns, to_cell
 from cdstats.core.columns import values as values_of
+from cdstats.render.paper import BEST, SECOND, Cell, Paper, SetColumn, set_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,10 +34,14 @@ _LATEX: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
     # A line may break there; alone the sign is a dash in the usual fonts.
     "|": r"\textbar{}\allowbreak{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
+
+_WORDS: Final = re.compile(r"\s|(?<=[-/])")
 
 
 def csv_lines(table: Table) -> Iterator[str]:
@@ -103,32 +108,76 @@ def jsonl_lines(table: Table) -> Iterator[str]:
         yield json.dumps(dict(zip(names, row, strict=True)), allow_nan=False) + "\n"
 
 
-def markdown_lines(table: Table) -> Iterator[str]:
-    """A table as Markdown with footnotes below."""
-    rule = [":--" if one.align == "left" else "--:" for one in table.columns]
-    cells = ([_markdown(cell) for cell in row] for row in table.cells)
-    for line in ([one.line for one in table.columns], rule, *cells):
+def markdown_lines(table: Table, paper: Paper) -> Iterator[str]:
+    """A table as Markdown, its caption above and footnotes below."""
+    columns = _set(table, paper)
+    anchor = f'<a id="{paper.label}"></a>' if paper.label else ""
+    if paper.caption:
+        yield f"{anchor}Table: {_markdown(paper.caption)}\n\n"
+    rule = [":--" if one.align == "left" else "--:" for one in columns]
+    cells = zip(*(map(_markdown_cell, one.cells) for one in columns), strict=True)
+    for line in ([one.line for one in columns], rule, *cells):
         yield f"| {' | '.join(line)} |\n"
     for note in table.notes:
         yield f"\n{_markdown(note)}\n"
+
+
+def _set(table: Table, paper: Paper) -> list[SetColumn]:
+    found = set_columns(
+        table.columns, table.values, paper, ranks=table.ranks, joins=table.joins
+    )
+    left_out = table.wide if paper.narrow else ()
+    return [one for one in found if one.name not in left_out]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown(cell.text)
+    return {BEST: f"**{text}**", SECOND: f"<u>{text}</u>"}.get(cell.mark, text)
 
 
 def _markdown(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
 
 
-def latex_lines(table: Table) -> Iterator[str]:
-    """A table as LaTeX with the package booktabs, footnotes below."""
-    align = "".join(one.align[0] for one in table.columns)
+def latex_lines(table: Table, paper: Paper) -> Iterator[str]:
+    """A table as LaTeX with the package booktabs, caption above, footnotes below."""
+    columns = _set(table, paper)
+    align = "".join(one.align[0] for one in columns)
+    titles = [latex(one.line) for one in columns]
     yield "% \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
+    if paper.caption:
+        yield "\\setlength{\\belowcaptionskip}{4pt}\n"
+        yield f"\\caption{{{latex(paper.caption)}}}\n"
+    if paper.label:
+        yield f"\\label{{{paper.label}}}\n"
+    if paper.narrow:
+        yield "\\footnotesize\n\\setlength{\\tabcolsep}{2pt}\n"
+        align, titles = f"@{{}}{align}@{{}}", [*map(_stacked, columns)]
     yield f"\\begin{{tabular}}{{{align}}}\n\\toprule\n"
-    yield _latex_line([one.line for one in table.columns])
+    yield _latex_line(titles)
     yield "\\midrule\n"
-    yield from map(_latex_line, table.cells)
+    for row in zip(*(map(_latex_cell, one.cells) for one in columns), strict=True):
+        yield _latex_line(row)
     yield "\\bottomrule\n\\end{tabular}\n"
     for note in table.notes:
         yield f"\\\\{{\\footnotesize {latex(note)}}}\n"
     yield "\\end{table}\n"
+
+
+def _stacked(column: SetColumn) -> str:
+    """A heading whose words stand below each other."""
+    lines = [latex(word) for word in _WORDS.split(column.title) if word]
+    if len(lines) == 1:
+        return lines[0]
+    side = column.align[0]
+    start = f"\\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}"
+    return start + r" \\ ".join(lines) + r"\end{tabular}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = latex(cell.text)
+    command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
+    return f"{command}{{{text}}}" if command else text
 
 
 def latex(text: str) -> str:
@@ -148,7 +197,7 @@ def _latex_line(cells: Sequence[str]) -> str:
     own argument, so that an empty group stands between.
     """
     guard = "{}" if cells[0].lstrip().startswith(("[", "*")) else ""
-    return f"{guard}{' & '.join(map(latex, cells))} \\\\\n"
+    return f"{guard}{' & '.join(cells)} \\\\\n"
 
 
 def html_lines(table: Table) -> Iterator[str]:
@@ -227,5 +276,5 @@ class Format(StrEnum):
     CSV = "csv", ".csv", lambda document: csv_lines(document.every())
     JSON = "json", ".json", lambda document: json_lines(document.data())
     JSONL = "jsonl", "", lambda document: jsonl_lines(document.every())
-    MARKDOWN = "markdown", ".md", lambda document: markdown_lines(document.shown())
-    LATEX = "latex", ".tex", lambda document: latex_lines(document.shown())
+    MARKDOWN = "markdown", ".md", lambda one: markdown_lines(one.shown(), one.paper)
+    LATEX = "latex", ".tex", lambda one: latex_lines(one.shown(), one.paper)

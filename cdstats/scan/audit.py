@@ -71,7 +71,9 @@ def audit_masks(options: AuditOptions) -> AuditResult:
         return _audit_from(Path(options.from_file))
     choice = options.rule_choice()
     paths = texts(options.paths)
-    found = find_masks(paths, split=options.split, preset=choice.preset)
+    found = find_masks(
+        paths, split=options.split, preset=choice.preset, known=choice.takes_presets
+    )
     look = Look(
         possible_rules(choice),
         options.band_of(choice),
@@ -172,8 +174,8 @@ def _seen(
         )
         for file, one in pairs
     ]
-    labelled = label_dataset(masks, choice, found.looks)
-    decisions, _ = decide(masks, choice)
+    labelled = label_dataset(masks, choice, found.origin)
+    decisions, _ = decide(masks, choice, found.origin)
     rows = zip(pairs, labelled.images, decisions, strict=True)
     seen = [
         Seen(row, decision.rule, one, _view(row, decision.rule, one, file, look), file)

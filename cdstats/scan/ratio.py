@@ -151,7 +151,9 @@ def count_masks(options: RatioOptions) -> RatioResult:
     )
     with writing(cache=options.cache), engine as run, ExitStack() as stack:
         paths = texts(options.paths)
-        found = find_masks(paths, split=options.split, preset=choice.preset)
+        found = find_masks(
+            paths, split=options.split, preset=choice.preset, known=choice.takes_presets
+        )
         counts = None
         if options.cache is not None or choice.rule is None:
             cache = Path(options.cache) if options.cache else None

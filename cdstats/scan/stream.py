@@ -55,7 +55,7 @@ class Stream:
         self._is_late = choice.rule is None
         self._first = FirstFailure(len(self._places)) if strict else None
         self._labels = [
-            DatasetLabels(dataset.name, choice, dataset.looks) for dataset in found
+            DatasetLabels(dataset.name, choice, dataset.origin) for dataset in found
         ]
         self._stamps = _Stamps(len(self._places) if self._is_late else 0)
         self._watch = _Watch(self._places, announce) if announce else None

@@ -104,12 +104,15 @@ def _score(options: LossOptions) -> LossRun:
             None if options.target is None else str(options.target),
             split=options.split,
             preset=choice.preset,
+            known=choice.takes_presets,
         )
         meaning.check(pair.model for pair in pairs.pairs)
         if options.check:
             options.check(pairs.pairs)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
-        targets = Targets(choice, options.band_of(choice), options.max_pixels)
+        targets = Targets(
+            choice, options.band_of(choice), options.max_pixels, origin=pairs.origin
+        )
         whole = Share(tuple(enumerate(found)), targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
         score = partial(run_on, apply) if scheduler else Scoring.run

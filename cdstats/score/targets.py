@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cdstats.core.counts import Counted, CountedMask
 from cdstats.core.errors import DataError, one_file
-from cdstats.core.labelling import Decision, decide
+from cdstats.core.labelling import NO_ORIGIN, Decision, Origin, decide
 from cdstats.io.blocks import keeping
 from cdstats.io.counting import count_image
 from cdstats.io.georeference import on_common_longitudes
@@ -131,7 +131,7 @@ class Target:
 
     def _decided(self, image: OpenImage, partner: OpenImage | None) -> Decision | None:
         """The rule of the mask, or why it has none; None for soft targets."""
-        choice = self._targets.choice
+        choice, origin = self._targets.choice, self._targets.origin
         known = self._targets.decisions.get(self.key)
         if known is not None:
             return known
@@ -139,7 +139,7 @@ class Target:
             one = self._counted(image, partner)
             mask = CountedMask("targets", self.file.split, self.file.name, one)
             is_soft = one.mask is None and not one.reason
-            decision = None if is_soft else decide([mask], choice)[0][0]
+            decision = None if is_soft else decide([mask], choice, origin)[0][0]
             self.seen = Seen(self.key, mask, decision)
         return self.seen.decision
 
@@ -168,6 +168,7 @@ class Targets:
     rules: Mapping[str, str] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    origin: Origin = NO_ORIGIN
 
     def of(self, files: Collection[FoundFile]) -> Targets:
         """How some masks are labelled, without what the others need."""
@@ -185,7 +186,9 @@ class Targets:
         """How masks are labelled now that all were counted."""
         hard = [one for one in seen if one.decision is not None]
         masks = [one.mask for one in hard]
-        decisions, messages = decide(masks, self.choice) if masks else ([], [])
+        decisions, messages = (
+            decide(masks, self.choice, self.origin) if masks else ([], [])
+        )
         decided = zip(masks, decisions, strict=True)
         rules = {one.split: str(found.rule) for one, found in decided if found.rule}
         keys = [one.key for one in hard]

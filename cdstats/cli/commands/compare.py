@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from cdstats.cli.commands import command
-from cdstats.cli.options import OUTPUT, OutputOptions, ScoreBy, ScreenOptions
+from cdstats.cli.options import (
+    OUTPUT,
+    OutputOptions,
+    PaperOptions,
+    ScoreBy,
+    ScreenOptions,
+)
 from cdstats.core.options import CompareOptions
 
 
@@ -23,6 +29,7 @@ def compare(
         ),
     ] = None,
     output: OutputOptions,
+    paper: PaperOptions,
     screen: ScreenOptions,
 ) -> None:
     """Compare models on the same masks: differences with intervals, and where.
@@ -35,6 +42,7 @@ def compare(
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_comparison
     from cdstats.core.comparison_records import ComparedModel, DifferingImage
+    from cdstats.core.errors import UsageError
     from cdstats.core.options import PARTS
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import compare_document, compare_totals
@@ -42,13 +50,15 @@ def compare(
     from cdstats.score.comparison import compare_models, measure_names
 
     by_image = by is ScoreBy.IMAGE
+    if by_image and paper.percent:
+        raise UsageError("--percent does not fit --by image: rows are of many measures")
     measures = measure_names(options.losses, options.beta)
     parts = (f"{name}_{part}" for name in measures for part in PARTS)
     # The models of a pattern, and so their columns, are known when files are listed.
     further = ("value[",) if by_image else (*measures, *parts)
     kind = DifferingImage if by_image else ComparedModel
     columns = choose_columns(output.columns, kind, further)
-    place = Output(output.output_format, output.csv, output.summary)
+    place = Output.of(output, paper)
     with scoring_bar(screen.quiet) as progress:
         run = compare_models(options.replace(progress=progress))
     show_comparison(run, screen.quiet)

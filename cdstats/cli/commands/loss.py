@@ -12,6 +12,7 @@ from cdstats.cli.options import (
     OUTPUT,
     GateOptions,
     OutputOptions,
+    PaperOptions,
     ScoreBy,
     ScreenOptions,
 )
@@ -30,6 +31,7 @@ def loss(
         typer.Option(help="Rows to print.", rich_help_panel=OUTPUT),
     ] = None,
     output: OutputOptions,
+    paper: PaperOptions,
     gates: GateOptions,
     screen: ScreenOptions,
 ) -> None:
@@ -56,7 +58,7 @@ def loss(
         further = [name for one in chosen[3:] for name in one.dataset_columns]
     kind = ScoreRecord if by_image else DatasetScore
     columns = choose_columns(output.columns, kind, further)
-    place = Output(output.output_format, output.csv, output.summary)
+    place = Output.of(output, paper)
     held = ScoreGates(gates, chosen)
     if options.from_file is not None:
         # Rows of earlier runs need no torch, which takes longest to load.

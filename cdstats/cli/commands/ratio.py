@@ -9,7 +9,14 @@ import typer
 
 from cdstats.cli.commands import command
 from cdstats.cli.main import ARGUMENTS
-from cdstats.cli.options import OUTPUT, By, OutputOptions, ScreenOptions, Sort
+from cdstats.cli.options import (
+    OUTPUT,
+    By,
+    OutputOptions,
+    PaperOptions,
+    ScreenOptions,
+    Sort,
+)
 from cdstats.core.arguments import texts
 from cdstats.core.options import RatioOptions
 
@@ -33,6 +40,7 @@ def ratio(
         Sort, typer.Option(help="Order of image rows.", rich_help_panel=OUTPUT)
     ] = Sort.PATH,
     output: OutputOptions,
+    paper: PaperOptions,
     against: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +69,7 @@ def ratio(
 
     by_image = by is By.IMAGE
     columns = choose_columns(output.columns, ImageRecord if by_image else SummaryRecord)
-    place = Output(output.output_format, output.csv, output.summary)
+    place = Output.of(output, paper)
     in_order = by_image and sort is Sort.PATH
     printer = RowPrinter(place, columns, by_image=in_order)
     reference = known_reference(against)
