@@ -170,6 +170,17 @@ def file_on_disk(path: str) -> str:
     return found.archive if found else path
 
 
+def are_same(path: str, other: str) -> bool:
+    """Whether two paths name one file, or one member of an archive."""
+    one, two = inside(path), inside(other)
+    if (one and one.member) != (two and two.member):
+        return False
+    try:
+        return os.path.samefile(file_on_disk(path), file_on_disk(other))  # noqa: PTH121
+    except OSError:
+        return False
+
+
 def read_member(path: str) -> bytes:
     """The bytes of a member, all of them checked.
 

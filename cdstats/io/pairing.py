@@ -13,9 +13,8 @@ from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.labelling import NO_ORIGIN, Origin
 from cdstats.io.addresses import is_address
 from cdstats.io.containers import (
-    file_on_disk,
+    are_same,
     inner_name,
-    inside,
     pattern_in,
     shared_folder,
     typed_inside,
@@ -339,14 +338,7 @@ def _is_mask(pair: FilePair) -> bool:
     one, two = pair.prediction, pair.target
     if one is None or two is None or one.member != two.member:
         return False
-    parts = [inside(file.path) for file in (one, two)]
-    if any(parts) and len({part and part.member for part in parts}) > 1:
-        return False
-    try:
-        paths = [file_on_disk(file.path) for file in (one, two)]
-        return one.path == two.path or Path(paths[0]).samefile(paths[1])
-    except OSError:
-        return False
+    return one.path == two.path or are_same(one.path, two.path)
 
 
 def _is_file(text: str, found: FoundSet) -> bool:
