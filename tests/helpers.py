@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cdstats.cli import app
+from cdstats.io.signatures import FORMATS, FileFormat
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ def run(*arguments: object, stdin: str | None = None) -> Done:
     assert isinstance(done.exception, SystemExit | None), repr(done.exception)
     assert "Traceback" not in done.stderr
     return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def unheld() -> dict[str, FileFormat]:
+    """The formats of mask files, of which none is held in memory."""
+    return {name: replace(one, held=-1) for name, one in FORMATS.items()}
 
 
 def save(path: Path, values: ArrayLike, **options: object) -> Path:

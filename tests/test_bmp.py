@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from helpers import unheld
 from numpy.typing import NDArray
 
 from cdstats.core.counts import ValueCounts
@@ -201,7 +202,7 @@ def test_every_number_of_16_bits_has_the_colour_that_gdal_gives_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: tuple[int, ...], held: bool
 ) -> None:
     if not held:
-        monkeypatch.setattr("cdstats.io.masks._HELD_BYTES", {})
+        monkeypatch.setattr("cdstats.io.masks.FORMATS", unheld())
     monkeypatch.setattr("cdstats.io.bmp.BLOCK_PIXELS", 256 * 50)
     pixels = np.arange(1 << 16, dtype="<u2").tobytes()
     data = bytearray(bmp(40, 16, (*masks, 0), compression=3, pixels=pixels))
@@ -220,9 +221,12 @@ def test_every_number_of_16_bits_has_the_colour_that_gdal_gives_it(
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_runs_and_rows_as_they_are_give_the_indices(tmp_path: Path, bits: int) -> None:
+@pytest.mark.parametrize("padding", [b"", b"\3\0"], ids=["bare", "ImageMagick"])
+def test_runs_and_rows_as_they_are_give_the_indices(
+    tmp_path: Path, bits: int, padding: bytes
+) -> None:
     literal = {4: b"\x01\x23\x40\x00", 8: b"\0\1\2\3\4\0"}[bits]
-    row = b"\0\5" + literal + b"\x08" + {4: b"\x12", 8: b"\1"}[bits]
+    row = b"\0\5" + literal + b"\x08" + {4: b"\x12", 8: b"\1"}[bits] + padding
     data = bytearray(indexed(40, bits, bytes(range(16)), (row + b"\0\0") * 9, 9))
     data[-1] = 1
     data[30] = {4: 2, 8: 1}[bits]
@@ -232,6 +236,12 @@ def test_runs_and_rows_as_they_are_give_the_indices(tmp_path: Path, bits: int) -
     (block,) = image.blocks()
     tail = [1, 2] * 4 if bits == 4 else [1] * 8
     assert block.values.tolist() == [[0, 1, 2, 3, 4, *tail]] * 9
+    if padding:
+        # A row alone that is longer than the others is damage.
+        spoilt = data[: -len(padding) - 2] + data[-2:]
+        assert "do not fill its rows" in reason_of(path, bytes(spoilt))
+        spoilt = data.replace(padding + b"\0\0", b"\3\1\0\0")
+        assert "do not fill its rows" in reason_of(path, bytes(spoilt))
 
 
 def test_a_file_that_ends_inside_its_palette_is_cut_short(tmp_path: Path) -> None:

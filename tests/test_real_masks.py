@@ -8,7 +8,7 @@ from collections import defaultdict
 from functools import cache
 
 import pytest
-from helpers import run
+from helpers import run, unheld
 from test_oracle import REAL, REAL_SETS, matching
 
 from cdstats.io import jpeg, masks, png, tiff
@@ -130,7 +130,7 @@ def test_every_decoder_gives_the_same_counts_of_every_file(
     monkeypatch.setattr(png, "WHOLE_PIXELS", -1)
     monkeypatch.setattr(jpeg, "WHOLE_PIXELS", -1)
     monkeypatch.setattr(tiff, "_is_stored", lambda _: False)
-    monkeypatch.setattr(masks, "_HELD_BYTES", {})
+    monkeypatch.setattr(masks, "FORMATS", unheld())
     by_gdal = [count_file(task, edges=EVERY_HALF) for task in tasks]
     differing = [
         path.name

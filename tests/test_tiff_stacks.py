@@ -56,6 +56,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "OME": {"ome": True},
     "dated": {"software": "x", "datetime": True, "description": "a mask " * 9},
     "tags": {"extratags": [(65000, "s", 0, "a text of its own " * 3, False)]},
+    "profile": {"iccprofile": bytes(range(256)) * 300},
 }
 
 
@@ -167,7 +168,7 @@ def test_the_mask_of_each_page_hides_its_pixels(tmp_path: Path) -> None:
     assert [mask.counts.masked for mask in found if mask is not None] == hidden
 
 
-@pytest.mark.parametrize("kind", ["deflate", "contiguous"])
+@pytest.mark.parametrize("kind", ["deflate", "contiguous", "profile"])
 @pytest.mark.parametrize("shade", [0, 1])
 def test_a_page_that_the_chain_skips_is_noticed(
     tmp_path: Path, kind: str, shade: int

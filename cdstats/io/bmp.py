@@ -222,7 +222,7 @@ def _check_length(header: _Header, size: int) -> None:
     if header.compression in _RUNS:
         # Two bytes give a pixel at least, or end a row.
         needed = header.start
-        more = (2 * header.width + 2) * rows + 2 + _MOST_PADDING
+        more = (2 * _padded(header.width) + 2) * rows + 2 + _MOST_PADDING
     if size < needed:
         raise DataError(f"BMP file is cut short: {size:,} of {needed:,} bytes")
     if size > needed + more:
@@ -232,35 +232,43 @@ def _check_length(header: _Header, size: int) -> None:
         )
 
 
+def _padded(width: int) -> int:
+    return -(-width // 4) * 4
+
+
 def _unpacked(packed: bytes, bits: int, width: int, height: int) -> bytearray:
-    """The indices of runs, which fill all rows exactly and end where the file does."""
+    """The indices of runs, which fill all rows exactly and end where the file does.
+
+    ImageMagick fills its rows with zeros up to a multiple of four.
+    """
     wrong = DataError("BMP file is damaged: its runs do not fill its rows")
+    most = width * height
     of_byte = [bytes((n >> 4, n & 15) if bits == 4 else (n,)) for n in range(256)]
-    pixels = bytearray()
-    filled = at = 0
-    while at + 1 < len(packed) and filled <= width and len(pixels) <= width * height:
+    pixels, row = bytearray(), bytearray()
+    full = {width, _padded(width)}
+    at = 0
+    while at + 1 < len(packed) and len(row) <= max(full) and len(pixels) <= most:
         count, code = packed[at], packed[at + 1]
         at += 2
         if count:
-            filled += count
-            pixels += (of_byte[code] * count)[:count]
-        elif code == _END_OF_ROW:
-            if filled != width:
-                raise wrong
-            filled = 0
-        elif code == _END_OF_RUNS:
+            row += (of_byte[code] * count)[:count]
+        elif code in (_END_OF_ROW, _END_OF_RUNS):
             # The last row may be ended by itself.
-            if len(pixels) != width * height or filled not in (0, width):
+            if row or code == _END_OF_ROW:
+                full &= set() if any(row[width:]) else {len(row)}
+                pixels += row[:width]
+                row.clear()
+            if not full or (code == _END_OF_RUNS and len(pixels) != most):
                 raise wrong
-            if len(packed) - at > _MOST_PADDING:
-                raise DataError("BMP file is damaged: bytes follow its pixels")
-            return pixels
+            if code == _END_OF_RUNS:
+                if len(packed) - at > _MOST_PADDING:
+                    raise DataError("BMP file is damaged: bytes follow its pixels")
+                return pixels
         elif code == _SKIP:
             raise wrong
         else:
-            filled += code
             length = (code * bits + 7) // 8
             found = b"".join(map(of_byte.__getitem__, packed[at : at + length]))
-            pixels += found[:code]
+            row += found[:code]
             at += length + length % 2
     raise wrong

@@ -163,9 +163,14 @@ def _check_lost(
     smallest = min(int(page.byte_counts.sum()) for page in chain)
     is_stack = sum(page.is_image for page in chain) > 1
     if is_stack and all(page.is_plain for page in chain):
-        wide = np.flatnonzero(gaps >= smallest)
-        if any(not _is_zero(file, int(start[at]), int(gaps[at])) for at in wide):
-            raise error
+        lengths, stride = dict(tables.extents), _stride(tables)
+        ends = {page.place + lengths[page.place] for page in chain}
+        for wide in np.flatnonzero(gaps >= smallest):
+            gap = int(start[wide]), int(gaps[wide])
+            # tifffile copies directories with the values behind them.
+            copied = gap[0] in ends and _is_copy(file, *gap, stride)
+            if not copied and not _is_zero(file, *gap):
+                raise error
     offsets = np.unique(np.concatenate([page.offsets for page in chain]))
     # Of the pages that lead to the same one, the last.
     leading = {to: at for at, to in sorted((p.place, p.following) for p in chain)}
@@ -233,6 +238,20 @@ def _is_zero(file: BinaryIO, start: int, length: int) -> bool:
     file.seek(start)
     pieces = range(0, length, _PIECE)
     return not any(any(file.read(min(_PIECE, length - at))) for at in pieces)
+
+
+def _is_copy(file: BinaryIO, start: int, length: int, back: int) -> bool:
+    """Whether bytes are those that lie some bytes before them."""
+    if not length <= back <= start:
+        return False
+    for at in range(start, start + length, _PIECE):
+        size, pieces = min(_PIECE, start + length - at), []
+        for place in (at, at - back):
+            file.seek(place)
+            pieces.append(file.read(size))
+        if pieces[0] != pieces[1]:
+            return False
+    return True
 
 
 def _wrong_lengths(file: BinaryIO, page: Page) -> NDArray[np.bool_]:

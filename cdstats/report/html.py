@@ -399,7 +399,13 @@ def _difference_table(scores: ScoreMaterial) -> Table | None:
             parts = (found.value, gap.difference, interval, gap.same_sign)
             rows.append(_DifferenceRow(title, model, *parts))
     caption = f"Differences from {first.model or _ONE_MODEL}, on the same images"
-    notes = comparison_notes(scores.compared)[1:]
+    # The table of metrics above tells rule, threshold and signature.
+    told = Stated.notes(scores.compared)
+    notes = [
+        note
+        for note in comparison_notes(scores.compared)[1:]
+        if note not in told and not note.startswith(("masks: ", "signature"))
+    ]
     drawn = first.images - first.images_without_valid
     if drawn < FEW_IMAGES:
         few = "intervals of so few images are unreliable, and too narrow"

@@ -27,10 +27,11 @@ def errors(
 ) -> None:
     """Write maps of right and wrong pixels, one for each prediction.
 
-    A map holds 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored: a PNG file with a palette, or
-    a GeoTIFF where the mask has a georeference, in a folder of its model and named as
-    its mask. Thumbnails of the images in folders such as A and B beside the masks lie
-    next to it. The pixels add up to the counts of `cdstats loss`.
+    A map holds 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored: a PNG file with a
+    palette, or a GeoTIFF where the mask has a georeference, in a folder of its
+    model and named as its mask. Next to it lie thumbnails, as JPEG files, of the
+    images in folders such as A and B beside the masks. The pixels add up to the
+    counts of `cdstats loss`.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_failures
