@@ -165,6 +165,20 @@ def test_the_tolerance_is_absolute_and_holds_for_scores_alone(pair: Path) -> Non
     ]
 
 
+@pytest.mark.usefixtures("pair")
+def test_another_threshold_is_told_first_where_scores_differ() -> None:
+    done = score("--against", "old.csv", "--threshold", "0.3")
+    assert done.code == 1
+    first = done.out.split("old.csv:\n")[1].splitlines()[0]
+    assert first == "  all images: threshold was 0.5, now 0.3"
+
+
+@pytest.mark.usefixtures("pair")
+def test_blanks_around_a_limit_are_none_of_its_name() -> None:
+    assert score("--fail-under", " oa = 0.1 ").code == 0
+    assert score("--fail-under", "oa = 1.1").code == 1
+
+
 def test_images_that_are_gone_or_new_fail(pair: Path) -> None:
     Path("preds/3.npy").unlink()
     Path("masks/3.png").unlink()

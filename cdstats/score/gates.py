@@ -36,7 +36,7 @@ def read_limits(
     """
     found: dict[str, float] = {}
     for text in texts:
-        name, _, number = text.rpartition("=")
+        name, _, number = map(str.strip, text.rpartition("="))
         try:
             limit = float(number)
         except ValueError:
@@ -116,6 +116,9 @@ def differences(
             models.append(_gone_or_new(name, one, two, is_image=False))
             continue
         found = [*_differing(name, one, two, tuple(columns), tolerance)]
+        if found and one.threshold != two.threshold:
+            both = (one.threshold, two.threshold)
+            models.append(Difference(name, "threshold", *both, is_image=False))
         models += found
         reasons = dict.fromkeys(n for gap in found for n in columns[gap.column])
         sides = [
