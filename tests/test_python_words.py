@@ -40,7 +40,7 @@ ONLY_COMMANDS = {
     "--tolerance",
 }
 """Options of commands that no function has; nothing that a function says names them."""
-VALUES = {"rest", "logit", "hard", "prob", "sitscd", "x"}
+VALUES = {"rest", "logit", "none", "hard", "prob", "sitscd", "x"}
 """Values that messages give to options without a list of choices."""
 OPTION = re.compile(r"--[a-z][a-z-]+")
 

@@ -380,7 +380,7 @@ class PathOptions(Options, kw_only=False):
 
     paths: Paths | None = option(
         None,
-        "Masks: files, folders, globs, patterns, @list.txt, addresses or -; "
+        "Masks: files, folders, archives, globs, patterns, @list.txt, addresses or -; "
         "NAME=PATH names the dataset.",
         typed=PathLike,
         many=True,
@@ -401,14 +401,15 @@ class PairOptions(Options, kw_only=False):
 
     pred: Paths | None = option(
         None,
-        "Predictions: a file, folder, glob, pattern or address; NAME= names a model. "
+        "Predictions: a file, folder, archive, glob, pattern or address; NAME= names "
+        "a model. "
         "@pairs.csv names their masks, too.",
         metavar="[NAME=]PATH",
         **_PREDICTIONS,
     )
     target: Paths | None = option(
         None,
-        "Masks: a file, folder, glob, pattern or address, or .npy.",
+        "Masks: a file, folder, archive, glob, pattern or address, or .npy.",
         typed=PathLike,
         metavar="PATH",
         needs=PREDICTIONS,

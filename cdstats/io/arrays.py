@@ -164,8 +164,8 @@ def _entries(path: Path) -> dict[str, _Entry]:
                 f"{number:,} {ending or 'other'}" for ending, number in endings.items()
             )
             raise DataError(
-                f"is a zip archive of files ({held}), not of arrays; unpack it and "
-                "give its folder"
+                f"is a zip archive of files ({held}), not of arrays; give it a name "
+                "that ends in .zip, and its files are read"
             )
         if any(part.compress_type not in _PACKED for part in archive.infolist()):
             raise DataError(

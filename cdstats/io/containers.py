@@ -8,18 +8,27 @@ are passed on the way are kept, as they will be asked for.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import threading
+from glob import glob, has_magic
+from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cdstats.core.errors import DataError
+from cdstats.core.errors import DataError, UsageError
+from cdstats.io.naming import naturally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdstats.io.archives import Archive
 
-_ENDING: Final = re.compile(
-    r"(?i)[^/](?:(?:\.zip|\.tar|\.tar\.gz|\.tgz)(?=!|\Z)|\.parquet(?=#))"
-)
+_ENDS: Final = (".zip", ".tar", ".tar.gz", ".tgz")
+_MEMBER: Final = re.compile(r"(?i)[^/]\.(?:zip|tgz|tar(?:\.gz)?)!")
+_PART: Final = re.compile(rf"{_MEMBER.pattern}|[^/]\.parquet#")
+_RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_VARIES: Final = re.compile(rf"[*?\[]|{_RANGE.pattern}")
+_MOST_IN_RANGE: Final = 100_000
 _MOST_OPEN: Final = 16
 
 
@@ -37,18 +46,139 @@ def inside(path: str) -> Inside | None:
     """
     if "!" not in path and "#" not in path:
         return None
-    for found in _ENDING.finditer(path):
-        archive, member = path[: found.end()], path[found.end() :]
-        if member and os.path.isfile(archive):  # noqa: PTH113 - a million files
-            exists = os.path.lexists(path)
-            return None if exists else Inside(archive, member.lstrip("!#/"))
+    for archive, member in _ways(path, _PART):
+        if os.path.isfile(archive):  # noqa: PTH113 - a million files
+            return None if os.path.lexists(path) else Inside(archive, member)
     return None
+
+
+def _ways(text: str, mark: re.Pattern[str] = _MEMBER) -> list[Inside]:
+    """Where a text may name an archive and what is in it."""
+    ends = [found.end() for found in mark.finditer(text)]
+    return [Inside(text[: end - 1], text[end:].strip("/")) for end in ends]
+
+
+def typed_inside(text: str) -> Inside | None:
+    """The archives and the path in them that a user types; both may vary.
+
+    Example:
+        >>> typed_inside("shards/{00..12}.tar!{}.label.png")
+        Inside(archive='shards/{00..12}.tar', member='{}.label.png')
+        >>> typed_inside("label/*.png") is None
+        True
+    """
+    is_whole = text.lower().endswith(_ENDS)
+    if os.path.lexists(text):
+        return Inside(text, "") if is_whole and os.path.isfile(text) else None  # noqa: PTH113
+    ways = _ways(text)
+    if is_whole and _VARIES.search(text):
+        ways.append(Inside(text, ""))
+    ways.sort(key=lambda way: not os.path.isfile(way.archive))  # noqa: PTH113
+    return ways[0] if ways else None
+
+
+def pattern_in(text: str) -> str:
+    """The pattern of a path as typed: in an archive, that of its members."""
+    found = typed_inside(text)
+    return found.member if found else text
+
+
+def inner_name(name: str) -> str | None:
+    """The path in its archive of a member by its name; None for another file.
+
+    Example:
+        >>> inner_name("LEVIR.zip!test/1.png"), inner_name("test/1.png")
+        ('test/1.png', None)
+    """
+    return next((way.member for way in _ways(name)), None)
+
+
+def shared_folder(names: Iterable[str]) -> str:
+    """The folder of their archives that all members share, with a slash at its end.
+
+    It says nothing of them, as ``LEVIR/`` in ``LEVIR.zip!LEVIR/test/1.png``.
+    """
+    inner = (inner_name(name) for name in names)
+    above = {name.rpartition("/")[0] for name in inner if name is not None}
+    shared = posixpath.commonpath(above) if above else ""
+    return f"{shared}/" if shared else ""
+
+
+def archives_in(text: str) -> list[str]:
+    """The archives that a text names: one, those of a range or those of a glob."""
+    if os.path.isfile(text):  # noqa: PTH113 - as typed
+        return [text]
+    braces = [one for one in re.findall(r"\{[^{}]*\}", text) if not _RANGE.match(one)]
+    if braces:
+        raise UsageError(
+            f"{text}: {braces[0]} does not vary the name of an archive; expected a "
+            "range such as {0000..0009}, or *"
+        )
+    texts = [text]
+    while any(_RANGE.search(one) for one in texts):
+        texts = [each for one in texts for each in _expanded(one)]
+    found = list[str]()
+    for one in texts:
+        found += naturally(glob(one, recursive=True)) if has_magic(one) else [one]  # noqa: PTH207 - as typed
+    if not found:
+        raise DataError(f"{text}: matches no archive")
+    return found
+
+
+def _expanded(text: str) -> list[str]:
+    """The texts that the first range of a text stands for."""
+    if (found := _RANGE.search(text)) is None:
+        return [text]
+    first, last = found.groups()
+    numbers = range(int(first), int(last) + 1)
+    if not 0 < len(numbers) <= _MOST_IN_RANGE:
+        raise UsageError(
+            f"{text}: {found[0]} is no range of archives; expected the lower number "
+            f"first, and at most {_MOST_IN_RANGE:,}"
+        )
+    before, after = text[: found.start()], text[found.end() :]
+    return [f"{before}{number:0{len(first)}}{after}" for number in numbers]
+
+
+def is_archive(name: str) -> bool:
+    """Whether a name ends as those of archives, or is that of a member of one."""
+    return name.lower().endswith(_ENDS) or bool(_MEMBER.search(name))
+
+
+def stem_of(path: str) -> str:
+    """The name of an archive without its ending.
+
+    Example:
+        >>> stem_of("data/LEVIR.tar.gz")
+        'LEVIR'
+    """
+    name = PurePosixPath(path).name
+    return next(name[: -len(e)] for e in reversed(_ENDS) if name.lower().endswith(e))
+
+
+def as_folder(path: str) -> PurePath:
+    """The absolute path of a file; of a member below its archive as a folder."""
+    found = inside(path)
+    if found is None or not is_archive(found.archive):
+        return PurePath(os.path.abspath(path))  # noqa: PTH100 - follows no link
+    return PurePath(f"{os.path.abspath(found.archive)}!", found.member)  # noqa: PTH100
 
 
 def file_on_disk(path: str) -> str:
     """The file that holds what a path names: an archive, or the file itself."""
     found = inside(path)
     return found.archive if found else path
+
+
+def are_same(path: str, other: str) -> bool:
+    """Whether two paths name one file, or one member of an archive."""
+    one, two = inside(path), inside(other)
+    if (one and one.member) != (two and two.member):
+        return False
+    try:
+        return os.path.samefile(file_on_disk(path), file_on_disk(other))  # noqa: PTH121
+    except OSError:
+        return False
 
 
 def read_member(path: str) -> bytes:

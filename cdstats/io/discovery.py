@@ -21,7 +21,15 @@ from cdstats.io.addresses import (
     looks_like_address,
     two_slashes,
 )
-from cdstats.io.containers import file_on_disk
+from cdstats.io.containers import (
+    Inside,
+    archives_in,
+    file_on_disk,
+    inside,
+    is_archive,
+    open_archive,
+    typed_inside,
+)
 from cdstats.io.copies import folder
 from cdstats.io.found import FoundFile, FoundFiles, FoundSet, identity, paired
 from cdstats.io.layouts import (
@@ -32,6 +40,7 @@ from cdstats.io.layouts import (
     without_left_out,
 )
 from cdstats.io.listing import (
+    ArchiveListing,
     Listing,
     ask_beside,
     is_folder,
@@ -233,11 +242,12 @@ def _look(text: str, search: Search) -> _Found:
         return _read_list(text[1:], search)
     if path.is_dir():
         return _folder(walk(path, search.extensions | {ENDING}), search)
-    if is_there:
+    typed = typed_inside(text)
+    if is_there and not typed:
         return _file(path)
     whole, key = member_in(text)
     if _KEY.fullmatch(key) or (key and is_parquet(whole)):
-        varies = is_pattern(whole) or _MAGIC.search(whole)
+        varies = is_pattern(whole) or _MAGIC.search(whole) or typed_inside(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
             # A key to read in each of the files of a folder, glob or pattern.
             found = _look(whole, search)
@@ -245,6 +255,8 @@ def _look(text: str, search: Search) -> _Found:
             return found
     if looks_like_address(text):
         return _remote(text, search)
+    if typed:
+        return _inside(text, typed, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
     if key and Path(whole).is_file():
@@ -267,6 +279,11 @@ def _remote(text: str, search: Search) -> _Found:
     folder()
     file = named_file(text)
     address = Address.parse(file.path)
+    if is_archive(address.key):
+        raise DataError(
+            f"{text}: archives are not read from a store; download it and name the "
+            "file on this machine"
+        )
     magic = _MAGIC if address.scheme in ("s3", "gs") else re.compile(r"\*")
     if is_pattern(text) or magic.search(text):
         return _matching(text, *match_store(text, search.extensions), search)
@@ -275,6 +292,37 @@ def _remote(text: str, search: Search) -> _Found:
     place = str(file.path)
     notes = ask_beside([file.path], place)
     return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
+
+
+def _inside(text: str, typed: Inside, search: Search) -> _Found:
+    """What a path in an archive names: all of it, a folder, a glob or one member."""
+    folder()
+    paths, member = archives_in(typed.archive), typed.member
+    if is_pattern(member) or _MAGIC.search(member):
+        pattern = _pattern(member)
+        below = pattern.folder.strip("./")
+    else:
+        pattern, below = None, member
+    listing = ArchiveListing(typed.archive, paths, below, search.extensions)
+    if pattern:
+        return _matching(text, pattern, listing, search)
+    if not member or listing.is_there:
+        return _folder(listing, search)
+    if is_archive(member):
+        raise DataError(
+            f"{text}: an archive in an archive is not read; unpack {typed.archive} and "
+            "name its folder"
+        )
+    if listing.problems:
+        raise DataError(listing.problems[0])
+    files = FoundFiles(
+        FoundFile(f"{_absolute(Path(path))}!{member}", "")
+        for path in paths
+        if member in open_archive(path).members
+    )
+    if not files:
+        raise DataError(f"{text}: no such file or folder in the archive")
+    return _Found(roots=[listing.base], files=files)
 
 
 def _file(path: Path, member: str = "") -> _Found:
@@ -295,7 +343,7 @@ def _folder(listing: Listing, search: Search) -> _Found:
     names, told = apart(listing.root, listing.names)
     chosen = search.choose(listing.root, names)
     found = _Found(
-        *(dataset_name(listing.folders), str(home), [listing.root]),
+        *(dataset_name(listing.folders), str(home), [listing.base]),
         *(listing.files(chosen.names), chosen.notes, listing.problems),
         texts=listing.texts,
     )
@@ -310,16 +358,21 @@ def _folder(listing: Listing, search: Search) -> _Found:
 
 def _local_matching(text: str, search: Search) -> _Found:
     """The files of this machine that a pattern or glob matches."""
-    parts = text.split("/")
-    if not is_pattern(text):
-        # Two stars are any number of folders only where they are a whole name.
-        parts = [one if one == "**" else re.sub(r"\*+", "*", one) for one in parts]
-    pattern = Pattern("/".join(parts))
+    pattern = _pattern(text)
     root = Path(pattern.folder)
     if not root.is_dir():
         raise DataError(f"{text}: there is no folder {root}")
     listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
+
+
+def _pattern(text: str) -> Pattern:
+    """A pattern or glob of files that are not in a store."""
+    parts = text.split("/")
+    if not is_pattern(text):
+        # Two stars are any number of folders only where they are a whole name.
+        parts = [one if one == "**" else re.sub(r"\*+", "*", one) for one in parts]
+    return Pattern("/".join(parts))
 
 
 def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> _Found:
@@ -328,7 +381,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
     below = None if is_pattern(text) else Pattern(f"{pattern.text}/**")
     folders = below and pattern.text.endswith("/")
     for name in listing.names:
-        path = f"{pattern.start}{name}"
+        path = f"{pattern.start}{listing.inner(name)}"
         if not folders and pattern.match(path) is not None:
             named.append(name)
         if below and below.match(path) is not None:
@@ -344,13 +397,13 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
     notes += listing.auxiliary_notes(names)
-    found = _Found(dataset_name(listing.folders), roots=[listing.root], notes=notes)
+    found = _Found(dataset_name(listing.folders), roots=[listing.base], notes=notes)
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
         found.files = FoundFiles(
             replace(file, split=usual_split(parts["split"]))
-            for file in found.files
-            if (parts := pattern.match(f"{pattern.start}{file.name}"))
+            for file, name in zip(found.files, names, strict=True)
+            if (parts := pattern.match(f"{pattern.start}{listing.inner(name)}"))
         )
     if not names and not found.problems:
         kind, expected = wanted_texts(search.extensions)
@@ -444,8 +497,9 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         line = without_secrets(line)
         path = root / line
         file, member = member_in(line)
-        if member and not path.exists() and (root / file).is_file():
-            path = root / file
+        whole = root / file
+        if member and not path.exists() and (whole.is_file() or inside(str(whole))):
+            path = whole
         else:
             member = ""
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)

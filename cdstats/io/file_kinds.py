@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
 from cdstats.core.vocabulary import vocabulary
+from cdstats.io.containers import is_archive
 from cdstats.io.naming import (
     LABELS,
     Role,
@@ -38,7 +39,9 @@ _THIRD: Final = re.compile(r"(?i)(?<![a-z])t0*([3-9]|[1-9]\d+)(?!\d)")
 
 def path_choices(folder: Path, globs: Iterable[str]) -> str:
     """Paths to choose from, quoted as a shell needs them."""
-    start = "" if folder == Path() else f"{glob.escape(folder.as_posix())}/"
+    text = folder.as_posix()
+    start = f"{text if is_archive(text) else glob.escape(text)}/"
+    start = "" if folder == Path() else start
     if "=" in start.split("/")[0]:
         start = f"./{start}"
     return " or ".join(f"'{start}**/{one}'" for one in globs)

@@ -15,6 +15,7 @@ import numpy as np
 from cdstats.core.labelling import NO_ORIGIN, Origin
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
+from cdstats.io.containers import inner_name
 from cdstats.io.naming import natural_key
 
 _ENCODING: Final = ("utf-8", "surrogatepass")
@@ -49,8 +50,12 @@ class FoundFile:
 
     @property
     def key_name(self) -> str:
-        """What pairs it with others: of two files that make one mask, the first."""
-        return self.name.partition(" + ")[0] if self.partner else self.name
+        """What pairs it with others: its path, in its archive if it is in one.
+
+        Of two files that make one mask, that of the first.
+        """
+        name = self.name.partition(" + ")[0] if self.partner else self.name
+        return inner_name(name) or name
 
     def anywhere(self) -> FoundFile:
         """The same file by a path that means the same in another working folder."""
@@ -243,13 +248,13 @@ class FoundSet:
 def paired(files: FoundFiles) -> FoundFiles:
     """``change`` files with the ``unchanged`` file beside them."""
     pairs = FoundFiles()
-    remote = {file.path for file in files if is_address(file.path)}
+    known = {file.path for file in files}
     for file in files:
         path = Path(file.path)
         partner = f"{file.path.removesuffix(path.name)}unchanged{path.suffix}"
         if isinstance(file.path, Sealed):
             partner = file.path.like(partner)
-        if path.stem == "change" and (partner in remote or Path(partner).exists()):
+        if path.stem == "change" and (partner in known or Path(partner).exists()):
             name = f"{file.name} + {Path(partner).name}"
             pairs.append(replace(file, name=name, partner=partner))
     return pairs

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 from array import array
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.vocabulary import vocabulary
 from cdstats.io.addresses import Address
+from cdstats.io.containers import as_folder, open_archive, stem_of
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.layouts import splits_of
-from cdstats.io.lists import names_file
-from cdstats.io.naming import is_image_folder, split_above
+from cdstats.io.lists import LIST_ENDS, names_file
+from cdstats.io.naming import (
+    is_image_folder,
+    says_split_or_masks,
+    split_above,
+    split_named,
+)
 from cdstats.io.patterns import Descent, Pattern
 from cdstats.io.sidecars import AUXILIARY
 from cdstats.io.signatures import wanted_texts
@@ -34,6 +42,22 @@ MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
 
 _ZARR: Final = ("zarr.json", ".zgroup", ".zarray")
+
+
+_TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
+"""Ends of the names of lists; JSON files among images are about one image each."""
+
+
+class Holder(NamedTuple):
+    """What holds files that are not on a disk, and how to get them onto one."""
+
+    name: str
+    way_out: str
+
+
+STORE: Final = Holder("a store", "copy the images and these files to this machine")
+ARCHIVE_ENDS: Final = (".zip", ".tar", ".gz", ".tgz")
+ARCHIVE: Final = Holder("an archive", "unpack it and name its folder")
 
 
 @dataclass
@@ -61,6 +85,7 @@ class Listing:
     mask_files: list[str] = field(default_factory=list)
     auxiliary: list[str] = field(default_factory=list)
     is_there: bool = True
+    holder: ClassVar[Holder] = STORE
 
     @property
     def place(self) -> Path:
@@ -77,7 +102,8 @@ class Listing:
         names = tuple(names)
         masked = {one[: -len(MASK_FILE)] for one in self.mask_files}
         masked &= {*names} if masked else set()
-        refuse_mask_files([f"{one}{MASK_FILE}" for one in sorted(masked)], self.root)
+        beside = [f"{one}{MASK_FILE}" for one in sorted(masked)]
+        refuse_mask_files(beside, self.root, self.holder)
         above, told = split_above(self.folders), splits_of(names)
 
         @cache
@@ -99,24 +125,60 @@ class Listing:
         elif not is_image_folder(above[:-1].rpartition("/")[2] or self.root.name):
             self.others[suffix] += 1
 
+    @property
+    def base(self) -> Path:
+        """The folder to which the names of files are relative."""
+        return self.root
+
+    def inner(self, name: str) -> str:
+        """What a pattern below the folder is compared with."""
+        return name
+
+    def take(self, name: str, text: str, extensions: frozenset[str]) -> bool:
+        """Note a file that is not on a disk, unless it is hidden; whether it is read.
+
+        The text is what it is read by, where it is a list.
+        """
+        if name.lower().endswith(MASK_FILE):
+            self.mask_files.append(name)
+        if name.endswith(AUXILIARY):
+            self.auxiliary.append(name.removesuffix(AUXILIARY))
+        if name.endswith(_TEXTS):
+            self.texts.append(text)
+        if name.startswith(".") or "/." in name or name.endswith("/"):
+            return False
+        above, slash, last = name.rpartition("/")
+        known = len(self.names)
+        self.add(above + slash, last, extensions)
+        return len(self.names) > known
+
     def unread_notes(self) -> list[str]:
         """How many files of data there are that are not read."""
         known = vocabulary()["unread"]["extensions"]
         return [
-            f"{counted(number, f'{ending} file')} skipped: the format is not read"
+            f"{counted(number, f'{ending} file')} skipped: {self._unread(ending)}"
             for ending, number in sorted(self.others.items())
             if ending in known
         ]
 
+    def _unread(self, ending: str) -> str:
+        """Why files are not read."""
+        if ending in ARCHIVE_ENDS:
+            way = shlex.quote(f"{self.root}/**/*{ending}")
+            return f"archives are read where they are named, as by {way}"
+        return "the format is not read"
+
     def auxiliary_notes(self, names: Iterable[str]) -> list[str]:
         """That some of these files have an ``.aux.xml`` file, which is not read."""
-        return _auxiliary_notes(sorted({*self.auxiliary}.intersection(names)))
+        beside = sorted({*self.auxiliary}.intersection(names))
+        return _auxiliary_notes(beside, self.holder)
 
     def empty_text(self, extensions: frozenset[str]) -> str:
         """What to tell where there are no files with one of some extensions."""
         kind, expected = wanted_texts(extensions)
         holds = "holds" if self.is_there else "is not there, or holds"
-        text = f"{self.root}: {holds} no {kind}s; expected {expected}"
+        where = str(self.root).removesuffix("!")
+        text = f"{where}: {holds} no {kind}s; expected {expected}"
         if self.root.suffix == ".zarr" or any((self.root / n).exists() for n in _ZARR):
             return f"{text}. A Zarr store: save its arrays as .npy or HDF5"
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
@@ -126,23 +188,25 @@ class Listing:
         return ". ".join([text, *self.unread_notes()])
 
 
-def _auxiliary_notes(images: Sequence[str]) -> list[str]:
+def _auxiliary_notes(images: Sequence[str], holder: Holder = STORE) -> list[str]:
     if not images:
         return []
     return [
         f"{counted(len(images), 'image')} with an .aux.xml file, first {images[0]}: "
-        "not read from a store, though it may declare nodata or a georeference. If it "
-        "does, copy the images and these files to this machine"
+        f"not read from {holder.name}, though it may declare nodata or a "
+        f"georeference. If it does, {holder.way_out}"
     ]
 
 
-def refuse_mask_files(found: Sequence[str], where: str | Path) -> None:
-    """Refuse objects with a mask file beside them, as that would not be read."""
+def refuse_mask_files(
+    found: Sequence[str], where: str | Path, holder: Holder = STORE
+) -> None:
+    """Refuse images with a mask file beside them, as that would not be read."""
     if found:
         raise DataError(
             f"{where}: {counted(len(found), 'mask file')} (.msk) beside images, first "
-            f"{found[0]}: hides pixels, and is not read from a store. Copy the images "
-            "and mask files to this machine"
+            f"{found[0]}: hides pixels, and is not read from {holder.name}; "
+            f"{holder.way_out}"
         )
 
 
@@ -322,6 +386,11 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 class StoreListing(Listing):
     """What lies below a folder of a store, with the mark of each file."""
 
+    def _unread(self, ending: str) -> str:
+        if ending in ARCHIVE_ENDS:
+            return "archives are not read from a store; download them and name them"
+        return super()._unread(ending)
+
     def __init__(
         self, address: Address, listed: Listed, extensions: frozenset[str]
     ) -> None:
@@ -333,17 +402,7 @@ class StoreListing(Listing):
         self._places, self._marks = array("q"), listed.marks
         for place, key in enumerate(listed.keys):
             name = key.removeprefix(self._start)
-            if name.lower().endswith(MASK_FILE):
-                self.mask_files.append(name)
-            if name.endswith(AUXILIARY):
-                self.auxiliary.append(name.removesuffix(AUXILIARY))
-            if name.endswith(".txt"):
-                self.texts.append(address.with_key(key))
-            if name.startswith(".") or "/." in name or name.endswith("/"):
-                continue
-            above, slash, last = name.rpartition("/")
-            self.add(above + slash, last, extensions)
-            if len(self.names) > len(self._places):
+            if self.take(name, address.with_key(key), extensions):
                 self._places.append(place)
 
     @property
@@ -394,3 +453,116 @@ def match_store(text: str, extensions: frozenset[str]) -> tuple[Pattern, StoreLi
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))
     return pattern, list_store(root, extensions)
+
+
+# Archives.
+
+
+class ArchiveListing(Listing):
+    """What lies in archives below one folder of each, read as one folder.
+
+    Args:
+        text: The archives as typed.
+        paths: Those that the text names.
+        below: The folder in them; empty for all.
+        extensions: Names of files that are wanted.
+    """
+
+    holder = ARCHIVE
+
+    def __init__(
+        self, text: str, paths: Sequence[str], below: str, extensions: frozenset[str]
+    ) -> None:
+        super().__init__(Path(f"{text}!", below))
+        self._paths, self._below = paths, below
+        self._home = Path(os.path.commonpath([os.path.abspath(p) for p in paths]))  # noqa: PTH100
+        start = f"{below}/" if below else ""
+        members = [(p, n) for p in paths for n in self._members(p, extensions, start)]
+        times = Counter(name for _, name in members)
+        self._real: dict[str, tuple[str, str]] = {}
+        self.is_there = bool(members)
+        for path, name in members:
+            # Of shards that number their members alike, each is a folder of its own.
+            apart = f"{stem_of(path)}/{name}" if times[name] > 1 else name
+            self._real[apart] = path, start + name
+            self.take(apart, str(as_folder(f"{path}!{start}{name}")), extensions)
+
+    def _members(
+        self, path: str, extensions: frozenset[str], start: str
+    ) -> Iterator[str]:
+        """The members of an archive below the folder; its damage is a problem."""
+        try:
+            archive = open_archive(path)
+        except OSError as error:
+            self.problems.append(f"{path}: cannot be read: {_reason(error)}")
+            return
+        except DataError as error:
+            self.problems.append(f"{path}: {error}")
+            return
+        for name in archive.hostile:
+            if _suffix(name) in extensions:
+                self.problems.append(
+                    f"{path}: the member {name!r} is not read: its name leads out of "
+                    "the archive"
+                )
+        for name in archive.members:
+            if name.startswith(start):
+                yield name.removeprefix(start)
+
+    @property
+    def place(self) -> Path:
+        """The folder that the archive would be unpacked to, for names alone."""
+        return Path(*self.folders)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders above the archive, its name without the ending, and the folder.
+
+        The name of a shard, such as ``train-0003``, is that of its split.
+        """
+        below = PurePosixPath(self._below).parts
+        if len(self._paths) > 1:
+            return (*self.base.parts, *below)
+        stem = stem_of(self._paths[0])
+        return (*self.base.parts, _shard_split(stem) or stem, *below)
+
+    @property
+    def base(self) -> Path:
+        """The folder of the archive, or the one that holds all of them."""
+        return self._home if len(self._paths) > 1 else self._home.parent
+
+    def inner(self, name: str) -> str:
+        """The name of a member below the folder."""
+        return self._real[name][1][len(self._below) :].lstrip("/")
+
+    def _unread(self, ending: str) -> str:
+        if ending in ARCHIVE_ENDS:
+            return "an archive in an archive is not read; unpack the outer one"
+        return super()._unread(ending)
+
+    def _built(
+        self, names: Sequence[str], split_of: Callable[[str], str]
+    ) -> FoundFiles:
+        shards = {path: _shard_split(stem_of(path)) for path in self._paths}
+        short = {path: os.path.relpath(path, self.base) for path in self._paths}
+        return FoundFiles(
+            FoundFile(
+                f"{path}!{member}",
+                f"{short[path]}!{member}",
+                split_of(name.rpartition("/")[0]) or shards[path],
+            )
+            for name in names
+            for path, member in [self._real[name]]
+        )
+
+
+def _shard_split(stem: str) -> str:
+    """The split that the name of an archive is, or tells before a number.
+
+    Example:
+        >>> _shard_split("train-0003"), _shard_split("val"), _shard_split("LEVIR-256")
+        ('train', 'val', '')
+    """
+    word = re.sub(r"[-_.]?\d+$", "", stem)
+    is_split = word != stem or says_split_or_masks(word)
+    return split_named(word) if is_split else ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed
 from cdstats.io.addresses import Address, is_address, looks_like_address, two_slashes
+from cdstats.io.containers import as_folder, inside, read_member
 from cdstats.io.copies import fetch, folder
 from cdstats.io.found import FoundFile, FoundFiles
 from cdstats.io.naming import (
@@ -48,7 +49,7 @@ _LIST_WORDS: Final = frozenset(
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
 _SHOWN: Final = 3
 """Lists that are not used and named in a note."""
-_LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
+LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
 """Ends of the names of lists, of which the first is read."""
 _SPLITS: Final = frozenset(("split", "splits"))
 """Words of the name of a file that may list every split."""
@@ -323,7 +324,7 @@ def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> No
 
 def _anywhere(path: str) -> PurePath:
     """A path that means the same in every folder; an address as it is."""
-    return PurePath(path if is_address(path) else os.path.abspath(path))  # noqa: PTH100
+    return PurePath(path) if is_address(path) else as_folder(path)
 
 
 def _nearest(
@@ -388,12 +389,12 @@ def _named_lists(
     if not is_address(address):
         # Files in it may be read by name, or fail in rows of their own.
         with suppress(OSError), os.scandir(folder) as there:
-            files = [one for one in there if one.name.endswith(_LIST_ENDS)]
+            files = [one for one in there if one.name.endswith(LIST_ENDS)]
             names = [one.name for one in files if one.is_file()]
-    elif base.is_relative_to(root):
+    if base.is_relative_to(root):
         above = (one.rpartition("/") for one in texts)
-        names = [name for where, _, name in above if where == address]
-    elif place == "list":
+        names += [name for where, _, name in above if where == address]
+    elif is_address(address) and place == "list":
         # Each request costs time: only the usual names are asked for.
         names = [f"{split}.txt" for split in _LISTS]
     found: dict[Path, str] = {}
@@ -418,13 +419,15 @@ def _text(path: Path) -> str | None:
         DataError: If the store does not tell.
     """
     place = _address(path)
-    if not is_address(place):
+    if not is_address(place) and not inside(place):
         return read_text(path)
-    if not place.startswith(("s3://", "gs://")):
+    if place.startswith(("http://", "https://")):
         return None
     from cdstats.io.stores import NotGivenError
 
     try:
+        if inside(place):
+            return read_member(place).decode("utf-8-sig", "surrogateescape")
         copy = fetch(place)
     except NotGivenError:
         return None

@@ -106,7 +106,7 @@ def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
             if kind and size <= FORMATS[kind].held:
                 data = head + file.readall()
     if kind is None:
-        if is_parquet(path):
+        if is_parquet(path) and not inside(path):
             refuse_table(path)
         raise DataError(foreign_text(head))
     return kind, data

@@ -34,6 +34,8 @@ class Role(Enum):
 
 LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.LOOSE)
 """Roles of masks, the surest first."""
+PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
+"""Roles of names that say nothing of the image."""
 
 
 def label_rank(role: Role) -> int:
@@ -109,6 +111,18 @@ def role_of(name: str) -> Role:
     if image:
         return Role.IMAGE
     return Role.CHANGE if change else Role.NONE
+
+
+def without_part(name: str) -> str:
+    """The name of a file without the word that says what it is.
+
+    Example:
+        >>> without_part("a/7.label.png"), without_part("a/7.png")
+        ('a/7.png', 'a/7.png')
+    """
+    stem, dot, ending = name.rpartition(".")
+    image, _, part = stem.rpartition(".")
+    return f"{image}{dot}{ending}" if image and role_of(part) in PARTS else name
 
 
 def is_mask_folder(name: str) -> bool:

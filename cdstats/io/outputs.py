@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from cdstats.core.errors import DataError, UsageError
+from cdstats.io.containers import is_archive
 from cdstats.io.signatures import EXTENSIONS, file_format
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _kept(path: Path) -> str:
     place = pointed_to(path)
     if place.parent.name == "list" and place.name in _SPLIT_LISTS:
         return "an input"
-    if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)):
+    if place.name.lower().endswith((*EXTENSIONS, *_BESIDE)) or is_archive(place.name):
         return "an input"
     try:
         with path.open("rb") as file:

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.labelling import NO_ORIGIN, Origin
 from cdstats.io.addresses import is_address
+from cdstats.io.containers import (
+    are_same,
+    inner_name,
+    pattern_in,
+    shared_folder,
+    typed_inside,
+)
 from cdstats.io.discovery import (
     UNASSIGNED,
     find_files,
@@ -23,12 +30,13 @@ from cdstats.io.discovery import (
 from cdstats.io.found import identity
 from cdstats.io.lists import UNLISTED
 from cdstats.io.naming import (
-    Role,
+    PARTS,
     natural_key,
     role_of,
     split_in,
     split_named,
     usual_split,
+    without_part,
 )
 from cdstats.io.parquet import ROWS_PAIR, member_in, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
@@ -40,8 +48,6 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
     from cdstats.io.found import FoundFile, FoundSet
 
-_PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
-"""Roles of folders that say nothing of the image."""
 _SHOWN: Final = 3
 _TRIED: Final = 12
 
@@ -142,9 +148,11 @@ class _Side(dict[str, list[_Entry]]):
         self._rows = rows
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
-            pattern = Pattern(text) if is_pattern(text) else None
+            typed = pattern_in(text)
+            pattern = Pattern(typed) if is_pattern(typed) else None
+            shared = shared_folder(file.name for file in found.files)
             for file in found.files:
-                self._add(file, text, pattern, crops, splits)
+                self._add(file, text, pattern, crops, splits, shared)
 
     def _add(
         self,
@@ -153,11 +161,16 @@ class _Side(dict[str, list[_Entry]]):
         pattern: Pattern | None,
         crops: bool,
         splits: bool,
+        shared: str,
     ) -> None:
         prefix = pattern.start if pattern else ""
-        parts = (pattern.match(prefix + file.key_name) if pattern else None) or {}
-        split = file.split if splits and file.split not in _NO_SPLIT else ""
+        is_inside = inner_name(file.name) is not None
         name = file.key_name
+        whole = name if is_inside else prefix + name
+        parts = (pattern.match(whole) if pattern else None) or {}
+        split = file.split if splits and file.split not in _NO_SPLIT else ""
+        if is_inside:
+            name = without_part(name.removeprefix(shared))
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         name = self._rows.get(file.path, name)
@@ -325,10 +338,7 @@ def _is_mask(pair: FilePair) -> bool:
     one, two = pair.prediction, pair.target
     if one is None or two is None or one.member != two.member:
         return False
-    try:
-        return one.path == two.path or Path(one.path).samefile(two.path)
-    except OSError:
-        return False
+    return one.path == two.path or are_same(one.path, two.path)
 
 
 def _is_file(text: str, found: FoundSet) -> bool:
@@ -338,6 +348,9 @@ def _is_file(text: str, found: FoundSet) -> bool:
         return False
     if is_address(text):
         return [str(one.path) for one in found.files] in ([text], [file])
+    if typed := typed_inside(text):
+        names = [one.name for one in found.files]
+        return [inner_name(name) for name in names] == [typed.member]
     return Path(text).is_file() or bool(member and Path(file).is_file())
 
 
@@ -441,6 +454,7 @@ def _sides(
 
 def _place(text: str) -> tuple[str, ...]:
     """The parts of a path that say where a crop lies."""
+    text = pattern_in(text)
     return Pattern(text).place if is_pattern(text) else ()
 
 
@@ -450,7 +464,7 @@ def _path_key(name: str, split: str) -> str:
     folders = [
         part
         for part in path.parts[:-1]
-        if role_of(part) not in _PARTS
+        if role_of(part) not in PARTS
         and not (split and split in (split_named(part), part))
     ]
     stem = path.name if "#" in path.suffix else path.stem
@@ -523,6 +537,8 @@ def _nothing_text(
 
 def _whole(folder: str, pattern: str) -> str:
     """A pattern below a folder that was typed, quoted for a shell."""
+    if typed := typed_inside(folder):
+        return shlex.quote(f"{typed.archive}!{pattern}")
     is_folder = is_address(folder) or Path(folder).is_dir()
     return shlex.quote(f"{folder.rstrip('/') if is_folder else '...'}/{pattern}")
 

@@ -15,6 +15,7 @@ from cdstats.core.records import split_order
 from cdstats.engine.work import run
 from cdstats.io.addresses import is_address
 from cdstats.io.beside import forget_folders
+from cdstats.io.containers import inside
 from cdstats.io.counting import Task
 from cdstats.io.discovery import find_masks
 from cdstats.io.held import as_files
@@ -42,7 +43,7 @@ NEEDS_PIXELS: Final = (
 )
 """What rows that are counted already cannot tell."""
 NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
-"""What is not looked for beside masks of a store."""
+"""What is not looked for beside masks of a store or an archive."""
 
 
 @takes(AuditOptions, as_files)
@@ -85,8 +86,12 @@ def audit_masks(options: AuditOptions) -> AuditResult:
         _dataset(one, inspected, choice, look, options.speck)
         for one, inspected in zip(found, looks, strict=True)
     ]
-    remote = any(is_address(file.path) for one in found for file in one.files)
-    return joined(parts, NEEDS_A_DISK if remote else ())
+    away = any(
+        is_address(file.path) or inside(file.path)
+        for one in found
+        for file in one.files
+    )
+    return joined(parts, NEEDS_A_DISK if away else ())
 
 
 def _audit_from(path: Path) -> AuditResult:
