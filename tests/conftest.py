@@ -31,6 +31,7 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setattr(tempfile, "tempdir", folder)
         patch.setitem(os.environ, "TMPDIR", folder)
         patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
+        patch.setitem(os.environ, "XDG_CONFIG_HOME", f"{folder}/config")
         yield
 
 

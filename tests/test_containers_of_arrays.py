@@ -381,6 +381,16 @@ def test_chunks_that_unpack_to_more_than_they_hold_are_refused(
     assert "longer than its numbers" in reason(path)
 
 
+@pytest.mark.parametrize("version", ["earliest", "latest"])
+def test_bytes_behind_the_end_are_refused(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver=version) as file:
+        file["m"] = masks(1)[0]
+    assert count_file(Task(str(path)))[0].mask is not None
+    path.write_bytes(path.read_bytes() + b"more")
+    assert "h5repack" in reason(path)
+
+
 def test_an_unknown_filter_is_refused_and_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

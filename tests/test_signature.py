@@ -91,6 +91,16 @@ def test_the_hash_is_a_sum_over_pixels_whatever_the_runs() -> None:
     assert total_hash(each) == whole(noise)
 
 
+def test_noise_wider_than_float32_adds_is_summed_exactly() -> None:
+    wide = RNG.integers(0, 2, (2, 70_000)).astype(np.uint8)
+    wide[0, ::7] = 255
+    parts = (
+        label_hash(wide[:, c : c + 999], (70_000, 2), (0, c))
+        for c in range(0, 70_000, 999)
+    )
+    assert total_hash(parts) == whole(wide)
+
+
 def test_the_hash_depends_on_the_size_and_on_the_place() -> None:
     mask = np.eye(6, dtype=np.uint8)
     found = {

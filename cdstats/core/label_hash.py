@@ -25,8 +25,10 @@ _WORD: Final = np.uint64
 _ALL: Final = (1 << 64) - 1
 _ODD: Final = _WORD(0x9E3779B97F4A7C15)
 _IGNORED: Final = 255
-_DENSE: Final = 8
+_DENSE: Final = 24
 """Pixels for each end of a run below which every pixel is looked at: noise."""
+_WIDEST: Final = 1 << 16
+"""Columns whose bytes a float32 adds without rounding."""
 _CHUNK: Final = 1 << 16
 """Pixels whose weights are held together, so that they fit the cache."""
 
@@ -73,7 +75,7 @@ def label_hash(
     rows = max(_CHUNK // width, 1)
     for top in range(0, height, rows):
         part = np.s_[top : top + rows]
-        total += int(((_weights(labels[part]) @ steps) * of_rows[part]).sum())
+        total += int((_sums_of_rows(labels[part], steps) * of_rows[part]).sum())
     return total & _ALL
 
 
@@ -116,6 +118,31 @@ def _hash_of_runs(
     first, last = _WEIGHTS[labels[:, 0]], _WEIGHTS[labels[:, -1]]
     outer = of_rows * (last * of_columns[-1] - first * of_columns[0])
     return (int(inner.sum()) + int(outer.sum())) & _ALL
+
+
+def _sums_of_rows(labels: NDArray[Any], steps: Words) -> Words:
+    """What the pixels of each row add, by the step at each column."""
+    if labels.dtype != np.uint8 or labels.shape[1] > _WIDEST:
+        found: Words = _weights(labels) @ steps
+        return found
+    # Products of bytes in float32 are exact, and several times faster.
+    limbs = np.frombuffer(steps.astype("<u8").tobytes(), np.uint8)
+    limbs = limbs.reshape(-1, 8).astype(np.float32)
+    changed, valid = labels == 1, labels != _IGNORED
+    of_changed = _joined(changed.astype(np.float32) @ limbs)
+    if valid.all():
+        of_valid = np.full(len(labels), steps.sum(dtype=_WORD))
+    else:
+        of_valid = _joined(valid.astype(np.float32) @ limbs)
+    step: Words = _WEIGHTS[1:2] - _WEIGHTS[:1]
+    return of_valid * _WEIGHTS[:1] + of_changed * step
+
+
+def _joined(limbs: NDArray[np.float32]) -> Words:
+    """Sums of words from the sums of their bytes."""
+    places = _WORD(8) * np.arange(8, dtype=_WORD)
+    found: Words = (limbs.astype(_WORD) << places).sum(1, dtype=_WORD)
+    return found
 
 
 def _weights(labels: NDArray[Any]) -> Words:

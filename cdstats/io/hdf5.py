@@ -18,6 +18,7 @@ from cdstats.io.arrays import NamedArray, array_images, choose_array
 from cdstats.io.limits import check_memory, check_pixels
 from cdstats.io.npy import Shape, damage, stored_array
 from cdstats.io.sidecars import declared_nodata
+from cdstats.io.signatures import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from cdstats.core.counts import Value
     from cdstats.io.blocks import ImageFile, OpenImage
 
+_HEAD_BYTES: Final = 64
+_END: Final = (40, 44, 28, 28)
+"""Where a file says where it ends, by the version of its first bytes."""
 _MOST_OBJECTS: Final = 100_000
 _CACHE_BYTES: Final = 1 << 27
 """Unpacked chunks that HDF5 keeps, so that neighbouring rows are unpacked once."""
@@ -65,8 +69,10 @@ def named_array(
         ) from None
     kind = "MAT" if matlab else "HDF5"
     with damage(kind):
+        file = h5py.File(path, "r", locking=False)
+        _check_length(path, file.userblock_size)
         found = _Found(matlab=matlab)
-        found.walk(h5py.File(path, "r", locking=False))
+        found.walk(file)
         step = -1 if matlab else 1  # MATLAB stores columns as rows
         shapes = {name: one.shape[::step] for name, one in found.arrays.items()}
         member = member.lstrip("/")
@@ -76,6 +82,21 @@ def named_array(
         source = Chunks(_with_cache(dataset), kind)
         values = stored_array(shape, dataset.dtype, 0, source, fortran=matlab)
         return NamedArray(values, number, _nodata(dataset))
+
+
+def _check_length(path: Path, start: int) -> None:
+    """Refuse a file that goes on behind its end, which HDF5 overlooks."""
+    opened, size = open_regular(path)
+    with opened as file:
+        file.seek(start)
+        head = file.read(_HEAD_BYTES)
+    at = _END[head[8]]
+    end = int.from_bytes(head[at : at + 8], "little")
+    if size != end:
+        raise DataError(
+            f"HDF5 file is damaged: it says that it ends after {end:,} bytes, but has "
+            f"{size:,}; copy it with h5repack if it is right"
+        )
 
 
 @dataclass

@@ -30,6 +30,7 @@ from cdstats.score.results import (
     inverted_notes,
     loss_from,
     score_model,
+    set_notes,
 )
 from cdstats.score.scoring import Scoring, Share, run_on, score_all
 from cdstats.score.targets import Targets
@@ -175,6 +176,7 @@ def _score(options: LossOptions) -> LossRun:
         *(Message(Level.NOTE, text) for text in said),
         *verdict.messages,
         *inverted_notes(models),
+        *set_notes(models),
         *_ground_messages(outcome.states, ground),
     )
     return LossRun(device, tuple(images), tuple(models), messages, curves)

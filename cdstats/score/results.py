@@ -23,6 +23,7 @@ from cdstats.core.catalogue import (
     parse_loss,
 )
 from cdstats.core.errors import DataError, Level, Message, UsageError, counted
+from cdstats.core.known_sets import recognised
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.score_records import (
     DatasetScore,
@@ -32,7 +33,7 @@ from cdstats.core.score_records import (
     dataset_score,
     scored_records,
 )
-from cdstats.core.signature import NOT_RECORDED
+from cdstats.core.signature import NOT_RECORDED, Signature
 from cdstats.core.sums import BINS, SumsTable
 from cdstats.io.outputs import read_text
 from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
@@ -210,6 +211,17 @@ def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
     ]
 
 
+def set_notes(models: Iterable[ModelScore]) -> list[Message]:
+    """Of which known set the masks are, where that is known."""
+    lines = (one.dataset.signature for one in models if one.dataset.signature)
+    try:
+        texts = [recognised(Signature.parse(line).fields) for line in lines]
+    except DataError as error:
+        # A score is not lost because of a file that only names it.
+        return [Message(Level.WARNING, str(error))]
+    return [Message(Level.NOTE, text) for text in dict.fromkeys(texts) if text]
+
+
 def score_model(
     model: str,
     images: Sequence[ScoredImage | ScoreRecord],
@@ -329,7 +341,8 @@ def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
     if without:
         number = counted(without, "row")
         texts.append(f"ece: {NOT_RECORDED} in {number} of an earlier version")
-    notes = (*(Message(Level.NOTE, text) for text in texts), *inverted_notes(scores))
+    told = (Message(Level.NOTE, text) for text in texts)
+    notes = (*told, *inverted_notes(scores), *set_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
 
 

@@ -10,8 +10,10 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+import h5py
 import numpy as np
 import rasterio
+import scipy.io
 import tifffile
 from PIL import Image
 from rasterio.shutil import copy
@@ -325,6 +327,35 @@ def _npzs() -> Iterator[tuple[str, bytes, Array]]:
             yield f"{kind}-{name}.npz", stream.getvalue(), array
 
 
+def _hdf5s() -> Iterator[tuple[str, bytes, Array]]:
+    """Arrays in chunks of either kind of description, and one that is not packed."""
+    grey = mask()
+    pack: dict[str, Any] = {"chunks": (20, 35), "fletcher32": True, "shuffle": True}
+    kinds: list[tuple[str, Array, str, dict[str, Any]]] = [
+        ("packed", grey, "earliest", pack | {"compression": "gzip"}),
+        ("wide", grey.astype(np.int16), "earliest", pack | {"compression": "gzip"}),
+        ("latest", grey, "latest", pack | {"compression": "gzip"}),
+        ("plain", grey, "earliest", {}),
+    ]
+    for name, array, version, options in kinds:
+        stream = io.BytesIO()
+        with h5py.File(stream, "w", libver=version) as file:
+            file.create_dataset("mask", data=array, **options)
+        yield f"{name}.h5", stream.getvalue(), array
+
+
+def _mats() -> Iterator[tuple[str, bytes, Array]]:
+    grey = mask()
+    arrays: dict[str, Array] = {"uint8": grey, "double": grey / 255}
+    for name, array in arrays.items():
+        for kind, packed in (("plain", False), ("packed", True)):
+            stream: Any = io.BytesIO()
+            scipy.io.savemat(stream, {"mask": array}, do_compression=packed)
+            data = stream.getvalue()
+            head = b"MATLAB 5.0 MAT-file".ljust(116)  # without the time of day
+            yield f"{kind}-{name}.mat", head + data[116:], array
+
+
 FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "png": _pngs,
     "jpeg": _jpegs,
@@ -337,6 +368,8 @@ FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "tiff-tifffile": _written_by_tifffile,
     "npy": _npys,
     "npz": _npzs,
+    "hdf5": _hdf5s,
+    "mat": _mats,
 }
 """What makes the files of each format."""
 

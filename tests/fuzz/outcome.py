@@ -9,8 +9,10 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import rasterio
+import scipy.io
 from PIL import Image
 
 from cdstats.io.counting import Task, count_file
@@ -109,11 +111,22 @@ def _load(path: Path) -> Array:
     return np.asarray(loaded["mask"] if hasattr(loaded, "files") else loaded)
 
 
+def _h5py(path: Path) -> Array:
+    with h5py.File(path) as file:
+        return np.asarray(file["mask"])
+
+
+def _scipy(path: Path) -> Array:
+    return np.asarray(scipy.io.loadmat(path)["mask"])
+
+
 @cache
 def naive_readers(format_: str) -> dict[str, Callable[[Path], Array]]:
     """The usual ways to read a file of a format."""
     if format_ in ("npy", "npz"):
         return {"NumPy": _load}
+    if format_ in ("hdf5", "mat"):
+        return {"h5py": _h5py} if format_ == "hdf5" else {"SciPy": _scipy}
     return {"Pillow": _pillow, "rasterio": _rasterio}
 
 

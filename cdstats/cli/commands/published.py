@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cdstats.cli import options
+from cdstats.cli import options as shared
 from cdstats.cli.commands import command
+from cdstats.core.errors import DataError, UsageError
+from cdstats.core.options import MaskOptions
 from cdstats.render.writers import Format
 
 _COLUMNS = (
@@ -29,17 +31,42 @@ _NOTE = (
 
 @command
 def published(
+    *,
     name: Annotated[
         str | None,
-        typer.Argument(help="A dataset, or DASNet; all by default.", metavar="NAME"),
+        typer.Argument(
+            help="A dataset, or DASNet, all by default; with --add masks.",
+            metavar="[NAME|PATH]",
+        ),
     ] = None,
-    output_format: options.OutputFormat = Format.TABLE,
+    options: MaskOptions,
+    add: Annotated[
+        str | None,
+        typer.Option(
+            help="Add the masks of PATH to the sets that scores are recognised by.",
+            metavar="NAME",
+        ),
+    ] = None,
+    output_format: shared.OutputFormat = Format.TABLE,
 ) -> None:
-    """List published pixel counts with their sources."""
+    """List published pixel counts with their sources.
+
+    With --add, counts the masks of a path and writes their numbers and the hash of
+    their labels to known_sets.toml in the configuration folder of the user. Scores of
+    these masks then say of which set they are. Rule and selection are for --add.
+    """
     from cdstats.cli.output import Output
     from cdstats.core.reference import EVERY, UNVERIFIED, published_of
     from cdstats.render.masks import list_document
 
+    if add is not None:
+        if name is None:
+            raise UsageError(f"--add {add}: name the masks: --add NAME PATH")
+        _add(add, name, options)
+        return
+    if given := [n for n, v in vars(options).items() if v != _default(options, n)]:
+        flags = ", ".join(options.declared[one].names(one)[0] for one in given)
+        raise UsageError(f"{flags}: for --add NAME PATH alone")
     rows = published_of(name or EVERY)
     notes = [_NOTE]
     if any(row.is_dasnet for row in rows):
@@ -47,3 +74,27 @@ def published(
     if name is not None:
         notes += dict.fromkeys(f"{row.dataset}: {row.source}" for row in rows)
     Output(output_format).print(list_document(rows, _COLUMNS, notes))
+
+
+def _default(options: MaskOptions, name: str) -> object:
+    return options.declared[name].default
+
+
+def _add(name: str, path: str, options: MaskOptions) -> None:
+    """Write the masks of a path to the user's known sets."""
+    from cdstats.core.known_sets import own_file, with_added
+    from cdstats.io.outputs import write_whole
+    from cdstats.score.verification import measured_sets
+
+    if not name.strip() or not name.isprintable():
+        raise UsageError(f"--add {name!r}: expected a name")
+    sets, file = measured_sets(name, path, options), own_file()
+    text = with_added(sets)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{file.parent}: cannot be made: {error.strerror}") from None
+    write_whole(file, text)
+    for one in sets:
+        typer.echo(f"{one}: labels {one.labels}, {one.changed:,} changed pixels")
+    typer.echo(f"written to {file}", err=True)

@@ -1,0 +1,178 @@
+"""Sets of masks that are known by their labels: of which set is a score?
+
+Published counts and the entries of ``data/known_sets.toml`` are known to everyone;
+those that ``cdstats published --add`` writes lie in a file of the user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cdstats.core.errors import DataError, access_text, counted
+from cdstats.core.label_hash import hash_of_text
+from cdstats.core.records import ALL
+from cdstats.core.reference import published
+from cdstats.core.vocabulary import DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FILE: Final = "known_sets.toml"
+_TYPES: Final = {"int": int, "str": str, "bool": bool}
+_MANY: Final = 10
+"""Masks from which as many of one size are likely to be a known set."""
+_COUNTED: Final = ("exact", "rounded")
+"""What published counts are that tell a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """The masks of a dataset or split: their number, pixels and labels.
+
+    Attributes:
+        dataset: Its name.
+        split: Its split; ``all`` for all masks.
+        images: Masks.
+        pixels: Pixels that are changed or unchanged; None where it is not known.
+        changed: Changed pixels.
+        labels: The hash of the labels; empty where only counts are known.
+        version: Where it comes from, or how its files are cut.
+        rounded: Whether ``changed`` was rounded to float32 by its source.
+    """
+
+    dataset: str
+    split: str
+    images: int
+    pixels: int | None
+    changed: int
+    labels: str = ""
+    version: str = ""
+    rounded: bool = False
+
+    def __str__(self) -> str:
+        name = self.dataset if self.split == ALL else f"{self.dataset} {self.split}"
+        told = counted(self.images, "mask")
+        return f"{name} ({told}{self.version and f', {self.version}'})"
+
+    def holds(self, line: Mapping[str, str]) -> bool | None:
+        """Whether the fields of a signature are of it; None for sets of other sizes."""
+        pixels = self.pixels in (None, int(line["px"]))
+        if line["images"] != str(self.images) or not pixels:
+            return None
+        if self.labels and "labels" in line:
+            return self.labels == line["labels"]
+        changed = int(line["changed"])
+        if self.rounded:
+            return bool(np.float32(changed) == np.float32(self.changed))
+        return changed == self.changed
+
+
+def known_sets() -> list[KnownSet]:
+    """Every set that is known, those of the user first.
+
+    Raises:
+        DataError: If the file of the user cannot be read.
+    """
+    own, known = own_file(), _sets_of(DATA / FILE)
+    if own.exists():
+        known = [*_sets_of(own), *known]
+    named = {(one.dataset, one.split) for one in known}
+    rest = (one for one in _published_sets() if (one.dataset, one.split) not in named)
+    return [*known, *rest]
+
+
+def _published_sets() -> Iterable[KnownSet]:
+    for row in published():
+        if row.status in _COUNTED and row.changed is not None:
+            rounded, pixels = row.status == "rounded", None
+            if row.width and row.height:
+                pixels = row.images * row.width * row.height
+            size = f"{row.width} x {row.height}" if row.width else ""
+            place = row.dataset, row.split, row.images
+            yield KnownSet(*place, pixels, row.changed, "", size, rounded)
+
+
+def recognised(line: Mapping[str, str]) -> str:
+    """Which known set the fields of a signature are of, in words; empty for none.
+
+    A set of as many masks and pixels whose labels differ is named, too.
+    """
+    if not {"images", "px", "changed"} <= line.keys() or line.get("rule") == "soft":
+        return ""
+    found = [(one, one.holds(line)) for one in known_sets()]
+    same = [str(one) for one, holds in found if holds]
+    if same:
+        return f"masks are {' = '.join(dict.fromkeys(same))}"
+    near = dict.fromkeys(
+        f"{one}, which has {one.changed:,} changed pixels"
+        for one, holds in found
+        if holds is False and one.images >= _MANY
+    )
+    if not near:
+        return ""
+    own = f"{int(line['changed']):,} changed pixels"
+    return f"masks have {own} and other labels than {'; '.join(near)}"
+
+
+def own_file() -> Path:
+    """The file of the user's own sets."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing without one
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("APPDATA") or home / "AppData/Roaming")
+    elif sys.platform == "darwin":
+        folder = home / "Library/Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return folder / "cdstats" / FILE
+
+
+def _sets_of(path: Path) -> list[KnownSet]:
+    """The sets of a file, a table ``[[set]]`` each."""
+    kinds = {f.name: _TYPES[str(f.type).split()[0]] for f in fields(KnownSet)}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("set", [])
+        for table in tables:
+            for name, value in table.items():
+                if type(value) is not kinds[name]:
+                    raise ValueError(f"{name} is {value!r}")
+            hash_of_text(table.get("labels", ""))
+        return [KnownSet(**{"pixels": None, **table}) for table in tables]
+    except OSError as error:
+        raise DataError(f"{path}: {access_text(error)}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not a file of known sets ({error}). Correct it, or remove it and "
+            "add your sets again with cdstats published --add NAME PATH"
+        ) from None
+
+
+def entries_text(sets: Iterable[KnownSet]) -> str:
+    """Sets as the text of a file, which `known_sets` reads."""
+    lines = []
+    for one in sets:
+        told: dict[str, Any] = {f.name: getattr(one, f.name) for f in fields(KnownSet)}
+        lines.append("[[set]]")
+        lines += [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}"
+            for name, value in told.items()
+            if value not in ("", None, False)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def with_added(sets: Iterable[KnownSet]) -> str:
+    """The text of the user's file with further sets; one of the same name goes."""
+    new, path = list(sets), own_file()
+    names = {(one.dataset, one.split) for one in new}
+    old = _sets_of(path) if path.exists() else []
+    kept = [one for one in old if (one.dataset, one.split) not in names]
+    return entries_text([*kept, *new])
