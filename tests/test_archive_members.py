@@ -294,7 +294,10 @@ def long_name(path: Path) -> None:
     [
         (lambda path: tar(path, member(kind=tarfile.SYMTYPE)), "is a link"),
         (lambda path: tar(path, member(kind=tarfile.LNKTYPE)), "is a link"),
-        (lambda path: tar(path, member(kind=tarfile.FIFOTYPE)), "is not a regular file"),
+        (
+            lambda path: tar(path, member(kind=tarfile.FIFOTYPE)),
+            "is not a regular file",
+        ),
         (lambda path: tar(path, member(kind=tarfile.CHRTYPE)), "is not a regular file"),
         (
             lambda path: tar(path, member(), member("./a.png")),
