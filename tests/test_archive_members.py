@@ -294,8 +294,11 @@ def long_name(path: Path) -> None:
     [
         (lambda path: tar(path, member(kind=tarfile.SYMTYPE)), "is a link"),
         (lambda path: tar(path, member(kind=tarfile.LNKTYPE)), "is a link"),
-        (lambda path: tar(path, member(kind=tarfile.FIFOTYPE)), "is no regular file"),
-        (lambda path: tar(path, member(kind=tarfile.CHRTYPE)), "is no regular file"),
+        (
+            lambda path: tar(path, member(kind=tarfile.FIFOTYPE)),
+            "is not a regular file",
+        ),
+        (lambda path: tar(path, member(kind=tarfile.CHRTYPE)), "is not a regular file"),
         (
             lambda path: tar(path, member(), member("./a.png")),
             "two members of the name",

@@ -12,6 +12,7 @@ from helpers import Done, run
 from helpers import save as write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIDE = 16
@@ -339,3 +340,21 @@ def test_a_split_named_as_the_row_of_the_dataset_gets_another_name(
     assert (done.code, "split all is called split-all" in done.err) == (0, True)
     (tmp_path / "pairs.csv").write_text("target,split\nX/all/label/0.png,all\n")
     assert list(totals(f"@{tmp_path}/pairs.csv")) == ["all", "split-all"]
+
+
+@pytest.mark.parametrize("names", ["äé", "甲乙", ("изм", "маска")])
+def test_names_in_other_alphabets_are_names_of_different_images(
+    tmp_path: Path, names: Sequence[str]
+) -> None:
+    first, second = names
+    write(tmp_path / f"X/{first}.png", square(0))
+    write(tmp_path / f"X/{second}.bmp", square(1))
+    assert totals(tmp_path / "X")["all"] == area(square(0), square(1))
+
+
+def test_two_formats_without_a_glob_of_their_own_name_a_way_out(tmp_path: Path) -> None:
+    for name in ("a.bmp", "a.png", "im_pred.bmp", "cd_x.png"):
+        write(tmp_path / "X" / name, square(2))
+    done = ratio(tmp_path / "X")
+    assert done.code == 1
+    assert "read one: name its files in a list, @LIST" in done.err

@@ -460,10 +460,10 @@ def oscd(root: Path) -> Path:
     return root
 
 
-def test_masks_in_two_codings_are_refused_with_the_presets(tmp_path: Path) -> None:
-    done = count(oscd(tmp_path / "oscd"))
+def test_masks_in_two_codings_are_refused_without_a_preset(tmp_path: Path) -> None:
+    done = count(oscd(tmp_path / "oscd"), "--preset", "none")
     assert (done.code, done.rows()) == (1, [])
-    assert "read one: --preset oscd-png or --preset oscd-tif" in done.err
+    assert "read one: " in done.err
 
 
 @pytest.mark.parametrize(

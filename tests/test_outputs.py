@@ -72,8 +72,6 @@ OVER = [
     ["ratio", "m/empty", "m/a.png", "--cache", "m/empty"],
     ["weights", "--from", "rows.csv", "--cache", "other.csv"],
     ["report", "--masks", "@list", "-o", "list"],
-    ["report", "--from", "rows.csv", "-o", "other.csv"],
-    ["report", "--pred", "p", "--target", "@list", "-o", "p/m/a.pt"],
     ["plot", "--from", "f/distribution.csv", "-o", "f"],
 ]
 
@@ -104,7 +102,6 @@ def test_no_output_is_named_as_a_mask(option: str, name: str, place: Path) -> No
         "ratio m --csv counts.sqlite",
         "ratio m --summary counts.sqlite",
         "weights m --cache rows.csv",
-        "report --masks m -o counts.sqlite",
         "loss --pred p --target @list --csv counts.sqlite",
     ],
 )
@@ -261,15 +258,16 @@ def test_a_row_that_stands_twice_is_refused(
 )
 @pytest.mark.parametrize(
     "command",
-    ["ratio m --csv", "ratio m --summary", "ratio m --cache", "report --masks m -o"],
+    ["ratio m --csv", "ratio m --summary", "ratio m --cache"],
 )
 @pytest.mark.usefixtures("place")
 def test_an_address_is_no_output(command: str, address: str) -> None:
     code, told = run(*command.split(), address)
     assert (code, "outputs are local files" in told) == (2, True), told
     assert f"{address.replace(':///', '://')}: " in told
-    code, told = run("plot", "--masks", "m", "-o", f"{address}/figures")
-    assert (code, "outputs are local files" in told) == (2, True), told
+    for also in (["plot", f"{address}/figures"], ["report", f"{address}.html"]):
+        code, told = run(also[0], "--masks", "m", "-o", also[1])
+        assert (code, "outputs are local files" in told) == (2, True), told
 
 
 @pytest.mark.usefixtures("place")

@@ -115,6 +115,7 @@ _ONE_FIGURE: Final = {"--only": "distribution", "--format": "svg"}
 BASES: Final[dict[str, dict[str, str]]] = {
     "audit": {"": "m"},
     "compare": {"--pred": "p", "--target": "m", "--csv": "c.csv"},
+    "errors": {**_PAIR, "--output": "maps", "--csv": "c.csv", "--summary": "s.json"},
     "explain": {"": "bce"},
     "loss": {**_PAIR, "--csv": "c.csv", "--summary": "s.json"},
     "plot": {**_PAIR, "--masks": "m", "--output": "figures", **_ONE_FIGURE},
@@ -122,6 +123,7 @@ BASES: Final[dict[str, dict[str, str]]] = {
     "published": {},
     "ratio": {"": "m", "--csv": "c.csv", "--summary": "s.md", "--cache": "c.sqlite"},
     "report": {**_PAIR, "--masks": "m", "--output": "r.html"},
+    "verify": {"": "cdstats:0.1.0|thr:0.5|kind:hard|rule:255/0|images:1", **_PAIR},
     "weights": {"": "m", "--cache": "c.sqlite"},
 }
 """The arguments with which each command works, of which one is replaced."""

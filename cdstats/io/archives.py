@@ -327,5 +327,5 @@ def _place(info: tarfile.TarInfo) -> _Place:
     elif info.issparse():
         why = f"is stored with holes (sparse) in its archive; {_WAY_OUT}"
     elif not info.isreg():
-        why = "is no regular file but a pipe or a device in its archive"
+        why = "is not a regular file but a pipe or a device in its archive"
     return _Place(info.offset_data, info.size, why)

@@ -31,7 +31,7 @@ ENOUGH: Final = 0.5
 """Share of the smaller of two sets of names that makes them names of one set."""
 _MOST_BESIDE: Final = 24
 """Files in a folder up to which one of them, such as ``ref.png``, is the only mask."""
-_TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\dA-Za-z_]+")
 _LONG_NUMBER: Final = re.compile(r"\d{2,}")
 _THIRD: Final = re.compile(r"(?i)(?<![a-z])t0*([3-9]|[1-9]\d+)(?!\d)")
 """A number after ``t`` that shows that tiles are numbered, not two dates."""
@@ -353,4 +353,5 @@ class _FileKinds:
             )
             if PurePosixPath(first).stem == "change":
                 choices = f"--preset partial-pair, or the first alone: {choices}"
+        choices = choices or "name its files in a list, @LIST"
         raise DataError(f"{text}; read one: {choices}")

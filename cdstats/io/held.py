@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.errors import UsageError
+from cdstats.core.options import NO_PAIRS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -84,11 +87,14 @@ def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: A
     """Predictions and masks of items that hold both; nothing where they do not."""
     if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
         return {}
+    first = value
     if not _is_array(value):
         first, value = _peeked(value)
         if isinstance(first, Mapping):
             both = {PRED: "preds", TARGET: "targets"}
             return _saved(folder, enumerate(value), both)
+    if _is_array(first):
+        raise UsageError(NO_PAIRS)
     return {PRED: _taken(value, "preds", PRED, folder)}
 
 
