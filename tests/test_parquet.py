@@ -294,7 +294,7 @@ def test_a_sheet_and_a_list_name_rows(tmp_path: Path) -> None:
     sheet.write_text("pred,target\np.parquet,d.parquet\n")
     whole = run("loss", "--pred", f"@{sheet}")
     assert whole.code == 1
-    assert "expected one row of it in a cell, such as p.parquet#pred#0" in whole.err
+    assert "expected a row in a cell: p.parquet#pred#0" in whole.err
     (tmp_path / "list.txt").write_text("d.parquet#label\n")
     assert len(counted(f"@{tmp_path / 'list.txt'}")) == 10
 

@@ -389,13 +389,10 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
             named.append(name)
         if below and below.match(path) is not None:
             inside.append(name)
-    (named, told), (inside, more_told) = (
-        apart(listing.root, some) for some in (named, inside)
-    )
-    kept, chosen = (
-        without_left_out(named, search.preset),
-        search.choose(listing.root, inside),
-    )
+    named, told = apart(listing.root, named)
+    inside, more_told = apart(listing.root, inside)
+    kept = without_left_out(named, search.preset)
+    chosen = search.choose(listing.root, inside)
     more = {*chosen.names}.difference(kept.names) if chosen.names else set()
     names = naturally([*kept.names, *more]) if more else kept.names
     notes = [*told, *more_told, *kept.notes, *(chosen.notes if more else [])]
@@ -480,10 +477,7 @@ def _on_sheet(
     named = (line.target if masks else line.pred for line in lines)
     found = _on_list(place, name, root, named)
     if len(found.files) != len(lines):
-        raise DataError(
-            f"@{place}: names a Parquet file as a whole; expected one row of it in a "
-            f"cell, such as {found.files[0].name}"
-        )
+        raise DataError(f"@{place}: expected a row in a cell: {found.files[0].name}")
     if masks and lines[0].split:
         found.has_splits = True
         found.files = FoundFiles(
