@@ -399,7 +399,9 @@ WRONG_USE = [
     pytest.param(["--summary", "table.xlsx"], ".tex", id="an unknown file format"),
     pytest.param(["--csv", "no/such/folder.csv"], "folder", id="no folder to write to"),
     pytest.param(["--cache", "no/such/c.sqlite"], "folder", id="no folder to keep in"),
-    pytest.param(["--cache", "c.tif"], "c.sqlite", id="a cache called like a mask"),
+    pytest.param(
+        ["--cache", "c.tif"], "the name of a mask", id="a cache called like a mask"
+    ),
     pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
     pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
     pytest.param(["--unchanged", "0"], "--changed rest", id="unchanged alone"),

@@ -31,6 +31,7 @@ GROUPS = (AuditOptions, CompareOptions, LossOptions, RatioOptions, WeightsOption
 SHOWN = (ReportOptions, PlotOptions)
 OPTIONS = {n: one for group in (*GROUPS, *SHOWN) for n, one in group.declared.items()}
 ONLY_COMMANDS = {
+    "--add",
     "--columns",
     "--explain",
     "--fail-over",

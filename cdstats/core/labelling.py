@@ -326,7 +326,12 @@ class DatasetLabels:
     def _told(self, split: str) -> Iterator[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)
         for note in verdict.notes:
-            yield Message(Level.NOTE, f"{where}: {note}")
+            told = [s for s, one in self._verdicts.items() if note in one.notes]
+            if len(told) < len(self._verdicts):
+                yield Message(Level.NOTE, f"{where}: {note}")
+            elif split == told[0]:
+                whole = where if len(told) == 1 else self.dataset
+                yield Message(Level.NOTE, f"{whole}: {note}")
         for warning in verdict.warnings:
             yield Message(Level.WARNING, f"{where}: {warning}")
         if verdict.refusal:

@@ -13,7 +13,6 @@ from cdstats.io.blocks import ImageFile, guarded, select_image
 from cdstats.io.containers import inside, is_parquet, read_member
 from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
-from cdstats.io.parquet import refuse_table
 from cdstats.io.sidecars import mask_file, read_auxiliary
 from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
 
@@ -107,6 +106,8 @@ def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
                 data = head + file.readall()
     if kind is None:
         if is_parquet(path) and not inside(path):
+            from cdstats.io.parquet import refuse_table
+
             refuse_table(path)
         raise DataError(foreign_text(head))
     return kind, data
