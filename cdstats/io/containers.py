@@ -156,7 +156,7 @@ def _expanded(text: str) -> list[str]:
     numbers = range(int(first), int(last) + 1)
     if not 0 < len(numbers) <= _MOST_IN_RANGE:
         raise UsageError(
-            f"{text}: {found[0]} is no range of archives; expected the lower number "
+            f"{text}: {found[0]} is not a range of archives; expected the lower number "
             f"first, and at most {_MOST_IN_RANGE:,}"
         )
     before, after = text[: found.start()], text[found.end() :]
@@ -212,7 +212,7 @@ def read_member(path: str) -> bytes:
     """
     found = inside(path)
     if found is None:
-        raise DataError("is no member of an archive")
+        raise DataError("is not a member of an archive")
     with _LOCK:
         last = _LAST.get(path)
         archive = open_archive(found.archive, found.member)

@@ -85,7 +85,7 @@ def named_array(
 
 
 def _check_length(path: Path, start: int) -> None:
-    """Refuse a file that goes on behind its end, which HDF5 overlooks."""
+    """Refuse a file with bytes after its end, which HDF5 does not check."""
     opened, size = open_regular(path)
     with opened as file:
         file.seek(start)

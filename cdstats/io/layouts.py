@@ -133,7 +133,7 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
 
 
 def path_end(folder: PurePath) -> str:
-    """The end of a path that tells of the dataset in it."""
+    """The last parts of a path, up to the folder that names the dataset."""
     return "/".join(folder.parts[-_ABOVE:])
 
 

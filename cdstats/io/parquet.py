@@ -39,7 +39,7 @@ _BUFFER: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 24
 _BATCH_ROWS: Final = 64
 _BOMB: Final = 64
-"""How much smaller than unpacked a column is stored that is no column of images."""
+"""Compression ratio above which a column is not taken for images."""
 _PAGE_BYTES: Final = (1 << 31) - 1
 """Bytes of the largest page that the format allows; a page is unpacked at once."""
 _SHOWN: Final = 8
