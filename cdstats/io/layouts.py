@@ -133,7 +133,7 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
 
 
 def path_end(folder: PurePath) -> str:
-    """The last parts of a path, up to the folder that names the dataset."""
+    """The last parts of a path, which may name the dataset."""
     return "/".join(folder.parts[-_ABOVE:])
 
 
