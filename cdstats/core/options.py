@@ -562,6 +562,13 @@ class ResampleOptions(Options):
     seed: int = option(
         0, "Where the random numbers start.", typed=int, metavar="N", panel=COMPARISON
     )
+    group: str | None = option(
+        None,
+        "Draw the images of a scene together: a word of the patterns such as scene, "
+        "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        metavar="WORD",
+        panel=COMPARISON,
+    )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
         "Find the images where models differ most by this. Repeatable.",
