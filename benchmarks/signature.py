@@ -3,8 +3,8 @@
 Masks of 1024 x 1024 pixels with few, many and random regions of change, as PNG, beside
 predictions that are counted (PNG) and summed (float32); the same as tiles of 256 x 256.
 The run without it gives every block the hash 0. Processor time is measured, because
-other programs disturb it less than a clock. Prints the median ratio of the turns, and that of the
-shortest runs.
+other programs disturb it less than a clock. Prints the median ratio of the turns, and
+that of the shortest runs.
 """
 
 from __future__ import annotations
