@@ -49,6 +49,7 @@ from cdstats.io.patterns import (
     suggest_patterns,
 )
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
+from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -364,7 +365,7 @@ def _is_file(text: str, found: FoundSet) -> bool:
     if typed := typed_inside(text):
         names = [one.name for one in found.files]
         return [inner_name(name) for name in names] == [typed.member]
-    return Path(text).is_file() or bool(member and Path(file).is_file())
+    return is_one(Path(text)) or bool(member and is_one(Path(file)))
 
 
 def _refuse_problems(found: FoundSet) -> None:
