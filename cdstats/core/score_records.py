@@ -152,8 +152,9 @@ class ScoreRecord:
 
     ``ece`` is the expected calibration error in 15 bins of equal width, and
     ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``labels`` is the
-    hash of the labels that have scores. ``losses`` holds the values of further losses
-    by column; they stand after the other columns. Of ``rule`` and what follows, see
+    hash of the labels that have scores. ``words`` is what the words of patterns stand
+    for, such as ``scene=a&city=b``. ``losses`` holds the values of further losses by
+    column; they stand after the other columns. Of ``rule`` and what follows, see
     `Stated`.
     """
 
@@ -203,6 +204,7 @@ class ScoreRecord:
     ece: float | None = field(metadata=_ECE)
     calibration_sums: str
     labels: str
+    words: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -219,7 +221,7 @@ class ScoreRecord:
     @property
     def place(self) -> Place:
         """Where it comes from."""
-        return Place(self.pred, self.target, self.model, self.split)
+        return Place(self.pred, self.target, self.model, self.split, self.words)
 
     @property
     def kept_sums(self) -> tuple[str, ...]:
@@ -278,6 +280,7 @@ class Place:
     target: str
     model: str = ""
     split: str = ""
+    words: str = ""
 
 
 def failed_record(
@@ -287,23 +290,15 @@ def failed_record(
     stated: Stated = Stated(),
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
-    blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
-    blank |= {"calibration_sums": "", "labels": ""}
-    width, height = size or (None, None)
-    return ScoreRecord(
-        **{
-            **blank,
-            "pred": place.pred,
-            "target": place.target,
-            "width": width,
-            "height": height,
-            "status": "failed",
-            "reason": reason,
-            "model": place.model,
-            "split": place.split,
-            **asdict(stated),
-        }
-    )
+    known: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
+    known |= {
+        "calibration_sums": "",
+        "labels": "",
+        "status": "failed",
+        "reason": reason,
+    }
+    known["width"], known["height"] = size or (None, None)
+    return ScoreRecord(**known | asdict(place) | asdict(stated))
 
 
 ScoredImage: TypeAlias = "tuple[Place, tuple[int, int], ImageSums, Stated]"
@@ -322,8 +317,7 @@ def scored_records(
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(
-                pred=place.pred,
-                target=place.target,
+                **asdict(place),
                 width=size[0],
                 height=size[1],
                 changed=one.counted[0],
@@ -342,8 +336,6 @@ def scored_records(
                 **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
-                model=place.model,
-                split=place.split,
                 **asdict(known),
                 losses={
                     name: result.image_values[number]
