@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import Label, LabelRule
 from cdstats.core.refusals import has_heavy_ends
-from cdstats.core.vocabulary import DATA, vocabulary
+from cdstats.core.vocabulary import DATA, shapes_of, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,6 @@ class Preset:
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
         prefer: Folders, of which the first found is read beside other ones of labels.
         variable: The array that holds the mask in a MATLAB file.
-        layout: Ends of the paths of masks, as this dataset and few others have them.
     """
 
     name: str
@@ -62,7 +61,6 @@ class Preset:
     pair: bool = False
     prefer: tuple[str, ...] = ()
     variable: str = ""
-    layout: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -107,20 +105,20 @@ def known_layouts(path: str) -> tuple[str, ...]:
     folder, _, name = path.rpartition("/")
     lower = name.lower()
     found = [one for one in _in_folder(folder) if fnmatchcase(lower, one.name)]
-    most = max((one.depth for one in found), default=0)
-    return tuple(dict.fromkeys(one.preset for one in found if one.depth == most))
+    most = max((len(one.folders) for one in found), default=0)
+    best = (one.preset for one in found if len(one.folders) == most)
+    return tuple(dict.fromkeys(best))
 
 
 class _Shape(NamedTuple):
-    """A layout: what its folders match, the shape of its files, and its preset.
+    """A layout: the folders and the shape of its files, and its preset.
 
     The layout that names most folders is the surest.
     """
 
-    above: re.Pattern[str]
+    folders: tuple[str, ...]
     name: str
     preset: str
-    depth: int
 
 
 @lru_cache(maxsize=4096)
@@ -128,33 +126,34 @@ def _in_folder(folder: str) -> tuple[_Shape, ...]:
     """The layouts that a folder may have."""
     splits = frozenset().union(*vocabulary()["splits"].values())
     parts = [part for part in folder.lower().split("/") if part not in splits]
-    plain = f"/{'/'.join(map(_plain, parts))}/"
-    return tuple(one for one in _shapes() if one.above.search(plain))
+    plain = tuple(map(_plain, parts))
+    return tuple(one for one in _shapes() if _ends(plain, one.folders))
 
 
 @cache
 def _shapes() -> tuple[_Shape, ...]:
     """The layouts of all presets."""
     found = []
-    for one in presets():
-        for shape in one.layout:
-            *folders, name = shape.split("/")
-            texts = (
-                r"(?:[^/]+/)*" if part == "**" else f"{_globbed(_plain(part))}/"
-                for part in folders
-            )
-            above = re.compile(f"/{''.join(texts)}$")
-            found.append(_Shape(above, name, one.name, len(folders)))
+    for preset, shapes in shapes_of("layouts").items():
+        for *folders, name in (shape.split("/") for shape in shapes):
+            found.append(_Shape(tuple(map(_plain, folders)), name, preset))
     return tuple(found)
+
+
+def _ends(parts: tuple[str, ...], folders: tuple[str, ...]) -> bool:
+    """Whether folders end as those of a layout; ``**`` is any number of them."""
+    if not folders:
+        return True
+    *above, last = folders
+    if last == "**":
+        return any(_ends(parts[:n], (*above,)) for n in range(len(parts) + 1))
+    fits = bool(parts) and last in ("*", parts[-1])
+    return fits and _ends(parts[:-1], (*above,))
 
 
 def _plain(part: str) -> str:
     """The name of a folder without what stands between its words."""
     return re.sub(r"[-_ ]", "", part)
-
-
-def _globbed(part: str) -> str:
-    return "[^/]+" if part == "*" else re.escape(part)
 
 
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:

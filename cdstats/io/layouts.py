@@ -1,8 +1,7 @@
 """Which files below a folder are masks: by the names of their folders, then their own.
 
-What names say is data: words in ``data/layouts.toml``, the file names of each dataset
-in ``data/presets.toml``. A folder that holds two masks of the same images is refused
-with a path for each.
+What names say is data: the words and shapes in ``data/layouts.toml``. A folder that
+holds two masks of the same images is refused with a path for each.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
-from cdstats.core.vocabulary import vocabulary
+from cdstats.core.vocabulary import shapes_of
 from cdstats.io.file_kinds import (
     SHOWN,
     file_words,
@@ -143,11 +142,19 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = path_end(folder)
     places = {f"{above}/{name}".lower() for name in some}
+    every = "\n".join(places)
     return tuple(
         preset
-        for preset, shapes in vocabulary()["looks"].items()
-        if any(fnmatch(place, shape) for shape in shapes for place in places)
+        for preset, shapes in shapes_of("looks").items()
+        if any(_has_shape(places, every, shape) for shape in shapes)
     )
+
+
+def _has_shape(places: Iterable[str], every: str, shape: str) -> bool:
+    """Whether one of some paths, which are also given as one text, has a shape."""
+    if not all(part in every for part in re.split(r"\*|\[.*?\]", shape)):
+        return False
+    return any(fnmatch(place, shape) for place in places)
 
 
 def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
@@ -176,10 +183,11 @@ def _laid_out(folder: Path, names: Iterable[str]) -> set[str]:
 
 def _without_left_out(folder: Path, names: list[str]) -> Chosen:
     """Files without those that the presets of their layouts leave out."""
-    from cdstats.core.presets import known_layouts, presets
+    from cdstats.core.presets import known_layouts, preset
 
     notes, above = list[str](), path_end(folder.absolute())
-    for one in presets():
+    known = {one for name in names for one in known_layouts(f"{above}/{name}")}
+    for one in (preset(name) for name in shapes_of("layouts") if name in known):
         if one.leave_out and any(
             one.name in known_layouts(f"{above}/{name}") for name in names
         ):

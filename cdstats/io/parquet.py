@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from cdstats.core.errors import CdstatsError, DataError, UsageError, counted
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
-from cdstats.io.archives import Archive
-from cdstats.io.containers import ENDING, is_parquet, member_in
+from cdstats.io.containers import ENDING, Archive, is_parquet, member_in
 from cdstats.io.copies import copied_table
 from cdstats.io.file_kinds import path_choices
 from cdstats.io.found import FoundFile, FoundFiles
