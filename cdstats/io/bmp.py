@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
@@ -110,8 +110,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     nodata = declared_nodata(file.nodata, np.dtype(np.uint8), palette)
     image = OpenImage("", width, height, "BMP", lambda: part(0, height), nodata)
     return [
-        replace(
-            image,
+        image._replace(
             palette=names(palette) if palette else None,
             part=None if is_whole or header.opacity else part,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -64,8 +63,7 @@ def _with_mask_file(
     except DataError as error:
         raise DataError(f"its mask file {Path(beside).name} {error}") from None
     blocks, part = image.blocks, image.part
-    return replace(
-        image,
+    return image._replace(
         blocks=partial(hide, blocks),
         part=None if part is None else lambda *rows: hide(partial(part, *rows)),
     )
@@ -82,10 +80,10 @@ def _open(
         return reader.open_images(asked), True
     beside = read_auxiliary(path)
     images: list[OpenImage] = reader.open_images(
-        replace(asked, nodata=beside.nodata.get(band or 1))
+        asked._replace(nodata=beside.nodata.get(band or 1))
     )
     return [
-        replace(image, georeference=partial(_where, image, beside, path))
+        image._replace(georeference=partial(_where, image, beside, path))
         for image in select_image(images, member)
     ], False
 

@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import UsageError
 
@@ -136,8 +136,7 @@ class Pattern:
         return re.compile(_translated(self._normal, self._tokens), re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Descent:
+class Descent(NamedTuple):
     """The folders below another in which a pattern may match something.
 
     A step matches the names at each level; a state is the steps that may match next.
