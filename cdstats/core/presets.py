@@ -7,14 +7,13 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import Label, LabelRule
 from cdstats.core.refusals import has_heavy_ends
-from cdstats.core.vocabulary import DATA, shapes_of, vocabulary
+from cdstats.core.vocabulary import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,69 +90,6 @@ def presets() -> tuple[Preset, ...]:
     for table in tables.values():
         table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})
     return tuple(Preset(name=name, **table) for name, table in tables.items())
-
-
-def known_layouts(path: str) -> tuple[str, ...]:
-    """The presets of the datasets whose layout the end of a path has.
-
-    Example:
-        >>> known_layouts("/data/LEVIR_CD/train/label/1.png")
-        ('levir-cd',)
-        >>> known_layouts("other/train/label/1.png")
-        ()
-    """
-    folder, _, name = path.rpartition("/")
-    lower = name.lower()
-    found = [one for one in _in_folder(folder) if fnmatchcase(lower, one.name)]
-    most = max((len(one.folders) for one in found), default=0)
-    best = (one.preset for one in found if len(one.folders) == most)
-    return tuple(dict.fromkeys(best))
-
-
-class _Shape(NamedTuple):
-    """A layout: the folders and the shape of its files, and its preset.
-
-    The layout that names most folders is the surest.
-    """
-
-    folders: tuple[str, ...]
-    name: str
-    preset: str
-
-
-@lru_cache(maxsize=4096)
-def _in_folder(folder: str) -> tuple[_Shape, ...]:
-    """The layouts that a folder may have."""
-    splits = frozenset().union(*vocabulary()["splits"].values())
-    parts = [part for part in folder.lower().split("/") if part not in splits]
-    plain = tuple(map(_plain, parts))
-    return tuple(one for one in _shapes() if _ends(plain, one.folders))
-
-
-@cache
-def _shapes() -> tuple[_Shape, ...]:
-    """The layouts of all presets."""
-    found = []
-    for preset, shapes in shapes_of("layouts").items():
-        for *folders, name in (shape.split("/") for shape in shapes):
-            found.append(_Shape(tuple(map(_plain, folders)), name, preset))
-    return tuple(found)
-
-
-def _ends(parts: tuple[str, ...], folders: tuple[str, ...]) -> bool:
-    """Whether folders end as those of a layout; ``**`` is any number of them."""
-    if not folders:
-        return True
-    *above, last = folders
-    if last == "**":
-        return any(_ends(parts[:n], (*above,)) for n in range(len(parts) + 1))
-    fits = bool(parts) and last in ("*", parts[-1])
-    return fits and _ends(parts[:-1], (*above,))
-
-
-def _plain(part: str) -> str:
-    """The name of a folder without what stands between its words."""
-    return re.sub(r"[-_ ]", "", part)
 
 
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
-from cdstats.core.vocabulary import shapes_of
+from cdstats.core.vocabulary import known_layouts, shapes_of
 from cdstats.io.file_kinds import (
     SHOWN,
     file_words,
@@ -175,15 +175,13 @@ def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
 
 def _laid_out(folder: Path, names: Iterable[str]) -> set[str]:
     """The files that lie as those of a known dataset."""
-    from cdstats.core.presets import known_layouts
-
     above = path_end(folder.absolute())
     return {name for name in names if known_layouts(f"{above}/{name}")}
 
 
 def _without_left_out(folder: Path, names: list[str]) -> Chosen:
     """Files without those that the presets of their layouts leave out."""
-    from cdstats.core.presets import known_layouts, preset
+    from cdstats.core.presets import preset
 
     notes, above = list[str](), path_end(folder.absolute())
     known = {one for name in names for one in known_layouts(f"{above}/{name}")}
