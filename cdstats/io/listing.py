@@ -29,20 +29,16 @@ from cdstats.io.naming import (
 )
 from cdstats.io.patterns import Descent, Pattern
 from cdstats.io.sidecars import AUXILIARY
-from cdstats.io.signatures import wanted_texts
+from cdstats.io.signatures import ZARR_FILES, is_zarr, wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from cdstats.io.patterns import State
     from cdstats.io.stores import Listed
 
 MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
-
-_ZARR: Final = ("zarr.json", ".zgroup", ".zarray")
-
 
 _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
 """Ends of the names of lists; JSON files among images are about one image each."""
@@ -75,6 +71,7 @@ class Listing:
         mask_files: The mask files (.msk) in the folder of a store.
         auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
         is_there: Whether the folder exists; a store does not tell of an empty one.
+        zarr: A file of a Zarr store that is not on a disk; empty for none.
     """
 
     root: Path
@@ -85,6 +82,7 @@ class Listing:
     mask_files: list[str] = field(default_factory=list)
     auxiliary: list[str] = field(default_factory=list)
     is_there: bool = True
+    zarr: str = ""
     holder: ClassVar[Holder] = STORE
 
     @property
@@ -145,6 +143,8 @@ class Listing:
             self.auxiliary.append(name.removesuffix(AUXILIARY))
         if name.endswith(_TEXTS):
             self.texts.append(text)
+        if name.rpartition("/")[2] in ZARR_FILES:
+            self.zarr = self.zarr or name
         if name.startswith(".") or "/." in name or name.endswith("/"):
             return False
         above, slash, last = name.rpartition("/")
@@ -179,8 +179,11 @@ class Listing:
         holds = "holds" if self.is_there else "is not there, or holds"
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
-        if self.root.suffix == ".zarr" or any((self.root / n).exists() for n in _ZARR):
-            return f"{text}. A Zarr store: save its arrays as .npy or HDF5"
+        if self.zarr:
+            return (
+                f"{text}. {self.zarr}: a Zarr store is read from a folder of this "
+                f"machine, not from {self.holder.name}"
+            )
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
         if vector:
             kinds = ", ".join(sorted(vector))
@@ -282,9 +285,10 @@ def _entries(
 def _is_folder(
     entry: os.DirEntry[str] | Path, extensions: frozenset[str], problems: list[str]
 ) -> bool:
-    """Whether an entry is a folder; a link that leads nowhere is none."""
+    """Whether an entry is a folder; a link that leads nowhere is none, nor a store."""
     try:
-        return entry.is_dir()
+        is_store = entry.name.lower().endswith(".zarr") and is_zarr(os.fspath(entry))
+        return entry.is_dir() and not is_store
     except OSError as error:
         # The row of a file tells why it cannot be read.
         if error.errno != errno.ELOOP and _suffix(entry.name) not in extensions:
@@ -301,68 +305,6 @@ def _reason(error: OSError) -> str:
 
 
 Result = TypeVar("Result")
-_ASKED: Final = 1000
-"""Objects of a list of which a store is asked for files beside them."""
-_MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-
-def ask_beside(addresses: Sequence[str], where: str) -> list[str]:
-    """Refuse objects with a mask file beside them, note those with ``.aux.xml``.
-
-    A store is asked for each.
-    """
-    from cdstats.io import stores
-
-    images = [
-        one
-        for one in map(Address.parse, addresses[:_ASKED])
-        if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
-    ]
-
-    def asked(ending: str) -> list[tuple[Address, Address, Future[bool | None]]]:
-        beside = (replace(one, key=f"{one.key}{ending}") for one in images)
-        return [
-            (name, one, stores.start(stores.is_object(name)))
-            for name, one in zip(beside, images, strict=True)
-        ]
-
-    masks, auxiliary = asked(MASK_FILE), asked(AUXILIARY)
-    told = {str(one[0]): _is_there(*one) for one in masks}
-    refuse_mask_files([name for name, is_there in told.items() if is_there], where)
-    denied = [name for name, is_there in told.items() if is_there is None]
-    notes = _auxiliary_notes([str(one[1]) for one in auxiliary if _is_there(*one)])
-    if denied:
-        notes.append(
-            f"access denied to {counted(len(denied), 'mask file')} (.msk) beside "
-            f"images, first {denied[0]}: read as if there were none, as stores also "
-            "deny what does not exist"
-        )
-    if len(addresses) > _ASKED:
-        notes.append(
-            "mask files (.msk) and .aux.xml files were looked for beside the first "
-            f"{_ASKED:,} objects"
-        )
-    return notes
-
-
-def _is_there(
-    beside: Address, image: Address, answer: Future[bool | None]
-) -> bool | None:
-    """Whether a file beside an image is there; False where neither can be read."""
-    from cdstats.io import stores
-
-    try:
-        return answer.result()
-    except DataError as error:
-        try:
-            if not stores.start(stores.is_object(image)).result():
-                return False
-        except DataError:
-            return False  # the row of the image has the reason
-        raise DataError(
-            f"{beside}: {error}; if it exists, it changes the counts. Try again, or "
-            "copy the images to this machine"
-        ) from None
 
 
 def is_folder(address: Address, text: str) -> bool:

@@ -39,14 +39,13 @@ class Auxiliary(NamedTuple):
     Attributes:
         transform: The numbers of the transform in GDAL's order; none without one, as
             for that from pixels to themselves.
-        points: Column, row and both coordinates of each ground control point.
+        has_points: Whether it lists ground control points.
     """
 
     nodata: Mapping[int, str] = MappingProxyType({})
     transform: Numbers = ()
     system: str = ""
-    points: Sequence[Numbers] = ()
-    points_system: str = ""
+    has_points: bool = False
 
 
 NOTHING: Final = Auxiliary()
@@ -59,12 +58,17 @@ def mask_file(path: str) -> str | None:
 
 
 def stats_beside(path: str) -> Iterator[os.stat_result]:
-    """The facts of each file beside an image that decides how its pixels count."""
+    """The facts of each file beside an image that decides how its pixels count.
+
+    Those of a Zarr store are all the files in its folder.
+    """
     for end in (*MASK_FILES, AUXILIARY):
         try:
             yield os.stat(f"{path}{end}")  # noqa: PTH116 - a million files
         except (OSError, ValueError):
             continue
+    if os.path.isdir(path):  # noqa: PTH112 - a million files
+        yield from (one.stat() for one in sorted(Path(path).rglob("*")))
 
 
 def read_auxiliary(path: str) -> Auxiliary:
@@ -97,17 +101,11 @@ def _auxiliary(root: Element) -> Auxiliary:
         if declared is not None:
             nodata[int(band.get("band") or 1)] = _number_text(declared)
     transform = transform_numbers((root.findtext("GeoTransform") or "").split(","))
-    listed = root.find("GCPList")
-    points = [] if listed is None else listed.findall("GCP")
     return Auxiliary(
         nodata,
         () if transform == _IDENTITY else transform,
         (root.findtext("SRS") or "").strip(),
-        [
-            tuple(float(one.get(name) or 0) for name in ("Pixel", "Line", "X", "Y"))
-            for one in points
-        ],
-        "" if listed is None else listed.get("Projection") or "",
+        root.find("GCPList/GCP") is not None,
     )
 
 
