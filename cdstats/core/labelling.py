@@ -19,7 +19,7 @@ from cdstats.core.detection import (
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
 from cdstats.core.records import ImageRecord, split_order
-from cdstats.core.vocabulary import known_layouts, shapes_of
+from cdstats.core.vocabulary import known_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -121,10 +121,9 @@ class _Split:
 
     def by_preset(self, known: Preset, verdict: Verdict) -> Verdict:
         """A decision by the preset of a layout; a rule that agrees with it stays."""
-        shape = shapes_of("layouts")[known.name][0]
         rule = str(known.rule).partition(" (")[0]
         text = (
-            f"read as {known.short}: {shape}, {rule}; looks like "
+            f"read as {known.short}: {known.layout[0]}, {rule}; looks like "
             f"{known.short} by names and values: --preset {known.name}, or --preset "
             "none to switch off"
         )

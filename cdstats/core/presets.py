@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import Label, LabelRule
 from cdstats.core.refusals import has_heavy_ends
-from cdstats.core.vocabulary import DATA
+from cdstats.core.vocabulary import DATA, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +43,7 @@ class Preset:
         pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
         prefer: Folders, of which the first found is read beside other ones of labels.
         variable: The array that holds the mask in a MATLAB file.
+        layout: Ends of the paths of masks, as this dataset and few others have them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Preset:
     pair: bool = False
     prefer: tuple[str, ...] = ()
     variable: str = ""
+    layout: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -87,7 +89,8 @@ def presets() -> tuple[Preset, ...]:
     """
     text = (DATA / "presets.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(text)
-    for table in tables.values():
+    for name, table in tables.items():
+        table["layout"] = shapes_of("layouts").get(name, [])
         table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})
     return tuple(Preset(name=name, **table) for name, table in tables.items())
 
