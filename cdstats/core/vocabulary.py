@@ -7,7 +7,10 @@ import tomllib
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 DATA: Final = Path(__file__).parents[1] / "data"
 
@@ -29,6 +32,20 @@ def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
 def shapes_of(table: Literal["looks", "layouts"]) -> dict[str, list[str]]:
     """The shapes of paths that show the dataset of a preset, by preset."""
     return _tables()[table]
+
+
+def known_looks(paths: Collection[str]) -> tuple[str, ...]:
+    """The presets of the datasets that some paths, in lower case, look like."""
+    every = "\n".join(paths)
+    return tuple(
+        preset
+        for preset, shapes in shapes_of("looks").items()
+        if any(
+            all(part in every for part in re.split(r"\*|\[.*?\]", shape))
+            and any(fnmatchcase(path, shape) for path in paths)
+            for shape in shapes
+        )
+    )
 
 
 def known_layouts(path: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
-from cdstats.core.vocabulary import known_layouts, shapes_of
+from cdstats.core.vocabulary import known_layouts, known_looks, shapes_of
 from cdstats.io.file_kinds import (
     SHOWN,
     file_words,
@@ -143,20 +143,7 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = path_end(folder)
-    places = {f"{above}/{name}".lower() for name in some}
-    every = "\n".join(places)
-    return tuple(
-        preset
-        for preset, shapes in shapes_of("looks").items()
-        if any(_has_shape(places, every, shape) for shape in shapes)
-    )
-
-
-def _has_shape(places: Iterable[str], every: str, shape: str) -> bool:
-    """Whether one of some paths, which are also given as one text, has a shape."""
-    if not all(part in every for part in re.split(r"\*|\[.*?\]", shape)):
-        return False
-    return any(fnmatch(place, shape) for place in places)
+    return known_looks({f"{above}/{name}".lower() for name in some})
 
 
 def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
