@@ -184,8 +184,9 @@ def _measure() -> dict[str, Any]:
     """A measure of a model: its value, and how far it is from that of the first."""
     parts = get_type_hints(Difference)
     return _object(
-        {"value": _of(float | None, {}), SD: _of(float | None, {})}
+        {"value": _of(float | None, {})}
         | {name: _of(kind | None, {}) for name, kind in parts.items()}
+        | {SD: _of(float | None, {})}
     )
 
 

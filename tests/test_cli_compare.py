@@ -101,6 +101,7 @@ def test_json_holds_every_list(runs: Path) -> None:
         "high",
         "same_sign",
         "undefined",
+        "sd",
     ]
     assert set(data["differing"][0]["values"]) == {"balanced", "longer", "plain"}
     assert "dice[smooth=1]" in data["images"][0]

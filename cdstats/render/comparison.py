@@ -196,8 +196,8 @@ def compare_totals(models: Sequence[ComparedModel]) -> dict[str, Any]:
         measures = {
             name: {
                 "value": one.value,
-                SD: one.sd,
                 **(asdict(one.to_first) if one.to_first else blank),
+                SD: one.sd,
             }
             for name, one in model.compared.items()
         }
