@@ -57,18 +57,7 @@ class ImageRecord:
         counts: PixelCounts,
         rule: str,
     ) -> ImageRecord:
-        """The row of a counted mask.
-
-        Args:
-            place: Dataset, split and path.
-            size: Width and height in pixels.
-            counts: Pixels by label.
-            rule: The rule that gave the labels.
-
-        Raises:
-            ValueError: If the counts do not add up to width x height, or one is
-                negative.
-        """
+        """The row of a counted mask; ``place`` is its dataset, split and path."""
         least = min(*size, counts.changed, counts.unchanged, counts.ignored)
         if least < 0 or counts.pixels != size[0] * size[1]:
             raise ValueError(
