@@ -42,6 +42,7 @@ from cdstats.io.naming import (
 from cdstats.io.parquet import ROWS_PAIR, row_keys
 from cdstats.io.patterns import PLACES, Pattern, is_pattern
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
+from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -352,7 +353,7 @@ def _is_file(text: str, found: FoundSet) -> bool:
     if typed := typed_inside(text):
         names = [one.name for one in found.files]
         return [inner_name(name) for name in names] == [typed.member]
-    return Path(text).is_file() or bool(member and Path(file).is_file())
+    return is_one(Path(text)) or bool(member and is_one(Path(file)))
 
 
 def _refuse_problems(found: FoundSet) -> None:
