@@ -140,7 +140,9 @@ def _shapes() -> tuple[_Shape, ...]:
         for shape in one.layout:
             *folders, name = shape.split("/")
             texts = (
-                r"(?:[^/]+/)*" if part == "**" else f"{_globbed(_plain(part))}/"
+                r"(?:[^/]+/)*"
+                if part == "**"
+                else f"{'[^/]+' if part == '*' else re.escape(_plain(part))}/"
                 for part in folders
             )
             above = re.compile(f"/{''.join(texts)}$")
@@ -151,10 +153,6 @@ def _shapes() -> tuple[_Shape, ...]:
 def _plain(part: str) -> str:
     """The name of a folder without what stands between its words."""
     return re.sub(r"[-_ ]", "", part)
-
-
-def _globbed(part: str) -> str:
-    return "[^/]+" if part == "*" else re.escape(part)
 
 
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:

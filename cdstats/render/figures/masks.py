@@ -198,7 +198,8 @@ def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
     for row in rows:
         if row.change_fraction is not None:
             cells[row.row][row.column] = 100 * row.change_fraction
-    figure, axes = new_axes(_frame_height(size), grid="")
+    drawn = min(max(_FRAME * size[1] / size[0], 0.7), 2 * _FRAME)
+    figure, axes = new_axes(0.55 + drawn, grid="")
     x = [size[0] * n / width for n in range(width + 1)]
     y = [size[1] * n / height for n in range(height + 1)]
     mesh = axes.pcolormesh(
@@ -213,9 +214,3 @@ def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
     bar.set_label("changed pixels (%)")
     bar.outline.set_visible(False)
     return figure
-
-
-def _frame_height(size: tuple[int, int]) -> float:
-    """The height of a figure that holds a frame of some size, in inches."""
-    drawn = _FRAME * size[1] / size[0]
-    return 0.55 + min(max(drawn, 0.7), 2 * _FRAME)
