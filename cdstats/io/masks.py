@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +13,13 @@ from cdstats.io.containers import inside, is_parquet, read_member
 from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.sidecars import mask_file, read_auxiliary
-from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
+from cdstats.io.signatures import (
+    FORMATS,
+    file_format,
+    foreign_text,
+    is_zarr,
+    open_regular,
+)
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
@@ -60,10 +65,10 @@ def _open(
         return reader.open_images(asked), True
     beside = read_auxiliary(path)
     images: list[OpenImage] = reader.open_images(
-        replace(asked, nodata=beside.nodata.get(band or 1))
+        asked._replace(nodata=beside.nodata.get(band or 1))
     )
     return [
-        replace(image, georeference=partial(_where, image, beside, path))
+        image._replace(georeference=partial(_where, image, beside, path))
         for image in select_image(images, member)
     ], False
 
@@ -76,7 +81,12 @@ def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
         kind = file_format(head)
     else:
         # No buffer: a file is read at one go, or not here.
-        opened, size = open_regular(path)
+        try:
+            opened, size = open_regular(path)
+        except (IsADirectoryError, PermissionError):
+            if is_zarr(path):
+                return "ZARR", None
+            raise
         with opened as file:
             head, data = file.read(16), None
             kind = file_format(head)

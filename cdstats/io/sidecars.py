@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import struct
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,7 @@ _NUMBERS: Final = 6
 _IDENTITY: Final = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Auxiliary:
+class Auxiliary(NamedTuple):
     """What an ``.aux.xml`` file says of an image; it comes before the image's own word.
 
     Attributes:
@@ -43,7 +42,7 @@ class Auxiliary:
         has_points: Whether it lists ground control points.
     """
 
-    nodata: Mapping[int, str] = field(default_factory=dict)
+    nodata: Mapping[int, str] = MappingProxyType({})
     transform: Numbers = ()
     system: str = ""
     has_points: bool = False
@@ -59,12 +58,17 @@ def mask_file(path: str) -> str | None:
 
 
 def stats_beside(path: str) -> Iterator[os.stat_result]:
-    """The facts of each file beside an image that decides how its pixels count."""
+    """The facts of each file beside an image that decides how its pixels count.
+
+    Those of a Zarr store are all the files in its folder.
+    """
     for end in (*MASK_FILES, AUXILIARY):
         try:
             yield os.stat(f"{path}{end}")  # noqa: PTH116 - a million files
         except (OSError, ValueError):
             continue
+    if os.path.isdir(path):  # noqa: PTH112 - a million files
+        yield from (one.stat() for one in sorted(Path(path).rglob("*")))
 
 
 def read_auxiliary(path: str) -> Auxiliary:
