@@ -77,6 +77,7 @@ class ComparedModel:
         device: The device that computed.
         labels: The hash of the labels that have scores.
         signature: The line that says how its score was made.
+        threshold_from: The images on which the threshold has the best F1, see `Stated`.
         compared: Its measures by name.
     """
 
@@ -102,6 +103,7 @@ class ComparedModel:
     device: str
     labels: str
     signature: str
+    threshold_from: str
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -40,7 +40,7 @@ from cdstats.core.arguments import (
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
@@ -68,6 +68,10 @@ NO_PAIRS: Final = (
     "name predictions with --pred and their masks with --target, or both with --pred "
     "@pairs.csv"
 )
+IN_SAMPLE_WAY: Final = (
+    "choose a threshold on validation data: --threshold-split val, or --threshold-from"
+)
+"""What to do about a threshold that was chosen on the images that are scored."""
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -356,6 +360,59 @@ class ScoreOptions(Options):
         return int(text)
 
 
+class ThresholdOptions(Options):
+    """Other images, on which the threshold is chosen."""
+
+    threshold_from: Paths | None = option(
+        None,
+        "Predictions of other images, once for each model as for --pred: the threshold "
+        "of best F1 there is used here.",
+        typed=PathLike,
+        many=True,
+        metavar="[NAME=]PATH",
+        **_SCORING,
+    )
+    threshold_target: Paths | None = option(
+        None,
+        "The masks of --threshold-from.",
+        typed=PathLike,
+        metavar="PATH",
+        **_SCORING,
+    )
+    threshold_split: str | None = option(
+        None,
+        "Use the threshold of best F1 on this split, such as val; the split is not "
+        "scored.",
+        metavar="NAME",
+        **_SCORING,
+    )
+
+    @property
+    def chosen_by(self) -> str:
+        """The option that tells where thresholds are chosen; empty for none."""
+        if self.threshold_from is not None:
+            return "--threshold-from"
+        return "" if self.threshold_split is None else "--threshold-split"
+
+    def refuse_unfit(self, given: Collection[str]) -> None:
+        """Refuse a second way to the threshold, and masks that are not named."""
+        super().refuse_unfit(given)
+        by, pred = self.chosen_by, self.threshold_from
+        if by and "threshold" in given:
+            raise UsageError(f"--threshold and {by}: expected one of them")
+        if pred is not None and self.threshold_split is not None:
+            raise UsageError(
+                "--threshold-from and --threshold-split: expected one of them"
+            )
+        if pred is None and self.threshold_target is not None:
+            raise UsageError("--threshold-target needs --threshold-from")
+        if pred and self.threshold_target is None and not are_lists(pred):
+            raise UsageError(
+                "--threshold-from needs the masks of its predictions: name them with "
+                "--threshold-target, or both with --threshold-from @pairs.csv"
+            )
+
+
 class FromOptions(Options):
     """Rows of an earlier run instead of files, and what errors do in Python."""
 
@@ -484,7 +541,13 @@ class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
 
 
 class LossOptions(
-    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
+    StrictOptions,
+    EngineOptions,
+    FromOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    PairOptions,
 ):
     """What `cdstats.loss` takes."""
 
@@ -586,7 +649,12 @@ class ModelOptions(PairOptions, kw_only=False):
 
 
 class CompareOptions(
-    FromOptions, MaskOptions, ScoreOptions, ResampleOptions, ModelOptions
+    FromOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    ResampleOptions,
+    ModelOptions,
 ):
     """What `cdstats.compare` takes."""
 
