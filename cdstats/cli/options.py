@@ -11,7 +11,6 @@ from enum import Enum, StrEnum
 from functools import wraps
 from inspect import Parameter, signature
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
@@ -23,6 +22,7 @@ from cdstats.render.writers import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 OUTPUT: Final = "Output"
 GATES: Final = "Gates"
@@ -38,132 +38,84 @@ _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
 
-class OutputOptions(Options):
+class OutputOptions(Options, panel=OUTPUT):
     """Where results go."""
 
     columns: str | None = option(
-        None, "Columns to print, as a comma list.", metavar="A,B", panel=OUTPUT
+        None, "Columns to print, as a comma list.", metavar="A,B"
     )
     output_format: Format = option(
-        Format.TABLE,
-        "Format of standard output.",
-        typed=Format,
-        flags=("--format",),
-        panel=OUTPUT,
+        Format.TABLE, "Format of standard output.", typed=Format, flags=("--format",)
     )
     csv: Path | None = option(
-        None,
-        "Write the image rows to this file.",
-        typed=Path,
-        metavar="FILE",
-        panel=OUTPUT,
+        None, "Write the image rows to this file.", metavar="FILE"
     )
     summary: Path | None = option(
         None,
         "Write the rows of totals to this file: .csv, .json, .md or .tex.",
-        typed=Path,
         metavar="FILE",
-        panel=OUTPUT,
     )
 
 
-class PaperOptions(Options):
+class PaperOptions(Options, panel=PAPER):
     """How Markdown and LaTeX set a table."""
 
     caption: str | None = option(
-        None, "Caption of the table, as plain text.", metavar="TEXT", panel=PAPER
+        None, "Caption of the table, as plain text.", metavar="TEXT"
     )
     label: str | None = option(
-        None, "Label of the table; needs a caption.", metavar="NAME", panel=PAPER
+        None, "Label of the table; needs a caption.", metavar="NAME"
     )
-    percent: bool = option(
-        False, "Metrics in per cent; losses stay.", typed=bool, panel=PAPER
-    )
+    percent: bool = option(False, "Metrics in per cent; losses stay.")
     decimals: int | None = option(
         None,
         "Decimals of metrics, losses and ratios.",
-        typed=int,
         least=0,
         most=15,
         metavar="N",
-        panel=PAPER,
         shown="3",
     )
-    narrow: bool = option(
-        False,
-        "Fit one column of a page of two, in LaTeX.",
-        typed=bool,
-        panel=PAPER,
-    )
+    narrow: bool = option(False, "Fit one column of a page of two, in LaTeX.")
 
 
-class GateOptions(Options):
+class GateOptions(Options, panel=GATES):
     """What makes the exit code of scores 1."""
 
     fail_under: Sequence[str] = option(
         (),
         "Exit with 1 if this number of a model is smaller or undefined, such as "
         "f1_pooled=0.9. Repeatable.",
-        many=True,
         metavar="NAME=NUMBER",
-        panel=GATES,
     )
     fail_over: Sequence[str] = option(
         (),
         "Exit with 1 if this number of a model is larger or undefined, such as "
         "bce_mean=0.3. Repeatable.",
-        many=True,
         metavar="NAME=NUMBER",
-        panel=GATES,
     )
     against: Path | None = option(
         None,
         "Exit with 1 if counts of masks, metrics or mean losses differ from those of "
         "the image rows that an earlier run wrote with --csv.",
-        typed=Path,
         metavar="FILE",
-        panel=GATES,
     )
     tolerance: float | None = option(
         None,
         "Largest absolute difference of a metric or mean loss with --against.",
-        typed=float,
         metavar="NUMBER",
-        panel=GATES,
         shown="1e-06",
     )
 
 
-class ScreenOptions(Options):
+class ScreenOptions(Options, panel=RUN):
     """What is shown beside results, and when failures count."""
 
     max_failed: int = option(
-        0,
-        "Exit with 0 up to this many failed files.",
-        typed=int,
-        least=0,
-        metavar="N",
-        panel=RUN,
+        0, "Exit with 0 up to this many failed files.", least=0, metavar="N"
     )
     quiet: bool = option(
-        False,
-        "Hide progress, notes and warnings.",
-        typed=bool,
-        flags=("--quiet", "-q"),
-        panel=RUN,
+        False, "Hide progress, notes and warnings.", flags=("--quiet", "-q")
     )
-
-
-OutputFormat = Annotated[
-    Format,
-    typer.Option("--format", help="Format of standard output.", rich_help_panel=OUTPUT),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="Hide progress, notes and warnings.", rich_help_panel=RUN
-    ),
-]
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
@@ -290,6 +242,10 @@ def _preset_names(incomplete: str) -> list[str]:
 
 
 _COMPLETIONS: Final = {"preset": _preset_names}
+OutputFormat = Annotated[
+    Format, _option("output_format", OutputOptions.declared["output_format"])
+]
+Quiet = Annotated[bool, _option("quiet", ScreenOptions.declared["quiet"])]
 
 
 class By(StrEnum):

@@ -8,6 +8,7 @@ arguments of a function (`takes`) and the options of a command
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import textwrap
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, cleandoc, get_annotations, signature
 from numbers import Integral, Real
 from os import PathLike
@@ -136,79 +137,104 @@ class Option(NamedTuple):
             TypeError: If it is of another type; names the argument.
             UsageError: If it is outside the range or none of the choices.
         """
-        if not self.many:
-            return self._one(name, value)
-        return tuple(
-            self._one(name, one) for one in _each(name, value, numbers=self.numbers)
-        )
+        if self.many:
+            each = _each(name, value, numbers=self.numbers)
+            return tuple(self._one(name, one) for one in each)
+        return self._one(name, value)
 
     def _one(self, name: str, value: object) -> object:
         value = value.value if self.choices and isinstance(value, Enum) else value
         if isinstance(value, (str, PathLike)):
             text = os.fspath(value)
             value = hidden(text) if isinstance(text, str) else value
-        known, expected = _checked(self, value)
+        known, expected = self._converted(value), _WORDS.get(self.typed, "a choice")
+        if self.typed is str and self.numbers:
+            expected = "a text or a number"
         if known is None:
             kind = type(value).__name__
             raise TypeError(f"{name} is {kind} {_shown(value)}; expected {expected}")
+        wrong = f"{self.typed_name(name)} {value}: expected"
         if not str(known).strip():
             raise UsageError(f"{self.typed_name(name)} is empty; expected {expected}")
         if self.choices and known not in self.choices:
             *first, last = self.choices
-            wanted = f"{', '.join(first)} or {last}" if first else last
-            raise UsageError(f"{self.typed_name(name)} {value}: expected {wanted}")
+            known_ones = f"{', '.join(first)} or {last}" if first else last
+            raise UsageError(f"{wrong} {known_ones}")
         if isinstance(known, int) and known.bit_length() > _BITS:
-            raise UsageError(
-                f"{self.typed_name(name)} {known}: expected a number below 2**{_BITS}"
-            )
-        if isinstance(known, (int, float)) and not self._holds(known):
-            raise UsageError(
-                f"{self.typed_name(name)} {value}: expected {expected}{self._range()}"
-            )
+            raise UsageError(f"{wrong} a number below 2**{_BITS}")
+        if isinstance(known, (int, float)):
+            low = -math.inf if self.least is None else self.least
+            high = math.inf if self.most is None else self.most
+            if not low <= known <= high:
+                within = f"of at least {low:g}"
+                if self.most is not None:
+                    within = f"from {low:g} to {high:g}"
+                raise UsageError(f"{wrong} {expected} {within}")
         return known
 
-    def _holds(self, number: float) -> bool:
-        above = self.least is None or number >= self.least
-        return above and (self.most is None or number <= self.most)
+    def _converted(self, value: Any) -> object:  # noqa: ANN401 - as given
+        """A value in the type of the option; None where it has another.
 
-    def _range(self) -> str:
-        if self.most is not None:
-            return f" from {self.least:g} to {self.most:g}"
-        return "" if self.least is None else f" of at least {self.least:g}"
+        Whole numbers may be given as text, and texts that allow it as numbers. True and
+        False are no numbers.
+        """
+        kind: Any = self.typed
+        whole = isinstance(value, Integral)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if kind is int and isinstance(value, str) and value.strip().isdecimal():
+            return int(value)
+        if kind in (int, float):
+            return kind(value) if is_number and (whole or kind is float) else None
+        if kind is str and self.numbers and is_number:
+            return str(int(value) if whole else float(value))
+        if kind is FunctionType:
+            return value if callable(value) else None
+        if kind in (Path, PathLike) and isinstance(value, (str, PathLike)):
+            place = os.fspath(value)
+            if kind is Path and place:
+                return Path(place)
+            return place if isinstance(place, str) else None
+        return value if isinstance(value, kind) else None
 
 
-def _checked(option: Option, value: object) -> tuple[object, str]:
-    """A value in the type of an option, None where it has another; the type in words.
+_WORDS: Final[Mapping[Any, str]] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    FunctionType: "a function",
+    Path: "a path",
+    PathLike: "a path",
+}
+"""What an option of each type expects."""
+_TYPES: Final = {
+    "Callable": FunctionType,
+    "Paths": PathLike,
+    "StrPath": Path,
+    "Path": Path,
+    "RuleText": str,
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": float,
+}
+"""Types of options by a word of their annotations; the first that occurs counts."""
 
-    Numbers may be given as text for whole numbers, and for texts that allow it as
-    numbers. True and False are no numbers.
+
+def _by_annotation(text: str) -> dict[str, Any]:
+    """The settings of an option that the annotation of its field tells.
+
+    Example:
+        >>> _by_annotation("RuleText | Sequence[RuleText] | None")
+        {'typed': <class 'str'>, 'many': True, 'numbers': True}
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if option.typed is bool:
-        return (value if isinstance(value, bool) else None), "True or False"
-    if option.typed is int:
-        if isinstance(value, str) and value.strip().isdecimal():
-            return int(value), "a whole number"
-        whole = isinstance(value, Integral) and is_number
-        return (int(value) if whole else None), "a whole number"  # type: ignore[call-overload]
-    if option.typed is float:
-        return (float(value) if is_number else None), "a number"  # type: ignore[arg-type]
-    if option.typed is str:
-        if option.numbers and is_number:
-            whole = isinstance(value, Integral)
-            return str(int(value) if whole else float(value)), ""  # type: ignore[call-overload,arg-type]
-        text = "a text or a number" if option.numbers else "a text"
-        return (str(value) if isinstance(value, str) else None), text
-    if option.typed is FunctionType:
-        return (value if callable(value) else None), "a function"
-    if issubclass(option.typed, Enum):
-        return (value if isinstance(value, option.typed) else None), "a choice"
-    if not isinstance(value, (str, PathLike)):
-        return None, "a path"
-    place = os.fspath(value)
-    if option.typed is Path and place:
-        return Path(place), "a path"
-    return (place if isinstance(place, str) else None), "a path"
+    words = {*re.findall(r"\w+", text)}
+    typed = next((kind for word, kind in _TYPES.items() if word in words), str)
+    if typed is FunctionType:
+        return {"typed": typed, "on_command_line": False}
+    numbers = "RuleText" in words or ("str" in words and bool(words & {"int", "float"}))
+    many = bool(words & {"Sequence", "Paths"})
+    return {"typed": typed, "many": many, "numbers": numbers}
 
 
 def _shown(value: object) -> str:
@@ -253,8 +279,12 @@ def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object
 
 
 def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - any type
-    """A field of a group: an option with its default, its help and its settings."""
-    return Option(default, text, **settings)
+    """A field of a group: an option with its default, its help and its settings.
+
+    Its type, whether it may be given several times, and whether numbers stand for texts
+    follow from the annotation of the field; other settings may be those of its group.
+    """
+    return partial(Option, default, text, **settings)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -262,15 +292,20 @@ class Options:
     """A group of options, frozen; values are checked, and have one type afterwards.
 
     Its fields are made by `option`; those of a class with ``kw_only=False`` may be
-    given by place. It is no dataclass, because generating the code of some twenty of
-    these takes longer than counting a mask.
+    given by place. Further settings of a class are those of each of its own fields, as
+    far as these do not say otherwise. It is no dataclass, because generating the code
+    of some twenty of these takes longer than counting a mask.
     """
 
     declared: ClassVar[dict[str, Option]] = {}
     by_place: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, kw_only: bool = True) -> None:
+    def __init_subclass__(cls, *, kw_only: bool = True, **settings: Any) -> None:  # noqa: ANN401 - of `Option`
         own = {n: v for n, v in vars(cls).items() if isinstance(v, Option)}
+        for name, text in get_annotations(cls).items():
+            if isinstance(made := vars(cls).get(name), partial):
+                known = _by_annotation(str(text)) | settings | made.keywords
+                own[name] = Option(*made.args, **known)
         bases = [b for b in cls.__mro__[:0:-1] if issubclass(b, Options)]
         cls.declared = {n: v for b in bases for n, v in b.declared.items()} | own
         if not kw_only:

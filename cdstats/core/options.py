@@ -21,9 +21,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from numbers import Integral
-from os import PathLike
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.arguments import (
@@ -81,36 +79,14 @@ CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
 GROUND: Final = "Ground"
 RUN: Final = "Run"
-_RUN: Final[dict[str, Any]] = {"panel": RUN, "needs": PIXELS}
-_RULE: Final[dict[str, Any]] = {
-    "metavar": "RULE",
-    "panel": RULE,
-    "numbers": True,
-    "needs": PIXELS,
-}
-_COUNTING: Final[dict[str, Any]] = {"panel": RUN, "needs": MASKS}
-_DEVICE: Final[dict[str, Any]] = {"panel": RUN, "shown": "auto", "needs": PREDICTIONS}
-_CODES: Final[dict[str, Any]] = {"panel": CODES, "needs": PREDICTIONS}
-_PREDICTION_RULE: Final[dict[str, Any]] = {
-    "many": True,
-    "numbers": True,
-    "metavar": "[NAME=]RULE",
-    **_CODES,
-}
-_SCORING: Final[dict[str, Any]] = {"panel": SCORING, "needs": PREDICTIONS}
-_GROUND: Final[dict[str, Any]] = {"panel": GROUND, "needs": PREDICTIONS}
-_FILE: Final[dict[str, Any]] = {"typed": Path, "metavar": "FILE"}
-_PREDICTIONS: Final[dict[str, Any]] = {
-    "typed": PathLike,
-    "many": True,
-    "needs": PREDICTIONS,
-}
-_NUMBER: Final[dict[str, Any]] = {"typed": int, "least": 1, "metavar": "N"}
-_SELECTION: Final[dict[str, Any]] = {"panel": SELECTION, "needs": PIXELS}
-_FUNCTION: Final[dict[str, Any]] = {"typed": FunctionType, "on_command_line": False}
+_RULE: Final[dict[str, Any]] = {"panel": RULE, "metavar": "RULE"}
+_CODES: Final[dict[str, Any]] = {"panel": CODES, "metavar": "[NAME=]RULE"}
+_NUMBER: Final[dict[str, Any]] = {"least": 1, "metavar": "N"}
+_ROWS: Final[dict[str, Any]] = {"panel": SCORING, "needs": frozenset()}
+"""Settings of what rows of sums are enough for."""
 
 
-class MaskOptions(Options):
+class MaskOptions(Options, needs=PIXELS):
     """How masks are chosen and read."""
 
     changed: RuleText | None = option(
@@ -126,31 +102,29 @@ class MaskOptions(Options):
         "of a known layout; none to detect it.",
         metavar="NAME",
         panel=RULE,
-        needs=PIXELS,
     )
     band: int | None = option(
-        None, "Band that holds the mask, counted from 1.", **_NUMBER, **_SELECTION
+        None, "Band that holds the mask, counted from 1.", panel=SELECTION, **_NUMBER
     )
     split: str | None = option(
         None,
         "Read this split only; predictions of other splits are skipped.",
         metavar="NAME",
-        **_SELECTION,
+        panel=SELECTION,
     )
     max_pixels: int = option(
         MAX_PIXELS,
         "Refuse an image that declares more pixels.",
         shown="4,294,967,296",
+        panel=RUN,
         **_NUMBER,
-        **_RUN,
     )
     timeout: float = option(
         600.0,
         "Fail a file when one window of it takes longer; 0 for any time.",
-        typed=float,
         least=0,
         metavar="SECONDS",
-        **_RUN,
+        panel=RUN,
     )
 
     def rule_choice(self) -> RuleChoice:
@@ -170,7 +144,7 @@ class MaskOptions(Options):
         return self.band or (choice.preset.band if choice.preset else None)
 
 
-class JobOptions(Options):
+class JobOptions(Options, panel=RUN, needs=MASKS):
     """How many processes count masks."""
 
     jobs: int | None = option(
@@ -179,7 +153,6 @@ class JobOptions(Options):
         command_default=None,
         none_is_value=True,
         **_NUMBER,
-        **_COUNTING,
     )
 
     def taken(self, name: str, value: object) -> object:
@@ -196,154 +169,146 @@ class CountingOptions(JobOptions):
     """How masks are counted."""
 
     progress: Callable[[int, int, int], None] | None = option(
-        None,
-        "Called with files done, files in all and pixels counted so far.",
-        **_FUNCTION,
+        None, "Called with files done, files in all and pixels counted so far."
     )
 
 
-class CacheOptions(Options):
+class CacheOptions(Options, panel=RUN, needs=MASKS):
     """What a run keeps, and when it stops."""
 
     cache: StrPath | None = option(
         None,
         "Keep the counts of every file in this one; read what is new or changed.",
-        **_COUNTING,
-        **_FILE,
+        metavar="FILE",
     )
 
 
-class StrictOptions(Options):
+class StrictOptions(Options, panel=RUN):
     """When a run stops."""
 
-    strict: bool = option(
-        False, "Stop at the first failed file.", typed=bool, panel=RUN
-    )
+    strict: bool = option(False, "Stop at the first failed file.")
 
 
-class EngineOptions(Options):
+class EngineOptions(Options, panel=RUN, needs=PIXELS):
     """Where work runs."""
 
     engine: str = option(
-        "local",
-        "Run on this machine or on a Dask cluster.",
-        choices=("local", "dask"),
-        **_RUN,
+        "local", "Run on this machine or on a Dask cluster.", choices=("local", "dask")
     )
     scheduler: str | None = option(
         None,
         "Scheduler of the Dask cluster, such as tcp://HOST:8786.",
         metavar="ADDRESS",
-        **_RUN,
     )
 
 
-class ScoreOptions(Options):
+class ScoreOptions(Options, needs=PREDICTIONS):
     """How predictions are read and scored."""
 
     kind: str | Sequence[str] | Mapping[str, str] | None = option(
         (),
         "What the predictions are; found out if not given, logits never. NAME= for one "
         "model.",
-        many=True,
         metavar="[NAME=]prob|logit|hard",
-        **_SCORING,
+        panel=SCORING,
     )
     scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
         (),
         "Divide predictions by what stands for 1: 100 for per cent; NAME= for a model.",
-        many=True,
-        numbers=True,
         metavar="[NAME=]N",
-        **_CODES,
+        panel=CODES,
     )
     pred_changed: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
             "Values of predictions that are changed, where they are codes or classes; "
             "NAME= for a model.",
-            **_PREDICTION_RULE,
+            **_CODES,
         )
     )
     pred_unchanged: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
             "Values of predictions that are unchanged; by default the rest.",
-            **_PREDICTION_RULE,
+            **_CODES,
         )
     )
     pred_band: int | None = option(
-        None, "Band or channel of the predictions, counted from 1.", **_NUMBER, **_CODES
+        None,
+        "Band or channel of the predictions, counted from 1.",
+        panel=CODES,
+        **_NUMBER,
     )
     pred_nodata: str = option(
         "refuse",
         "Valid pixels that a prediction declares as nodata or masks out: refuse, score "
         "what is stored, or leave out.",
         choices=("refuse", "keep", "ignore"),
-        **_CODES,
+        panel=CODES,
     )
     beta: str | float = option(
         "image",
         "Beta of balanced cross-entropy: image, dataset or a number.",
-        numbers=True,
         metavar="image|dataset|FLOAT",
-        panel=SCORING,
+        **_ROWS,
     )
     losses: Sequence[str] = option(
         (),
         "A further loss, or all; `cdstats explain` lists them. Repeatable.",
-        many=True,
         flags=("--loss",),
         metavar="NAME[:param=value,...]",
-        panel=SCORING,
+        **_ROWS,
     )
     threshold: float = option(
         0.5,
         "A pixel is predicted changed when p is at least this.",
-        typed=float,
         least=0,
         most=1,
         metavar="P",
         shown="0.5",
-        **_SCORING,
+        panel=SCORING,
     )
     grid: str = option(
         "check",
         "A georeference that differs from the mask's: fail, score the pixels in "
         "common, resample, or ignore it.",
         choices=("check", "overlap", "warp", "ignore"),
-        **_GROUND,
+        panel=GROUND,
     )
     uncovered: str | None = option(
         None,
         "Valid pixels without a prediction: fail, leave out, or count as predicted "
         "unchanged; by default fail, or ignore for a grid of overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
-        **_GROUND,
+        panel=GROUND,
     )
     overlap: str = option(
         "refuse",
         "Pixels of several crops: refuse, or take the mean, the first or the nearest "
         "score.",
         choices=("refuse", "mean", "first", "centre"),
-        **_GROUND,
+        panel=GROUND,
     )
     edge: str = option(
         "refuse",
         "Numbered tiles of full size that reach past the mask: refuse, cut off the "
         "padding, or shift them back inside.",
         choices=("refuse", "pad", "shift"),
-        **_GROUND,
+        panel=GROUND,
     )
     device: str = option(
-        "auto", "auto, cpu, cuda, cuda:N or mps.", metavar="NAME", **_DEVICE
+        "auto",
+        "auto, cpu, cuda, cuda:N or mps.",
+        metavar="NAME",
+        panel=RUN,
+        shown="auto",
     )
     batch_size: int | str | None = option(
         None,
         "Tiles of 65,536 pixels computed together on a device.",
-        numbers=True,
         metavar="auto|N",
-        **_DEVICE,
+        panel=RUN,
+        shown="auto",
     )
 
     def batch_tiles(self) -> int | None:
@@ -421,7 +386,7 @@ class FromOptions(Options):
         "Read image rows that an earlier run wrote as CSV, and no pixel.",
         flags=("--from",),
         panel=SELECTION,
-        **_FILE,
+        metavar="FILE",
     )
     errors: str = option(
         "raise",
@@ -432,18 +397,15 @@ class FromOptions(Options):
     )
 
 
-class PathOptions(Options, kw_only=False):
+class PathOptions(Options, kw_only=False, needs=MASKS):
     """Masks, as the argument of a command."""
 
     paths: Paths | None = option(
         None,
         "Masks: files, folders, archives, globs, patterns, @list.txt, addresses or -; "
         "NAME=PATH names the dataset.",
-        typed=PathLike,
-        many=True,
         argument=True,
         metavar="[NAME=]PATH",
-        needs=MASKS,
     )
 
     def missing(self) -> str | None:
@@ -453,7 +415,7 @@ class PathOptions(Options, kw_only=False):
         return None
 
 
-class PairOptions(Options, kw_only=False):
+class PairOptions(Options, kw_only=False, needs=PREDICTIONS):
     """Predictions and their masks."""
 
     pred: Paths | None = option(
@@ -462,14 +424,12 @@ class PairOptions(Options, kw_only=False):
         "a model. "
         "@pairs.csv names their masks, too.",
         metavar="[NAME=]PATH",
-        **_PREDICTIONS,
     )
     target: Paths | None = option(
         None,
         "Masks: a file, folder, archive, glob, pattern or address, or .npy.",
-        typed=PathLike,
+        many=False,
         metavar="PATH",
-        needs=PREDICTIONS,
     )
 
     def missing(self) -> str | None:
@@ -495,13 +455,11 @@ class RatioOptions(
     announce: Callable[[Message], None] | None = option(
         None,
         "Called with each message as soon as it is certain, such as a refused split.",
-        **_FUNCTION,
     )
     each: Callable[[ImageRecord], None] | None = option(
         None,
         "Called with every image row in order, as soon as it and all before it are "
         "counted, or when the rule is found.",
-        **_FUNCTION,
     )
 
 
@@ -518,25 +476,16 @@ class WeightsOptions(
     )
 
 
-class AuditOptions(CountingOptions, FromOptions, MaskOptions, PathOptions):
+class AuditOptions(
+    CountingOptions, FromOptions, MaskOptions, PathOptions, panel="Regions", needs=MASKS
+):
     """What `cdstats.audit` takes."""
 
     speck: int = option(
-        9,
-        "Changed regions below this many pixels are specks.",
-        panel="Regions",
-        shown="9",
-        needs=MASKS,
-        **_NUMBER,
+        9, "Changed regions below this many pixels are specks.", shown="9", **_NUMBER
     )
     connectivity: int | str = option(
-        "8",
-        "Neighbours of a pixel of a region.",
-        choices=("4", "8"),
-        numbers=True,
-        panel="Regions",
-        shown="8",
-        needs=MASKS,
+        "8", "Neighbours of a pixel of a region.", choices=("4", "8"), shown="8"
     )
 
 
@@ -555,15 +504,14 @@ class LossOptions(
         False,
         "Count the pixels of each prediction by probability, for curves; see "
         "`LossRun.curves`.",
-        **_FUNCTION | {"typed": bool},
+        on_command_line=False,
     )
     check: Callable[[Sequence[Any]], None] | None = option(
         None,
         "Called with the pairs before a pixel is read; what it raises ends the run.",
-        **_FUNCTION,
     )
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far.", **_FUNCTION
+        None, "Called with images done and pixels so far."
     )
 
 
@@ -576,67 +524,46 @@ class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
     folder: StrPath = option(
         Path("errors"),
         "The folder to write to.",
-        typed=Path,
         flags=("--output", "-o"),
         metavar="FOLDER",
     )
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far.", **_FUNCTION
+        None, "Called with images done and pixels so far."
     )
 
 
-class ResampleOptions(Options):
+class ResampleOptions(Options, panel=COMPARISON):
     """How models are compared."""
 
     baseline: str | None = option(
         None,
         "The model that the others are compared with.",
         metavar="NAME",
-        panel=COMPARISON,
         shown="the first",
     )
     common: bool = option(
-        False,
-        "Compare the images that all models have, instead of refusing.",
-        typed=bool,
-        panel=COMPARISON,
+        False, "Compare the images that all models have, instead of refusing."
     )
     curves: bool = option(
         True,
         "Average precision and best threshold; floating predictions are read again.",
-        typed=bool,
         flags=("--curves/--no-curves",),
-        panel=COMPARISON,
     )
-    resamples: int = option(
-        2000,
-        "How many times the images are drawn.",
-        typed=int,
-        metavar="N",
-        panel=COMPARISON,
-    )
+    resamples: int = option(2000, "How many times the images are drawn.", metavar="N")
     confidence: float = option(
-        0.95,
-        "Share of the resamples inside an interval.",
-        typed=float,
-        metavar="SHARE",
-        panel=COMPARISON,
+        0.95, "Share of the resamples inside an interval.", metavar="SHARE"
     )
-    seed: int = option(
-        0, "Where the random numbers start.", typed=int, metavar="N", panel=COMPARISON
-    )
+    seed: int = option(0, "Where the random numbers start.", metavar="N")
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
         "Find the images where models differ most by this. Repeatable.",
-        many=True,
         choices=tuple(one.value for one in ImageMeasure),
         flags=("--measure",),
-        panel=COMPARISON,
         shown="f1 and bce_mean",
     )
 
 
-class ModelOptions(PairOptions, kw_only=False):
+class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
     """Predictions of several models, and their masks."""
 
     pred: Paths | None = option(
@@ -644,7 +571,6 @@ class ModelOptions(PairOptions, kw_only=False):
         "Predictions of a model, once for each; or one pattern with {model}, or "
         "@pairs.csv with a column model.",
         metavar="NAME=PATH",
-        **_PREDICTIONS,
     )
 
 
@@ -659,5 +585,5 @@ class CompareOptions(
     """What `cdstats.compare` takes."""
 
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far.", **_FUNCTION
+        None, "Called with images done and pixels so far."
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
@@ -218,10 +217,7 @@ class VerifyOptions(MaskOptions, ScoreOptions, PairOptions, SignatureOptions):
     losses: Sequence[str] = ScoreOptions.only_python("losses")
     batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     progress: Callable[[int, int], None] | None = option(
-        None,
-        "Called with images done and pixels so far.",
-        typed=FunctionType,
-        on_command_line=False,
+        None, "Called with images done and pixels so far."
     )
 
     def missing(self) -> str | None:

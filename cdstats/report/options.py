@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from cdstats.core.arguments import (
@@ -30,48 +28,34 @@ from cdstats.core.options import (
 from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-_SOURCES = "Sources"
-Bar = Callable[[], AbstractContextManager[Any]]
-"""Opens what shows how far a run is."""
+Bar = AbstractContextManager[Any]
+"""Shows how far a run is."""
 
 
-class _SourceOptions(Options):
+class _SourceOptions(Options, panel="Sources"):
     """Masks, predictions, and rows of earlier runs."""
 
     masks: Paths | None = option(
         None,
         "Masks to count, as for `cdstats ratio`. Repeatable.",
-        typed=PathLike,
-        many=True,
         metavar="[NAME=]PATH",
-        panel=_SOURCES,
     )
     pred: Paths | None = option(
         None,
         "Predictions to score, as for `cdstats loss`; NAME= names a model. Repeatable.",
-        typed=PathLike,
-        many=True,
         metavar="[NAME=]PATH",
-        panel=_SOURCES,
     )
     target: StrPath | None = option(
-        None,
-        "The masks of the predictions.",
-        typed=PathLike,
-        metavar="PATH",
-        panel=_SOURCES,
+        None, "The masks of the predictions.", typed=PathLike, metavar="PATH"
     )
     from_files: Sequence[StrPath] = option(
         (),
         "Image rows that `cdstats ratio` or `cdstats loss` wrote as CSV, instead of "
         "files. Twice for both.",
-        typed=Path,
-        many=True,
         flags=("--from",),
         metavar="FILE",
-        panel=_SOURCES,
     )
 
     def reads(self) -> frozenset[str]:
@@ -91,7 +75,6 @@ class _FileOptions(Options, kw_only=False):
     output: StrPath = option(
         Path("report.html"),
         "The file to write.",
-        typed=Path,
         flags=("--output", "-o"),
         metavar="FILE.html",
     )
@@ -103,29 +86,24 @@ class _FolderOptions(Options, kw_only=False):
     folder: StrPath = option(
         Path("figures"),
         "The folder to write to.",
-        typed=Path,
         flags=("--output", "-o"),
         metavar="FOLDER",
     )
 
 
-class _FigureOptions(_FolderOptions):
+class _FigureOptions(_FolderOptions, panel="Output"):
     """Which figures are drawn."""
 
     only: Sequence[str] = option(
         (),
         f"Write this figure alone: {', '.join(FIGURES)}. Repeatable.",
-        many=True,
         metavar="NAME",
-        panel="Output",
     )
     formats: Sequence[FigureFormat | str] = option(
         tuple(FigureFormat),
         "Write this format alone. Repeatable.",
-        many=True,
         choices=tuple(one.value for one in FigureFormat),
         flags=("--format",),
-        panel="Output",
     )
 
 
@@ -139,19 +117,15 @@ class ShownOptions(
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
     )
-    counting: Bar = option(
+    counting: Callable[[], Bar] = option(
         nullcontext,
         "Opens a context whose value is called with masks counted, all masks and "
         "pixels.",
-        typed=FunctionType,
-        on_command_line=False,
     )
-    scoring: Bar = option(
+    scoring: Callable[[], Bar] = option(
         nullcontext,
         "Opens a context whose value is called with the number of a prediction and "
         "pixels.",
-        typed=FunctionType,
-        on_command_line=False,
     )
 
 
