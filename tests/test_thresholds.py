@@ -191,7 +191,7 @@ def test_rows_of_an_earlier_run_keep_where_the_threshold_comes_from() -> None:
 def test_the_best_threshold_in_sample_is_told_with_the_way_to_choose_it() -> None:
     done = run(*COMPARE, *TEST)
     notes = done.out[done.out.index("in-sample: ") :]
-    assert "--threshold-split val, or --threshold-from" in notes
+    assert "--threshold-split or --threshold-from" in notes
 
 
 REPORTED = ("report", "--pred", "a=a", "--pred", "b=b", "--target", "d")

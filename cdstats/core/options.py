@@ -67,7 +67,7 @@ NO_PAIRS: Final = (
     "@pairs.csv"
 )
 IN_SAMPLE_WAY: Final = (
-    "choose a threshold on validation data: --threshold-split val, or --threshold-from"
+    "choose a threshold on validation data: --threshold-split or --threshold-from"
 )
 """What to do about a threshold that was chosen on the images that are scored."""
 MAX_PIXELS: Final = 1 << 32
@@ -325,31 +325,22 @@ class ScoreOptions(Options, needs=PREDICTIONS):
         return int(text)
 
 
-class ThresholdOptions(Options):
+class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
     """Other images, on which the threshold is chosen."""
 
     threshold_from: Paths | None = option(
         None,
-        "Predictions of other images, once for each model as for --pred: the threshold "
-        "of best F1 there is used here.",
-        typed=PathLike,
-        many=True,
+        "Predictions of other images, a path or pattern for each model: use the "
+        "threshold of best F1 on them.",
         metavar="[NAME=]PATH",
-        **_SCORING,
     )
     threshold_target: Paths | None = option(
-        None,
-        "The masks of --threshold-from.",
-        typed=PathLike,
-        metavar="PATH",
-        **_SCORING,
+        None, "The masks of these other images.", many=False, metavar="PATH"
     )
     threshold_split: str | None = option(
         None,
-        "Use the threshold of best F1 on this split, such as val; the split is not "
-        "scored.",
+        "Use the threshold of best F1 on this split, such as val, which is not scored.",
         metavar="NAME",
-        **_SCORING,
     )
 
     @property
@@ -362,16 +353,16 @@ class ThresholdOptions(Options):
     def refuse_unfit(self, given: Collection[str]) -> None:
         """Refuse a second way to the threshold, and masks that are not named."""
         super().refuse_unfit(given)
-        by, pred = self.chosen_by, self.threshold_from
-        if by and "threshold" in given:
-            raise UsageError(f"--threshold and {by}: expected one of them")
-        if pred is not None and self.threshold_split is not None:
-            raise UsageError(
-                "--threshold-from and --threshold-split: expected one of them"
-            )
-        if pred is None and self.threshold_target is not None:
+        ways = ("threshold", "threshold_from", "threshold_split")
+        several = [
+            self.declared[name].typed_name(name) for name in ways if name in given
+        ]
+        if len(several) > 1:
+            raise UsageError(f"{' and '.join(several)}: expected one of them")
+        pred, target = self.threshold_from, self.threshold_target
+        if pred is None and target is not None:
             raise UsageError("--threshold-target needs --threshold-from")
-        if pred and self.threshold_target is None and not are_lists(pred):
+        if pred is not None and target is None and not are_lists(pred):
             raise UsageError(
                 "--threshold-from needs the masks of its predictions: name them with "
                 "--threshold-target, or both with --threshold-from @pairs.csv"

@@ -84,8 +84,8 @@ def refuse_thresholds(options: LossOptions, choice: PredictionChoice) -> None:
     named = [*texts(options.pred), str(options.target)]
     if any(text.rpartition("=")[2] == "-" for text in named):
         raise UsageError(
-            "--threshold-split lists predictions and masks twice, so their names "
-            "cannot come from standard input; name a list with @list.txt"
+            "predictions and masks are listed twice for --threshold-split, so their "
+            "names cannot come from standard input; name a list with @list.txt"
         )
 
 
