@@ -89,7 +89,8 @@ def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
 
 def test_json_holds_every_list(runs: Path) -> None:
     data = done_json(of(runs, "--format", "json", "--loss", "dice"))
-    assert list(data) == ["device", "models", "differing", "images"]
+    keys = ["schema_version", "device", "models", "differing", "images"]
+    assert list(data) == keys
     assert len(data["images"]) == 3 * 24
     assert len(data["differing"]) == 2 * 24
     measure = data["models"][1]["measures"]["dice[smooth=1]_pooled"]

@@ -253,7 +253,8 @@ def test_further_losses_are_columns_at_the_end(small: Folders, tmp_path: Path) -
 
 def test_json_has_the_keys_of_the_contract(small: Folders) -> None:
     data = scored(small.preds, small.masks, "--loss", "brier").data()
-    assert list(data) == ["device", "images", "dataset", "losses"]
+    keys = ["schema_version", "device", "images", "dataset", "losses"]
+    assert list(data) == keys
     assert set(DATASET_NAMES) <= data["dataset"].keys()
     assert [entry["loss"] for entry in data["losses"]] == [*BASIC, "brier"]
     assert list(data["losses"][2]) == ["loss", "params", "per_image", "pooled"]

@@ -917,7 +917,10 @@ def test_smeared_masks_show_three_fractions() -> None:
 
 def test_an_empty_folder_prints_an_empty_table_and_an_error(tmp_path: Path) -> None:
     done = ratio(tmp_path, "--format", "json")
-    assert (done.code, done.data()) == (1, {"datasets": [], "images": []})
+    assert (done.code, done.data()) == (
+        1,
+        {"schema_version": 1, "datasets": [], "images": []},
+    )
     assert "holds no mask files" in done.err
 
 
@@ -1102,7 +1105,7 @@ def test_a_list_comes_in_every_format(name: str, kind: str) -> None:
     assert "('" not in done.out
     assert "None" not in done.out
     if kind in ("csv", "json", "jsonl"):
-        (rows,) = run(name, "--format", "json").data().values()
+        rows = run(name, "--format", "json").data()["rows"]
         if kind == "jsonl":
             assert [json.loads(line) for line in done.out.splitlines()] == rows
         elif kind == "csv":

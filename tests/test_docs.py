@@ -91,6 +91,18 @@ def test_the_page_of_commands_is_the_help_of_the_program() -> None:
     assert run("-c", code) == text_of(ROOT / "docs/cli.md")
 
 
+def test_the_schemas_of_json_are_those_of_the_records() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'docs'); import generate_schemas as g; "
+        "print(*(f'{n}:{g.render(n)}' for n in g.DOCUMENTS), sep='', end='')"
+    )
+    held = {one.stem: text_of(one) for one in (ROOT / "docs/schemas").glob("*.json")}
+    made = run("-c", code)
+    assert len(made) == sum(len(f"{name}:{text}") for name, text in held.items())
+    # When this fails: python docs/generate_schemas.py
+    assert [name for name, text in held.items() if f"{name}:{text}" not in made] == []
+
+
 def test_the_table_of_the_readme_is_what_its_command_prints() -> None:
     (block,) = blocks(README, "console")
     command, _, table = block.partition("\n")

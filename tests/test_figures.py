@@ -6,13 +6,10 @@ import re
 import warnings
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import cdstats
 from cdstats.core.charts import FractionShare
@@ -25,7 +22,7 @@ from cdstats.render.figures.files import (
     file_stems,
 )
 from cdstats.render.figures.masks import draw_splits
-from cdstats.render.figures.style import SERIES, label, series_style, spread, styled
+from cdstats.render.figures.style import SERIES, label, series_style, styled
 from cdstats.report.gather import gather
 from cdstats.report.options import ShownOptions
 
@@ -207,18 +204,6 @@ def test_files_of_several_subjects_have_names_of_their_own() -> None:
 
 def test_no_two_of_eighteen_lines_look_alike() -> None:
     assert len({str(series_style(n)) for n in range(3 * len(SERIES))}) == 18
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.3))
-def test_labels_are_apart_in_their_order_and_inside(
-    heights: list[float], gap: float
-) -> None:
-    placed = spread(heights, gap)
-    fitting = min(gap, 1 / max(1, len(heights) - 1))
-    ordered = [placed[n] for n in sorted(range(len(heights)), key=lambda n: heights[n])]
-    assert all(b - a >= fitting - 1e-9 for a, b in pairwise(ordered))
-    assert min(placed) >= -1e-9
-    assert max(placed) <= 1 + 1e-9
 
 
 def test_a_long_name_is_cut_in_its_middle() -> None:

@@ -80,8 +80,8 @@ def test_pixels_without_a_prediction_add_nothing(labels: NDArray[np.uint8]) -> N
     assert label_hash(labels, size, covered=labels == 7) == 0
 
 
-def test_the_hash_is_a_sum_over_pixels_whatever_the_runs() -> None:
-    """Noise is summed pixel by pixel, and other masks by the ends of runs."""
+def test_the_hash_is_a_sum_over_pixels() -> None:
+    """Tables hold eight pixels each; here every pixel has tables of its own."""
     noise = RNG.integers(0, 2, (40, 50)).astype(np.uint8)
     each = (
         label_hash(noise[r : r + 1, c : c + 1], (50, 40), (r, c))
@@ -91,7 +91,7 @@ def test_the_hash_is_a_sum_over_pixels_whatever_the_runs() -> None:
     assert total_hash(each) == whole(noise)
 
 
-def test_noise_wider_than_float32_adds_is_summed_exactly() -> None:
+def test_masks_wider_than_a_table_add_up() -> None:
     wide = RNG.integers(0, 2, (2, 70_000)).astype(np.uint8)
     wide[0, ::7] = 255
     parts = (

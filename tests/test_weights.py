@@ -403,17 +403,19 @@ def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
     ("counts", "words"),
     [
         pytest.param(
-            Tally(40, 39, changed=3, unchanged=10**7),
+            Tally(images=40, without_change=39, changed=3, unchanged=10**7),
             "only 3 changed pixels in 1 image to go by: pos_weight",
             id="hardly any change",
         ),
         pytest.param(
-            Tally(40, 0, changed=9 * 10**6, unchanged=10**6),
+            Tally(images=40, without_change=0, changed=9 * 10**6, unchanged=10**6),
             "look at the masks first, most pixels are changed (inverted?): pos_weight",
             id="mostly changed",
         ),
         pytest.param(
-            Tally(40, 3, changed=10**5, unchanged=10**6), "pos_weight", id="sound"
+            Tally(images=40, without_change=3, changed=10**5, unchanged=10**6),
+            "pos_weight",
+            id="sound",
         ),
     ],
 )

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core import imbalance
 from cdstats.core.columns import CHANGE_FRACTION, column, per_cent
+from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import Level
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitA
         bins[0],
         sum(changed == pixels for changed, pixels in valid),
         len(ok) - len(valid),
-        imbalance.change_fraction(total, rest),
+        PixelCounts(total, rest).change_fraction,
         math.fsum(fractions) / len(fractions) if fractions else None,
         *bins,
     )

@@ -19,17 +19,25 @@ Value = int | float | str
 NAN: Final = "nan"
 MINISWHITE: Final = " (MINISWHITE)"
 """How the format of a TIFF file ends that says that 0 is white."""
-YCBCR: Final = " (YCbCr JPEG)"
-"""How that of a TIFF file of JPEG in colour ends, usually stored subsampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:
     """Pixels by label; adds over windows, images and splits.
 
+    The ratios, fractions and weights that follow are None where they are undefined.
+
     Example:
         >>> PixelCounts(2, 5, 1) + PixelCounts(1, 0, 3)
         PixelCounts(changed=3, unchanged=5, ignored=4)
+        >>> round(PixelCounts(134_068_750, 914_507_250).change_ratio, 3)
+        0.147
+
+    References:
+        Chen et al., "DASNet", 2020 (https://arxiv.org/abs/2003.03608), dataset table:
+        the change ratio.
+        Xie and Tu, "Holistically-Nested Edge Detection", 2015, eq. 2
+        (https://arxiv.org/abs/1504.06375): beta.
     """
 
     changed: int = 0
@@ -45,6 +53,32 @@ class PixelCounts:
     def pixels(self) -> int:
         """All pixels, the ignored ones included."""
         return self.changed + self.unchanged + self.ignored
+
+    @property
+    def change_ratio(self) -> float | None:
+        """Changed / unchanged, DASNet's ratio."""
+        return self.changed / self.unchanged if self.unchanged else None
+
+    @property
+    def change_fraction(self) -> float | None:
+        """Changed / (changed + unchanged), in [0, 1]."""
+        return self.changed / self.valid if self.valid else None
+
+    @property
+    def imbalance_ratio(self) -> float | None:
+        """Majority / minority class, at least 1."""
+        few, many = sorted((self.changed, self.unchanged))
+        return many / few if few else None
+
+    @property
+    def beta(self) -> float | None:
+        """Weight of the changed class in balanced cross-entropy: unchanged / valid."""
+        return self.unchanged / self.valid if self.valid else None
+
+    @property
+    def pos_weight(self) -> float | None:
+        """Unchanged / changed, torch's ``pos_weight``."""
+        return self.unchanged / self.changed if self.changed else None
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
         return PixelCounts(
@@ -118,11 +152,6 @@ class MaskCounts:
     def white_is_zero(self) -> bool:
         """Whether the file says that 0 is white, on which readers disagree."""
         return self.format.endswith(MINISWHITE)
-
-    @property
-    def is_subsampled(self) -> bool:
-        """Whether a TIFF holds JPEG whose colours readers may decode otherwise."""
-        return self.format.endswith(YCBCR)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels between processes: a tuple, where a dataclass is slow."""

@@ -180,8 +180,3 @@ class Curve:
         best = quotient(2 * tp, tp + fp - self.unchanged + self.changed.sum())
         inside = ~self.tied & (self.changed > 0) & (self.unchanged > 0)
         return np.where(inside, best, 0.0)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether average precision and best F1 are those of the probabilities."""
-        return self.within == 0 and (not self.best or self.reach.max() <= self.best[0])

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdstats.core.pixel_terms import cross_entropy, least_changed, sigmoid_and_logs
+from cdstats.core.pixel_terms import (
+    class_sums,
+    cross_entropy,
+    least_changed,
+    sigmoid_and_logs,
+)
 from cdstats.core.sums import BINS, Floats, ImageSums, bins_of
 
 if TYPE_CHECKING:
@@ -147,37 +152,25 @@ class LevelCounts:
         p, above = self.values, np.searchsorted(self.values, threshold)
         tp, fp = int(self.changed[above:].sum()), int(self.unchanged[above:].sum())
         changed, unchanged = int(self.changed.sum()), int(self.unchanged.sum())
-        c1, c0 = self.changed.astype(np.float64), self.unchanged.astype(np.float64)
-        miss = 1 - p
-        gaps = np.bincount(bins_of(p), c0 * p - c1 * miss, BINS)
+        plain, pairs = class_sums(p, self.changed, self.unchanged, terms)
+        gaps = np.bincount(
+            bins_of(p), self.unchanged * p - self.changed * (1 - p), BINS
+        )
+        wrong = self.changed[p == 0].sum() + self.unchanged[p == 1].sum()
+        same: dict[str, Any] = {n: float(np.sum(v)) for n, v in plain.items()}
         return ImageSums(
+            **same,
             valid=changed + unchanged,
             changed=changed,
             ignored=ignored,
-            ce_changed_sum=_weighted(c1, cross_entropy(p, changed=True)),
-            ce_unchanged_sum=_weighted(c0, cross_entropy(p, changed=False)),
-            missed_sum=_weighted(c1, miss),
-            missed_sq_sum=_weighted(c1, miss * miss),
-            prob_changed_sum=_weighted(c1, p),
-            prob_sq_changed_sum=_weighted(c1, p * p),
-            false_sum=_weighted(c0, p),
-            false_sq_sum=_weighted(c0, p * p),
             target_sq_sum=float(changed),
-            saturated_wrong=int(c1[p == 0].sum() + c0[p == 1].sum()),
+            saturated_wrong=int(wrong),
             tp=tp,
             fp=fp,
             fn=changed - tp,
             tn=unchanged - fp,
             calibration=tuple(gaps.tolist()),
             terms={
-                term: (
-                    _weighted(self.changed, term.per_pixel(p, changed=True)),
-                    _weighted(self.unchanged, term.per_pixel(p, changed=False)),
-                )
-                for term in terms
+                t: (float(np.sum(a)), float(np.sum(b))) for t, (a, b) in pairs.items()
             },
         )
-
-
-def _weighted(counts: Counts | Floats, values: Floats) -> float:
-    return float(np.sum(counts * values))

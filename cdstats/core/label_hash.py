@@ -2,14 +2,17 @@
 
 A pixel of label L at row r and column c of a mask adds W(L) A(r) (P(c+1) - P(c)) modulo
 2^64, where A and P are random numbers that follow from the size of the mask. A run of
-one label telescopes to W(L) A(r) (P(end) - P(start)), so only the ends of runs cost
-time. Ignored pixels, and those without a prediction, add nothing. The hash tells apart
-what happens by accident; it is no protection against someone who wants a collision.
+one label thus adds W(L) A(r) (P(end) - P(start)). Eight pixels of a row are packed into
+one byte, and a table holds what each byte adds. Ignored pixels, and those without a
+prediction, add nothing.
+The hash detects accidental differences; it does not protect against deliberate
+collisions.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,12 +28,12 @@ _WORD: Final = np.uint64
 _ALL: Final = (1 << 64) - 1
 _ODD: Final = _WORD(0x9E3779B97F4A7C15)
 _IGNORED: Final = 255
-_DENSE: Final = 24
-"""Pixels for each end of a run below which every pixel is looked at: noise."""
-_WIDEST: Final = 1 << 16
-"""Columns whose bytes a float32 adds without rounding."""
-_CHUNK: Final = 1 << 16
-"""Pixels whose weights are held together, so that they fit the cache."""
+_BYTE: Final = 8
+"""Pixels that a table takes at once."""
+_STRIPE: Final = 1 << 12
+"""Columns of one table, of a mebibyte; a multiple of eight."""
+_CHUNK: Final = 1 << 14
+"""Numbers that are held together, so that they fit the cache."""
 
 
 def label_hash(
@@ -63,19 +66,19 @@ def label_hash(
     if covered is not None:
         none = _IGNORED if labels.dtype == np.uint8 else -1
         labels = np.where(covered, labels, labels.dtype.type(none))
-    seed = _mixed(np.array([size[0] << 32 | size[1]], _WORD))
-    (row, column), ends = corner, np.arange(width + 1, dtype=_WORD)
-    of_rows = _mixed(np.arange(row, row + height, dtype=_WORD) ^ seed) | _WORD(1)
-    of_columns = _mixed(~((ends + _WORD(column)) ^ seed))
-    if labels.dtype == np.uint8:
-        at = np.flatnonzero(labels[:, 1:] != labels[:, :-1])
-        if at.size * _DENSE < labels.size:
-            return _hash_of_runs(labels, at, of_rows, of_columns)
-    steps, total = of_columns[1:] - of_columns[:-1], 0
-    rows = max(_CHUNK // width, 1)
-    for top in range(0, height, rows):
-        part = np.s_[top : top + rows]
-        total += int((_sums_of_rows(labels[part], steps) * of_rows[part]).sum())
+    row, column = corner
+    of_rows = _mixed(np.arange(row, row + height, dtype=_WORD) ^ _seed(size)) | _WORD(1)
+    if labels.dtype != np.uint8:
+        return _hash_of_soft(labels, _steps(size, column, width), of_rows)
+    total, more = 0, _OF_CHANGED - _OF_UNCHANGED
+    for left in range(0, width, _STRIPE):
+        part = labels[:, left : left + _STRIPE]
+        table = _table(size, column + left, part.shape[1])
+        valid = int(table[:, -1].sum()) * int(of_rows.sum())
+        if part.max() == _IGNORED:
+            valid -= _sum_of(part == _IGNORED, table, of_rows)
+            part = part == 1
+        total += _OF_UNCHANGED * valid + more * _sum_of(part, table, of_rows)
     return total & _ALL
 
 
@@ -105,51 +108,50 @@ def hash_of_text(text: str) -> int | None:
     return int(text, 16) if text else None
 
 
-def _hash_of_runs(
-    labels: NDArray[np.uint8], at: NDArray[np.intp], of_rows: Words, of_columns: Words
-) -> int:
-    """The hash of rows of few runs, whose inner ends are given."""
-    width = labels.shape[1]
-    # Places between two pixels of a row, of which there is one less than pixels.
-    row = at // (width - 1) if width > 1 else at
-    flat, at = np.ascontiguousarray(labels).reshape(-1), at + row
-    inner = _WEIGHTS.take(flat.take(at)) - _WEIGHTS.take(flat.take(at + 1))
-    inner *= of_columns.take(at + 1 - row * width) * of_rows.take(row)
-    first, last = _WEIGHTS[labels[:, 0]], _WEIGHTS[labels[:, -1]]
-    outer = of_rows * (last * of_columns[-1] - first * of_columns[0])
-    return (int(inner.sum()) + int(outer.sum())) & _ALL
+def _seed(size: tuple[int, int]) -> Words:
+    return _mixed(np.array([size[0] << 32 | size[1]], _WORD))
 
 
-def _sums_of_rows(labels: NDArray[Any], steps: Words) -> Words:
-    """What the pixels of each row add, by the step at each column."""
-    if labels.dtype != np.uint8 or labels.shape[1] > _WIDEST:
-        found: Words = _weights(labels) @ steps
-        return found
-    # Products of bytes in float32 are exact, and several times faster.
-    limbs = np.frombuffer(steps.astype("<u8").tobytes(), np.uint8)
-    limbs = limbs.reshape(-1, 8).astype(np.float32)
-    changed, valid = labels == 1, labels != _IGNORED
-    of_changed = _joined(changed.astype(np.float32) @ limbs)
-    if valid.all():
-        of_valid = np.full(len(labels), steps.sum(dtype=_WORD))
-    else:
-        of_valid = _joined(valid.astype(np.float32) @ limbs)
-    step: Words = _WEIGHTS[1:2] - _WEIGHTS[:1]
-    return of_valid * _WEIGHTS[:1] + of_changed * step
+def _steps(size: tuple[int, int], column: int, width: int) -> Words:
+    """P(c+1) - P(c) of each column."""
+    ends = np.arange(column, column + width + 1, dtype=_WORD)
+    return np.diff(_mixed(~(ends ^ _seed(size))))
 
 
-def _joined(limbs: NDArray[np.float32]) -> Words:
-    """Sums of words from the sums of their bytes."""
-    places = _WORD(8) * np.arange(8, dtype=_WORD)
-    found: Words = (limbs.astype(_WORD) << places).sum(1, dtype=_WORD)
-    return found
+@lru_cache(16)
+def _table(size: tuple[int, int], column: int, width: int) -> Words:
+    """The sums of steps for each byte of eight columns, the first column highest."""
+    steps = np.zeros(-(-width // _BYTE) * _BYTE, _WORD)
+    steps[:width] = _steps(size, column, width)
+    sums = np.zeros((len(steps) // _BYTE, 1), _WORD)
+    for step in steps.reshape(-1, _BYTE).T:
+        # The bit of a later column is the lower one.
+        sums = np.stack([sums, sums + step[:, None]], 2).reshape(len(step), -1)
+    return sums
+
+
+def _sum_of(flags: NDArray[Any], table: Words, of_rows: Words) -> int:
+    """What the pixels that are not 0 add by their row and column alone."""
+    total, first = 0, np.arange(len(table)) * len(table[0])
+    rows = max(_CHUNK // len(first), 1)
+    for top in range(0, len(flags), rows):
+        packed = np.packbits(flags[top : top + rows], axis=1)
+        sums = table.take(packed + first).sum(1)
+        total += int((sums * of_rows[top : top + rows]).sum())
+    return total
+
+
+def _hash_of_soft(labels: NDArray[Any], steps: Words, of_rows: Words) -> int:
+    """The hash of soft targets: the weight of each pixel differs."""
+    total, rows = 0, max(_CHUNK // len(steps), 1)
+    for top in range(0, len(labels), rows):
+        sums = _weights(labels[top : top + rows]) @ steps
+        total += int((sums * of_rows[top : top + rows]).sum())
+    return total & _ALL
 
 
 def _weights(labels: NDArray[Any]) -> Words:
-    """The weight of each pixel: of its label, or of the bits of a soft target."""
-    if labels.dtype == np.uint8:
-        found: Words = _WEIGHTS[labels]
-        return found
+    """The weight of each pixel, from the bits of its soft target."""
     # Adding 0 makes -0 and 0 one; 0 must weigh something, and short fractions differ in
     # their highest bits alone.
     bits = (labels.astype(np.float64) + 0.0).view(_WORD) + _ODD
@@ -168,5 +170,4 @@ def _mixed(words: Words) -> Words:
     return found
 
 
-_WEIGHTS: Final = _mixed(np.arange(256, dtype=_WORD))
-_WEIGHTS[_IGNORED] = 0
+_OF_UNCHANGED, _OF_CHANGED = (int(one) for one in _mixed(np.arange(2, dtype=_WORD)))

@@ -35,10 +35,6 @@ _BUILDINGS: Final = "_pre_disaster"
 _WHITE: Final = (
     "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
 )
-_SUBSAMPLED: Final = (
-    "{masks} in TIFF files of YCbCr JPEG: values are those of GDAL; other readers may "
-    "decode the colours otherwise"
-)
 
 
 class Labelled(NamedTuple):
@@ -178,7 +174,7 @@ class DatasetLabels:
         # Masks and pixels of declared nodata that a given rule counts, for it lies in a
         # term of many values: by the value, the term and its label.
         self._nodata: dict[tuple[str, str, str], tuple[int, int]] = {}
-        self._white = self._subsampled = 0
+        self._white = 0
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account; its place among the rows tells the first one."""
@@ -238,7 +234,6 @@ class DatasetLabels:
         mask, rule, given = counted.mask, self._choice.rule, self._choice.preset
         if mask is None:
             return Decision(None, counted.reason)
-        self._subsampled += mask.is_subsampled
         if rule is None:
             verdict = self._verdicts[split]
             if verdict.refusal:
@@ -297,11 +292,8 @@ class DatasetLabels:
             "in its place to leave them out"
             for (value, term, label), (masks, pixels) in sorted(self._nodata.items())
         ]
-        notes += [
-            text.format(masks=counted(masks, "mask"))
-            for text, masks in ((_WHITE, self._white), (_SUBSAMPLED, self._subsampled))
-            if masks
-        ]
+        if self._white:
+            notes.append(_WHITE.format(masks=counted(self._white, "mask")))
         return [
             *(one for split in self._verdicts for one in self._told(split)),
             *(Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes),

@@ -53,7 +53,7 @@ class Trivial:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """The losses of one model.
+    """What is known of one model: its losses, and in a report its curve.
 
     ``one_class_bce`` is the mean BCE of images of one class, which add 0 to balanced
     cross-entropy with β of the image.
@@ -65,15 +65,6 @@ class ModelScore:
     trivial: tuple[Trivial, ...] = ()
     one_class_bce: float | None = None
     hard: bool = False
-
-
-@dataclass(frozen=True)
-class ModelMaterial:
-    """What is known of one model."""
-
-    dataset: DatasetScore
-    losses: tuple[LossResult, ...]
-    shares: tuple[Shares, ...]
     curve: Curve | None = None
 
     @property
@@ -118,7 +109,7 @@ class Picture:
 class ScoreMaterial:
     """What is known of saved predictions."""
 
-    models: tuple[ModelMaterial, ...]
+    models: tuple[ModelScore, ...]
     images: tuple[ScoreRecord, ...]
     pictures: tuple[Picture, ...] = ()
     threshold: float | None = 0.5

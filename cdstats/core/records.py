@@ -7,7 +7,6 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from cdstats.core import imbalance
 from cdstats.core.columns import (
     CHANGE_FRACTION,
     CHANGE_RATIO,
@@ -17,11 +16,10 @@ from cdstats.core.columns import (
     column,
     per_cent,
 )
+from cdstats.core.counts import PixelCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from cdstats.core.counts import PixelCounts
 
 ALL: Final = "all"
 """The ``split`` of a dataset row."""
@@ -76,23 +74,9 @@ class ImageRecord:
             raise ValueError(
                 f"{place[2]}: {counts} does not fill {size[0]} x {size[1]}"
             )
-        changed, unchanged = counts.changed, counts.unchanged
-        return cls(
-            dataset=place[0],
-            split=place[1],
-            path=place[2],
-            width=size[0],
-            height=size[1],
-            pixels=counts.pixels,
-            changed=changed,
-            unchanged=unchanged,
-            ignored=counts.ignored,
-            change_ratio=imbalance.change_ratio(changed, unchanged),
-            change_fraction=imbalance.change_fraction(changed, unchanged),
-            rule=rule,
-            status="ok",
-            reason="",
-        )
+        labels = counts.changed, counts.unchanged, counts.ignored
+        ratios = counts.change_ratio, counts.change_fraction
+        return cls(*place, *size, counts.pixels, *labels, *ratios, rule, "ok", "")
 
     @classmethod
     def failed(
@@ -102,22 +86,15 @@ class ImageRecord:
         size: tuple[int, int] | None = None,
     ) -> ImageRecord:
         """The row of a mask that could not be counted."""
-        return cls(
-            dataset=place[0],
-            split=place[1],
-            path=place[2],
-            width=size[0] if size else None,
-            height=size[1] if size else None,
-            pixels=size[0] * size[1] if size else None,
-            changed=None,
-            unchanged=None,
-            ignored=None,
-            change_ratio=None,
-            change_fraction=None,
-            rule="",
-            status="failed",
-            reason=reason,
-        )
+        width, height = size or (None, None)
+        pixels = size and size[0] * size[1]
+        blank = (None, None, None, None, None)
+        return cls(*place, width, height, pixels, *blank, "", "failed", reason)
+
+    @property
+    def counts(self) -> PixelCounts:
+        """Its pixels by label; 0 where it failed."""
+        return PixelCounts(self.changed or 0, self.unchanged or 0, self.ignored or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +131,19 @@ class Tally:
     def __init__(self) -> None:
         self.images = 0
         self.failed = 0
-        self.changed = 0
-        self.unchanged = 0
-        self.ignored = 0
+        self.counts = PixelCounts()
         self._fractions = array("d")
         self._rules: set[str] = set()
-        self._widths: set[int] = set()
-        self._heights: set[int] = set()
+        self._widths: set[int | None] = set()
+        self._heights: set[int | None] = set()
 
     def add(self, row: ImageRecord) -> None:
         """Take a row into account."""
         if row.status != "ok":
             self.failed += 1
             return
-        if (
-            row.changed is None
-            or row.unchanged is None
-            or row.ignored is None
-            or row.width is None
-            or row.height is None
-        ):
-            raise ValueError(f"{row.path}: is ok and lacks a count")
         self.images += 1
-        self.changed += row.changed
-        self.unchanged += row.unchanged
-        self.ignored += row.ignored
+        self.counts += row.counts
         if row.change_fraction is not None:
             self._fractions.append(row.change_fraction)
         self._rules.add(row.rule)
@@ -187,22 +152,22 @@ class Tally:
 
     def record(self, dataset: str, split: str) -> SummaryRecord:
         """The row of the split or dataset."""
-        changed, unchanged = self.changed, self.unchanged
+        counts = self.counts
         return SummaryRecord(
             dataset=dataset,
             split=split,
             images=self.images,
             failed=self.failed,
             without_change=sum(fraction == 0 for fraction in self._fractions),
-            pixels=changed + unchanged + self.ignored,
-            changed=changed,
-            unchanged=unchanged,
-            ignored=self.ignored,
-            change_ratio=imbalance.change_ratio(changed, unchanged),
-            change_fraction=imbalance.change_fraction(changed, unchanged),
-            imbalance_ratio=imbalance.imbalance_ratio(changed, unchanged),
-            beta=imbalance.beta(changed, unchanged),
-            pos_weight=imbalance.pos_weight(changed, unchanged),
+            pixels=counts.pixels,
+            changed=counts.changed,
+            unchanged=counts.unchanged,
+            ignored=counts.ignored,
+            change_ratio=counts.change_ratio,
+            change_fraction=counts.change_fraction,
+            imbalance_ratio=counts.imbalance_ratio,
+            beta=counts.beta,
+            pos_weight=counts.pos_weight,
             mean_image_change_fraction=_mean(self._fractions),
             median_image_change_fraction=_median(self._fractions),
             rule=_common(self._rules, MIXED) or "",
@@ -296,7 +261,7 @@ def _median(numbers: array[float]) -> float | None:
     return (ordered[half - 1] + ordered[half]) / 2
 
 
-def _keep_two(values: set[int], value: int) -> None:
+def _keep_two(values: set[int | None], value: int | None) -> None:
     """Add a value; whether values differ is told by two of them."""
     if len(values) < 2:
         values.add(value)

@@ -19,8 +19,8 @@ from cdstats.core.columns import (
     further_column,
     per_cent,
 )
+from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import UsageError, counted
-from cdstats.core.imbalance import change_fraction, change_ratio
 from cdstats.core.records import ALL
 from cdstats.core.vocabulary import DATA
 
@@ -70,18 +70,24 @@ class PublishedRecord:
     @property
     def change_ratio(self) -> str | None:
         """Changed / unchanged with three decimals, or the ratio as published."""
-        if self.changed is None or self.unchanged is None:
-            return self.change_ratio_as_published or None
-        ratio = change_ratio(self.changed, self.unchanged)
-        return None if ratio is None else f"{ratio:.3f}"
+        ratio = self._counts.change_ratio
+        return (
+            self.change_ratio_as_published or None if ratio is None else f"{ratio:.3f}"
+        )
 
     @property
     def change_fraction(self) -> str | None:
         """Changed / (changed + unchanged) in per cent, or as published."""
-        if self.changed is None or self.unchanged is None:
-            return self.change_fraction_as_published or None
-        fraction = change_fraction(self.changed, self.unchanged)
-        return None if fraction is None else per_cent(fraction)
+        share = self._counts.change_fraction
+        return (
+            self.change_fraction_as_published or None
+            if share is None
+            else per_cent(share)
+        )
+
+    @property
+    def _counts(self) -> PixelCounts:
+        return PixelCounts(self.changed or 0, self.unchanged or 0)
 
 
 @cache

@@ -306,23 +306,15 @@ def failed_record(
     stated: Stated = Stated(),
 ) -> ScoreRecord:
     """The row of a pair that could not be scored."""
-    blank: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
-    blank |= {"calibration_sums": "", "labels": ""}
-    width, height = size or (None, None)
-    return ScoreRecord(
-        **{
-            **blank,
-            "pred": place.pred,
-            "target": place.target,
-            "width": width,
-            "height": height,
-            "status": "failed",
-            "reason": reason,
-            "model": place.model,
-            "split": place.split,
-            **asdict(stated),
-        }
-    )
+    known: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
+    known |= {
+        "calibration_sums": "",
+        "labels": "",
+        "status": "failed",
+        "reason": reason,
+    }
+    known["width"], known["height"] = size or (None, None)
+    return ScoreRecord(**known | asdict(place) | asdict(stated))
 
 
 ScoredImage: TypeAlias = "tuple[Place, tuple[int, int], ImageSums, Stated]"
@@ -341,8 +333,7 @@ def scored_records(
         confusion = Confusion(one.tp, one.fp, one.fn, one.tn)
         rows.append(
             ScoreRecord(
-                pred=place.pred,
-                target=place.target,
+                **asdict(place),
                 width=size[0],
                 height=size[1],
                 changed=one.counted[0],
@@ -361,8 +352,6 @@ def scored_records(
                 **metric_values(ScoreRecord, [confusion]),
                 status="ok",
                 reason="",
-                model=place.model,
-                split=place.split,
                 **asdict(known),
                 losses={
                     name: result.image_values[number]

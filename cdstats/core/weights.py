@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core import imbalance
+from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _Pair = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(PixelCounts):
     """The counts that weights follow from; only images with a valid pixel count.
 
     ``beside_changed`` are the valid pixels of the images that hold a changed one.
@@ -36,16 +36,8 @@ class Tally:
 
     images: int = 0
     without_change: int = 0
-    changed: int = 0
-    unchanged: int = 0
     beside_changed: int = 0
     beside_unchanged: int = 0
-    ignored: int = 0
-
-    @property
-    def valid(self) -> int:
-        """Changed and unchanged pixels."""
-        return self.changed + self.unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +60,14 @@ class Scheme:
 
 def tally(rows: Iterable[ImageRecord]) -> Tally:
     """Add up the counted images that hold a valid pixel."""
-    pairs = [
-        (row.changed or 0, row.unchanged or 0, row.ignored or 0)
-        for row in rows
-        if row.changed or row.unchanged
-    ]
+    counts = [one for row in rows if (one := row.counts).valid]
+    total = sum(counts, PixelCounts())
     return Tally(
-        images=len(pairs),
-        without_change=sum(changed == 0 for changed, _, _ in pairs),
-        changed=sum(changed for changed, _, _ in pairs),
-        unchanged=sum(unchanged for _, unchanged, _ in pairs),
-        beside_changed=sum(c + u for c, u, _ in pairs if c),
-        beside_unchanged=sum(c + u for c, u, _ in pairs if u),
-        ignored=sum(ignored for _, _, ignored in pairs),
+        *(total.changed, total.unchanged, total.ignored),
+        images=len(counts),
+        without_change=sum(one.changed == 0 for one in counts),
+        beside_changed=sum(one.valid for one in counts if one.changed),
+        beside_unchanged=sum(one.valid for one in counts if one.unchanged),
     )
 
 
@@ -126,7 +113,7 @@ def _effective_number(counts: Tally) -> _Pair:
 
 
 def _beta(counts: Tally) -> _Pair:
-    changed = imbalance.beta(counts.changed, counts.unchanged)
+    changed = counts.beta
     return (None if changed is None else 1 - changed), changed
 
 
@@ -188,7 +175,7 @@ _SCHEMES: Final = {
         "HED takes n0 and n1 from each image, where one without change adds 0",
     ),
     "pos-weight": _Named(
-        lambda counts: (1.0, imbalance.pos_weight(counts.changed, counts.unchanged)),
+        lambda counts: (1.0, counts.pos_weight),
         "changed n0 / n1, unchanged 1",
         "torch.nn.BCEWithLogitsLoss",
     ),
@@ -308,7 +295,7 @@ def recommend(counts: Tally) -> Recommendation:
     to a true probability of 1 / (1 + w). The full ratio n0 / n1 moves it to the share
     of changed pixels itself; its square root lies half way on the scale of log odds.
     """
-    ratio = imbalance.pos_weight(counts.changed, counts.unchanged)
+    ratio = counts.pos_weight
     if not ratio:
         absent = "changed" if counts.unchanged else "unchanged"
         reason = f"no pixel is {absent}" if counts.valid else "no pixel is valid"

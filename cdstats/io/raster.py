@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from cdstats.core.counts import MINISWHITE, YCBCR
+from cdstats.core.counts import MINISWHITE
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band, expand, names
 from cdstats.io.georeference import georeference_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cdstats.io.georeference import Where
 
-_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": YCBCR}
+_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": " (YCbCr JPEG)"}
 """What the format of a TIFF says, by its compression as GDAL names it."""
 _IN_MEMORY: Final = "cdstats-image"
 """What GDAL calls a file in memory, instead of a random name."""

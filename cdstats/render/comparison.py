@@ -25,7 +25,7 @@ from cdstats.core.options import IN_SAMPLE_WAY, PARTS
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded
-from cdstats.render.table import Document, Table, needed
+from cdstats.render.table import Document, Table, needed, row_object
 from cdstats.render.terminal import (
     add_numbers,
     add_texts,
@@ -169,7 +169,7 @@ def compare_document(
             "device": device,
             **compare_totals(models),
             "differing": ({n: getattr(one, n) for n in own} for one in differing),
-            "images": [{**asdict(row), **row.losses} for row in images],
+            "images": map(row_object, images),
         }
 
     def show(console: Console) -> None:

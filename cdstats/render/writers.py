@@ -41,6 +41,9 @@ _LATEX: Final = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
+SCHEMA_VERSION: Final = 1
+"""Raised when a key of JSON goes or changes its meaning; new keys leave it."""
+
 _WORDS: Final = re.compile(r"\s|(?<=[-/])")
 
 
@@ -72,9 +75,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
 def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
     """An object as JSON in full precision, entry by entry of its lists.
 
+    ``docs/schemas`` describes the objects of each command.
+
     Example:
         >>> print("".join(json_lines({"rows": iter([1]), "device": "cpu"})), end="")
         {
+         "schema_version": 1,
          "rows": [
           1
          ],
@@ -82,7 +88,8 @@ def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
         }
     """
     yield "{"
-    for place, (name, value) in enumerate(data.items()):
+    versioned = {"schema_version": SCHEMA_VERSION, **data}
+    for place, (name, value) in enumerate(versioned.items()):
         yield f"{',' if place else ''}\n {json.dumps(name)}: "
         if value is None or isinstance(value, (str, int, float, dict)):
             yield _json(value, 1)
@@ -92,7 +99,7 @@ def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
             yield ("[" if first else ",") + "\n  " + _json(one, 2)
             first = False
         yield "[]" if first else "\n ]"
-    yield "\n}\n" if data else "}\n"
+    yield "\n}\n"
 
 
 def _json(value: Any, depth: int) -> str:  # noqa: ANN401 - any plain value or record

@@ -11,7 +11,6 @@ from cdstats.core.errors import DataError, counted
 from cdstats.core.material import (
     MaskMaterial,
     Material,
-    ModelMaterial,
     Provenance,
     ScoreMaterial,
     list_hash,
@@ -117,18 +116,13 @@ def _score_material(
     run: LossRun, options: ShownOptions
 ) -> tuple[ScoreMaterial, tuple[Message, ...]]:
     """Scores with pooled histograms and pictures, and what to tell of pictures."""
-    curves, names = run.curves, [one.dataset.model for one in run.models]
+    curves, names = run.curves, [one.name for one in run.models]
     pooled: dict[str, Curve | None] = {}
     if curves:
         for name in names:
             ok = (r for r in run.images if r.model == name and r.status == "ok")
             pooled[name] = curves.of(r.place for r in ok if r.changed or r.unchanged)
-    models = tuple(
-        ModelMaterial(
-            one.dataset, one.losses, one.shares, pooled.get(one.dataset.model)
-        )
-        for one in run.models
-    )
+    models = tuple(replace(one, curve=pooled.get(one.name)) for one in run.models)
     compared = _compared(run, options.beta)
     if curves is None:
         scores = ScoreMaterial(

@@ -18,9 +18,8 @@ from cdstats.core.audit_records import (
     ValueShare,
 )
 from cdstats.core.binarisation import LOADERS, Binarisation, binarisation
-from cdstats.core.counts import value_order
+from cdstats.core.counts import PixelCounts, value_order
 from cdstats.core.detection import MANY_LEVELS
-from cdstats.core.imbalance import change_fraction
 from cdstats.core.labels import REST, Range, names
 from cdstats.core.records import split_order
 from cdstats.scan.regions import quantile
@@ -131,9 +130,7 @@ def binarisation_shares(
     rows = [(rules[0] if len(rules) == 1 else "mixed", changed, IN_USE)]
     rows += [(rule, total.counts[rule], LOADERS[rule]) for rule in LOADERS]
     return [
-        BinarisationShare(
-            dataset, split, rule, n, change_fraction(n, total.valid - n), loaders
-        )
+        BinarisationShare(dataset, split, rule, n, _fraction(n, total.valid), loaders)
         for rule, n, loaders in rows
     ]
 
@@ -199,7 +196,11 @@ def heat_map(dataset: str, seen: Sequence[Seen]) -> HeatMap | None:
     changed = np.sum([view.cells for view in views], axis=0)
     valid = np.sum([view.valid for view in views], axis=0)
     cells = tuple(
-        tuple(change_fraction(c, v - c) for c, v in zip(cs, vs, strict=True))
+        tuple(map(_fraction, cs, vs))
         for cs, vs in zip(changed.tolist(), valid.tolist(), strict=True)
     )
     return HeatMap(dataset, width or 0, height or 0, len(views), cells)
+
+
+def _fraction(changed: int, valid: int) -> float | None:
+    return PixelCounts(changed, valid - changed).change_fraction

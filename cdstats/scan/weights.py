@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core import imbalance
 from cdstats.core.arguments import takes
 from cdstats.core.errors import DataError
 from cdstats.core.options import RatioOptions, WeightsOptions
@@ -139,8 +138,8 @@ def _dataset(
         changed=counts.changed,
         unchanged=counts.unchanged,
         ignored=counts.ignored,
-        change_fraction=imbalance.change_fraction(counts.changed, counts.unchanged),
-        imbalance_ratio=imbalance.imbalance_ratio(counts.changed, counts.unchanged),
+        change_fraction=counts.change_fraction,
+        imbalance_ratio=counts.imbalance_ratio,
         rule=min(rules) if len(rules) == 1 else "",
         recommendation=recommend(counts),
         schemes=schemes(counts),

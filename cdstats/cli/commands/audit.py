@@ -16,7 +16,7 @@ from cdstats.render.writers import Format
 if TYPE_CHECKING:
     from cdstats.scan.examination import AuditResult
 
-_LISTS = (
+LISTS = (
     *("findings", "splits", "values", "binarisations"),
     *("regions", "shifts", "duplicates", "heat_maps"),
 )
@@ -59,7 +59,7 @@ def audit(
     with counting_screen(quiet) as shown:
         result = audit_masks(options.replace(progress=shown.progress))
     show_failures(result.messages, (), quiet)
-    lists = {name: getattr(result, name) for name in _LISTS}
+    lists = {name: getattr(result, name) for name in LISTS}
     Output(output_format).print(audit_document(lists, result.not_checked))
     raise typer.Exit(int(_is_bad(result, fail_on)))
 

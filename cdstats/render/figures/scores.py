@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.charts import CLASS_MEAN, PLAIN
@@ -13,11 +14,9 @@ from cdstats.render.figures.style import (
     MUTED,
     OUTCOMES,
     PAPER,
-    ends_height,
     key_above,
     key_height,
     label,
-    label_ends,
     new_axes,
     new_figure,
     series_style,
@@ -45,7 +44,9 @@ if TYPE_CHECKING:
 ONE_MODEL: Final = "predictions"
 """What a model without a name is called."""
 _IN_KEY: Final = 12
-"""Most characters of a name in a key."""
+"""Most characters of a name before a number in a key."""
+_ALONE: Final = 22
+"""Most characters of a name alone in a key."""
 _SHAPES: Final = {PLAIN: "s", CLASS_MEAN: "o"}
 _MARKS: Final = {
     PLAIN: "β = ½: plain BCE",
@@ -57,13 +58,13 @@ _SHARES: Final = ([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
     """Lines: balanced cross-entropy of each model for every β."""
     models = list(dict.fromkeys(row.model for row in rows))
-    figure, axes = new_axes(max(2.4, 0.7 + ends_height(len(models))))
-    ends = []
+    figure, axes = new_axes(2.4 + key_height(len(models), 2))
+    key: Key = []
     for number, model in enumerate(models):
         own = [row for row in rows if row.model == model]
         style = series_style(number)
-        axes.plot([r.beta for r in own], [r.weighted_mean for r in own], **style)
-        ends.append((own[-1].weighted_mean, model or ONE_MODEL, style["color"]))
+        x, y = [r.beta for r in own], [r.weighted_mean for r in own]
+        key += _named(axes.plot(x, y, **style), model)
         for mark, shape in _SHAPES.items():
             there = [(r.beta, r.weighted_mean) for r in own if r.mark == mark]
             axes.plot(
@@ -75,13 +76,16 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
     axes.set(
         xlabel="β, weight of a changed pixel", ylabel="balanced CE (nats per weight)"
     )
-    key: Key = []
     for mark, shape in _SHAPES.items():
         lines = axes.plot([], [], shape, color=MUTED, markersize=4)
         key += [(line, _MARKS[mark]) for line in lines]
     key_above(figure, key, across=2)
-    label_ends(figure, axes, ends)
     return figure
+
+
+def _named(lines: Sequence[Artist], model: str) -> Key:
+    """The entry of a key that names the line of a model."""
+    return [(line, label(model or ONE_MODEL, _ALONE)) for line in lines]
 
 
 def draw_thresholds(
@@ -180,18 +184,18 @@ def draw_precision_recall(
 def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     """Lines: the share of changed pixels over the probability that was predicted."""
     models = list(dict.fromkeys(row.model for row in rows))
-    figure = new_figure(max(3.2, 1.4 + ends_height(len(models))))
+    figure = new_figure(3.2 + key_height(len(models), 2))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    ends = []
+    key: Key = []
     for number, model in enumerate(models):
         own = [row for row in rows if row.model == model]
         style = series_style(number)
         held = [row for row in own if row.pixels]
         x = [row.mean_probability or 0.0 for row in held]
         y = [row.observed_fraction or 0.0 for row in held]
-        axes.plot(x, y, marker="o", markersize=2.6, clip_on=False, **style)
-        ends.append((y[-1], model or ONE_MODEL, style["color"]))
+        lines = axes.plot(x, y, marker="o", markersize=2.6, clip_on=False, **style)
+        key += _named(lines, model)
         total = sum(row.pixels for row in own)
         edges = [own[0].low, *(row.high for row in own)]
         below.stairs([row.pixels / total for row in own], edges, linewidth=1, **style)
@@ -199,7 +203,7 @@ def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     _per_cent_decades(below)
     axes.set_ylabel("pixels that are changed")
     below.set(ylabel="pixels (%)", xlabel="predicted probability of change")
-    label_ends(figure, axes, ends)
+    key_above(figure, key, across=2)
     return figure
 
 
@@ -216,35 +220,31 @@ def _per_cent_decades(axes: Axes) -> None:
 def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
     """Lines, one panel each: losses, and F1, over the number in the model's name."""
     series = list(dict.fromkeys(row.series for row in rows))
-    figure = new_figure(max(3.2, 1 + 3 * ends_height(len(series))))
+    figure = new_figure(3.2 + key_height(3 * len(series), 3))
     losses, scores = figure.subplots(2, 1, sharex=True)
-    ends: dict[Axes, list[tuple[float, str, str]]] = {losses: [], scores: []}
-    lines = (
+    key: Key = []
+    shown = (
         (losses, "class_mean_bce", "class-mean BCE"),
         (losses, "bce_mean", "BCE"),
         (scores, "f1_pooled", "F1"),
     )
-    number = 0
-    for axes, column, title in lines:
-        for one in series:
-            held = [
-                (row.number, getattr(row, column)) for row in rows if row.series == one
-            ]
-            held = [pair for pair in held if pair[1] is not None]
+    for number, ((axes, column, title), one) in enumerate(product(shown, series)):
+        pairs = ((r.number, getattr(r, column)) for r in rows if r.series == one)
+        held = [pair for pair in pairs if pair[1] is not None]
+        if held:
             style = series_style(number)
-            number += 1
-            if not held:
-                continue
-            axes.plot(*zip(*held, strict=True), marker="o", markersize=2.6, **style)
-            name = f"{title} {one}" if len(series) > 1 else title
-            ends[axes].append((held[-1][1], name, style["color"]))
+            lines = axes.plot(
+                *zip(*held, strict=True), marker="o", markersize=2.6, **style
+            )
+            name = f"{title} {label(one, _IN_KEY)}" if len(series) > 1 else title
+            key += [(line, name) for line in lines]
     losses.set_ylim(bottom=0)
     losses.set_ylabel("loss (nats)")
     scores.set(ylabel="F1, pooled", xlabel="number in the name of the model")
     whole_ticks(scores, "x")
-    for axes, held_ends in ends.items():
+    for axes in (losses, scores):
         axes.margins(x=0.02)
-        label_ends(figure, axes, held_ends)
+    key_above(figure, key, across=3)
     return figure
 
 

@@ -170,44 +170,9 @@ def _signs() -> frozenset[int]:
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
-def label_ends(
-    figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]
-) -> None:
-    """Name lines at the right end of the axes, moved apart where they are close."""
-    low, high = axes.get_ylim()
-    share = axes.get_position().height
-    gap = _LINE / (share * figure.get_figheight())
-    placed = spread([(height - low) / (high - low) for height, _, _ in ends], gap)
-    for (height, name, colour), place in zip(ends, placed, strict=True):
-        axes.annotate(
-            label(name),
-            xy=(1, (height - low) / (high - low)),
-            xytext=(1.035, place),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            color=INK,
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 1.1,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
-        )
-
-
 def key_height(entries: int, across: int) -> float:
     """How high a key of so many entries is, in inches."""
     return _LINE * 1.15 * -(-entries // across)
-
-
-def ends_height(lines: int) -> float:
-    """How high axes must be for the names of so many lines at their ends, in inches."""
-    return 1.2 * _LINE * lines
 
 
 def key_above(
@@ -236,39 +201,3 @@ def key_above(
     # Set here: older versions leave out entries that begin with an underscore.
     for text, place in zip(key.get_texts(), order, strict=True):
         text.set_text(names[place])
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights moved as little as needed for a gap between any two, within [0, 1].
-
-    More than fit are set at equal distances.
-
-    Example:
-        >>> spread([0.5, 0.5], 0.25)
-        [0.375, 0.625]
-    """
-    order = sorted(range(len(heights)), key=lambda place: heights[place])
-    gap = min(gap, 1 / max(1, len(heights) - 1))
-    groups: list[tuple[float, int]] = []
-    for place in order:
-        groups.append((heights[place], 1))
-        while len(groups) > 1 and _touch(groups[-2], groups[-1], gap):
-            (a, n), (b, m) = groups[-2:]
-            groups[-2:] = [((a * n + b * m) / (n + m), n + m)]
-    placed = [0.0] * len(heights)
-    ordered = iter(order)
-    for middle, count in groups:
-        start = _first(middle, count, gap)
-        for number in range(count):
-            placed[next(ordered)] = start + number * gap
-    return placed
-
-
-def _first(middle: float, count: int, gap: float) -> float:
-    reach = (count - 1) * gap
-    return min(max(middle - reach / 2, 0.0), 1.0 - reach)
-
-
-def _touch(below: tuple[float, int], above: tuple[float, int], gap: float) -> bool:
-    end = _first(*below, gap) + (below[1] - 1) * gap
-    return _first(*above, gap) - end < gap * (1 - 1e-9)
