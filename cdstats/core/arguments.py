@@ -162,7 +162,8 @@ class Option(NamedTuple):
             raise UsageError(f"{wrong} {known_ones}")
         if isinstance(known, int) and known.bit_length() > _BITS:
             raise UsageError(f"{wrong} a number below 2**{_BITS}")
-        if isinstance(known, (int, float)):
+        limited = (self.least, self.most) != (None, None)
+        if limited and isinstance(known, (int, float)):
             low = -math.inf if self.least is None else self.least
             high = math.inf if self.most is None else self.most
             if not low <= known <= high:
