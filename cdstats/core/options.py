@@ -128,11 +128,7 @@ class MaskOptions(Options, needs=PIXELS):
     )
 
     def rule_choice(self) -> RuleChoice:
-        """The rule that the options give, or how one is to be found.
-
-        Raises:
-            UsageError: If they do not make a rule.
-        """
+        """The rule that the options give, or how one is to be found."""
         from cdstats.core.labels import choose_rule
 
         rules = (self.changed, self.unchanged, self.ignore)
@@ -312,11 +308,7 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
 
     def batch_tiles(self) -> int | None:
-        """The tiles of a batch; None for what fits.
-
-        Raises:
-            UsageError: If the size is no number.
-        """
+        """The tiles of a batch; None for what fits."""
         text = str(self.batch_size)
         if text in ("None", "auto"):
             return None

@@ -195,10 +195,7 @@ def measure_model(
     columns: dict[str, Floats] = {
         name: getattr(table, name).astype(np.float64) for name in PLAIN
     }
-    errors = table.calibration if table.calibration.size else np.full((1, BINS), np.nan)
-    columns |= dict(
-        zip(_BINS, np.broadcast_to(errors.T, (BINS, len(rows))), strict=True)
-    )
+    columns |= dict(zip(_BINS, table.calibration.T, strict=True))
     values: dict[str, float | None] = {
         ECE: defined_values(table.total.calibration_error)[0]
     }
