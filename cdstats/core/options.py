@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 """What a measure has beside its value, as columns ``NAME_PART``."""
+SD: Final = "sd"
+"""The standard deviation over the runs of a model, as a column ``NAME_sd``."""
 
 
 class ImageMeasure(StrEnum):
@@ -541,6 +543,12 @@ class ResampleOptions(Options, panel=COMPARISON):
         None,
         "Draw the images of a scene together: a word of the patterns such as scene, "
         "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        metavar="WORD",
+    )
+    repeats: str | None = option(
+        None,
+        "The word of the predictions that numbers the runs of a model, such as seed: "
+        "mean and standard deviation of each model, and intervals that draw runs.",
         metavar="WORD",
     )
     measures: Sequence[ImageMeasure | str] = option(
