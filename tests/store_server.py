@@ -45,7 +45,6 @@ class StoreServer:
         tags: Whether an answer has a tag of the content.
         lists_tags: Whether lists have the same tags.
         time: When all files were modified; seconds.
-        mask_files: The status that answers for mask files, ``.msk``.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -55,7 +54,6 @@ class StoreServer:
     tags: bool = True
     lists_tags: bool = True
     time: float = 1_700_000_000
-    mask_files: int = 404
 
     def __enter__(self) -> Self:
         self.at_once = 0
@@ -138,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "list-type=2" in self.path:
             self._list(bucket)
         elif path not in place.files:
-            self._answer(place.mask_files if path.endswith(".msk") else 404)
+            self._answer(404)
         else:
             self._send(bucket, place.files[path])
 

@@ -136,25 +136,6 @@ def test_whole_strips_and_all_their_bands_count(
     assert "save it in smaller tiles" in refused.reason
 
 
-def test_the_blocks_of_a_mask_file_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.png"
-    Image.fromarray(np.zeros((400, 300), np.uint8)).save(path)
-    with rasterio.open(
-        f"{path}.msk", "w", driver="GTiff", width=300, height=400, count=1,
-        dtype="uint8", blockysize=400, compress="lzw",
-        transform=rasterio.Affine(2, 0, 9, 0, -2, 9),
-    ) as file:  # fmt: skip
-        file.write(np.full((1, 400, 300), 255, np.uint8))
-        file.update_tags(INTERNAL_MASK_FLAGS_1=2)
-    monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * 400 * 300)
-    assert count_file(Task(str(path)))[0].reason == ""
-    monkeypatch.setattr(limits, "_memory", lambda: 2 * 4 * 400 * 300 - 2)
-    (refused,) = count_file(Task(str(path)))
-    assert refused.reason.startswith("its mask file a.png.msk takes 480,000 bytes")
-
-
 def test_the_pages_of_a_tiff_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

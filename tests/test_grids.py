@@ -117,10 +117,7 @@ def test_a_place_that_cannot_be_compared_is_told(
             file.update_tags(ns="RPC", **RPC)
     code, row, err = loss(tmp_path)
     assert (code, row["grid"]) == (0, "none")
-    words = {
-        "points": "control points that no affine transform fits",
-        "rpc": "RPCs alone, which depend on the height",
-    }[kind]
+    words = "control points or RPCs instead of a transform"
     whose = "has " if role == "p" else "has a mask with "
     assert f"a.tif {whose}{words}" in err
     assert counts(row) == confusion(GUESS, MASK)

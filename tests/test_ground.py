@@ -13,7 +13,6 @@ import rasterio
 from affine import Affine
 from helpers import Done
 from PIL import Image
-from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.warp import calculate_default_transform
 
@@ -108,8 +107,8 @@ def folder(tmp_path: Path) -> Path:
         (moved(0.5), UTM, ["0.5 pixels east"]),
         (Affine(1e-5, 0, 15, 0, -1e-5, 45), "EPSG:4326", ["EPSG:4326", UTM]),
         (Affine(2, 0, EAST, 0, -2, NORTH), UTM, ["pixels of 2 x 2", "1 x 1"]),
-        (TURNED, UTM, ["rotated by 5 degrees"]),
-        (Affine(1, 0, EAST, 0, 1, NORTH - 24), UTM, ["south-up", "north-up"]),
+        (TURNED, UTM, ["is turned"]),
+        (Affine(1, 0, EAST, 0, 1, NORTH - 24), UTM, ["turned, mirrored"]),
     ],
     ids=["whole", "two-ways", "part", "crs", "size", "rotation", "south-up"],
 )
@@ -209,7 +208,7 @@ def test_ignore_compares_the_arrays_with_a_note(folder: Path) -> None:
 
 @pytest.mark.parametrize("east", [0.009, 0.011])
 @pytest.mark.parametrize("role", ["pred", "target"])
-@pytest.mark.parametrize("kind", ["pgw", "bpw", "tfw", "TFW", "aux.xml", "points"])
+@pytest.mark.parametrize("kind", ["pgw", "bpw", "tfw", "TFW", "aux.xml"])
 def test_every_kind_of_georeference_counts(
     tmp_path: Path, kind: str, role: str, east: float
 ) -> None:
@@ -229,21 +228,8 @@ def test_every_kind_of_georeference_counts(
 
 def placed(folder: Path, values: Array, kind: str, east: float) -> None:
     """Write an image that lies some pixels east, as its file or one beside it says."""
-    where, shape = moved(east), values.shape
+    where = moved(east)
     folder.mkdir(exist_ok=True)
-    if kind == "points":
-        rows, columns = ((0, size) for size in shape)
-        points = [
-            GroundControlPoint(row, column, *(where @ (column, row)))
-            for row in rows
-            for column in columns
-        ]
-        how = {"dtype": "uint8", "count": 1, "height": shape[0], "width": shape[1]}
-        with rasterio.open(
-            folder / "a.tif", "w", "GTiff", gcps=points, crs=UTM, **how
-        ) as file:
-            file.write(values, 1)
-        return
     ending = {"pgw": "png", "bpw": "bmp", "aux.xml": "png"}.get(kind, "tif")
     if ending == "tif":
         tif(folder / "a.tif", values, None)

@@ -243,16 +243,6 @@ def place(where: Affine, system: str = "") -> str:
     return f"{srs}<GeoTransform>{numbers}</GeoTransform>"
 
 
-def points(where: Affine) -> str:
-    corners = [(0, 0), (30, 0), (0, 20), (30, 20)]
-    listed = "".join(
-        f'<GCP Id="" Pixel="{x}" Line="{y}" X="{a}" Y="{b}" Z="0"/>'
-        for x, y in corners
-        for a, b in [where @ (x, y)]
-    )
-    return f'<GCPList Projection="EPSG:32633">{listed}</GCPList>'
-
-
 EAST = HERE @ Affine.translation(5, 0)
 
 
@@ -261,8 +251,6 @@ EAST = HERE @ Affine.translation(5, 0)
     [
         (HERE, place(EAST), "lies 5 pixels east"),
         (EAST, place(HERE), ""),
-        (EAST, points(HERE), ""),
-        (None, points(EAST), "lies 5 pixels east"),
         (HERE, "<SRS>EPSG:32634</SRS>", "is EPSG:32634, its mask EPSG:32633"),
         (HERE, place(Affine.identity()), ""),
     ],

@@ -259,74 +259,29 @@ def test_splits_come_from_lists_beside_the_folder_of_a_store(s3: Bucket) -> None
         assert "1 name of list/test.txt has no mask" in done.err
 
 
-def test_mask_files_beside_objects_are_never_ignored(
-    s3: Bucket, tmp_path: Path
-) -> None:
+def test_mask_files_beside_listed_objects_are_refused(s3: Bucket) -> None:
     for name in ("a", "b"):
         s3.put(f"hidden/{name}.png", png(1))
     s3.put("hidden/b.png.msk", b"II*")
     s3.put("hidden/gone.png.msk", b"II*")
-    (tmp_path / "list.txt").write_text("s3://masks/hidden/b.png\n")
-    given = ("s3://masks/hidden", "s3://masks/hidden/*.png", "s3://masks/hidden/b.png")
-    for place in (*given, f"@{tmp_path}/list.txt"):
+    for place in ("s3://masks/hidden", "s3://masks/hidden/*.png"):
         done = ratio(place)
         assert done.code == 1
         assert "1 mask file (.msk) beside images" in done.err
         assert "b.png.msk: hides pixels" in done.err
-    assert ratio("s3://masks/hidden/a.png").code == 0
 
 
-def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket, tmp_path: Path) -> None:
+def test_auxiliary_files_of_a_store_are_told_of(s3: Bucket) -> None:
     for name in ("a", "b"):
         s3.put(f"declared/{name}.png", png(1))
     s3.put("declared/b.png.aux.xml", b"<PAMDataset/>")
     s3.put("declared/gone.png.aux.xml", b"<PAMDataset/>")
     there = "s3://masks/declared"
-    (tmp_path / "list.txt").write_text(f"{there}/a.png\n{there}/b.png\n")
-    for place, first in (
-        (there, "b.png"),
-        (f"{there}/*.png", "b.png"),
-        (f"{there}/{{}}.png", "b.png"),
-        (f"{there}/b.png", f"{there}/b.png"),
-        (f"@{tmp_path}/list.txt", f"{there}/b.png"),
-    ):
+    for place in (there, f"{there}/*.png", f"{there}/{{}}.png"):
         done = ratio(place)
         assert done.code == 0
-        assert f"1 image with an .aux.xml file, first {first}: " in done.err
+        assert "1 image with an .aux.xml file, first b.png: " in done.err
     assert ".aux.xml" not in ratio(f"{there}/a.png").err
-
-
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-@pytest.mark.parametrize("status", [400, 401, 409, 501])
-def test_a_store_that_cannot_tell_of_a_mask_file_is_a_problem(
-    scheme: str, status: int, web: StoreServer, tmp_path: Path
-) -> None:
-    image = f"told{status}/a.png"
-    web.files, web.mask_files = {image: png(4)}, status
-    (tmp_path / "list.txt").write_text(f"{scheme}://{image}\n")
-    with environment(**USUAL, AWS_ENDPOINT_URL=web.url, STORAGE_EMULATOR_HOST=web.host):
-        for place in (f"{scheme}://{image}", f"@{tmp_path}/list.txt"):
-            done = ratio(place)
-            assert (done.code, done.rows()) == (1, [])
-            assert f"{scheme}://{image}.msk: " in done.err
-            assert "if it exists, it changes the counts" in done.err
-            web.mask_files = 404
-            assert ratio(place).column("changed") == ["4"]
-            web.mask_files = status
-
-
-def test_a_denied_mask_file_is_told_and_read_as_none(
-    web: StoreServer, tmp_path: Path
-) -> None:
-    """A store that lists nothing denies what does not exist."""
-    web.files, web.mask_files = {"shy/a.png": png(4), "shy/b.png": png(1)}, 403
-    (tmp_path / "list.txt").write_text("s3://shy/a.png\ns3://shy/b.png\n")
-    with as_s3(web):
-        one, listed = ratio("s3://shy/a.png"), ratio(f"@{tmp_path}/list.txt")
-    assert (one.code, one.column("changed")) == (0, ["4"])
-    assert "access denied to 1 mask file (.msk) beside images" in one.err
-    assert (listed.code, listed.column("changed")) == (0, ["4", "1"])
-    assert "access denied to 2 mask files (.msk)" in listed.err
 
 
 def test_a_part_of_a_file_of_a_store_is_picked(s3: Bucket) -> None:

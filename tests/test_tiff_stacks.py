@@ -122,13 +122,13 @@ def test_each_directory_is_read_once(
         appended(path, masks, compress="lzw")
     else:
         tifffile.imwrite(path, masks, photometric="minisblack", compression="zlib")
-    places, read = list[int](), tiff_tables.Reader.directory
+    places, read = list[int](), tiff_tables._Reader.directory
 
-    def noted(reader: tiff_tables.Reader, place: int, is_page: bool) -> Any:
+    def noted(reader: tiff_tables._Reader, place: int, is_page: bool) -> Any:
         places.append(place)
         return read(reader, place, is_page)
 
-    monkeypatch.setattr(tiff_tables.Reader, "directory", noted)
+    monkeypatch.setattr(tiff_tables._Reader, "directory", noted)
     assert counts(path) == expected(masks)
     assert len(places) == len(set(places)) == 60
 
@@ -181,7 +181,7 @@ def test_a_page_that_the_chain_skips_is_noticed(
     data[at : at + 4] = pages[3].place.to_bytes(4, "little")
     path.write_bytes(data)
     (one,) = count_file(Task(str(path)))
-    assert "a page that no other page leads to" in one.reason
+    assert "belong to no page" in one.reason
 
 
 def test_a_volume_is_refused_for_what_it_is(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_simple_tiffs_do_not_load_rasterio(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("page", range(3))
+@pytest.mark.parametrize("page", range(1, 3))
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_chain_that_ends_early_before_a_description_is_noticed(
     tmp_path: Path, compression: str | None, page: int
@@ -325,4 +325,4 @@ def test_a_chain_that_ends_early_before_a_description_is_noticed(
     data[at : at + 4] = bytes(4)
     path.write_bytes(data)
     (one,) = count_file(Task(str(path)))
-    assert "a page that no other page leads to" in one.reason
+    assert "belong to no page" in one.reason

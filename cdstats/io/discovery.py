@@ -45,7 +45,6 @@ from cdstats.io.layouts import (
 from cdstats.io.listing import (
     ArchiveListing,
     Listing,
-    ask_beside,
     is_folder,
     list_store,
     match_store,
@@ -292,9 +291,7 @@ def _remote(text: str, search: Search) -> _Found:
         return _matching(text, *match_store(text, search.extensions | {ENDING}), search)
     if not file.member and is_folder(address, text):
         return _folder(list_store(address, search.extensions | {ENDING}), search)
-    place = str(file.path)
-    notes = ask_beside([file.path], place)
-    return _Found(roots=[Path(place).parent], files=FoundFiles([file]), notes=notes)
+    return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
 
 def _inside(text: str, typed: Inside, search: Search) -> _Found:
@@ -508,10 +505,7 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         files.append(FoundFile(_absolute(path), line, typed, member))
     if not files:
         raise DataError(f"{name}: the list names no file")
-    notes = list[str]()
-    if there := [file.path for file in files if is_address(file.path)]:
-        notes = ask_beside(there, name)
-    return _Found(name, roots=[above], files=rows_of(files), notes=notes)
+    return _Found(name, roots=[above], files=rows_of(files))
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:

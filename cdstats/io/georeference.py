@@ -58,45 +58,14 @@ class Unplaced:
 
 Where = Georeference | Unplaced
 """What is known of where an image lies."""
-_POINTS: Final = Unplaced("control points that no affine transform fits")
+_POINTS: Final = Unplaced("control points or RPCs instead of a transform")
 
 
 def georeference_of(dataset: DatasetReader) -> Where | None:
-    """The georeference in a file; None where it has none.
-
-    Ground control points count if an affine transform fits them; RPCs do not, as they
-    depend on the height of the ground.
-    """
+    """The georeference in a file; None where it has none."""
     if not dataset.transform.is_identity:
         return Georeference(dataset.transform, dataset.crs)
-    points, crs = dataset.gcps
-    if points:
-        return _fitted([(one.col, one.row, one.x, one.y) for one in points], crs)
-    is_rpc = bool(dataset.tags(ns="RPC"))
-    return (
-        Unplaced("RPCs alone, which depend on the height of the ground")
-        if is_rpc
-        else None
-    )
-
-
-def _fitted(points: Sequence[tuple[float, ...]], crs: CRS | None) -> Where:
-    """The georeference of control points: column, row and coordinates of each."""
-    from rasterio.control import GroundControlPoint
-    from rasterio.transform import from_gcps
-
-    try:
-        transform = from_gcps(
-            [GroundControlPoint(row, column, x, y) for column, row, x, y in points]
-        )
-        inverse = ~transform
-    except Exception:  # noqa: BLE001 - too few points, or all on a line
-        return _POINTS
-    for column, row, x, y in points:
-        across, down = inverse * (x, y)
-        if not max(abs(across - column), abs(down - row)) <= TOLERANCE:
-            return _POINTS
-    return Georeference(transform, crs)
+    return _POINTS if dataset.gcps[0] or dataset.tags(ns="RPC") else None
 
 
 def georeference_with(
@@ -114,9 +83,7 @@ def georeference_with(
         if system is None and isinstance(found := own(), Georeference):
             system = found.crs
         return Georeference(transform, system)
-    if beside.points:
-        return _fitted(beside.points, _crs(beside.points_system))
-    found = own()
+    found = _POINTS if beside.has_points else own()
     if found is None and (values := world_numbers(path)):
         from rasterio.transform import Affine
 
@@ -298,7 +265,7 @@ def difference(
             where = f"row {corner[0]:,}, column {corner[1]:,} of its mask"
         parts.append(f"lies {_shift(moved.mean(axis=0), mask)} of {where}")
     elif not parts:
-        parts.append(_shape(own, mask, size, moved))
+        parts.append(_shape(own, mask))
     return " and ".join(parts)
 
 
@@ -323,32 +290,15 @@ def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
     return " and ".join(texts)
 
 
-def _shape(
-    own: Georeference,
-    mask: Georeference,
-    size: tuple[int, int],
-    moved: NDArray[np.float64],
-) -> str:
+def _shape(own: Georeference, mask: Georeference) -> str:
     """How grids of one system differ in pixel size or direction."""
-    corners = moved + np.array(_corners(size))
-    along = (corners[1] - corners[0]) / size[0]
-    down = (corners[2] - corners[0]) / size[1]
-    if along[0] * down[1] - along[1] * down[0] < 0:
-        names = ("north-up", "south-up")
-        ups = [names[one.transform.e > 0] for one in (own, mask)]
-        if ups[0] != ups[1]:
-            return f"is {ups[0]}, its mask {ups[1]}"
-        return "is mirrored against its mask"
     grids = [one.transform[:6] for one in (own, mask)]
     sizes = [
         f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}" for a, b, _, d, e, _ in grids
     ]
     if sizes[0] != sizes[1]:
         return f"has pixels of {sizes[0]}, its mask of {sizes[1]}"
-    angle = math.degrees(math.atan2(along[1], along[0]))
-    if abs(angle) > 1e-4:
-        return f"is rotated by {abs(angle):.4g} degrees against its mask"
-    return "is sheared against its mask"
+    return "is turned, mirrored or sheared against its mask"
 
 
 def resampled(

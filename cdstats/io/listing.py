@@ -33,7 +33,6 @@ from cdstats.io.signatures import wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from cdstats.io.patterns import State
     from cdstats.io.stores import Listed
@@ -301,68 +300,6 @@ def _reason(error: OSError) -> str:
 
 
 Result = TypeVar("Result")
-_ASKED: Final = 1000
-"""Objects of a list of which a store is asked for files beside them."""
-_MASKED: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-
-def ask_beside(addresses: Sequence[str], where: str) -> list[str]:
-    """Refuse objects with a mask file beside them, note those with ``.aux.xml``.
-
-    A store is asked for each.
-    """
-    from cdstats.io import stores
-
-    images = [
-        one
-        for one in map(Address.parse, addresses[:_ASKED])
-        if one.scheme in ("s3", "gs") and one.key.lower().endswith(_MASKED)
-    ]
-
-    def asked(ending: str) -> list[tuple[Address, Address, Future[bool | None]]]:
-        beside = (replace(one, key=f"{one.key}{ending}") for one in images)
-        return [
-            (name, one, stores.start(stores.is_object(name)))
-            for name, one in zip(beside, images, strict=True)
-        ]
-
-    masks, auxiliary = asked(MASK_FILE), asked(AUXILIARY)
-    told = {str(one[0]): _is_there(*one) for one in masks}
-    refuse_mask_files([name for name, is_there in told.items() if is_there], where)
-    denied = [name for name, is_there in told.items() if is_there is None]
-    notes = _auxiliary_notes([str(one[1]) for one in auxiliary if _is_there(*one)])
-    if denied:
-        notes.append(
-            f"access denied to {counted(len(denied), 'mask file')} (.msk) beside "
-            f"images, first {denied[0]}: read as if there were none, as stores also "
-            "deny what does not exist"
-        )
-    if len(addresses) > _ASKED:
-        notes.append(
-            "mask files (.msk) and .aux.xml files were looked for beside the first "
-            f"{_ASKED:,} objects"
-        )
-    return notes
-
-
-def _is_there(
-    beside: Address, image: Address, answer: Future[bool | None]
-) -> bool | None:
-    """Whether a file beside an image is there; False where neither can be read."""
-    from cdstats.io import stores
-
-    try:
-        return answer.result()
-    except DataError as error:
-        try:
-            if not stores.start(stores.is_object(image)).result():
-                return False
-        except DataError:
-            return False  # the row of the image has the reason
-        raise DataError(
-            f"{beside}: {error}; if it exists, it changes the counts. Try again, or "
-            "copy the images to this machine"
-        ) from None
 
 
 def is_folder(address: Address, text: str) -> bool:

@@ -41,34 +41,12 @@ def _checked(
 ) -> list[OpenImage]:
     images, names_members = _open(path, member, band, max_pixels)
     check_images(images, max_pixels)
-    if names_members or (beside := mask_file(path)) is None:
-        return images
-    return [_with_mask_file(images, beside, band)]
-
-
-def _with_mask_file(
-    images: list[OpenImage], beside: str, band: int | None
-) -> OpenImage:
-    """An image whose pixels a mask file beside it hides, as GDAL does."""
-    from cdstats.io.tiff import mask_beside
-
-    image, *more = images
-    try:
-        if more:
-            raise DataError("masks one image; the file beside it holds several")
-        opened, _ = open_regular(beside)
-        with opened as file:
-            if file_format(file.read(16)) != "TIFF":
-                raise DataError("is not a TIFF file")
-        hide = mask_beside(Path(beside), band or 1, (image.width, image.height))
-    except DataError as error:
-        raise DataError(f"its mask file {Path(beside).name} {error}") from None
-    blocks, part = image.blocks, image.part
-    return replace(
-        image,
-        blocks=partial(hide, blocks),
-        part=None if part is None else lambda *rows: hide(partial(part, *rows)),
-    )
+    if not names_members and (beside := mask_file(path)):
+        raise DataError(
+            f"its mask file {Path(beside).name} hides pixels, and is not read; save "
+            "the mask in the image, or name what is hidden with --ignore"
+        )
+    return images
 
 
 def _open(

@@ -1,11 +1,7 @@
 """PNG files: the fast exact decoder where it fits, GDAL for the rest.
 
-Decoders stop after the last row and never check the Adler-32 sum, so all chunks are
-checked here.
-
-In ordinary files a chunk that is lost, doubled or misplaced makes a broken stream. It
-does not where chunks begin at blocks of the stream that refer to nothing before: those
-streams are inflated here, too.
+Decoders stop after the last row and never check the Adler-32 sum, so the check sum of
+every chunk is checked here.
 
 The fast decoder reads 8 bits only. The rows of 1, 2 or 4 bits are those of a grey image
 of 8 bits whose pixels are bytes, filters included. So it is given that image, made of
@@ -49,20 +45,10 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KEPT: Final = (b"IHDR", b"PLTE", b"tRNS")
 """Chunks that say how the pixels are read."""
-_CHUNK_BYTES: Final = 1 << 26
-"""Bytes of a chunk that holds no pixels, at most."""
 _REST_BYTES: Final = 1 << 20
 """Bytes behind the end among which another image is looked for."""
-_NO_END: Final = "PNG file is cut short: it ends before its closing chunk"
 _CHANNELS: Final = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
-_FLUSHED: Final = b"\0\0\xff\xff"
-"""The last bytes of what a compressor was told to flush: an empty stored block."""
 _PIECE: Final = 1 << 20
-_PASSES: Final = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4),
-    (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
-)  # fmt: skip
-"""First column and row, and steps between columns and rows, of interlaced passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,58 +188,40 @@ def read_png_header(file: BinaryIO) -> PngHeader:
     found: dict[bytes, bytes] = {}
     kinds: list[bytes] = []
     pixels: list[tuple[int, int]] = []
-    ends: list[bool] = []
-    start, kind = b"", b""
+    kind = b""
     while kind != b"IEND":
         head = file.read(8)
         if len(head) < 8:
-            raise DataError(_NO_END)
+            raise DataError("PNG file is cut short: it ends before its closing chunk")
         length, kind = int.from_bytes(head[:4]), head[4:]
-        place = file.tell()
-        data, first, last = _chunk(file, length, kind)
+        if kind == b"IDAT":
+            pixels.append((file.tell(), length))
+        data = _chunk(file, length, kind)
         if kind in _KEPT:
             found[kind] = data
-        elif kind == b"IDAT":
-            start = start or first[:3]
-            pixels.append((place, length))
-            ends.append(length < len(_FLUSHED) or last == _FLUSHED)
         # Others may come in any number, anywhere, and say nothing of the pixels.
         if kind[:1].isupper() or kind == b"tRNS":
             kinds.append(kind)
     rest = file.read(_REST_BYTES)
     if rest and (_SIGNATURE in rest or file_format(rest.lstrip(b"\0")[:16])):
         raise DataError("PNG file holds another file after its end; split them")
-    header = _header(found, tuple(kinds), tuple(pixels))
-    # Parts of the stream, or bytes stored as they are, a decoder takes in any order.
-    if len(ends) > 1 and (any(ends[:-1]) or begins_stored(start)):
-        check_stream(file, header)
-    return header
+    return _header(found, tuple(kinds), tuple(pixels))
 
 
-def _chunk(file: BinaryIO, length: int, kind: bytes) -> tuple[bytes, bytes, bytes]:
-    """The data of a chunk where it is kept, its first piece and its last 4 bytes."""
-    name = kind.decode("latin-1")
-    if kind != b"IDAT" and length > _CHUNK_BYTES:
-        raise DataError(
-            f"PNG file holds {length:,} bytes in its {name!r}; expected at most "
-            f"{_CHUNK_BYTES:,} beside its pixels"
-        )
-    kept, first, last = b"", b"", b""
-    check, left = zlib.crc32(kind), length
-    while left:
-        part = file.read(min(left, _PIECE))
-        if not part:
-            raise DataError("PNG file is cut short: it ends inside a chunk")
+def _chunk(file: BinaryIO, length: int, kind: bytes) -> bytes:
+    """The data of a chunk where it is kept, once its check sum is known to hold."""
+    kept, check, left = b"", zlib.crc32(kind), length
+    while part := file.read(min(left, _PIECE)):
         check = zlib.crc32(part, check)
         kept += part if kind in _KEPT else b""
-        first, last = first or part, (last + part[-4:])[-4:]
         left -= len(part)
     stored = file.read(4)
-    if len(stored) < 4:
+    if left or len(stored) < 4:
         raise DataError("PNG file is cut short: it ends inside a chunk")
     if int.from_bytes(stored) != check:
+        name = kind.decode("latin-1")
         raise DataError(f"PNG file is damaged: the check sum of its {name!r} is wrong")
-    return kept, first, last
+    return kept
 
 
 def _header(
@@ -275,58 +243,6 @@ def _header(
     width, height, depth, colour, methods = struct.unpack(">IIBB3s", data)
     size = (width, height)
     return PngHeader(*size, depth, colour, methods, table, transparency, kinds, pixels)
-
-
-def begins_stored(start: bytes) -> bool:
-    """Whether a stream, by its first three bytes, begins with bytes stored as they are.
-
-    Example:
-        >>> begins_stored(zlib.compress(b"a", 0)), begins_stored(zlib.compress(b"a"))
-        (True, False)
-    """
-    return len(start) < 3 or not start[2] >> 1 & 3
-
-
-def check_stream(file: BinaryIO, header: PngHeader) -> None:
-    """Unpack the pixels of a PNG in pieces, and check their sum and length."""
-    expected = _stream_bytes(header)
-    stream = zlib.decompressobj()
-    unpacked = 0
-    try:
-        for piece in _pieces(file, header):
-            left = piece
-            while left and unpacked <= expected and not stream.unused_data:
-                unpacked += len(stream.decompress(left, _PIECE))
-                left = stream.unconsumed_tail
-        if unpacked <= expected:
-            unpacked += len(stream.flush())
-    except zlib.error as error:
-        raise DataError(f"PNG file is damaged: its pixels: {error}") from None
-    if not stream.eof or stream.unused_data or unpacked != expected:
-        raise DataError(
-            "PNG file is damaged: its pixels are more or fewer than its header says"
-        )
-
-
-def _pieces(file: BinaryIO, header: PngHeader) -> Iterator[bytes]:
-    """What the chunks of pixels hold, in pieces."""
-    for place, length in header.pixels:
-        file.seek(place)
-        for at in range(0, length, _PIECE):
-            yield file.read(min(length - at, _PIECE))
-
-
-def _stream_bytes(header: PngHeader) -> int:
-    """Bytes of the rows of an image, the filter of each included."""
-    passes = _PASSES if header.methods[2] else ((0, 0, 1, 1),)
-    total = 0
-    for column, row, right, down in passes:
-        width = -((column - header.width) // right)
-        height = -((row - header.height) // down)
-        if width > 0 and height > 0:
-            bits = width * header.channels * header.depth
-            total += height * (1 + (bits + 7) // 8)
-    return total
 
 
 def as_bytes(data: bytes, header: PngHeader) -> bytes | None:

@@ -40,14 +40,13 @@ class Auxiliary:
     Attributes:
         transform: The numbers of the transform in GDAL's order; none without one, as
             for that from pixels to themselves.
-        points: Column, row and both coordinates of each ground control point.
+        has_points: Whether it lists ground control points.
     """
 
     nodata: Mapping[int, str] = field(default_factory=dict)
     transform: Numbers = ()
     system: str = ""
-    points: Sequence[Numbers] = ()
-    points_system: str = ""
+    has_points: bool = False
 
 
 NOTHING: Final = Auxiliary()
@@ -98,17 +97,11 @@ def _auxiliary(root: Element) -> Auxiliary:
         if declared is not None:
             nodata[int(band.get("band") or 1)] = _number_text(declared)
     transform = transform_numbers((root.findtext("GeoTransform") or "").split(","))
-    listed = root.find("GCPList")
-    points = [] if listed is None else listed.findall("GCP")
     return Auxiliary(
         nodata,
         () if transform == _IDENTITY else transform,
         (root.findtext("SRS") or "").strip(),
-        [
-            tuple(float(one.get(name) or 0) for name in ("Pixel", "Line", "X", "Y"))
-            for one in points
-        ],
-        "" if listed is None else listed.get("Projection") or "",
+        root.find("GCPList/GCP") is not None,
     )
 
 

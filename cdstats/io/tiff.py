@@ -54,8 +54,6 @@ _MOST_PACKED: Final = 1 << 22
 """Bytes of the shortest block up to which it is decoded when a file is opened."""
 _MOST_OPEN: Final = 32
 """Pages of a file that are kept open at a time; further ones are opened again."""
-_WHOLE_DATASET: Final = 2
-"""The flag of a mask file whose first band is the mask of every band."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
@@ -70,7 +68,9 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     found = []
     for number, (at, stop) in enumerate(pairwise([*images, len(chain)])):
         page, single = chain[at], images == [0]
-        mask = next((one for one in chain[at + 1 : stop] if _hides(one, page)), None)
+        size = (page.width, page.length)
+        masks = (one for one in chain[at + 1 : stop] if one.is_mask)
+        mask = next((one for one in masks if (one.width, one.length) == size), None)
         member = "" if single else f"#{number}"
         own = source if single else replace(source, offset=page.place)
         if mask is None and band in (None, 1) and _is_stored(page):
@@ -202,11 +202,6 @@ def _opened(path: Path, data: bytes | None) -> BinaryIO:
     return path.open("rb") if data is None else io.BytesIO(data)
 
 
-def _hides(page: Page, image: Page) -> bool:
-    """Whether a page is the mask of an image."""
-    return page.is_mask and (page.width, page.length) == (image.width, image.length)
-
-
 def _checked_pages(opened: Opened, most: int) -> list[Page]:
     """The chain of pages of a file, once all of its tables are checked."""
     with opened() as file:
@@ -311,47 +306,15 @@ def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
     return total == wanted
 
 
-def mask_beside(
-    path: Path, band: int, size: tuple[int, int]
-) -> Callable[[Blocks], Iterator[Block]]:
-    """What hides pixels of an image by the mask file beside it, ``a.tif.msk``.
-
-    The mask file is an error if GDAL would not use it for the band of the image.
-    """
-    opened = partial(_opened, path, None)
-    page, *_ = _checked_pages(opened, size[0] * size[1])
-    source = Source(str(path), "GTiff")
-    raster = OpenRaster(source)
-    with quiet(source):
-        dataset = raster.dataset
-        found, count = (dataset.width, dataset.height), dataset.count
-        block = dataset.block_shapes[0]
-        flags = dataset.tags().get(f"INTERNAL_MASK_FLAGS_{band}", "")
-    mask_band = 1 if flags.isdigit() and int(flags) & _WHOLE_DATASET else band
-    if found != size:
-        raise DataError(f"is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}")
-    if not flags.isdigit() or mask_band > count:
-        raise DataError(f"does not say that it masks band {band}")
-    check_windows(found, block, count, 1)
-    check = partial(_check_sums, opened, (page,))
-    return partial(_hide, mask=source, band=mask_band, check=check)
-
-
-def _hide(
-    blocks: Blocks,
-    mask: Source,
-    band: int = 1,
-    check: Callable[[int, int], None] = lambda _start, _stop: None,
-) -> Iterator[Block]:
+def _hide(blocks: Blocks, mask: Source) -> Iterator[Block]:
     """Blocks in which the 0 of a mask hides pixels, too."""
     raster = OpenRaster(mask)
     for block in blocks():
         height, width = block.values.shape[:2]
         rows = (block.row, block.row + height)
-        check(*rows)
         window = (rows, (block.column, block.column + width))
         with quiet(mask), no_warnings(mask.path):
-            hidden = raster.dataset.read(band, window=window) == 0
+            hidden = raster.dataset.read(1, window=window) == 0
         half = None if block.half is None else block.half & ~hidden
         if block.hidden is not None:
             hidden |= block.hidden

@@ -8,7 +8,6 @@ overlap nothing, and the file must end with its last block or table.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
@@ -29,10 +28,7 @@ _LEADER, _TRAILER = b"BLOCK_LEADER=SIZE_AS_UINT4\n", b"LAST_4_BYTES_REPEATED\n"
 _FRAME: Final = 4
 """Bytes that GDAL may write before and after each tile."""
 _ALIGNED: Final = 16
-_SMALLEST: Final = 18
-"""Bytes of the smallest directory."""
 _PIECE: Final = 1 << 20
-_MOST_TRIES: Final = 1 << 12
 
 
 def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
@@ -120,90 +116,37 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
                 f"TIFF file is damaged: it has {counted(size - end, 'byte')} after its "
                 "pixels and tables"
             )
-    if gaps.max(initial=0) >= _SMALLEST:
-        _check_lost(file, tables, start[:-1] + length[:-1], gaps)
     left_out = sum(int(page.left_out.sum()) for page in tables.pages)
     shared = len(every) - len(block)
-    if not (left_out or shared):
+    is_stack = sum(page.is_image for page in tables.chain) > 1
+    if not (left_out or shared or is_stack):
         return
-    # A table that was overwritten with zeros looks like that of a sparse file, but
-    # leaves bytes that belong to no block.
+    # A table that was overwritten with zeros looks like that of a sparse file, and a
+    # page that no page leads to is missed by nobody, but both leave unused bytes.
     frames = _FRAME * (_LEADER in ghost) * is_block[1:]
     frames = frames + _FRAME * (_TRAILER in ghost) * is_block[:-1]
     gaps[0] -= len(ghost)
     gaps = np.where(gaps >= frames, gaps - frames, gaps)
-    shortest = int(length[is_block].min(initial=1))
-    unused = [
-        int(gaps[at])
-        for at in np.flatnonzero(gaps)
-        if not _is_padding(file, int(start[at + 1]), int(gaps[at]), shortest)
-    ]
+    lengths, stride = dict(tables.extents), _stride(tables)
+    directory = min(lengths[page.place] for page in tables.chain)
+    shortest = max(min(int(length[is_block].min(initial=1)), _MOST_READ), 2)
+    unused = 0
+    for at in np.flatnonzero(gaps).tolist():
+        gap = int(gaps[at])
+        place = int(start[at + 1]) - gap
+        is_zero = _is_same(file, place, gap, 0)
+        lost = bool(left_out or shared) and not (is_zero and gap < shortest)
+        if is_stack and gap >= directory and not is_zero:
+            # tifffile copies directories with the values behind them.
+            lost = lost or not _is_same(file, place, gap, stride)
+        unused += gap * lost
     if unused:
         raise DataError(
             "TIFF file is damaged, or was changed in place: "
             f"{counted(left_out, tables.chain[0].kind)} left out and {shared:,} "
-            f"shared, while {counted(sum(unused), 'byte')} belong to none; copy it "
-            "with gdal_translate if it is right"
+            f"shared, while {counted(unused, 'byte')} belong to no page; write the "
+            "file anew if it is right"
         )
-
-
-def _check_lost(
-    file: BinaryIO, tables: Tables, start: NDArray[np.int64], gaps: NDArray[np.int64]
-) -> None:
-    """Check that no image lies in bytes that belong to nothing.
-
-    A program that changes a file in place writes a directory behind the others and
-    leaves the old one, which leads to the same page or has the same pixels.
-    """
-    chain = tables.chain
-    error = DataError(
-        "TIFF file is damaged: it holds a page that no other page leads to; write its "
-        "pages anew if it is right"
-    )
-    smallest = min(int(page.byte_counts.sum()) for page in chain)
-    is_stack = sum(page.is_image for page in chain) > 1
-    if is_stack and all(page.is_plain for page in chain):
-        lengths, stride = dict(tables.extents), _stride(tables)
-        ends = {page.place + lengths[page.place] for page in chain}
-        for wide in np.flatnonzero(gaps >= smallest):
-            gap = int(start[wide]), int(gaps[wide])
-            # tifffile copies directories with the values behind them.
-            copied = gap[0] in ends and _is_copy(file, *gap, stride)
-            if not copied and not _is_zero(file, *gap):
-                raise error
-    offsets = np.unique(np.concatenate([page.offsets for page in chain]))
-    # Of the pages that lead to the same one, the last.
-    leading = {to: at for at, to in sorted((p.place, p.following) for p in chain)}
-    replaced: dict[int, int] = {}
-    for page in _found(file, tables, start, gaps):
-        now = leading.get(replaced.get(page.following, page.following), 0)
-        if now > page.place:
-            replaced[page.place] = now
-        elif page.is_image and not np.isin(page.offsets, offsets).any():
-            raise error
-
-
-def _found(
-    file: BinaryIO, tables: Tables, start: NDArray[np.int64], gaps: NDArray[np.int64]
-) -> list[Page]:
-    """The pages in bytes that belong to nothing, the last one first."""
-    heads = {tables.reader.first_tag(page.place) for page in tables.chain}
-    pattern = re.compile(b"|".join(map(re.escape, sorted(heads))))
-    found, tries = [], 0
-    for gap in np.flatnonzero(gaps >= _SMALLEST):
-        stop = int(start[gap] + gaps[gap])
-        for at in range(int(start[gap]), stop, _PIECE):
-            file.seek(at)
-            piece = file.read(min(_PIECE + _SMALLEST, stop - at))
-            for match in pattern.finditer(piece):
-                tries += 1
-                if tries > _MOST_TRIES:
-                    raise DataError(
-                        "TIFF file is damaged: many directories belong to no page"
-                    )
-                with suppress(DataError):
-                    found.append(tables.reader.page_of_tag(at + match.start()))
-    return found[::-1]
 
 
 def _stride(tables: Tables) -> int:
@@ -226,30 +169,15 @@ def _ghost(file: BinaryIO, start: int) -> bytes:
     return data[: found.end() + int(found[1])] if found else b""
 
 
-def _is_padding(file: BinaryIO, stop: int, length: int, shortest: int) -> bool:
-    """Whether the bytes before a block or table are zeros, too few for a lost block."""
-    if length > 1 and length >= min(shortest, _MOST_READ):
-        return False
-    return _is_zero(file, stop - length, length)
-
-
-def _is_zero(file: BinaryIO, start: int, length: int) -> bool:
-    """Whether bytes are zeros, as those with which tifffile aligns pixels."""
-    file.seek(start)
-    pieces = range(0, length, _PIECE)
-    return not any(any(file.read(min(_PIECE, length - at))) for at in pieces)
-
-
-def _is_copy(file: BinaryIO, start: int, length: int, back: int) -> bool:
-    """Whether bytes are those that lie some bytes before them."""
-    if not length <= back <= start:
+def _is_same(file: BinaryIO, start: int, length: int, back: int) -> bool:
+    """Whether bytes are those some bytes before them; for 0, whether all are 0."""
+    if back and not length <= back <= start:
         return False
     for at in range(start, start + length, _PIECE):
-        size, pieces = min(_PIECE, start + length - at), []
-        for place in (at, at - back):
-            file.seek(place)
-            pieces.append(file.read(size))
-        if pieces[0] != pieces[1]:
+        size = min(_PIECE, start + length - at)
+        file.seek(at)
+        piece = file.read(size)
+        if piece != (_before(file, at, back, size) if back else bytes(size)):
             return False
     return True
 

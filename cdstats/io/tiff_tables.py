@@ -157,7 +157,6 @@ class Tables:
             are stored outside of it.
     """
 
-    reader: Reader
     chain: list[Page] = field(default_factory=list)
     inner: list[Page] = field(default_factory=list)
     extents: list[tuple[int, int]] = field(default_factory=list)
@@ -170,8 +169,8 @@ class Tables:
 
 def read_tables(file: BinaryIO, size: int) -> Tables:
     """The directories of all pages of a file, each read once."""
-    reader = Reader(file, size)
-    tables = Tables(reader, extents=reader.extents)
+    reader = _Reader(file, size)
+    tables = Tables(extents=reader.extents)
     waiting, seen = [(reader.first, True)], set[int]()
     while waiting:
         place, in_chain = waiting.pop()
@@ -192,7 +191,7 @@ def read_tables(file: BinaryIO, size: int) -> Tables:
     return tables
 
 
-class Reader:
+class _Reader:
     """Reads directories, and no more bytes of tables than the file has."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -245,16 +244,6 @@ class Reader:
             where, size = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
             self.extents.append((min(where, self._size), min(size, self._size)))
         return tags, nodata, following
-
-    def first_tag(self, place: int) -> bytes:
-        """The number, type and count of the first tag of a directory."""
-        return self._read(place + self._start, 4 + self._half)
-
-    def page_of_tag(self, place: int) -> Page:
-        """The page of a directory whose first tag is at a place."""
-        place = max(place - self._start, 0)
-        tags, nodata, following = self.directory(place, True)
-        return _page(place, following, tags, nodata, self.order)
 
     def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
         """The values of a tag: in its entry, or where the entry points to."""

@@ -7,7 +7,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import h5py
@@ -126,25 +125,7 @@ def _bmps() -> Iterator[tuple[str, bytes, Array]]:
     yield "grey1.bmp", _pillow(grey, "BMP", "1"), grey
     yield "grey8.bmp", _pillow(grey, "BMP"), grey
     yield "rgb.bmp", _pillow(rgb, "BMP"), rgb
-    yield "runs.bmp", _runs(grey), grey
     yield "palette.bmp", _palette("BMP", [0, 0, 9, 255, 0, 0]), grey // np.uint8(255)
-
-
-def _runs(grey: Array) -> bytes:
-    """A BMP file of 8 bits packed as runs."""
-    lines = b""
-    for row in grey[::-1]:
-        edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for start, stop in pairwise(edges):
-            lines += bytes([stop - start, row[start]])
-        lines += b"\0\0"
-    plain = _pillow(grey, "BMP")
-    (start,) = struct.unpack_from("<I", plain, 10)
-    head = bytearray(plain[:start])
-    lines = lines[:-2] + b"\0\1"
-    struct.pack_into("<I", head, 2, start + len(lines))
-    struct.pack_into("<II", head, 30, 1, len(lines))
-    return bytes(head) + lines
 
 
 def _gdal(array: Array, **profile: Any) -> bytes:

@@ -49,7 +49,7 @@ def published(
     ] = None,
     output_format: shared.OutputFormat = Format.TABLE,
 ) -> None:
-    """List published pixel counts with their sources, and your own sets.
+    """List published pixel counts with their sources.
 
     With --add, counts the masks of a path and writes their numbers and the hash of
     their labels to known_sets.toml in the configuration folder of the user. Scores of
