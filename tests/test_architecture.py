@@ -36,6 +36,8 @@ THIRD_PARTY = {
         "boto3",
         "h5py",
         "pyarrow",
+        "numcodecs",
+        "google_crc32c",
     },
     "engine": {"distributed"},
     "render": {"pandas", "rich", "matplotlib", "yaml"},
@@ -47,7 +49,7 @@ THIRD_PARTY = {
 TYPES_ONLY = {"scan": {"pandas"}, "score": {"pandas"}}
 HEAVY = {
     *("torch", "pandas", "matplotlib", "dask", "distributed", "rasterio", "numba"),
-    *("scipy", "obstore", "asyncio", "h5py", "pyarrow"),
+    *("scipy", "obstore", "asyncio", "h5py", "pyarrow", "numcodecs"),
 }
 OUTSIDE = ("__init__.py", "__main__.py")
 LOSSES = "losses"

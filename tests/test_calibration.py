@@ -67,7 +67,7 @@ def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) ->
     ece = again.data()["dataset"]["ece"]
     assert ece == pytest.approx(right, rel=1e-6)
     table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    assert list(table)[-3:] == ["ece", "calibration_sums", "labels"]
+    assert list(table)[-4:] == ["ece", "calibration_sums", "labels", "words"]
     table.drop(columns=["ece", "calibration_sums"]).to_csv(csv, index=False)
     again = run("loss", "--from", str(csv), "--format", "json")
     assert again.data()["dataset"]["ece"] is None

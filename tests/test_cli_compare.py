@@ -254,7 +254,7 @@ def model(name: str, difference: Difference | None) -> ComparedModel:
     compared = {"f1_pooled": Compared(0.5, difference)}
     none = (None, None, "", "", 100, 0.95, 0)
     stated = (0.5, "none", "1.0", "cpu", "", "")
-    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, *stated, compared)
+    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, *stated, "", 30, compared)
 
 
 def drawn(*differences: Difference) -> list[str]:

@@ -1,4 +1,4 @@
-"""HDF5, NetCDF-4 and MATLAB files as masks and predictions."""
+"""HDF5, NetCDF-4 and MATLAB files and Zarr stores as masks and predictions."""
 
 import csv
 import io
@@ -11,12 +11,14 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import zarr
 from helpers import run, save
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from cdstats.io import arrays as mask_arrays
 from cdstats.io import hdf5 as hdf5_files
 from cdstats.io import npy
 from cdstats.io.counting import Task, count_file
@@ -59,6 +61,15 @@ def matlab_5(path: Path, arrays: dict[str, Any], *, packed: bool = True) -> Path
     return path
 
 
+def zarr_store(
+    path: Path, arrays: dict[str, Any], version: Any = 3, **options: Any
+) -> Path:
+    group = zarr.create_group(path, zarr_format=version)
+    for name, array in arrays.items():
+        group.create_array(name, data=array, **options)
+    return path
+
+
 def write(kind: str, folder: Path, arrays: dict[str, Any]) -> Path:
     name = kind.replace(" ", "-")
     chunks = {"chunks": (3, 8, 9)} if len(arrays) == 1 else {}
@@ -71,11 +82,14 @@ def write(kind: str, folder: Path, arrays: dict[str, Any]) -> Path:
             return matlab_5(folder / f"{name}.mat", arrays)
         case "matlab 5 plain":
             return matlab_5(folder / f"{name}.mat", arrays, packed=False)
+        case "zarr 2" | "zarr 3":
+            return zarr_store(folder / f"{name}.zarr", arrays, int(kind[-1]), **chunks)
         case _:
             return matlab_73(folder / f"{name}.mat", arrays, compression="gzip")
 
 
-KINDS = ("hdf5", "hdf5 packed", "matlab 5", "matlab 5 plain", "matlab 7.3")
+FILES = ("hdf5", "hdf5 packed", "matlab 5", "matlab 5 plain", "matlab 7.3")
+KINDS = (*FILES, "zarr 2", "zarr 3")
 
 
 def rows(text: str, *paths: str) -> list[list[str]]:
@@ -155,7 +169,7 @@ def test_any_part_of_an_array_is_that_of_numpy(
             stack.shape,
             held.dtype,
             0,
-            hdf5_files.Chunks(held, "HDF5"),
+            mask_arrays.Parts(held, "HDF5"),
             fortran=transposed,
         )
         axes = data.draw(st.permutations(range(stack.ndim)))
@@ -345,15 +359,6 @@ def test_a_preset_finds_the_variable_of_a_scene(
         assert row["path"] == f"{name}.mat#{next(iter(held))}"
 
 
-def test_a_zarr_store_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    folder = tmp_path / "masks"
-    folder.mkdir()
-    (folder / "zarr.json").write_text("{}")
-    done = run("ratio", f"{folder}#label")
-    assert done.code == 1
-    assert "Zarr store: save its arrays as .npy or HDF5" in done.err
-
-
 def test_a_stack_along_the_last_axis_is_refused(tmp_path: Path) -> None:
     path = matlab_5(tmp_path / "a.mat", {"m": np.zeros((8, 8, 3), "u1")})
     assert "permute(x, [3 1 2])" in reason(path)
@@ -403,7 +408,7 @@ def test_an_unknown_filter_is_refused_and_not_loaded(tmp_path: Path) -> None:
     assert "32015" in reason(path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_cut_short_is_refused(kind: str, tmp_path: Path) -> None:
     path = write(kind, tmp_path, {"label": masks(3)})
     data = path.read_bytes()

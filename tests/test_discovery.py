@@ -709,9 +709,9 @@ def test_a_folder_without_predictions_is_told_by_what_was_looked_for(
     write_masks(tmp_path / "masks", "a.png")
     with pytest.raises(DataError, match=r"no prediction file"):
         cdstats.loss(f"{tmp_path}/preds{place}", tmp_path / "masks")
-    with pytest.raises(DataError, match=r"holds no mask files; .* or \.mat$"):
+    with pytest.raises(DataError, match=r"holds no mask files; .* or Zarr$"):
         cdstats.loss(tmp_path / "masks", tmp_path / "preds")
-    with pytest.raises(DataError, match=r"prediction files; .*, \.mat or \.pt$"):
+    with pytest.raises(DataError, match=r"prediction files; .*, Zarr or \.pt$"):
         cdstats.loss(tmp_path / "preds", tmp_path / "masks")
 
 

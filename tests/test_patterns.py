@@ -8,6 +8,7 @@ from helpers import run, save
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdstats.core.errors import UsageError
 from cdstats.io.patterns import Pattern, is_pattern
 
 FIXED = st.text("ab.-+()|^$#é _0", max_size=6)
@@ -103,10 +104,25 @@ def test_other_signs_make_no_pattern(text: str) -> None:
 
 
 def test_an_unknown_part_is_wrong_usage_on_the_command_line(tmp_path: Path) -> None:
-    done = run("ratio", f"{tmp_path}/{{city}}.png")
+    done = run("ratio", f"{tmp_path}/{{splitt}}/{{}}.png")
     assert (done.code, done.out) == (2, "")
-    assert "{city}" in done.err
-    assert "{split}" in done.err
+    assert "did you mean {split}?" in done.err
+
+
+@pytest.mark.parametrize("word", ["Model", "modle", "X", "rows", "a b", "é", "2nd"])
+def test_what_looks_like_a_known_part_or_is_no_word_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="no part of a pattern"):
+        Pattern(f"runs/{{{word}}}/{{}}.png")
+
+
+def test_other_words_are_parts_of_a_pattern() -> None:
+    pattern = Pattern("runs/{scene}/{}_{seed}.png")
+    assert pattern.words == {"scene", "key", "seed"}
+    assert pattern.match("runs/rome/7_2.png") == {
+        "scene": "rome",
+        "key": "7",
+        "seed": "2",
+    }
 
 
 def test_a_pattern_is_a_dataset_named_after_its_folder(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_pairs_keep_their_group_and_the_order_of_masks(home: Path) -> None:
     sheet = write(home / "group.csv", lines_of(home)[::-1])
     pairs = find_pairs([sheet], None).pairs
     assert [pair.model for pair in pairs] == list("bbbbaaaa")
-    assert [pair.group for pair in pairs] == ["paris", "rome"] * 4
+    assert [pair.words for pair in pairs] == ["group=paris", "group=rome"] * 4
     assert [pair.target.name for pair in pairs[:4] if pair.target] == sorted(
         pair.target.name for pair in pairs[:4] if pair.target
     )

@@ -77,6 +77,8 @@ class ComparedModel:
         device: The device that computed.
         labels: The hash of the labels that have scores.
         signature: The line that says how its score was made.
+        group: What images are drawn together by; empty where each is drawn alone.
+        groups: Groups that are drawn; images with a valid pixel where there are none.
         compared: Its measures by name.
     """
 
@@ -102,6 +104,8 @@ class ComparedModel:
     device: str
     labels: str
     signature: str
+    group: str
+    groups: int
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -491,6 +491,12 @@ class ResampleOptions(Options, panel=COMPARISON):
         0.95, "Share of the resamples inside an interval.", metavar="SHARE"
     )
     seed: int = option(0, "Where the random numbers start.", metavar="N")
+    group: str | None = option(
+        None,
+        "Draw the images of a scene together: a word of the patterns such as scene, "
+        "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        metavar="WORD",
+    )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
         "Find the images where models differ most by this. Repeatable.",

@@ -152,8 +152,9 @@ class ScoreRecord:
 
     ``ece`` is the expected calibration error in 15 bins of equal width, and
     ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``labels`` is the
-    hash of the labels that have scores. ``losses`` holds the values of further losses
-    by column; they stand after the other columns. Of ``rule`` and what follows, see
+    hash of the labels that have scores. ``words`` is what the words of patterns stand
+    for, such as ``scene=a&city=b``. ``losses`` holds the values of further losses by
+    column; they stand after the other columns. Of ``rule`` and what follows, see
     `Stated`.
     """
 
@@ -203,6 +204,7 @@ class ScoreRecord:
     ece: float | None = field(metadata=_ECE)
     calibration_sums: str
     labels: str
+    words: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -219,7 +221,7 @@ class ScoreRecord:
     @property
     def place(self) -> Place:
         """Where it comes from."""
-        return Place(self.pred, self.target, self.model, self.split)
+        return Place(self.pred, self.target, self.model, self.split, self.words)
 
     @property
     def kept_sums(self) -> tuple[str, ...]:
@@ -278,6 +280,7 @@ class Place:
     target: str
     model: str = ""
     split: str = ""
+    words: str = ""
 
 
 def failed_record(

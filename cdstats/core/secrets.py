@@ -29,7 +29,7 @@ _BUCKET_QUERY: Final = re.compile(r"[?#][\w.~%-]+=")
 """Where a query or a token begins in the key of a bucket; a glob may hold ``?`` too."""
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
 _OF_ARRAYS: Final = (
-    *(".npz", ".pt", ".pth", ".h5", ".hdf5", ".nc", ".mat"),
+    *(".npz", ".pt", ".pth", ".h5", ".hdf5", ".nc", ".mat", ".zarr"),
     *("/", "*", "}"),
 )
 _OF_FRAGMENTS: Final = (*_IMAGES, *_OF_ARRAYS)

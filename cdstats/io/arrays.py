@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,15 @@ from cdstats.io.limits import (
     check_row,
     check_stack,
 )
-from cdstats.io.npy import StoredArray, by_number, damage, npy_array, read_header
+from cdstats.io.npy import (
+    StoredArray,
+    by_number,
+    damage,
+    npy_array,
+    read_header,
+    stored_array,
+)
+from cdstats.io.sidecars import declared_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,8 +48,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.counts import Value
+    from cdstats.io.npy import Shape
 
 _CHUNK: Final = 1 << 20
+NOT_NUMBERS: Final = {"O": "references or texts", "S": "texts", "V": "records"}
+"""What is in an array of no numbers, by the kind of its type."""
 _LISTED: Final = 10
 """Arrays that a message names."""
 _MOST_CHANNELS: Final = 256
@@ -257,6 +268,97 @@ def choose_array(
     if not shapes:
         raise DataError(f"{kind} file holds no array{listed and f', but {listed}'}")
     raise DataError(f"holds several arrays: {listed}; choose one with FILE#NAME")
+
+
+class Dataset(Protocol):
+    """An array that lies in groups of a file, and is read in parts."""
+
+    @property
+    def shape(self) -> Shape:
+        """Its lengths."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers."""
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """What is said of it."""
+
+    def __getitem__(self, keys: tuple[slice, ...]) -> NDArray[Any]:
+        """A part, whose slices have both ends."""
+
+
+Held = TypeVar("Held", bound=Dataset)
+
+
+def array_in_groups(
+    arrays: Mapping[str, Held],
+    others: Mapping[str, str],
+    member: str,
+    kind: str,
+    max_pixels: int,
+    sound: Callable[[Held], Held],
+    *,
+    fortran: bool = False,
+) -> NamedArray:
+    """The wanted one of arrays that lie in groups, none of whose numbers was read."""
+    step = -1 if fortran else 1  # stored as rows, but columns
+    shapes = {name: one.shape[::step] for name, one in arrays.items()}
+    key, number = choose_array(shapes, member.lstrip("/"), kind, others)
+    array, shape = arrays[key], shapes[key]
+    check_pixels(shape[-1], shape[-2] if len(shape) > 1 else 1, max_pixels)
+    source = Parts(sound(array), kind)
+    values = stored_array(shape, array.dtype, 0, source, fortran=fortran)
+    return NamedArray(values, number, _nodata(array))
+
+
+def _nodata(dataset: Dataset) -> Value | None:
+    """What NetCDF declares as missing; numbers that it packs are refused."""
+    for name, plain in (("scale_factor", 1), ("add_offset", 0)):
+        if (found := dataset.attrs.get(name, plain)) != plain:
+            raise DataError(
+                f"holds numbers with {name} {found}, which are not read: save the "
+                "numbers that they stand for"
+            )
+    fill = dataset.attrs.get("_FillValue")
+    if fill is None or dataset.dtype.kind not in "iuf":
+        return None
+    return declared_nodata(str(np.ravel(fill)[0].item()), dataset.dtype)
+
+
+class Parts:
+    """A dataset as the source of an array; strides tell its axes apart."""
+
+    def __init__(self, dataset: Dataset, kind: str) -> None:
+        self._dataset, self._kind = dataset, kind
+        # An array of HDF5 is open for as long as its file is.
+        self._file = getattr(dataset, "file", None)
+
+    def numbers(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> NDArray[Any]:
+        """The numbers of a part, all of which are read at once."""
+        held = self._dataset.shape
+        start = np.unravel_index(place // dtype.itemsize, held)
+        own = [
+            dtype.itemsize * math.prod(held[axis + 1 :]) for axis in range(len(held))
+        ]
+        wanted = {
+            stride: length
+            for stride, length in zip(strides, shape, strict=True)
+            if length > 1
+        }
+        keys = tuple(
+            slice(int(at), int(at) + (wanted.get(stride, 1) if length > 1 else 1))
+            for at, stride, length in zip(start, own, held, strict=True)
+        )
+        with damage(self._kind):
+            part = self._dataset[keys]
+        # Its axes as in the file, then in the order of the part.
+        order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
+        found: NDArray[Any] = part.reshape([shape[axis] for axis in order])
+        return found.transpose(np.argsort(order))
 
 
 def _is_plane(shape: tuple[int, ...]) -> bool:

@@ -71,7 +71,7 @@ from cdstats.io.outputs import refuse_overwriting
 from cdstats.io.parquet import apart, rows_of
 from cdstats.io.patterns import Pattern, is_pattern
 from cdstats.io.sheets import SheetLine, header_text, is_sheet, read_sheet
-from cdstats.io.signatures import wanted_texts
+from cdstats.io.signatures import is_one, is_zarr, wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -243,6 +243,8 @@ def _look(text: str, search: Search) -> _Found:
     if text.startswith("@") and not is_there:
         return _read_list(text[1:], search)
     if path.is_dir():
+        if is_zarr(path):
+            return _file(path)
         return _folder(walk(path, search.extensions | {ENDING}), search)
     typed = typed_inside(text)
     if is_there and not typed:
@@ -261,7 +263,7 @@ def _look(text: str, search: Search) -> _Found:
         return _inside(text, typed, search)
     if is_pattern(text) or _MAGIC.search(text):
         return _local_matching(text, search)
-    if key and Path(whole).is_file():
+    if key and is_one(Path(whole)):
         return _file(Path(whole), key)
     raise DataError(f"{text}: no such file or folder")
 
@@ -497,7 +499,7 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         path = root / line
         file, member = member_in(line)
         whole = root / file
-        if member and not path.exists() and (whole.is_file() or inside(str(whole))):
+        if member and not path.exists() and (is_one(whole) or inside(str(whole))):
             path = whole
         else:
             member = ""

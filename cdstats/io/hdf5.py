@@ -11,30 +11,30 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from cdstats.core.errors import DataError, counted
-from cdstats.io.arrays import NamedArray, array_images, choose_array
-from cdstats.io.limits import check_memory, check_pixels
-from cdstats.io.npy import Shape, damage, stored_array
-from cdstats.io.sidecars import declared_nodata
+from cdstats.io.arrays import (
+    NOT_NUMBERS,
+    NamedArray,
+    array_images,
+    array_in_groups,
+)
+from cdstats.io.limits import check_memory
+from cdstats.io.npy import damage
 from cdstats.io.signatures import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import h5py
-    from numpy.typing import NDArray
 
-    from cdstats.core.counts import Value
     from cdstats.io.blocks import ImageFile, OpenImage
 
 _HEAD_BYTES: Final = 64
 _END: Final = (40, 44, 28, 28)
 """Where a file says where it ends, by the version of its first bytes."""
-_MOST_OBJECTS: Final = 100_000
-_CACHE_BYTES: Final = 1 << 27
-"""Unpacked chunks that HDF5 keeps, so that neighbouring rows are unpacked once."""
+MOST_OBJECTS: Final = 100_000
+CACHE_BYTES: Final = 1 << 27
+"""Unpacked chunks that are kept, so that neighbouring rows are unpacked once."""
 _SLOTS: Final = 10_007
 _SHUFFLE, _SUM, _LZF, _DEFLATE, _SZIP = 2, 3, 32000, 1, 4
 _PACKINGS: Final = frozenset((_DEFLATE, _SZIP, _LZF))
@@ -44,7 +44,6 @@ _TRUSTED_BYTES: Final = 1 << 20
 """Bytes of a chunk that deflate cannot unpack to a harmful length: 1,032 times."""
 _ADDED_BYTES: Final = 1 << 10
 """Bytes by which a filter may make a chunk longer."""
-_KINDS: Final = {"O": "references or texts", "S": "texts", "V": "records"}
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
@@ -73,15 +72,10 @@ def named_array(
         _check_length(path, file.userblock_size)
         found = _Found(matlab=matlab)
         found.walk(file)
-        step = -1 if matlab else 1  # MATLAB stores columns as rows
-        shapes = {name: one.shape[::step] for name, one in found.arrays.items()}
-        member = member.lstrip("/")
-        key, number = choose_array(shapes, member, kind, found.others)
-        dataset, shape = found.arrays[key], shapes[key]
-        check_pixels(shape[-1], shape[-2] if len(shape) > 1 else 1, max_pixels)
-        source = Chunks(_with_cache(dataset), kind)
-        values = stored_array(shape, dataset.dtype, 0, source, fortran=matlab)
-        return NamedArray(values, number, _nodata(dataset))
+        return array_in_groups(
+            *(found.arrays, found.others, member, kind, max_pixels, _with_cache),
+            fortran=matlab,
+        )
 
 
 def _check_length(path: Path, start: int) -> None:
@@ -116,8 +110,8 @@ class _Found:
         while groups:
             above, group = groups.pop()
             for name in group:
-                if (seen := seen + 1) > _MOST_OBJECTS:
-                    raise DataError(f"holds more than {_MOST_OBJECTS:,} objects")
+                if (seen := seen + 1) > MOST_OBJECTS:
+                    raise DataError(f"holds more than {MOST_OBJECTS:,} objects")
                 path = f"{above}{name}"
                 link = group.get(name, getlink=True)
                 if not isinstance(link, h5py.HardLink):
@@ -150,21 +144,7 @@ class _Found:
             return "empty"
         if dataset.external or dataset.is_virtual:
             return "numbers in other files (external or virtual storage)"
-        return _KINDS.get(dataset.dtype.kind, "")
-
-
-def _nodata(dataset: h5py.Dataset) -> Value | None:
-    """What NetCDF declares as missing; numbers that it packs are refused."""
-    for name, plain in (("scale_factor", 1), ("add_offset", 0)):
-        if (found := dataset.attrs.get(name, plain)) != plain:
-            raise DataError(
-                f"holds numbers with {name} {found}, which are not read: save the "
-                "numbers that they stand for"
-            )
-    fill = dataset.attrs.get("_FillValue")
-    if fill is None or dataset.dtype.kind not in "iuf":
-        return None
-    return declared_nodata(str(np.ravel(fill)[0].item()), dataset.dtype)
+        return NOT_NUMBERS.get(dataset.dtype.kind, "")
 
 
 def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
@@ -180,7 +160,7 @@ def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
     _check_filters(dataset)
     _check_chunks(dataset, size)
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(_SLOTS, max(size, _CACHE_BYTES), 1.0)
+    access.set_chunk_cache(_SLOTS, max(size, CACHE_BYTES), 1.0)
     opened = h5py.h5d.open(dataset.file.id, dataset.name.encode(), access)
     return h5py.Dataset(opened)
 
@@ -240,37 +220,3 @@ def _unpacks_beyond(data: bytes, most: int) -> bool:
     except zlib.error:
         return False
     return total > most
-
-
-class Chunks:
-    """A dataset as the source of an array; strides tell its axes apart."""
-
-    def __init__(self, dataset: h5py.Dataset, kind: str) -> None:
-        self._dataset, self._kind = dataset, kind
-        # The array is open for as long as its file is.
-        self._file = dataset.file
-
-    def numbers(
-        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
-    ) -> NDArray[Any]:
-        """The numbers of a part, all of which HDF5 reads at once."""
-        held = self._dataset.shape
-        start = np.unravel_index(place // dtype.itemsize, held)
-        own = [
-            dtype.itemsize * math.prod(held[axis + 1 :]) for axis in range(len(held))
-        ]
-        wanted = {
-            stride: length
-            for stride, length in zip(strides, shape, strict=True)
-            if length > 1
-        }
-        keys = tuple(
-            slice(int(at), int(at) + (wanted.get(stride, 1) if length > 1 else 1))
-            for at, stride, length in zip(start, own, held, strict=True)
-        )
-        with damage(self._kind):
-            part = self._dataset[keys]
-        # Its axes as in the file, then in the order of the part.
-        order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
-        found: NDArray[Any] = part.reshape([shape[axis] for axis in order])
-        return found.transpose(np.argsort(order))

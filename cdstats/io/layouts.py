@@ -53,7 +53,9 @@ _ABOVE: Final = 4
 _OPENED: Final = 8
 """Masks that are opened to see whether a preset fits."""
 _OTHER: Final = label_rank(Role.OTHER)
-_BESIDE: Final = (*FORMATS["HDF5"].extensions, *FORMATS["MAT"].extensions)
+_BESIDE: Final = tuple(
+    end for one in ("HDF5", "MAT", "ZARR") for end in FORMATS[one].extensions
+)
 _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
@@ -264,7 +266,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
 
 
 def _pictures(names: list[str]) -> tuple[list[str], list[str]]:
-    """The files without those of HDF5 and MATLAB beside others, and what was skipped.
+    """The files without those of stacks of arrays beside others, and what was skipped.
 
     Such a file is a copy of all masks, or no mask, such as the weights of a model.
     """

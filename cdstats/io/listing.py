@@ -29,7 +29,7 @@ from cdstats.io.naming import (
 )
 from cdstats.io.patterns import Descent, Pattern
 from cdstats.io.sidecars import AUXILIARY
-from cdstats.io.signatures import wanted_texts
+from cdstats.io.signatures import ZARR_FILES, is_zarr, wanted_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 MASK_FILE: Final = ".msk"
 """What GDAL appends to the name of an image to find its mask file."""
-
-_ZARR: Final = ("zarr.json", ".zgroup", ".zarray")
-
 
 _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
 """Ends of the names of lists; JSON files among images are about one image each."""
@@ -74,6 +71,7 @@ class Listing:
         mask_files: The mask files (.msk) in the folder of a store.
         auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
         is_there: Whether the folder exists; a store does not tell of an empty one.
+        zarr: A file of a Zarr store that is not on a disk; empty for none.
     """
 
     root: Path
@@ -84,6 +82,7 @@ class Listing:
     mask_files: list[str] = field(default_factory=list)
     auxiliary: list[str] = field(default_factory=list)
     is_there: bool = True
+    zarr: str = ""
     holder: ClassVar[Holder] = STORE
 
     @property
@@ -144,6 +143,8 @@ class Listing:
             self.auxiliary.append(name.removesuffix(AUXILIARY))
         if name.endswith(_TEXTS):
             self.texts.append(text)
+        if name.rpartition("/")[2] in ZARR_FILES:
+            self.zarr = self.zarr or name
         if name.startswith(".") or "/." in name or name.endswith("/"):
             return False
         above, slash, last = name.rpartition("/")
@@ -178,8 +179,11 @@ class Listing:
         holds = "holds" if self.is_there else "is not there, or holds"
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
-        if self.root.suffix == ".zarr" or any((self.root / n).exists() for n in _ZARR):
-            return f"{text}. A Zarr store: save its arrays as .npy or HDF5"
+        if self.zarr:
+            return (
+                f"{text}. {self.zarr}: a Zarr store is read from a folder of this "
+                f"machine, not from {self.holder.name}"
+            )
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
         if vector:
             kinds = ", ".join(sorted(vector))
@@ -281,9 +285,10 @@ def _entries(
 def _is_folder(
     entry: os.DirEntry[str] | Path, extensions: frozenset[str], problems: list[str]
 ) -> bool:
-    """Whether an entry is a folder; a link that leads nowhere is none."""
+    """Whether an entry is a folder; a link that leads nowhere is none, nor a store."""
     try:
-        return entry.is_dir()
+        is_store = entry.name.lower().endswith(".zarr") and is_zarr(os.fspath(entry))
+        return entry.is_dir() and not is_store
     except OSError as error:
         # The row of a file tells why it cannot be read.
         if error.errno != errno.ELOOP and _suffix(entry.name) not in extensions:

@@ -14,7 +14,13 @@ from cdstats.io.containers import inside, is_parquet, read_member
 from cdstats.io.copies import copy_of, open_copy
 from cdstats.io.limits import MAX_PIXELS, check_images
 from cdstats.io.sidecars import mask_file, read_auxiliary
-from cdstats.io.signatures import FORMATS, file_format, foreign_text, open_regular
+from cdstats.io.signatures import (
+    FORMATS,
+    file_format,
+    foreign_text,
+    is_zarr,
+    open_regular,
+)
 
 if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
@@ -76,7 +82,12 @@ def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
         kind = file_format(head)
     else:
         # No buffer: a file is read at one go, or not here.
-        opened, size = open_regular(path)
+        try:
+            opened, size = open_regular(path)
+        except (IsADirectoryError, PermissionError):
+            if is_zarr(path):
+                return "ZARR", None
+            raise
         with opened as file:
             head, data = file.read(16), None
             kind = file_format(head)

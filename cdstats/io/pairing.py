@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlencode
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.labelling import NO_ORIGIN, Origin
@@ -40,8 +41,15 @@ from cdstats.io.naming import (
     without_part,
 )
 from cdstats.io.parquet import ROWS_PAIR, row_keys
-from cdstats.io.patterns import PLACES, Pattern, is_pattern
+from cdstats.io.patterns import (
+    PLACES,
+    UNKEPT,
+    Pattern,
+    is_pattern,
+    suggest_patterns,
+)
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
+from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +58,6 @@ if TYPE_CHECKING:
     from cdstats.io.found import FoundFile, FoundSet
 
 _SHOWN: Final = 3
-_TRIED: Final = 12
 
 _NO_SPLIT: Final = (UNASSIGNED, UNLISTED, "")
 """Splits of masks for which neither folders nor lists tell one."""
@@ -87,14 +94,15 @@ class FilePair:
         prediction: The file of predictions; None when a mask has none.
         target: The file of masks; None when a prediction has none.
         crop: The window of the mask that the prediction covers; None for all of it.
-        group: What a sheet of pairs tells beside the files, such as the scene.
+        words: What the words of patterns stand for, such as ``scene=a&city=b``, or the
+            column group of a sheet.
     """
 
     model: str
     prediction: FoundFile | None
     target: FoundFile | None
     crop: Crop | None = None
-    group: str = ""
+    words: str = ""
 
     def anywhere(self) -> FilePair:
         """The same pair by paths that mean the same in another working folder."""
@@ -134,6 +142,7 @@ class _Side(dict[str, list[_Entry]]):
         sets: Files, and their path as typed.
         crops: Whether they are crops of masks.
         splits: Whether the split of a file, in the key, replaces folders that tell it.
+        words: The parts of patterns that make the key; none where sides share none.
         rows: What the path of a row of a table is paired by.
     """
 
@@ -143,10 +152,11 @@ class _Side(dict[str, list[_Entry]]):
         *,
         crops: bool,
         splits: bool,
+        words: Sequence[str],
         rows: Mapping[str, str],
     ) -> None:
         super().__init__()
-        self._rows = rows
+        self._rows, self._words = rows, words
         self.text = ", ".join(text for _, text in sets)
         for found, text in sets:
             typed = pattern_in(text)
@@ -175,7 +185,8 @@ class _Side(dict[str, list[_Entry]]):
         if file.member and text.endswith(f"#{file.member}"):
             name = name.removesuffix(f"#{file.member}")
         name = self._rows.get(file.path, name)
-        key = parts["key"] if "key" in parts else _path_key(name, split)
+        named = [parts[one] for one in self._words or ("key",) if one in parts]
+        key = "/".join(named) or _path_key(name, split)
         key = f"{split}/{key}" if split else key
         crop = None
         if pattern and pattern.place:
@@ -267,7 +278,9 @@ def _pairs_of_sheets(
             skipped += 1
             continue
         model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
-        pairs[model].append(FilePair(model, prediction, target, group=line.group))
+        pairs[model].append(
+            FilePair(model, prediction, target, words=_words({"group": line.group}))
+        )
     for model, own in pairs.items():
         _refuse_two(model, own)
         own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
@@ -352,7 +365,7 @@ def _is_file(text: str, found: FoundSet) -> bool:
     if typed := typed_inside(text):
         names = [one.name for one in found.files]
         return [inner_name(name) for name in names] == [typed.member]
-    return Path(text).is_file() or bool(member and Path(file).is_file())
+    return is_one(Path(text)) or bool(member and is_one(Path(file)))
 
 
 def _refuse_problems(found: FoundSet) -> None:
@@ -392,20 +405,25 @@ def _pair(
     skipped = _skip_others(left, right, others, masks.split)
     if not left.keys() & right.keys():
         raise DataError(_nothing_text(left, right, skipped, rows))
-    target = {key: entries[0].file for key, entries in right.items()}
+    target = {key: entries[0] for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
     lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
     for key in sorted(left, key=natural_key):
         for file, parts, crop in left[key]:
-            name = parts.get("model", model)
-            pairs[name].append(FilePair(name, file, target.get(key), crop))
+            name, mask = parts.get("model", model), target.get(key)
+            words = _words({**(mask.parts if mask else {}), **parts})
+            pairs[name].append(FilePair(name, file, mask and mask.file, crop, words))
             lacking[name].discard(key)
     found = [
         pair
         for name in sorted(pairs, key=natural_key)
         for pair in (
             *pairs[name],
-            *(FilePair(name, None, target[k]) for k in right if k in lacking[name]),
+            *(
+                FilePair(name, None, target[k].file, words=_words(target[k].parts))
+                for k in right
+                if k in lacking[name]
+            ),
         )
     ]
     return found, [*filter(None, (skipped, _apart_text(found)))]
@@ -446,11 +464,28 @@ def _sides(
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
     """Predictions, masks and masks of other splits by their keys."""
+    named = [
+        _pattern_words(text) for text in (masks.text, *(text for _, text in sides))
+    ]
+    words = sorted(frozenset.intersection(*named))
+    side = partial(_Side, splits=splits, words=words, rows=rows)
     return (
-        _Side(sides, crops=crops, splits=splits, rows=rows),
-        _Side([(masks.found, masks.text)], crops=False, splits=splits, rows=rows),
-        _Side([(masks.others, masks.text)], crops=False, splits=splits, rows=rows),
+        side(sides, crops=crops),
+        side([(masks.found, masks.text)], crops=False),
+        side([(masks.others, masks.text)], crops=False),
     )
+
+
+def _pattern_words(text: str) -> frozenset[str]:
+    """The words of a path that is a pattern, with its key."""
+    text = pattern_in(text)
+    return Pattern(text).words if is_pattern(text) else frozenset()
+
+
+def _words(parts: Mapping[str, str]) -> str:
+    """What the words of patterns stand for, as one text; keys and places aside."""
+    own = sorted((n, text) for n, text in parts.items() if n not in UNKEPT and text)
+    return urlencode(own)
 
 
 def _place(text: str) -> tuple[str, ...]:
@@ -520,7 +555,7 @@ def _nothing_text(
     ways = {
         split: " --target ".join(map(_whole, (left.text, right.text), found))
         for split, some in names.items()
-        if not apart and (found := _suggest(first, some))
+        if not apart and (found := suggest_patterns(first, some))
     }
     hint = "Name the key that they share as {} in a pattern on both sides"
     if ways:
@@ -542,53 +577,3 @@ def _whole(folder: str, pattern: str) -> str:
         return shlex.quote(f"{typed.archive}!{pattern}")
     is_folder = is_address(folder) or Path(folder).is_dir()
     return shlex.quote(f"{folder.rstrip('/') if is_folder else '...'}/{pattern}")
-
-
-def _suggest(predictions: list[str], masks: list[str]) -> tuple[str, str] | None:
-    """The patterns, made from a name of each side, that pair most files, if any do."""
-    same = {PurePosixPath(name).stem: name for name in reversed(masks)}
-    tried = {
-        (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
-        for one in predictions[:_TRIED]
-        for two in {*masks[:_TRIED], same.get(PurePosixPath(one).stem, masks[0])}
-        if (shared := _longest_shared(one, two))
-    }
-    fit = {both: _paired(both, predictions, masks) for both in sorted(tried)}
-    best = max(fit, key=lambda both: (fit[both], -sum(map(len, both))), default=None)
-    fewer = min(len(predictions), len(masks))
-    if best is None or 2 * fit[best] <= fewer:
-        return None
-    models = re.sub(r"^[^/{}]+/", "{model}/", best[0])
-    held = [
-        sum(map(bool, map(Pattern(one).match, predictions)))
-        for one in (best[0], models)
-    ]
-    return (models, best[1]) if held[1] > held[0] else best
-
-
-def _paired(patterns: tuple[str, str], predictions: list[str], masks: list[str]) -> int:
-    """How many names two patterns pair."""
-    splits = [{*filter(None, map(split_named, one.split("/")))} for one in patterns]
-    if splits[0] and splits[1] and splits[0].isdisjoint(splits[1]):
-        return 0  # The numbers of two splits mean different images.
-    keys = [
-        {found["key"] for name in names if (found := Pattern(text).match(name))}
-        for text, names in zip(patterns, (predictions, masks), strict=True)
-    ]
-    return len(keys[0] & keys[1])
-
-
-def _longest_shared(first: str, second: str) -> str:
-    """The longest run of whole words and numbers that is in both names."""
-    return max(
-        _runs(first) & _runs(second), key=lambda run: (len(run), run), default=""
-    )
-
-
-def _runs(name: str) -> set[str]:
-    """All runs of words and numbers of a name, each within one folder."""
-    stem = PurePosixPath(name).with_suffix("").as_posix()
-    parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", stem)
-    places = [at for at, part in enumerate(parts) if part.isalnum()]
-    runs = ("".join(parts[i : j + 1]) for i in places for j in places if i <= j)
-    return {run for run in runs if "/" not in run}

@@ -6,23 +6,33 @@ import fnmatch
 import posixpath
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import UsageError
+from cdstats.io.naming import split_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PLACES: Final = (("y", "x"), ("row", "col"), ("n",))
 """The parts that together say where a crop lies: its first row and column, the row and
 column of its tile, or the number of its tile."""
-NAMES: Final = ("split", "model", *(name for place in PLACES for name in place))
-_DIGITS: Final = frozenset(name for place in PLACES for name in place)
+DIGITS: Final = frozenset(name for place in PLACES for name in place)
+"""Those parts, each of which is a number."""
+_NAMES: Final = ("split", "model", *sorted(DIGITS))
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)")
 _GLOB_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|(\[!?\]?[^]/]*\])")
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _KEY: Final = "key"
+UNKEPT: Final = (*_NAMES, _KEY)
+"""Parts that are not kept with a file: it tells them itself."""
+_TRIED: Final = 12
+"""Names of each side from which patterns are made."""
+_NEAR: Final = 0.8
+"""How like a known part a word is taken for a misspelling of it."""
 
 Step = re.Pattern[str] | str | None
 """What matches the name of a folder or file; None stands for any number of folders."""
@@ -41,7 +51,8 @@ class Pattern:
 
     ``{}`` is the key that pairs files and ``{split}``, ``{model}``, ``{y}``, ``{x}``,
     ``{row}``, ``{col}`` and ``{n}`` are named parts; each stands for one folder or
-    file name or a piece of it, and for the same text wherever it is repeated. Without
+    file name or a piece of it, and for the same text wherever it is repeated. Any other
+    word, such as ``{scene}``, is a part whose text is kept with the file. Without
     braces it is a glob, which also has sets such as ``[ab]``.
 
     Attributes:
@@ -56,17 +67,27 @@ class Pattern:
 
     def __post_init__(self) -> None:
         for name in re.findall(r"\{([^{}]*)\}", self.text):
-            if name and name not in NAMES:
-                known = ", ".join(f"{{{part}}}" for part in NAMES)
+            if not name or name in _NAMES:
+                continue
+            near = get_close_matches(name.lower(), _NAMES, 1, _NEAR)
+            if near or not (name.isidentifier() and name.isascii()):
+                known = ", ".join(f"{{{part}}}" for part in _NAMES)
+                text = f"did you mean {{{near[0]}}}?" if near else "expected a word."
                 raise UsageError(
-                    f"{{{name}}} in {self.text!r} is no part of a pattern; expected "
-                    f"{{}} or one of {known}"
+                    f"{{{name}}} in {self.text!r} is no part of a pattern; {text} "
+                    f"Beside {{}} and {known}, words such as {{scene}} name parts"
                 )
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The parts that tell images apart: the key, and words of the user's own."""
+        names = (name or _KEY for name in re.findall(r"\{([^{}]*)\}", self.text))
+        return frozenset(names).difference(_NAMES)
 
     @property
     def place(self) -> tuple[str, ...]:
         """The parts that say where a crop lies; none where no part does."""
-        named = _DIGITS.intersection(re.findall(r"\{([^{}]*)\}", self.text))
+        named = DIGITS.intersection(re.findall(r"\{([^{}]*)\}", self.text))
         found = next((place for place in PLACES if named == set(place)), ())
         if named and not found:
             ways = " or ".join(
@@ -80,7 +101,7 @@ class Pattern:
 
         def text(token: re.Match[str]) -> str:
             name = token[1] or _KEY
-            return token[0] if name in _DIGITS else parts.get(name) or token[0]
+            return token[0] if name in DIGITS else parts.get(name) or token[0]
 
         return re.sub(r"\{([^{}]*)\}", text, self._normal)
 
@@ -196,8 +217,62 @@ def _translated(text: str, tokens: re.Pattern[str]) -> str:
             regex += "(?!/)" + fnmatch.translate(token[0])[4:].rpartition(")")[0]
         else:
             name = token[1] or _KEY
-            kind = r"\d+" if name in _DIGITS else "[^/]+"
+            kind = r"\d+" if name in DIGITS else "[^/]+"
             regex += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
             seen.add(name)
         end = token.end()
     return regex + re.escape(text[end:])
+
+
+def suggest_patterns(
+    predictions: Sequence[str], masks: Sequence[str]
+) -> tuple[str, str] | None:
+    """The patterns, made from a name of each side, that pair most files, if any do."""
+    same = {PurePosixPath(name).stem: name for name in reversed(masks)}
+    tried = {
+        (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
+        for one in predictions[:_TRIED]
+        for two in {*masks[:_TRIED], same.get(PurePosixPath(one).stem, masks[0])}
+        if (shared := _longest_shared(one, two))
+    }
+    fit = {both: _paired(both, predictions, masks) for both in sorted(tried)}
+    best = max(fit, key=lambda both: (fit[both], -sum(map(len, both))), default=None)
+    fewer = min(len(predictions), len(masks))
+    if best is None or 2 * fit[best] <= fewer:
+        return None
+    models = re.sub(r"^[^/{}]+/", "{model}/", best[0])
+    held = [
+        sum(map(bool, map(Pattern(one).match, predictions)))
+        for one in (best[0], models)
+    ]
+    return (models, best[1]) if held[1] > held[0] else best
+
+
+def _paired(
+    patterns: tuple[str, str], predictions: Sequence[str], masks: Sequence[str]
+) -> int:
+    """How many names two patterns pair."""
+    splits = [{*filter(None, map(split_named, one.split("/")))} for one in patterns]
+    if splits[0] and splits[1] and splits[0].isdisjoint(splits[1]):
+        return 0  # The numbers of two splits mean different images.
+    keys = [
+        {found["key"] for name in names if (found := Pattern(text).match(name))}
+        for text, names in zip(patterns, (predictions, masks), strict=True)
+    ]
+    return len(keys[0] & keys[1])
+
+
+def _longest_shared(first: str, second: str) -> str:
+    """The longest run of whole words and numbers that is in both names."""
+    return max(
+        _runs(first) & _runs(second), key=lambda run: (len(run), run), default=""
+    )
+
+
+def _runs(name: str) -> set[str]:
+    """All runs of words and numbers of a name, each within one folder."""
+    stem = PurePosixPath(name).with_suffix("").as_posix()
+    parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", stem)
+    places = [at for at, part in enumerate(parts) if part.isalnum()]
+    runs = ("".join(parts[i : j + 1]) for i in places for j in places if i <= j)
+    return {run for run in runs if "/" not in run}

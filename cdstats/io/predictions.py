@@ -32,7 +32,13 @@ from cdstats.io.limits import MAX_PIXELS, check_images, check_row, check_stack
 from cdstats.io.masks import open_masks
 from cdstats.io.npy import StoredArray, by_number, npy_array
 from cdstats.io.raster import MOST_BANDS, BandsError
-from cdstats.io.signatures import EXTENSIONS, FORMATS, file_format, open_regular
+from cdstats.io.signatures import (
+    EXTENSIONS,
+    FORMATS,
+    file_format,
+    is_zarr,
+    open_regular,
+)
 from cdstats.io.targets import prediction_labels
 from cdstats.io.tensors import tensor_array
 
@@ -228,9 +234,11 @@ def _array(path: Path, member: str, max_pixels: int) -> tuple[NamedArray, str] |
     """The array of a file of arrays and its type; None for another file."""
     if inside(str(path)):
         return None  # an array in an archive was copied to a file
-    opened, _ = open_regular(path)
-    with opened as file:
-        kind = file_format(file.read(16))
+    kind: str | None = "ZARR"
+    if not (path.is_dir() and is_zarr(path)):
+        opened, _ = open_regular(path)
+        with opened as file:
+            kind = file_format(file.read(16))
     if path.suffix.lower() in (".pt", ".pth"):
         number = member if is_number(member) else ""
         key = "" if number else member
@@ -240,7 +248,7 @@ def _array(path: Path, member: str, max_pixels: int) -> tuple[NamedArray, str] |
         found = NamedArray(npy_array(path), member)
     elif kind == "NPZ":
         found = npz_array(path, member, max_pixels)
-    elif kind in ("HDF5", "MAT"):
+    elif kind in ("HDF5", "MAT", "ZARR"):
         reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
         found = reader.named_array(path, member, max_pixels)
     else:

@@ -59,12 +59,17 @@ def mask_file(path: str) -> str | None:
 
 
 def stats_beside(path: str) -> Iterator[os.stat_result]:
-    """The facts of each file beside an image that decides how its pixels count."""
+    """The facts of each file beside an image that decides how its pixels count.
+
+    Those of a Zarr store are all the files in its folder.
+    """
     for end in (*MASK_FILES, AUXILIARY):
         try:
             yield os.stat(f"{path}{end}")  # noqa: PTH116 - a million files
         except (OSError, ValueError):
             continue
+    if os.path.isdir(path):  # noqa: PTH112 - a million files
+        yield from (one.stat() for one in sorted(Path(path).rglob("*")))
 
 
 def read_auxiliary(path: str) -> Auxiliary:

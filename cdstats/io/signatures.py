@@ -57,9 +57,12 @@ FORMATS: Final = {
         ),
         FileFormat("HDF5", "HDF5", (_HDF5,), _HDF5_NAMES, "hdf5", -1, True),
         FileFormat("MAT", ".mat", _MATLAB, (".mat",), "matlab", -1, True),
+        FileFormat("ZARR", "Zarr", (), (".zarr",), "zarr", -1, True),
     )
 }
 """The formats of mask files by name. A new one is an entry here and its reader."""
+ZARR_FILES: Final = ("zarr.json", ".zarray", ".zgroup")
+"""What tells a Zarr store from other folders; version 3, an array, a group."""
 _READABLE: Final = {magic: one.name for one in FORMATS.values() for magic in one.magic}
 _OTHERS: Final = {
     b"GIF8": "a GIF image",
@@ -92,7 +95,7 @@ def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
 
     Example:
         >>> wanted_texts(EXTENSIONS | {".pt", ".pth"})
-        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5, .mat or .pt')
+        ('prediction file', 'PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5, .mat, Zarr or .pt')
     """
     if ".pt" not in extensions:
         return "mask file", EXPECTED
@@ -109,6 +112,16 @@ def file_format(head: bytes) -> str | None:
     return _match(head, _READABLE)
 
 
+def is_zarr(folder: str | Path) -> bool:
+    """Whether a folder is a Zarr store, a group or an array of one."""
+    return any(os.path.isfile(os.path.join(folder, one)) for one in ZARR_FILES)  # noqa: PTH113, PTH118
+
+
+def is_one(path: Path) -> bool:
+    """Whether a path is one file, or a Zarr store."""
+    return path.is_file() or is_zarr(path)
+
+
 def is_held(data: bytes) -> bool:
     """Whether the reader of a file takes its bytes, so that none is needed on disk."""
     kind = file_format(data[:16])
@@ -120,7 +133,7 @@ def foreign_text(head: bytes) -> str:
 
     Example:
         >>> foreign_text(b"hello")
-        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5 or .mat'
+        'is not an image; expected PNG, JPEG, BMP, TIFF, .npy, .npz, HDF5, .mat or Zarr'
     """
     if not head:
         return f"is empty (0 bytes); expected {EXPECTED}"

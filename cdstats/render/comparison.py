@@ -364,12 +364,13 @@ def comparison_notes(
         return names is None or any(part in name for name in names for part in parts)
 
     first = models[0]
-    images = first.images - first.images_without_valid
-    drawn = f"{counted(first.resamples, 'resample')} of {counted(images, 'image')}"
-    drawn += f", seed {first.seed}"
-    if images <= ALL_DRAWN:
-        every = counted(images**images, "resample")
-        drawn = f"all {every} of {counted(images, 'image')}"
+    images = counted(first.images - first.images_without_valid, "image")
+    if first.group:
+        images = f"{counted(first.groups, 'group')} ({first.group}) of {images}"
+    drawn = f"{counted(first.resamples, 'resample')} of {images}, seed {first.seed}"
+    if first.groups <= ALL_DRAWN:
+        every = counted(first.groups**first.groups, "resample")
+        drawn = f"all {every} of {images}"
     notes = []
     if concern("_difference", "_same_sign"):
         text = f"differences from {first.model or 'the first model'}"

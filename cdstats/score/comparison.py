@@ -18,6 +18,7 @@ from cdstats.io.held import as_files
 from cdstats.render.table import Displayed, Table
 from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
+from cdstats.score.groups import FEW_GROUPS, check_group, crops_text, groups_of
 from cdstats.score.loss import score_predictions
 from cdstats.score.measures import (
     AP,
@@ -27,10 +28,11 @@ from cdstats.score.measures import (
     measure_model,
     resampled,
 )
+from cdstats.score.reading import place_of
 from cdstats.score.results import choose_losses, result_of_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -60,10 +62,13 @@ def check_pairs(
     baseline: str | None,
     common: bool,
     merged: bool = False,
+    group: str | None = None,
 ) -> None:
     """Refuse what cannot be compared, as far as the names of files tell."""
     models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
     order_models(list(models), baseline)
+    if group is not None:
+        check_group([place_of(one) for one in pairs if one.target], group)
     for pair in pairs:
         if pair.prediction is not None and pair.target is not None:
             target, member = pair.target.name, pair.target.member
@@ -285,6 +290,7 @@ def compare_run(
     basic, further = losses[:_BASIC], losses[_BASIC:]
     named = _names([*basic, *(one for one in further if one.column in held)])
     models = [_measure(model, run, shared, named) for model in order]
+    groups = _drawn_groups(run, shared, how.group)
     measures = choose_measures(named, soft=soft, curves=any(m.bins for m in models))
     asked = {one.loss: one.name for one in reversed(measures) if one.loss in further}
     rows = [
@@ -292,7 +298,7 @@ def compare_run(
         for number in range(len(shared.keys))
     ]
     return Comparison(
-        tuple(_records(run, shared, models, measures, how)),
+        tuple(_records(run, shared, models, measures, how, groups)),
         tuple(measure.name for measure in measures),
         frozenset(one.name for one in measures if not one.higher_is_better),
         tuple(reversed(asked.values())),
@@ -300,7 +306,11 @@ def compare_run(
         run.images,
         how,
         run.device,
-        (*run.messages, *_cautions(run, shared.left_out, models, soft)),
+        (
+            *run.messages,
+            *_cautions(run, shared.left_out, models, soft, how.group),
+            *_group_cautions(shared, groups, how.group),
+        ),
         sum(
             row.status == "failed" and not (common and not row.pred)
             for row in run.images
@@ -344,15 +354,29 @@ def _measure(
     return measure_model(model, rows, results, curve, binned, asked)
 
 
+def _drawn_groups(run: LossRun, shared: SharedImages, by: str | None) -> list[int]:
+    """The number of the group of each shared image that has a valid pixel."""
+    images = list(zip(*shared.rows.values(), strict=True))
+    places = [
+        [run.images[at].place for at in own]
+        for own in images
+        if run.images[own[0]].changed or run.images[own[0]].unchanged
+    ]
+    names = groups_of(places, by)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
 def _records(
     run: LossRun,
     shared: SharedImages,
     models: Sequence[Measured],
     measures: Sequence[Measure],
     how: Resampling,
+    groups: Sequence[int],
 ) -> list[ComparedModel]:
     """The row of each model."""
-    drawn = resampled(models, measures, how)
+    drawn = resampled([model.grouped(groups) for model in models], measures, how)
     records = []
     for model, own in zip(models, drawn, strict=True):
         rows = [run.images[place] for place in shared.rows[model.model]]
@@ -386,6 +410,8 @@ def _records(
             seed=how.seed,
             labels=labels_of(rows),
             signature="",
+            group=how.group or "",
+            groups=len(set(groups)),
             compared=compared,
         )
         records.append(replace(one, signature=signature_of(one, rows)))
@@ -411,8 +437,27 @@ def _differing(
     )
 
 
+def _group_cautions(
+    shared: SharedImages, groups: Sequence[int], by: str | None
+) -> Iterator[Message]:
+    """What makes intervals misleading: few groups, or crops drawn as if alone."""
+    number = len(set(groups))
+    if by is None:
+        if text := crops_text([target for target, _ in shared.keys]):
+            yield Message(Level.WARNING, text)
+    elif number == 1:
+        yield Message(Level.WARNING, f"one group of {by} has no interval")
+    elif 0 < number < FEW_GROUPS:
+        text = "intervals of so few groups are unreliable, and too narrow"
+        yield Message(Level.NOTE, f"{counted(number, 'group')} of {by}: {text}")
+
+
 def _cautions(
-    run: LossRun, left_out: int, models: Sequence[Measured], soft: bool
+    run: LossRun,
+    left_out: int,
+    models: Sequence[Measured],
+    soft: bool,
+    by: str | None = None,
 ) -> list[Message]:
     """What makes the numbers of a comparison misleading."""
     images, found = models[0].images, []
@@ -430,7 +475,7 @@ def _cautions(
         tell(Level.ERROR, f"no image was scored, {number} failed, first {first}")
     elif not images:
         tell(Level.ERROR, "no image has a valid pixel, so no value is defined")
-    elif images < FEW_IMAGES:
+    elif images < FEW_IMAGES and by is None:
         text = "intervals of so few images are unreliable, and too narrow"
         if images == 1:
             text = "one image has no interval"
@@ -481,7 +526,8 @@ def compare(options: CompareOptions) -> Comparison:
 
     The difference of each measure to the first model comes with an interval: images are
     drawn with replacement, the same ones for every model, and the interval holds the
-    middle of the differences (percentile bootstrap). No correction is made for
+    middle of the differences (percentile bootstrap). With ``group`` the images of a
+    scene are drawn together, as crops of one must be. No correction is made for
     comparing many models. The beta of a dataset stays the same in every resample.
 
     Predictions are scored as by `cdstats.loss`; ``pred`` may be a mapping of names to
@@ -503,13 +549,20 @@ def compare(options: CompareOptions) -> Comparison:
 def compare_models(options: CompareOptions) -> Comparison:
     """What `compare` gives, from its options."""
     baseline, common = options.baseline, options.common
-    how = Resampling(options.resamples, options.confidence, options.seed)
+    group = options.group
+    how = Resampling(options.resamples, options.confidence, options.seed, group)
     merged = Ground.of(options).merges
     run = score_predictions(
         LossOptions.of(
             options,
             histograms=options.curves,
-            check=partial(check_pairs, baseline=baseline, common=common, merged=merged),
+            check=partial(
+                check_pairs,
+                baseline=baseline,
+                common=common,
+                merged=merged,
+                group=group,
+            ),
         )
     )
     measures = tuple(dict.fromkeys(ImageMeasure(name) for name in options.measures))

@@ -7,7 +7,7 @@ it is one product of how often each image was drawn with these columns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -88,6 +88,24 @@ class Measured:
     def stacked(self) -> Floats:
         """The columns side by side; ``(images, columns)``."""
         return np.stack(list(self.columns.values()), axis=1)
+
+    def grouped(self, groups: Sequence[int]) -> Measured:
+        """The same model with the sums of the images of each group added.
+
+        Args:
+            groups: The number of the group of each image, from 0.
+        """
+
+        def added(sums: Floats) -> Floats:
+            found = np.zeros((max(groups, default=-1) + 1, *sums.shape[1:]))
+            np.add.at(found, np.asarray(groups, dtype=np.intp), sums)
+            return found
+
+        columns, bins = (
+            {name: added(sums) for name, sums in held.items()}
+            for held in (self.columns, self.bins)
+        )
+        return replace(self, columns=columns, bins=bins)
 
 
 def _metric(metric: Metric, _: str, t: Totals) -> Floats:
@@ -239,6 +257,9 @@ _MOST_RESAMPLES: Final = 1_000_000
 class Resampling:
     """How intervals are made: a percentile interval over resampled images.
 
+    With ``group``, a word or a pattern of names, all images of a group are drawn
+    together.
+
     References:
         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
@@ -246,6 +267,7 @@ class Resampling:
     resamples: int = 2000
     confidence: float = 0.95
     seed: int = 0
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.resamples <= _MOST_RESAMPLES:

@@ -205,7 +205,7 @@ def place_of(pair: FilePair, image: str = "", mask: str = "") -> Place:
         named = file is None or file.member.isdigit() or name.endswith(member)
         names.append(name if named else f"{name}{member}")
     split = pair.target.split if pair.target else ""
-    return Place(names[0], names[1], pair.model, split)
+    return Place(names[0], names[1], pair.model, split, pair.words)
 
 
 def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _UNSTATED: Final = {
     **{name: value or "" for name, value in asdict(Stated()).items()},
-    **dict.fromkeys(("ece", "calibration_sums", "labels"), ""),
+    **dict.fromkeys(("ece", "calibration_sums", "labels", "words"), ""),
 }
 """What rows of earlier versions lack."""
 _OF_PROBABILITIES: Final = (
