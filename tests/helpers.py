@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def run(*arguments: object, stdin: str | None = None) -> Done:
 
 def unheld() -> dict[str, FileFormat]:
     """The formats of mask files, of which none is held in memory."""
-    return {name: replace(one, held=-1) for name, one in FORMATS.items()}
+    return {name: one._replace(held=-1) for name, one in FORMATS.items()}
 
 
 def save(path: Path, values: ArrayLike, **options: object) -> Path:

@@ -9,7 +9,8 @@ import pytest
 from helpers import Done, run, save
 
 import cdstats
-from cdstats.core.presets import known_layouts, presets
+from cdstats.core.presets import presets
+from cdstats.core.vocabulary import known_layouts
 
 if TYPE_CHECKING:
     from pathlib import Path

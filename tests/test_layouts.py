@@ -13,7 +13,7 @@ from PIL import Image
 import cdstats
 from cdstats.core.errors import DataError
 from cdstats.core.presets import fitting, presets
-from cdstats.core.vocabulary import vocabulary
+from cdstats.core.vocabulary import shapes_of
 from cdstats.io.discovery import find_masks
 from cdstats.io.layouts import choose_masks, looks_like
 from cdstats.io.naming import Role, role_of, split_named
@@ -185,10 +185,10 @@ def test_a_folder_ends_with_the_name_of_its_split(folder: str, split: str) -> No
 
 
 def test_every_dataset_that_names_show_has_a_preset() -> None:
-    assert vocabulary()["looks"].keys() <= {one.name for one in presets()}
-    shapes = [shape for some in vocabulary()["looks"].values() for shape in some]
-    shapes += [shape for one in presets() for shape in one.layout]
-    assert shapes == [shape.lower() for shape in shapes]
+    for table in (shapes_of("looks"), shapes_of("layouts")):
+        assert table.keys() <= {one.name for one in presets()}
+        shapes = [shape for some in table.values() for shape in some]
+        assert shapes == [shape.lower() for shape in shapes]
 
 
 @pytest.mark.parametrize(

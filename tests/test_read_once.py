@@ -7,7 +7,6 @@ counted: a mask that was labelled by another rule at first is read again.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counts["/".join(path.split("/")[-2:])] += 1
             yield from image.blocks()
 
-        return replace(image, blocks=blocks)
+        return image._replace(blocks=blocks)
 
     def watch(open_images: Callable[..., list[OpenImage]]) -> Any:
         def opened(path: str, *arguments: Any) -> list[OpenImage]:

@@ -10,7 +10,6 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -1178,7 +1177,7 @@ def test_a_large_jpeg_in_colour_is_decoded_as_a_small_one_or_refused(
     Image.fromarray(pixels).save(path, subsampling="4:2:0")
     small = values_of(path)
     monkeypatch.setattr(jpeg, "WHOLE_PIXELS", 64)
-    unheld = replace(signatures.FORMATS["JPEG"], held=-1)
+    unheld = signatures.FORMATS["JPEG"]._replace(held=-1)
     monkeypatch.setitem(signatures.FORMATS, "JPEG", unheld)
     assert values_of(path) == small
     monkeypatch.setattr(jpeg, "MOST_COLOUR_PIXELS", 64)

@@ -90,13 +90,12 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     usual = png.open_images
 
     def open_images(file: Any) -> Any:
-        from dataclasses import replace
 
         def slowly(read: Any) -> Iterator[Block]:
             time.sleep(0.2 * (file.path.name == "slow.png"))
             yield from read()
 
-        return [replace(o, blocks=partial(slowly, o.blocks)) for o in usual(file)]
+        return [o._replace(blocks=partial(slowly, o.blocks)) for o in usual(file)]
 
     monkeypatch.setattr(png, "open_images", open_images)
     return tmp_path

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -35,8 +34,7 @@ _MOST_REASONS: Final = 1_000
 """Reasons that are kept; files of others are counted alone."""
 
 
-@dataclass(frozen=True)
-class Screen:
+class Screen(NamedTuple):
     """What a run calls while it counts."""
 
     progress: Callable[[int, int, int], None] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.counts import NAN, MaskCounts, Value, colour_value, value_order
 from cdstats.core.errors import counted
@@ -63,8 +63,7 @@ class Kind(Enum):
     NO_MASK = "no mask"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What one mask can mean by itself.
 
     Values are those that count: neither nodata nor ignored by a rule. ``declared`` is

@@ -19,6 +19,7 @@ from cdstats.core.detection import (
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.labels import Label, LabelRule, shares_text
 from cdstats.core.records import ImageRecord, split_order
+from cdstats.core.vocabulary import known_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -83,8 +84,6 @@ class _Split:
         """Note the name of a mask, and its layout where the folder above is given."""
         self.files += 1
         if above is not None:
-            from cdstats.core.presets import known_layouts
-
             self.layouts.update(known_layouts(f"{above}/{path}"))
         if _BUILDINGS in path.lower():
             self.others += 1
@@ -95,6 +94,8 @@ class _Split:
 
         Of a preset that another split is read by, not all classes need occur.
         """
+        if not self.layouts:
+            return None
         from cdstats.core.presets import fitting, preset
 
         names = [one for one, files in self.layouts.items() if files == self.files]

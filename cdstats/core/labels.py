@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cdstats.core.counts import NAN, MaskCounts, PixelCounts, Value, colour_value
 from cdstats.core.errors import DataError, UsageError, counted
@@ -423,8 +423,7 @@ def names_text(values: Iterable[Value], limit: int = 8) -> str:
     return f"{', '.join(names[:limit])}, ... ({len(names)} values)"
 
 
-@dataclass(frozen=True)
-class RuleChoice:
+class RuleChoice(NamedTuple):
     """How values become labels: by a rule, or by one found beside ignored values.
 
     ``known`` is whether the layouts of known datasets count.

@@ -7,14 +7,13 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from cdstats.core.errors import UsageError
 from cdstats.core.labels import Label, LabelRule
 from cdstats.core.refusals import has_heavy_ends
-from cdstats.core.vocabulary import DATA, vocabulary
+from cdstats.core.vocabulary import DATA, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,71 +89,10 @@ def presets() -> tuple[Preset, ...]:
     """
     text = (DATA / "presets.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(text)
-    for table in tables.values():
+    for name, table in tables.items():
+        table["layout"] = shapes_of("layouts").get(name, [])
         table.update({k: tuple(v) for k, v in table.items() if isinstance(v, list)})
     return tuple(Preset(name=name, **table) for name, table in tables.items())
-
-
-def known_layouts(path: str) -> tuple[str, ...]:
-    """The presets of the datasets whose layout the end of a path has.
-
-    Example:
-        >>> known_layouts("/data/LEVIR_CD/train/label/1.png")
-        ('levir-cd',)
-        >>> known_layouts("other/train/label/1.png")
-        ()
-    """
-    folder, _, name = path.rpartition("/")
-    lower = name.lower()
-    found = [one for one in _in_folder(folder) if fnmatchcase(lower, one.name)]
-    most = max((one.depth for one in found), default=0)
-    return tuple(dict.fromkeys(one.preset for one in found if one.depth == most))
-
-
-class _Shape(NamedTuple):
-    """A layout: what its folders match, the shape of its files, and its preset.
-
-    The layout that names most folders is the surest.
-    """
-
-    above: re.Pattern[str]
-    name: str
-    preset: str
-    depth: int
-
-
-@lru_cache(maxsize=4096)
-def _in_folder(folder: str) -> tuple[_Shape, ...]:
-    """The layouts that a folder may have."""
-    splits = frozenset().union(*vocabulary()["splits"].values())
-    parts = [part for part in folder.lower().split("/") if part not in splits]
-    plain = f"/{'/'.join(map(_plain, parts))}/"
-    return tuple(one for one in _shapes() if one.above.search(plain))
-
-
-@cache
-def _shapes() -> tuple[_Shape, ...]:
-    """The layouts of all presets."""
-    found = []
-    for one in presets():
-        for shape in one.layout:
-            *folders, name = shape.split("/")
-            texts = (
-                r"(?:[^/]+/)*" if part == "**" else f"{_globbed(_plain(part))}/"
-                for part in folders
-            )
-            above = re.compile(f"/{''.join(texts)}$")
-            found.append(_Shape(above, name, one.name, len(folders)))
-    return tuple(found)
-
-
-def _plain(part: str) -> str:
-    """The name of a folder without what stands between its words."""
-    return re.sub(r"[-_ ]", "", part)
-
-
-def _globbed(part: str) -> str:
-    return "[^/]+" if part == "*" else re.escape(part)
 
 
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:

@@ -13,9 +13,17 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Final,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+)
 
 from cdstats.core.division import WATCH, Divided, NeedsAllMemoryError, Watch
 from cdstats.core.errors import FileFailedError, UsageError, one_file
@@ -28,8 +36,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """What an item has in place of a result, and why."""
 
     reason: str

@@ -6,20 +6,20 @@ import gzip
 import io
 import stat
 import tarfile
-import weakref
 import zipfile
 import zlib
 from bisect import bisect_left
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
 from cdstats.core.errors import DataError
+from cdstats.io.containers import Archive
 from cdstats.io.limits import check_memory, memory_share
 from cdstats.io.signatures import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 _END_MARK: Final = b"PK\5\6"
@@ -99,49 +99,6 @@ def _refuse_another(file: BinaryIO, archive: zipfile.ZipFile, kind: str) -> None
     end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
     if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
         raise DataError(f"{kind} file holds another file beside its parts; split them")
-
-
-Member = TypeVar("Member")
-
-
-class Archive(Generic[Member]):
-    """The members of an archive by name, folders aside.
-
-    Attributes:
-        hostile: Members whose names lead out of the archive; they are not read.
-        close: Closes its file.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        self.members: dict[str, Member] = {}
-        self.hostile: list[str] = []
-        self._file: IO[bytes] = self.path.open("rb")
-        self.close = weakref.finalize(self, self._file.close)
-
-    def read(self, name: str) -> bytes:
-        """The bytes of a member."""
-        if name not in self.members:
-            raise DataError(f"is not in the archive {self.path.name}")
-        return self._read(name, self.members[name])
-
-    def _read(self, name: str, member: Member) -> bytes:
-        raise NotImplementedError
-
-    def _add(self, typed: str, member: Member) -> str:
-        """Note a member; its name, or nothing for a hostile one."""
-        parts = [part for part in typed.split("/") if part not in ("", ".")]
-        if not parts or typed.startswith("/") or ".." in parts or "\0" in typed:
-            self.hostile.append(typed)
-            return ""
-        name = "/".join(parts)
-        if name in self.members:
-            raise DataError(
-                f"holds two members of the name {name!r}, and readers differ on which "
-                "is meant; pack it again"
-            )
-        self.members[name] = member
-        return name
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,8 +28,7 @@ WHOLE_PIXELS: Final = 1 << 26
 """Pixels up to which an image is decoded at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
+class ImageFile(NamedTuple):
     """A file whose images are to be opened.
 
     Attributes:
@@ -55,8 +53,7 @@ class ImageFile:
         return self.path.open("rb") if self.data is None else io.BytesIO(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A rectangle of pixels.
 
     Attributes:
@@ -87,8 +84,7 @@ def _nowhere() -> None:
     """The georeference of an image that has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenImage:
+class OpenImage(NamedTuple):
     """An image whose pixels can be read in order.
 
     Attributes:
@@ -121,8 +117,7 @@ class OpenImage:
 def guarded(image: OpenImage) -> OpenImage:
     """The same image; an unexpected exception while it is read is a `DataError`."""
     part = image.part
-    return replace(
-        image,
+    return image._replace(
         blocks=partial(_guarded, image.blocks),
         part=None if part is None else partial(_guarded, part),
         georeference=partial(_guarded_georeference, image.georeference),
@@ -191,7 +186,7 @@ class Keeping(Generic[Item]):
 
 def keeping(image: OpenImage, most: int) -> OpenImage:
     """The same image, whose pixels are decoded once however often they are read."""
-    return replace(image, blocks=partial(Keeping[Block](most).of, image.blocks))
+    return image._replace(blocks=partial(Keeping[Block](most).of, image.blocks))
 
 
 def check_band(band: int, bands: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -91,7 +90,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
     nodata = declared_nodata(file.nodata, np.dtype(np.uint8), palette)
     image = OpenImage("", width, height, "BMP", lambda: part(0, height), nodata)
     colours = names(palette) if palette else None
-    return [replace(image, palette=colours, part=part)]
+    return [image._replace(palette=colours, part=part)]
 
 
 def _read(file: ImageFile, header: _Header, top: int, bottom: int) -> NDArray[Any]:

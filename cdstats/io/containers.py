@@ -11,9 +11,10 @@ import os
 import posixpath
 import re
 import threading
+import weakref
 from glob import glob, has_magic
-from pathlib import PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from cdstats.core.errors import DataError, UsageError
 from cdstats.io.naming import naturally
@@ -21,8 +22,6 @@ from cdstats.io.signatures import PART_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cdstats.io.archives import Archive
 
 ENDING: Final = ".parquet"
 _OF_PARTS: Final = re.compile(
@@ -223,6 +222,49 @@ def read_member(path: str) -> bytes:
                 del _LAST[next(iter(_LAST))]
             _LAST[path] = last
     return last[1]
+
+
+Member = TypeVar("Member")
+
+
+class Archive(Generic[Member]):
+    """The members of an archive by name, folders aside.
+
+    Attributes:
+        hostile: Members whose names lead out of the archive; they are not read.
+        close: Closes its file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.members: dict[str, Member] = {}
+        self.hostile: list[str] = []
+        self._file: IO[bytes] = self.path.open("rb")
+        self.close = weakref.finalize(self, self._file.close)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member."""
+        if name not in self.members:
+            raise DataError(f"is not in the archive {self.path.name}")
+        return self._read(name, self.members[name])
+
+    def _read(self, name: str, member: Member) -> bytes:
+        raise NotImplementedError
+
+    def _add(self, typed: str, member: Member) -> str:
+        """Note a member; its name, or nothing for a hostile one."""
+        parts = [part for part in typed.split("/") if part not in ("", ".")]
+        if not parts or typed.startswith("/") or ".." in parts or "\0" in typed:
+            self.hostile.append(typed)
+            return ""
+        name = "/".join(parts)
+        if name in self.members:
+            raise DataError(
+                f"holds two members of the name {name!r}, and readers differ on which "
+                "is meant; pack it again"
+            )
+        self.members[name] = member
+        return name
 
 
 _LOCK: Final = threading.RLock()

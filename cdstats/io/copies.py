@@ -13,7 +13,6 @@ import os
 import threading
 import weakref
 from collections import deque
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -213,7 +212,7 @@ def open_copy(
     """Open the images of an object; they keep its copy for as long as they live."""
     # Without parts: each would cost another copy wherever it is counted.
     return [
-        replace(image, blocks=partial(_read, image.blocks, copy), part=None)
+        image._replace(blocks=partial(_read, image.blocks, copy), part=None)
         for image in open_file(copy.path)
     ]
 

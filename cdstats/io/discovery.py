@@ -6,7 +6,7 @@ import io
 import os
 import re
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -271,7 +271,7 @@ def _look(text: str, search: Search) -> _Found:
 def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
     """Files of an ending, of which one array or image is to be read."""
     return FoundFiles(
-        replace(f, name=f"{f.name}#{member}" if f.name else "", member=member)
+        f._replace(name=f"{f.name}#{member}" if f.name else "", member=member)
         if not f.member and f.path.lower().endswith(ending)
         else f
         for f in files
@@ -400,7 +400,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
     found.files, found.problems = listing.files(names), listing.problems
     if "{split}" in pattern.text:
         found.files = FoundFiles(
-            replace(file, split=usual_split(parts["split"]))
+            file._replace(split=usual_split(parts["split"]))
             for file, name in zip(found.files, names, strict=True)
             if (parts := pattern.match(f"{pattern.start}{listing.inner(name)}"))
         )
@@ -480,7 +480,7 @@ def _on_sheet(
     if masks and lines[0].split:
         found.has_splits = True
         found.files = FoundFiles(
-            replace(file, split=usual_split(line.split))
+            file._replace(split=usual_split(line.split))
             for file, line in zip(found.files, lines, strict=True)
         )
     return found
@@ -538,7 +538,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             notes += lists.beside_folders() if lists else []
             if "" in files.splits:
                 files = FoundFiles(
-                    file if file.split else replace(file, split=UNASSIGNED)
+                    file if file.split else file._replace(split=UNASSIGNED)
                     for file in files
                 )
         elif lists:
@@ -548,7 +548,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
         files, problems = FoundFiles(), [*problems, str(error)]
     if ALL in files.splits:
         files = FoundFiles(
-            replace(file, split=_SPLIT_ALL) if file.split == ALL else file
+            file._replace(split=_SPLIT_ALL) if file.split == ALL else file
             for file in files
         )
         notes.append(
@@ -576,7 +576,7 @@ def _relative(found: _Found) -> FoundFiles:
         path = Path(_absolute(Path(file.path))).relative_to(base)
         split = file.split or split_in(path.parts[:-1]) or split_above(base.parts)
         name = path.as_posix() + (f"#{file.member}" if file.member else "")
-        files.append(replace(file, name=name, split=split))
+        files.append(file._replace(name=name, split=split))
     return files
 
 
@@ -584,11 +584,11 @@ def of_split(found: FoundSet, split: str) -> FoundSet:
     """The files of one split; that a dataset lacks the split is a problem of it."""
     split = usual_split(split)
     kept = FoundFiles(
-        replace(file, again=False) for file in found.files if file.split == split
+        file._replace(again=False) for file in found.files if file.split == split
     )
     problems = found.problems
     if found.files and not kept:
         held = ", ".join(sorted({file.split for file in found.files} - {""}))
         text = f"has no split {split!r}; it holds {held or 'no split'}"
         problems = (*problems, f"{found.name}: {text}")
-    return replace(found, files=kept, problems=problems)
+    return found._replace(files=kept, problems=problems)

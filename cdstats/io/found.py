@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, overload
@@ -25,8 +24,7 @@ def _anywhere(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A mask file, or one array or image of it.
 
     Attributes:
@@ -60,7 +58,7 @@ class FoundFile:
     def anywhere(self) -> FoundFile:
         """The same file by a path that means the same in another working folder."""
         partner = self.partner and _anywhere(self.partner)
-        return replace(self, path=_anywhere(self.path), partner=partner)
+        return self._replace(path=_anywhere(self.path), partner=partner)
 
 
 class _Shared(NamedTuple):
@@ -229,8 +227,7 @@ def _order(file: FoundFile) -> tuple[bytes, str]:
     return natural_key(file.name), file.member
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSet:
+class FoundSet(NamedTuple):
     """The masks of one dataset, in natural order.
 
     Problems are inputs that could not be read, as one line each; sources the arguments
@@ -239,9 +236,9 @@ class FoundSet:
 
     name: str
     files: Sequence[FoundFile] = ()
-    notes: tuple[str, ...] = field(default=())
-    problems: tuple[str, ...] = field(default=())
-    sources: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     origin: Origin = NO_ORIGIN
 
 
@@ -256,5 +253,5 @@ def paired(files: FoundFiles) -> FoundFiles:
             partner = file.path.like(partner)
         if path.stem == "change" and (partner in known or Path(partner).exists()):
             name = f"{file.name} + {Path(partner).name}"
-            pairs.append(replace(file, name=name, partner=partner))
+            pairs.append(file._replace(name=name, partner=partner))
     return pairs

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -42,6 +41,8 @@ def as_files(
     with ExitStack() as stack:
 
         def folder() -> Path:
+            from tempfile import TemporaryDirectory
+
             made = stack.enter_context(TemporaryDirectory(prefix="cdstats-"))
             return Path(made)
 

@@ -1,8 +1,7 @@
 """Which files below a folder are masks: by the names of their folders, then their own.
 
-What names say is data: words in ``data/layouts.toml``, the file names of each dataset
-in ``data/presets.toml``. A folder that holds two masks of the same images is refused
-with a path for each.
+What names say is data: the words and shapes in ``data/layouts.toml``. A folder that
+holds two masks of the same images is refused with a path for each.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
-from cdstats.core.vocabulary import vocabulary
+from cdstats.core.vocabulary import known_layouts, known_looks, shapes_of
 from cdstats.io.file_kinds import (
     SHOWN,
     file_words,
@@ -144,12 +143,7 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = path_end(folder)
-    places = {f"{above}/{name}".lower() for name in some}
-    return tuple(
-        preset
-        for preset, shapes in vocabulary()["looks"].items()
-        if any(fnmatch(place, shape) for shape in shapes for place in places)
-    )
+    return known_looks({f"{above}/{name}".lower() for name in some})
 
 
 def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
@@ -170,18 +164,17 @@ def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
 
 def _laid_out(folder: Path, names: Iterable[str]) -> set[str]:
     """The files that lie as those of a known dataset."""
-    from cdstats.core.presets import known_layouts
-
     above = path_end(folder.absolute())
     return {name for name in names if known_layouts(f"{above}/{name}")}
 
 
 def _without_left_out(folder: Path, names: list[str]) -> Chosen:
     """Files without those that the presets of their layouts leave out."""
-    from cdstats.core.presets import known_layouts, presets
+    from cdstats.core.presets import preset
 
     notes, above = list[str](), path_end(folder.absolute())
-    for one in presets():
+    known = {one for name in names for one in known_layouts(f"{above}/{name}")}
+    for one in (preset(name) for name in shapes_of("layouts") if name in known):
         if one.leave_out and any(
             one.name in known_layouts(f"{above}/{name}") for name in names
         ):

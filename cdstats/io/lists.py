@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
@@ -114,7 +114,7 @@ def listed_file(text: str) -> FoundFile:
     file = named_file(text)
     member = f"#{file.member}" if file.member else ""
     split = split_in(PurePosixPath(file.path).parts[:-1])
-    return replace(file, name=f"{file.path}{member}", split=split)
+    return file._replace(name=f"{file.path}{member}", split=split)
 
 
 def named_file(text: str) -> FoundFile:
@@ -246,7 +246,7 @@ class SplitLists:
                     first = owners.setdefault((id(lists), name), file)
                     _refuse_two(lists, name, first, file)
             for number, split in enumerate(splits):
-                placed.append(replace(file, split=split, again=number > 0))
+                placed.append(file._replace(split=split, again=number > 0))
             if len(splits) > 1:
                 several.append(
                     "" if several else f"{file.name} in {' and '.join(splits)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -66,10 +65,10 @@ def _open(
         return reader.open_images(asked), True
     beside = read_auxiliary(path)
     images: list[OpenImage] = reader.open_images(
-        replace(asked, nodata=beside.nodata.get(band or 1))
+        asked._replace(nodata=beside.nodata.get(band or 1))
     )
     return [
-        replace(image, georeference=partial(_where, image, beside, path))
+        image._replace(georeference=partial(_where, image, beside, path))
         for image in select_image(images, member)
     ], False
 

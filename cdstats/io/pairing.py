@@ -319,8 +319,8 @@ def _masks(
     splits = {file.split for file in kept.files}
     return _Masks(
         split_name(target)[1],
-        replace(kept, files=[file for file in kept.files if not file.again]),
-        replace(found, files=others),
+        kept._replace(files=[file for file in kept.files if not file.again]),
+        found._replace(files=others),
         splits.pop() if len(splits) == 1 else "",
     )
 

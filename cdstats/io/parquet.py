@@ -11,7 +11,6 @@ import shlex
 from bisect import bisect_right
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import accumulate, count
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -19,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from cdstats.core.errors import CdstatsError, DataError, UsageError, counted
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
-from cdstats.io.archives import Archive
-from cdstats.io.containers import ENDING, is_parquet, member_in
+from cdstats.io.containers import ENDING, Archive, is_parquet, member_in
 from cdstats.io.copies import copied_table
 from cdstats.io.file_kinds import path_choices
 from cdstats.io.found import FoundFile, FoundFiles
@@ -402,7 +400,7 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
             raise ColumnError(f"{file.path}: {error}") from None
         except DataError:
             # Its row tells why it cannot be read.
-            found.append(replace(file, member=""))
+            found.append(file._replace(member=""))
             continue
         column, rows = known[key]
         if number:
@@ -435,8 +433,7 @@ def _named(file: FoundFile, column: str, rows: range) -> Iterator[FoundFile]:
     split = split or ("" if file.name else split_above(path.parent.parts))
     for row in rows:
         end = f"#{column}#{row}"
-        yield replace(
-            file,
+        yield file._replace(
             path=_with(file.path, end),
             name=f"{name}{end}",
             split=split,

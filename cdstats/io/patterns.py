@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import UsageError
 from cdstats.io.naming import split_named
@@ -157,8 +157,7 @@ class Pattern:
         return re.compile(_translated(self._normal, self._tokens), re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Descent:
+class Descent(NamedTuple):
     """The folders below another in which a pattern may match something.
 
     A step matches the names at each level; a state is the steps that may match next.

@@ -152,7 +152,7 @@ def _blocks_by_gdal(file: ImageFile, header: PngHeader) -> Iterator[Block]:
     for block in open_raster(Source(str(file.path), "PNG", file.data), known).blocks():
         if block.hidden is None and not is_rgb:
             plain = _block(block.values, header, None)
-            yield replace(plain, row=block.row, column=block.column)
+            yield plain._replace(row=block.row, column=block.column)
         else:
             yield block
 

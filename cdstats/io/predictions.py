@@ -7,7 +7,7 @@ predictions together by the caller; here they stay as stored.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -136,7 +136,7 @@ def _opened(
         # A number picks from a stack, so two planes are two images, not two channels.
         planes = () if found.number else targets
         images = [
-            replace(one, nodata=found.nodata)
+            one._replace(nodata=found.nodata)
             for one in _images(found.values, planes, how, kind)
         ]
         check_images(images, most)
@@ -162,14 +162,14 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
             hidden = None if how.keeps_nodata else _without_score(block, image.nodata)
             values = block.values
             if how.rule is not None:
-                plain = replace(block, hidden=hidden, half=None)
+                plain = block._replace(hidden=hidden, half=None)
                 values = prediction_labels(image, plain, how.rule)
             elif colours is not None:
                 values = colours[values]
-            yield replace(block, values=values, hidden=hidden)
+            yield block._replace(values=values, hidden=hidden)
 
     kind = image.format if colours is None else PALETTE
-    return replace(image, blocks=blocks, nodata=None, palette=None, format=kind)
+    return image._replace(blocks=blocks, nodata=None, palette=None, format=kind)
 
 
 def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
@@ -192,7 +192,7 @@ def _pictures(
         images = open_masks(path, member, None, max_pixels)
     if len(images) != 1 or images[0].bands != 2:
         return [
-            replace(one, blocks=partial(_equal_bands, one)) if one.bands > 2 else one
+            one._replace(blocks=partial(_equal_bands, one)) if one.bands > 2 else one
             for one in images
         ]
     pair = [open_masks(path, member, band, max_pixels)[0] for band in (1, 2)]
@@ -208,7 +208,7 @@ def _pictures(
                 hidden = np.logical_or.reduce(found) if found else None
             yield Block(one.row, one.column, values, hidden, off)
 
-    return [replace(images[0], blocks=blocks, part=None, nodata=None)]
+    return [images[0]._replace(blocks=blocks, part=None, nodata=None)]
 
 
 def _equal_bands(image: OpenImage) -> Iterator[Block]:

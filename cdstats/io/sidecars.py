@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import struct
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,7 @@ _NUMBERS: Final = 6
 _IDENTITY: Final = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Auxiliary:
+class Auxiliary(NamedTuple):
     """What an ``.aux.xml`` file says of an image; it comes before the image's own word.
 
     Attributes:
@@ -43,7 +42,7 @@ class Auxiliary:
         has_points: Whether it lists ground control points.
     """
 
-    nodata: Mapping[int, str] = field(default_factory=dict)
+    nodata: Mapping[int, str] = MappingProxyType({})
     transform: Numbers = ()
     system: str = ""
     has_points: bool = False

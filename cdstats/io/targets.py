@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -95,7 +94,7 @@ def prediction_labels(
     """
     values = block.values
     if values.dtype.kind != "f" and (values.dtype.itemsize == 1 or block.is_colour):
-        labels = _label_block(replace(image, nodata=None), block, rule)
+        labels = _label_block(image._replace(nodata=None), block, rule)
         labels[labels == CODES[Label.IGNORED]] = 0
         return labels
     rest = next((la for la in Label if REST in rule.terms(la)), None)

@@ -86,12 +86,12 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         if single:
             # A strip is decoded from its start for every part of its rows.
             rows = max(page.rows_at_once, image.block_rows)
-            return [replace(image, block_rows=rows)]
+            return [image._replace(block_rows=rows)]
         blocks = image.blocks
         if mask is not None:
             # GDAL applies masks to the first page alone.
             blocks = partial(_hide, blocks, replace(source, offset=mask.place))
-        found.append(replace(image, blocks=blocks, part=None))
+        found.append(image._replace(blocks=blocks, part=None))
     return found
 
 
@@ -318,4 +318,4 @@ def _hide(blocks: Blocks, mask: Source) -> Iterator[Block]:
         half = None if block.half is None else block.half & ~hidden
         if block.hidden is not None:
             hidden |= block.hidden
-        yield replace(block, hidden=hidden, half=half)
+        yield block._replace(hidden=hidden, half=half)

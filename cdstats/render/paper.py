@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cdstats.core.columns import UNDEFINED, one_line, per_cent, plain
@@ -22,8 +21,7 @@ _INTERVAL: Final = ("_difference", "_low", "_high")
 """Columns that a table for people shows as one, the value and half the width."""
 
 
-@dataclass(frozen=True)
-class Paper:
+class Paper(NamedTuple):
     """How a table is set.
 
     Attributes:

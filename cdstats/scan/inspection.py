@@ -142,7 +142,7 @@ def _inspect_image(
             small = image.width * image.height <= _HELD_PIXELS
             if small:
                 held = list(image.blocks())
-                image = replace(image, blocks=lambda: iter(held))
+                image = image._replace(blocks=lambda: iter(held))
             counted = count_image(image, look.edges)
             if counted.mask is None or counted.mask.counts.half_transparent:
                 return Inspected(counted)

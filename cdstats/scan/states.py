@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.counts import Counted
@@ -105,8 +105,8 @@ def _stamp(facts: Sequence[os.stat_result]) -> Stamp:
 
 def _version(facts: Sequence[os.stat_result]) -> int:
     numbers = [(one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in facts]
-    digest = blake2b(repr(numbers).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    # Of numbers, a hash is the same in each process; SQLite keeps 63 bits.
+    return hash(tuple(numbers)) & sys.maxsize
 
 
 def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
