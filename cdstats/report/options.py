@@ -18,7 +18,13 @@ from cdstats.core.arguments import (
     texts,
 )
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.options import NO_PAIRS, JobOptions, MaskOptions, ScoreOptions
+from cdstats.core.options import (
+    NO_PAIRS,
+    JobOptions,
+    MaskOptions,
+    ScoreOptions,
+    ThresholdOptions,
+)
 from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
@@ -104,6 +110,7 @@ class _FigureOptions(_FolderOptions, panel="Output"):
 class ShownOptions(
     JobOptions,
     MaskOptions,
+    ThresholdOptions,
     ScoreOptions,
     _SourceOptions,
     hidden=("beta", "batch_size"),
