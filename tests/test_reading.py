@@ -404,23 +404,6 @@ rows_order = pytest.mark.parametrize(
 
 
 @rows_order
-@pytest.mark.parametrize("bits", [1, 4, 8])
-@pytest.mark.parametrize("width", [1, 31, 32, 45])
-def test_a_bmp_with_a_palette_counts_as_its_grey_values_or_its_indices(
-    tmp_path: Path, bits: int, width: int, top_down: bool
-) -> None:
-    index, levels = noise(2**bits, (13, width)), range(2**bits)
-    for palette, pixels, second in (
-        ([(255 - level,) * 3 for level in levels], 255 - index.astype(int), None),
-        ([(level, 0, 0) for level in levels], index, "#010000"),
-    ):
-        data = bmp(index, bits, palette, top_down=top_down)
-        mask = mask_of(written(tmp_path / "a.bmp", data))
-        assert mask.counts == ValueCounts(tally(pixels))
-        assert (mask.palette or {}).get(1) == second
-
-
-@rows_order
 @pytest.mark.parametrize("bits", [24, 32])
 def test_a_bmp_of_true_colour_counts_colours(
     tmp_path: Path, bits: int, top_down: bool
@@ -430,16 +413,6 @@ def test_a_bmp_of_true_colour_counts_colours(
     assert values_of(path) == tally(samples[..., :3])
     for band in (1, 2, 3):
         assert values_of(path, band=band) == tally(samples[..., band - 1])
-
-
-def test_a_bmp_with_the_header_of_os2_is_read(tmp_path: Path) -> None:
-    grey = noise(256)
-    table = bytes(level for grey in range(256) for level in (grey,) * 3)
-    body = b"".join(row.tobytes() + bytes(-len(row) % 4) for row in grey[::-1])
-    head = b"BM" + struct.pack("<IHHI", 26 + 768 + len(body), 0, 0, 26 + 768)
-    core = struct.pack("<IHHHH", 12, SHAPE[1], SHAPE[0], 1, 8)
-    path = written(tmp_path / "a.bmp", head + core + table + body)
-    assert values_of(path) == tally(grey)
 
 
 # TIFF and GeoTIFF
@@ -1108,18 +1081,6 @@ def test_an_image_too_large_to_decode_at_once_counts_as_its_array(
     assert values_of(path) == {0: pixels.size - 3_200_000, 255: 3_200_000}
     cut = written(tmp_path / f"cut {name}", path.read_bytes()[:-5_000])
     assert "cut short" in reason_of(cut) or "Premature end" in reason_of(cut)
-
-
-def test_a_bmp_too_large_to_hold_counts_as_its_rows(tmp_path: Path) -> None:
-    side = 12_000
-    greys = [(level,) * 3 for level in range(256)]
-    data = bytearray(bmp(np.full((5, side), 255, np.uint8), 8, greys))
-    struct.pack_into("<i", data, 22, side)
-    path = written(tmp_path / "a.bmp", bytes(data))
-    assert "cut short" in reason_of(path)
-    with path.open("r+b") as file:
-        file.truncate(54 + 1024 + side * side)
-    assert values_of(path) == {0: side * (side - 5), 255: side * 5}
 
 
 def test_an_image_of_too_many_values_is_refused_without_a_rule(tmp_path: Path) -> None:
