@@ -369,31 +369,19 @@ def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
 # BMP
 
 
-def bmp(
-    samples: NDArray[Any],
-    bits: int,
-    palette: Sequence[tuple[int, int, int]] = (),
-    *,
-    top_down: bool = False,
-) -> bytes:
-    """An uncompressed BMP file, written by hand; colours are red, green, blue."""
+def bmp(samples: NDArray[Any], bits: int, *, top_down: bool = False) -> bytes:
+    """An uncompressed BMP file of red, green and blue, written by hand."""
     height, width = samples.shape[:2]
     body = b""
     for row in samples if top_down else samples[::-1]:
-        if bits >= 24:
-            line = row[:, [2, 1, 0, 3][: bits // 8]].astype(np.uint8).tobytes()
-        else:
-            line = packed(row[None], bits)[1:]
+        line = row[:, [2, 1, 0, 3][: bits // 8]].astype(np.uint8).tobytes()
         body += line + bytes(-len(line) % 4)
-    table = b"".join(bytes([blue, green, red, 0]) for red, green, blue in palette)
-    start = 54 + len(table)
     rows = -height if top_down else height
     return (
         b"BM"
-        + struct.pack("<IHHI", start + len(body), 0, 0, start)
+        + struct.pack("<IHHI", 54 + len(body), 0, 0, 54)
         + struct.pack("<IiiHHIIiiII", 40, width, rows, 1, bits, 0, len(body), 0, 0,
-                      len(palette), 0)
-        + table
+                      0, 0)
         + body
     )  # fmt: skip
 
@@ -981,7 +969,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
 def test_an_archive_of_other_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
-    assert "archive of files (1 .txt), not of arrays" in reason_of(tmp_path / "a.npz")
+    assert "archive of files, not of arrays" in reason_of(tmp_path / "a.npz")
 
 
 def test_a_tiff_whose_strips_end_before_its_rows_is_refused(tmp_path: Path) -> None:
