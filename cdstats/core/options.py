@@ -38,7 +38,7 @@ from cdstats.core.arguments import (
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 """What a measure has beside its value, as columns ``NAME_PART``."""
+SD: Final = "sd"
+"""The standard deviation over the runs of a model, as a column ``NAME_sd``."""
 
 
 class ImageMeasure(StrEnum):
@@ -66,6 +68,10 @@ NO_PAIRS: Final = (
     "name predictions with --pred and their masks with --target, or both with --pred "
     "@pairs.csv"
 )
+IN_SAMPLE_WAY: Final = (
+    "choose a threshold on validation data: --threshold-split or --threshold-from"
+)
+"""What to do about a threshold that was chosen on the images that are scored."""
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -124,11 +130,7 @@ class MaskOptions(Options, needs=PIXELS):
     )
 
     def rule_choice(self) -> RuleChoice:
-        """The rule that the options give, or how one is to be found.
-
-        Raises:
-            UsageError: If they do not make a rule.
-        """
+        """The rule that the options give, or how one is to be found."""
         from cdstats.core.labels import choose_rule
 
         rules = (self.changed, self.unchanged, self.ignore)
@@ -308,17 +310,57 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
 
     def batch_tiles(self) -> int | None:
-        """The tiles of a batch; None for what fits.
-
-        Raises:
-            UsageError: If the size is no number.
-        """
+        """The tiles of a batch; None for what fits."""
         text = str(self.batch_size)
         if text in ("None", "auto"):
             return None
         if not (text.isascii() and text.isdigit()) or int(text) == 0:
             raise UsageError(f"--batch-size {text}: expected auto or a number from 1")
         return int(text)
+
+
+class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
+    """Other images, on which the threshold is chosen."""
+
+    threshold_from: Paths | None = option(
+        None,
+        "Predictions of other images, a path or pattern for each model: use the "
+        "threshold of best F1 on them.",
+        metavar="[NAME=]PATH",
+    )
+    threshold_target: Paths | None = option(
+        None, "The masks of these other images.", many=False, metavar="PATH"
+    )
+    threshold_split: str | None = option(
+        None,
+        "Use the threshold of best F1 on this split, such as val, which is not scored.",
+        metavar="NAME",
+    )
+
+    @property
+    def chosen_by(self) -> str:
+        """The option that tells where thresholds are chosen; empty for none."""
+        if self.threshold_from is not None:
+            return "--threshold-from"
+        return "" if self.threshold_split is None else "--threshold-split"
+
+    def refuse_unfit(self, given: Collection[str]) -> None:
+        """Refuse a second way to the threshold, and masks that are not named."""
+        super().refuse_unfit(given)
+        ways = ("threshold", "threshold_from", "threshold_split")
+        several = [
+            self.declared[name].typed_name(name) for name in ways if name in given
+        ]
+        if len(several) > 1:
+            raise UsageError(f"{' and '.join(several)}: expected one of them")
+        pred, target = self.threshold_from, self.threshold_target
+        if pred is None and target is not None:
+            raise UsageError("--threshold-target needs --threshold-from")
+        if pred is not None and target is None and not are_lists(pred):
+            raise UsageError(
+                "--threshold-from needs the masks of its predictions: name them with "
+                "--threshold-target, or both with --threshold-from @pairs.csv"
+            )
 
 
 class FromOptions(Options):
@@ -433,7 +475,13 @@ class AuditOptions(
 
 
 class LossOptions(
-    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
+    StrictOptions,
+    EngineOptions,
+    FromOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    PairOptions,
 ):
     """What `cdstats.loss` takes."""
 
@@ -497,6 +545,12 @@ class ResampleOptions(Options, panel=COMPARISON):
         "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
+    repeats: str | None = option(
+        None,
+        "The word of the predictions that numbers the runs of a model, such as seed: "
+        "mean and standard deviation of each model, and intervals that draw runs.",
+        metavar="WORD",
+    )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
         "Find the images where models differ most by this. Repeatable.",
@@ -518,7 +572,12 @@ class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
 
 
 class CompareOptions(
-    FromOptions, MaskOptions, ScoreOptions, ResampleOptions, ModelOptions
+    FromOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    ResampleOptions,
+    ModelOptions,
 ):
     """What `cdstats.compare` takes."""
 

@@ -99,6 +99,8 @@ def _score(options: ShownOptions, saved: StrPath | None) -> LossRun | None:
 
 
 def _mask_material(audit: AuditResult) -> MaskMaterial:
+    from cdstats.scan.audit import NEEDS_PIXELS
+
     names = list(dict.fromkeys(row.dataset for row in audit.images))
     return MaskMaterial(
         summaries(names, audit.images),
@@ -107,7 +109,7 @@ def _mask_material(audit: AuditResult) -> MaskMaterial:
         audit.binarisations,
         audit.regions,
         audit.heat_maps,
-        has_pixels=not audit.not_checked,
+        has_pixels=audit.not_checked != NEEDS_PIXELS,
         findings=audit.findings,
     )
 
@@ -143,9 +145,9 @@ def _score_material(
         )
     ]
     pictures, notes = error_pictures(worst, curves)
-    scores = ScoreMaterial(
-        models, run.images, pictures, options.threshold, compared=compared
-    )
+    used = {one.dataset.threshold for one in run.models}
+    threshold = used.pop() if len(used) == 1 else None
+    scores = ScoreMaterial(models, run.images, pictures, threshold, compared=compared)
     return scores, notes
 
 
