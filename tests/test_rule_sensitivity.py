@@ -11,7 +11,7 @@ from helpers import run, save
 
 import cdstats
 
-RULES = {
+RULES: dict[str, Any] = {
     ">0": lambda m: m > 0,
     ">=128": lambda m: m >= 128,
     "==255": lambda m: m == 255,
@@ -19,7 +19,7 @@ RULES = {
 SHAPE = (40, 50)
 VALUES = np.array([0, 0, 0, 1, 100, 128, 200, 255, 255, 7])
 """Stored values; 7 is ignored."""
-OPTIONS = {"changed": ">=200", "unchanged": "<7,8-199", "ignore": "7"}
+OPTIONS: Any = {"changed": ">=200", "unchanged": "<7,8-199", "ignore": "7"}
 
 
 def mask_of(number: int) -> Any:
@@ -83,12 +83,13 @@ def test_counts_are_those_of_masks_binarised_by_each_rule(
         f"{kind}/a", "masks", threshold=cut, rule_sensitivity=True, **OPTIONS, **told
     )
     changed = changed_by(kind, "a", cut)
+    row: Any
     for row in found.rule_sensitivity:
         counts = (row.tp, row.fp, row.fn, row.tn)
         assert counts == expected(row.binarised, changed)
         tp, fp, fn, _ = counts
         assert row.f1_pooled == pytest.approx(2 * tp / (2 * tp + fp + fn))
-        own = found.models[0].dataset
+        own: Any = found.models[0].dataset
         assert row.f1_change == pytest.approx(row.f1_pooled - own.f1_pooled)
         assert row.images == 3
     assert [row.binarised for row in found.rule_sensitivity] == list(RULES)
@@ -97,6 +98,7 @@ def test_counts_are_those_of_masks_binarised_by_each_rule(
 def test_changed_pixels_are_those_that_the_audit_tells() -> None:
     found = cdstats.loss("float/a", "masks", rule_sensitivity=True, **OPTIONS)
     masks = np.concatenate([mask_of(n).ravel() for n in range(3)])
+    row: Any
     for row in found.rule_sensitivity:
         valid = masks[masks != 7]
         assert row.changed == int(RULES[row.binarised](valid).sum())
@@ -185,6 +187,7 @@ def test_pixels_without_a_prediction_follow_their_option(how: str) -> None:
     valid = mask_of(0) != 7
     valid &= seen if how == "ignore" else True
     predicted = (probs_of(0) >= 0.5) & seen
+    row: Any
     for row in found.rule_sensitivity:
         truth = RULES[row.binarised](mask_of(0))
         assert row.tp == int((truth & predicted & valid).sum())
