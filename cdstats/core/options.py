@@ -510,12 +510,15 @@ class LossOptions(
     )
 
 
-class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+class ErrorOptions(
+    StrictOptions,
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
+    hidden=("beta", "losses", "batch_size"),
+):
     """What `cdstats.errors` takes."""
 
-    beta: str | float = ScoreOptions.only_python("beta")
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     folder: StrPath = option(
         Path("errors"),
         "The folder to write to.",
