@@ -160,6 +160,25 @@ def test_each_model_has_a_folder_with_thumbnails_of_the_images(tmp_path: Path) -
         assert image.convert("RGB").getpixel((0, 0)) == (0xF5, 0xF5, 0xF5)
 
 
+def test_thumbnails_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks may be named from the folder of the set, or from their own."""
+    for folder in ("A", "B", "label", "preds"):
+        save(tmp_path / f"set/{folder}/1.png", MASK)
+    for place, pred, target in (
+        ("", "set/preds", "set/label"),
+        ("set", "preds", "label"),
+        ("set/label", "../preds", "."),
+    ):
+        monkeypatch.chdir(tmp_path / place)
+        maps = tmp_path / "maps" / place
+        done = run("errors", "--pred", pred, "--target", target, *RULE, "-o", maps)
+        assert done.code == 0, done.err
+        names = {one.name for one in maps.glob("1*")}
+        assert names == {"1.png", "1_A.jpg", "1_B.jpg"}
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[object, ...]:
     """Two masks and two predictions, of which the second cannot be scored."""

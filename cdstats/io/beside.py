@@ -39,7 +39,7 @@ class Beside:
 
 def images_beside(path: str) -> tuple[Beside, ...]:
     """The image of a mask in each image folder beside the mask's folder."""
-    mask = Path(path)
+    mask = Path(path).absolute()
     for folder in mask.parents:
         if is_mask_folder(folder.name):
             below = mask.parent.relative_to(folder)
