@@ -363,6 +363,15 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
             )
 
 
+class SensitivityOptions(Options, needs=PREDICTIONS, panel=SCORING):
+    """How scores depend on the way in which masks are read."""
+
+    rule_sensitivity: bool = option(
+        False,
+        "Add the metrics that masks binarised by >0, >=128 and ==255 would give.",
+    )
+
+
 class FromOptions(Options):
     """Rows of an earlier run instead of files, and what errors do in Python."""
 
@@ -479,6 +488,7 @@ class LossOptions(
     EngineOptions,
     FromOptions,
     MaskOptions,
+    SensitivityOptions,
     ThresholdOptions,
     ScoreOptions,
     PairOptions,
@@ -577,6 +587,7 @@ class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
 class CompareOptions(
     FromOptions,
     MaskOptions,
+    SensitivityOptions,
     ThresholdOptions,
     ScoreOptions,
     ResampleOptions,
