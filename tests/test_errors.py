@@ -257,3 +257,21 @@ def test_arrays_have_maps_too_and_soft_targets_have_none(tmp_path: Path) -> None
         "soft targets: no pixel is right or wrong"
     ]
     assert not (tmp_path / "soft").exists()
+
+
+@pytest.mark.parametrize("command", ["loss", "errors", "report"])
+def test_a_refused_split_is_told_once(tmp_path: Path, command: str) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "val"):
+        for one in range(3):
+            mask = np.arange(90).reshape(9, 10) % (3 + (split == "val"))
+            save(data / f"{split}/label/{one}.png", mask)
+            save(data / f"{split}/pred/{one}.npy", mask / 9)
+    paths = [data / "{split}/pred/{}.npy", data / "{split}/label/{}.png"]
+    more = {"loss": [], "errors": ["-o", tmp_path / "maps"]}.get(command)
+    if more is None:
+        more = ["--masks", data, "-o", tmp_path / "page.html"]
+    done = run(command, "--pred", paths[0], "--target", paths[1], *more)
+    assert done.code == 1
+    for first in ("90 pixels", "69 pixels"):
+        assert done.err.count(f"holds 0 ({first}") == 1, done.err
