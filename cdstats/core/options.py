@@ -497,6 +497,13 @@ class ResampleOptions(Options, panel=COMPARISON):
         "mean and standard deviation of each model, and intervals that draw runs.",
         metavar="WORD",
     )
+    differences: Sequence[str] = option(
+        (),
+        "Show the difference of this metric or loss, such as iou_pooled, instead of "
+        "those shown by default. Repeatable.",
+        flags=("--difference",),
+        metavar="NAME",
+    )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
         "Find the images where models differ most by this. Repeatable.",
