@@ -100,6 +100,7 @@ class GateOptions(Options, panel=GATES):
     tolerance: float | None = option(
         None,
         "Largest absolute difference of a metric or mean loss with --against.",
+        least=0,
         metavar="NUMBER",
         shown="1e-06",
     )

@@ -18,7 +18,13 @@ from cdstats.core.arguments import (
     texts,
 )
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.options import NO_PAIRS, JobOptions, MaskOptions, ScoreOptions
+from cdstats.core.options import (
+    NO_PAIRS,
+    JobOptions,
+    MaskOptions,
+    ScoreOptions,
+    ThresholdOptions,
+)
 from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
@@ -101,7 +107,9 @@ class _FigureOptions(_FolderOptions, panel="Output"):
     )
 
 
-class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
+class ShownOptions(
+    JobOptions, MaskOptions, ThresholdOptions, ScoreOptions, _SourceOptions
+):
     """What `cdstats.report` and `cdstats.plot` read, and how."""
 
     beta: str | float = ScoreOptions.only_python("beta")

@@ -226,7 +226,7 @@ def _measure(
         images = [row.place for row in rows]
         curve = run.curves.of(images)
         binned = run.curves.binned(images, curve) if curve else None
-    asked = run.curves.how.threshold if run.curves else math.nan
+    asked = run.curves.how.choice.of(model).threshold if run.curves else math.nan
     return measure_model(model, rows, results, curve, binned, asked)
 
 

@@ -212,7 +212,6 @@ class Scorer:
         needs: Needs,
         device: str,
         choice: PredictionChoice,
-        threshold: float,
         batch: int | None,
         *,
         compiled: bool = False,
@@ -220,19 +219,8 @@ class Scorer:
     ) -> None:
         self._needs, self._choice, self._compiled = needs, choice, compiled
         self._collect = collect
-        self._batches: dict[bool, TileBatches] = {}
-        for logits in (False, True):
-            if device == "cpu":
-                terms = term_functions(needs.terms, np)
-                batches = TileBatches(threshold, logits, terms, compiled=compiled)
-            else:
-                import torch
-
-                from cdstats.score.device_batches import DeviceBatches
-
-                terms = term_functions(needs.terms, torch)
-                batches = DeviceBatches(device, batch, threshold, logits, terms)
-            self._batches[logits] = batches
+        self._device, self._batch = device, batch
+        self._batches: dict[tuple[float, bool], TileBatches] = {}
         self._states: dict[int, PredictionState] = {}
         self._held: dict[int, list[tuple[tuple[int, int], Array, Array]]] = {}
         self._last = -1
@@ -263,7 +251,25 @@ class Scorer:
             return
         # Not limited to this file: a batch holds tiles of several images.
         if summed is not None:
-            self._batches[choice.kind is Kind.LOGIT].add(number, *summed)
+            self._batches_of(choice).add(number, *summed)
+
+    def _batches_of(self, choice: ModelChoice) -> TileBatches:
+        """Where the floating scores of a model are summed."""
+        how = choice.threshold, choice.kind is Kind.LOGIT
+        if how not in self._batches:
+            terms, device = self._needs.terms, self._device
+            if device == "cpu":
+                made = term_functions(terms, np)
+                found = TileBatches(*how, made, compiled=self._compiled)
+            else:
+                import torch
+
+                from cdstats.score.device_batches import DeviceBatches
+
+                made = term_functions(terms, torch)
+                found = DeviceBatches(device, self._batch, *how, made)
+            self._batches[how] = found
+        return self._batches[how]
 
     def _take(
         self,
@@ -401,12 +407,12 @@ class Scorer:
     def failure(self, number: int) -> str:
         """Why a finished prediction fails, whatever the others are; else empty."""
         state = self._states[number]
-        kind, reason = self._choice.of(state.place.model).kind, state.reason
+        choice, reason = self._choice.of(state.place.model), state.reason
         if not reason:
-            batches = self._batches[kind is Kind.LOGIT]
+            batches = self._batches_of(choice)
             batches.flush()
             state.tiles = batches.images.get(number)
-            reason = state.bad_numbers(kind_is_prob=kind is Kind.PROB)
+            reason = state.bad_numbers(kind_is_prob=choice.kind is Kind.PROB)
         name = state.place.pred or state.place.target
         return f"{name}: {reason}" if reason else ""
 

@@ -432,12 +432,11 @@ class Verdict:
         outcome: Outcome,
         needs: Needs,
         choice: PredictionChoice,
-        threshold: float,
         *,
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._choice, self._threshold = choice, threshold
+        self._choice = choice
         self._numbers: dict[str, Numbers] = {}
         for state in outcome.states:
             model = state.place.model
@@ -515,7 +514,7 @@ class Verdict:
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)
-            cut = self._threshold
+            cut = self._choice.of(state.place.model).threshold
             sums = levels.sums(threshold=cut, terms=terms, ignored=ignored)
             if self._needs.bins:
                 ranks = replace(levels, values=ranks_of(levels.values, logits=False))
