@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from cdstats.core.records import ImageRecord
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
-"""What a measure has beside its value, as columns ``NAME_PART``."""
 SD: Final = "sd"
-"""The standard deviation over the runs of a model, as a column ``NAME_sd``."""
+"""What a measure has beside its value, as columns ``NAME_PART``; with repeats its SD."""
 
 
 class ImageMeasure(StrEnum):
@@ -363,6 +362,15 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
             )
 
 
+class SensitivityOptions(Options, needs=PREDICTIONS, panel=SCORING):
+    """How scores depend on the way in which masks are read."""
+
+    rule_sensitivity: bool = option(
+        False,
+        "Add the metrics that masks binarised by >0, >=128 and ==255 would give.",
+    )
+
+
 class FromOptions(Options):
     """Rows of an earlier run instead of files, and what errors do in Python."""
 
@@ -479,6 +487,7 @@ class LossOptions(
     EngineOptions,
     FromOptions,
     MaskOptions,
+    SensitivityOptions,
     ThresholdOptions,
     ScoreOptions,
     PairOptions,
@@ -500,12 +509,15 @@ class LossOptions(
     )
 
 
-class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+class ErrorOptions(
+    StrictOptions,
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
+    hidden=("beta", "losses", "batch_size"),
+):
     """What `cdstats.errors` takes."""
 
-    beta: str | float = ScoreOptions.only_python("beta")
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     folder: StrPath = option(
         Path("errors"),
         "The folder to write to.",
@@ -541,22 +553,15 @@ class ResampleOptions(Options, panel=COMPARISON):
     seed: int = option(0, "Where the random numbers start.", metavar="N")
     group: str | None = option(
         None,
-        "Draw the images of a scene together: a word of the patterns such as scene, "
-        "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        "Draw scenes: a word of the patterns or group of a sheet, split, target, or "
+        "names of masks such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
     repeats: str | None = option(
-        None,
-        "The word of the predictions that numbers the runs of a model, such as seed: "
-        "mean and standard deviation of each model, and intervals that draw runs.",
-        metavar="WORD",
+        None, "Mean and sd over runs of a model: their word {seed}.", metavar="WORD"
     )
     differences: Sequence[str] = option(
-        (),
-        "Show the difference of this metric or loss, such as iou_pooled, instead of "
-        "those shown by default. Repeatable.",
-        flags=("--difference",),
-        metavar="NAME",
+        (), "Differences to show. Repeatable.", flags=("--difference",), metavar="NAME"
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
@@ -581,6 +586,7 @@ class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
 class CompareOptions(
     FromOptions,
     MaskOptions,
+    SensitivityOptions,
     ThresholdOptions,
     ScoreOptions,
     ResampleOptions,

@@ -19,7 +19,7 @@ from cdstats.core.labels import complement, parse_terms
 from cdstats.core.options import MaskOptions, PairOptions, ScoreOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 _NUMBER: Final = r"\d+(\.\d+)?(e[+-]?\d+)?"
 _VALUES: Final = {
@@ -209,13 +209,16 @@ class SignatureOptions(Options, kw_only=False):
     )
 
 
-class VerifyOptions(MaskOptions, ScoreOptions, PairOptions, SignatureOptions):
+class VerifyOptions(
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
+    SignatureOptions,
+    hidden=("beta", "losses", "batch_size"),
+):
     """What `cdstats.verify` takes."""
 
     by_place = ("line", *PairOptions.by_place)
-    beta: str | float = ScoreOptions.only_python("beta")
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     progress: Callable[[int, int], None] | None = option(
         None, "Called with images done and pixels so far."
     )

@@ -108,12 +108,15 @@ class _FigureOptions(_FolderOptions, panel="Output"):
 
 
 class ShownOptions(
-    JobOptions, MaskOptions, ThresholdOptions, ScoreOptions, _SourceOptions
+    JobOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    _SourceOptions,
+    hidden=("beta", "batch_size"),
 ):
     """What `cdstats.report` and `cdstats.plot` read, and how."""
 
-    beta: str | float = ScoreOptions.only_python("beta")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
     )
@@ -133,10 +136,8 @@ class ReportOptions(ShownOptions, _FileOptions):
     """What `cdstats.report` takes."""
 
 
-class PlotOptions(ShownOptions, _FigureOptions):
+class PlotOptions(ShownOptions, _FigureOptions, hidden=("losses",)):
     """What `cdstats.plot` takes."""
-
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
 
 
 def rows_of(path: StrPath) -> str:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import Loss
     from cdstats.core.sums import Floats
     from cdstats.score.measures import Measure, Measured
@@ -70,9 +71,11 @@ class Comparison(Displayed):
         resampling: How the intervals were made.
         device: The device that computed.
         messages: Notes, warnings and errors.
-        differences: The measures whose differences are shown instead of the usual ones.
         failed: Predictions that failed, masks without one included; of images that are
             compared in common, those alone that have a prediction.
+        rule_sensitivity: The metrics of each model if masks were binarised by each
+            usual rule; empty unless that was asked for.
+        differences: The measures whose differences are shown instead of the usual ones.
     """
 
     models: tuple[ComparedModel, ...]
@@ -85,6 +88,7 @@ class Comparison(Displayed):
     device: str
     messages: tuple[Message, ...] = ()
     failed: int = 0
+    rule_sensitivity: tuple[RuleSensitivity, ...] = ()
     differences: tuple[str, ...] = ()
 
     @property
@@ -169,6 +173,7 @@ def compare_run(
             row.status == "failed" and not (common and not row.pred)
             for row in run.images
         ),
+        tuple(run.sensitivity(one[model] for model in order for one in rows)),
     )
 
 

@@ -29,6 +29,7 @@ from cdstats.score.results import (
     inverted_notes,
     loss_from,
     score_model,
+    sensitivity_notes,
     set_notes,
 )
 from cdstats.score.scoring import Scoring, Share, run_on, score_all
@@ -120,7 +121,9 @@ def _score(options: LossOptions) -> LossRun:
         meaning = meaning.at(chosen_on.thresholds)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         targets = Targets(
-            choice, options.band_of(choice), options.max_pixels, origin=pairs.origin
+            *(choice, options.band_of(choice), options.max_pixels),
+            origin=pairs.origin,
+            greys=options.rule_sensitivity,
         )
         whole = Share(tuple(enumerate(found)), targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
@@ -179,6 +182,7 @@ def _score(options: LossOptions) -> LossRun:
     if options.histograms:
         ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
         curves = Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
+    by_rules = {one.place: one.by_rules for one in scored if one.by_rules}
     messages = (
         *(Message(Level.ERROR, text) for text in pairs.problems),
         *(Message(Level.NOTE, text) for text in pairs.notes),
@@ -187,11 +191,13 @@ def _score(options: LossOptions) -> LossRun:
         *(Message(Level.NOTE, text) for text in said),
         *verdict.messages,
         *chosen_on.messages(models),
+        *sensitivity_notes(images, by_rules, asked=options.rule_sensitivity),
         *inverted_notes(models),
         *set_notes(models),
         *_ground_messages(outcome.states, ground),
     )
-    return LossRun(device, tuple(images), tuple(models), messages, curves)
+    run = LossRun(device, tuple(images), tuple(models), messages, curves, by_rules)
+    return replace(run, rule_sensitivity=tuple(run.sensitivity(run.images)))
 
 
 def _model(

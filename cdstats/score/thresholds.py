@@ -131,7 +131,13 @@ def choose_thresholds(
     def check(others: Sequence[FilePair]) -> None:
         _refuse_others(by, pairs, others)
 
-    changes |= {"losses": (), "beta": "image", "histograms": True, "check": check}
+    changes |= {
+        "rule_sensitivity": False,
+        "losses": (),
+        "beta": "image",
+        "histograms": True,
+        "check": check,
+    }
     try:
         run = score(options.replace(**changes))
     except CdstatsError as error:
