@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 SD: Final = "sd"
-"""What a measure has beside its value, as columns ``NAME_PART``; with repeats its SD."""
+"""What a measure has beside its value, as columns ``NAME_PART``; SD only of runs."""
 
 
 class ImageMeasure(StrEnum):
