@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from cdstats.core.material import ModelScore
     from cdstats.core.score_records import ScoredImage, ScoreRecord
     from cdstats.score.scorer import PredictionState
-    from cdstats.score.verdict import Scored
 
 _KEPT_BYTES: Final = 1 << 28
 """Pixels of a run that are kept where a loss needs the prior before it is summed."""
@@ -201,7 +200,7 @@ def _score(options: LossOptions) -> LossRun:
 
 
 def _model(
-    own: Sequence[Scored],
+    own: Sequence[PredictionState],
     verdict: Verdict,
     chosen: Sequence[Loss],
     prior: float | None,
@@ -210,7 +209,7 @@ def _model(
 ) -> tuple[list[ScoreRecord], ModelScore]:
     """The rows of one model in their order, and its scores."""
     known: list[ScoredImage | ScoreRecord] = []
-    good: list[Scored] = []
+    good: list[PredictionState] = []
     for one in own:
         place, sums = one.place, one.sums
         soft = sums is not None and isinstance(sums.changed, float)
