@@ -85,8 +85,8 @@ class PredictionState:
         levels: The floating scores of valid pixels as text, while they are at most two;
             None for more.
         sums: Its sums once it is decided what its numbers mean, and ``values``, losses
-            of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts if its mask were binarised by each
-            usual rule, where they were asked for.
+            of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts
+            if its mask were binarised by each usual rule, where they were asked for.
     """
 
     place: Place
