@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import cdstats
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.writers.html5 import HTML5Translator
 
 project = "cdstats"
 author = "The cdstats authors"
@@ -19,7 +24,6 @@ release = version = cdstats.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinxcontrib.programoutput",
@@ -33,6 +37,7 @@ suppress_warnings = ["myst.xref_missing"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 copybutton_exclude = ".linenos, .gp, .go"
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "cdstats"
 html_theme_options = {
@@ -60,6 +65,20 @@ def _tutorial(_: object) -> None:
     os.environ["COLUMNS"] = "80"
 
 
+def _mathml(page: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """Write mathematics as MathML, which browsers show without script or network."""
+    # Browsers set no space around the name of a function.
+    text = re.sub(r"\\(ln|log)\b", r"\,\\\1", node.astext())
+    text = re.sub(r"\\(ln|log)\s+(?!\()", r"\\\1\, ", text)
+    if isinstance(node, nodes.math_block):
+        shown = tex2mathml(text, as_block=True)
+        page.body.append(f'<div style="margin: 1em 0; font-size: 125%">{shown}</div>')
+    else:
+        page.body.append(tex2mathml(text))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
-    """Connect what is made before pages are read."""
+    """Connect what is made before pages are read, and how mathematics is written."""
     app.connect("builder-inited", _tutorial)
+    app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))

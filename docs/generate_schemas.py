@@ -26,6 +26,7 @@ from cdstats.core.columns import columns_of, own_first
 from cdstats.core.comparison_records import ComparedModel, Difference, DifferingImage
 from cdstats.core.counts import Value
 from cdstats.core.errors import Message
+from cdstats.core.options import SD
 from cdstats.core.presets import Preset
 from cdstats.core.records import ImageRecord, SummaryRecord
 from cdstats.core.reference import PublishedRecord
@@ -185,6 +186,7 @@ def _measure() -> dict[str, Any]:
     return _object(
         {"value": _of(float | None, {})}
         | {name: _of(kind | None, {}) for name, kind in parts.items()}
+        | {SD: _of(float | None, {})}
     )
 
 

@@ -206,11 +206,11 @@ def zip_cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (bomb, "another size than told"),
+        (bomb, "Bad CRC-32"),
         (huge, "more than half of the memory"),
-        (wrong_sum, "a check sum (CRC-32) is wrong"),
+        (wrong_sum, "Bad CRC-32"),
         (encrypted, "is encrypted"),
-        (packed_otherwise, "is packed by bzip2"),
+        (packed_otherwise, "is not packed by deflate"),
         (zip_link, "is a link in its archive"),
         (zip_doubled, "two members of the name 'a.png'"),
         (zip_cut, "zip archive is damaged or cut short"),
@@ -296,14 +296,17 @@ def long_name(path: Path) -> None:
         (lambda path: tar(path, member(kind=tarfile.LNKTYPE)), "is a link"),
         (
             lambda path: tar(path, member(kind=tarfile.FIFOTYPE)),
-            "is not a regular file",
+            "is a link, sparse or",
         ),
-        (lambda path: tar(path, member(kind=tarfile.CHRTYPE)), "is not a regular file"),
+        (
+            lambda path: tar(path, member(kind=tarfile.CHRTYPE)),
+            "is a link, sparse or",
+        ),
         (
             lambda path: tar(path, member(), member("./a.png")),
             "two members of the name",
         ),
-        (sparse, "is stored with holes"),
+        (sparse, "is a link, sparse or"),
         (cut, "damaged or cut short"),
         (without_end, "damaged or cut short"),
         (two_in_one, "holds more behind its end"),

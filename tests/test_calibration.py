@@ -57,7 +57,7 @@ def test_the_error_of_a_set_is_that_of_its_pixels_together(
     assert np.average(ones, weights=[40, 40.8, 41.6]) >= right * (1 - 1e-6)
 
 
-def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) -> None:
+def test_rows_of_an_earlier_run_give_it_again(tmp_path: Path) -> None:
     right = write(tmp_path, "float32")
     csv = tmp_path / "rows.csv"
     line = ["loss", "--pred", f"{tmp_path}/p", "--target", f"{tmp_path}/t"]
@@ -68,9 +68,6 @@ def test_rows_of_an_earlier_run_give_it_again_or_leave_it_out(tmp_path: Path) ->
     assert ece == pytest.approx(right, rel=1e-6)
     table = pd.read_csv(csv, dtype=str, keep_default_na=False)
     assert list(table)[-4:] == ["ece", "calibration_sums", "labels", "words"]
-    table.drop(columns=["ece", "calibration_sums"]).to_csv(csv, index=False)
-    again = run("loss", "--from", str(csv), "--format", "json")
-    assert again.data()["dataset"]["ece"] is None
     for damaged in ("1 x", "1 2", " ".join(["nan"] * 15), "1e9" + " 0" * 14):
         table.assign(calibration_sums=damaged).to_csv(csv, index=False)
         again = run("loss", "--from", str(csv))

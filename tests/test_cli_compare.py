@@ -101,6 +101,7 @@ def test_json_holds_every_list(runs: Path) -> None:
         "high",
         "same_sign",
         "undefined",
+        "sd",
     ]
     assert set(data["differing"][0]["values"]) == {"balanced", "longer", "plain"}
     assert "dice[smooth=1]" in data["images"][0]
@@ -254,7 +255,9 @@ def model(name: str, difference: Difference | None) -> ComparedModel:
     compared = {"f1_pooled": Compared(0.5, difference)}
     none = (None, None, "", "", 100, 0.95, 0)
     stated = (0.5, "none", "1.0", "cpu", "", "")
-    return ComparedModel(name, 30, 0, 0, 1, 1, 0, *none, *stated, "", 30, compared)
+    return ComparedModel(
+        name, 30, 0, 0, 1, 1, 0, *none, *stated, "", 30, None, compared
+    )
 
 
 def drawn(*differences: Difference) -> list[str]:

@@ -53,30 +53,6 @@ def test_another_pixel_size_is_told_as_that(scale: float, tmp_path: Path) -> Non
     assert "lies" not in row["reason"]
 
 
-@pytest.mark.parametrize("way", ["check", "overlap", "warp"])
-@pytest.mark.parametrize("turn", [360, -360])
-@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
-def test_longitudes_360_degrees_apart_are_one_ground(
-    crs: str, turn: int, way: str, tmp_path: Path
-) -> None:
-    there = Affine(1e-3, 0, -180, 0, -1e-3, 10)
-    tif(tmp_path / "t/a.tif", MASK, there, crs)
-    tif(tmp_path / "p/a.tif", GUESS, Affine.translation(turn, 0) @ there, crs)
-    code, row, _ = loss(tmp_path, "--grid", way)
-    assert (code, row["grid"], row["uncovered"]) == (0, way, 0)
-    assert counts(row) == confusion(GUESS, MASK)
-
-
-def test_a_shift_beside_360_degrees_is_told_alone(tmp_path: Path) -> None:
-    tif(tmp_path / "t/a.tif", MASK, Affine(1e-3, 0, -180, 0, -1e-3, 10), "EPSG:4326")
-    tif(
-        tmp_path / "p/a.tif", GUESS, Affine(1e-3, 0, 180.002, 0, -1e-3, 10), "EPSG:4326"
-    )
-    assert "lies 2 pixels east of its mask" in loss(tmp_path)[1]["reason"]
-    code, row, _ = loss(tmp_path, "--grid", "warp")
-    assert (code, counts(row)) == (0, confusion(GUESS[:, :-2], MASK[:, 2:]))
-
-
 def test_a_local_system_has_no_transformation(tmp_path: Path) -> None:
     tif(tmp_path / "t/a.tif", MASK, HERE)
     tif(tmp_path / "p/a.tif", GUESS, HERE, LOCAL)

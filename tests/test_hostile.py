@@ -328,14 +328,11 @@ def test_a_stack_of_endless_images_is_refused_before_they_are_listed(
         assert "holds 3,000 images" in reason_of(path)
 
 
-def test_an_archive_of_doubled_or_endless_parts_is_refused(tensors: Path) -> None:
+def test_an_archive_of_doubled_parts_is_refused(tensors: Path) -> None:
     with zipfile.ZipFile(tensors, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         archive.writestr(archive.namelist()[0], b"another")
     assert "two parts of one name" in pred_reason(tensors)
-    with zipfile.ZipFile(tensors, "w") as archive:
-        archive.writestr("p/data.pkl", bytes(9_000_000))
-    assert "holds too many objects" in pred_reason(tensors)
 
 
 @law

@@ -11,7 +11,7 @@ import pytest
 FREED = """
 import resource, sys
 import numpy as np
-from cdstats.engine.memory import keep_freed
+from cdstats.engine.work import keep_freed
 
 if sys.argv[1] == "keep":
     keep_freed()

@@ -276,14 +276,6 @@ def test_a_file_of_the_database_is_no_second_output() -> None:
     assert (code, "two outputs" in told) == (2, True), told
 
 
-@pytest.mark.parametrize("option", [["@/dev/zero"], ["--from", "/dev/zero"]])
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
-@pytest.mark.usefixtures("place")
-def test_a_stream_without_an_end_is_refused(option: list[str]) -> None:
-    code, told = run("ratio", *option)
-    assert (code, "null character" in told) == (1, True), told
-
-
 @pytest.mark.usefixtures("place")
 def test_a_pipe_that_is_too_long_is_refused(
     monkeypatch: pytest.MonkeyPatch,
@@ -294,7 +286,7 @@ def test_a_pipe_that_is_too_long_is_refused(
     os.close(ends[1])
     code, told = run("ratio", f"@/dev/fd/{ends[0]}")
     os.close(ends[0])
-    assert (code, "more than 10 characters" in told) == (1, True), told
+    assert (code, "10 characters or more" in told) == (1, True), told
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a stream by the shell")

@@ -29,6 +29,7 @@ RUNS = [
     ("loss", f"--pred a {PLACES}"),
     ("loss", f"--pred a=a --pred b=b {PLACES} {ALL_LOSSES} --by image"),
     ("loss", "--pred a --target soft --device cpu"),
+    ("loss", f"--pred b/0.npy --target one.npy {ALL_LOSSES}"),
     ("compare", f"--pred a=a --pred b=b {PLACES} --common {ALL_LOSSES}"),
     ("compare", f"--pred a=a --pred b=b {PLACES} --common --by image"),
     ("errors", f"--pred a {PLACES} -o maps"),
@@ -64,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             p = np.clip(mask * 0.5 + rng.random((6, 7)) / 2, 0, 1)
             helpers.save(place / model / f"{number}.npy", p.astype(np.float32))
     helpers.save(place / "masks/empty/0.npy", np.zeros((6, 7), np.uint8))
+    helpers.save(place / "one.npy", np.ones((6, 7), np.uint8))
     for name in ("masks/train", "a", "t"):
         (place / name / "9.npy").write_bytes(b"\x93NUMPY damaged")
     return place

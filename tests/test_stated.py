@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import cdstats
-from cdstats.core.signature import NOT_RECORDED
 
 STATED = ("threshold", "kind", "grid", "version", "device")
 RULE = ("rule", *STATED)
@@ -153,37 +152,3 @@ def test_a_comparison_of_rows_keeps_what_they_state() -> None:
     data = json.loads(run("compare", "--from", "rows.csv", "--format", "json"))
     for one in data["models"]:
         check(one)
-
-
-def test_rows_of_an_earlier_version_say_that_it_was_not_recorded(folder: Path) -> None:
-    loss("--csv", "rows.csv")
-    held = rows((folder / "rows.csv").read_text())
-    kept = [{n: v for n, v in row.items() if n not in RULE} for row in held]
-    with (folder / "old.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, kept[0])
-        writer.writeheader()
-        writer.writerows(kept)
-    one = json.loads(run("loss", "--from", "old.csv", "--format", "json"))["dataset"]
-    assert one["threshold"] is None
-    assert {one[name] for name in ("rule", *STATED[1:])} == {NOT_RECORDED}
-    text = " ".join(run("loss", "--from", "old.csv").split())
-    assert f"threshold: {NOT_RECORDED}" in text
-    assert f"grid: {NOT_RECORDED}" in text
-
-
-@pytest.mark.parametrize("command", ["loss", "compare"])
-def test_rows_without_sums_of_the_calibration_say_so(
-    folder: Path, command: str
-) -> None:
-    compare("--csv", "rows.csv")
-    held = rows((folder / "rows.csv").read_text())
-    for row in held:
-        row["ece"] = row["calibration_sums"] = ""
-    lines = [",".join(held[0])]
-    lines += [",".join(f'"{v}"' for v in row.values()) for row in held]
-    (folder / "old.csv").write_text("\n".join(lines) + "\n")
-    done = helpers.run(command, "--from", "old.csv")
-    note = f"note: ece: {NOT_RECORDED} in {len(held)} rows of an earlier version"
-    assert note in " ".join(done.err.split())
-    done = helpers.run(command, "--from", "rows.csv")
-    assert NOT_RECORDED not in done.err

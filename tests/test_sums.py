@@ -58,14 +58,6 @@ def test_the_calibration_error_is_the_mean_distance_over_bins() -> None:
     assert total.calibration_error.tolist() == [pytest.approx(4 / 30)]
 
 
-def test_sums_of_an_earlier_run_lack_the_calibration_error() -> None:
-    rows = [ImageSums(valid=1), ImageSums(valid=1, calibration=())]
-    assert np.isnan(SumsTable.of(rows).calibration_error).all()
-    assert np.isnan(SumsTable.of(rows).total.calibration_error).all()
-    assert np.isnan(SumsTable.of([]).total.calibration_error).all()
-    assert (rows[0] + rows[1]).calibration == ()
-
-
 @pytest.mark.parametrize("scale", [15, 255, 65535])
 def test_an_edge_belongs_to_the_bin_above_it(scale: int) -> None:
     edges = np.arange(16) * (scale // 15) / scale

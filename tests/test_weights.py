@@ -15,7 +15,6 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rewrite_golden import weights_screen
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -346,15 +345,6 @@ def test_undefined_weights_are_a_comment(output: str, tmp_path: Path) -> None:
     assert "none: no pixel is changed" in done.stdout
     assert "nan" not in done.stdout
     executed(done.stdout, tmp_path / "lines.py")
-
-
-def test_the_screen_is_the_golden_one_and_fits_80_columns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    golden = Path(__file__).parent / "golden/weights.txt"
-    assert weights_screen() == golden.read_text(encoding="utf-8")
-    assert max(map(len, golden.read_text(encoding="utf-8").splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,6 @@ _LAST: Final = (
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
 """Options that end the help of every command, in this order."""
-_WRITTEN: Final = ("csv", "summary", "cache")
-"""Options that name a file to write."""
 _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
@@ -137,7 +135,7 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(
                 known.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
             )
-    parameters.sort(key=lambda one: _place(one.name))
+    parameters.sort(key=lambda one: _LAST.index(one.name) if one.name in _LAST else -1)
 
     @wraps(function)
     def command(**values: Any) -> None:  # noqa: ANN401 - of any option
@@ -150,23 +148,13 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
             values[name] = options
         if _CONTEXT in hints:
             values[_CONTEXT] = context
-        made = [values[name] for name in groups]
-        csv, summary, cache = (_value(made, name) for name in _WRITTEN)
-        with writing(csv, summary, cache=cache):
+        made = {n: v for name in groups for n, v in vars(values[name]).items()}
+        with writing(made.get("csv"), made.get("summary"), cache=made.get("cache")):
             function(**values)
 
     command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
-
-
-def _value(groups: Sequence[Options], name: str) -> Any:  # noqa: ANN401 - as declared
-    """The value of an option that one of some groups may have."""
-    return next((getattr(one, name) for one in groups if hasattr(one, name)), None)
-
-
-def _place(name: str) -> int:
-    return _LAST.index(name) if name in _LAST else -1
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

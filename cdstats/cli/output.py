@@ -51,11 +51,7 @@ class Output:
 
     @classmethod
     def of(cls, output: OutputOptions, paper: PaperOptions) -> Self:
-        """The format and files that options ask for.
-
-        Raises:
-            UsageError: If they do not fit each other.
-        """
+        """The format and files that options ask for."""
         made = cls(output.output_format, output.csv, output.summary, _paper(paper))
         ending = (output.summary or Path()).suffix.lower()
         written = {output.output_format, _ENDINGS.get(ending)}

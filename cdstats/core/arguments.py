@@ -162,13 +162,12 @@ class Option(NamedTuple):
             raise UsageError(f"{wrong} {known_ones}")
         if isinstance(known, int) and known.bit_length() > _BITS:
             raise UsageError(f"{wrong} a number below 2**{_BITS}")
-        if isinstance(known, (int, float)):
-            low = -math.inf if self.least is None else self.least
-            high = math.inf if self.most is None else self.most
-            if not low <= known <= high:
-                within = f"of at least {low:g}"
-                if self.most is not None:
-                    within = f"from {low:g} to {high:g}"
+        if isinstance(known, (int, float)) and self.least is not None:
+            most = math.inf if self.most is None else self.most
+            if not self.least <= known <= most:
+                within = f"from {self.least:g} to {most:g}"
+                if self.most is None:
+                    within = f"of at least {self.least:g}"
                 raise UsageError(f"{wrong} {expected} {within}")
         return known
 

@@ -187,12 +187,12 @@ def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitA
     """
     every = list(rows)
     ok = [row for row in every if row.status == "ok"]
-    pairs = [(row.changed or 0, row.unchanged or 0) for row in ok]
-    valid = [(changed, changed + rest) for changed, rest in pairs if changed + rest]
+    counts = [row.counts for row in ok]
+    valid = [(one.changed, one.valid) for one in counts if one.valid]
     bins = [0] * (len(BIN_EDGES) + 1)
     for changed, pixels in valid:
-        bins[_bin(changed, pixels)] += 1
-    total, rest = sum(c for c, _ in pairs), sum(u for _, u in pairs)
+        # In integers, so that an edge is never missed.
+        bins[sum(100 * changed > edge * pixels for edge in BIN_EDGES)] += 1
     fractions = [row.change_fraction for row in ok if row.change_fraction is not None]
     return SplitAudit(
         dataset,
@@ -202,12 +202,7 @@ def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitA
         bins[0],
         sum(changed == pixels for changed, pixels in valid),
         len(ok) - len(valid),
-        PixelCounts(total, rest).change_fraction,
+        sum(counts, PixelCounts()).change_fraction,
         math.fsum(fractions) / len(fractions) if fractions else None,
         *bins,
     )
-
-
-def _bin(changed: int, valid: int) -> int:
-    """The bin of an image, in integers so that an edge is never missed."""
-    return sum(100 * changed > edge * valid for edge in BIN_EDGES)

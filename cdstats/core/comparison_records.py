@@ -16,7 +16,7 @@ from cdstats.core.columns import (
     further_column,
     printable,
 )
-from cdstats.core.options import PARTS
+from cdstats.core.options import PARTS, SD
 from cdstats.core.score_records import THRESHOLD, DatasetScore, Stated
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One measure of one model."""
+    """One measure of one model.
+
+    Of several runs it is their mean, ``sd`` their standard deviation (n - 1).
+    """
 
     value: float | None
     to_first: Difference | None = None
+    sd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class ComparedModel:
 
     ``compared`` holds each measure by name; its numbers stand after the other columns,
     as ``NAME``, ``NAME_difference``, ``NAME_low``, ``NAME_high``, ``NAME_same_sign``
-    and ``NAME_undefined``.
+    and ``NAME_undefined``, and with repeats ``NAME_sd``.
 
     Attributes:
         model: Its name.
@@ -79,6 +83,8 @@ class ComparedModel:
         signature: The line that says how its score was made.
         group: What images are drawn together by; empty where each is drawn alone.
         groups: Groups that are drawn; images with a valid pixel where there are none.
+        repeats: Runs of the model, whose measures are means; None where no word that
+            numbers runs was named.
         compared: Its measures by name.
     """
 
@@ -106,6 +112,7 @@ class ComparedModel:
     signature: str
     group: str
     groups: int
+    repeats: int | None
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -113,11 +120,11 @@ class ComparedModel:
     @staticmethod
     def further_column(name: str) -> Column:
         """The column of a measure, or of its difference or interval."""
-        for part in PARTS:
+        for part in (*PARTS, SD):
             if name.endswith(f"_{part}"):
                 own = _measure(name.removesuffix(f"_{part}"))
                 title = f"{own.title} {part.replace('_', ' ')}"
-                is_share = own.is_share and part in PARTS[:3]
+                is_share = own.is_share and part in (*PARTS[:3], SD)
                 return further_column(name, title, is_share=is_share)
         return _measure(name)
 
@@ -127,6 +134,8 @@ class ComparedModel:
         columns: dict[str, Any] = {}
         for name, one in self.compared.items():
             columns[name] = one.value
+            if self.repeats is not None:
+                columns[f"{name}_{SD}"] = one.sd
             found = one.to_first or Difference(None, None, None, None, 0)
             parts = asdict(found)
             columns |= {f"{name}_{part}": value for part, value in parts.items()}

@@ -139,10 +139,6 @@ def ratio(numerator: Any, denominator: Any) -> Any:  # noqa: ANN401 - as counts 
     return numerator / denominator if denominator else math.nan
 
 
-def _mf1(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
-    return (F1.formula(c) + F1.formula(c.of_unchanged)) / 2
-
-
 def _kappa(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
     """Agreement beyond what the class sizes give by chance.
 
@@ -164,11 +160,8 @@ def _mcc(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
     agreement = c.tp * c.tn - c.fp * c.fn
     spread = (c.tp + c.fp) * (c.tp + c.fn) * (c.tn + c.fp) * (c.tn + c.fn)
     # Of integers, the square is a quotient of integers: exact up to its division.
-    return np.sqrt(ratio(agreement * agreement, spread)) * _sign(agreement)
-
-
-def _sign(number: Any) -> Any:  # noqa: ANN401 - as counts are
-    return 1 - 2 * (number < 0)
+    sign = 1 - 2 * (agreement < 0)
+    return np.sqrt(ratio(agreement * agreement, spread)) * sign
 
 
 PRECISION: Final = Metric(
@@ -185,7 +178,11 @@ OVERALL_ACCURACY: Final = Metric(
     "OA", "OA", lambda c: ratio(c.tp + c.tn, c.tp + c.fp + c.fn + c.tn), headline=True
 )
 KAPPA: Final = Metric("kappa", "Kappa", _kappa, headline=True)
-MEAN_F1: Final = Metric("mean F1", "F1, mean of both classes", _mf1)
+MEAN_F1: Final = Metric(
+    "mean F1",
+    "F1, mean of both classes",
+    lambda c: (F1.formula(c) + F1.formula(c.of_unchanged)) / 2,
+)
 MCC: Final = Metric("MCC", "Matthews correlation coefficient", _mcc)
 SPECIFICITY: Final = Metric(
     "Specificity", "Specificity", lambda c: ratio(c.tn, c.tn + c.fp)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 """What a measure has beside its value, as columns ``NAME_PART``."""
+SD: Final = "sd"
+"""The standard deviation over the runs of a model, as a column ``NAME_sd``."""
 
 
 class ImageMeasure(StrEnum):
@@ -124,11 +126,7 @@ class MaskOptions(Options, needs=PIXELS):
     )
 
     def rule_choice(self) -> RuleChoice:
-        """The rule that the options give, or how one is to be found.
-
-        Raises:
-            UsageError: If they do not make a rule.
-        """
+        """The rule that the options give, or how one is to be found."""
         from cdstats.core.labels import choose_rule
 
         rules = (self.changed, self.unchanged, self.ignore)
@@ -308,11 +306,7 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
 
     def batch_tiles(self) -> int | None:
-        """The tiles of a batch; None for what fits.
-
-        Raises:
-            UsageError: If the size is no number.
-        """
+        """The tiles of a batch; None for what fits."""
         text = str(self.batch_size)
         if text in ("None", "auto"):
             return None
@@ -495,6 +489,12 @@ class ResampleOptions(Options, panel=COMPARISON):
         None,
         "Draw the images of a scene together: a word of the patterns such as scene, "
         "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        metavar="WORD",
+    )
+    repeats: str | None = option(
+        None,
+        "The word of the predictions that numbers the runs of a model, such as seed: "
+        "mean and standard deviation of each model, and intervals that draw runs.",
         metavar="WORD",
     )
     measures: Sequence[ImageMeasure | str] = option(

@@ -137,11 +137,7 @@ def _in_band(values: Mapping[Value, int], band: int | None) -> Mapping[Value, in
 
 
 def preset(name: str) -> Preset:
-    """The preset of a name.
-
-    Raises:
-        UsageError: If there is none; the message names the nearest.
-    """
+    """The preset of a name."""
     known = {entry.name: entry for entry in presets()}
     if name in known:
         return known[name]

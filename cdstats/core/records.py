@@ -7,6 +7,8 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+import numpy as np
+
 from cdstats.core.columns import (
     CHANGE_FRACTION,
     CHANGE_RATIO,
@@ -57,18 +59,7 @@ class ImageRecord:
         counts: PixelCounts,
         rule: str,
     ) -> ImageRecord:
-        """The row of a counted mask.
-
-        Args:
-            place: Dataset, split and path.
-            size: Width and height in pixels.
-            counts: Pixels by label.
-            rule: The rule that gave the labels.
-
-        Raises:
-            ValueError: If the counts do not add up to width x height, or one is
-                negative.
-        """
+        """The row of a counted mask; ``place`` is its dataset, split and path."""
         least = min(*size, counts.changed, counts.unchanged, counts.ignored)
         if least < 0 or counts.pixels != size[0] * size[1]:
             raise ValueError(
@@ -152,13 +143,16 @@ class Tally:
 
     def record(self, dataset: str, split: str) -> SummaryRecord:
         """The row of the split or dataset."""
-        counts = self.counts
+        # `fsum` makes the mean independent of the order.
+        counts, fractions = self.counts, self._fractions
+        mean = math.fsum(fractions) / len(fractions) if fractions else None
+        middle = float(np.median(fractions)) if fractions else None
         return SummaryRecord(
             dataset=dataset,
             split=split,
             images=self.images,
             failed=self.failed,
-            without_change=sum(fraction == 0 for fraction in self._fractions),
+            without_change=sum(fraction == 0 for fraction in fractions),
             pixels=counts.pixels,
             changed=counts.changed,
             unchanged=counts.unchanged,
@@ -168,8 +162,8 @@ class Tally:
             imbalance_ratio=counts.imbalance_ratio,
             beta=counts.beta,
             pos_weight=counts.pos_weight,
-            mean_image_change_fraction=_mean(self._fractions),
-            median_image_change_fraction=_median(self._fractions),
+            mean_image_change_fraction=mean,
+            median_image_change_fraction=middle,
             rule=_common(self._rules, MIXED) or "",
             width=_common(self._widths, None),
             height=_common(self._heights, None),
@@ -244,21 +238,6 @@ def split_order(split: str) -> tuple[int, str]:
     """
     usual = ("", "train", "val", "test")
     return (usual.index(split) if split in usual else len(usual), split)
-
-
-def _mean(numbers: array[float]) -> float | None:
-    """The mean; ``fsum`` makes it independent of the order."""
-    return math.fsum(numbers) / len(numbers) if numbers else None
-
-
-def _median(numbers: array[float]) -> float | None:
-    """The median: of an even number, half the sum of the two in the middle."""
-    if not numbers:
-        return None
-    ordered, half = sorted(numbers), len(numbers) // 2
-    if len(ordered) % 2:
-        return ordered[half]
-    return (ordered[half - 1] + ordered[half]) / 2
 
 
 def _keep_two(values: set[int | None], value: int | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -242,20 +241,13 @@ def differences(
     return found
 
 
-def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str, int], Any]:
-    """Records by dataset, split and path, and which of several of one name it is."""
-    rows: dict[tuple[str, str, str, int], Any] = {}
-    seen: Counter[tuple[str, str, str]] = Counter()
-    for record in records:
-        place = record.dataset, record.split, getattr(record, "path", "")
-        rows[*place, seen[place]] = record
-        seen[place] += 1
-    return rows
+def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str], Any]:
+    """Records by dataset, split and path."""
+    return {(r.dataset, r.split, getattr(r, "path", "")): r for r in records}
 
 
-def _row_name(dataset: str, split: str, path: str, number: int) -> str:
+def _row_name(dataset: str, split: str, path: str) -> str:
     """What a difference calls a row; its split where the path does not tell it."""
     name = f"{dataset}/{path or split}"
-    if path and split and split not in path.split("/"):
-        name = f"{name} ({split})"
-    return f"{name} #{number + 1}" if number else name
+    told = not path or not split or split in path.split("/")
+    return name if told else f"{name} ({split})"

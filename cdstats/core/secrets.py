@@ -122,7 +122,9 @@ def hidden(argument: str) -> str:
     place, text, fragment = _taken_apart(argument[found.start() :])
     if place.login or place.query:
         number, given = 1, _given()
-        while (known := given.get(text)) and not _same_object(known, place):
+        while (known := given.get(text)) and unsigned(known.query) != unsigned(
+            place.query
+        ):
             number += 1
             text = f"{place}?hidden-{number}"
         given[text] = place
@@ -181,10 +183,6 @@ def _given() -> dict[str, Sealed]:
         known = {}
         _GIVEN.set(known)
     return known
-
-
-def _same_object(one: Sealed, other: Sealed) -> bool:
-    return unsigned(one.query) == unsigned(other.query)
 
 
 def _taken_apart(text: str) -> tuple[Sealed, str, str]:

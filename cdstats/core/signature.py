@@ -55,7 +55,7 @@ _USUAL: Final = {"u8/255", "u16/65535"}
 _MOVED: Final = ("overlap", "warp", "ignore")
 _SPLITTING: Final = re.compile(r"(?:^|, )(changed|unchanged|ignored) ")
 NOT_RECORDED: Final = "not recorded"
-"""What stands for a text that the rows of an earlier version lack."""
+"""What stands for a text that is not known."""
 _UNKNOWN: Final = (None, "", NOT_RECORDED)
 _CLOSE: Final = 1e-7
 """Sums of soft targets are written with nine digits."""

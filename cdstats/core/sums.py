@@ -113,8 +113,7 @@ class ImageSums(_Sums[int, float]):
     """The sums of one image, or of a part of it; adds over windows.
 
     Attributes:
-        calibration: Σ (p - y) of the pixels in each of `BINS` bins of p; empty where it
-            was not kept.
+        calibration: Σ (p - y) of the pixels in each of `BINS` bins of p.
         terms: The sums over changed and over unchanged pixels of each `Term` that the
             losses of the run need.
         labels: The hash of the labels that have scores; None where it was not kept.
@@ -126,7 +125,7 @@ class ImageSums(_Sums[int, float]):
 
     def __add__(self, other: ImageSums) -> ImageSums:
         plain = {name: getattr(self, name) + getattr(other, name) for name in PLAIN}
-        pairs = zip(self.calibration, other.calibration, strict=False)
+        pairs = zip(self.calibration, other.calibration, strict=True)
         terms = {}
         for term in {**self.terms, **other.terms}:
             one, two = self.term(term), other.term(term)
@@ -164,8 +163,7 @@ class ImageSums(_Sums[int, float]):
 class SumsTable(_Sums[Column, Floats]):
     """The sums of many images: the fields of `ImageSums` as columns.
 
-    ``calibration`` has a row of `BINS` sums for each image; none where an image lacks
-    them.
+    ``calibration`` has a row of `BINS` sums for each image.
 
     Example:
         >>> table = SumsTable.of([ImageSums(valid=4, changed=1), ImageSums(valid=2)])
@@ -180,16 +178,13 @@ class SumsTable(_Sums[Column, Floats]):
     def of(cls, images: Iterable[ImageSums]) -> SumsTable:
         """The table of a list of images, in its order."""
         rows = list(images)
-        bins = min((len(row.calibration) for row in rows), default=BINS)
         terms = {}
         for term in dict.fromkeys(term for row in rows for term in row.terms):
             both = np.array([row.term(term) for row in rows])
             terms[term] = both[:, 0], both[:, 1]
         return cls(
             **{name: _column([getattr(row, name) for row in rows]) for name in PLAIN},
-            calibration=np.reshape(
-                [row.calibration[:bins] for row in rows], (len(rows), bins)
-            ),
+            calibration=np.reshape([row.calibration for row in rows], (-1, BINS)),
             terms=terms,
         )
 
@@ -231,14 +226,12 @@ class SumsTable(_Sums[Column, Floats]):
 
     @property
     def calibration_error(self) -> Floats:
-        """The expected calibration error: Σ_b |Σ (p - y)| / n; NaN if not defined.
+        """The expected calibration error: Σ_b |Σ (p - y)| / n; NaN without pixels.
 
         References:
             Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian
             Binning", 2015: bins of equal width, weighed by their pixels.
         """
-        if not self.calibration.shape[1]:
-            return np.full(self.valid.shape, np.nan)
         return quotient(np.abs(self.calibration).sum(1), self.valid)
 
     @property

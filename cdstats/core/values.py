@@ -38,15 +38,10 @@ def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
     made of long runs of one value, so its runs are counted, and only what is neither is
     counted value by value.
 
-    Args:
-        pixels: Boolean, integer or floating values of any shape. Floating values that
-            are whole come back as integers, every NaN as ``"nan"``.
-
-    Returns:
-        Pixels of each value, in the order of `value_order`.
+    Values come in the order of `value_order`. Floating ones that are whole come back as
+    integers, every NaN as ``"nan"``.
 
     Raises:
-        TypeError: If the array holds anything but real numbers.
         TooManyValuesError: If it holds more than `MAX_DISTINCT` values.
 
     Example:
@@ -72,15 +67,8 @@ def count_cells(pixels: NDArray[Any], edges: tuple[float, ...]) -> dict[Value, i
     """Count pixels by their place among edges, for arrays of too many values.
 
     A rule asks only where a value lies among the numbers it names, so this count
-    answers it exactly, whatever the number of distinct values.
-
-    Args:
-        pixels: Integer or floating values of any shape.
-        edges: The numbers that a rule names, in rising order.
-
-    Returns:
-        Pixels equal to each edge, and pixels between two edges under a number that
-        lies between them; NaN as ``"nan"``.
+    answers it exactly, whatever the number of distinct values. Edges rise; pixels
+    between two of them are counted under a number that lies between them.
 
     Example:
         >>> count_cells(np.array([0.1, 0.2, 0.5, 0.9, np.nan]), (0, 0.5))
@@ -133,13 +121,7 @@ def _cell_names(edges: tuple[float, ...]) -> list[float]:
 
 
 def count_colours(channels: NDArray[np.uint8]) -> dict[Value, int]:
-    """Count the colours of an image; a colour with equal channels is its grey value.
-
-    Args:
-        channels: Red, green and blue; uint8, ``(..., 3)``.
-
-    Returns:
-        Pixels of each grey value or ``"#rrggbb"``, in the order of `value_order`.
+    """Count the colours of an image, ``(..., 3)``: ``"#rrggbb"``, or a grey value.
 
     Example:
         >>> count_colours(np.array([[255, 0, 0], [7, 7, 7]], dtype=np.uint8))

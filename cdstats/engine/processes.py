@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from cdstats.core.division import Watch
 from cdstats.core.errors import DIED, DataError
-from cdstats.engine import memory
-from cdstats.engine.work import START, Failed
+from cdstats.engine.work import KEEPING_FREED, START, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ _STARTS: Final = 3
 """Workers that may die one after another before they can do anything."""
 _START_SECONDS: Final = 60.0
 """Time that a worker has to start and to load its function, beside the time limit."""
-_SETTINGS: Final = {**memory.SETTINGS, "OPENBLAS_NUM_THREADS": "1"}
+_SETTINGS: Final = {**KEEPING_FREED, "OPENBLAS_NUM_THREADS": "1"}
 """The environment of a worker. NumPy's threads for products of matrices would spin
 while they wait, and starting them takes as long as loading NumPy."""
 

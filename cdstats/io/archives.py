@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import stat
+import struct
 import tarfile
 import zipfile
-import zlib
 from bisect import bisect_left
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
@@ -20,16 +20,14 @@ from cdstats.io.signatures import file_format
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
 _END_MARK: Final = b"PK\5\6"
 _END_LENGTH: Final = 22
 _END_BYTES: Final = 1 << 17
 """Last bytes of an archive among which its end is looked for."""
-_PART_MARK: Final = b"PK\3\4"
 _PART_LENGTH: Final = 30
-_BETWEEN: Final = 32
-"""Bytes behind a part in which another may begin: sum and lengths may lie between."""
+_BETWEEN: Final = 24
+"""Bytes behind a part at most: its sum and lengths may lie there."""
 _WAY_OUT: Final = "unpack the archive and name its folder"
 _HEADER_BYTES: Final = 1 << 20
 """Bytes of the longest name and other facts of a member of a tar archive."""
@@ -43,13 +41,6 @@ _KEPT_SHARE: Final = 4
 _ENCRYPTED: Final = 1
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How members of a zip archive may be packed; the others unpack to any length."""
-_METHODS: Final = {
-    zipfile.ZIP_BZIP2: "bzip2",
-    zipfile.ZIP_LZMA: "LZMA",
-    9: "Deflate64",
-    93: "Zstandard",
-}
-"""Names of other ways."""
 
 
 def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
@@ -64,40 +55,25 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
     if len(names) < len(parts):
         raise DataError(f"{kind} file is damaged: it holds two parts of one name")
     with path.open("rb") as file:
-        _refuse_another(file, archive, kind)
-        starts = [part.header_offset for part in parts] + [archive.start_dir]
-        ends = [0, *(_end(file, part) for part in parts)]
-        for end, start in zip(ends, starts, strict=True):
-            file.seek(end)
-            if end > start or _PART_MARK in file.read(min(_BETWEEN, start - end)):
+        end = 0
+        for start, part in [
+            *((one.header_offset, one) for one in parts),
+            (archive.start_dir, None),
+        ]:
+            if not 0 <= start - end <= _BETWEEN:
                 raise DataError(
-                    f"{kind} file is damaged: its parts overlap or are not all listed"
+                    f"{kind} file is damaged: its parts overlap or are not all listed, "
+                    "or another file lies beside them"
                 )
-
-
-def _end(file: BinaryIO, part: zipfile.ZipInfo) -> int:
-    """Where the bytes of a part end, by its own header."""
-    return end_of_header(file, part) + part.compress_size
-
-
-def end_of_header(file: IO[bytes], part: zipfile.ZipInfo) -> int:
-    """Where the bytes of a part begin: its own header has a length of its own."""
-    file.seek(part.header_offset)
-    header = file.read(_PART_LENGTH)
-    name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-    return part.header_offset + _PART_LENGTH + name + extra
-
-
-def _refuse_another(file: BinaryIO, archive: zipfile.ZipFile, kind: str) -> None:
-    """Refuse an archive with a file before or behind it; other bytes are no array."""
-    first = min((part.header_offset for part in archive.infolist()), default=0)
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(size - _END_BYTES, 0))
-    tail = file.read()
-    if first < 0:
-        raise DataError(f"{kind} file is damaged or cut short: it has no beginning")
+            if part is not None:
+                # Its own header has a length of its own.
+                file.seek(start + 26)
+                lengths = struct.unpack("<2H", file.read(4))
+                end = start + _PART_LENGTH + sum(lengths) + part.compress_size
+        file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
+        tail = file.read()
     end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
-    if first > 0 or file_format(tail[end:].lstrip(b"\0")[:16]):
+    if file_format(tail[end:].lstrip(b"\0")[:16]):
         raise DataError(f"{kind} file holds another file beside its parts; split them")
 
 
@@ -118,9 +94,9 @@ class ZipArchive(Archive[zipfile.ZipInfo]):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         with _damage("zip"):
-            held = zipfile.ZipFile(self._file)
-            check_parts(self.path, held, "zip")
-        for info in held.infolist():
+            self._zip = zipfile.ZipFile(self._file)
+            check_parts(self.path, self._zip, "zip")
+        for info in self._zip.infolist():
             if not info.is_dir():
                 # Some programs of Windows write the separator of its paths.
                 self._add(info.filename.replace("\\", "/"), info)
@@ -131,25 +107,14 @@ class ZipArchive(Archive[zipfile.ZipInfo]):
         if stat.S_ISLNK(info.external_attr >> 16):
             raise DataError(f"is a link in its archive; {_WAY_OUT}")
         if info.compress_type not in _PACKED:
-            method = _METHODS.get(info.compress_type, str(info.compress_type))
-            raise DataError(
-                f"is packed by {method}; expected deflate or none. {_WAY_OUT}"
-            )
+            raise DataError(f"is not packed by deflate; {_WAY_OUT}")
         check_memory(info.file_size + info.compress_size, _WAY_OUT)
         with _damage("zip"):
-            self._file.seek(end_of_header(self._file, info))
-            data = self._file.read(info.compress_size)
-            if info.compress_type == zipfile.ZIP_DEFLATED:
-                inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-                data = inflate.decompress(data, info.file_size + 1)
-                # The end of the stream may need one more call.
-                data += inflate.decompress(inflate.unconsumed_tail, 1)
+            data = self._zip.read(info)
         if len(data) != info.file_size:
             raise DataError(
                 "zip archive is damaged: a member has another size than told"
             )
-        if zlib.crc32(data) != info.CRC:
-            raise DataError("zip archive is damaged: a check sum (CRC-32) is wrong")
         return data
 
 
@@ -278,11 +243,6 @@ def _likeness(name: str) -> tuple[str, str]:
 
 
 def _place(info: tarfile.TarInfo) -> _Place:
-    why = ""
-    if info.issym() or info.islnk():
-        why = f"is a link in its archive; {_WAY_OUT}"
-    elif info.issparse():
-        why = f"is stored with holes (sparse) in its archive; {_WAY_OUT}"
-    elif not info.isreg():
-        why = "is not a regular file but a pipe or a device in its archive"
+    is_file = info.isreg() and not info.issparse()
+    why = "" if is_file else f"is a link, sparse or a device in its archive; {_WAY_OUT}"
     return _Place(info.offset_data, info.size, why)

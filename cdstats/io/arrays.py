@@ -28,6 +28,7 @@ from cdstats.io.limits import (
     check_row,
     check_stack,
 )
+from cdstats.io.naming import some
 from cdstats.io.npy import (
     StoredArray,
     by_number,
@@ -264,9 +265,7 @@ def choose_array(
         return names[0], number
     told = [f"{name} {shape}" for name, shape in shapes.items()]
     told += [f"{name} ({what})" for name, what in others.items()]
-    listed = ", ".join(told[:_LISTED])
-    if len(told) > _LISTED:
-        listed += f" and {len(told) - _LISTED:,} more"
+    listed = some(told, _LISTED)
     if key:
         raise DataError(f"holds no array {key!r}; it holds {listed or 'nothing'}")
     if not shapes:

@@ -19,13 +19,14 @@ from cdstats.io.naming import (
     label_rank,
     naturally,
     role_of,
+    some,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-SHOWN: Final = 3
+_SHOWN: Final = 3
 """Folders or files that a note names."""
 ENOUGH: Final = 0.5
 """Share of the smaller of two sets of names that makes them names of one set."""
@@ -69,7 +70,7 @@ def paths_of_masks(folder: Path, masks: Sequence[str], others: Sequence[str]) ->
     for kind in (file_name, own_folder, shape):
         found = {kind(name) for name in masks}
         apart = not any(fnmatch(kind(one), way) for one in others for way in found)
-        if apart and 0 < len(found) < SHOWN and "" not in found:
+        if apart and 0 < len(found) < _SHOWN and "" not in found:
             return path_choices(folder, naturally(found))
     return ""
 
@@ -173,11 +174,10 @@ def masks_by_file(
         return names, []
     kept = [name for name in names if name not in left]
     files = [name for name in names if name in left]
-    more = f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else ""
     read = naturally({kinds.shapes[kinds.kind_of[name]] for name in kept})
     note = (
-        f"read {', '.join(read[:SHOWN])}; skipped {counted(len(files), 'file')} "
-        f"beside: {', '.join(files[:SHOWN])}{more}"
+        f"read {', '.join(read[:_SHOWN])}; skipped {counted(len(files), 'file')} "
+        f"beside: {some(files)}"
     )
     return kept, [note]
 

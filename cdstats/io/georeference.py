@@ -108,46 +108,6 @@ def _crs(text: str) -> CRS | None:
         return None
 
 
-def on_longitudes_of(
-    own: Where | None, mask: Where | None, size: tuple[int, int], whole: tuple[int, int]
-) -> Where | None:
-    """A georeference with the longitudes of a mask: 360 degrees apart are one place."""
-    if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
-        return own
-    return _turned(own, size, _middle(mask, whole), mask.crs)
-
-
-def on_common_longitudes(one: Where | None, size: tuple[int, int]) -> Where | None:
-    """A georeference whose longitudes are from -180 to 180 degrees at its middle.
-
-    Other systems are transformed into these, so a mask of longitudes from 0 to 360
-    degrees would lie a whole turn beside its projected prediction.
-    """
-    return _turned(one, size, 0, None) if isinstance(one, Georeference) else one
-
-
-def _turned(
-    own: Georeference, size: tuple[int, int], near: float, other: CRS | None
-) -> Georeference:
-    """A georeference moved by whole turns to the longitude of another place."""
-    systems = [system for system in (own.crs, other) if system is not None]
-    if not systems or not all(system.is_geographic for system in systems):
-        return own
-    circle = 2 * math.pi / float(systems[0].units_factor[1])
-    turns = round((_middle(own, size) - near) / circle)
-    if not turns:
-        return own
-    from rasterio.transform import Affine
-
-    a, b, c, d, e, f = own.transform[:6]
-    return replace(own, transform=Affine(a, b, c - turns * circle, d, e, f))
-
-
-def _middle(one: Georeference, size: tuple[int, int]) -> float:
-    """The first coordinate of the middle of an image."""
-    return float(_places(one.transform, [(size[0] / 2, size[1] / 2)])[0, 0])
-
-
 def _places(transform: Affine, points: Points) -> NDArray[np.float64]:
     """Where points lie; Affine's own operators differ between its versions."""
     a, b, c, d, e, f = transform[:6]

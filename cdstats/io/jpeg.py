@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 _SOF: Final = frozenset((0xC0, 0xC1, 0xC2))
 """Frames coded by Huffman's codes: baseline, extended and progressive."""
 _OTHER_SOF: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE, _HUFFMAN, _QUANTISATION, _RESTARTS, _SCAN = 0xC2, 0xC4, 0xDB, 0xDD, 0xDA
-_START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
-_FREE: Final = frozenset((*range(0xE0, 0xF0), _COMMENT))
-"""Segments that say nothing of how pixels are coded."""
+_PROGRESSIVE, _RESTARTS, _SCAN, _END = 0xC2, 0xDD, 0xDA, 0xD9
+_KNOWN: Final = frozenset((*range(0xE0, 0xF0), 0xFE, 0xC4, 0xDB))
+"""Other segments: of programs, comments, and tables, which libjpeg checks."""
 _MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
 """A marker; its first byte stands alone because that is what makes the search fast."""
 _COEFFICIENTS: Final = 64
@@ -156,9 +155,8 @@ class JpegFrame:
         or lacks something before it, is an error.
         """
         before, after = bits >> 4 or -1, bits & 15
-        if not (numbers and {*numbers} <= self.bits.keys()):
-            raise damaged("a scan of it gives what its frame does not hold")
-        if not first <= last < _COEFFICIENTS:
+        known = numbers and {*numbers} <= self.bits.keys()
+        if not known or not first <= last < _COEFFICIENTS:
             raise damaged("a scan of it gives what its frame does not hold")
         given = slice(first, last + 1)
         for number in numbers:
@@ -212,8 +210,10 @@ def read_jpeg(data: bytes) -> JpegFrame:
             if len(body) != 2:
                 raise damaged("its restart interval is of a wrong length")
             interval = int.from_bytes(body)
-        else:
-            _check_tables(marker, body)
+        elif marker in _OTHER_SOF:
+            raise DataError("JPEG is coded in a way that is not read; save it as PNG")
+        elif marker not in _KNOWN:
+            raise damaged(f"it holds an unknown segment, {marker:02x}")
     if frame is None:
         raise damaged("it has no frame header")
     if any(map(any, frame.bits.values())):
@@ -285,32 +285,3 @@ def _coded(
         if marker - 0xD0 != marks % 8:
             raise damaged("its restart marks are in disorder")
     raise DataError("JPEG file is cut short: it has no end marker")
-
-
-def _check_tables(marker: int, body: bytes) -> None:
-    """Check the lengths of tables; other segments are free or unknown."""
-    if marker in _OTHER_SOF:
-        raise DataError("JPEG is coded in a way that is not read; save it as PNG")
-    if marker in _FREE:
-        return
-    if marker not in (_QUANTISATION, _HUFFMAN):
-        raise damaged(f"it holds an unknown segment, {marker:02x}")
-    at = 0
-    while at < len(body):
-        high, number = body[at] >> 4, body[at] & 15
-        if high > 1 or number > 3:
-            raise damaged("a table has no number")
-        at += 1
-        if marker == _QUANTISATION:
-            if not high and 0 in body[at : at + _COEFFICIENTS]:
-                raise damaged("a quantisation table holds 0")
-            at += _COEFFICIENTS * (1 + high)
-            continue
-        room = 1
-        for codes in body[at : at + 16]:
-            room = 2 * room - codes
-            if room < 0:
-                raise damaged("a table of codes holds too many")
-        at += 16 + sum(body[at : at + 16])
-    if at != len(body) or not body:
-        raise damaged("a table is of a wrong length")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cdstats.core.errors import DataError, counted
 from cdstats.core.vocabulary import known_layouts, known_looks, shapes_of
 from cdstats.io.file_kinds import (
-    SHOWN,
     file_words,
     masks_by_file,
     name_the_same,
@@ -32,6 +31,7 @@ from cdstats.io.naming import (
     naturally,
     plays_a_part,
     role_of,
+    some,
     split_in,
     split_named,
     words_in,
@@ -117,7 +117,7 @@ def split_notes(names: Iterable[str]) -> list[str]:
         homes[split_named(parts[-1])].add("/".join(parts))
     several = [split for split, found in homes.items() if len(found) > 1]
     return [
-        f"split {split} is read from {_some(naturally(homes[split]))}; to count apart, "
+        f"split {split} is read from {some(naturally(homes[split]))}; to count apart, "
         "name each"
         for split in sorted(several)[:1]
     ]
@@ -237,7 +237,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     by_folder = {name: _folder_role(_folder(name), lettered) for name in names}
     kept = _best_predictions(by_folder)
     if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
-        folders = _some(naturally(_folders(names)))
+        folders = some(naturally(_folders(names)))
         raise DataError(
             f"{folder}: holds images and labels as a dataset does ({folders}); "
             "expected predictions. To score the labels, name their folder"
@@ -245,8 +245,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     skipped = _folders(names) - _folders(kept)
     if skipped:
         read = naturally({_folder(name) or "." for name in kept})
-        told = f"read the predictions in {_some(read)}"
-        notes.append(f"{told}; skipped {_some(naturally(skipped))}")
+        told = f"read the predictions in {some(read)}"
+        notes.append(f"{told}; skipped {some(naturally(skipped))}")
     kept, beside = _pictures(kept)
     notes += beside
     said = {name: file_words(name) for name in kept}
@@ -254,7 +254,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     images = {said[name][1] for name in best}
     if left := [n for n in kept if n not in best and said[n][1] in images]:
         kept = [n for n in kept if n in best or said[n][1] not in images]
-        notes.append(f"read the predictions {_some(kept)}; skipped {_some(left)}")
+        notes.append(f"read the predictions {some(kept)}; skipped {some(left)}")
     return Chosen(kept, notes)
 
 
@@ -267,7 +267,7 @@ def _pictures(names: list[str]) -> tuple[list[str], list[str]]:
     if not left or len(left) == len(names):
         return names, []
     kept = [name for name in names if not name.lower().endswith(_BESIDE)]
-    return kept, [f"skipped {_some(left)} beside other files: to read one, name it"]
+    return kept, [f"skipped {some(left)} beside other files: to read one, name it"]
 
 
 def _folder_role(folder: str, lettered: bool) -> Role:
@@ -287,12 +287,6 @@ def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
     )
     found = ([name for name, role in roles.items() if role in one] for one in order)
     return next(filter(None, found), list(roles))
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -410,7 +404,7 @@ def _by_folder(
     if len(kept) == len(names):
         kinds = {place.kind for place in places.values() if place.role in LABELS}
         several = len(kinds) > 1 and len({place.home for place in places.values()}) == 1
-        read = f"read the masks in {_some(naturally(kinds))}; to count apart, name each"
+        read = f"read the masks in {some(naturally(kinds))}; to count apart, name each"
         return names, [read] * several
     held = set(kept)
     near, notes = names, list[str]()
@@ -488,7 +482,7 @@ def _beside(
     }
     note = (
         f"skipped {counted(len(apart), 'file')} beside no such folder, in "
-        f"{_some([*dict.fromkeys(highest.values())])}: to read them, name their folder"
+        f"{some([*dict.fromkeys(highest.values())])}: to read them, name their folder"
     )
     return [name for name in names if near[_folder(name)]], [note]
 

@@ -28,6 +28,7 @@ from cdstats.io.naming import (
     naturally,
     plays_a_part,
     role_of,
+    some,
     split_in,
     usual_split,
     words_in,
@@ -53,8 +54,6 @@ _LIST_WORDS: Final = frozenset(
     ("list", "lists", "set", "names", "name", "file", "files", "id", "ids", "split")
 )
 """Words of the name of a list beside its split, as in ``train_list.txt``."""
-_SHOWN: Final = 3
-"""Lists that are not used and named in a note."""
 LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
 """Ends of the names of lists, of which the first is read."""
 _SPLITS: Final = frozenset(("split", "splits"))
@@ -177,6 +176,11 @@ class _Listed:
         """The path of a mask below the folder, without its extension."""
         return _without_extension(path.relative_to(self.base).as_posix())
 
+    def name_of(self, path: PurePath) -> str:
+        """What the lists call a mask; empty where they do not name it."""
+        names = _names_of(self.below(path))
+        return next((name for name in names if name in self.splits), "")
+
     def name(self, entry: _SplitList) -> str:
         """The path of a list below the folder."""
         return entry.path.relative_to(self.base).as_posix()
@@ -225,12 +229,9 @@ class SplitLists:
         """
         if not self._used:
             return self._files, []
-        beside = naturally({name for one in self._used for name in one.unused})
-        some = ", ".join(beside[:_SHOWN])
-        if len(beside) > _SHOWN:
-            some += f" and {len(beside) - _SHOWN} more"
+        beside = some(naturally({name for one in self._used for name in one.unused}))
         if not self._names:
-            text = f"no splits from {some}; expected train.txt, val.txt, test.txt"
+            text = f"no splits from {beside}; expected train.txt, val.txt, test.txt"
             return self._files, [text]
         placed, several, known = FoundFiles(), list[str](), False
         owners: dict[tuple[int, str], FoundFile] = {}
@@ -238,11 +239,10 @@ class SplitLists:
             splits = [UNLISTED]
             path = _anywhere(file.path)
             if lists := self._listed.get(path.parent):
-                names = _names_of(lists.below(path))
-                name = next((one for one in names if one in lists.splits), "")
+                name = lists.name_of(path)
                 splits = lists.splits.get(name, splits)
                 known |= bool(name)
-                if name in names[:_OWN_NAMES]:
+                if name in _names_of(lists.below(path))[:_OWN_NAMES]:
                     first = owners.setdefault((id(lists), name), file)
                     _refuse_two(lists, name, first, file)
             for number, split in enumerate(splits):
@@ -251,7 +251,7 @@ class SplitLists:
                 several.append(
                     "" if several else f"{file.name} in {' and '.join(splits)}"
                 )
-        other = f"; not used: {some}" if beside else ""
+        other = f"; not used: {beside}" if beside else ""
         if not known:
             text = f"splits from {self._names}: not used, they name none of these masks"
             return self._files, [f"{text}{other}"]
@@ -283,21 +283,18 @@ class SplitLists:
 
     def beside_folders(self) -> list[str]:
         """What to tell where lists say otherwise than the folders of the splits."""
-        masks: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)
-        unlisted, others = 0, list[str]()
-        for lists, path, file in self._beside():
-            names = [n for n in _names_of(lists.below(path)) if n in lists.splits]
-            unlisted += not names
-            for name in names:
-                masks[id(lists), name].setdefault(file.split, file.name)
-        for one in self._used:
-            for entry, listed in one.lines():
-                splits: dict[str, str] = {}
-                for name in listed:
-                    splits |= masks.get((id(one), name), {})
-                if splits and entry.split not in splits:
-                    first = next(iter(splits.values()))
-                    others.append(f"{first} in {one.name(entry)}")
+        named = [(one, one.name_of(path), file) for one, path, file in self._beside()]
+        held = defaultdict[tuple[int, str], set[str]](set)
+        for lists, name, file in named:
+            held[id(lists), name].add(file.split)
+        unlisted = sum(not name for _, name, _ in named)
+        others = [
+            f"{file.name} in {lists.name(entry)}"
+            for lists, name, file in named
+            for entry in lists.lists
+            if name and entry.split == lists.splits[name][0]
+            if held[id(lists), name].isdisjoint(lists.splits[name])
+        ]
         told = []
         if others:
             told.append(
@@ -306,7 +303,7 @@ class SplitLists:
             )
         if unlisted:
             told.append(f"they lack {counted(unlisted, 'mask')}")
-        if not masks or not told:
+        if not told or unlisted == len(self._files):
             return []
         return [f"splits from folders, not from {self._names}: {'; '.join(told)}"]
 

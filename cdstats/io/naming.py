@@ -232,6 +232,12 @@ def _number_key(digits: re.Match[bytes]) -> bytes:
     return b"".join((b"\0\1", len(value).to_bytes(4, "big"), value, zeros, end))
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def naturally(names: Iterable[str]) -> list[str]:
     """Names in natural order."""
     return sorted(names, key=natural_key)

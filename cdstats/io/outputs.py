@@ -28,9 +28,8 @@ SQLITE: Final = b"SQLite format 3\0"
 """The first bytes of a database, such as a cache."""
 _DATABASE: Final = ("-wal", "-shm", "-journal")
 """Endings of the files that SQLite writes beside a database."""
-_PIECE: Final = 1 << 20
-_MOST_STREAMED: Final = 1 << 30
-"""Characters that are read from a pipe at most."""
+_MOST_STREAMED: Final = 1 << 28
+"""Characters of a text from a pipe, which is held, at most."""
 _Identity = tuple[int, int]
 
 
@@ -192,24 +191,15 @@ def open_text(path: Path) -> TextIO:
     with file:
         key = found.st_dev, found.st_ino
         if key not in run.streams:
-            run.streams[key] = _all_of(file, path)
+            # A stream may never end.
+            text = file.read(_MOST_STREAMED)
+            if len(text) == _MOST_STREAMED:
+                raise DataError(
+                    f"{path}: has {_MOST_STREAMED:,} characters or more; write it to a "
+                    "file and name that"
+                )
+            run.streams[key] = text
         return io.StringIO(run.streams[key], newline="")
-
-
-def _all_of(file: TextIO, path: Path) -> str:
-    """The text of a pipe, which may never end."""
-    parts, length = list[str](), 0
-    while part := file.read(_PIECE):
-        length += len(part)
-        if "\0" in part:
-            raise DataError(f"{path}: is no text: it holds a null character")
-        if length > _MOST_STREAMED:
-            raise DataError(
-                f"{path}: has more than {_MOST_STREAMED:,} characters; write it to a "
-                "file and name that"
-            )
-        parts.append(part)
-    return "".join(parts)
 
 
 def read_text(path: Path) -> str:

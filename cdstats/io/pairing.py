@@ -128,11 +128,20 @@ class Pairs:
 
 
 class _Entry(NamedTuple):
-    """A file, the parts that its pattern names, and where it lies in its mask."""
+    """A file, the parts that its pattern names, and where it lies in its mask.
+
+    ``run`` holds the words that the other side lacks, which may number runs of a model.
+    """
 
     file: FoundFile
     parts: dict[str, str]
     crop: Crop | None
+    run: str = ""
+
+    @property
+    def identity(self) -> tuple[str | None, Crop | None]:
+        """What tells files of one key apart, beside their run."""
+        return self.parts.get("model"), self.crop
 
 
 class _Side(dict[str, list[_Entry]]):
@@ -197,17 +206,25 @@ class _Side(dict[str, list[_Entry]]):
                 crop = Crop(row, column, pattern.place, whole)
             else:
                 key = f"{key} at {', '.join(map(str, numbers))}"
-        self.setdefault(key, []).append(_Entry(file, parts, crop))
+        own = sorted(parts.keys() - {*self._words, *UNKEPT})
+        run = " ".join(f"{word}={parts[word]}" for word in own)
+        self.setdefault(key, []).append(_Entry(file, parts, crop, run))
 
     @property
     def found(self) -> list[FoundFile]:
         """All files."""
         return [entry.file for entries in self.values() for entry in entries]
 
-    def doubles(self) -> Iterator[str]:
-        """Why files of one key cannot be told apart."""
+    @property
+    def has_runs(self) -> bool:
+        """Whether only words of their own tell files of one key apart."""
+        found = self.values()
+        return any(len({e.identity for e in some}) < len(some) for some in found)
+
+    def doubles(self, *, runs: bool = False) -> Iterator[str]:
+        """Why files of one key cannot be told apart, by their runs neither."""
         for key, entries in self.items():
-            if len({(e.parts.get("model"), e.crop) for e in entries}) < len(entries):
+            if len({(e.identity, runs and e.run) for e in entries}) < len(entries):
                 names = " and ".join(entry.file.name for entry in entries[:2])
                 yield f"{self.text}: {names} have the same key {key!r}"
 
@@ -407,10 +424,12 @@ def _pair(
         raise DataError(_nothing_text(left, right, skipped, rows))
     target = {key: entries[0] for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
+    has_runs = left.has_runs
     lacking: dict[str, set[str]] = defaultdict(lambda: {*right})
     for key in sorted(left, key=natural_key):
-        for file, parts, crop in left[key]:
+        for file, parts, crop, run in left[key]:
             name, mask = parts.get("model", model), target.get(key)
+            name = f"{name} {run}".strip() if has_runs else name
             words = _words({**(mask.parts if mask else {}), **parts})
             pairs[name].append(FilePair(name, file, mask and mask.file, crop, words))
             lacking[name].discard(key)
@@ -517,7 +536,7 @@ def _told(entry: _Entry) -> str:
 def _unclear(left: _Side, right: _Side) -> Iterator[str]:
     """Why some predictions and masks do not belong to each other for certain."""
     yield from right.doubles()
-    yield from left.doubles()
+    yield from left.doubles(runs=True)
     for key in filter(right.__contains__, left):
         mask = right[key][0].file
         for entry in left[key]:

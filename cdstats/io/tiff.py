@@ -78,7 +78,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         else:
             image = open_raster(
                 own,
-                Known(band, nodata=page.nodata, colormap=page.colormap),
+                Known(band, nodata=page.nodata),
                 member,
                 partial(_check_sums, opened, (page, mask)),
                 kept_open=number < _MOST_OPEN,

@@ -21,7 +21,7 @@ from cdstats.core.comparison_records import (
     DifferingImage,
 )
 from cdstats.core.errors import counted
-from cdstats.core.options import PARTS
+from cdstats.core.options import PARTS, SD
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded
@@ -197,6 +197,7 @@ def compare_totals(models: Sequence[ComparedModel]) -> dict[str, Any]:
             name: {
                 "value": one.value,
                 **(asdict(one.to_first) if one.to_first else blank),
+                SD: one.sd,
             }
             for name, one in model.compared.items()
         }
@@ -217,6 +218,8 @@ def paper_columns(models: Sequence[ComparedModel]) -> tuple[str, ...]:
     """The columns of a table for papers: measures, and intervals of two of them."""
     parts = ("difference", "low", "high")
     further = {n: [f"{n}_{p}" for p in parts] for n in ("f1_pooled", "bce_mean")}
+    if any(model.repeats for model in models):
+        further = {name: [f"{name}_{SD}", *own] for name, own in further.items()}
     names = _defined(models, _MODELS)
     return tuple(one for n in names for one in (n, *further.get(n, ())))
 
@@ -278,7 +281,9 @@ def _difference_table(
             drawing = scale.drawing(gap) if encoding.startswith("utf") else ""
             difference = scale.number(gap.difference, "+")
             cells = [difference, interval, drawing, share(gap.same_sign)]
-        table.add_row(Text(printable(model.model)), scale.number(one.value), *cells)
+        value = scale.number(one.value)
+        value += "" if one.sd is None else f" ± {scale.number(one.sd)}"
+        table.add_row(Text(printable(model.model)), value, *cells)
     return table
 
 
@@ -365,10 +370,10 @@ def comparison_notes(
 
     first = models[0]
     images = counted(first.images - first.images_without_valid, "image")
-    if first.group:
-        images = f"{counted(first.groups, 'group')} ({first.group}) of {images}"
+    grouped = f"groups: {images} by {first.group}" if first.group else ""
+    images = counted(first.groups, "group") if first.group else images
     drawn = f"{counted(first.resamples, 'resample')} of {images}, seed {first.seed}"
-    if first.groups <= ALL_DRAWN:
+    if first.groups <= ALL_DRAWN and not first.repeats:
         every = counted(first.groups**first.groups, "resample")
         drawn = f"all {every} of {images}"
     notes = []
@@ -377,11 +382,16 @@ def comparison_notes(
         if concern("_same_sign"):
             text += "; same sign: share of resamples on that side of 0"
         notes.append(text)
+    if first.repeats:
+        runs = ", ".join(f"{one.model} {one.repeats}" for one in models)
+        notes.append(
+            f"mean ± sd (n-1) over runs: {runs}; each resample draws runs, too"
+        )
     has_intervals = concern("_low", "_high")
     if has_intervals:
         kind = f"{100 * first.confidence:.10g} % percentile intervals"
         kind = f"±: half the width of {kind}" if joins else kind
-        notes.append(f"{kind}, paired bootstrap: {drawn}")
+        notes += [f"{kind}, paired bootstrap: {drawn}", *filter(None, [grouped])]
     undefined = max(
         (
             one.to_first.undefined

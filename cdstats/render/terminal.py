@@ -172,7 +172,9 @@ def screen_table(table: Table, width: int) -> Grid:
         )
     for number, record in enumerate(records):
         cells = (Text(column.cells[number]) for column in columns)
-        grid.add_row(*cells, style="bold" if _is_whole(record) else "")
+        grid.add_row(
+            *cells, style="bold" if getattr(record, "split", "") == ALL else ""
+        )
     return grid
 
 
@@ -262,7 +264,3 @@ def _place(dataset: str, split: str, *, is_part: bool) -> str:
 def _is_part(record: Record) -> bool:
     """Whether it is the row of a split, below that of its dataset."""
     return isinstance(record, SummaryRecord) and record.split != ALL
-
-
-def _is_whole(record: Record) -> bool:
-    return getattr(record, "split", "") == ALL

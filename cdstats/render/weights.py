@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
@@ -260,37 +260,26 @@ def _call(start: str, *arguments: str) -> str:
 class WeightsFormat(StrEnum):
     """How weights are written, as `cdstats.render.writers.Format` for other results."""
 
-    is_pasted: bool
-    write: Callable[[WeightsDocument], Iterable[str]]
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    TORCH = "torch"
+    OPENCD = "opencd"
 
-    def __new__(
-        cls,
-        name: str,
-        is_pasted: bool,
-        write: Callable[[WeightsDocument], Iterable[str]],
-    ) -> Self:
-        """A format by its name."""
-        one = str.__new__(cls, name)
-        one._value_ = name
-        one.is_pasted = is_pasted
-        one.write = write
-        return one
+    @property
+    def is_pasted(self) -> bool:
+        """Whether it is lines of code for one scheme."""
+        return self in (WeightsFormat.TORCH, WeightsFormat.OPENCD)
 
-    TABLE = "table", False, WeightsDocument.show
-    JSON = "json", False, lambda one: json_lines({"datasets": one.datasets})
-    YAML = (
-        *("yaml", False),
-        lambda one: [yaml_text({"datasets": [asdict(row) for row in one.datasets]})],
-    )
-    TORCH = (
-        *("torch", True),
-        lambda one: one.pasted(
-            _torch,
-            ("bce", "ce", "prior_bias", "image_weight"),
-            "import torch\nfrom torch import nn\n\n",
-        ),
-    )
-    OPENCD = (
-        *("opencd", True),
-        lambda one: one.pasted(_opencd, ("loss_decode", "loss_decode_one_channel")),
-    )
+    def write(self, one: WeightsDocument) -> Iterable[str]:
+        """The text of some weights, in parts; a table is printed."""
+        if self is WeightsFormat.TABLE:
+            return one.show()
+        if self is WeightsFormat.JSON:
+            return json_lines({"datasets": one.datasets})
+        if self is WeightsFormat.YAML:
+            return [yaml_text({"datasets": [asdict(row) for row in one.datasets]})]
+        if self is WeightsFormat.OPENCD:
+            return one.pasted(_opencd, ("loss_decode", "loss_decode_one_channel"))
+        names = ("bce", "ce", "prior_bias", "image_weight")
+        return one.pasted(_torch, names, "import torch\nfrom torch import nn\n\n")

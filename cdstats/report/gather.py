@@ -99,6 +99,8 @@ def _score(options: ShownOptions, saved: StrPath | None) -> LossRun | None:
 
 
 def _mask_material(audit: AuditResult) -> MaskMaterial:
+    from cdstats.scan.audit import NEEDS_PIXELS
+
     names = list(dict.fromkeys(row.dataset for row in audit.images))
     return MaskMaterial(
         summaries(names, audit.images),
@@ -107,7 +109,7 @@ def _mask_material(audit: AuditResult) -> MaskMaterial:
         audit.binarisations,
         audit.regions,
         audit.heat_maps,
-        has_pixels=not audit.not_checked,
+        has_pixels=audit.not_checked != NEEDS_PIXELS,
         findings=audit.findings,
     )
 

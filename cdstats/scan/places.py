@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdstats.core.records import split_order
 from cdstats.io.counting import Task
@@ -95,16 +95,7 @@ class Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return len(self._wanted)
 
-    @overload
-    def __getitem__(self, number: int) -> Task: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Tasks: ...
-
-    def __getitem__(self, number: int | slice) -> Task | Tasks:
-        if isinstance(number, slice):
-            some = self._wanted[number]
-            return Tasks(self._places, some, anywhere=self._anywhere)
+    def __getitem__(self, number: Any) -> Any:  # noqa: ANN401 - a place, no slice
         placed = self._places[self._wanted[number]]
         if self._anywhere:
             placed = placed._replace(file=placed.file.anywhere())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import counted
@@ -151,13 +151,7 @@ class StoredImages(Sequence[ImageRecord]):
     def __iter__(self) -> Iterator[ImageRecord]:
         return self._records(_IN_ORDER)
 
-    @overload
-    def __getitem__(self, place: int) -> ImageRecord: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[ImageRecord, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> ImageRecord | tuple[ImageRecord, ...]:
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - as of any sequence
         if isinstance(place, slice):
             return tuple(self[number] for number in range(len(self))[place])
         number = range(len(self))[place]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import DataError, Level, Message, UsageError, counted
+from cdstats.core.errors import Level, Message, counted
 from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated, labels_of, signature_of
 from cdstats.core.sums import SumsTable
@@ -18,7 +18,16 @@ from cdstats.io.held import as_files
 from cdstats.render.table import Displayed, Table
 from cdstats.score.choices import choose_predictions
 from cdstats.score.grid import Ground
-from cdstats.score.groups import FEW_GROUPS, check_group, crops_text, groups_of
+from cdstats.score.groups import (
+    FEW_GROUPS,
+    SharedImages,
+    bases_of,
+    check_pairs,
+    crops_text,
+    groups_of,
+    order_models,
+    shared_images,
+)
 from cdstats.score.loss import score_predictions
 from cdstats.score.measures import (
     AP,
@@ -28,7 +37,6 @@ from cdstats.score.measures import (
     measure_model,
     resampled,
 )
-from cdstats.score.reading import place_of
 from cdstats.score.results import choose_losses, result_of_rows
 
 if TYPE_CHECKING:
@@ -37,170 +45,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.catalogue import Loss
-    from cdstats.io.pairing import FilePair
+    from cdstats.core.sums import Floats
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
-
-ImageKey: TypeAlias = tuple[str, str]
-"""A mask, and what tells its crops apart; the second is empty for a whole mask."""
-_SHOWN: Final = 3
-_PIXELS: Final = ("width", "height", "changed", "unchanged", "ignored")
-
-
-@dataclass(frozen=True)
-class SharedImages:
-    """The images that are compared."""
-
-    keys: tuple[ImageKey, ...]
-    rows: Mapping[str, tuple[int, ...]]
-    left_out: int
-
-
-def check_pairs(
-    pairs: Sequence[FilePair],
-    *,
-    baseline: str | None,
-    common: bool,
-    merged: bool = False,
-    group: str | None = None,
-) -> None:
-    """Refuse what cannot be compared, as far as the names of files tell."""
-    models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
-    order_models(list(models), baseline)
-    if group is not None:
-        check_group([place_of(one) for one in pairs if one.target], group)
-    for pair in pairs:
-        if pair.prediction is not None and pair.target is not None:
-            target, member = pair.target.name, pair.target.member
-            place = target if member in target else f"{target}#{member}"
-            at = str(pair.crop) if pair.crop and not merged else ""
-            models[pair.model][place, at] = ""
-    if not common:
-        _refuse_lacking(models, {})
-
-
-def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
-    """The models, the one that the others are compared with first."""
-    if len(models) < 2:
-        names = f": {_name(models[0])}" if models else ""
-        raise UsageError(
-            f"one model to compare{names}; expected two or more, each as --pred "
-            "NAME=PATH, or one pattern with {model}"
-        )
-    if baseline is None:
-        return list(models)
-    if baseline not in models:
-        raise UsageError(
-            f"--baseline {baseline}: is no model; there are {', '.join(models)}"
-        )
-    return [baseline, *(model for model in models if model != baseline)]
-
-
-def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
-    """Find the images that every model scored."""
-    models = list(dict.fromkeys(row.model for row in rows))
-    order_models(models, None)
-    parts = _parts(rows, models)
-    scored: dict[str, dict[ImageKey, int]] = {model: {} for model in models}
-    reasons: dict[tuple[str, ImageKey], str] = {}
-    for number, (row, part) in enumerate(zip(rows, parts, strict=True)):
-        key = (row.target or row.pred, part)
-        if row.status != "ok":
-            reasons[row.model, key] = row.reason
-        elif key in scored[row.model]:
-            raise DataError(
-                f"{_name(row.model)} has two predictions of {_image(key)}, "
-                f"{rows[scored[row.model][key]].pred} and {row.pred}; expected one"
-            )
-        else:
-            scored[row.model][key] = number
-    if not common:
-        _refuse_lacking(scored, reasons)
-    every = list(dict.fromkeys(key for own in scored.values() for key in own))
-    keys = tuple(key for key in every if all(key in own for own in scored.values()))
-    if every and not keys:
-        raise DataError(f"{', '.join(map(_name, models))}: share no image to compare")
-    for key in keys:
-        _refuse_other_pixels(key, [rows[own[key]] for own in scored.values()])
-    return SharedImages(
-        keys,
-        {model: tuple(own[key] for key in keys) for model, own in scored.items()},
-        len(every) - len(keys),
-    )
-
-
-def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:
-    """What tells the predictions of one mask apart: their names, where models agree.
-
-    A pattern with ``{model}`` has the model in the name of every prediction, so names
-    are compared without it where they differ otherwise.
-    """
-    count = Counter((row.model, row.target) for row in rows if row.target)
-    several = {target for (_, target), number in count.items() if number > 1}
-    plain = [row.pred if row.target in several else "" for row in rows]
-    pairs = [(row.model, part) for row, part in zip(rows, plain, strict=True)]
-    of_models = [{part for name, part in pairs if name == model} for model in models]
-    if all(found == of_models[0] for found in of_models):
-        return plain
-    return [part.replace(name, "{model}") if name else part for name, part in pairs]
-
-
-def _refuse_lacking(
-    models: Mapping[str, Mapping[ImageKey, object]],
-    reasons: Mapping[tuple[str, ImageKey], str],
-) -> None:
-    """Refuse models that lack an image, naming the first of them."""
-    every = list(dict.fromkeys(key for own in models.values() for key in own))
-    texts = []
-
-    def named(model: str, key: ImageKey) -> str:
-        reason = reasons.get((model, key))
-        return f"{_image(key)}: {reason}" if reason else _image(key)
-
-    for model, own in models.items():
-        lacking = [key for key in every if key not in own]
-        if lacking:
-            names = ", ".join(named(model, key) for key in lacking[:_SHOWN])
-            more = len(lacking) - _SHOWN
-            rest = f" and {more:,} more" if more > 0 else ""
-            of = counted(len(every), "image")
-            failed = (key for name, key in reasons if name == model)
-            other = next((key for key in failed if key not in lacking), None)
-            texts.append(
-                f"{_name(model)} lacks {len(lacking):,} of {of} ({names}{rest})"
-                + (f", as {named(model, other)}" if other else "")
-            )
-    if texts:
-        more = len(texts) - _SHOWN
-        rest = f"; and {more:,} more models lack some" if more > 0 else ""
-        raise DataError(
-            "models do not score the same images: "
-            f"{'; '.join(texts[:_SHOWN])}{rest}. Give every model the same images, or "
-            "compare what they share: --common"
-        )
-
-
-def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
-    """Refuse an image of which models score other pixels."""
-    first = rows[0]
-    for row in rows[1:]:
-        for name in _PIXELS:
-            one, other = getattr(first, name) or 0, getattr(row, name) or 0
-            if not math.isclose(one, other, rel_tol=1e-9):
-                raise DataError(
-                    f"{_image(key)}: models do not score the same pixels: {name} is "
-                    f"{one:,} for {_name(first.model)} and {other:,} for "
-                    f"{_name(row.model)}"
-                )
-
-
-def _image(key: ImageKey) -> str:
-    return f"{key[0]} at {key[1]}" if key[1] else key[0]
-
-
-def _name(model: str) -> str:
-    return model or "the model without a name"
-
 
 _BASIC: Final = 3
 _BINS_OFF: Final = 1e-4
@@ -283,7 +130,10 @@ def compare_run(
 ) -> Comparison:
     """Compare the models of a run, with images ordered by some of their measures."""
     shared = shared_images(run.images, common=common)
-    order = order_models(list(shared.rows), baseline)
+    bases = bases_of([row.place for row in run.images], how.repeats)
+    first = order_models(list(dict.fromkeys(bases.values())), baseline)
+    runs = {base: [run for run in shared.rows if bases[run] == base] for base in first}
+    order = [run for base in first for run in runs[base]]
     soft = any(isinstance(row.changed, float) for row in run.images)
     # Soft targets do not have all losses.
     held = {name for row in run.images for name in row.losses}
@@ -298,11 +148,11 @@ def compare_run(
         for number in range(len(shared.keys))
     ]
     return Comparison(
-        tuple(_records(run, shared, models, measures, how, groups)),
+        tuple(_records(run, shared, models, measures, how, groups, runs)),
         tuple(measure.name for measure in measures),
         frozenset(one.name for one in measures if not one.higher_is_better),
         tuple(reversed(asked.values())),
-        tuple(one for measure in by for one in _differing(shared, rows, measure.value)),
+        tuple(one for m in by for one in _differing(shared, rows, m.value, runs)),
         run.images,
         how,
         run.device,
@@ -374,37 +224,41 @@ def _records(
     measures: Sequence[Measure],
     how: Resampling,
     groups: Sequence[int],
+    runs: Mapping[str, Sequence[str]],
 ) -> list[ComparedModel]:
-    """The row of each model."""
-    drawn = resampled([model.grouped(groups) for model in models], measures, how)
+    """The row of each model, whose measures are means over its runs."""
+    every = resampled([model.grouped(groups) for model in models], measures, how)
+    measured = {model.model: model for model in models}
+    drawn = dict(zip(measured, every, strict=True))
+    first: dict[str, tuple[float | None, Floats]] = {}
     records = []
-    for model, own in zip(models, drawn, strict=True):
-        rows = [run.images[place] for place in shared.rows[model.model]]
-        compared = {
-            one.name: Compared(
-                model.values.get(one.name),
-                None
-                if model is models[0]
-                else how.difference(
-                    model.values.get(one.name),
-                    models[0].values.get(one.name),
-                    own[one.name],
-                    drawn[0][one.name],
-                ),
-            )
-            for one in measures
-        }
+    for place, (base, names) in enumerate(runs.items()):
+        own = [measured[name] for name in names]
+        compared = {}
+        for measure in (one.name for one in measures):
+            values = [model.values.get(measure) for model in own]
+            known = [value for value in values if value is not None]
+            value = fmean(known) if len(known) == len(values) else None
+            again = how.of_runs([drawn[name][measure] for name in names], place)
+            beside = first.setdefault(measure, (value, again))
+            gap = how.difference(value, beside[0], again, beside[1]) if place else None
+            sd = None if value is None or len(known) < 2 else stdev(known)
+            compared[measure] = Compared(value, gap, sd)
+        rows = [run.images[at] for at in shared.rows[names[0]]]
+        every_row = [run.images[at] for name in names for at in shared.rows[name]]
+        each = (one.precision_within for one in own)
+        within = [one for one in each if one is not None]
         one = ComparedModel(
-            model=model.model,
+            model=base,
             images=len(rows),
-            images_without_valid=len(rows) - model.images,
+            images_without_valid=len(rows) - own[0].images,
             left_out=shared.left_out,
             changed=sum(row.changed or 0 for row in rows),
             unchanged=sum(row.unchanged or 0 for row in rows),
             ignored=sum(row.ignored or 0 for row in rows),
-            best_threshold_in_sample=model.best_threshold,
-            average_precision_within=model.precision_within,
-            **asdict(Stated.of(rows)),
+            best_threshold_in_sample=own[0].best_threshold if len(own) == 1 else None,
+            average_precision_within=max(within, default=None),
+            **asdict(Stated.of(every_row)),
             resamples=how.resamples,
             confidence=how.confidence,
             seed=how.seed,
@@ -412,6 +266,7 @@ def _records(
             signature="",
             group=how.group or "",
             groups=len(set(groups)),
+            repeats=len(own) if how.repeats else None,
             compared=compared,
         )
         records.append(replace(one, signature=signature_of(one, rows)))
@@ -419,12 +274,18 @@ def _records(
 
 
 def _differing(
-    shared: SharedImages, images: Sequence[Mapping[str, ScoreRecord]], measure: str
+    shared: SharedImages,
+    images: Sequence[Mapping[str, ScoreRecord]],
+    measure: str,
+    runs: Mapping[str, Sequence[str]],
 ) -> list[DifferingImage]:
-    """Every image with its row of each model, those that differ most first."""
+    """Every image with its mean over the runs of each model, by how far these are."""
     found = []
     for (target, part), rows in zip(shared.keys, images, strict=True):
-        values = {model: getattr(row, measure) for model, row in rows.items()}
+        values: dict[str, float | None] = {}
+        for base, names in runs.items():
+            own = [getattr(rows[name], measure) for name in names]
+            values[base] = None if None in own else fmean(own)
         known = {model: value for model, value in values.items() if value is not None}
         low = min(known, key=known.__getitem__, default="")
         high = max(known, key=known.__getitem__, default="")
@@ -527,8 +388,10 @@ def compare(options: CompareOptions) -> Comparison:
     The difference of each measure to the first model comes with an interval: images are
     drawn with replacement, the same ones for every model, and the interval holds the
     middle of the differences (percentile bootstrap). With ``group`` the images of a
-    scene are drawn together, as crops of one must be. No correction is made for
-    comparing many models. The beta of a dataset stays the same in every resample.
+    scene are drawn together, as crops of one must be. With ``repeats``, the word that
+    numbers the runs of a model, measures are means over runs, and runs are drawn, too.
+    No correction is made for comparing many models. The beta of a dataset stays the
+    same in every resample.
 
     Predictions are scored as by `cdstats.loss`; ``pred`` may be a mapping of names to
     predictions in memory. From the rows that an earlier run kept
@@ -549,8 +412,10 @@ def compare(options: CompareOptions) -> Comparison:
 def compare_models(options: CompareOptions) -> Comparison:
     """What `compare` gives, from its options."""
     baseline, common = options.baseline, options.common
-    group = options.group
-    how = Resampling(options.resamples, options.confidence, options.seed, group)
+    how = Resampling(
+        *(options.resamples, options.confidence, options.seed),
+        *(options.group, options.repeats),
+    )
     merged = Ground.of(options).merges
     run = score_predictions(
         LossOptions.of(
@@ -561,7 +426,8 @@ def compare_models(options: CompareOptions) -> Comparison:
                 baseline=baseline,
                 common=common,
                 merged=merged,
-                group=group,
+                group=options.group,
+                repeats=options.repeats,
             ),
         )
     )

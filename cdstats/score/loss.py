@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -132,7 +131,8 @@ def _score(options: LossOptions) -> LossRun:
         if waits:
             first = Verdict(outcome, how.needs, meaning, threshold).results()
             table = SumsTable.of([one.sums for one in first if one.sums is not None])
-            prior = None if math.isnan(table.prior) else table.prior
+            # NaN without a valid pixel: the loss is undefined, as with one class.
+            prior = table.prior
             how = replace(how, needs=needs(chosen, prior))
             if how.needs.whole or any(one.tiles is not None for one in outcome.states):
                 outcome = score(how, whole, strict=strict)

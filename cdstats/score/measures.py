@@ -195,10 +195,7 @@ def measure_model(
     columns: dict[str, Floats] = {
         name: getattr(table, name).astype(np.float64) for name in PLAIN
     }
-    errors = table.calibration if table.calibration.size else np.full((1, BINS), np.nan)
-    columns |= dict(
-        zip(_BINS, np.broadcast_to(errors.T, (BINS, len(rows))), strict=True)
-    )
+    columns |= dict(zip(_BINS, table.calibration.T, strict=True))
     values: dict[str, float | None] = {
         ECE: defined_values(table.total.calibration_error)[0]
     }
@@ -258,7 +255,8 @@ class Resampling:
     """How intervals are made: a percentile interval over resampled images.
 
     With ``group``, a word or a pattern of names, all images of a group are drawn
-    together.
+    together. With ``repeats``, the word that numbers the runs of a model, each resample
+    draws runs of every model first.
 
     References:
         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -268,6 +266,7 @@ class Resampling:
     confidence: float = 0.95
     seed: int = 0
     group: str | None = None
+    repeats: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.resamples <= _MOST_RESAMPLES:
@@ -284,7 +283,7 @@ class Resampling:
 
     def draws(self, images: int) -> Iterator[Floats]:
         """How often each resample draws each image, some resamples at a time."""
-        if images <= ALL_DRAWN:
+        if images <= ALL_DRAWN and not self.repeats:
             # Every resample there is, each once: no chance is left in the interval.
             every = np.array(list(product(range(images), repeat=images)))
             yield (every[:, :, None] == np.arange(images)).sum(1).astype(np.float64)
@@ -297,6 +296,20 @@ class Resampling:
             drawn += np.arange(some)[:, None] * images
             counts = np.bincount(drawn.reshape(-1), minlength=some * images)
             yield counts.reshape(some, images).astype(np.float64)
+
+    def of_runs(self, runs: Sequence[Floats], place: int) -> Floats:
+        """The mean over the runs of a model that each resample draws.
+
+        Args:
+            runs: The resamples of a measure, of each run.
+            place: The place of the model, whose runs are drawn apart from others'.
+        """
+        if len(runs) == 1:
+            return runs[0]
+        values = np.stack(runs)
+        random = np.random.default_rng((self.seed, place + 1))
+        drawn = random.integers(0, len(runs), values.shape)
+        return np.asarray(np.take_along_axis(values, drawn, axis=0).mean(axis=0))
 
     def difference(
         self,

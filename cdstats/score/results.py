@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from cdstats.core.catalogue import (
     evaluate,
     parse_loss,
 )
-from cdstats.core.errors import DataError, Level, Message, UsageError, counted
+from cdstats.core.errors import DataError, Level, Message, UsageError
 from cdstats.core.known_sets import recognised
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.score_records import (
@@ -33,7 +33,7 @@ from cdstats.core.score_records import (
     dataset_score,
     scored_records,
 )
-from cdstats.core.signature import NOT_RECORDED, Signature
+from cdstats.core.signature import Signature
 from cdstats.core.sums import BINS, SumsTable
 from cdstats.io.outputs import read_text
 from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
@@ -49,11 +49,6 @@ if TYPE_CHECKING:
     from cdstats.core.score_records import ScoredImage
     from cdstats.score.curves import Curves
 
-_UNSTATED: Final = {
-    **{name: value or "" for name, value in asdict(Stated()).items()},
-    **dict.fromkeys(("ece", "calibration_sums", "labels", "words"), ""),
-}
-"""What rows of earlier versions lack."""
 _OF_PROBABILITIES: Final = (
     *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
     *("false_sum", "false_sq_sum", "target_sq_sum"),
@@ -334,13 +329,6 @@ def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
     if pooled:
         names = ", ".join(pooled)
         texts.append(f"{names}: means over images alone; pooled values need pixels")
-    without = sum(
-        row.status == "ok" and row.sums.valid > 0 and not row.calibration_sums
-        for row in images
-    )
-    if without:
-        number = counted(without, "row")
-        texts.append(f"ece: {NOT_RECORDED} in {number} of an earlier version")
     told = (Message(Level.NOTE, text) for text in texts)
     notes = (*told, *inverted_notes(scores), *set_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
@@ -370,8 +358,7 @@ def _read(path: Path) -> list[ScoreRecord]:
 
 
 def _record(row: Mapping[str, str]) -> ScoreRecord:
-    stated = {name: text for name, text in _UNSTATED.items() if name not in row}
-    plain = parse_record(ScoreRecord, {**row, **stated}, leave_out=("losses",))
+    plain = parse_record(ScoreRecord, row, leave_out=("losses",))
     known = set(ScoreRecord.__dataclass_fields__)
     further = {n: _finite(n, text) for n, text in row.items() if n not in known}
     _check(plain)
@@ -419,5 +406,5 @@ def _check(row: ScoreRecord) -> None:
         if getattr(row, column) > most:
             raise ValueError(f"{name}: {column} is {getattr(row, column)}")
     bins = sums.calibration
-    if len(bins) not in (0, BINS) or not sum(map(abs, bins)) <= most:
+    if len(bins) != BINS or not sum(map(abs, bins)) <= most:
         raise ValueError(f"{name}: calibration_sums is {row.calibration_sums!r}")

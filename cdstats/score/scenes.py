@@ -16,7 +16,6 @@ from cdstats.io.blocks import BLOCK_PIXELS, Block
 from cdstats.io.georeference import (
     Georeference,
     difference,
-    on_longitudes_of,
     reach,
     resampled,
 )
@@ -150,9 +149,7 @@ class Scene:
             return
         try:
             with one_file():
-                own, size = image.georeference(), (image.width, image.height)
-                mask = self.mask.georeference
-                both = on_longitudes_of(own, mask, size, self.mask.size), mask
+                both = image.georeference(), self.mask.georeference
                 if all(isinstance(one, Georeference) for one in both):
                     row = replace(row, grid=self._ground.grid.value)
                 yield from self._counted(self._add(row, image, crop, both))
@@ -345,8 +342,8 @@ class Scene:
 
     def _warped(self, image: OpenImage) -> Iterator[Piece]:
         """A prediction on the grid of its mask: where it reaches and has values."""
-        mask, size = self.mask.georeference, (image.width, image.height)
-        own = on_longitudes_of(image.georeference(), mask, size, self.mask.size)
+        mask, own = self.mask.georeference, image.georeference()
+        size = image.width, image.height
         if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
             return
         source, dtype, nearest = _source(image, self._choice.kind)

@@ -16,7 +16,6 @@ from cdstats.core.errors import DataError, one_file
 from cdstats.core.labelling import NO_ORIGIN, Decision, Origin, decide
 from cdstats.io.blocks import keeping
 from cdstats.io.counting import count_image
-from cdstats.io.georeference import on_common_longitudes
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import count_opened, open_pair
@@ -108,8 +107,8 @@ class Target:
 
     @cached_property
     def georeference(self) -> Where | None:
-        """Where it lies, in longitudes from -180 to 180 degrees."""
-        return on_common_longitudes(self.image.georeference(), self.size)
+        """Where it lies."""
+        return self.image.georeference()
 
     def read(self) -> NDArray[Any]:
         """Read the labels (uint8), or soft targets (float64)."""

@@ -96,7 +96,7 @@ def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - T
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
     """The command that Typer makes of the function in a module of this folder."""
     if name in _COUNTING:
-        from cdstats.engine.memory import keep_freed
+        from cdstats.engine.work import keep_freed
 
         keep_freed()
         # Starting NumPy's threads for products would take as long as loading NumPy.

@@ -43,7 +43,7 @@ def compare(
     from cdstats.cli.screen import scoring_bar, show_comparison
     from cdstats.core.comparison_records import ComparedModel, DifferingImage
     from cdstats.core.errors import UsageError
-    from cdstats.core.options import PARTS
+    from cdstats.core.options import PARTS, SD
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import compare_document, compare_totals
     from cdstats.render.table import choose_columns
@@ -53,7 +53,8 @@ def compare(
     if by_image and paper.percent:
         raise UsageError("--percent does not fit --by image: rows are of many measures")
     measures = measure_names(options.losses, options.beta)
-    parts = (f"{name}_{part}" for name in measures for part in PARTS)
+    kinds = (*PARTS, SD) if options.repeats else PARTS
+    parts = (f"{name}_{part}" for name in measures for part in kinds)
     # The models of a pattern, and so their columns, are known when files are listed.
     further = ("value[",) if by_image else (*measures, *parts)
     kind = DifferingImage if by_image else ComparedModel

@@ -64,7 +64,8 @@ def published(
             raise UsageError(f"--add {add}: name the masks: --add NAME PATH")
         _add(add, name, options)
         return
-    if given := [n for n, v in vars(options).items() if v != _default(options, n)]:
+    known = options.declared.items()
+    if given := [n for n, one in known if getattr(options, n) != one.default]:
         flags = ", ".join(options.declared[one].names(one)[0] for one in given)
         raise UsageError(f"{flags}: for --add NAME PATH alone")
     rows = published_of(name or EVERY)
@@ -74,10 +75,6 @@ def published(
     if name is not None:
         notes += dict.fromkeys(f"{row.dataset}: {row.source}" for row in rows)
     Output(output_format).print(list_document(rows, _COLUMNS, notes))
-
-
-def _default(options: MaskOptions, name: str) -> object:
-    return options.declared[name].default
 
 
 def _add(name: str, path: str, options: MaskOptions) -> None:

@@ -256,7 +256,7 @@ ENTRIES: Final = (
         name="sensitivity_specificity",
         title="sensitivity-specificity loss",
         reduction=Reduction.REGION,
-        formula="r mean over changed of (1-p)^2 + (1-r) mean over unchanged of p^2",
+        formula="r sum(y (1-p)^2) / n1 + (1-r) sum((1-y) p^2) / n0",
         source="Brosch et al. 2015; NiftyNet",
         pitfalls="Undefined where a class is absent. A survey writes a score of the "
         "same name, which is to be maximised; in NiftyNet the variable called "
@@ -270,8 +270,8 @@ ENTRIES: Final = (
     Entry(
         name="soft_mcc",
         title="soft Matthews correlation loss",
-        formula="1 - (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)), soft counts "
-        "with epsilon added to each",
+        formula="1 - (TP TN - FP FN)/sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)), epsilon added "
+        "to each of the soft counts",
         source="Abhishek and Hamarneh 2021, arXiv 2010.13454; "
         "segmentation_models_pytorch MCCLoss",
         pitfalls="Runs from 0 to 2. epsilon decides images of one class (about 1); "

@@ -7,18 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core import charts
-from cdstats.core.audit_records import BinarisationShare, RegionSizes
-from cdstats.core.charts import (
-    BetaLoss,
-    CalibrationBin,
-    CurveSummary,
-    EpochScore,
-    FractionBin,
-    FractionShare,
-    HeatCell,
-    ThresholdScore,
-    WorstImage,
-)
 from cdstats.core.errors import counted
 from cdstats.core.records import ALL
 from cdstats.core.score_records import Stated
@@ -30,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cdstats.core.audit_records import SplitShift
+    from cdstats.core.charts import CurveSummary
     from cdstats.core.columns import Record
     from cdstats.core.curves import Curve
     from cdstats.core.material import MaskMaterial, Material, ScoreMaterial
@@ -45,8 +34,12 @@ class Chart:
     title: str
     caption: str
     rows: Sequence[Record]
-    kind: type[Record]
     draw: Callable[[], Figure]
+
+    @property
+    def kind(self) -> type[Record]:
+        """What its rows are; a figure has at least one."""
+        return type(self.rows[0])
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
     )
     draw = partial(masks.draw_distribution, rows)
     title = "Change per mask"
-    return Chart("distribution", name, title, caption, rows, FractionBin, draw)
+    return Chart("distribution", name, title, caption, rows, draw)
 
 
 def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
@@ -106,7 +99,7 @@ def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
     if shifts:
         caption += f" Kolmogorov-Smirnov over masks{_shifts_text(shifts)}"
     draw = partial(masks.draw_splits, rows)
-    return Chart("splits", name, "Splits compared", caption, rows, FractionShare, draw)
+    return Chart("splits", name, "Splits compared", caption, rows, draw)
 
 
 def _shifts_text(shifts: Sequence[SplitShift]) -> str:
@@ -131,8 +124,7 @@ def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:
     )
     draw = partial(masks.draw_binarisation, rows)
     title = "What other loaders would see"
-    kind = BinarisationShare
-    return Chart("binarisation", name, title, caption, rows, kind, draw)
+    return Chart("binarisation", name, title, caption, rows, draw)
 
 
 def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
@@ -148,7 +140,7 @@ def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
     if specks:
         caption += f" Dashed: {specks:,} specks lie below {limit} pixels."
     draw = partial(masks.draw_regions, rows)
-    return Chart("regions", name, "Region sizes", caption, rows, RegionSizes, draw)
+    return Chart("regions", name, "Region sizes", caption, rows, draw)
 
 
 def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
@@ -164,7 +156,7 @@ def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
     )
     draw = partial(masks.draw_heat_map, rows, (heat.width, heat.height))
     title = "Where change sits"
-    return Chart("heat-map", name, title, caption, rows, HeatCell, draw)
+    return Chart("heat-map", name, title, caption, rows, draw)
 
 
 def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
@@ -202,7 +194,7 @@ def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
             "Mean losses, nats per pixel, and pooled F1 of the changed class over the "
             "last number in the name of the model."
         )
-        yield Chart("epochs", "", title, caption, epochs, EpochScore, draw)
+        yield Chart("epochs", "", title, caption, epochs, draw)
     else:
         yield Missing("epochs", "no two models differ in the last number of their name")
     if held.has_pixels:
@@ -225,7 +217,7 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
         "unchanged pixels, the right end that of changed ones."
     )
     draw = partial(scores.draw_beta, rows)
-    return Chart("loss-beta", "", "Loss against β", caption, rows, BetaLoss, draw)
+    return Chart("loss-beta", "", "Loss against β", caption, rows, draw)
 
 
 def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
@@ -235,7 +227,9 @@ def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
     for name, one in _curves_of(held).items():
         best, threshold = one.best or (None, None)
         found.append(
-            CurveSummary(name, one.average_precision, best, threshold, errors[name])
+            charts.CurveSummary(
+                name, one.average_precision, best, threshold, errors[name]
+            )
         )
     return found
 
@@ -285,7 +279,6 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         f"recall. The best F1 is optimistic: it was chosen on the same images"
         f"{told}.{used}",
         swept,
-        ThresholdScore,
         partial(scores.draw_thresholds, swept, best, held.threshold),
     )
     yield Chart(
@@ -295,7 +288,6 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "All pixels pooled. AP: average precision, the area in steps without "
         "interpolation; the curve is drawn at steps of 1/1024 in recall.",
         swept,
-        ThresholdScore,
         partial(scores.draw_precision_recall, swept, best),
     )
     rows = [
@@ -314,7 +306,6 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
         f"in each bin. Expected calibration error{distance or ': see the table'}.",
         rows,
-        CalibrationBin,
         partial(scores.draw_calibration, rows),
     )
 
@@ -338,7 +329,7 @@ def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
             "worst first; each cell shows the mean colour of its pixels."
         )
         draw = partial(scores.draw_errors, own)
-        yield Chart("errors", model, "Worst images", caption, rows, WorstImage, draw)
+        yield Chart("errors", model, "Worst images", caption, rows, draw)
 
 
 def figures_of(material: Material) -> tuple[list[Chart], list[Missing]]:

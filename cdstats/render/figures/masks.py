@@ -17,6 +17,7 @@ from cdstats.render.figures.style import (
     key_above,
     key_height,
     label,
+    log_ticks,
     new_axes,
     series_style,
     whole_ticks,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cdstats.core.audit_records import BinarisationShare, RegionSizes
@@ -93,7 +93,13 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
         key += [(line, name) for line in lines]
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
-    _per_cent_axis(axes, low, high)
+    log_ticks(
+        axes,
+        "x",
+        (low, high),
+        lambda at: f"{'≤ ' * (at < 1.001 * low)}{100 * at:g}",
+        (1, 2, 5) if high / low < _CLOSE else (1,),
+    )
     axes.set(
         xlabel="change fraction of a mask (%)", ylabel="cumulative share of masks (%)"
     )
@@ -105,16 +111,6 @@ def _thinned(rows: Sequence[FractionShare]) -> list[FractionShare]:
     """Rows that are as many as a column can show: others lie on the same dots."""
     step = -(-len(rows) // _MOST_STEPS)
     return [*rows[:-1:step], *rows[-1:]]
-
-
-def _per_cent_axis(axes: Axes, low: float, high: float) -> None:
-    """Ticks of a logarithmic axis of fractions, in per cent."""
-    digits = (1, 2, 5) if high / low < _CLOSE else (1,)
-    every = sorted(digit * 10.0**n for n in range(-4, 1) for digit in digits)
-    ticks = [tick for tick in every if low * 0.999 <= tick <= high * 1.001]
-    names = [f"{100 * tick:g}" for tick in ticks]
-    axes.set_xticks(ticks, [f"≤ {names[0]}", *names[1:]])
-    axes.minorticks_off()
 
 
 def draw_binarisation(rows: Sequence[BinarisationShare]) -> Figure:
@@ -189,15 +185,8 @@ def draw_regions(rows: Sequence[RegionSizes]) -> Figure:
     axes.set_ylim(len(rows) - 0.5, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("region size (pixels)")
-    _plain_decades(axes)
+    log_ticks(axes, "x", axes.get_xlim(), lambda size: f"{int(size):,}")
     return figure
-
-
-def _plain_decades(axes: Axes) -> None:
-    low, high = axes.get_xlim()
-    ticks = [10.0**n for n in range(10) if low <= 10.0**n <= high]
-    axes.set_xticks(ticks, [f"{int(tick):,}" for tick in ticks])
-    axes.minorticks_off()
 
 
 def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
@@ -209,7 +198,8 @@ def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
     for row in rows:
         if row.change_fraction is not None:
             cells[row.row][row.column] = 100 * row.change_fraction
-    figure, axes = new_axes(_frame_height(size), grid="")
+    drawn = min(max(_FRAME * size[1] / size[0], 0.7), 2 * _FRAME)
+    figure, axes = new_axes(0.55 + drawn, grid="")
     x = [size[0] * n / width for n in range(width + 1)]
     y = [size[1] * n / height for n in range(height + 1)]
     mesh = axes.pcolormesh(
@@ -224,9 +214,3 @@ def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
     bar.set_label("changed pixels (%)")
     bar.outline.set_visible(False)
     return figure
-
-
-def _frame_height(size: tuple[int, int]) -> float:
-    """The height of a figure that holds a frame of some size, in inches."""
-    drawn = _FRAME * size[1] / size[0]
-    return 0.55 + min(max(drawn, 0.7), 2 * _FRAME)

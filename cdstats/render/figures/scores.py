@@ -17,6 +17,7 @@ from cdstats.render.figures.style import (
     key_above,
     key_height,
     label,
+    log_ticks,
     new_axes,
     new_figure,
     series_style,
@@ -200,21 +201,13 @@ def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
         edges = [own[0].low, *(row.high for row in own)]
         below.stairs([row.pixels / total for row in own], edges, linewidth=1, **style)
     _unit_square(axes)
-    _per_cent_decades(below)
+    below.set_yscale("log")
+    below.set_ylim(max(1e-5, below.get_ylim()[0]), 1)
+    log_ticks(below, "y", below.get_ylim(), lambda share: f"{100 * share:g}")
     axes.set_ylabel("pixels that are changed")
     below.set(ylabel="pixels (%)", xlabel="predicted probability of change")
     key_above(figure, key, across=2)
     return figure
-
-
-def _per_cent_decades(axes: Axes) -> None:
-    """A logarithmic axis of shares up to all pixels, its ticks in per cent."""
-    axes.set_yscale("log")
-    low = max(1e-5, axes.get_ylim()[0])
-    axes.set_ylim(low, 1)
-    ticks = [10.0**n for n in range(-4, 1) if 10.0**n >= low]
-    axes.set_yticks(ticks, [f"{100 * tick:g}" for tick in ticks])
-    axes.minorticks_off()
 
 
 def draw_epochs(rows: Sequence[EpochScore]) -> Figure:

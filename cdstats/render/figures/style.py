@@ -10,7 +10,7 @@ from cdstats.core.columns import printable
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -144,6 +144,21 @@ def whole_ticks(axes: Axes, name: str) -> None:
 
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+
+
+def log_ticks(
+    axes: Axes,
+    name: str,
+    ends: tuple[float, float],
+    shown: Callable[[float], str],
+    digits: Sequence[int] = (1,),
+) -> None:
+    """Name the powers of ten of a logarithmic axis alone, or so many times them."""
+    every = (digit * 10.0**n for n in range(-4, 10) for digit in digits)
+    ticks = [one for one in every if ends[0] * 0.999 <= one <= ends[1] * 1.001]
+    names = [shown(tick) for tick in ticks]
+    (axes.set_xticks if name == "x" else axes.set_yticks)(ticks, names)
+    axes.minorticks_off()
 
 
 def label(text: str, longest: int = _LONGEST) -> str:

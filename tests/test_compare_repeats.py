@@ -1,0 +1,207 @@
+"""Runs of a model in `cdstats compare`: mean, standard deviation and intervals."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from helpers import run, save
+
+import cdstats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from helpers import Done
+
+    from cdstats.score.comparison import Comparison
+
+IMAGES, SEEDS, RESAMPLES = 24, (1, 2, 10), 200
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Masks of 24 images, a model of three seeds and one of two."""
+    random = np.random.default_rng(2)
+    for image in range(IMAGES):
+        mask = random.random((8, 8)) < 0.1 + 0.02 * image
+        save(tmp_path / f"masks/{image:02}.png", mask)
+        for model, seeds in (("a", SEEDS), ("b", SEEDS[:2])):
+            for seed in seeds:
+                noise = random.normal(0, 0.3 + 0.03 * seed, mask.shape)
+                p = np.clip(0.3 + 0.5 * mask + noise, 0, 1).astype(np.float32)
+                save(tmp_path / f"runs/{model}_{seed}/{image:02}.npy", p)
+    return tmp_path
+
+
+def compared(home: Path, **options: Any) -> Comparison:
+    chosen: dict[str, Any] = {"curves": False, "resamples": RESAMPLES}
+    chosen |= {"repeats": "seed"} | options
+    pred = chosen.pop("pred", f"{home}/runs/{{model}}_{{seed}}/{{}}.npy")
+    return cdstats.compare(pred, f"{home}/masks/{{}}.png", **chosen)
+
+
+def of(home: Path, *arguments: object) -> Done:
+    pred = f"{home}/runs/{{model}}_{{seed}}/{{}}.npy"
+    masks = ("--target", f"{home}/masks/{{}}.png", "--no-curves", "--resamples", 50)
+    return run("compare", "--pred", pred, *masks, *arguments)
+
+
+def f1(rows: Sequence[Any]) -> float:
+    tp, fp, fn = (sum(getattr(row, n) for row in rows) for n in ("tp", "fp", "fn"))
+    return float(2 * tp / (2 * tp + fp + fn))
+
+
+def test_means_deviations_and_intervals_are_those_of_a_plain_bootstrap(
+    home: Path,
+) -> None:
+    found = compared(home)
+    runs: dict[str, list[Any]] = {}
+    for row in found.images:
+        runs.setdefault(row.model, []).append(row)
+    names = {
+        "a": ["a seed=1", "a seed=2", "a seed=10"],
+        "b": ["b seed=1", "b seed=2"],
+    }
+    assert sorted(runs) == sorted([*names["a"], *names["b"]])
+    for model in found.models:
+        values = [f1(runs[name]) for name in names[model.model]]
+        own = model.compared["f1_pooled"]
+        assert own.value == pytest.approx(fmean(values))
+        assert own.sd == pytest.approx(stdev(values))
+        assert model.repeats == len(values)
+    images = np.random.default_rng(0).integers(0, IMAGES, (RESAMPLES, IMAGES))
+    means = {}
+    for place, (model_name, own_names) in enumerate(names.items()):
+        shape = (len(own_names), RESAMPLES)
+        drawn = np.random.default_rng((0, place + 1)).integers(0, shape[0], shape)
+        means[model_name] = [
+            fmean(
+                f1([runs[own_names[one]][at] for at in images[number]])
+                for one in drawn[:, number]
+            )
+            for number in range(RESAMPLES)
+        ]
+    gaps = np.array(means["b"]) - np.array(means["a"])
+    gap = found.models[1].compared["f1_pooled"].to_first
+    assert gap is not None
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    assert gap.low == pytest.approx(low)
+    assert gap.high == pytest.approx(high)
+
+
+def test_runs_that_are_equal_add_nothing_to_an_interval(home: Path) -> None:
+    for model, seeds in (("a", (2, 10)), ("b", (2,))):
+        for image in range(IMAGES):
+            first = (home / f"runs/{model}_1/{image:02}.npy").read_bytes()
+            for seed in seeds:
+                (home / f"runs/{model}_{seed}/{image:02}.npy").write_bytes(first)
+    single = {f"{model}_1": f"{home}/runs/{model}_1" for model in "ab"}
+    alone = cdstats.compare(
+        [f"{name}={path}" for name, path in single.items()],
+        f"{home}/masks",
+        curves=False,
+        resamples=RESAMPLES,
+    )
+    gaps = [
+        run.models[1].compared["iou_pooled"].to_first for run in (alone, compared(home))
+    ]
+    assert gaps[0] is not None
+    assert gaps[1] is not None
+    assert gaps[1].low == pytest.approx(gaps[0].low, abs=1e-12)
+    assert gaps[1].high == pytest.approx(gaps[0].high, abs=1e-12)
+    assert compared(home).models[0].compared["iou_pooled"].sd == pytest.approx(0)
+
+
+def test_saved_rows_give_the_same(home: Path) -> None:
+    rows = home / "rows.csv"
+    files = of(home, "--repeats", "seed", "--csv", rows, "--format", "csv")
+    assert files.code == 0, files.err
+    saved = run(
+        *("compare", "--from", rows, "--repeats", "{seed}", "--resamples", 50),
+        *("--format", "csv"),
+    )
+    names = ("model", "f1_pooled", "f1_pooled_low", "f1_pooled_sd", "repeats")
+    for name in names:
+        assert saved.column(name) == files.column(name)
+    assert files.column("repeats") == ["3", "2"]
+
+
+def test_runs_and_scenes_are_drawn_together(home: Path) -> None:
+    alone, scenes = compared(home), compared(home, group="target")
+    for one, two in zip(alone.models, scenes.models, strict=True):
+        assert one.compared == two.compared
+
+
+def test_without_the_word_each_run_is_a_model(home: Path) -> None:
+    done = of(home, "--format", "csv")
+    assert done.column("model") == [
+        *("a seed=1", "a seed=2", "a seed=10", "b seed=1", "b seed=2")
+    ]
+    assert "f1_pooled_sd" not in done.rows()[0]
+    base = of(home, "--repeats", "seed", "--baseline", "b", "--format", "csv")
+    assert base.column("model") == ["b", "a"]
+
+
+def test_the_screen_shows_the_deviation_in_80_columns(home: Path) -> None:
+    done = of(home, "--repeats", "seed")
+    found = compared(home).models[0].compared["f1_pooled"]
+    assert f"{found.value:.3f} ± {found.sd:.3f}" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+    text = " ".join(done.out.split())
+    assert "mean ± sd (n-1) over runs: a 3, b 2; each resample draws runs, too" in text
+    paper = of(home, "--repeats", "seed", "--format", "latex")
+    assert f"{found.sd:.3f}" in paper.out
+
+
+def test_images_are_found_by_the_means_of_runs(home: Path) -> None:
+    done = of(home, "--repeats", "seed", "--by", "image", "--format", "csv")
+    assert {"value[a]", "value[b]"} < set(done.rows()[0])
+    row = next(one for one in done.rows() if one["measure"] == "bce_mean")
+    own = [
+        one.bce_mean
+        for one in compared(home).images
+        if one.target == row["target"] and one.model.startswith("a ")
+    ]
+    assert len(own) == len(SEEDS)
+    assert float(row["value[a]"]) == pytest.approx(fmean(o for o in own if o))
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        pytest.param("fold", "there are seed, target", id="other word"),
+        pytest.param("target", "tells no two predictions", id="of masks"),
+    ],
+)
+def test_a_word_that_numbers_no_runs_is_refused(
+    home: Path, word: str, told: str
+) -> None:
+    for file in (home / "runs").rglob("*.npy"):
+        file.write_bytes(b"no array")
+    done = of(home, "--repeats", word)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_runs_of_one_model_are_no_comparison(home: Path) -> None:
+    pred = f"a={home}/runs/a_{{seed}}/{{}}.npy"
+    masks = ("--target", f"{home}/masks/{{}}.png")
+    done = run("compare", "--pred", pred, *masks, "--repeats", "seed")
+    assert done.code == 2
+    assert "one model to compare: a;" in done.err
+    scored = run("loss", "--pred", pred, *masks, "--format", "csv")
+    assert len(scored.rows()) == len(SEEDS)
+
+
+def test_masks_of_one_key_are_still_refused(tmp_path: Path) -> None:
+    for season in ("summer", "winter"):
+        save(tmp_path / f"masks/{season}/1.png", np.eye(4) > 0)
+    save(tmp_path / "p/1.npy", np.eye(4, dtype=np.float32))
+    masks = f"{tmp_path}/masks/{{season}}/{{}}.png"
+    done = run("loss", "--pred", f"{tmp_path}/p/{{}}.npy", "--target", masks)
+    assert done.code == 1
+    assert "have the same key '1'" in done.err
