@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import Done, run, save
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -266,7 +266,6 @@ def test_what_options_say_can_be_read_back(
         st.text(min_size=1).filter(lambda text: "%" not in text and text.strip()),
     )
 )
-@settings(max_examples=50)
 def test_a_line_survives_whatever_its_values_are(fields: dict[str, str]) -> None:
     held = Signature({"cdstats": "1.0", **fields})
     line = str(held)
