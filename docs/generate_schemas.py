@@ -19,6 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cdstats import AuditResult
 from cdstats.cli.commands.audit import LISTS
+from cdstats.core.binarisation import RuleSensitivity
 from cdstats.core.catalogue import CATALOGUE, LossResult, choose
 from cdstats.core.catalogue.entry import Reduction
 from cdstats.core.charts import ErrorCounts, ErrorMap
@@ -75,6 +76,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "dataset": DatasetScore,
         "losses": list[LossResult],
         "models": list[Model],
+        "rule_sensitivity": list[RuleSensitivity],
     },
     "loss-summary": {"models": list[Model]},
     "compare": {
@@ -82,6 +84,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "models": list[ComparedModel],
         "differing": list[DifferingImage],
         "images": list[ScoreRecord],
+        "rule_sensitivity": list[RuleSensitivity],
     },
     "compare-summary": {"models": list[ComparedModel]},
     "errors": {"models": list[ErrorCounts], "images": list[ErrorMap]},
@@ -93,8 +96,8 @@ FLAT = (ComparedModel, DatasetScore, ScoreRecord)
 """Records whose further columns stand beside the others, or in a list of their own."""
 BRACKETS, SOME = re.compile(r"\[.*\]"), r"\\[.+\\]"
 WIDTH = 100
-SOMETIMES = {"loss": ("models",)}
-"""Keys that a document has for several models alone."""
+SOMETIMES = {"loss": ("models", "rule_sensitivity"), "compare": ("rule_sensitivity",)}
+"""Keys that a document has for several models alone, or if it is asked for them."""
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -256,7 +256,7 @@ def model(name: str, difference: Difference | None) -> ComparedModel:
     none = (None, None, "", "", 100, 0.95, 0)
     stated = (0.5, "none", "1.0", "cpu", "", "")
     return ComparedModel(
-        name, 30, 0, 0, 1, 1, 0, *none, *stated, "", 30, None, compared
+        name, 30, 0, 0, 1, 1, 0, *none, *stated, "", 30, None, "", compared
     )
 
 

@@ -160,6 +160,25 @@ def test_each_model_has_a_folder_with_thumbnails_of_the_images(tmp_path: Path) -
         assert image.convert("RGB").getpixel((0, 0)) == (0xF5, 0xF5, 0xF5)
 
 
+def test_thumbnails_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks may be named from the folder of the set, or from their own."""
+    for folder in ("A", "B", "label", "preds"):
+        save(tmp_path / f"set/{folder}/1.png", MASK)
+    for place, pred, target in (
+        ("", "set/preds", "set/label"),
+        ("set", "preds", "label"),
+        ("set/label", "../preds", "."),
+    ):
+        monkeypatch.chdir(tmp_path / place)
+        maps = tmp_path / "maps" / place
+        done = run("errors", "--pred", pred, "--target", target, *RULE, "-o", maps)
+        assert done.code == 0, done.err
+        names = {one.name for one in maps.glob("1*")}
+        assert names == {"1.png", "1_A.jpg", "1_B.jpg"}
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[object, ...]:
     """Two masks and two predictions, of which the second cannot be scored."""
@@ -238,3 +257,21 @@ def test_arrays_have_maps_too_and_soft_targets_have_none(tmp_path: Path) -> None
         "soft targets: no pixel is right or wrong"
     ]
     assert not (tmp_path / "soft").exists()
+
+
+@pytest.mark.parametrize("command", ["loss", "errors", "report"])
+def test_a_refused_split_is_told_once(tmp_path: Path, command: str) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "val"):
+        for one in range(3):
+            mask = np.arange(90).reshape(9, 10) % (3 + (split == "val"))
+            save(data / f"{split}/label/{one}.png", mask)
+            save(data / f"{split}/pred/{one}.npy", mask / 9)
+    paths = [data / "{split}/pred/{}.npy", data / "{split}/label/{}.png"]
+    more = {"loss": [], "errors": ["-o", tmp_path / "maps"]}.get(command)
+    if more is None:
+        more = ["--masks", data, "-o", tmp_path / "page.html"]
+    done = run(command, "--pred", paths[0], "--target", paths[1], *more)
+    assert done.code == 1
+    for first in ("90 pixels", "69 pixels"):
+        assert done.err.count(f"holds 0 ({first}") == 1, done.err

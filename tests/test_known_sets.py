@@ -42,7 +42,11 @@ def test_every_exact_or_rounded_row_is_a_known_set() -> None:
     rows = [row for row in published() if row.status in ("exact", "rounded")]
     held = {(one.dataset, one.split, one.images): one.changed for one in known_sets()}
     assert len(rows) > 20
-    assert held == {(r.dataset, r.split, r.images): r.changed for r in rows}
+    further = {
+        ("Taizhou (Landsat)", "all", 1): 4227,
+        ("Nanjing (Landsat)", "all", 1): 2363,
+    }
+    assert held == {(r.dataset, r.split, r.images): r.changed for r in rows} | further
 
 
 def test_rounded_counts_match_what_rounds_to_them() -> None:
@@ -85,6 +89,22 @@ def test_splits_are_sets_of_their_own(home: Path) -> None:
     assert run("published", "--add", "set", home / "set").code == 0
     held = {one.split: one.images for one in known_sets() if one.dataset == "set"}
     assert held == {"all": 3, "train": 2, "test": 1}
+
+
+def test_a_set_of_the_user_is_listed_and_compared_with(home: Path) -> None:
+    written(home)
+    assert run("published", "--add", "Our set", home / "masks").code == 0
+    (row,) = run("published", "our SET", "--format", "json").data()["rows"]
+    assert (row["status"], row["source"], row["images"]) == ("own", str(own_file()), 2)
+    assert (row["changed"], row["unchanged"]) == (2 * MASK.sum(), 2 * (~MASK).sum())
+    assert "Our set" in run("published").out
+    same = run("ratio", home / "masks", "--against", "Our set", "--format", "csv")
+    assert (same.code, "own: " in same.err, " 0 " in same.err) == (0, True, True)
+    near = run("ratio", home / "masks", "--against", "Our sett")
+    assert (near.code, "did you mean Our set" in near.err) == (2, True)
+    for name in ("Published", "DASNet"):
+        refused = run("published", "--add", name, home / "masks")
+        assert (refused.code, "stands for published" in refused.err) == (2, True)
 
 
 def test_rules_are_those_of_ratio(home: Path) -> None:

@@ -37,7 +37,7 @@ SIZE = 24
 LOSSES = ("dice", "focal:gamma=3", "balanced_ce:beta=dataset", "class_balanced", "asl")
 TEXTS = {
     *("model", "kind", "rule", "grid", "version", "device", "labels", "signature"),
-    "losses",
+    *("losses", "threshold_from"),
 }
 RULE = {"changed": "1", "unchanged": "0", "ignore": "255"}
 

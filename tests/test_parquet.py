@@ -3,6 +3,7 @@
 import io
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,42 @@ def test_damage_never_changes_a_count(tmp_path: Path) -> None:
             else:
                 failed += 1
     assert failed > 10
+
+
+FLIPS = """
+import sys
+from pathlib import Path
+from cdstats.io.counting import Task, count_file
+from cdstats.io.discovery import find_masks
+
+path = Path(sys.argv[1])
+data = path.read_bytes()
+footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+
+def counted():
+    (found,) = find_masks([str(path)])
+    tasks = [Task(file.path, file.member) for file in found.files]
+    return [one for task in tasks for one in count_file(task)]
+
+whole, failed, silent = counted(), 0, 0
+for bit in range(footer * 8, len(data) * 8, 13):
+    hurt = bytearray(data)
+    hurt[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(hurt)
+    found = counted()
+    failed += not found or any(one.mask is None for one in found)
+    wrong = [one.mask and one.mask.counts for one in found]
+    true = [one.mask.counts for one in whole]
+    silent += len(found) == 6 and any(w not in (None, t) for w, t in zip(wrong, true))
+print(failed > 100, silent)
+"""
+
+
+def test_a_damaged_footer_never_ends_the_process(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.parquet", {"label": structs(masks(6))})
+    command = [sys.executable, "-c", FLIPS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True 0\n"), done.stderr[-300:]
 
 
 # Pairs.

@@ -369,31 +369,19 @@ def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
 # BMP
 
 
-def bmp(
-    samples: NDArray[Any],
-    bits: int,
-    palette: Sequence[tuple[int, int, int]] = (),
-    *,
-    top_down: bool = False,
-) -> bytes:
-    """An uncompressed BMP file, written by hand; colours are red, green, blue."""
+def bmp(samples: NDArray[Any], bits: int, *, top_down: bool = False) -> bytes:
+    """An uncompressed BMP file of red, green and blue, written by hand."""
     height, width = samples.shape[:2]
     body = b""
     for row in samples if top_down else samples[::-1]:
-        if bits >= 24:
-            line = row[:, [2, 1, 0, 3][: bits // 8]].astype(np.uint8).tobytes()
-        else:
-            line = packed(row[None], bits)[1:]
+        line = row[:, [2, 1, 0, 3][: bits // 8]].astype(np.uint8).tobytes()
         body += line + bytes(-len(line) % 4)
-    table = b"".join(bytes([blue, green, red, 0]) for red, green, blue in palette)
-    start = 54 + len(table)
     rows = -height if top_down else height
     return (
         b"BM"
-        + struct.pack("<IHHI", start + len(body), 0, 0, start)
+        + struct.pack("<IHHI", 54 + len(body), 0, 0, 54)
         + struct.pack("<IiiHHIIiiII", 40, width, rows, 1, bits, 0, len(body), 0, 0,
-                      len(palette), 0)
-        + table
+                      0, 0)
         + body
     )  # fmt: skip
 
@@ -401,23 +389,6 @@ def bmp(
 rows_order = pytest.mark.parametrize(
     "top_down", [False, True], ids=["bottom-up", "top-down"]
 )
-
-
-@rows_order
-@pytest.mark.parametrize("bits", [1, 4, 8])
-@pytest.mark.parametrize("width", [1, 31, 32, 45])
-def test_a_bmp_with_a_palette_counts_as_its_grey_values_or_its_indices(
-    tmp_path: Path, bits: int, width: int, top_down: bool
-) -> None:
-    index, levels = noise(2**bits, (13, width)), range(2**bits)
-    for palette, pixels, second in (
-        ([(255 - level,) * 3 for level in levels], 255 - index.astype(int), None),
-        ([(level, 0, 0) for level in levels], index, "#010000"),
-    ):
-        data = bmp(index, bits, palette, top_down=top_down)
-        mask = mask_of(written(tmp_path / "a.bmp", data))
-        assert mask.counts == ValueCounts(tally(pixels))
-        assert (mask.palette or {}).get(1) == second
 
 
 @rows_order
@@ -430,16 +401,6 @@ def test_a_bmp_of_true_colour_counts_colours(
     assert values_of(path) == tally(samples[..., :3])
     for band in (1, 2, 3):
         assert values_of(path, band=band) == tally(samples[..., band - 1])
-
-
-def test_a_bmp_with_the_header_of_os2_is_read(tmp_path: Path) -> None:
-    grey = noise(256)
-    table = bytes(level for grey in range(256) for level in (grey,) * 3)
-    body = b"".join(row.tobytes() + bytes(-len(row) % 4) for row in grey[::-1])
-    head = b"BM" + struct.pack("<IHHI", 26 + 768 + len(body), 0, 0, 26 + 768)
-    core = struct.pack("<IHHHH", 12, SHAPE[1], SHAPE[0], 1, 8)
-    path = written(tmp_path / "a.bmp", head + core + table + body)
-    assert values_of(path) == tally(grey)
 
 
 # TIFF and GeoTIFF
@@ -1008,7 +969,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
 def test_an_archive_of_other_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
-    assert "archive of files (1 .txt), not of arrays" in reason_of(tmp_path / "a.npz")
+    assert "archive of files, not of arrays" in reason_of(tmp_path / "a.npz")
 
 
 def test_a_tiff_whose_strips_end_before_its_rows_is_refused(tmp_path: Path) -> None:
@@ -1108,18 +1069,6 @@ def test_an_image_too_large_to_decode_at_once_counts_as_its_array(
     assert values_of(path) == {0: pixels.size - 3_200_000, 255: 3_200_000}
     cut = written(tmp_path / f"cut {name}", path.read_bytes()[:-5_000])
     assert "cut short" in reason_of(cut) or "Premature end" in reason_of(cut)
-
-
-def test_a_bmp_too_large_to_hold_counts_as_its_rows(tmp_path: Path) -> None:
-    side = 12_000
-    greys = [(level,) * 3 for level in range(256)]
-    data = bytearray(bmp(np.full((5, side), 255, np.uint8), 8, greys))
-    struct.pack_into("<i", data, 22, side)
-    path = written(tmp_path / "a.bmp", bytes(data))
-    assert "cut short" in reason_of(path)
-    with path.open("r+b") as file:
-        file.truncate(54 + 1024 + side * side)
-    assert values_of(path) == {0: side * (side - 5), 255: side * 5}
 
 
 def test_an_image_of_too_many_values_is_refused_without_a_rule(tmp_path: Path) -> None:

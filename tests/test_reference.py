@@ -11,6 +11,7 @@ import pytest
 import cdstats
 from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import UsageError
+from cdstats.core.known_sets import published_of
 from cdstats.core.records import ImageRecord, SummaryRecord, summaries
 from cdstats.core.reference import (
     UNVERIFIED,
@@ -18,7 +19,6 @@ from cdstats.core.reference import (
     beside_published,
     differences,
     published,
-    published_of,
 )
 
 ROWS = published()
@@ -158,7 +158,7 @@ def image(
 
 def test_measured_counts_stand_beside_those_of_their_dataset() -> None:
     rows = [*measured("cdd", 134_068_751, 914_507_249), *measured("other", 1, 1)]
-    (beside,) = beside_published(rows, "DASNet")
+    (beside,) = beside_published(rows, published_of("DASNet"))
     assert (beside.dataset, beside.published_dataset, beside.split) == (
         *("cdd", "CDD"),
         "all",
@@ -174,7 +174,7 @@ def test_measured_counts_stand_beside_those_of_their_dataset() -> None:
 
 def test_a_named_dataset_stands_beside_any_measured_one() -> None:
     rows = measured("my copy", 21_412_334, 445_204_032, "train")
-    (beside,) = beside_published(rows, "LEVIR-CD")
+    (beside,) = beside_published(rows, published_of("LEVIR-CD"))
     assert (beside.dataset, beside.split, beside.status) == (
         "my copy",
         "train",
@@ -184,7 +184,7 @@ def test_a_named_dataset_stands_beside_any_measured_one() -> None:
 
 
 def test_a_sampled_row_has_no_difference() -> None:
-    (beside,) = beside_published(measured("x", 1, 9, "val"), "WHU-CD-256")
+    (beside,) = beside_published(measured("x", 1, 9, "val"), published_of("WHU-CD-256"))
     assert (beside.changed_difference, beside.unchanged_difference) == (None, None)
     assert beside.published_change_ratio is None
     assert beside.published_change_fraction == "4.5804 %"
@@ -192,7 +192,9 @@ def test_a_sampled_row_has_no_difference() -> None:
 
 def test_splits_that_were_not_published_stand_beside_nothing() -> None:
     rows = measured("CDD", 1, 9, "tier3")
-    assert [row.split for row in beside_published(rows, "DASNet")] == ["all"]
+    assert [row.split for row in beside_published(rows, published_of("DASNet"))] == [
+        "all"
+    ]
 
 
 def test_every_integer_that_changed_is_a_difference() -> None:

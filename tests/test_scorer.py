@@ -436,12 +436,12 @@ def scored(
 ) -> tuple[Verdict, list[Scored]]:
     needs = Needs.of(map(parse_loss, names), None)
     choice = choose_predictions(LossOptions(kind=kind))
-    scorer = Scorer(needs, CPU, choice, 0.5, None)
+    scorer = Scorer(needs, CPU, choice, None)
     for number, (scores, labels) in enumerate(pairs):
         for block in blocks(number, scores, labels, cut):
             scorer.add(block)
         scorer.finish(number)
-    verdict = Verdict(scorer.outcome(), needs, choice, 0.5)
+    verdict = Verdict(scorer.outcome(), needs, choice)
     return verdict, verdict.results()
 
 
@@ -695,11 +695,12 @@ def test_a_histogram_gives_the_confusion_counts_of_its_thresholds(
 ) -> None:
     stored, labels = random_pair(dtype, 5)
     needs = Needs.of((), None, bins=True)
-    scorer = Scorer(needs, CPU, FOUND_OUT, threshold, None)
+    choice = choose_predictions(LossOptions(threshold=threshold))
+    scorer = Scorer(needs, CPU, choice, None)
     for block in blocks(0, stored, labels, 20):
         scorer.add(block)
     scorer.finish(0)
-    (one,) = Verdict(scorer.outcome(), needs, FOUND_OUT, threshold).results()
+    (one,) = Verdict(scorer.outcome(), needs, choice).results()
     assert one.ranked is not None
     held = one.ranked.counts
     above = probs_of(held.values) >= threshold

@@ -4,7 +4,10 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from affine import Affine
 from helpers import Done, run, save
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,54 +152,80 @@ def test_the_signature_says_how_a_score_was_made(tmp_path: Path) -> None:
     assert shlex.split(f"'{line}'") == [line]
 
 
-def test_the_signature_does_not_depend_on_how_a_set_is_stored(tmp_path: Path) -> None:
-    line = signature(*written(tmp_path))
-    for one in range(2):
-        mask, probs = np.roll(MASK, one) * np.uint8(255), np.roll(PROBS, one)
-        save(tmp_path / f"npy/{one}.npy", mask)
-        save(
-            tmp_path / f"tif/{one}.tif", mask, tiled=True, blockxsize=16, blockysize=16
-        )
-        save(tmp_path / f"tifs/{one}.tif", probs, compress="deflate")
+def stored(folder: Path, masks: list[NDArray[np.bool_]]) -> dict[str, list[object]]:
+    """The options of one set of masks in each form, with one set of predictions."""
+    ground = {"crs": "EPSG:32631", "transform": Affine(1, 0, 5e5, 0, -1, 4e6)}
+    tiled = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    rows = []
+    for one, values in enumerate(masks):
+        mask, probs = values * np.uint8(255), np.roll(PROBS, one)
+        save(folder / f"preds/{one}.npy", probs)
+        save(folder / f"geo/{one}.tif", probs, compress="deflate", **ground)
+        for ending, options in (("png", {}), ("npy", {}), ("tif", tiled | ground)):
+            save(folder / f"{ending}/{one}.{ending}", mask, **options)
         for y, x in np.ndindex(2, 2):
             part = probs[y * 32 :, x * 32 :][:32, :32]
-            save(tmp_path / f"crops/{one}_{y * 32}_{x * 32}.npy", part)
-    crops = str(tmp_path / "crops/{}_{y}_{x}.npy")
-    pattern = str(tmp_path / "npy/{}.npy")
-    preds = str(tmp_path / "preds")
-    for pred, target in (
-        (preds, tmp_path / "npy"),
-        (tmp_path / "tifs", tmp_path / "tif"),
-        (crops, pattern),
-    ):
-        assert signature("--pred", pred, "--target", target) == line
-    merged = ("--pred", crops, "--target", pattern, "--overlap", "first")
-    assert signature(*merged) == line
+            save(folder / f"crops/{one}_{y * 32}_{x * 32}.npy", part)
+        data = (folder / f"png/{one}.png").read_bytes()
+        rows.append({"bytes": data, "path": f"{one}.png"})
+    (folder / "rows").mkdir(exist_ok=True)
+    pq.write_table(pa.table({"label": rows}), folder / "rows/test-0.parquet")
+    crops = ["--pred", folder / "crops/{}_{y}_{x}.npy"]
+    pattern = ["--target", folder / "npy/{}.npy"]
+    kept = folder / "kept.csv"
+    run("loss", *pattern, "--pred", folder / "preds/{}.npy", "--csv", kept)
+    return {
+        **{
+            name: ["--pred", folder / "preds", "--target", folder / name]
+            for name in ("png", "npy", "rows")
+        },
+        "tif": ["--pred", folder / "geo", "--target", folder / "tif"],
+        "crops": [*crops, *pattern],
+        "merged": [*crops, *pattern, "--overlap", "first"],
+        "kept": ["--from", kept],
+    }
 
 
-@pytest.mark.parametrize("change", ["pixel", "rule", "threshold", "mask"])
+def test_a_set_has_one_signature_however_stored_and_other_sets_have_others(
+    tmp_path: Path,
+) -> None:
+    masks = [np.roll(MASK, one) for one in range(2)]
+    known = stored(tmp_path / "known", masks)
+    (line,) = {signature(*options) for options in known.values()}
+    # Two pixels change places, so that only the hash can tell.
+    changed, unchanged = np.argwhere(MASK)[0], np.argwhere(~MASK)[0]
+    other = MASK.copy()
+    other[tuple(changed)], other[tuple(unchanged)] = False, True
+    (exchanged,) = {
+        signature(*options)
+        for options in stored(tmp_path / "other", [other, masks[1]]).values()
+    }
+    assert exchanged.rpartition(":")[0] == line.rpartition(":")[0]
+    other[tuple(unchanged)] = False
+    further = {line, exchanged}
+    further |= {
+        signature(*options)
+        for options in stored(tmp_path / "one", [other, masks[1]]).values()
+    }
+    assert len(further) == 3
+    for more in (["--threshold", 0.7], ["--changed", ">=128", "--unchanged", "rest"]):
+        # Rows that were saved keep their threshold and rule.
+        found = {signature(*o, *more) for n, o in known.items() if n != "kept"}
+        assert len(found) == 1
+        further |= found
+    assert len(further) == 5
+
+
+@pytest.mark.parametrize("change", ["rule", "mask"])
 def test_the_signature_differs(tmp_path: Path, change: str) -> None:
     options = written(tmp_path)
     line = signature(*options)
-    if change == "pixel":
-        # The counts stay.
-        other = MASK.copy()
-        other[0, 0], other[-1, -1] = not other[0, 0], not other[-1, -1]
-        if other.sum() == MASK.sum():
-            save(tmp_path / "masks/0.png", other)
-        else:
-            save(tmp_path / "masks/0.png", np.roll(MASK, 1, axis=0))
-        before, after = line.split("|"), signature(*options).split("|")
-        assert before[:-1] == after[:-1]
-        assert before[-1] != after[-1]
-    elif change == "rule":
+    if change == "rule":
         given_rule = ("--changed", ">=128", "--unchanged", "rest")
         assert "|rule:>=128/rest@given|" in signature(*options, *given_rule)
         ignored = signature(*options, "--changed", 255, "--ignore", 0)
         assert "|rule:255/@given|ignore:0|" in ignored
         assert ignored.split("|")[-1] != line.split("|")[-1]
-    elif change == "threshold":
-        assert signature(*options, "--threshold", 0.7) == line.replace("0.5", "0.7")
     else:
         (tmp_path / "preds/1.npy").unlink()
         (tmp_path / "masks/1.png").unlink()

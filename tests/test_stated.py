@@ -16,6 +16,7 @@ import cdstats
 
 STATED = ("threshold", "kind", "grid", "version", "device")
 RULE = ("rule", *STATED)
+STATED_LAST = (*STATED, "rule", "threshold_from")
 WORDS = ("0.3125", "probabilities (float32)", "grid: none", "device: cpu")
 
 
@@ -89,10 +90,10 @@ def test_images_on_which_models_differ_state_it(form: str) -> None:
     assert len(held) == 4
     for row in held:
         check(row)
-    assert tuple(n for n in held[0] if "value[" not in n)[-6:] == (*STATED, "rule")
+    assert tuple(n for n in held[0] if "value[" not in n)[-7:] == STATED_LAST
     for one in json.loads(compare("--format", "json"))["differing"]:
         check(one)
-        assert tuple(one)[-6:] == (*STATED, "rule")
+        assert tuple(one)[-7:] == STATED_LAST
         assert set(one["values"]) == {"a", "b"}
     chosen = compare("--by", "image", "--columns", "target,grid", "--format", "csv")
     assert chosen.splitlines()[1].endswith(",none")

@@ -48,7 +48,7 @@ def known_reference(text: str | None) -> str | Earlier | None:
         return Earlier(path, read_saved(path))
     if path.suffix.lower() in (".csv", ".json"):
         raise UsageError(f"--against {text}: no such file")
-    from cdstats.core.reference import published_of
+    from cdstats.core.known_sets import published_of
 
     published_of(text)
     return text
@@ -64,6 +64,7 @@ def compare(result: RatioResult, reference: str | Earlier, output: Format) -> bo
 
 def _print_published(result: RatioResult, name: str, output: Format) -> None:
     """Published counts: below the table, or on standard error beside other formats."""
+    from cdstats.core.known_sets import published_of
     from cdstats.core.reference import PublishedComparison, beside_published
     from cdstats.render.table import Table
     from cdstats.render.terminal import (
@@ -73,7 +74,7 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
         results_console,
     )
 
-    rows = beside_published(result.datasets, name)
+    rows = beside_published(result.datasets, published_of(name))
     console = results_console() if output is Format.TABLE else messages_console()
     if not rows:
         typer.echo(f"note: nothing published under {name!r} fits these rows", err=True)

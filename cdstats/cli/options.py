@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 import typer
 
 from cdstats.core.arguments import Option, Options, option
-from cdstats.core.options import RUN
+from cdstats.core.errors import UsageError
+from cdstats.core.options import RUN, SensitivityOptions
 from cdstats.io.outputs import writing
 from cdstats.render.writers import Format
 
@@ -100,6 +101,7 @@ class GateOptions(Options, panel=GATES):
     tolerance: float | None = option(
         None,
         "Largest absolute difference of a metric or mean loss with --against.",
+        least=0,
         metavar="NUMBER",
         shown="1e-06",
     )
@@ -249,6 +251,18 @@ class ScoreBy(StrEnum):
 
     IMAGE = "image"
     DATASET = "dataset"
+    RULE = "rule"
+
+
+def sensitivity_rows(by: ScoreBy | None, options: SensitivityOptions) -> bool:
+    """Whether the rows of other rules are printed.
+
+    Raises:
+        UsageError: If they were not asked for.
+    """
+    if by is ScoreBy.RULE and not options.rule_sensitivity:
+        raise UsageError("--by rule needs --rule-sensitivity")
+    return by is ScoreBy.RULE
 
 
 class Sort(StrEnum):

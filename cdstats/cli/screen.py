@@ -27,7 +27,7 @@ Shown = TypeVar("Shown", bound="ShownOptions")
 MOST_LINES: Final = 10
 """Failures of one kind that are shown; all of them are in the rows."""
 _EQUAL: Final = 5
-"""Files from which on an equal reason is told once."""
+"""Files from which on an equal reason is told once; refusals always are."""
 _MOST_NAMES: Final = 3
 """Files that a reason told once names."""
 _MOST_REASONS: Final = 1_000
@@ -151,7 +151,10 @@ def show_failures(
     if more > 0:
         text = f"{counted(more, 'more error')} like these"
         errors[MOST_LINES:] = [Message(Level.ERROR, text)]
-    told = [*notes, *errors, *_failed(failures, csv=csv)]
+    # The message of a split says what its refused masks say.
+    known = tuple(one.text for one in messages if one.level is Level.ERROR)
+    rest = ((name, why) for name, why in failures if not _is_told(why, known))
+    told = [*notes, *errors, *_failed(rest, csv=csv)]
     if not told:
         return
     from cdstats.render.terminal import messages_console, print_message
@@ -161,6 +164,12 @@ def show_failures(
         print_message(console, message)
 
 
+def _is_told(reason: str, known: tuple[str, ...]) -> bool:
+    """Whether a reason is a refusal that a message ends with."""
+    refusal = reason.partition(REFUSED)[2]
+    return bool(refusal) and any(text.endswith(refusal) for text in known)
+
+
 def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
     """The first failures, equal reasons told once, and how many more files failed."""
     from cdstats.core.columns import printable
@@ -168,7 +177,8 @@ def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
     numbers: Counter[str] = Counter()
     names: dict[str, list[str]] = {}
     more = 0
-    for name, why in failures:
+    for name, reason in failures:
+        why = reason[max(reason.find(REFUSED), 0) :]
         if why not in names and len(names) >= _MOST_REASONS:
             more += 1
             continue
@@ -178,12 +188,13 @@ def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
             own.append(printable(name))
     lines: list[tuple[int, str]] = []
     for why, own in names.items():
-        if numbers[why] < _EQUAL:
+        least = 2 if why.startswith(REFUSED) else _EQUAL
+        if numbers[why] < least:
             lines += [(1, f"{name}: {why}") for name in own]
             continue
-        shown = ", ".join(own[:_MOST_NAMES])
-        left = f"{numbers[why] - _MOST_NAMES:,} more"
-        text = f"{counted(numbers[why], 'file')}: {why} ({shown} and {left})"
+        shown, left = ", ".join(own[:_MOST_NAMES]), numbers[why] - _MOST_NAMES
+        shown += f" and {left:,} more" if left > 0 else ""
+        text = f"{counted(numbers[why], 'file')}: {why} ({shown})"
         lines.append((numbers[why], text))
     more += sum(number for number, _ in lines[MOST_LINES:])
     told = [Message(Level.ERROR, text) for _, text in lines[:MOST_LINES]]

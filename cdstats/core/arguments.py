@@ -46,7 +46,7 @@ from cdstats.core.errors import (
 from cdstats.core.secrets import START, arguments_of_a_call, hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 P = ParamSpec("P")
 Group = TypeVar("Group", bound="Options")
@@ -292,21 +292,30 @@ class Options:
 
     Its fields are made by `option`; those of a class with ``kw_only=False`` may be
     given by place. Further settings of a class are those of each of its own fields, as
-    far as these do not say otherwise. It is no dataclass, because generating the code
-    of some twenty of these takes longer than counting a mask.
+    far as these do not say otherwise; those that are ``hidden`` are no options of a
+    command. It is no dataclass, because generating the code of some twenty of these
+    takes longer than counting a mask.
     """
 
     declared: ClassVar[dict[str, Option]] = {}
     by_place: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, kw_only: bool = True, **settings: Any) -> None:  # noqa: ANN401 - of `Option`
-        own = {n: v for n, v in vars(cls).items() if isinstance(v, Option)}
+    def __init_subclass__(
+        cls,
+        *,
+        kw_only: bool = True,
+        hidden: Sequence[str] = (),
+        **settings: Any,  # noqa: ANN401 - of `Option`
+    ) -> None:
+        own = {}
         for name, text in get_annotations(cls).items():
             if isinstance(made := vars(cls).get(name), partial):
                 known = _by_annotation(str(text)) | settings | made.keywords
                 own[name] = Option(*made.args, **known)
         bases = [b for b in cls.__mro__[:0:-1] if issubclass(b, Options)]
-        cls.declared = {n: v for b in bases for n, v in b.declared.items()} | own
+        every = {n: v for b in bases for n, v in b.declared.items()} | own
+        unseen = {n: every[n]._replace(on_command_line=False) for n in hidden}
+        cls.declared = every | unseen
         if not kw_only:
             cls.by_place = tuple(cls.declared)
 
@@ -345,11 +354,6 @@ class Options:
             for name, known in cls.declared.items()
         ]
         return Signature(sorted(parameters, key=lambda one: one.kind))
-
-    @classmethod
-    def only_python(cls, name: str) -> Any:  # noqa: ANN401 - any type
-        """A field of this group for another, which the command does not offer."""
-        return cls.declared[name]._replace(on_command_line=False)
 
     def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
         """This group with some other values."""

@@ -85,6 +85,7 @@ class ComparedModel:
         groups: Groups that are drawn; images with a valid pixel where there are none.
         repeats: Runs of the model, whose measures are means; None where no word that
             numbers runs was named.
+        threshold_from: The images on which the threshold has the best F1, see `Stated`.
         compared: Its measures by name.
     """
 
@@ -113,6 +114,7 @@ class ComparedModel:
     group: str
     groups: int
     repeats: int | None
+    threshold_from: str
     compared: Mapping[str, Compared] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -6,6 +6,7 @@ those that ``cdstats published --add`` writes lie in a file of the user.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.errors import DataError, access_text, counted
+from cdstats.core.errors import DataError, UsageError, access_text, counted
 from cdstats.core.label_hash import hash_of_text
 from cdstats.core.records import ALL
-from cdstats.core.reference import published
+from cdstats.core.reference import PublishedRecord, published
 from cdstats.core.vocabulary import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FILE: Final = "known_sets.toml"
+EVERY: Final = "published"
+"""The name that stands for all published counts, matched by dataset."""
+_DASNET: Final = "dasnet"
 _TYPES: Final = {"int": int, "str": str, "bool": bool}
 _MANY: Final = 10
 """Masks from which as many of one size are likely to be a known set."""
@@ -75,15 +79,57 @@ class KnownSet:
         return changed == self.changed
 
 
+def published_of(name: str) -> tuple[PublishedRecord, ...]:
+    """The counts of a dataset, of ``DASNet``, or all: ``published``.
+
+    Sets of the user follow the published ones.
+
+    Raises:
+        UsageError: If nothing has that name.
+        DataError: If the file of the user cannot be read.
+    """
+    known, wanted = (*published(), *map(_row_of, _own_sets())), name.lower()
+    rows = tuple(
+        row
+        for row in known
+        if wanted in (EVERY, row.dataset.lower())
+        or (wanted == _DASNET and row.is_dasnet)
+    )
+    if rows:
+        return rows
+    names = sorted({row.dataset for row in known})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(
+        f"nothing published under {name!r} and no such file{hint} `cdstats published` "
+        "lists all"
+    )
+
+
+def _row_of(own: KnownSet) -> PublishedRecord:
+    """A set of the user beside published ones."""
+    return PublishedRecord(
+        dataset=own.dataset,
+        split=own.split,
+        images=own.images,
+        height=None,
+        width=None,
+        changed=own.changed,
+        unchanged=None if own.pixels is None else own.pixels - own.changed,
+        change_ratio_as_published="",
+        status="own",
+        source=own.version or str(own_file()),
+        change_fraction_as_published="",
+    )
+
+
 def known_sets() -> list[KnownSet]:
     """Every set that is known, those of the user first.
 
     Raises:
         DataError: If the file of the user cannot be read.
     """
-    own, known = own_file(), _sets_of(DATA / FILE)
-    if own.exists():
-        known = [*_sets_of(own), *known]
+    known = [*_own_sets(), *_sets_of(DATA / FILE)]
     named = {(one.dataset, one.split) for one in known}
     rest = (one for one in _published_sets() if (one.dataset, one.split) not in named)
     return [*known, *rest]
@@ -134,6 +180,10 @@ def own_file() -> Path:
     return folder / "cdstats" / FILE
 
 
+def _own_sets() -> list[KnownSet]:
+    return _sets_of(own_file()) if own_file().exists() else []
+
+
 def _sets_of(path: Path) -> list[KnownSet]:
     """The sets of a file, a table ``[[set]]`` each."""
     kinds = {f.name: _TYPES[str(f.type).split()[0]] for f in fields(KnownSet)}
@@ -170,9 +220,15 @@ def entries_text(sets: Iterable[KnownSet]) -> str:
 
 
 def with_added(sets: Iterable[KnownSet]) -> str:
-    """The text of the user's file with further sets; one of the same name goes."""
-    new, path = list(sets), own_file()
+    """The text of the user's file with further sets; one of the same name goes.
+
+    Raises:
+        UsageError: If a name stands for published counts.
+    """
+    new = list(sets)
     names = {(one.dataset, one.split) for one in new}
-    old = _sets_of(path) if path.exists() else []
-    kept = [one for one in old if (one.dataset, one.split) not in names]
+    for name in {one.dataset for one in new}:
+        if name.lower() in (EVERY, _DASNET):
+            raise UsageError(f"--add {name}: stands for published counts already")
+    kept = [one for one in _own_sets() if (one.dataset, one.split) not in names]
     return entries_text([*kept, *new])

@@ -38,7 +38,7 @@ from cdstats.core.arguments import (
 from cdstats.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cdstats.core.errors import Message
     from cdstats.core.labels import RuleChoice
@@ -68,6 +68,10 @@ NO_PAIRS: Final = (
     "name predictions with --pred and their masks with --target, or both with --pred "
     "@pairs.csv"
 )
+IN_SAMPLE_WAY: Final = (
+    "choose a threshold on validation data: --threshold-split or --threshold-from"
+)
+"""What to do about a threshold that was chosen on the images that are scored."""
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -315,6 +319,59 @@ class ScoreOptions(Options, needs=PREDICTIONS):
         return int(text)
 
 
+class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
+    """Other images, on which the threshold is chosen."""
+
+    threshold_from: Paths | None = option(
+        None,
+        "Predictions of other images, a path or pattern for each model: use the "
+        "threshold of best F1 on them.",
+        metavar="[NAME=]PATH",
+    )
+    threshold_target: Paths | None = option(
+        None, "The masks of these other images.", many=False, metavar="PATH"
+    )
+    threshold_split: str | None = option(
+        None,
+        "Use the threshold of best F1 on this split, such as val, which is not scored.",
+        metavar="NAME",
+    )
+
+    @property
+    def chosen_by(self) -> str:
+        """The option that tells where thresholds are chosen; empty for none."""
+        if self.threshold_from is not None:
+            return "--threshold-from"
+        return "" if self.threshold_split is None else "--threshold-split"
+
+    def refuse_unfit(self, given: Collection[str]) -> None:
+        """Refuse a second way to the threshold, and masks that are not named."""
+        super().refuse_unfit(given)
+        ways = ("threshold", "threshold_from", "threshold_split")
+        several = [
+            self.declared[name].typed_name(name) for name in ways if name in given
+        ]
+        if len(several) > 1:
+            raise UsageError(f"{' and '.join(several)}: expected one of them")
+        pred, target = self.threshold_from, self.threshold_target
+        if pred is None and target is not None:
+            raise UsageError("--threshold-target needs --threshold-from")
+        if pred is not None and target is None and not are_lists(pred):
+            raise UsageError(
+                "--threshold-from needs the masks of its predictions: name them with "
+                "--threshold-target, or both with --threshold-from @pairs.csv"
+            )
+
+
+class SensitivityOptions(Options, needs=PREDICTIONS, panel=SCORING):
+    """How scores depend on the way in which masks are read."""
+
+    rule_sensitivity: bool = option(
+        False,
+        "Add the metrics that masks binarised by >0, >=128 and ==255 would give.",
+    )
+
+
 class FromOptions(Options):
     """Rows of an earlier run instead of files, and what errors do in Python."""
 
@@ -427,7 +484,14 @@ class AuditOptions(
 
 
 class LossOptions(
-    StrictOptions, EngineOptions, FromOptions, MaskOptions, ScoreOptions, PairOptions
+    StrictOptions,
+    EngineOptions,
+    FromOptions,
+    MaskOptions,
+    SensitivityOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    PairOptions,
 ):
     """What `cdstats.loss` takes."""
 
@@ -446,12 +510,15 @@ class LossOptions(
     )
 
 
-class ErrorOptions(StrictOptions, MaskOptions, ScoreOptions, PairOptions):
+class ErrorOptions(
+    StrictOptions,
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
+    hidden=("beta", "losses", "batch_size"),
+):
     """What `cdstats.errors` takes."""
 
-    beta: str | float = ScoreOptions.only_python("beta")
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     folder: StrPath = option(
         Path("errors"),
         "The folder to write to.",
@@ -518,7 +585,13 @@ class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
 
 
 class CompareOptions(
-    FromOptions, MaskOptions, ScoreOptions, ResampleOptions, ModelOptions
+    FromOptions,
+    MaskOptions,
+    SensitivityOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    ResampleOptions,
+    ModelOptions,
 ):
     """What `cdstats.compare` takes."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,7 +18,7 @@ from cdstats.core.columns import (
     per_cent,
 )
 from cdstats.core.counts import PixelCounts
-from cdstats.core.errors import UsageError, counted
+from cdstats.core.errors import counted
 from cdstats.core.records import ALL
 from cdstats.core.vocabulary import DATA
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 UNVERIFIED: Final = "transcription not verified against the paper's PDF"
 """What must stand beside the counts of the DASNet table."""
-EVERY: Final = "published"
-"""The name that stands for all published counts, matched by dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,8 @@ class PublishedRecord:
 
     The size is that of all masks, if they are alike. ``exact`` counts close with the
     image sizes, ``rounded`` ones were rounded to float32 by their source, ``sampled``
-    come from a sample, and ``second-hand`` are quoted and could not be checked.
+    come from a sample, ``second-hand`` are quoted and could not be checked, and ``own``
+    are those of the user, added by ``cdstats published --add``.
     """
 
     dataset: str
@@ -51,7 +49,7 @@ class PublishedRecord:
     changed: int | None = field(metadata=CHANGED)
     unchanged: int | None = field(metadata=UNCHANGED)
     change_ratio_as_published: str = field(metadata=column(align="right"))
-    status: Literal["exact", "rounded", "sampled", "second-hand"]
+    status: Literal["exact", "rounded", "sampled", "second-hand", "own"]
     source: str
     change_fraction_as_published: str
 
@@ -100,27 +98,6 @@ def published() -> tuple[PublishedRecord, ...]:
     return tuple(PublishedRecord(**row) for row in rows)
 
 
-def published_of(name: str) -> tuple[PublishedRecord, ...]:
-    """The published counts of a dataset, of ``DASNet``, or all: ``published``."""
-    wanted = name.lower()
-    if wanted == EVERY:
-        return published()
-    rows = tuple(
-        row
-        for row in published()
-        if row.dataset.lower() == wanted or (wanted == "dasnet" and row.is_dasnet)
-    )
-    if rows:
-        return rows
-    known = sorted({row.dataset for row in published()})
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise UsageError(
-        f"nothing published under {name!r} and no such file{hint} `cdstats published` "
-        "lists all"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class PublishedComparison:
     """A measured row beside a published one; the field order is the column order."""
@@ -160,14 +137,13 @@ class PublishedComparison:
 
 
 def beside_published(
-    rows: Sequence[SummaryRecord], name: str
+    rows: Sequence[SummaryRecord], known: Sequence[PublishedRecord]
 ) -> list[PublishedComparison]:
     """Set measured rows beside the published ones of the same split.
 
-    A name that is one dataset is set beside every measured dataset; ``"DASNet"`` and
-    ``"published"`` are matched by the names of the datasets.
+    Those of one dataset are set beside every measured dataset, and those of several
+    beside the datasets of their names.
     """
-    known = published_of(name)
     by_name = len({row.dataset for row in known}) > 1
     return [
         _beside(row, other)

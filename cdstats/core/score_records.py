@@ -67,6 +67,9 @@ class Stated:
         device: The device that computed.
         rule: The rule that labelled the masks. Of splits whose rules differ, each rule
             follows the names of its splits.
+        threshold_from: The images on which the threshold has the best F1: their split
+            and the beginning of the hash of their labels, such as ``val:9f3c12ab``;
+            empty for a threshold that was given.
     """
 
     threshold: float | None = field(default=None, metadata=THRESHOLD)
@@ -75,6 +78,7 @@ class Stated:
     version: str = NOT_RECORDED
     device: str = NOT_RECORDED
     rule: str = NOT_RECORDED
+    threshold_from: str = ""
 
     @classmethod
     def of(cls, rows: Iterable[Any]) -> Stated:
@@ -85,7 +89,7 @@ class Stated:
             name: ", ".join(
                 dict.fromkeys(t for one in found if (t := getattr(one, name)))
             )
-            for name in ("kind", "grid", "version", "device")
+            for name in ("kind", "grid", "version", "device", "threshold_from")
         }
         threshold = thresholds.pop() if len(thresholds) == 1 else None
         return cls(threshold=threshold, **texts, rule=_rules_text(found))
@@ -97,25 +101,39 @@ class Stated:
         return replace(self, **{n: v for n, v in texts.items() if n not in own})
 
     @classmethod
-    def notes(cls, rows: Iterable[Any], *, threshold: bool = True) -> tuple[str, str]:
-        """What holds for some records together, all but the rule, as two footnotes.
+    def notes(cls, rows: Iterable[Any], *, threshold: bool = True) -> tuple[str, ...]:
+        """What holds for some records together, all but the rule, as footnotes.
 
         The threshold may be left out, where no number depends on it.
         """
         found = list(rows)
         one = cls.of(found)
-        cuts = dict.fromkeys(row.threshold for row in found)
-        texts = [NOT_RECORDED if cut is None else repr(cut) for cut in cuts]
-        cut = f"thresholds differ: {', '.join(texts)}"
-        if len(cuts) < 2:
-            cut = f"changed when p >= {one.threshold!r}"
-            if one.threshold is None:
-                cut = f"threshold: {NOT_RECORDED}"
+        kind = f"predictions: {one.kind}"
         by = "version: " if one.version == NOT_RECORDED else "cdstats "
-        return (
-            f"{f'{cut}; ' if threshold else ''}predictions: {one.kind}",
-            f"grid: {one.grid}; device: {one.device}; {by}{one.version}",
-        )
+        ground = f"grid: {one.grid}; device: {one.device}; {by}{one.version}"
+        if not threshold:
+            return kind, ground
+        cut = _threshold_text(found, named=bool(one.threshold_from))
+        if not one.threshold_from:
+            return f"{cut}; {kind}", ground
+        return f"{cut}: best F1 on {one.threshold_from}", kind, ground
+
+
+def _threshold_text(rows: Sequence[Any], *, named: bool) -> str:
+    """The threshold of some records; those that differ may be named by their model."""
+    cuts: dict[float | None, dict[str, None]] = {}
+    for row in rows:
+        cuts.setdefault(row.threshold, {})[getattr(row, "model", "")] = None
+    texts = {
+        (NOT_RECORDED if cut is None else repr(cut)): ", ".join(models)
+        for cut, models in cuts.items()
+    }
+    if len(texts) < 2:
+        text = next(iter(texts), NOT_RECORDED)
+        told = "threshold: " if text == NOT_RECORDED else "changed when p >= "
+        return f"{told}{text}"
+    each = (f"{n} ({own})" if named and own else n for n, own in texts.items())
+    return f"thresholds differ: {', '.join(each)}"
 
 
 def _rules_text(rows: Sequence[Any]) -> str:
@@ -205,6 +223,7 @@ class ScoreRecord:
     calibration_sums: str
     labels: str
     words: str
+    threshold_from: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )
@@ -427,6 +446,7 @@ class DatasetScore:
     ece: float | None = field(metadata=_ECE)
     labels: str
     signature: str
+    threshold_from: str
     losses: Mapping[str, float | None] = field(
         default_factory=dict, metadata=NOT_A_COLUMN
     )

@@ -19,13 +19,13 @@ from cdstats.core.labels import complement, parse_terms
 from cdstats.core.options import MaskOptions, PairOptions, ScoreOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 _NUMBER: Final = r"\d+(\.\d+)?(e[+-]?\d+)?"
 _VALUES: Final = {
     "cdstats": r"\d[\w.+,-]*",
     "f1": r"pooled\.changed",
-    "thr": _NUMBER,
+    "thr": rf"{_NUMBER}(@.+)?",
     "kind": ".+",
     "rule": ".+",
     "ignore": ".+",
@@ -88,7 +88,7 @@ class Signature:
         known = {
             "cdstats": row.version.replace(", ", ","),
             "f1": "pooled.changed",
-            "thr": row.threshold,
+            "thr": _threshold_text(row),
             "kind": _kind_text(row.kind),
             "rule": rule,
             "ignore": left_out or ("none" if rule and not soft else ""),
@@ -156,7 +156,8 @@ class Signature:
         if name == "labels":
             return one.startswith(two) or two.startswith(one)
         if name in ("thr", "changed"):
-            return math.isclose(float(one), float(two), rel_tol=_CLOSE)
+            numbers = (float(text.partition("@")[0]) for text in (one, two))
+            return math.isclose(*numbers, rel_tol=_CLOSE)
         return one == two
 
     @property
@@ -167,7 +168,7 @@ class Signature:
         """
         found: dict[str, Any] = _kind_options(self.fields.get("kind", ""))
         if "thr" in self.fields:
-            found["threshold"] = float(self.fields["thr"])
+            found["threshold"] = float(self.fields["thr"].partition("@")[0])
         if self.fields.get("grid") in _MOVED:
             found["grid"] = self.fields["grid"]
         rule, _, origin = self.fields.get("rule", "").partition("@")
@@ -208,13 +209,16 @@ class SignatureOptions(Options, kw_only=False):
     )
 
 
-class VerifyOptions(MaskOptions, ScoreOptions, PairOptions, SignatureOptions):
+class VerifyOptions(
+    MaskOptions,
+    ScoreOptions,
+    PairOptions,
+    SignatureOptions,
+    hidden=("beta", "losses", "batch_size"),
+):
     """What `cdstats.verify` takes."""
 
     by_place = ("line", *PairOptions.by_place)
-    beta: str | float = ScoreOptions.only_python("beta")
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     progress: Callable[[int, int], None] | None = option(
         None, "Called with images done and pixels so far."
     )
@@ -224,6 +228,12 @@ class VerifyOptions(MaskOptions, ScoreOptions, PairOptions, SignatureOptions):
         if self.line is None:
             return "no signature given: write the line in single quotes"
         return super().missing()
+
+
+def _threshold_text(row: Any) -> str | None:  # noqa: ANN401 - of any record
+    """A threshold, and behind it the images on which it was chosen, if it was."""
+    at = f"@{row.threshold_from}" if row.threshold_from else ""
+    return None if row.threshold is None else f"{row.threshold}{at}"
 
 
 def _kind_text(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.errors import DataError
 from cdstats.io.naming import is_image_folder, is_mask_folder, naturally
-from cdstats.io.sidecars import read_auxiliary
-from cdstats.io.signatures import file_format, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cdstats.io.georeference import Where
+    from cdstats.io.blocks import OpenImage
 
 _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
-_HEAD: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,12 @@ class Beside:
 
 def images_beside(path: str) -> tuple[Beside, ...]:
     """The image of a mask in each image folder beside the mask's folder."""
-    mask = Path(path)
+    mask = Path(path).absolute()
     for folder in mask.parents:
         if is_mask_folder(folder.name):
             below = mask.parent.relative_to(folder)
             names = _image_folders(str(folder.parent))
-            own = _georeference(mask) if names else None
+            own = _image(mask) if names else None
             return tuple(
                 _beside(folder.parent / n / below, n, mask, own) for n in names
             )
@@ -60,32 +57,30 @@ def forget_folders() -> None:
     _stems.cache_clear()
 
 
-def _beside(folder: Path, name: str, mask: Path, own: Where | None) -> Beside:
+def _beside(folder: Path, name: str, mask: Path, own: OpenImage | None) -> Beside:
     found = _stems(str(folder)).get(mask.stem)
     if not found:
         return Beside(name)
-    path = folder / found
-    size, text = _size(path), ""
-    there = _georeference(path) if own and size else None
-    if own is not None and there is not None and size is not None:
-        from cdstats.io.georeference import Unplaced, difference
+    path, size, text = folder / found, None, ""
+    if image := _image(path):
+        from cdstats.io.georeference import Georeference, difference
 
-        if not (isinstance(own, Unplaced) or isinstance(there, Unplaced)):
-            text = difference(there, own, size)
+        size = image.width, image.height
+        with suppress(DataError):
+            here, there = image.georeference(), own.georeference() if own else None
+            if isinstance(here, Georeference) and isinstance(there, Georeference):
+                text = difference(here, there, size)
     return Beside(name, found, size, text, str(path))
 
 
-def _georeference(path: Path) -> Where | None:
-    """Where an image lies; None where its file does not say, or cannot be read."""
-    from cdstats.io.georeference import georeference_with
+def _image(path: Path) -> OpenImage | None:
+    """An image that is opened but not decoded; None where that fails."""
     from cdstats.io.masks import open_masks
 
     try:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            return georeference_with(lambda: None, read_auxiliary(str(path)), str(path))
-        return open_masks(str(path), "", 1)[0].georeference()
+        return open_masks(str(path), "", 1)[0]
     except DataError:
-        return None
+        return None  # a broken image is its reader's to report
 
 
 @lru_cache(maxsize=64)
@@ -108,31 +103,3 @@ def _stems(folder: str) -> Mapping[str, str]:
         return {}
     images = (name for name in names if Path(name).suffix.lower() in _EXTENSIONS)
     return {Path(name).stem: name for name in images}
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height, by the header alone; None where they cannot be read."""
-    try:
-        opened, _ = open_regular(path)
-        with opened as file:
-            head = file.read(_HEAD)
-            match file_format(head):
-                case "PNG" if head[12:16] == b"IHDR":
-                    return struct.unpack(">2I", head[16:24])
-                case "BMP":
-                    width, height = struct.unpack("<2i", head[18:26])
-                    return abs(width), abs(height)
-                case "JPEG":
-                    from cdstats.io.jpeg import read_jpeg
-
-                    frame = read_jpeg(head + file.readall())
-                    return frame.width, frame.height
-                case "TIFF":
-                    from cdstats.io.masks import open_masks
-
-                    image = open_masks(str(path), "", 1)[0]
-                    return image.width, image.height
-    except (OSError, DataError, struct.error):
-        # A broken image is its reader's to tell of; here it has no size to compare.
-        pass
-    return None

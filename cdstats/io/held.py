@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PRED: Final = "pred"
 TARGET: Final = "target"
 """Keys of an item that holds a prediction and its mask."""
+_SIDES: Final = ((PRED, TARGET), ("threshold_from", "threshold_target"))
+"""Arguments that hold predictions and their masks."""
 _COLOURS: Final = 3
 _NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)*")
 """The names of images: parts of a path, without blanks."""
@@ -48,11 +50,14 @@ def as_files(
 
         if "paths" in known:
             known["paths"] = _taken(known["paths"], "masks", TARGET, folder)
-        if PRED in known and known.get(TARGET) is None:
-            known |= _pairs(known[PRED], folder)
-        elif PRED in known:
-            known[PRED] = _taken(known[PRED], "preds", PRED, folder, models=models)
-            known[TARGET] = _taken(known[TARGET], "targets", TARGET, folder)
+        for pred, target in _SIDES:
+            if pred in known and known.get(target) is None:
+                named = {PRED: pred, TARGET: target}
+                both = _pairs(known[pred], folder)
+                known |= {named[role]: paths for role, paths in both.items()}
+            elif pred in known:
+                known[pred] = _taken(known[pred], "preds", PRED, folder, models=models)
+                known[target] = _taken(known[target], "targets", TARGET, folder)
         yield known
 
 

@@ -45,15 +45,24 @@ _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
 
 
 class Holder(NamedTuple):
-    """What holds files that are not on a disk, and how to get them onto one."""
+    """What holds files that are not on a disk, and what to do where that matters."""
 
     name: str
     way_out: str
+    archives: str
 
 
-STORE: Final = Holder("a store", "copy the images and these files to this machine")
+STORE: Final = Holder(
+    "a store",
+    "copy the images and these files to this machine",
+    "archives are not read from a store; download them and name them",
+)
 ARCHIVE_ENDS: Final = (".zip", ".tar", ".gz", ".tgz")
-ARCHIVE: Final = Holder("an archive", "unpack it and name its folder")
+ARCHIVE: Final = Holder(
+    "an archive",
+    "unpack it and name its folder",
+    "an archive in an archive is not read; unpack the outer one",
+)
 
 
 @dataclass
@@ -83,7 +92,7 @@ class Listing:
     auxiliary: list[str] = field(default_factory=list)
     is_there: bool = True
     zarr: str = ""
-    holder: ClassVar[Holder] = STORE
+    holder: ClassVar[Holder | None] = None
 
     @property
     def place(self) -> Path:
@@ -98,10 +107,13 @@ class Listing:
     def files(self, names: Iterable[str]) -> FoundFiles:
         """Files by name, in natural order, with the splits that folders tell."""
         names = tuple(names)
-        masked = {one[: -len(MASK_FILE)] for one in self.mask_files}
-        masked &= {*names} if masked else set()
-        beside = [f"{one}{MASK_FILE}" for one in sorted(masked)]
-        refuse_mask_files(beside, self.root, self.holder)
+        masked = {f"{one}{MASK_FILE}" for one in names} if self.mask_files else set()
+        if self.holder and (beside := sorted(masked.intersection(self.mask_files))):
+            raise DataError(
+                f"{self.root}: {counted(len(beside), 'mask file')} (.msk) beside "
+                f"images, first {beside[0]}: hides pixels, and is not read from "
+                f"{self.holder.name}; {self.holder.way_out}"
+            )
         above, told = split_above(self.folders), splits_of(names)
 
         @cache
@@ -154,24 +166,27 @@ class Listing:
 
     def unread_notes(self) -> list[str]:
         """How many files of data there are that are not read."""
-        known = vocabulary()["unread"]["extensions"]
-        return [
-            f"{counted(number, f'{ending} file')} skipped: {self._unread(ending)}"
-            for ending, number in sorted(self.others.items())
-            if ending in known
-        ]
-
-    def _unread(self, ending: str) -> str:
-        """Why files are not read."""
-        if ending in ARCHIVE_ENDS:
-            way = shlex.quote(f"{self.root}/**/*{ending}")
-            return f"archives are read where they are named, as by {way}"
-        return "the format is not read"
+        known, notes = vocabulary()["unread"]["extensions"], list[str]()
+        for ending, number in sorted(self.others.items()):
+            why = "the format is not read"
+            if ending in ARCHIVE_ENDS:
+                way = shlex.quote(f"{self.root}/**/*{ending}")
+                why = f"archives are read where they are named, as by {way}"
+                why = self.holder.archives if self.holder else why
+            if ending in known:
+                notes.append(f"{counted(number, f'{ending} file')} skipped: {why}")
+        return notes
 
     def auxiliary_notes(self, names: Iterable[str]) -> list[str]:
         """That some of these files have an ``.aux.xml`` file, which is not read."""
         beside = sorted({*self.auxiliary}.intersection(names))
-        return _auxiliary_notes(beside, self.holder)
+        if not beside or not self.holder:
+            return []
+        return [
+            f"{counted(len(beside), 'image')} with an .aux.xml file, first {beside[0]}"
+            f": not read from {self.holder.name}, though it may declare nodata or a "
+            f"georeference. If it does, {self.holder.way_out}"
+        ]
 
     def empty_text(self, extensions: frozenset[str]) -> str:
         """What to tell where there are no files with one of some extensions."""
@@ -179,7 +194,7 @@ class Listing:
         holds = "holds" if self.is_there else "is not there, or holds"
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
-        if self.zarr:
+        if self.zarr and self.holder:
             return (
                 f"{text}. {self.zarr}: a Zarr store is read from a folder of this "
                 f"machine, not from {self.holder.name}"
@@ -189,28 +204,6 @@ class Listing:
             kinds = ", ".join(sorted(vector))
             return f"{text}. {kinds}: vector labels; rasterise them first"
         return ". ".join([text, *self.unread_notes()])
-
-
-def _auxiliary_notes(images: Sequence[str], holder: Holder = STORE) -> list[str]:
-    if not images:
-        return []
-    return [
-        f"{counted(len(images), 'image')} with an .aux.xml file, first {images[0]}: "
-        f"not read from {holder.name}, though it may declare nodata or a "
-        f"georeference. If it does, {holder.way_out}"
-    ]
-
-
-def refuse_mask_files(
-    found: Sequence[str], where: str | Path, holder: Holder = STORE
-) -> None:
-    """Refuse images with a mask file beside them, as that would not be read."""
-    if found:
-        raise DataError(
-            f"{where}: {counted(len(found), 'mask file')} (.msk) beside images, first "
-            f"{found[0]}: hides pixels, and is not read from {holder.name}; "
-            f"{holder.way_out}"
-        )
 
 
 # Folders of this machine.
@@ -328,10 +321,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 class StoreListing(Listing):
     """What lies below a folder of a store, with the mark of each file."""
 
-    def _unread(self, ending: str) -> str:
-        if ending in ARCHIVE_ENDS:
-            return "archives are not read from a store; download them and name them"
-        return super()._unread(ending)
+    holder = STORE
 
     def __init__(
         self, address: Address, listed: Listed, extensions: frozenset[str]
@@ -476,11 +466,6 @@ class ArchiveListing(Listing):
     def inner(self, name: str) -> str:
         """The name of a member below the folder."""
         return self._real[name][1][len(self._below) :].lstrip("/")
-
-    def _unread(self, ending: str) -> str:
-        if ending in ARCHIVE_ENDS:
-            return "an archive in an archive is not read; unpack the outer one"
-        return super()._unread(ending)
 
     def _built(
         self, names: Sequence[str], split_of: Callable[[str], str]

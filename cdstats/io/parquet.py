@@ -6,6 +6,7 @@ Hugging Face datasets save them. Rows are read forward, a few at a time.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from bisect import bisect_right
@@ -92,6 +93,7 @@ class ParquetFile(Archive[_Column]):
             self._starts = [0, *accumulate(group.num_rows for group in groups)]
             schema = self._table.schema_arrow
             self.members |= {one.name: one for one in _columns(schema)}
+        self._size = os.fstat(self._file.fileno()).st_size
         self._readers: dict[str, _Reader] = {}
 
     def read(self, name: str) -> bytes:
@@ -120,7 +122,9 @@ class ParquetFile(Archive[_Column]):
     def _reader(self, column: str) -> _Reader:
         if column not in self._readers:
             found = self.members[column]
-            self._readers[column] = _Reader(self._table, self._starts, found)
+            self._readers[column] = _Reader(
+                self._table, self._size, self._starts, found
+            )
         return self._readers[column]
 
     def chosen(self, wanted: str, typed: str) -> str:
@@ -185,8 +189,15 @@ class ParquetFile(Archive[_Column]):
 class _Reader:
     """The values of a column, read forward; going back reads a row group again."""
 
-    def __init__(self, table: Any, starts: list[int], column: _Column) -> None:  # noqa: ANN401 - pyarrow has no types
-        self._table, self._starts, self._column = table, starts, column
+    def __init__(
+        self,
+        table: Any,  # noqa: ANN401 - pyarrow has no types
+        size: int,
+        starts: list[int],
+        column: _Column,
+    ) -> None:
+        self._table, self._size = table, size
+        self._starts, self._column = starts, column
         self._group, self._start = -1, 0
         self._broken = ""
         self._values: Any = ()
@@ -222,29 +233,36 @@ class _Reader:
     def _open(self, group: int) -> None:
         self._group, self._start = group, self._starts[group]
         self._values, self._broken = (), ""
-        rows = _batch_rows(
-            self._table.metadata.row_group(group), self._column.leaves[0]
-        )
-        self._batches = self._table.iter_batches(
+        found = self._table.metadata
+        facts, schema = found.row_group(group), found.schema
+        paths = [schema.column(place).path for place in range(found.num_columns)]
+        _check_packing(int(facts.total_byte_size), self._size)
+        # On damaged facts of a column pyarrow ends the process, unless a read is the
+        # first to meet them.
+        next(self._of_group(1), None)
+        chunk = facts.column(paths.index(self._column.leaves[0]))
+        size = int(chunk.total_uncompressed_size)
+        _check_packing(size, int(chunk.total_compressed_size))
+        # Each row of a dictionary may be the largest value of all.
+        one = size if chunk.has_dictionary_page else size // max(facts.num_rows, 1)
+        rows = min(max(_BATCH_BYTES // max(one, 1), 1), _BATCH_ROWS)
+        self._batches = self._of_group(rows)
+
+    def _of_group(self, rows: int) -> Iterator[Any]:
+        """The row group that is open, so many rows at a time."""
+        batches: Iterator[Any] = self._table.iter_batches(
             rows,
-            row_groups=[group],
+            row_groups=[self._group],
             columns=list(self._column.leaves),
             use_threads=False,
         )
+        return batches
 
 
-def _batch_rows(group: Any, leaf: str) -> int:  # noqa: ANN401 - pyarrow has no types
-    """How many rows of a row group may be held at once."""
-    for place in range(group.num_columns):
-        chunk = group.column(place)
-        if chunk.path_in_schema == leaf:
-            size = int(chunk.total_uncompressed_size)
-            if size > _BOMB * chunk.total_compressed_size:
-                check_memory(min(size, _PAGE_BYTES), "save the images unpacked")
-            # Each row of a dictionary may be the largest value of all.
-            one = size if chunk.has_dictionary_page else size // max(group.num_rows, 1)
-            return min(max(_BATCH_BYTES // max(one, 1), 1), _BATCH_ROWS)
-    return 1
+def _check_packing(size: int, packed: int) -> None:
+    """Refuse a page that unpacks to more than the memory allows."""
+    if size > _BOMB * packed:
+        check_memory(min(size, _PAGE_BYTES), "save the images unpacked")
 
 
 def _inner(value: Any, steps: Iterable[str]) -> Any:  # noqa: ANN401 - a struct or None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cdstats.core.binarisation import grey_class
 from cdstats.core.counts import NAN, Value, colour_value
 from cdstats.core.errors import DataError, counted
 from cdstats.core.labels import REST, Label, Range
@@ -37,6 +38,23 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
         1 changed, 0 unchanged, 255 ignored; uint8, ``(height, width)``.
     """
     return _joined(label_strips(image, rule), image)
+
+
+def read_labels_and_greys(
+    image: OpenImage, rule: LabelRule
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The labels that `read_labels` gives, and the `grey_class` of every pixel."""
+    labels, greys = np.empty((2, image.height, image.width), dtype=np.uint8)
+    for block in image.blocks():
+        part = _label_block(image, block, rule)
+        values, place = _distinct(block, has_palette=image.palette is not None)
+        table = np.array([grey_class(value) for value in values], dtype=np.uint8)
+        window = np.s_[
+            block.row : block.row + part.shape[0],
+            block.column : block.column + part.shape[1],
+        ]
+        labels[window], greys[window] = part, table[place]
+    return labels, greys
 
 
 def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np.uint8]:

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 _UNSUMMED: Final = (LZW, PACKBITS, LZMA, ZSTD)
 """Compressions without a check sum, whose end GDAL does not look for."""
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_PIECE: Final = 1 << 20
 _STRIP_PLACE: Final = 160
 _MOST_DECODED: Final = 1 << 28
 _MOST_DEFLATED: Final = 1 << 11
@@ -167,35 +166,35 @@ def _decoded(
     file: BinaryIO, page: Page, block: int, wanted: int, rows: tuple[int, int]
 ) -> bytes:
     """The bytes of some rows of a block."""
-    place, size = int(page.offsets[block]), int(page.byte_counts[block])
     first, last = rows[0] * page.row_bytes, rows[1] * page.row_bytes
-    if page.is_plain:
-        file.seek(place + first)
-        data = file.read(last - first)
-        if len(data) < last - first:
-            raise DataError("TIFF file was changed while it was read")
-        return data
-    file.seek(place)
+    if not page.is_plain:
+        return _inflated(file, page, block, wanted)[first:last]
+    file.seek(int(page.offsets[block]) + first)
+    data = file.read(last - first)
+    if len(data) < last - first:
+        raise DataError("TIFF file was changed while it was read")
+    return data
+
+
+def _inflated(file: BinaryIO, page: Page, block: int, wanted: int) -> bytes:
+    """The bytes of a deflated block, as many as wanted, with a check sum that holds."""
+    size, data = int(page.byte_counts[block]), b""
+    file.seek(int(page.offsets[block]))
     packed = file.read(size)
-    try:
+    with suppress(zlib.error):
+        packed = packed.translate(_REVERSED) if page.reversed else packed
         if size * _MOST_DEFLATED <= _MOST_DECODED:
             data = zlib.decompress(packed, bufsize=wanted + 1)
         else:
             inflater = zlib.decompressobj()
             data = inflater.decompress(packed, wanted + 1)
-            if not inflater.eof:
-                data = b""
-    except zlib.error:
-        data = b""
+            data = data if inflater.eof else b""
     if len(data) != wanted:
-        raise _wrong_sum(page, block)
-    return data[first:last]
-
-
-def _wrong_sum(page: Page, block: int) -> DataError:
-    return DataError(
-        f"TIFF file is damaged: the check sum of {page.kind} {block:,} does not hold"
-    )
+        raise DataError(
+            f"TIFF file is damaged: the check sum of {page.kind} {block:,} does not "
+            "hold"
+        )
+    return data
 
 
 def _opened(path: Path, data: bytes | None) -> BinaryIO:
@@ -276,34 +275,8 @@ def _check_sums(
         wanted = page.decoded_bytes()
         with opened() as file:
             for block in planes[:, top:bottom].ravel().tolist():
-                if not page.byte_counts[block]:
-                    continue
-                file.seek(int(page.offsets[block]))
-                packed = _pieces(file, int(page.byte_counts[block]), page.reversed)
-                if not _sum_holds(packed, int(wanted[block])):
-                    raise _wrong_sum(page, block)
-
-
-def _pieces(file: BinaryIO, length: int, is_reversed: bool) -> Iterator[bytes]:
-    """The bytes of a block, piece by piece."""
-    while piece := file.read(min(length, _PIECE)):
-        length -= len(piece)
-        yield piece.translate(_REVERSED) if is_reversed else piece
-
-
-def _sum_holds(packed: Iterator[bytes], wanted: int) -> bool:
-    """Whether bytes inflate to as many as wanted, with the check sum that ends them."""
-    unpacker, total, waiting = zlib.decompressobj(), 0, b""
-    try:
-        while not unpacker.eof and total <= wanted:
-            waiting = waiting or next(packed, b"")
-            piece = unpacker.decompress(waiting, _PIECE)
-            if not (piece or waiting):
-                return False
-            waiting, total = unpacker.unconsumed_tail, total + len(piece)
-    except zlib.error:
-        return False
-    return total == wanted
+                if page.byte_counts[block]:
+                    _inflated(file, page, block, int(wanted[block]))
 
 
 def _hide(blocks: Blocks, mask: Source) -> Iterator[Block]:

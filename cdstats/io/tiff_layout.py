@@ -86,10 +86,7 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         for page in tables.pages
     ]
     every = np.concatenate(blocks).astype(np.int64)
-    # np.unique would load numpy.ma, which takes longer than a small mask.
-    ordered = every[np.lexsort(every.T[::-1])]
-    is_new = (ordered[1:] != ordered[:-1]).any(axis=1)
-    block = ordered[np.append(True, is_new)[: len(ordered)]]
+    block = np.unique(every, axis=0)
     start, length = np.concatenate([table, block]).T
     is_block = np.arange(start.size) >= len(table)
     order = np.argsort(start, kind="stable")

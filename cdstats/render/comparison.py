@@ -21,7 +21,7 @@ from cdstats.core.comparison_records import (
     DifferingImage,
 )
 from cdstats.core.errors import counted
-from cdstats.core.options import PARTS, SD
+from cdstats.core.options import IN_SAMPLE_WAY, PARTS, SD
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded
@@ -418,6 +418,7 @@ def comparison_notes(
             "in-sample: the best threshold is chosen on these images, so its F1 is "
             "optimistic"
         )
+        notes.append(IN_SAMPLE_WAY)
     if known and concern("average_precision", "best_f1"):
         notes.append(
             "AP, best F1: exact"

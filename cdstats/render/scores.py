@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from cdstats.core.binarisation import LOADERS, RuleSensitivity
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -128,6 +129,54 @@ def loss_document(
         print_notes(console, (*footnotes(short=True), f"{SCALE}; {_POOLED}"))
 
     return Document(every, shown, data, show)
+
+
+_OTHERWISE: Final = (
+    *("model", "binarised", "changed", "precision_pooled", "recall_pooled"),
+    *("f1_pooled", "iou_pooled", "oa", "kappa", "f1_change"),
+)
+
+
+def with_sensitivity(
+    document: Document,
+    rows: Sequence[RuleSensitivity],
+    *,
+    alone: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> Document:
+    """A document with the metrics by other rules as a list and a table of their own.
+
+    ``alone`` they are all that is printed.
+    """
+    if not rows:
+        return document
+    named = any(row.model for row in rows)
+    names = columns if alone else None
+    names = names or tuple(n for n in _OTHERWISE if named or n != "model")
+    notes = ["F1 change: the difference from F1 by the rule of this run"]
+    notes += [f"{one.binarised} {one.loaders}" for one in rows[: len(LOADERS)]]
+
+    def every() -> Table:
+        return Table.of(RuleSensitivity, rows, columns)
+
+    def shown() -> Table:
+        return Table.of(RuleSensitivity, rows, names, notes)
+
+    def show(console: Console) -> None:
+        if not alone:
+            document.show(console)
+            console.print()
+        console.print(Text("with masks binarised by other rules", style="bold"))
+        print_table(console, shown())
+        console.print()
+        print_notes(console, notes)
+
+    def data() -> Mapping[str, Any]:
+        return {**document.data(), "rule_sensitivity": rows}
+
+    if alone:
+        return document._replace(every=every, shown=shown, data=data, show=show)
+    return document._replace(data=data, show=show)
 
 
 def is_thresholded(columns: Sequence[Column]) -> bool:

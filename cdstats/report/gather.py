@@ -145,9 +145,9 @@ def _score_material(
         )
     ]
     pictures, notes = error_pictures(worst, curves)
-    scores = ScoreMaterial(
-        models, run.images, pictures, options.threshold, compared=compared
-    )
+    used = {one.dataset.threshold for one in run.models}
+    threshold = used.pop() if len(used) == 1 else None
+    scores = ScoreMaterial(models, run.images, pictures, threshold, compared=compared)
     return scores, notes
 
 

@@ -15,6 +15,7 @@ from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
 from cdstats.core.errors import Level, counted
 from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
+from cdstats.core.options import IN_SAMPLE_WAY
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.core.signature import signature_notes
@@ -460,6 +461,7 @@ def _curve_table(scores: ScoreMaterial) -> Table | None:
     notes = (
         "of pixels pooled over all images; the best F1 is optimistic: chosen on the "
         "same images",
+        IN_SAMPLE_WAY,
         "ECE: expected calibration error in 15 bins of equal width",
         *_stated_notes(scores),
     )

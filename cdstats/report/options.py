@@ -18,7 +18,13 @@ from cdstats.core.arguments import (
     texts,
 )
 from cdstats.core.errors import DataError, UsageError
-from cdstats.core.options import NO_PAIRS, JobOptions, MaskOptions, ScoreOptions
+from cdstats.core.options import (
+    NO_PAIRS,
+    JobOptions,
+    MaskOptions,
+    ScoreOptions,
+    ThresholdOptions,
+)
 from cdstats.render.figures import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
@@ -101,11 +107,16 @@ class _FigureOptions(_FolderOptions, panel="Output"):
     )
 
 
-class ShownOptions(JobOptions, MaskOptions, ScoreOptions, _SourceOptions):
+class ShownOptions(
+    JobOptions,
+    MaskOptions,
+    ThresholdOptions,
+    ScoreOptions,
+    _SourceOptions,
+    hidden=("beta", "batch_size"),
+):
     """What `cdstats.report` and `cdstats.plot` read, and how."""
 
-    beta: str | float = ScoreOptions.only_python("beta")
-    batch_size: int | str | None = ScoreOptions.only_python("batch_size")
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
     )
@@ -125,10 +136,8 @@ class ReportOptions(ShownOptions, _FileOptions):
     """What `cdstats.report` takes."""
 
 
-class PlotOptions(ShownOptions, _FigureOptions):
+class PlotOptions(ShownOptions, _FigureOptions, hidden=("losses",)):
     """What `cdstats.plot` takes."""
-
-    losses: Sequence[str] = ScoreOptions.only_python("losses")
 
 
 def rows_of(path: StrPath) -> str:

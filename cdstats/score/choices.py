@@ -42,13 +42,18 @@ class Nodata(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the user says of the predictions of one model."""
+    """What the user says of the predictions of one model.
+
+    Of ``threshold_from``, see `Stated`.
+    """
 
     kind: Kind | None = None
     scale: float | None = None
     rule: LabelRule | None = None
     band: int | None = None
     nodata: Nodata = Nodata.REFUSE
+    threshold: float = 0.5
+    threshold_from: str = ""
 
     def __post_init__(self) -> None:
         if self.scale is not None and not 0 < self.scale < float("inf"):
@@ -87,6 +92,14 @@ class PredictionChoice:
     def of(self, model: str) -> ModelChoice:
         """What the user says of a model."""
         return self.named.get(model, self.every)
+
+    def at(self, thresholds: Mapping[str, tuple[float, str]]) -> PredictionChoice:
+        """The same with the threshold of some models, and where each comes from."""
+        named = {
+            model: replace(self.of(model), threshold=one, threshold_from=at)
+            for model, (one, at) in thresholds.items()
+        }
+        return replace(self, named={**self.named, **named})
 
     def check(self, models: Iterable[str]) -> None:
         """Refuse names of models that there are not."""
@@ -143,6 +156,7 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
         rules.pop("", None),
         options.pred_band,
         Nodata(options.pred_nodata),
+        options.threshold,
     )
     named = {}
     for name in {**kinds, **scales, **rules}:

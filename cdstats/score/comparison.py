@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import Loss
     from cdstats.core.sums import Floats
     from cdstats.score.measures import Measure, Measured
@@ -72,6 +73,8 @@ class Comparison(Displayed):
         messages: Notes, warnings and errors.
         failed: Predictions that failed, masks without one included; of images that are
             compared in common, those alone that have a prediction.
+        rule_sensitivity: The metrics of each model if masks were binarised by each
+            usual rule; empty unless that was asked for.
     """
 
     models: tuple[ComparedModel, ...]
@@ -84,6 +87,7 @@ class Comparison(Displayed):
     device: str
     messages: tuple[Message, ...] = ()
     failed: int = 0
+    rule_sensitivity: tuple[RuleSensitivity, ...] = ()
 
     @property
     def unread(self) -> int:
@@ -165,6 +169,7 @@ def compare_run(
             row.status == "failed" and not (common and not row.pred)
             for row in run.images
         ),
+        tuple(run.sensitivity(one[model] for model in order for one in rows)),
     )
 
 
@@ -200,7 +205,7 @@ def _measure(
         images = [row.place for row in rows]
         curve = run.curves.of(images)
         binned = run.curves.binned(images, curve) if curve else None
-    asked = run.curves.how.threshold if run.curves else math.nan
+    asked = run.curves.how.choice.of(model).threshold if run.curves else math.nan
     return measure_model(model, rows, results, curve, binned, asked)
 
 

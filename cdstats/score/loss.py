@@ -29,10 +29,16 @@ from cdstats.score.results import (
     inverted_notes,
     loss_from,
     score_model,
+    sensitivity_notes,
     set_notes,
 )
 from cdstats.score.scoring import Scoring, Share, run_on, score_all
 from cdstats.score.targets import Targets
+from cdstats.score.thresholds import (
+    choose_thresholds,
+    refuse_thresholds,
+    without_split,
+)
 from cdstats.score.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -89,7 +95,7 @@ def _score(options: LossOptions) -> LossRun:
     if options.from_file is not None:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
-    threshold, scheduler, strict = options.threshold, options.scheduler, options.strict
+    scheduler, strict = options.scheduler, options.strict
     ground = Ground.of(options)
     ground.refuse_labels(meaning.kinds)
     logits = meaning.all_logits
@@ -98,6 +104,7 @@ def _score(options: LossOptions) -> LossRun:
         choose_device(options.device)
     Needs.of(chosen, 0.5).refuse_without_logits(all_logits=logits)
     choice, batch = options.rule_choice(), options.batch_tiles()
+    refuse_thresholds(options, meaning)
     with open_engine(options.engine, scheduler, None, options.timeout) as apply:
         pairs = find_pairs(
             texts(options.pred),
@@ -106,12 +113,17 @@ def _score(options: LossOptions) -> LossRun:
             preset=choice.preset,
             known=choice.takes_presets,
         )
+        pairs = without_split(pairs, options.threshold_split)
         meaning.check(pair.model for pair in pairs.pairs)
         if options.check:
             options.check(pairs.pairs)
+        chosen_on = choose_thresholds(options, pairs.pairs, score_predictions)
+        meaning = meaning.at(chosen_on.thresholds)
         found = [pair.anywhere() for pair in pairs.pairs] if scheduler else pairs.pairs
         targets = Targets(
-            choice, options.band_of(choice), options.max_pixels, origin=pairs.origin
+            *(choice, options.band_of(choice), options.max_pixels),
+            origin=pairs.origin,
+            greys=options.rule_sensitivity,
         )
         whole = Share(tuple(enumerate(found)), targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
@@ -121,7 +133,7 @@ def _score(options: LossOptions) -> LossRun:
         if waits and not scheduler:
             whole = replace(whole, kept=Keeping(_KEPT_BYTES))
         how = Scoring(
-            *(needs(() if waits else chosen, None), meaning, threshold, options.device),
+            *(needs(() if waits else chosen, None), meaning, options.device),
             *(batch, compiling_pays(paths), ground),
         )
         outcome, whole = score_all(
@@ -129,7 +141,7 @@ def _score(options: LossOptions) -> LossRun:
         )
         prior = None
         if waits:
-            first = Verdict(outcome, how.needs, meaning, threshold).results()
+            first = Verdict(outcome, how.needs, meaning).results()
             table = SumsTable.of([one.sums for one in first if one.sums is not None])
             # NaN without a valid pixel: the loss is undefined, as with one class.
             prior = table.prior
@@ -140,15 +152,17 @@ def _score(options: LossOptions) -> LossRun:
     if any(state.soft for state in outcome.states):
         chosen = _for_soft(chosen, "all" in options.losses)
     fill = ground.uncovered is Uncovered.UNCHANGED
-    verdict = Verdict(outcome, how.needs, meaning, threshold, fill=fill)
+    verdict = Verdict(outcome, how.needs, meaning, fill=fill)
     scored = verdict.results()
     device = ", ".join(dict.fromkeys(outcome.devices))
     images: list[ScoreRecord] = []
     models: list[ModelScore] = []
     for model in dict.fromkeys(one.place.model for one in scored):
         own = [one for one in scored if one.place.model == model]
+        own_choice = meaning.of(model)
         stated = Stated(
-            threshold=threshold,
+            threshold=own_choice.threshold,
+            threshold_from=own_choice.threshold_from,
             kind=verdict.kind_text(model),
             version=cdstats.__version__,
             device=device,
@@ -168,6 +182,7 @@ def _score(options: LossOptions) -> LossRun:
     if options.histograms:
         ranked = {one.place: one.ranked for one in scored if one.ranked is not None}
         curves = Curves(ranked, whole, replace(how, needs=Needs.of((), None)))
+    by_rules = {one.place: one.by_rules for one in scored if one.by_rules}
     messages = (
         *(Message(Level.ERROR, text) for text in pairs.problems),
         *(Message(Level.NOTE, text) for text in pairs.notes),
@@ -175,11 +190,14 @@ def _score(options: LossOptions) -> LossRun:
         *whole.targets.messages,
         *(Message(Level.NOTE, text) for text in said),
         *verdict.messages,
+        *chosen_on.messages(models),
+        *sensitivity_notes(images, by_rules, asked=options.rule_sensitivity),
         *inverted_notes(models),
         *set_notes(models),
         *_ground_messages(outcome.states, ground),
     )
-    return LossRun(device, tuple(images), tuple(models), messages, curves)
+    run = LossRun(device, tuple(images), tuple(models), messages, curves, by_rules)
+    return replace(run, rule_sensitivity=tuple(run.sensitivity(run.images)))
 
 
 def _model(

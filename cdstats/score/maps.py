@@ -218,7 +218,7 @@ class _Maps:
                     maps[key] = _Map(mask, scales_of(loaded, choice))
                 row, column = np.add(loaded.corner, loaded.origin).tolist()
                 for scale, held in maps[key].held.items():
-                    found = outcomes(loaded, choice, scale, how.threshold)
+                    found = outcomes(loaded, choice, scale)
                     height, width = found.shape
                     held[row : row + height, column : column + width] = found
             for key, one in maps.items():

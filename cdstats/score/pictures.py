@@ -105,7 +105,7 @@ def _canvases(
                 drawn[image] = _Canvas(size, scales, mask, window)
             canvas = drawn[image]
             for scale in canvas.scales:
-                found = outcomes(loaded, choice, scale, how.threshold)
+                found = outcomes(loaded, choice, scale)
                 canvas.add(loaded, scale, found)
         yield from drawn.items()
 
@@ -134,9 +134,7 @@ def scales_of(loaded: Loaded, choice: ModelChoice) -> tuple[float, ...]:
     return (1.0, 255.0, 65535.0) if whole else (1.0,)
 
 
-def outcomes(
-    loaded: Loaded, choice: ModelChoice, scale: float, threshold: float
-) -> NDArray[np.uint8]:
+def outcomes(loaded: Loaded, choice: ModelChoice, scale: float) -> NDArray[np.uint8]:
     """Whether each pixel of a block is found, false, missed, rightly left, or ignored.
 
     Pixels without a score are predicted unchanged here, and `NO_SCORE` is added.
@@ -144,7 +142,7 @@ def outcomes(
     scores, labels, covered = loaded.scores, loaded.target, loaded.covered
     if scores is None or labels is None:
         raise ValueError("expected a block with pixels")
-    cut = least_changed(threshold, "float64", logits=choice.kind is Kind.LOGIT)
+    cut = least_changed(choice.threshold, "float64", logits=choice.kind is Kind.LOGIT)
     plain = plain_numbers(scores, loaded.dtype)
     if plain.dtype.kind == "f":
         found = divided(plain, scale).astype(np.float64) >= cut

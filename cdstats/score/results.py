@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cdstats.core.binarisation import rule_sensitivity
 from cdstats.core.catalogue import (
     BY_PIXEL,
     FILE_EPS,
@@ -22,7 +23,7 @@ from cdstats.core.catalogue import (
     evaluate,
     parse_loss,
 )
-from cdstats.core.errors import DataError, Level, Message, UsageError
+from cdstats.core.errors import DataError, Level, Message, UsageError, counted
 from cdstats.core.known_sets import recognised
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.score_records import (
@@ -40,13 +41,15 @@ from cdstats.io.rows import csv_rows, parse_record, refuse_duplicates
 from cdstats.render.table import Displayed, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from cdstats.core.arguments import StrPath
+    from cdstats.core.binarisation import RuleSensitivity
+    from cdstats.core.metrics import Confusion
     from cdstats.core.reference import Difference
-    from cdstats.core.score_records import ScoredImage
+    from cdstats.core.score_records import Place, ScoredImage
     from cdstats.score.curves import Curves
 
 _OF_PROBABILITIES: Final = (
@@ -65,6 +68,9 @@ class LossRun(Displayed):
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
         curves: The curves of its models; None unless they were asked for.
+        by_rules: The counts of each image if its mask were binarised by each usual
+            rule; empty unless that was asked for.
+        rule_sensitivity: The metrics of each model by each of these rules.
     """
 
     device: str
@@ -72,6 +78,18 @@ class LossRun(Displayed):
     models: tuple[ModelScore, ...]
     messages: tuple[Message, ...] = ()
     curves: Curves | None = None
+    by_rules: Mapping[Place, Sequence[Confusion]] = field(default_factory=dict)
+    rule_sensitivity: tuple[RuleSensitivity, ...] = ()
+
+    def sensitivity(self, rows: Iterable[ScoreRecord]) -> Iterator[RuleSensitivity]:
+        """The metrics by each usual rule, of some of its images."""
+        found: dict[str, list[tuple[Confusion, Sequence[Confusion]]]] = {}
+        for row in rows:
+            if row.place in self.by_rules:
+                both = row.confusion, self.by_rules[row.place]
+                found.setdefault(row.model, []).append(both)
+        for model, images in found.items():
+            yield from rule_sensitivity(model, images)
 
     @property
     def any_hard(self) -> bool:
@@ -204,6 +222,20 @@ def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
         for text in (one.inverted, one.one_sided)
         if text
     ]
+
+
+def sensitivity_notes(
+    images: Sequence[ScoreRecord], known: Collection[Place], *, asked: bool
+) -> list[Message]:
+    """How many images have no stored values that other rules could binarise."""
+    lacking = sum(row.status == "ok" and row.place not in known for row in images)
+    if not asked or not lacking:
+        return []
+    text = (
+        f"--rule-sensitivity leaves out {counted(lacking, 'image')}: soft targets and "
+        "truth in two files cannot be binarised"
+    )
+    return [Message(Level.WARNING, text)]
 
 
 def set_notes(models: Iterable[ModelScore]) -> list[Message]:

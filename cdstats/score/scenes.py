@@ -68,6 +68,7 @@ class Loaded:
         covered: Where the prediction has scores; None for everywhere.
         cut: Crops that were cut at an edge of their mask.
         labels: The hash of the labels that have scores.
+        greys: The `grey_class` of each pixel of the mask, where it is wanted.
         origin: The row and column of the mask from which ``corner`` is counted.
     """
 
@@ -88,6 +89,7 @@ class Loaded:
     is_jpeg: bool = False
     labels: int = 0
     origin: tuple[int, int] = (0, 0)
+    greys: NDArray[np.uint8] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -261,7 +263,17 @@ class Scene:
                 corner=(piece.row - top, piece.column - left),
                 dtype=_type_name(image, piece.scores),
                 labels=label_hash(own, self.mask.size, (piece.row, piece.column)),
+                greys=self._greys(piece, own),
             )
+
+    def _greys(self, piece: Piece, labels: NDArray[Any]) -> NDArray[np.uint8] | None:
+        """The grey classes of the mask below a piece that has some labels."""
+        greys, (height, width) = self.mask.greys, labels.shape
+        if greys is None:
+            return None
+        return greys[
+            piece.row : piece.row + height, piece.column : piece.column + width
+        ]
 
     def _corner(
         self,
@@ -338,6 +350,7 @@ class Scene:
                     labels=label_hash(
                         own, self.mask.size, (piece.row, piece.column), piece.covered
                     ),
+                    greys=self._greys(piece, own),
                 )
 
     def _warped(self, image: OpenImage) -> Iterator[Piece]:

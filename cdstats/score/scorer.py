@@ -77,6 +77,8 @@ class PredictionState:
         cut: Crops that were cut at an edge of the mask.
         low: About the lowest floating score of a valid pixel; exact where a sample
             lies outside [0, 1], or where a sigmoid puts all. ``high`` likewise.
+        greys: What each of two classes of grey values would give as labels; see
+            `_PARTS`.
         levels: The floating scores of valid pixels as text, while they are at most two;
             None for more.
     """
@@ -103,6 +105,7 @@ class PredictionState:
     high: float = -np.inf
     is_jpeg: bool = False
     levels: frozenset[str] | None = frozenset()
+    greys: dict[int, PredictionState] = field(default_factory=dict)
 
     @property
     def number_type(self) -> str:
@@ -191,6 +194,10 @@ class Outcome:
             self.pool(key, pool.total)
 
 
+_PARTS: Final = np.array(
+    [[0, IGNORED, IGNORED, 1], [IGNORED, 0, 1, IGNORED]], dtype=np.uint8
+)
+"""Two ways to label the four grey classes, of which the counts of each class follow."""
 _SAMPLE: Final = 64
 """Rows and columns of a block whose scores are looked at, about."""
 _CHUNK: Final = 1 << 18
@@ -212,7 +219,6 @@ class Scorer:
         needs: Needs,
         device: str,
         choice: PredictionChoice,
-        threshold: float,
         batch: int | None,
         *,
         compiled: bool = False,
@@ -220,20 +226,10 @@ class Scorer:
     ) -> None:
         self._needs, self._choice, self._compiled = needs, choice, compiled
         self._collect = collect
-        self._batches: dict[bool, TileBatches] = {}
-        for logits in (False, True):
-            if device == "cpu":
-                terms = term_functions(needs.terms, np)
-                batches = TileBatches(threshold, logits, terms, compiled=compiled)
-            else:
-                import torch
-
-                from cdstats.score.device_batches import DeviceBatches
-
-                terms = term_functions(needs.terms, torch)
-                batches = DeviceBatches(device, batch, threshold, logits, terms)
-            self._batches[logits] = batches
+        self._device, self._batch = device, batch
+        self._batches: dict[tuple[float, bool], TileBatches] = {}
         self._states: dict[int, PredictionState] = {}
+        self._greys: dict[int, PredictionState] = {}
         self._held: dict[int, list[tuple[tuple[int, int], Array, Array]]] = {}
         self._last = -1
         self._outcome = Outcome()
@@ -263,7 +259,47 @@ class Scorer:
             return
         # Not limited to this file: a batch holds tiles of several images.
         if summed is not None:
-            self._batches[choice.kind is Kind.LOGIT].add(number, *summed)
+            self._batches_of(choice).add(number, *summed)
+        if loaded.greys is not None and self._collect is None:
+            self._take_greys(state, loaded, choice)
+
+    def _take_greys(
+        self, state: PredictionState, loaded: Loaded, choice: ModelChoice
+    ) -> None:
+        """Count the same block with each two classes of grey values as labels."""
+        if loaded.greys is None or loaded.scores is None:
+            return
+        for part, table in enumerate(_PARTS):
+            target = table[loaded.greys]
+            target[loaded.target == IGNORED] = IGNORED
+            if part and (target == IGNORED).all():
+                continue
+            key = -1 - len(_PARTS) * loaded.number - part
+            own = self._greys.setdefault(
+                key, PredictionState(loaded.place, loaded.size, rank=loaded.rank)
+            )
+            state.greys[part] = own
+            summed = self._take(own, loaded, loaded.scores, target, choice, part=True)
+            if summed is not None:
+                self._batches_of(choice).add(key, *summed)
+
+    def _batches_of(self, choice: ModelChoice) -> TileBatches:
+        """Where the floating scores of a model are summed."""
+        how = choice.threshold, choice.kind is Kind.LOGIT
+        if how not in self._batches:
+            terms, device = self._needs.terms, self._device
+            if device == "cpu":
+                made = term_functions(terms, np)
+                found = TileBatches(*how, made, compiled=self._compiled)
+            else:
+                import torch
+
+                from cdstats.score.device_batches import DeviceBatches
+
+                made = term_functions(terms, torch)
+                found = DeviceBatches(device, self._batch, *how, made)
+            self._batches[how] = found
+        return self._batches[how]
 
     def _take(
         self,
@@ -272,8 +308,13 @@ class Scorer:
         scores: Array,
         target: Array,
         choice: ModelChoice,
+        *,
+        part: bool = False,
     ) -> tuple[Array, Array] | None:
-        """Count the levels of a block; give scores and labels that are to be summed."""
+        """Count the levels of a block; give scores and labels that are to be summed.
+
+        Of a part of the labels nothing is held or noted beside these.
+        """
         state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
         state.is_jpeg |= loaded.is_jpeg
         raw, logits = native(scores), choice.kind is Kind.LOGIT
@@ -301,7 +342,8 @@ class Scorer:
                 return None
             found = count_stored(raw, target, compiled=self._compiled)
             state.stored = found if state.stored is None else state.stored + found
-            self._keep(loaded, scores, target)
+            if not part:
+                self._keep(loaded, scores, target)
             return None
         if stored.kind != "f":
             scale = choice.scale or _soft_scale(scores, stored.name)
@@ -317,6 +359,10 @@ class Scorer:
             return None
         if state.soft:
             return scores.astype(np.float64), target
+        if scores.dtype == np.float16 and part:
+            return scores.astype(np.float32), target
+        if part:
+            return scores, target
         self._keep(loaded, scores, target)
         if scores.dtype == np.float16:
             scores = scores.astype(np.float32)
@@ -370,6 +416,8 @@ class Scorer:
         """Compute what is left of the last tile of a prediction."""
         for batches in self._batches.values():
             batches.end(number)
+            for part in range(len(_PARTS) if number >= 0 and self._greys else 0):
+                batches.end(-1 - len(_PARTS) * number - part)
 
     def _complete(
         self,
@@ -401,12 +449,12 @@ class Scorer:
     def failure(self, number: int) -> str:
         """Why a finished prediction fails, whatever the others are; else empty."""
         state = self._states[number]
-        kind, reason = self._choice.of(state.place.model).kind, state.reason
+        choice, reason = self._choice.of(state.place.model), state.reason
         if not reason:
-            batches = self._batches[kind is Kind.LOGIT]
+            batches = self._batches_of(choice)
             batches.flush()
             state.tiles = batches.images.get(number)
-            reason = state.bad_numbers(kind_is_prob=kind is Kind.PROB)
+            reason = state.bad_numbers(kind_is_prob=choice.kind is Kind.PROB)
         name = state.place.pred or state.place.target
         return f"{name}: {reason}" if reason else ""
 
@@ -415,7 +463,7 @@ class Scorer:
         for batches in self._batches.values():
             batches.flush()
             for number, sums in batches.images.items():
-                self._states[number].tiles = sums
+                (self._states if number >= 0 else self._greys)[number].tiles = sums
         states = sorted(self._states.values(), key=lambda state: state.rank)
         self._outcome.states = states
         return self._outcome

@@ -99,7 +99,6 @@ class Scoring:
 
     needs: Needs
     choice: PredictionChoice
-    threshold: float
     device: str
     batch: int | None
     compiled: bool = False
@@ -116,7 +115,7 @@ class Scoring:
         """Score pairs, the next block read ahead in a thread."""
         device = choose_device(self.device)
         scorer = Scorer(
-            *(self.needs, device, self.choice, self.threshold, self.batch),
+            *(self.needs, device, self.choice, self.batch),
             compiled=self.compiled and has_numba(),
             collect=collect,
         )

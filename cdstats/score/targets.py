@@ -19,11 +19,18 @@ from cdstats.io.counting import count_image
 from cdstats.io.limits import MAX_PIXELS
 from cdstats.io.masks import open_masks
 from cdstats.io.partial import count_opened, open_pair
-from cdstats.io.targets import is_soft, read_labels, read_pair_labels, read_soft
+from cdstats.io.targets import (
+    is_soft,
+    read_labels,
+    read_labels_and_greys,
+    read_pair_labels,
+    read_soft,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from cdstats.core.errors import Message
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[str, str, str]"
 """What tells a mask from every other of the run: file, member, image."""
+Read: TypeAlias = "tuple[NDArray[Any], NDArray[np.uint8] | None]"
+"""The labels of a mask, and the grey classes of its values where they are wanted."""
 _KEPT_BYTES: Final = 1 << 28
 """A larger mask is decoded once to be counted and once to be labelled."""
 
@@ -75,7 +84,7 @@ class Target:
         self,
         targets: Targets,
         file: FoundFile,
-        held: dict[Key, NDArray[Any]],
+        held: dict[Key, Read],
         most: int,
         image: OpenImage,
         partner: OpenImage | None = None,
@@ -94,6 +103,14 @@ class Target:
         Raises:
             DataError: If it cannot be read.
         """
+        return self._read()[0]
+
+    @property
+    def greys(self) -> NDArray[np.uint8] | None:
+        """The `grey_class` of every pixel; None where it is not wanted or defined."""
+        return self._read()[1]
+
+    def _read(self) -> Read:
         held = self._held
         if self.key not in held:
             try:
@@ -101,7 +118,10 @@ class Target:
                     held[self.key] = self.read()
             except DataError as error:
                 raise DataError(f"mask {self.file.name}: {error}") from None
-            while len(held) > 1 and sum(x.nbytes for x in held.values()) > self._most:
+            while len(held) > 1 and self._most < sum(
+                labels.nbytes * (1 if greys is None else 2)
+                for labels, greys in held.values()
+            ):
                 held.pop(next(iter(held)))
         return held[self.key]
 
@@ -110,18 +130,20 @@ class Target:
         """Where it lies."""
         return self.image.georeference()
 
-    def read(self) -> NDArray[Any]:
-        """Read the labels (uint8), or soft targets (float64)."""
+    def read(self) -> Read:
+        """Read the labels (uint8), or soft targets (float64), and grey classes."""
         image = keeping(self.image, _KEPT_BYTES)
         partner = self._partner and keeping(self._partner, _KEPT_BYTES)
         decision = self._decided(image, partner)
         if decision is None:
-            return read_soft(image, self._targets.choice.ignore)
+            return read_soft(image, self._targets.choice.ignore), None
         if decision.rule is None:
             raise DataError(decision.reason)
         if partner is not None:
-            return read_pair_labels(image, partner, self.file.partner)
-        return read_labels(image, decision.rule)
+            return read_pair_labels(image, partner, self.file.partner), None
+        if self._targets.greys:
+            return read_labels_and_greys(image, decision.rule)
+        return read_labels(image, decision.rule), None
 
     def count(self) -> None:
         """Count the mask where that was not done before."""
@@ -168,6 +190,7 @@ class Targets:
     messages: tuple[Message, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     origin: Origin = NO_ORIGIN
+    greys: bool = False
 
     def of(self, files: Collection[FoundFile]) -> Targets:
         """How some masks are labelled, without what the others need."""
@@ -204,7 +227,7 @@ class Targets:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, {}, most, *pair)]
         images = open_masks(file.path, file.member, self.band, self.max_pixels)
-        held: dict[Key, NDArray[Any]] = {}
+        held: dict[Key, Read] = {}
         return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:

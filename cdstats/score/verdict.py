@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cdstats.core.binarisation import by_rules
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.detection import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text, two_levels_text
+from cdstats.core.sums import ImageSums
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
-    from cdstats.core.sums import ImageSums
     from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
     from cdstats.score.scorer import Outcome, PredictionState
 
@@ -419,6 +420,8 @@ class Scored:
     values: Mapping[Loss, float | None]
     reason: str
     ranked: Ranked | None
+    by_rules: tuple[Confusion, ...] = ()
+    """The counts if the mask were binarised by each usual rule, where asked for."""
 
 
 class Verdict:
@@ -432,12 +435,11 @@ class Verdict:
         outcome: Outcome,
         needs: Needs,
         choice: PredictionChoice,
-        threshold: float,
         *,
         fill: bool = False,
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
-        self._choice, self._threshold = choice, threshold
+        self._choice = choice
         self._numbers: dict[str, Numbers] = {}
         for state in outcome.states:
             model = state.place.model
@@ -500,13 +502,30 @@ class Verdict:
         as_labels = self._numbers[state.place.model].reads_labels(state.dtype)
         values, terms = state.whole.get(as_labels, ({}, {}))
         sums, ranked, reason = None, None, state.reason
+        found: tuple[Confusion, ...] = ()
         if not reason:
             try:
                 sums, ranked = self._evaluate(state, terms)
+                found = self._by_rules(state)
             except DataError as error:
                 reason = str(error)
         row = state.place, state.size, state.grid
-        return Scored(*row, sums, values, reason, ranked)
+        return Scored(*row, sums, values, reason, ranked, found)
+
+    def _by_rules(self, state: PredictionState) -> tuple[Confusion, ...]:
+        """The counts by each usual rule, from those of the classes of grey values."""
+        if not state.greys:
+            return ()
+        none = ImageSums()
+        parts = [
+            self._evaluate(state.greys[n], {})[0] if n in state.greys else none
+            for n in range(2)
+        ]
+        outer, inner = parts
+        return by_rules(
+            (outer.fp, inner.fp, inner.tp, outer.tp),
+            (outer.tn, inner.tn, inner.fn, outer.fn),
+        )
 
     def _evaluate(
         self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
@@ -515,7 +534,7 @@ class Verdict:
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)
-            cut = self._threshold
+            cut = self._choice.of(state.place.model).threshold
             sums = levels.sums(threshold=cut, terms=terms, ignored=ignored)
             if self._needs.bins:
                 ranks = replace(levels, values=ranks_of(levels.values, logits=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from cdstats.cli.options import (
     PaperOptions,
     ScoreBy,
     ScreenOptions,
+    sensitivity_rows,
 )
 from cdstats.core.options import CompareOptions
 
@@ -41,11 +42,13 @@ def compare(
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_comparison
+    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.comparison_records import ComparedModel, DifferingImage
     from cdstats.core.errors import UsageError
     from cdstats.core.options import PARTS, SD
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import compare_document, compare_totals
+    from cdstats.render.scores import with_sensitivity
     from cdstats.render.table import choose_columns
     from cdstats.score.comparison import compare_models, measure_names
 
@@ -57,7 +60,10 @@ def compare(
     parts = (f"{name}_{part}" for name in measures for part in kinds)
     # The models of a pattern, and so their columns, are known when files are listed.
     further = ("value[",) if by_image else (*measures, *parts)
-    kind = DifferingImage if by_image else ComparedModel
+    kind: Any = DifferingImage if by_image else ComparedModel
+    by_rule = sensitivity_rows(by, options)
+    if by_rule:
+        kind, further = RuleSensitivity, ()
     columns = choose_columns(output.columns, kind, further)
     place = Output.of(output, paper)
     with scoring_bar(screen.quiet) as progress:
@@ -66,11 +72,12 @@ def compare(
     found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
     totals = compare_document(*found)._replace(data=lambda: compare_totals(run.models))
     written = place.write(ScoreRecord, run.images, totals)
-    place.print(
-        compare_document(
-            *found, by_image=by_image, adds_images=by is None, columns=columns
-        )
+    own = None if by_rule else columns
+    document = compare_document(
+        *found, by_image=by_image, adds_images=by is None, columns=own
     )
+    rows = run.rule_sensitivity
+    place.print(with_sensitivity(document, rows, alone=by_rule, columns=columns))
     many = run.unread > 0 or run.failed > screen.max_failed
     failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from cdstats.cli.options import (
     PaperOptions,
     ScoreBy,
     ScreenOptions,
+    sensitivity_rows,
 )
 from cdstats.core.options import LossOptions
 
@@ -44,8 +45,9 @@ def loss(
     from cdstats.cli.comparison import ScoreGates
     from cdstats.cli.output import MOST_IMAGES, Output
     from cdstats.cli.screen import scoring_bar, show_scores
+    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.score_records import DatasetScore, ScoreRecord
-    from cdstats.render.scores import loss_document, loss_totals
+    from cdstats.render.scores import loss_document, loss_totals, with_sensitivity
     from cdstats.render.table import choose_columns
     from cdstats.score.choices import choose_predictions
     from cdstats.score.results import choose_losses
@@ -56,7 +58,10 @@ def loss(
     further = [one.column for one in chosen[3:]]
     if not by_image:
         further = [name for one in chosen[3:] for name in one.dataset_columns]
-    kind = ScoreRecord if by_image else DatasetScore
+    kind: Any = ScoreRecord if by_image else DatasetScore
+    by_rule = sensitivity_rows(by, options)
+    if by_rule:
+        kind, further = RuleSensitivity, []
     columns = choose_columns(output.columns, kind, further)
     place = Output.of(output, paper)
     held = ScoreGates(gates, chosen)
@@ -77,9 +82,10 @@ def loss(
     )
     written = place.write(ScoreRecord, run.images, totals)
     few = by is None and len(run.images) <= MOST_IMAGES
-    place.print(
-        loss_document(*parts, by_image=by_image, adds_images=few, columns=columns)
-    )
+    own = None if by_rule else columns
+    document = loss_document(*parts, by_image=by_image, adds_images=few, columns=own)
+    rows = run.rule_sensitivity
+    place.print(with_sensitivity(document, rows, alone=by_rule, columns=columns))
     fails = held.fails(run, output.output_format)
     raise typer.Exit(int(fails or not written or _has_failed(run, screen.max_failed)))
 

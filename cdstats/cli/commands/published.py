@@ -53,10 +53,12 @@ def published(
 
     With --add, counts the masks of a path and writes their numbers and the hash of
     their labels to known_sets.toml in the configuration folder of the user. Scores of
-    these masks then say of which set they are. Rule and selection are for --add.
+    these masks then say of which set they are, and `cdstats ratio --against NAME`
+    compares with them. Rule and selection are for --add.
     """
     from cdstats.cli.output import Output
-    from cdstats.core.reference import EVERY, UNVERIFIED, published_of
+    from cdstats.core.known_sets import EVERY, published_of
+    from cdstats.core.reference import UNVERIFIED
     from cdstats.render.masks import list_document
 
     if add is not None:
@@ -70,6 +72,8 @@ def published(
         raise UsageError(f"{flags}: for --add NAME PATH alone")
     rows = published_of(name or EVERY)
     notes = [_NOTE]
+    if any(row.status == "own" for row in rows):
+        notes.append("own: added by --add.")
     if any(row.is_dasnet for row in rows):
         notes.append(f"DASNet rows (arXiv:2003.03608): {UNVERIFIED}.")
     if name is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core import charts
 from cdstats.core.errors import counted
+from cdstats.core.options import IN_SAMPLE_WAY
 from cdstats.core.records import ALL
 from cdstats.core.score_records import Stated
 from cdstats.render.figures import NEEDS_MASKS, NEEDS_PREDICTIONS, masks, scores
@@ -277,7 +278,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "F1 over the threshold",
         "All pixels pooled, at thresholds at most 1/1024 apart in threshold and in "
         f"recall. The best F1 is optimistic: it was chosen on the same images"
-        f"{told}.{used}",
+        f"{told}. To {IN_SAMPLE_WAY}.{used}",
         swept,
         partial(scores.draw_thresholds, swept, best, held.threshold),
     )
