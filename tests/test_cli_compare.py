@@ -265,7 +265,7 @@ def drawn(*differences: Difference) -> list[str]:
 
     models = [model("first", None), *(model("m", one) for one in differences)]
     console = Console(file=io.StringIO(), width=80)
-    print_models(console, models, (), frozenset())
+    print_models(console, models, ("f1_pooled",), frozenset())
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return [line for line in lines if line.startswith("m ") and "%" in line]
 

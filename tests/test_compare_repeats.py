@@ -205,3 +205,47 @@ def test_masks_of_one_key_are_still_refused(tmp_path: Path) -> None:
     done = run("loss", "--pred", f"{tmp_path}/p/{{}}.npy", "--target", masks)
     assert done.code == 1
     assert "have the same key '1'" in done.err
+
+
+# Differences that are asked for
+
+
+def test_the_differences_that_are_asked_for_are_shown_alone(home: Path) -> None:
+    asked = ("--difference", "iou", "--difference", "precision_pooled")
+    done = of(home, "--repeats", "seed", *asked)
+    titles = [line for line in done.out.splitlines() if line.endswith("is better)")]
+    assert titles == [
+        "iou_pooled (higher is better)",
+        "precision_pooled (higher is better)",
+    ]
+    table = of(home, "--repeats", "seed", *asked, "--format", "markdown").out
+    gap = compared(home).models[1].compared["precision_pooled"].to_first
+    assert gap is not None
+    assert gap.difference is not None
+    assert f"{gap.difference:.3f}".lstrip("-") in table
+
+
+def test_the_difference_of_a_loss_says_that_less_is_better(home: Path) -> None:
+    done = of(home, "--loss", "dice", "--difference", "dice", "--baseline", "b seed=1")
+    assert "dice[smooth=1]_pooled (lower is better)" in done.out
+    assert "F1 of all images together" not in done.out
+    run = compared(home, differences=["iou", "iou_pooled", "kappa"])
+    assert run.differences == ("iou_pooled", "kappa")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("dice", "named with --loss"), ("f7", "f1_pooled"), ("", "empty")],
+)
+def test_a_difference_of_no_measure_is_refused(
+    home: Path, name: str, told: str
+) -> None:
+    done = of(home, "--difference", name)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_a_difference_that_is_not_defined_is_told(home: Path) -> None:
+    done = of(home, "--difference", "average_precision")
+    assert done.code == 0
+    assert "average_precision is not defined here" in done.err

@@ -127,14 +127,15 @@ def remove_used(result: RatioResult, cache: Path) -> None:
 def _remove_old(folder: Path) -> None:
     oldest = time.time() - _DAYS * 24 * 3600
     for path in folder.glob(f"*{_SUFFIX}"):
-        with suppress(FileNotFoundError):  # another run may remove it meanwhile
+        with suppress(OSError):  # another run may use or remove it meanwhile
             if path.stat().st_mtime < oldest:
                 _remove(path)
 
 
 def _remove(database: Path) -> None:
     for ending in ("", "-wal", "-shm"):
-        database.with_name(database.name + ending).unlink(missing_ok=True)
+        with suppress(OSError):  # in use on Windows; removed as an old one later
+            database.with_name(database.name + ending).unlink()
 
 
 def _ways_text(

@@ -149,7 +149,9 @@ def _run_and_flush() -> None:
 def _unprinted(error: OSError) -> int:
     """Tell why results were not printed, unless their reader has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:
+    # Windows has no number of its own for a pipe that nobody reads.
+    unread = (errno.EPIPE, *([errno.EINVAL] if sys.platform == "win32" else ()))
+    if error.errno in unread:
         return UNREAD
     # Only the working folder has no name where it is gone.
     nameless = "working folder" if error.errno == errno.ENOENT else "standard output"

@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from cdstats.core.records import ImageRecord
 
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
-"""What a measure has beside its value, as columns ``NAME_PART``."""
 SD: Final = "sd"
-"""The standard deviation over the runs of a model, as a column ``NAME_sd``."""
+"""What a measure has beside its value, as columns ``NAME_PART``; SD only of runs."""
 
 
 class ImageMeasure(StrEnum):
@@ -554,15 +553,15 @@ class ResampleOptions(Options, panel=COMPARISON):
     seed: int = option(0, "Where the random numbers start.", metavar="N")
     group: str | None = option(
         None,
-        "Draw the images of a scene together: a word of the patterns such as scene, "
-        "group of a sheet, split, target, or names of masks such as '{}_{y}_{x}.png'.",
+        "Draw scenes: a word of the patterns or group of a sheet, split, target, or "
+        "names of masks such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
     repeats: str | None = option(
-        None,
-        "The word of the predictions that numbers the runs of a model, such as seed: "
-        "mean and standard deviation of each model, and intervals that draw runs.",
-        metavar="WORD",
+        None, "Mean and sd over runs of a model: their word {seed}.", metavar="WORD"
+    )
+    differences: Sequence[str] = option(
+        (), "Differences to show. Repeatable.", flags=("--difference",), metavar="NAME"
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,

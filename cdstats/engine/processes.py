@@ -271,6 +271,8 @@ class _Worker:
             env=_SETTINGS | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C of a Windows console is for the program, as elsewhere.
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.since = math.inf
         self.is_slow = False
@@ -297,6 +299,6 @@ class _Worker:
     def end(self) -> None:
         """Let the process end; one that is killed already is only seen off."""
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(BrokenPipeError):
+            with suppress(OSError):  # broken; Windows says so in another way
                 pipe.close()  # type: ignore[union-attr]
         self.process.wait()

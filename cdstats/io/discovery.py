@@ -370,7 +370,7 @@ def _local_matching(text: str, search: Search) -> _Found:
 
 def _pattern(text: str) -> Pattern:
     """A pattern or glob of files that are not in a store."""
-    parts = text.split("/")
+    parts = text.replace(os.sep, "/").split("/")
     if not is_pattern(text):
         # Two stars are any number of folders only where they are a whole name.
         parts = [one if one == "**" else re.sub(r"\*+", "*", one) for one in parts]

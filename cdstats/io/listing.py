@@ -471,7 +471,8 @@ class ArchiveListing(Listing):
         self, names: Sequence[str], split_of: Callable[[str], str]
     ) -> FoundFiles:
         shards = {path: _shard_split(stem_of(path)) for path in self._paths}
-        short = {path: os.path.relpath(path, self.base) for path in self._paths}
+        places = {path: os.path.relpath(path, self.base) for path in self._paths}
+        short = {path: place.replace(os.sep, "/") for path, place in places.items()}
         return FoundFiles(
             FoundFile(
                 f"{path}!{member}",

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import stat
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -221,7 +222,9 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     place = pointed_to(path)
     part = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.part")
     try:
-        mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
+        # Windows has one permission, and what may not be written cannot be removed.
+        keeps = sys.platform != "win32" and place.exists()
+        mode = stat.S_IMODE(place.stat().st_mode) if keeps else None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         handle = os.open(part, flags, 0o666 if mode is None else mode & 0o600)
     except OSError as error:

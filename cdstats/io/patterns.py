@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import posixpath
 import re
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Pattern:
     text: str
 
     def __post_init__(self) -> None:
+        # On Windows either slash separates folders.
+        object.__setattr__(self, "text", self.text.replace(os.sep, "/"))
         for name in re.findall(r"\{([^{}]*)\}", self.text):
             if not name or name in _NAMES:
                 continue

@@ -131,6 +131,7 @@ def compare_document(
     images: Sequence[ScoreRecord],
     asked: Sequence[str],
     losses: Collection[str],
+    differences: Sequence[str] = (),
     *,
     by_image: bool = False,
     adds_images: bool = False,
@@ -138,7 +139,8 @@ def compare_document(
 ) -> Document:
     """The comparison of `cdstats compare`: of models, and of the images between them.
 
-    Measures asked for are shown beside the usual ones; of the losses less is better.
+    Measures asked for are shown beside the usual ones, or ``differences`` instead of
+    them; of the losses less is better.
     A format of one table holds the differing images with ``by_image``; a person sees
     the most differing ones below the models with ``adds_images``.
     """
@@ -152,7 +154,9 @@ def compare_document(
         if by_image:
             names = columns or _image_columns(differing)
             return Table.of(DifferingImage, differing, names, _stated_notes(models))
-        table = Table.of(ComparedModel, models, columns or paper_columns(models))
+        table = Table.of(
+            ComparedModel, models, columns or paper_columns(models, differences)
+        )
         joins = columns is None
         notes = comparison_notes(models, table.columns, joins=joins)
         return replace(
@@ -178,7 +182,9 @@ def compare_document(
         elif by_image:
             print_differing(console, differing, models, every=True)
         else:
-            print_models(console, models, asked, losses)
+            print_models(
+                console, models, differences or (*_DIFFERENCES, *asked), losses
+            )
             if adds_images:
                 print_differing(console, differing, models)
         console.print()
@@ -214,13 +220,16 @@ def _image_columns(rows: Sequence[DifferingImage]) -> tuple[str, ...]:
     return (*kept, *further_columns(rows))
 
 
-def paper_columns(models: Sequence[ComparedModel]) -> tuple[str, ...]:
-    """The columns of a table for papers: measures, and intervals of two of them."""
+def paper_columns(
+    models: Sequence[ComparedModel], differences: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The columns of a table for papers: measures, and intervals of some of them."""
     parts = ("difference", "low", "high")
-    further = {n: [f"{n}_{p}" for p in parts] for n in ("f1_pooled", "bce_mean")}
+    shown = differences or ("f1_pooled", "bce_mean")
+    further = {n: [f"{n}_{p}" for p in parts] for n in shown}
     if any(model.repeats for model in models):
         further = {name: [f"{name}_{SD}", *own] for name, own in further.items()}
-    names = _defined(models, _MODELS)
+    names = _defined(models, tuple(dict.fromkeys((*_MODELS, *differences))))
     return tuple(one for n in names for one in (n, *further.get(n, ())))
 
 
@@ -237,10 +246,10 @@ def _defined(models: Sequence[ComparedModel], names: Sequence[str]) -> tuple[str
 def print_models(
     console: Console,
     models: Sequence[ComparedModel],
-    further: Sequence[str],
+    differences: Sequence[str],
     losses: Collection[str],
 ) -> None:
-    """Print the models, then how far each is from the first, for further measures too.
+    """Print the models, then how far each is from the first by some measures.
 
     Of the losses less is better.
     """
@@ -251,7 +260,7 @@ def print_models(
         console.print()
         own = Table.of(ComparedModel, models, _defined(models, _CURVES))
         console.print(screen_table(own, width), crop=False)
-    for name in _defined(models, (*_DIFFERENCES, *further)):
+    for name in _defined(models, differences):
         found = [model.compared[name] for model in models]
         if all(one.value is None for one in found[1:]):
             continue

@@ -115,7 +115,9 @@ def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
     Times of files advance in ticks: what was written in this one may be written again
     without a trace.
     """
-    times = (one.st_ctime_ns for one in facts)
+    # On Windows the other time is that of creation.
+    is_changed = sys.platform != "win32"
+    times = (one.st_ctime_ns if is_changed else one.st_mtime_ns for one in facts)
     return all(
         now - time > (_TICK if time % _SECOND else 2 * _SECOND) for time in times
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import Level, Message, counted
+from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated, labels_of, signature_of
 from cdstats.core.sums import SumsTable
@@ -75,6 +75,7 @@ class Comparison(Displayed):
             compared in common, those alone that have a prediction.
         rule_sensitivity: The metrics of each model if masks were binarised by each
             usual rule; empty unless that was asked for.
+        differences: The measures whose differences are shown instead of the usual ones.
     """
 
     models: tuple[ComparedModel, ...]
@@ -88,6 +89,7 @@ class Comparison(Displayed):
     messages: tuple[Message, ...] = ()
     failed: int = 0
     rule_sensitivity: tuple[RuleSensitivity, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def unread(self) -> int:
@@ -103,7 +105,9 @@ class Comparison(Displayed):
         """The models, with intervals of their differences."""
         from cdstats.render.comparison import paper_columns
 
-        return Table.of(ComparedModel, self.models, paper_columns(self.models))
+        return Table.of(
+            ComparedModel, self.models, paper_columns(self.models, self.differences)
+        )
 
     def frame(self) -> pd.DataFrame:
         """The rows of the models as a data frame, with columns for each measure."""
@@ -178,6 +182,28 @@ def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
     chosen = choose_losses(losses, beta, logits=True)
     measures = choose_measures(_names(chosen), soft=False, curves=True)
     return tuple(measure.name for measure in measures)
+
+
+def choose_differences(
+    texts: Sequence[str], losses: Sequence[str], beta: str | float
+) -> tuple[str, ...]:
+    """Measures by their names, or by how these begin: ``iou`` for ``iou_pooled``.
+
+    Raises:
+        UsageError: If a name is of no measure.
+    """
+    known, found = measure_names(losses, beta), []
+    for text in texts:
+        starts = (f"{text}[", f"{text}_")
+        like = (one for one in known if one == text or one.startswith(starts))
+        name = text if text in known else next(like, None)
+        if name is None:
+            raise UsageError(
+                f"--difference {text}: expected one of {', '.join(known)}; a further "
+                "loss is named with --loss, too"
+            )
+        found.append(name)
+    return tuple(dict.fromkeys(found))
 
 
 def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
@@ -421,6 +447,7 @@ def compare_models(options: CompareOptions) -> Comparison:
         *(options.resamples, options.confidence, options.seed),
         *(options.group, options.repeats),
     )
+    shown = choose_differences(options.differences, options.losses, options.beta)
     merged = Ground.of(options).merges
     run = score_predictions(
         LossOptions.of(
@@ -439,4 +466,11 @@ def compare_models(options: CompareOptions) -> Comparison:
     measures = tuple(dict.fromkeys(ImageMeasure(name) for name in options.measures))
     logits = choose_predictions(options).all_logits
     further = choose_losses(options.losses, options.beta, logits=logits)
-    return compare_run(run, further, how, measures, baseline, common)
+    found = compare_run(run, further, how, measures, baseline, common)
+    lacking = [
+        Message(Level.WARNING, f"{name} is not defined here: it has no difference")
+        for name in shown
+        if all(n.compared.get(name, Compared(None)).value is None for n in found.models)
+    ]
+    told = (*found.messages, *lacking)
+    return replace(found, differences=shown, messages=told)

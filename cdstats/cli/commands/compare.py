@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -69,15 +70,17 @@ def compare(
     with scoring_bar(screen.quiet) as progress:
         run = compare_models(options.replace(progress=progress))
     show_comparison(run, screen.quiet)
-    found = (run.device, run.models, run.differing, run.images, run.asked, run.losses)
-    totals = compare_document(*found)._replace(data=lambda: compare_totals(run.models))
+    document = partial(
+        compare_document,
+        *(run.device, run.models, run.differing, run.images),
+        *(run.asked, run.losses, run.differences),
+    )
+    totals = document()._replace(data=lambda: compare_totals(run.models))
     written = place.write(ScoreRecord, run.images, totals)
     own = None if by_rule else columns
-    document = compare_document(
-        *found, by_image=by_image, adds_images=by is None, columns=own
-    )
+    shown = document(by_image=by_image, adds_images=by is None, columns=own)
     rows = run.rule_sensitivity
-    place.print(with_sensitivity(document, rows, alone=by_rule, columns=columns))
+    place.print(with_sensitivity(shown, rows, alone=by_rule, columns=columns))
     many = run.unread > 0 or run.failed > screen.max_failed
     failed = many or not run.drawn_from
     raise typer.Exit(int(not written or failed))
