@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 from helpers import Done, run, save
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -295,7 +295,6 @@ def test_what_options_say_can_be_read_back(
         st.text(min_size=1).filter(lambda text: "%" not in text and text.strip()),
     )
 )
-@settings(max_examples=50)
 def test_a_line_survives_whatever_its_values_are(fields: dict[str, str]) -> None:
     held = Signature({"cdstats": "1.0", **fields})
     line = str(held)
