@@ -128,7 +128,7 @@ def test_an_improvement_fails_and_names_the_image_responsible(pair: Path) -> Non
     assert done.code == 1
     assert len(done.rows()) == 1  # the result alone is on standard output
     lines = [line.strip() for line in done.err.splitlines()]
-    assert re.fullmatch(r"\d+ numbers other than in old.csv:", lines[0])
+    assert re.fullmatch(r"\d+ numbers differ from old.csv:", lines[0])
     models = [line for line in lines[1:] if line.startswith("all images: ")]
     changed = {line.split()[2] for line in models}
     assert {"f1_pooled", "oa", "kappa", "bce_mean", "class_mean_bce"} <= changed
