@@ -29,7 +29,7 @@ _OUTER: Final = (2, 98)
 
 
 def refuse_others(path: Path) -> None:
-    """Refuse to overwrite a file that this module did not write.
+    """Refuse a file that this module did not write.
 
     Raises:
         UsageError: If there is such a file.
@@ -42,8 +42,8 @@ def refuse_others(path: Path) -> None:
         is_own = False
     if not is_own:
         raise UsageError(
-            f"{path}: exists and is not a map of cdstats, so it is not overwritten; "
-            "choose another folder"
+            f"{path}: is not a map of cdstats; maps are written to a folder without "
+            "other images. Choose another folder"
         )
 
 
