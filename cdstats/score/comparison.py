@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import Loss
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.sums import Floats
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun
@@ -231,7 +231,7 @@ def _measure(
     if run.curves is not None:
         images = [row.place for row in rows]
         curve = run.curves.of(images)
-        binned = run.curves.binned(images, curve) if curve else None
+        binned = run.curves.binned(images) if curve else None
     asked = run.curves.how.choice.of(model).threshold if run.curves else math.nan
     return measure_model(model, rows, results, curve, binned, asked)
 
