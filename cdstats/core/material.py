@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         RegionSizes,
         SplitShift,
     )
+    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.charts import WorstImage
     from cdstats.core.comparison_records import ComparedModel
@@ -114,6 +115,7 @@ class ScoreMaterial:
     threshold: float | None = 0.5
     has_pixels: bool = True
     compared: tuple[ComparedModel, ...] = ()
+    rule_sensitivity: tuple[RuleSensitivity, ...] = ()
 
 
 @dataclass(frozen=True)
