@@ -256,5 +256,5 @@ def no_masks_refusal(refusals: Mapping[Refusal, int]) -> Refusal:
     """Why a split of files that are no masks is refused: the most common reason."""
     most = max(refusals, key=lambda one: (refusals[one], one.text))
     count = sum(refusals.values())
-    others = f" (and {count - 1:,} more that are no masks)" if count > 1 else ""
+    others = f" ({counted(count - 1, 'more file')} refused)" if count > 1 else ""
     return Refusal(most.text + others, most.ways)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from cdstats.core.binarisation import LOADERS, RuleSensitivity
+from cdstats.core.binarisation import LOADERS
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -16,6 +16,7 @@ from cdstats.core.columns import (
 )
 from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
+from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.table import Document, Table, needed, row_object

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.binarisation import by_rules
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.detection import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.metrics import KAPPA, Confusion
 from cdstats.core.refusals import mostly_changed_text, two_levels_text
+from cdstats.core.rule_sensitivity import by_rules
 from cdstats.core.sums import ImageSums
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind
