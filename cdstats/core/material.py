@@ -17,12 +17,12 @@ if TYPE_CHECKING:
         RegionSizes,
         SplitShift,
     )
-    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import LossResult, Shares
     from cdstats.core.charts import WorstImage
     from cdstats.core.comparison_records import ComparedModel
     from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.binarisation import RuleSensitivity
 from cdstats.core.charts import CurveSummary
 from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
 from cdstats.core.errors import Level, counted
@@ -18,6 +17,7 @@ from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
 from cdstats.core.options import IN_SAMPLE_WAY
 from cdstats.core.records import ALL, SummaryRecord
+from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.comparison import comparison_notes
