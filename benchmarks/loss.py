@@ -152,11 +152,9 @@ def counted(
 ) -> object:
     """The sums of maps of few levels, from joint counts, with or without Numba."""
     scale = 1.0 if stored.dtype == np.float16 else 255.0
-    return [
-        stored = count_stored(image, mask, compiled=compiled)
-        replace(stored, values=stored.values / scale).sums()
-        for image, mask in zip(stored, target, strict=True)
-    ]
+    pairs = zip(stored, target, strict=True)
+    found = (count_stored(*pair, compiled=compiled) for pair in pairs)
+    return [replace(one, values=one.values / scale).sums() for one in found]
 
 
 def take_turns(

@@ -304,5 +304,5 @@ def test_an_argument_that_is_no_tensor_is_named(other: Any) -> None:
 
 
 def test_one_channel_of_several_is_asked_for() -> None:
-    with pytest.raises(ValueError, match="not 7 channels. Pass one channel"):
+    with pytest.raises(ValueError, match=r"not 7 channels\. Pass one channel"):
         losses.DiceLoss()(torch.zeros(2, 7, 4, 6), torch.zeros(2, 4, 6))
