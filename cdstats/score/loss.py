@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from cdstats.core.score_records import ScoredImage, ScoreRecord
     from cdstats.score.reading import Reading
     from cdstats.score.scorer import PredictionState
-    from cdstats.score.verdict import Scored
 
 _KEPT_BYTES: Final = 1 << 28
 """Pixels of a run that are kept where a loss needs the prior before it is summed."""
@@ -206,7 +205,7 @@ def _score(options: LossOptions, reading: Reading) -> LossRun:
 
 
 def _model(
-    own: Sequence[Scored],
+    own: Sequence[PredictionState],
     verdict: Verdict,
     chosen: Sequence[Loss],
     prior: float | None,
@@ -215,7 +214,7 @@ def _model(
 ) -> tuple[list[ScoreRecord], ModelScore]:
     """The rows of one model in their order, and its scores."""
     known: list[ScoredImage | ScoreRecord] = []
-    good: list[Scored] = []
+    good: list[PredictionState] = []
     for one in own:
         place, sums = one.place, one.sums
         soft = sums is not None and isinstance(sums.changed, float)

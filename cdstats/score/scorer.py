@@ -39,9 +39,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss
+    from cdstats.core.metrics import Confusion
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.core.sums import ImageSums
     from cdstats.score.batching import Accumulated
+    from cdstats.score.curves import Ranked
     from cdstats.score.targets import Seen
 
     PoolKey = tuple[str, str, bool]
@@ -81,6 +84,9 @@ class PredictionState:
             `_PARTS`.
         levels: The floating scores of valid pixels as text, while they are at most two;
             None for more.
+        sums: Its sums once it is decided what its numbers mean, and ``values``, losses
+            of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts
+            if its mask were binarised by each usual rule, where they were asked for.
     """
 
     place: Place
@@ -106,6 +112,10 @@ class PredictionState:
     is_jpeg: bool = False
     levels: frozenset[str] | None = frozenset()
     greys: dict[int, PredictionState] = field(default_factory=dict)
+    sums: ImageSums | None = None
+    values: Values = field(default_factory=dict)
+    ranked: Ranked | None = None
+    by_rules: tuple[Confusion, ...] = ()
 
     @property
     def number_type(self) -> str:
@@ -136,6 +146,14 @@ class PredictionState:
             return None
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest floating score."""
+        if self.stored is None:
+            return self.low, self.high
+        shown = self.stored.values[np.isfinite(self.stored.values)]
+        return float(shown.min(initial=np.inf)), float(shown.max(initial=-np.inf))
 
     @property
     def is_zero(self) -> bool:
