@@ -280,3 +280,19 @@ def test_a_refused_split_is_told_once(tmp_path: Path, command: str) -> None:
     assert done.code == 1
     for first in ("90 pixels", "69 pixels"):
         assert done.err.count(f"holds 0 ({first}") == 1, done.err
+
+
+def test_a_map_of_many_strips_is_known_again(tmp_path: Path) -> None:
+    """The offsets of its strips lie before the name of the program."""
+    ground = Affine(0.5, 0, 5e5, 0, -0.5, 4e6)
+    mask = np.zeros((60_000, 2), np.uint8)
+    mask[::3] = 255
+    save(tmp_path / "masks/a.tif", mask, crs="EPSG:32631", transform=ground)
+    save(tmp_path / "preds/a.npy", mask > 0)
+    paths = ("--pred", tmp_path / "preds", "--target", tmp_path / "masks")
+    for _ in range(2):
+        assert run("errors", *paths, "-o", tmp_path / "maps").code == 0
+    with (tmp_path / "maps/a.tif").open("r+b") as file:
+        file.truncate(100)
+    done = run("errors", *paths, "-o", tmp_path / "maps")
+    assert (done.code, "is not a map of cdstats" in done.err) == (2, True)

@@ -570,28 +570,15 @@ def many(dtype: str, logits: bool = False) -> list[tuple[Array, Array]]:
     return pairs
 
 
-@pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_size_of_a_batch_changes_nothing(dtype: str, logits: bool) -> None:
-    pairs = many(dtype, logits)
-    found = []
-    for rows in (1, 3, 64):
-        one = batches(rows, logits=logits)
-        for image, (scores, labels) in enumerate(pairs):
-            one.add(image, scores, labels)
-        one.flush()
-        found.append(one.images)
-    for other in found[1:]:
-        for image, sums in found[0].items():
-            assert other[image].counts.tolist() == sums.counts.tolist()
-            assert other[image].sums == pytest.approx(sums.sums, rel=1e-12)
-            assert other[image].terms == pytest.approx(sums.terms, rel=1e-12)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gathered_tiles_give_what_blocks_in_place_give(dtype: str) -> None:
-    here, there = TileBatches(0.5, False, [tile_values]), batches(3)
-    for image, (scores, labels) in enumerate(many(dtype)):
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_batches_of_any_size_give_what_blocks_in_place_give(
+    dtype: str, logits: bool, rows: int
+) -> None:
+    here = TileBatches(0.5, logits, [tile_values])
+    there = batches(rows, logits=logits)
+    for image, (scores, labels) in enumerate(many(dtype, logits)):
         here.add(image, scores, labels)
         there.add(image, scores, labels)
     here.flush()

@@ -55,14 +55,6 @@ def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
     return Refusal(text, (changed, unchanged))
 
 
-def two_levels_text(low: str, high: str) -> str:
-    """What to tell of floating scores of two values, which look like labels."""
-    return (
-        f"every floating score is {low} or {high}, read as a probability. If these are "
-        f"labels: --pred-changed {high} --pred-unchanged {low}"
-    )
-
-
 def nodata_text(declared: Value | None) -> str:
     """Why a declared nodata value that is one of two classes is refused."""
     lost = "unchanged" if declared == 0 else "changed"

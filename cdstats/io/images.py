@@ -27,6 +27,9 @@ _READ: Final = {"PNG": "PNG", "JPEG": "JPEG", "TIFF": "GTiff", "BMP": "BMP"}
 _OUTER: Final = (2, 98)
 """Percentiles of a photograph that become black and white, unless it has 8 bits."""
 
+_HEAD_BYTES: Final = 1 << 23
+"""Bytes in which the name of the writer lies; the offsets of strips may come first."""
+
 
 def refuse_others(path: Path) -> None:
     """Refuse a file that this module did not write.
@@ -35,7 +38,8 @@ def refuse_others(path: Path) -> None:
         UsageError: If there is such a file.
     """
     try:
-        is_own = _WRITER.encode() in path.read_bytes()
+        with path.open("rb") as file:
+            is_own = _WRITER.encode() in file.read(_HEAD_BYTES)
     except FileNotFoundError:
         return
     except OSError:

@@ -27,7 +27,6 @@ from cdstats.score.levels import (
     codes_of,
     count_stored,
     divided,
-    few_levels,
     label_scale,
     plain_counts,
     plain_numbers,
@@ -82,8 +81,6 @@ class PredictionState:
             lies outside [0, 1], or where a sigmoid puts all. ``high`` likewise.
         greys: What each of two classes of grey values would give as labels; see
             `_PARTS`.
-        levels: The floating scores of valid pixels as text, while they are at most two;
-            None for more.
         sums: Its sums once it is decided what its numbers mean, and ``values``, losses
             of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts
             if its mask were binarised by each usual rule, where they were asked for.
@@ -110,7 +107,6 @@ class PredictionState:
     low: float = np.inf
     high: float = -np.inf
     is_jpeg: bool = False
-    levels: frozenset[str] | None = frozenset()
     greys: dict[int, PredictionState] = field(default_factory=dict)
     sums: ImageSums | None = None
     values: Values = field(default_factory=dict)
@@ -128,14 +124,6 @@ class PredictionState:
         if self.stored is None:
             raise ValueError("expected a prediction that is counted by level")
         return plain_counts(self.stored, self.dtype)
-
-    @property
-    def score_levels(self) -> frozenset[str] | None:
-        """Its floating scores as text, while they are at most two; None for more."""
-        if self.stored is None:
-            return self.levels
-        held = self.stored.values[:3].tolist()
-        return few_levels(frozenset(), frozenset(f"{one:g}" for one in held))
 
     @property
     def exceeds(self) -> bool | None:
@@ -517,14 +505,7 @@ def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
         low = float(shown.min(initial=np.inf))
         high = float(shown.max(initial=-np.inf))
         state.low, state.high = min(state.low, low), max(state.high, high)
-        if state.levels is not None and shown.size:
-            ends = shown.min(), shown.max()
-            several = ((shown != ends[0]) & (shown != ends[1])).any()
-            texts = (np.format_float_positional(one, trim="-") for one in ends)
-            found = None if several else frozenset(texts)
-            state.levels = few_levels(state.levels, found)
-        usual = 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]
-        if usual and state.levels is None:
+        if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
             break
 
 

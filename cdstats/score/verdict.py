@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +14,7 @@ from cdstats.core.detection import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.metrics import KAPPA, Confusion
-from cdstats.core.refusals import mostly_changed_text, two_levels_text
+from cdstats.core.refusals import mostly_changed_text
 from cdstats.core.rule_sensitivity import by_rules
 from cdstats.core.sums import ImageSums
 from cdstats.io.predictions import PALETTE
@@ -23,7 +22,6 @@ from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
 from cdstats.score.levels import (
     SCALE,
-    few_levels,
     label_scale,
     ranks_of,
     ranks_of_codes,
@@ -345,8 +343,6 @@ class Numbers:
                 f"every probability lies between {low:.4f} and {high:.4f}: was the "
                 "sigmoid applied twice?"
             )
-        if text := self._two_levels_text():
-            texts.append(text)
         return [Message(Level.WARNING, f"{name}: {text}") for text in texts]
 
     def _probabilities(self) -> tuple[float, float]:
@@ -362,18 +358,6 @@ class Numbers:
             return np.nan, np.nan
         lows, highs = zip(*ends, strict=True)
         return min(lows), max(highs)
-
-    def _two_levels_text(self) -> str:
-        """What to tell of floating scores that look like labels; empty for others."""
-        levels: frozenset[str] | None = frozenset()
-        for one in self._floats:
-            levels = few_levels(levels, one.score_levels)
-        pixels = sum(math.prod(one.size) for one in self._floats if one.size)
-        told = self.choice.kind is not None or self.choice.scale or self.choice.rule
-        if told or levels is None or len(levels) < 2 or pixels < _MANY_PIXELS:
-            return ""
-        low, high = sorted(levels, key=float)
-        return "" if (low, high) == ("0", "1") else two_levels_text(low, high)
 
 
 def _by_value(counts: LevelCounts) -> dict[int, int]:
