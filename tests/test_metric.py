@@ -26,6 +26,9 @@ import cdstats
 from cdstats import ChangeMetric
 from cdstats.core.score_records import DatasetScore
 from cdstats.losses import balanced_cross_entropy_with_logits
+from cdstats.score.kernel import TILE, TileSums
+from cdstats.score.kernel.tensors import tensor_sums
+from cdstats.score.metric import _paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -392,6 +395,30 @@ def test_a_cuda_device_gives_the_numbers_of_the_processor() -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert other.compute() == pytest.approx(own.compute(), rel=1e-6, nan_ok=True)
+
+
+def test_pairs_of_float32_keep_what_a_sum_of_tiles_loses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    scores = torch.rand(2, 700_000, generator=random)
+    labels = torch.randint(0, 2, scores.shape, generator=random).to(torch.uint8)
+    options: dict[str, Any] = {"threshold": 0.5, "logits": False, "terms": []}
+
+    def narrow_sums(*tile: Tensor, **how: Any) -> TileSums:
+        found = tensor_sums(*tile, **how)
+        return TileSums(found.sums.float(), found.counts, found.terms.float())
+
+    monkeypatch.setattr("cdstats.score.metric.tensor_sums", narrow_sums)
+    starts = range(0, scores.shape[1], TILE)
+    parts = [slice(at, at + TILE) for at in starts]
+    found = [narrow_sums(scores[:, p], labels[:, p], **options) for p in parts]
+    exact = torch.stack([one.sums.double() for one in found]).sum(0)
+    pairs, counts = _paired(scores, labels, options)
+    assert counts[:, 0].tolist() == [700_000, 700_000]
+    total, rest = pairs.double().chunk(2, 1)
+    assert not torch.equal(total, exact)
+    torch.testing.assert_close(total + rest, exact, rtol=1e-13, atol=0)
 
 
 def one_of_two(rank: int, meeting: Path, base: str) -> None:

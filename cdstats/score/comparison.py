@@ -231,7 +231,7 @@ def _measure(
     if run.curves is not None:
         images = [row.place for row in rows]
         curve = run.curves.of(images)
-        binned = run.curves.binned(images) if curve else None
+        binned = run.curves.binned(images, curve) if curve else None
     asked = run.curves.how.choice.of(model).threshold if run.curves else math.nan
     return measure_model(model, rows, results, curve, binned, asked)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cdstats.core.curves import Curve
+from cdstats.core.curves import Curve, average_precision
 from cdstats.core.errors import DataError
 from cdstats.core.histogram import LevelCounts
 from cdstats.score.choices import Kind
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.score_records import Place
+    from cdstats.core.sums import Floats
     from cdstats.score.scoring import Scoring, Share
 
 BINS: Final = 1024
@@ -46,6 +47,8 @@ _PASSES: Final = 6
 """Times that images are read again at most."""
 _CHUNK: Final = 1 << 20
 """Pixels that are ranked at a time."""
+_BINNED_WITHIN: Final = 1e-3
+"""How far average precision of bins may be off before the bins are chosen anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,15 @@ class Ranked:
     apart: LevelCounts
 
 
+@dataclass(frozen=True)
+class Binned:
+    """Pixels of each image in the bins of one model."""
+
+    changed: Floats
+    unchanged: Floats
+    off: float
+
+
 class Curves:
     """Curves of the models of a run."""
 
@@ -65,6 +77,7 @@ class Curves:
         self, images: Mapping[Place, Ranked], share: Share, how: Scoring
     ) -> None:
         self._images, self.share, self.how = images, share, how
+        self._found: dict[tuple[Place, ...], LevelCounts] = {}
 
     def of(self, places: Iterable[Place]) -> Curve | None:
         """The curve of some images of a model, pooled."""
@@ -85,21 +98,28 @@ class Curves:
             self._read(held, bits, lambda _, some, to=pool: to.add(some))  # type: ignore[misc]
             counts = pool.total
             curve = _curve(counts, bits)
+        self._found[tuple(held)] = counts
         return curve
 
-    def binned(self, places: Iterable[Place]) -> NDArray[np.int64]:
-        """Changed and unchanged pixels of each image in bins, for resampling."""
-        held = self._held(places).values()
-        counts = LevelCounts.joined(one.counts for one in held)
-        # First ranks of bins that hold alike shares of the pixels of each class.
-        shares = [
-            column / max(int(column.sum()), 1)
-            for column in (counts.changed, counts.unchanged)
-        ]
-        mass = (shares[0] + shares[1]) / 2
-        number = np.floor((mass.cumsum() - mass) * (BINS - 1))
-        edges = counts.values[np.unique(number, return_index=True)[1]]
-        return np.stack([counts_from(one.counts, edges) for one in held], axis=1)
+    def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
+        """Images in bins that are chosen for their model, for resampling."""
+        held = self._held(places)
+        edges = _edges(LevelCounts.joined(one.counts for one in held.values()))
+        bins = np.stack(
+            [counts_from(one.counts, edges) for one in held.values()], axis=1
+        )
+        found = _binned(bins, curve)
+        if found.off > _BINNED_WITHIN:
+            edges = _edges(self._found[tuple(held)])
+            number = {place: at for at, place in enumerate(held)}
+            bins = np.zeros((2, len(held), edges.size), dtype=np.int64)
+
+            def take(place: Place, some: LevelCounts) -> None:
+                bins[:, number[place]] += counts_from(some, edges)
+
+            self._read(held, np.zeros(CODES, dtype=np.uint64), take)
+            found = _binned(bins, curve)
+        return found
 
     def _held(self, places: Iterable[Place]) -> dict[Place, Ranked]:
         found = {place: self._images.get(place) for place in places}
@@ -165,3 +185,21 @@ def _finer(
         if most.sum() <= _LEVELS:
             return finer
     return None
+
+
+def _edges(counts: LevelCounts) -> NDArray[np.uint64]:
+    """First ranks of bins that hold alike shares of the pixels of each class."""
+    shares = [
+        column / max(int(column.sum()), 1)
+        for column in (counts.changed, counts.unchanged)
+    ]
+    mass = (shares[0] + shares[1]) / 2
+    number = np.floor((mass.cumsum() - mass) * (BINS - 1))
+    return counts.values[np.unique(number, return_index=True)[1]]
+
+
+def _binned(bins: NDArray[np.int64], curve: Curve) -> Binned:
+    whole = float(average_precision(*bins.sum(1)))
+    off = abs(whole - (curve.average_precision or 0.0)) if curve.changed.any() else 0.0
+    changed, unchanged = bins.astype(np.float64)
+    return Binned(changed, unchanged, off)

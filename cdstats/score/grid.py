@@ -239,23 +239,33 @@ class Tiles:
 
     def _check_numbers(self, rows: int, columns: int, size: tuple[int, int]) -> None:
         """Refuse numbers that do not fit the mask, or that may start at 0 or 1."""
-        start = (self._first, 0 if self._single else self._first)
-        shape = (rows * columns, 1) if self._single else (rows, columns)
+        count, first = rows * columns, self._first
+        shape = (count, 1) if self._single else (rows, columns)
+        start = (first, 0) if self._single else (first, first)
         every = {(r + start[0], c + start[1]) for r, c in np.ndindex(shape)}
-        even = not self._single or not self._shape[1] % size[1]
-        # Some of them say where they lie if 0 is there, and all rows are alike.
-        if self._numbers == every or (
-            self._numbers < every and not self._first and even
-        ):
+        if self._numbers == every:
             return
         have = counted(len(self._numbers), "tile")
-        last = max(self._numbers)
-        raise DataError(
-            f"{have} of {size}, numbered up to {last[0] if self._single else last}, do "
-            f"not tell where they lie on the mask of {self._shape}: expected "
-            f"{len(every):,}, {rows} x {columns} side by side, all of them where "
-            "numbers start at 1. Name crops by {y} and {x}"
-        )
+        if self._numbers - every:
+            ends = tuple(map(max, zip(*self._numbers, strict=True)))
+            last = ends[0] if self._single else ends
+            raise DataError(
+                f"{have} of {size} with numbers up to {last} do not fit the mask "
+                f"of {self._shape}, which takes {rows} x {columns} of them side by "
+                "side. Name crops by {y} and {x}"
+            )
+        if first:
+            raise DataError(
+                f"tiles start at {min(self._numbers)[0]}, and {len(self._numbers):,} "
+                f"of {count:,} are there: whether numbers start at 0 or 1 is known "
+                "only where none is missing. Name crops by {y} and {x}"
+            )
+        if self._single and self._shape[1] % size[1]:
+            raise DataError(
+                f"{have} of {count:,} are there, and the width of {size} does not "
+                f"divide that of the mask of {self._shape}: the tiles of a row are "
+                "known only where none is missing. Name crops by {y} and {x}"
+            )
 
 
 class Mosaic:

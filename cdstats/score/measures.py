@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cdstats.core.metrics import Metric
     from cdstats.core.score_records import ScoreRecord
     from cdstats.core.sums import Floats
+    from cdstats.score.curves import Binned
 
     Totals: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -186,7 +187,7 @@ def measure_model(
     rows: Sequence[ScoreRecord],
     results: Mapping[str, tuple[Loss, LossResult]],
     curve: Curve | None,
-    binned: NDArray[np.int64] | None,
+    binned: Binned | None,
     asked: float,
 ) -> Measured:
     """Measure one model."""
@@ -223,8 +224,7 @@ def measure_model(
         # A level that is not divided may hold the threshold of the run.
         best = values["f1_pooled"] or 0, asked
     values |= {AP: curve.average_precision, BEST_F1: best[0] if best else None}
-    pair = zip((_CHANGED_BINS, _UNCHANGED_BINS), binned, strict=True)
-    bins = {name: counts.astype(np.float64) for name, counts in pair}
+    bins = {_CHANGED_BINS: binned.changed, _UNCHANGED_BINS: binned.unchanged}
     if best is None:
         return Measured(model, values, columns, bins, None, None, {})
     whole = {name: counts.sum(0) for name, counts in bins.items()}

@@ -22,7 +22,7 @@ from cdstats.io.predictions import SUM_TOLERANCE
 from cdstats.render.table import scalars
 from cdstats.score.batching import Accumulated, TileBatches, term_functions
 from cdstats.score.choices import Kind
-from cdstats.score.kernel import CHANGED, COUNTS, IGNORED, SUMS, UNCHANGED
+from cdstats.score.kernel import CHANGED, COUNTS, IGNORED, SUMS, TILE, UNCHANGED
 from cdstats.score.kernel.tensors import tensor_sums
 
 if TYPE_CHECKING:
@@ -225,10 +225,10 @@ class ChangeMetric(_Base):
     def _clear(self) -> None:
         """Hold no image; not no state, which processes without images lack."""
         width = len(SUMS) + 2 * len(self._terms)
-        where: Any = "cpu" if self.device.type == "mps" else self.device
-        self.sums = [torch.zeros((0, width), dtype=torch.float64, device=where)]
+        double = torch.float32 if self.device.type == "mps" else torch.float64
+        self.sums = [torch.zeros((0, width), dtype=double, device=self.device)]
         shape = (0, len(_COLUMNS))
-        self.counts = [torch.zeros(shape, dtype=torch.int64, device=where)]
+        self.counts = [torch.zeros(shape, dtype=torch.int64, device=self.device)]
 
     def _summed(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The sums and counts of each image, on the device of the predictions."""
@@ -245,7 +245,7 @@ class ChangeMetric(_Base):
             "threshold": self.threshold,
             "logits": self.kind == "logit",
             "terms": term_functions(
-                self._terms, np if scores.device.type in ("cpu", "mps") else torch
+                self._terms, np if scores.device.type == "cpu" else torch
             ),
         }
         sums, counts = _image_sums(scores.flatten(1), labels.flatten(1), options)
@@ -256,8 +256,10 @@ class ChangeMetric(_Base):
     def _values(self, sums: Floats, counts: Integers) -> dict[str, float]:
         """The columns of some images."""
         self._refuse_invalid(counts)
-        images = []
-        for whole, number in zip(sums, counts, strict=True):
+        width, images = len(SUMS) + 2 * len(self._terms), []
+        for one, number in zip(sums, counts, strict=True):
+            # A device without float64 adds what each sum lacks.
+            whole = one.reshape(-1, width).sum(0)
             terms = whole[len(SUMS) :].reshape(-1, 2)
             held = Accumulated(whole[: len(SUMS)], number[: len(COUNTS)], terms)
             ignored = int(number[len(COUNTS)])
@@ -368,9 +370,7 @@ def _image_sums(
     scores: Tensor, labels: Tensor, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """The sums, with those of terms, and the counts of each row."""
-    if scores.device.type in ("cpu", "mps"):
-        # A device of Apple has no float64.
-        scores, labels = scores.cpu(), labels.cpu()
+    if scores.device.type == "cpu":
         batches = TileBatches(**options)
         for number, (row, own) in enumerate(
             zip(scores.numpy(), labels.numpy(), strict=True)
@@ -385,8 +385,29 @@ def _image_sums(
             if one.terms is not None:
                 sums[number, len(SUMS) :] = one.terms.reshape(-1)
         return torch.from_numpy(sums), torch.from_numpy(counts)
+    if scores.device.type == "mps":
+        return _paired(scores, labels, options)
     found = tensor_sums(scores, labels, **options)
     return torch.cat([found.sums, found.terms.flatten(1)], 1), found.counts
+
+
+def _paired(
+    scores: Tensor, labels: Tensor, options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """The sums of a device without float64: float32, then what each sum lacks."""
+    parts = [slice(at, at + TILE) for at in range(0, max(scores.shape[1], 1), TILE)]
+    found = [tensor_sums(scores[:, p], labels[:, p], **options) for p in parts]
+    tiles = [torch.cat([one.sums, one.terms.flatten(1)], 1) for one in found]
+    total = tiles[0]
+    rest = torch.zeros_like(total)
+    for tile in tiles[1:]:
+        added = total + tile
+        own = added - total
+        # What rounding the sum has lost, exactly: Knuth's two-sum.
+        rest += (total - (added - own)) + (tile - own)
+        total = added
+    counts = torch.stack([one.counts for one in found]).sum(0)
+    return torch.cat([total, rest], 1), counts
 
 
 def _joined(parts: list[Tensor] | Tensor) -> NDArray[Any]:

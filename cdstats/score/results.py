@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdstats.core.catalogue import (
     BY_PIXEL,
@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import Place, ScoredImage
     from cdstats.score.curves import Curves
+
+_OF_PROBABILITIES: Final = (
+    *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
+    *("false_sum", "false_sq_sum", "target_sq_sum"),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -435,5 +440,11 @@ def _check(row: ScoreRecord) -> None:
     total = counts.tp + counts.fp + counts.fn + counts.tn
     if not isinstance(row.changed, float) and total - sums.valid not in (0, uncovered):
         raise ValueError(f"{name}: tp, fp, fn and tn add up to {total:,}")
-    if len(sums.calibration) != BINS:
+    # Each pixel adds at most 1 to a sum; rounding may add a little.
+    most = sums.valid * (1 + 1e-6)
+    for column in _OF_PROBABILITIES:
+        if getattr(row, column) > most:
+            raise ValueError(f"{name}: {column} is {getattr(row, column)}")
+    bins = sums.calibration
+    if len(bins) != BINS or not sum(map(abs, bins)) <= most:
         raise ValueError(f"{name}: calibration_sums is {row.calibration_sums!r}")
