@@ -122,8 +122,16 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
             )
     left_out = sum(int(page.left_out.sum()) for page in tables.pages)
     shared = len(every) - len(block)
-    is_stack = sum(page.is_image for page in tables.chain) > 1
-    if not (left_out or shared or is_stack):
+    lengths, stride = dict(tables.extents), _stride(tables)
+    # The fewest bytes in which a page may be lost: a directory where there are several
+    # pages, and of one page the pixels, as a program that changes its directory in
+    # place leaves the old one.
+    least = min(lengths[page.place] for page in tables.chain)
+    if sum(page.is_image for page in tables.chain) == 1:
+        least = min(int(page.byte_counts.sum()) for page in tables.chain)
+        if not all(page.is_plain for page in tables.chain):
+            least = size
+    if not (left_out or shared or gaps.max(initial=0) >= least):
         return
     # A table that was overwritten with zeros looks like that of a sparse file, and a
     # page that no page leads to is missed by nobody, but both leave unused bytes.
@@ -131,8 +139,6 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
     frames = frames + _FRAME * (_TRAILER in ghost) * is_block[:-1]
     gaps[0] -= len(ghost)
     gaps = np.where(gaps >= frames, gaps - frames, gaps)
-    lengths, stride = dict(tables.extents), _stride(tables)
-    directory = min(lengths[page.place] for page in tables.chain)
     shortest = max(min(int(length[is_block].min(initial=1)), _MOST_READ), 2)
     unused = 0
     for at in np.flatnonzero(gaps).tolist():
@@ -140,7 +146,7 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         place = int(start[at + 1]) - gap
         is_zero = _is_same(file, place, gap, 0)
         lost = bool(left_out or shared) and not (is_zero and gap < shortest)
-        if is_stack and gap >= directory and not is_zero:
+        if gap >= least and not is_zero:
             # tifffile copies directories with the values behind them.
             lost = lost or not _is_same(file, place, gap, stride)
         unused += gap * lost
