@@ -553,15 +553,22 @@ class ResampleOptions(Options, panel=COMPARISON):
     seed: int = option(0, "Where the random numbers start.", metavar="N")
     group: str | None = option(
         None,
-        "Draw scenes: a word of the patterns or group of a sheet, split, target, or "
-        "names of masks such as '{}_{y}_{x}.png'.",
+        "Draw scenes: a word of the patterns, a column of @pairs.csv, split, target, "
+        "or names of masks such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
     repeats: str | None = option(
-        None, "Mean and sd over runs of a model: their word {seed}.", metavar="WORD"
+        None,
+        "Mean and sd over the runs of each model, which are drawn, too: the word or "
+        "column that numbers them, such as seed.",
+        metavar="WORD",
     )
     differences: Sequence[str] = option(
-        (), "Differences to show. Repeatable.", flags=("--difference",), metavar="NAME"
+        (),
+        "Show the differences of this metric or loss, such as iou_pooled, instead of "
+        "the usual ones. Repeatable.",
+        flags=("--difference",),
+        metavar="NAME",
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.labelling import NO_ORIGIN, Origin
@@ -94,8 +94,8 @@ class FilePair:
         prediction: The file of predictions; None when a mask has none.
         target: The file of masks; None when a prediction has none.
         crop: The window of the mask that the prediction covers; None for all of it.
-        words: What the words of patterns stand for, such as ``scene=a&city=b``, or the
-            column group of a sheet.
+        words: What the words of patterns, or further columns of a sheet, stand for,
+            such as ``scene=a&city=b``.
     """
 
     model: str
@@ -284,7 +284,7 @@ def _pairs_of_sheets(
     kept = sheets.masks if split is None else of_split(sheets.masks, split)
     _refuse_problems(kept)
     wanted = {identity(file) for file in kept.files}
-    pairs = defaultdict[str, list[FilePair]](list)
+    found = list[FilePair]()
     skipped = 0
     for number, line, prediction, target in sheets.lines:
         name, place = given[number]
@@ -295,9 +295,10 @@ def _pairs_of_sheets(
             skipped += 1
             continue
         model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
-        pairs[model].append(
-            FilePair(model, prediction, target, words=_words({"group": line.group}))
-        )
+        found.append(FilePair(model, prediction, target, words=_words(line.words)))
+    pairs = defaultdict[str, list[FilePair]](list)
+    for pair in _number_runs(found):
+        pairs[pair.model].append(pair)
     for model, own in pairs.items():
         _refuse_two(model, own)
         own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
@@ -306,6 +307,28 @@ def _pairs_of_sheets(
         texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
     told = tuple(dict.fromkeys((*sheets.notes, *texts)))
     return Pairs(tuple(others), told, sheets.masks.problems, sheets.masks.origin)
+
+
+def _number_runs(pairs: Sequence[FilePair]) -> Sequence[FilePair]:
+    """Runs as models of their own, where a column tells predictions of masks apart."""
+
+    def alone(some: Sequence[FilePair]) -> bool:
+        keys = [(one.model, identity(one.target)) for one in some if one.target]
+        return len(set(keys)) == len(keys)
+
+    if alone(pairs):
+        return pairs
+    words = [dict(parse_qsl(one.words)) for one in pairs]
+    for word in dict.fromkeys(word for own in words for word in own):
+        values = [own.get(word, "") for own in words]
+        runs = [
+            replace(one, model=f"{one.model} {word}={value}".strip()) if value else one
+            for one, value in zip(pairs, values, strict=True)
+        ]
+        # A column that numbers the lines would make a model of each.
+        if len({one.model for one in runs}) < len(runs) and alone(runs):
+            return runs
+    return pairs
 
 
 def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:

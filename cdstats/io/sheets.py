@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdstats.core.errors import DataError, counted
@@ -13,26 +14,29 @@ from cdstats.io.addresses import looks_like_address
 
 if TYPE_CHECKING:
     from _csv import Reader
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-HEADER: Final = "pred,target[,split,model,group]"
+HEADER: Final = "pred,target[,split,model,group,seed]"
 """The header of a sheet, as messages show it."""
 _DELIMITERS: Final = ",;\t"
 _LONGEST: Final = 80
 """Characters of a header that a message shows."""
+_KNOWN: Final = ("pred", "target", "split", "model")
+"""Columns that are no words."""
 
 
 class SheetLine(NamedTuple):
     """A line of a sheet: paths as written, and what else it says of the pair.
 
-    A cell of a column that the sheet lacks is empty. Its fields are the known columns.
+    A cell of a column that the sheet lacks is empty. ``words`` holds the filled cells
+    of all further columns, such as group or seed, by name.
     """
 
     pred: str = ""
     target: str = ""
     split: str = ""
     model: str = ""
-    group: str = ""
+    words: Mapping[str, str] = MappingProxyType({})
 
 
 class Sheet(NamedTuple):
@@ -69,6 +73,7 @@ def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
     if doubled:
         raise DataError(f"{name}: its header names the column {doubled[0]!r} twice")
     found: dict[int, SheetLine] = {}
+    further = [one for one in names if one and one not in _KNOWN]
     reader = csv.reader(rest, delimiter=delimiter)
     for cells in _rows(name, start, reader):
         at = start + reader.line_num
@@ -78,15 +83,17 @@ def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
                 f"Quote paths that hold a {delimiter!r}"
             )
         held = dict(zip(names, cells, strict=False))
-        known = {one: held.get(one, "") for one in SheetLine._fields}
-        found[at] = SheetLine(**known)
+        known = {one: held.get(one, "") for one in _KNOWN}
+        words = {n: _shown(text) for n, text in held.items() if n in further and text}
+        found[at] = SheetLine(**known, words=words)
     if not found:
         raise DataError(f"{name}: holds a header and no pair")
     _refuse_empty(name, names, found)
     _refuse_doubled(name, found)
-    further = [one or "without a name" for one in names if one not in SheetLine._fields]
-    many = "column" if len(further) == 1 else "columns"
-    notes = [f"{many} {', '.join(further)} ignored"] if further else []
+    other = [one for one in further if one not in ("group", "seed")]
+    many = "column" if len(other) == 1 else "columns"
+    text = f"{many} {', '.join(other)}: only for --group and --repeats"
+    notes = [text] if other else []
     return Sheet(tuple(found.values()), tuple(notes))
 
 
@@ -125,8 +132,12 @@ def _names(header: str) -> list[str]:
 
 def _refuse_empty(name: str, names: Sequence[str], found: dict[int, SheetLine]) -> None:
     """Refuse a column that is filled in some lines alone; paths are in all."""
-    for column in (one for one in SheetLine._fields if one in names):
-        empty = [at for at, line in found.items() if not getattr(line, column)]
+    for column in (one for one in (*_KNOWN, "group") if one in names):
+        empty = [
+            at
+            for at, line in found.items()
+            if not (line.words.get(column) or getattr(line, column, ""))
+        ]
         if empty and (len(empty) < len(found) or column in ("pred", "target")):
             raise DataError(
                 f"{name}: line {empty[0]} has no {column} "
@@ -155,5 +166,7 @@ def _refuse_doubled(name: str, found: dict[int, SheetLine]) -> None:
         text = f"give the prediction {shown[0]}{of} two masks; expected one"
         check(at, ("pred", line.model, pred), target, text)
         text = f"give the mask {shown[1]} two predictions{of}; expected one"
-        way = "" if line.model else ". Name the models in a column model"
-        check(at, ("target", line.model, target), pred, f"{text}{way}")
+        way = ". Number the runs in a column seed"
+        way = way if line.model else ". Name the models in a column model"
+        own = "target", line.model, target, *map("=".join, line.words.items())
+        check(at, own, pred, f"{text}{way}")
