@@ -18,7 +18,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 settings.register_profile(
-    "full", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "full",
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("short", settings.get_profile("full"), max_examples=40)
 

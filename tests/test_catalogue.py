@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional
@@ -367,7 +367,6 @@ def test_perfect_predictions_are_not_worse_than_others(loss: Loss) -> None:
         assert best.image_values[0] == pytest.approx(0, abs=2e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 16), min_size=1, max_size=12),
     st.lists(st.booleans(), min_size=12, max_size=12),

@@ -191,6 +191,10 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
     assert done.err.count("mask without a prediction") == 1
     assert "error: every model: 3.npy: mask without a prediction" in done.err
     assert "200 resamples of 23 images" in done.out
+    models = (f"--pred={name}={own / 'runs' / name}" for name in ("plain", "longer"))
+    scored = run("loss", *models, "--target", own / "masks")
+    assert scored.err.count("mask without a prediction") == 1
+    assert "error: every model: 3.npy: mask without a prediction" in scored.err
 
 
 @pytest.mark.parametrize(

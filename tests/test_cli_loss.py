@@ -44,7 +44,7 @@ IMAGE_COLUMNS = [
     *("precision", "recall", "f1", "iou", "status", "reason", "model", "split"),
     *("target_sq_sum", "missed_sum", "missed_sq_sum", "false_sum", "false_sq_sum"),
     *("rule", "threshold", "kind", "grid", "version", "device"),
-    *("uncovered", "ece", "calibration_sums", "labels", "words"),
+    *("uncovered", "ece", "calibration_sums", "labels", "words", "threshold_from"),
 ]
 DATASET_NAMES = [
     *("changed", "unchanged", "ignored", "ce_changed_sum", "ce_unchanged_sum"),

@@ -33,7 +33,7 @@ from cdstats.core.values import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-law = settings(max_examples=80, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 DTYPES = (
     *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),

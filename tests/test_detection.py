@@ -25,7 +25,7 @@ from cdstats.core.labels import LabelRule, choose_rule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-law = settings(max_examples=200, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 ZERO_255 = "changed 255, unchanged 0 (detected)"
 ZERO_ONE = "changed 1, unchanged 0 (detected)"

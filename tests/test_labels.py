@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-law = settings(max_examples=80, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 CHANGED, UNCHANGED, IGNORED, UNNAMED = 0, 1, 2, 3
 """Labels of the plain evaluation, the first three in the order of `Label`."""

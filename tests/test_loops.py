@@ -54,7 +54,7 @@ def only_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "_tile", refuse)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     rows=st.integers(1, 5),
     width=st.sampled_from([1, 17, SPAN - 1, SPAN, SPAN + 1, 4099, TILE, TILE + 1]),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Counted
 
-law = settings(max_examples=100, derandomize=True)
+law = settings(derandomize=True)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Counted
 
-law = settings(max_examples=80, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 SHAPE = (37, 45)
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 GREYS = [(0, 0, 0), (255, 255, 255), (85, 85, 85), (170, 170, 170)]

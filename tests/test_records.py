@@ -22,7 +22,7 @@ from cdstats.core.records import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-law = settings(max_examples=80, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 RULE = "changed 255, unchanged 0 (detected)"
 

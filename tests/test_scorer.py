@@ -96,7 +96,7 @@ def random_stored(name: str, seed: int, size: tuple[int, int]) -> tuple[Array, A
     return values.astype(name), labels.astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     name=st.sampled_from(sorted(STORED)),
     seed=st.integers(0, 20),

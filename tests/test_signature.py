@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from affine import Affine
 from helpers import Done, run, save
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -263,6 +263,22 @@ def test_models_have_a_signature_each(tmp_path: Path) -> None:
         assert f"signature of a: {Signature.parse(found[0]).short} signature" in shown
 
 
+def test_models_with_one_signature_share_its_note(tmp_path: Path) -> None:
+    options = written(tmp_path)
+    hard = tmp_path / "hard"
+    for one in range(2):
+        save(hard / f"{one}.png", np.roll(PROBS, one) > 0.6)
+    arguments = ("--pred", f"a={options[1]}", "--pred", f"b={options[1]}", *options[2:])
+    for format_ in ("table", "latex", "markdown"):
+        text = run("loss", *arguments, "--format", format_).out
+        assert text.count("signature:") == text.count("cdstats:0.1.0") == 1
+    shown = run("loss", *arguments[:4], "--pred", f"c={hard}", *options[2:]).out
+    assert [line for line in shown.splitlines() if line.startswith("signature")] == [
+        "signature of a, b:",
+        "signature of c:",
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "fields"),
     [
@@ -295,7 +311,6 @@ def test_what_options_say_can_be_read_back(
         st.text(min_size=1).filter(lambda text: "%" not in text and text.strip()),
     )
 )
-@settings(max_examples=50)
 def test_a_line_survives_whatever_its_values_are(fields: dict[str, str]) -> None:
     held = Signature({"cdstats": "1.0", **fields})
     line = str(held)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cdstats.core.counts import Value
 
-law = settings(max_examples=80, deadline=None, derandomize=True)
+law = settings(derandomize=True)
 
 GRID = [quarter / 4 for quarter in range(-26, 27)]
 """Numbers that lie on, between and beyond the ends of `TERMS`."""

@@ -220,6 +220,20 @@ def test_images_that_failed_are_told_and_fail_the_run() -> None:
     assert "threshold chosen without 1 image that failed, first val/1.npy" in done.err
 
 
+@pytest.mark.parametrize("command", ["loss", "compare", "report"])
+@pytest.mark.parametrize(("most", "code"), [("0", 1), ("1", 0)])
+def test_images_that_failed_there_count_for_max_failed(
+    command: str, most: str, code: int
+) -> None:
+    """One image of the split fails; the option allows as many as it says."""
+    Path("a/val/1.npy").write_bytes(b"none")
+    models = ("--pred", "a=a", "--pred", "b=b") if command == "compare" else LOSS[1:3]
+    done = run(command, *models, "--target", "d", *TEST, *VAL,
+               "--max-failed", most, "--quiet")  # fmt: skip
+    assert done.code == code, done.err
+    assert "threshold chosen without 1 image that failed" in done.err
+
+
 def test_copies_of_the_scored_masks_are_told() -> None:
     for number in range(2):
         save(Path(f"copy/{number}.png"), made("test", number, "a")[0])

@@ -58,7 +58,7 @@ def edit(path: Path, **values: Any) -> None:
     version=st.sampled_from([2, 3]),
     data=st.data(),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_part_of_an_array_is_that_of_zarr(
     array: Any, version: int, data: st.DataObject, tmp_path: Path
 ) -> None:

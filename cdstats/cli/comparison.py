@@ -109,7 +109,7 @@ def _print_differences(
     if not found:
         typer.echo(f"no {what} differs from {path}", err=to_stderr)
         return
-    typer.echo(f"{counted(len(found), what)} other than in {path}:", err=to_stderr)
+    typer.echo(f"{counted(len(found), what, 'differ')} from {path}:", err=to_stderr)
     for difference in found[:_MOST_DIFFERENCES]:
         typer.echo(f"  {printable(str(difference))}", err=to_stderr)
     if len(found) > _MOST_DIFFERENCES:

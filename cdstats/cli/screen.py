@@ -16,6 +16,7 @@ from cdstats.core.labelling import REFUSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cdstats.core.score_records import ScoreRecord
     from cdstats.report.options import ShownOptions
     from cdstats.report.write import Written
     from cdstats.scan.ratio import RatioResult
@@ -215,24 +216,32 @@ def show_scores(run: LossRun, beta: str | float, quiet: bool) -> None:
         messages.append(Message(Level.ERROR, text))
     for model in run.models:
         messages += score_notes(model.dataset, model.hard, model.one_class_bce, beta)
-    failed = (row for row in run.images if row.status == "failed")
-    failures = ((row.pred or row.target, row.reason) for row in failed)
-    show_failures(messages, failures, quiet)
+    failed = [row for row in run.images if row.status == "failed"]
+    named = ((row, row.pred or row.target) for row in failed)
+    show_failures(messages, _by_models(named, len(run.models)), quiet)
 
 
 def show_comparison(run: Comparison, quiet: bool) -> None:
     """Print the messages and failures of compared models, alike ones once."""
+    failed = [row for row in run.images if row.status == "failed"]
+    named = ((row, row.target or row.pred) for row in failed if row.pred or run.failed)
+    show_failures(run.messages, _by_models(named, len(run.models)), quiet)
+
+
+def _by_models(
+    rows: Iterable[tuple[ScoreRecord, str]], number: int
+) -> list[tuple[str, str]]:
+    """The names and reasons of failed rows, once for all of several models."""
     models: dict[tuple[str, str], list[str]] = {}
-    for row in run.images:
-        if row.status == "failed" and (row.pred or run.failed):
-            place = row.target or row.pred, row.reason
-            models.setdefault(place, []).append(row.model)
-    failures = []
-    for (name, reason), found in models.items():
-        every = len(found) == len(run.models)
-        who = "every model" if every else ", ".join(found)
-        failures.append((f"{who}: {name}", reason))
-    show_failures(run.messages, failures, quiet)
+    for row, name in rows:
+        models.setdefault((name, row.reason), []).append(row.model)
+    if number == 1:
+        return list(models)
+    found = []
+    for (name, reason), own in models.items():
+        who = "every model" if len(own) == number else ", ".join(own)
+        found.append((f"{who}: {name}", reason))
+    return found
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:
@@ -245,4 +254,5 @@ def show_written(written: Written, max_failed: int, quiet: bool) -> int:
     show_failures(messages, written.failures, quiet, csv=False)
     for path in written.files:
         typer.echo(str(path))
-    return int(written.unread > 0 or len(written.failures) > max_failed)
+    failed = len(written.failures) + sum(one.failed for one in written.messages)
+    return int(written.unread > 0 or failed > max_failed)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NO_MEMORY: Final = "does not fit into memory"
 DIED: Final = "the process that read it died (out of memory?)"
@@ -96,12 +96,19 @@ class Message:
     """One thing to tell the user, beginning with the file or dataset that it is about.
 
     Each of ``ways`` names options that settle it, for the arguments ``sources``.
+    ``failed`` is the number of files that failed, if it is about them.
     """
 
     level: Level
     text: str
     ways: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    failed: int = 0
+
+
+def unread_of(messages: Iterable[Message]) -> int:
+    """Inputs that could not be read at all, such as a folder."""
+    return sum(one.level is Level.ERROR and not one.failed for one in messages)
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:

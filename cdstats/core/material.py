@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -160,5 +159,7 @@ def list_hash(rows: Iterable[Sequence[str]]) -> str:
         >>> list_hash([("CDD", "train/0.png")])[:12]
         'd62afcd5bae6'
     """
+    import hashlib
+
     text = "".join("\t".join(row) + "\n" for row in rows)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -301,10 +301,14 @@ def _complement_text(bound: str) -> str:
 
 
 def signature_notes(rows: Iterable[Any], *, short: bool = False) -> list[str]:
-    """The signatures of rows of models as footnotes: a line for each model."""
-    found = [(row.model, row.signature) for row in rows if row.signature]
-    return [
-        f"signature{f' of {model}' if len(found) > 1 else ''}:"
-        + (f"\n{Signature.parse(text).short}" if short else f" {text}")
-        for model, text in found
-    ]
+    """The signatures of rows of models as footnotes; models may share one."""
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        if row.signature:
+            models.setdefault(row.signature, []).append(row.model)
+    found = []
+    for text, names in models.items():
+        whose = f" of {', '.join(names)}" if len(models) > 1 else ""
+        line = f"\n{Signature.parse(text).short}" if short else f" {text}"
+        found.append(f"signature{whose}:{line}")
+    return found

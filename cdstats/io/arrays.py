@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import numpy as np
 
 from cdstats.core.errors import DataError
-from cdstats.io.archives import check_parts
 from cdstats.io.blocks import (
     BLOCK_PIXELS,
     Block,
@@ -41,6 +39,7 @@ from cdstats.io.npy import (
 from cdstats.io.sidecars import declared_nodata
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import IO
@@ -57,7 +56,8 @@ _LISTED: Final = 10
 """Arrays that a message names."""
 _MOST_CHANNELS: Final = 256
 """Images of a stack up to which it may be one mask by its classes."""
-_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_PACKED: Final = (0, 8)
+"""How NumPy packs arrays in an archive: stored or deflated."""
 """How NumPy packs an array. The others unpack to any length at once."""
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
 """From an image's number, a first row and a last one to the rows between them."""
@@ -165,6 +165,10 @@ def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
 
 
 def _entries(path: Path) -> dict[str, _Entry]:
+    import zipfile
+
+    from cdstats.io.archives import check_parts
+
     with damage("NPZ"):
         archive = zipfile.ZipFile(path)
         check_parts(path, archive, "NPZ")

@@ -40,7 +40,6 @@ from cdstats.io.signatures import (
     open_regular,
 )
 from cdstats.io.targets import prediction_labels
-from cdstats.io.tensors import tensor_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -240,6 +239,8 @@ def _array(path: Path, member: str, max_pixels: int) -> tuple[NamedArray, str] |
         with opened as file:
             kind = file_format(file.read(16))
     if path.suffix.lower() in (".pt", ".pth"):
+        from cdstats.io.tensors import tensor_array
+
         number = member if is_number(member) else ""
         key = "" if number else member
         array, name = tensor_array(path, key, max_pixels)

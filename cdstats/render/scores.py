@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from cdstats.core.binarisation import LOADERS, RuleSensitivity
-from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cdstats.core.catalogue import Entry, LossResult
+    from cdstats.core.charts import ErrorCounts, ErrorMap
     from cdstats.core.columns import Column
     from cdstats.core.material import ModelScore
 
@@ -193,6 +193,8 @@ def errors_document(
     columns: tuple[str, ...] | None = None,
 ) -> Document:
     """The pixels of the maps of `cdstats errors` by outcome: of models, or of maps."""
+    from cdstats.core.charts import ErrorCounts, ErrorMap
+
     kind = ErrorMap if by_image else ErrorCounts
     rows: Sequence[ErrorCounts | ErrorMap] = images if by_image else models
     names = needed(

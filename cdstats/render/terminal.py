@@ -39,14 +39,17 @@ def results_console() -> Console:
     """Standard output; as wide as the results need when it is no terminal."""
     if sys.stdout.isatty():
         return _console(sys.stdout)
-    return cast("Console", _PlainConsole())
+    return cast("Console", _PlainConsole(sys.stdout))
 
 
 class _PlainConsole:
-    """Standard output that is no terminal; Rich is loaded for what is not plain."""
+    """A stream that is no terminal; Rich is loaded for what is not plain."""
 
     width = _NO_TERMINAL_WIDTH
     encoding = "utf-8"
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
 
     def print(self, what: Any = "", **settings: Any) -> None:  # noqa: ANN401 - as Rich
         """Print a text or what Rich can show; no line ends with blanks."""
@@ -57,7 +60,7 @@ class _PlainConsole:
             with console.capture() as captured:
                 console.print(what, **settings)
             text = captured.get()
-        sys.stdout.write(_BLANKS.sub("", text))
+        self._file.write(_BLANKS.sub("", text))
 
     def print_table(self, table: Table) -> None:
         """Print a table as wide as it is."""
@@ -71,7 +74,7 @@ class _PlainConsole:
         ]
         for number, line in enumerate(zip(*parts, strict=True)):
             text = ("──" if number == most else "  ").join(line)
-            sys.stdout.write(f"{text.rstrip(' ')}\n")
+            self._file.write(f"{text.rstrip(' ')}\n")
 
 
 def _console(file: TextIO, **settings: Any) -> Console:  # noqa: ANN401 - as Rich
@@ -82,7 +85,9 @@ def _console(file: TextIO, **settings: Any) -> Console:  # noqa: ANN401 - as Ric
 
 def messages_console() -> Console:
     """Standard error."""
-    return _console(sys.stderr, soft_wrap=True)
+    if sys.stderr.isatty():
+        return _console(sys.stderr, soft_wrap=True)
+    return cast("Console", _PlainConsole(sys.stderr))
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -101,11 +106,15 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 def print_message(console: Console, message: Message) -> None:
     """Print a message after its level: ``error: FILE: ...``."""
+    level = f"{message.level.value}: "
+    text = "\n".join(printable(line) for line in message.text.split("\n"))
+    if isinstance(console, _PlainConsole):
+        console.print(level + text, markup=False, soft_wrap=True)
+        return
     from rich.text import Text
 
-    text = Text(f"{message.level.value}: ", style=_STYLES[message.level])
-    lines = (printable(line) for line in message.text.split("\n"))
-    console.print(text.append("\n".join(lines), style="default"))
+    styled = Text(level, style=_STYLES[message.level])
+    console.print(styled.append(text, style="default"))
 
 
 class _Shown(NamedTuple):

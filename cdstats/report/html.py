@@ -202,7 +202,8 @@ def _galleries(material: Material) -> list[dict[str, Any]]:
             "data": f"data:image/png;base64,{data}",
             "width": width,
             "height": height,
-            "title": f"{image.pred}: {100 * image.wrong_share:.3g} % wrong",
+            "name": image.pred,
+            "wrong": f"{100 * image.wrong_share:.3g} % wrong",
             "counts": ", ".join(
                 f"{n.upper()} {plain(getattr(image, n))}" for n in names
             ),

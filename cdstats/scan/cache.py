@@ -9,7 +9,9 @@ folded between them. What is finished is never changed, so that runs may share a
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sqlite3
 import time
 import weakref
@@ -17,13 +19,13 @@ import zlib
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cdstats.core.counts import Counted, MaskCounts, ValueCounts
+from cdstats.core.counts import NAN, Counted, MaskCounts, ValueCounts
 from cdstats.core.errors import CdstatsError, DataError, UsageError
 from cdstats.io.addresses import is_address
 from cdstats.io.outputs import SQLITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -84,18 +86,48 @@ def _mask_list(one: Counted) -> list[Any]:
 
 
 def from_text(text: str) -> list[Counted]:
-    """The masks of a file from their text."""
-    return [_counted(*one) for one in json.loads(text)]
+    """The masks of a file from their text; `ValueError` if it is no such text."""
+    try:
+        masks = [_counted(*one) for one in json.loads(text)]
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"counts of the wrong form: {error}") from None
+    if not masks:
+        raise ValueError("counts of no mask")
+    return masks
 
 
-def _counted(member: str, facts: Any, size: Sequence[int] = ()) -> Counted:  # noqa: ANN401 - of JSON
+def _counted(member: Any, facts: Any, size: Any = ()) -> Counted:  # noqa: ANN401 - of JSON
+    """A mask from its list; `ValueError` where a fact is not of its kind."""
     if isinstance(facts, str):
-        width_and_height = (size[0], size[1]) if size else None
-        return Counted(member, None, facts, width_and_height)
+        if type(member) is not str or len(size) not in (0, 2) or not _are_sizes(size):
+            raise ValueError("a failed mask of the wrong form")
+        return Counted(member, None, facts, tuple(size) or None)
     width, height, pairs, masked, half, folded, nodata, indices, form = facts
-    counts = ValueCounts(dict(pairs), masked, half, folded)
-    mask = MaskCounts(width, height, counts, nodata, dict(indices) or None, form)
+    values, palette = dict(pairs), dict(indices)
+    colours = list(palette.values())
+    known = [*values, *colours, *([] if nodata is None else [nodata])]
+    if not (
+        (type(member), type(form), type(folded)) == (str, str, bool)
+        and _are_sizes([width, height, masked, half, *values.values(), *palette])
+        and all(map(_is_value, known))
+        and all(isinstance(one, str) and one != NAN for one in colours)
+        and len(values) == len(pairs)
+    ):
+        raise ValueError("counts of the wrong form")
+    counts = ValueCounts(values, masked, half, folded)
+    mask = MaskCounts(width, height, counts, nodata, palette or None, form)
     return Counted(member, mask, size=(width, height))
+
+
+def _are_sizes(found: Iterable[object]) -> bool:
+    # JSON has true and false, which Python takes for numbers.
+    return all(type(one) is int and one >= 0 for one in found)
+
+
+def _is_value(found: object) -> bool:
+    if isinstance(found, str):
+        return found == NAN or bool(re.fullmatch("#[0-9a-f]{6}", found))
+    return type(found) is int or (isinstance(found, float) and not math.isnan(found))
 
 
 class Cache:
@@ -207,9 +239,14 @@ class Cache:
             if row is None:
                 return None
             text, checksum, finished = row
-            if _checksum(key, text, finished) != checksum:
+            # True and false are stored as numbers.
+            known = isinstance(text, str) and finished in (0, 1)
+            if not known or _checksum(key, text, finished) != checksum:
                 raise ValueError(f"the counts of {task.path} do not add up")
-            return from_text(text), bool(finished)
+            masks = from_text(text)
+            if finished and any(one.mask is None for one in masks):
+                raise ValueError("a failed mask is finished")
+            return masks, bool(finished)
 
     def put(self, task: Task, state: State) -> None:
         """Keep the state of a file; written with those of others."""
@@ -267,7 +304,7 @@ def states_in(path: Path) -> int:
         return int(count)
 
 
-def _checksum(key: str, text: object, finished: object) -> int:
+def _checksum(key: str, text: str, finished: bool) -> int:
     return zlib.crc32(f"{key}\n{bool(finished)}\n{text}".encode())
 
 

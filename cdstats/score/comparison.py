@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cdstats.core.arguments import takes
 from cdstats.core.comparison_records import Compared, ComparedModel, DifferingImage
-from cdstats.core.errors import Level, Message, UsageError, counted
+from cdstats.core.errors import Level, Message, UsageError, counted, unread_of
 from cdstats.core.options import CompareOptions, ImageMeasure, LossOptions
 from cdstats.core.score_records import ScoreRecord, Stated, labels_of, signature_of
 from cdstats.core.sums import SumsTable
@@ -94,7 +94,7 @@ class Comparison(Displayed):
     @property
     def unread(self) -> int:
         """Inputs that could not be read at all, such as a folder."""
-        return sum(one.level is Level.ERROR for one in self.messages)
+        return unread_of(self.messages)
 
     @property
     def drawn_from(self) -> int:
@@ -172,7 +172,8 @@ def compare_run(
         sum(
             row.status == "failed" and not (common and not row.pred)
             for row in run.images
-        ),
+        )
+        + sum(one.failed for one in run.messages),
         tuple(run.sensitivity(one[model] for model in order for one in rows)),
     )
 

@@ -23,7 +23,14 @@ from cdstats.core.catalogue import (
     evaluate,
     parse_loss,
 )
-from cdstats.core.errors import DataError, Level, Message, UsageError, counted
+from cdstats.core.errors import (
+    DataError,
+    Level,
+    Message,
+    UsageError,
+    counted,
+    unread_of,
+)
 from cdstats.core.known_sets import recognised
 from cdstats.core.material import ModelScore, Trivial
 from cdstats.core.score_records import (
@@ -98,13 +105,14 @@ class LossRun(Displayed):
 
     @property
     def failed(self) -> int:
-        """Pairs that could not be scored."""
-        return sum(row.status == "failed" for row in self.images)
+        """Pairs that could not be scored, here or where thresholds were chosen."""
+        scored = sum(row.status == "failed" for row in self.images)
+        return scored + sum(one.failed for one in self.messages)
 
     @property
     def unread(self) -> int:
         """Inputs that could not be read at all, such as a folder."""
-        return sum(one.level is Level.ERROR for one in self.messages)
+        return unread_of(self.messages)
 
     @property
     def has_valid(self) -> bool:

@@ -160,7 +160,7 @@ def choose_thresholds(
                 f"{name}threshold chosen without {counted(row.failed, 'image')} that "
                 f"failed, first {first.pred or first.target}: {first.reason}"
             )
-            found.append(Message(Level.ERROR, text))
+            found.append(Message(Level.ERROR, text, failed=row.failed))
         places = [r.place for r in scored if r.changed or r.unchanged]
         curve = run.curves.of(places) if run.curves else None
         if curve is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import cache
 from importlib import import_module
 from pkgutil import get_data, iter_modules
 from typing import TYPE_CHECKING, Any, Final
@@ -91,6 +92,7 @@ def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - T
             yield value if equals else after
 
 
+@cache
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
     """The command that Typer makes of the function in a module of this folder."""
     if name in _COUNTING:
