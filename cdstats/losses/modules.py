@@ -384,7 +384,7 @@ def _images(name: str, values: Tensor) -> Tensor:
     shape = tuple(values.shape)
     verb = "is" if name == "target" else "are"
     if len(shape) == 4 and shape[1] == 1:
-        return values[:, 0]
+        return values.squeeze(1)  # the gradient of [:, 0] would be copied into zeros
     if len(shape) == 3:
         return values
     expected = "expected (N, H, W) or (N, 1, H, W)"
