@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from cdstats.core.errors import DataError, UsageError, counted
 from cdstats.core.labelling import NO_ORIGIN, Origin
@@ -49,6 +49,7 @@ from cdstats.io.patterns import (
     suggest_patterns,
 )
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
+from cdstats.io.sheets import RunLine, names_of_runs
 from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
@@ -284,8 +285,7 @@ def _pairs_of_sheets(
     kept = sheets.masks if split is None else of_split(sheets.masks, split)
     _refuse_problems(kept)
     wanted = {identity(file) for file in kept.files}
-    found = list[FilePair]()
-    skipped = 0
+    found, lines, skipped = list[FilePair](), list[RunLine](), 0
     for number, line, prediction, target in sheets.lines:
         name, place = given[number]
         if name and line.model:
@@ -295,10 +295,11 @@ def _pairs_of_sheets(
             skipped += 1
             continue
         model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
-        found.append(FilePair(model, prediction, target, words=_words(line.words)))
+        found.append(FilePair(model, prediction, target, None, _words(line.words)))
+        lines.append((model, target and identity(target), line.words))
     pairs = defaultdict[str, list[FilePair]](list)
-    for pair in _number_runs(found):
-        pairs[pair.model].append(pair)
+    for model, pair in zip(names_of_runs(lines), found, strict=True):
+        pairs[model].append(replace(pair, model=model))
     for model, own in pairs.items():
         _refuse_two(model, own)
         own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
@@ -307,28 +308,6 @@ def _pairs_of_sheets(
         texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
     told = tuple(dict.fromkeys((*sheets.notes, *texts)))
     return Pairs(tuple(others), told, sheets.masks.problems, sheets.masks.origin)
-
-
-def _number_runs(pairs: Sequence[FilePair]) -> Sequence[FilePair]:
-    """Runs as models of their own, where a column tells predictions of masks apart."""
-
-    def alone(some: Sequence[FilePair]) -> bool:
-        keys = [(one.model, identity(one.target)) for one in some if one.target]
-        return len(set(keys)) == len(keys)
-
-    if alone(pairs):
-        return pairs
-    words = [dict(parse_qsl(one.words)) for one in pairs]
-    for word in dict.fromkeys(word for own in words for word in own):
-        values = [own.get(word, "") for own in words]
-        runs = [
-            replace(one, model=f"{one.model} {word}={value}".strip()) if value else one
-            for one, value in zip(pairs, values, strict=True)
-        ]
-        # A column that numbers the lines would make a model of each.
-        if len({one.model for one in runs}) < len(runs) and alone(runs):
-            return runs
-    return pairs
 
 
 def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:

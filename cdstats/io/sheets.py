@@ -6,7 +6,7 @@ import csv
 import os
 from collections import Counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed, without_secrets
@@ -37,6 +37,10 @@ class SheetLine(NamedTuple):
     split: str = ""
     model: str = ""
     words: Mapping[str, str] = MappingProxyType({})
+
+
+RunLine: TypeAlias = "tuple[str, tuple[str, str] | None, Mapping[str, str]]"
+"""The model of a line, what identifies its mask, and its further cells."""
 
 
 class Sheet(NamedTuple):
@@ -170,3 +174,32 @@ def _refuse_doubled(name: str, found: dict[int, SheetLine]) -> None:
         way = way if line.model else ". Name the models in a column model"
         own = "target", line.model, target, *map("=".join, line.words.items())
         check(at, own, pred, f"{text}{way}")
+
+
+def names_of_runs(lines: Sequence[RunLine]) -> list[str]:
+    """The models of lines, each run one, if a column tells predictions of masks apart.
+
+    Example:
+        >>> words = {"seed": "1"}, {"seed": "2"}
+        >>> names_of_runs([("a", ("m.png", ""), one) for one in words])
+        ['a seed=1', 'a seed=2']
+    """
+
+    def alone(models: Sequence[str]) -> bool:
+        pairs = zip(models, lines, strict=True)
+        keys = [(model, mask) for model, (_, mask, _) in pairs if mask]
+        return len(set(keys)) == len(keys)
+
+    plain = [model for model, _, _ in lines]
+    if alone(plain):
+        return plain
+    for word in dict.fromkeys(word for _, _, words in lines for word in words):
+        names = [
+            f"{model} {word}={words[word]}".strip() if word in words else model
+            for model, _, words in lines
+        ]
+        # A column that numbers the lines would make a model of each.
+        several = len({mask for _, mask, _ in lines}) > 1
+        if alone(names) and not (several and len(set(names)) == len(names)):
+            return names
+    return plain
