@@ -25,10 +25,9 @@ format:
     .venv/bin/ruff format .
     .venv/bin/ruff check --fix .
 
-# Write the golden outputs and the command reference anew
+# Write the golden outputs and the generated pages of docs anew
 rewrite:
     {{python}} -m tests.rewrite_golden
-    {{python}} docs/generate_cli.py
 
 # Build the documentation site in docs/_build/html
 docs:

@@ -19,7 +19,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cdstats import AuditResult
 from cdstats.cli.commands.audit import LISTS
-from cdstats.core.binarisation import RuleSensitivity
 from cdstats.core.catalogue import CATALOGUE, LossResult, choose
 from cdstats.core.catalogue.entry import Reduction
 from cdstats.core.charts import ErrorCounts, ErrorMap
@@ -31,6 +30,7 @@ from cdstats.core.options import SD
 from cdstats.core.presets import Preset
 from cdstats.core.records import ImageRecord, SummaryRecord
 from cdstats.core.reference import PublishedRecord
+from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, ScoreRecord
 from cdstats.core.weights import DatasetWeights
 from cdstats.render.writers import SCHEMA_VERSION

@@ -1,12 +1,13 @@
-"""Rewrites the golden outputs: `python tests/rewrite_golden.py`.
+"""Rewrites what tests compare whole: `python -m tests.rewrite_golden`.
 
 One file for each format of `cdstats ratio`, and the screens of other commands at 80
-columns, all of the sample masks or of models made here; read the difference before
-committing.
+columns, all of the sample masks or of models made here; then the pages and schemas of
+`docs` that the program writes. Read the difference before committing.
 """
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from cdstats.cli import app
 
 SAMPLES = Path(__file__).parents[1] / "sample_masks"
 GOLDEN = Path(__file__).parent / "golden"
+DOCS = SAMPLES.parent / "docs"
 FORMATS = {
     "csv": "csv",
     "json": "json",
@@ -121,6 +123,8 @@ def main() -> None:
     os.environ["COLUMNS"] = "80"
     for name, write in OUTPUTS.items():
         (GOLDEN / name).write_bytes(write().encode())
+    for page in ("cli", "losses", "schemas"):
+        subprocess.run([sys.executable, DOCS / f"generate_{page}.py"], check=True)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 )
 def test_counting_simple_files_loads_nothing_heavy(sample: str) -> None:
     # The messages of these need no more of Rich than their table.
-    unused = UNUSED | {"rich.console", "random"}
+    unused = UNUSED | {"rich.console", "random", "numpy.ma", "cdstats.core.sums"}
     assert modules_after(command("ratio", sample)).isdisjoint(HEAVY | unused)
 
 

@@ -192,6 +192,9 @@ def test_unreadable_files_are_errors_with_their_reason(tmp_path: Path) -> None:
     (one,) = found(tmp_path, "unreadable")
     assert (one.severity, one.paths) == ("error", ("bad.png",))
     assert "is not an image" in one.text
+    (tmp_path / "empty.png").write_bytes(b"")
+    (one,) = found(tmp_path, "unreadable")
+    assert one.text.startswith("2 masks, 2 reasons, such as: is ")
 
 
 def test_a_mask_that_contradicts_its_split_leaves_the_domain(tmp_path: Path) -> None:

@@ -82,15 +82,15 @@ def test_the_commands_are_those_of_the_modules_in_order() -> None:
     assert modules == list(COMMANDS) == list(commands())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_choice_that_is_a_default_is_its_own_text(name: str) -> None:
+def test_a_choice_that_is_a_default_is_its_own_text() -> None:
     """Click before 8.2 compares a default with the texts of the choices."""
-    function = getattr(import_module(f"cdstats.cli.commands.{name}"), name)
-    defaults = [p.default for p in inspect.signature(function).parameters.values()]
-    choices = [one for one in defaults if isinstance(one, Enum)]
+    choices = []
+    for name in COMMANDS:
+        function = getattr(import_module(f"cdstats.cli.commands.{name}"), name)
+        defaults = [p.default for p in inspect.signature(function).parameters.values()]
+        choices += [one for one in defaults if isinstance(one, Enum)]
+    assert len(choices) > 3
     assert [one.value for one in choices] == choices
-    without = {"compare", "errors", "explain", "loss", "plot", "report", "verify"}
-    assert choices or name in without
 
 
 @pytest.mark.parametrize(

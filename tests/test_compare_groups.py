@@ -248,7 +248,9 @@ def names(*shapes: str, count: int = 3) -> list[str]:
         (names("tile_2019_{n}.png", "tile_2020_{n}.png", count=1), ""),
         (["s1_0_0.png", "s2_0_0.png", "s3_0_0.png"], ""),
         (["a_1_2.png", "other.png", "a_1_3.png"], ""),
-        (["a.png", "a.png"], "2 images are crops of 1 mask.*--group target"),
+        (["a.png", "a.png"], "2 images are crops of 1 mask.*One scene gives no"),
+        (["0_2.png", "1_1.png", "2_0.png"], "1 scene,.*One scene gives no interval"),
+        (["a.png", "a.png", "b.png"], "3 images are crops of 2 masks.*--group target"),
         ([], ""),
     ],
 )

@@ -251,6 +251,11 @@ def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(
     done = count(tmp_path / "X", tmp_path / "Y", "--split", "test")
     assert (done.code, done.column("dataset")) == (1, ["Y"])
     assert done.err == "error: X: has no split 'test'; it holds train, val\n"
+    none = count(tmp_path / "Y/test/label", "--split", "val")
+    assert none.err == "error: Y: has no split 'val'; it holds test\n"
+    write_masks(tmp_path / "Z", "a.png")
+    none = count(tmp_path / "Z", "--split", "val")
+    assert none.err == "error: Z: has no split 'val'; none was found: omit --split\n"
 
 
 # Split lists.
@@ -394,8 +399,8 @@ def test_files_beside_no_mask_folder_are_counted_in_the_note(tmp_path: Path) -> 
     done = count(root)
     assert (done.code, done.column("path")) == (0, ["one/label/1.png"])
     assert done.err == (
-        "note: X: read the masks in label; skipped A; skipped 4 files beside no such "
-        "folder, in p, q, r and 1 more: to read them, name their folder\n"
+        "note: X: read the masks in label; skipped A; skipped 4 other files, in p, "
+        "q, r and 1 more: to read them, name their folder\n"
     )
 
 

@@ -205,21 +205,26 @@ def test_a_prediction_that_is_not_scored_has_no_map(
     assert [one["status"] for one in by_image.data()["images"]] == ["ok", "failed"]
 
 
-def test_a_folder_is_filled_again_but_other_files_stay(
-    tmp_path: Path, pair: tuple[object, ...]
+@pytest.mark.parametrize("name", ["a.png", "other.png", "deep/in/it/x.TIF"])
+def test_a_folder_is_filled_again_unless_it_holds_other_images(
+    tmp_path: Path, pair: tuple[object, ...], name: str
 ) -> None:
     maps = tmp_path / "maps"
-    save(maps / "notes.png", MASK)
-    before = (maps / "notes.png").read_bytes()
+    maps.mkdir()
+    (maps / "notes.txt").write_text("mine")
     for _ in range(2):
-        assert run(*pair, "-o", maps, "--max-failed=1").code == 0
-    assert (maps / "notes.png").read_bytes() == before
-    save(maps / "a.png", MASK)
-    before = (maps / "a.png").read_bytes()
+        table = ("--csv", maps / "rows.csv")
+        assert run(*pair, "-o", maps, *table, "--max-failed=1").code == 0
+    assert (maps / "notes.txt").read_text() == "mine"
+    kept = (maps / "a.png").read_bytes()
+    (maps / name).unlink(missing_ok=True)
+    save(maps / name, MASK)
+    before = (maps / name).read_bytes()
     done = run(*pair, "-o", maps)
     assert done.code == 2
-    assert f"{maps / 'a.png'}: exists and is not a map of cdstats" in done.err
-    assert (maps / "a.png").read_bytes() == before
+    assert f"{maps / name}: is not a map of cdstats" in done.err
+    assert (maps / name).read_bytes() == before
+    assert name == "a.png" or (maps / "a.png").read_bytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -275,3 +280,19 @@ def test_a_refused_split_is_told_once(tmp_path: Path, command: str) -> None:
     assert done.code == 1
     for first in ("90 pixels", "69 pixels"):
         assert done.err.count(f"holds 0 ({first}") == 1, done.err
+
+
+def test_a_map_of_many_strips_is_known_again(tmp_path: Path) -> None:
+    """The offsets of its strips lie before the name of the program."""
+    ground = Affine(0.5, 0, 5e5, 0, -0.5, 4e6)
+    mask = np.zeros((60_000, 2), np.uint8)
+    mask[::3] = 255
+    save(tmp_path / "masks/a.tif", mask, crs="EPSG:32631", transform=ground)
+    save(tmp_path / "preds/a.npy", mask > 0)
+    paths = ("--pred", tmp_path / "preds", "--target", tmp_path / "masks")
+    for _ in range(2):
+        assert run("errors", *paths, "-o", tmp_path / "maps").code == 0
+    with (tmp_path / "maps/a.tif").open("r+b") as file:
+        file.truncate(100)
+    done = run("errors", *paths, "-o", tmp_path / "maps")
+    assert (done.code, "is not a map of cdstats" in done.err) == (2, True)

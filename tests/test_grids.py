@@ -172,30 +172,3 @@ def test_labels_of_any_type_are_resampled_by_the_nearest(
     fine = np.kron(coarse, np.ones((2, 2), np.uint8))
     assert (code, counts(row)) == (0, confusion(fine, MASK))
     assert row["prob_sum"] == fine.sum()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-@pytest.mark.parametrize("low", [0, 0.125])
-def test_two_levels_that_are_no_labels_are_told(
-    low: float, dtype: str, tmp_path: Path
-) -> None:
-    (tmp_path / "p").mkdir()
-    scores = np.where(GUESS, 0.25, low).astype(dtype)
-    np.save(tmp_path / "p/a.npy", scores)
-    np.save(tmp_path / "t.npy", MASK)
-    told = cdstats.loss(tmp_path / "p/a.npy", tmp_path / "t.npy").messages
-    (text,) = [one.text for one in told if "every floating score" in one.text]
-    assert f"pred_changed=0.25, pred_unchanged={low}" in text.replace('"', "")
-    rule: dict[str, Any] = {"pred_changed": 0.25, "pred_unchanged": low}
-    found = cdstats.loss(tmp_path / "p/a.npy", tmp_path / "t.npy", **rule)
-    assert found.images[0].tp == confusion(GUESS, MASK)[0]
-    assert not [one for one in found.messages if "every floating" in one.text]
-
-
-@pytest.mark.parametrize("values", [(0, 1), (0.1, 0.2, 0.3)])
-def test_other_levels_are_not_told(values: tuple[float, ...], tmp_path: Path) -> None:
-    scores = np.array(values, np.float32)[RNG.integers(len(values), size=(64, 64))]
-    np.save(tmp_path / "p.npy", scores)
-    np.save(tmp_path / "t.npy", MASK)
-    told = cdstats.loss(tmp_path / "p.npy", tmp_path / "t.npy").messages
-    assert not [one for one in told if "every floating" in one.text]

@@ -145,17 +145,17 @@ source = "our own"
 
 def test_a_format_is_one_member_of_the_registry(copy: Path) -> None:
     entry = (
-        '    TSV = "tsv", ".tsv", lambda document: (\n'
+        '    OURS = "ours", ".ours", lambda document: (\n'
         '        "\\t".join(map(str, row)) + "\\n" for row in document.every().values\n'
         "    )\n"
     )
     insert(copy, "render/writers.py", entry, '    JSON = "json"')
     _, y = pixels(copy)
-    line = ("ratio", "t", "--changed", "1", "--unchanged", "0", "--summary", "s.tsv")
-    run(copy, *line, "--format", "tsv")
-    written = (copy / "s.tsv").read_text().split("\t")
+    line = ("ratio", "t", "--changed", "1", "--unchanged", "0", "--summary", "s.ours")
+    run(copy, *line, "--format", "ours")
+    written = (copy / "s.ours").read_text().split("\t")
     assert str(y.sum()) in written
-    line = ("loss", "--pred", "a", "--target", "t", "--format", "tsv", "--quiet")
+    line = ("loss", "--pred", "a", "--target", "t", "--format", "ours", "--quiet")
     assert str(y.sum()) in run(copy, *line).split("\t")
 
 

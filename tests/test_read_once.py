@@ -154,6 +154,37 @@ def test_a_mask_that_its_split_labels_in_another_way_is_read_again(
         assert one == two
 
 
+@pytest.mark.parametrize("kind", [".npy", ".png", ".tif"])
+def test_maps_of_errors_need_no_second_reading(
+    decoded: Counter[str], kind: str, tmp_path: Path
+) -> None:
+    pred, target = write(tmp_path, some_masks(), kind)
+    found = cdstats.errors({"a": pred, "b": pred}, target, folder=tmp_path / "maps")
+    assert (found.failed, len(found.images)) == (0, 6)
+    assert {name: n for name, n in decoded.items() if name.startswith("masks")} == {
+        f"masks/{number}.png": 1 for number in range(3)
+    }
+    # Each model reads the same predictions.
+    assert [decoded[f"preds/{number}{kind}"] for number in range(3)] == [2, 2, 2]
+
+
+def test_a_mask_that_is_labelled_anew_has_its_map_drawn_anew(
+    decoded: Counter[str], tmp_path: Path
+) -> None:
+    """A mask of 255 alone says nothing, until those of its split are known."""
+    masks = [*some_masks(4), np.full((32, 48), 255, np.uint8)]
+    pred, target = write(tmp_path, masks)
+    found = cdstats.errors(pred, target, folder=tmp_path / "found")
+    assert decoded.pop("masks/4.png") == 2
+    assert set(decoded.values()) == {1}
+    given = cdstats.errors(pred, target, folder=tmp_path / "given", **RULE)
+    assert found.images == given.images
+    assert given.failed == 0
+    for number in range(5):
+        one, two = (tmp_path / f"{of}/{number}.png" for of in ("found", "given"))
+        assert one.read_bytes() == two.read_bytes()
+
+
 def test_a_mask_without_a_prediction_takes_part_in_finding_the_rule(
     decoded: Counter[str], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,32 @@ def test_formats_of_one_table_print_it_with_by_rule() -> None:
     one = run("loss", "--pred", "float/a", *COMMAND, "--by", "rule", "--format", "csv",
               "--columns", "binarised,f1_change")  # fmt: skip
     assert list(one.rows()[0]) == ["binarised", "f1_change"]
+
+
+def test_the_report_has_a_table_between_metrics_and_losses() -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    models = ("--pred", "a=float/a", "--pred", "b=float/b")
+    assert run("report", *models, *COMMAND, "-o", "with.html").code == 0
+    page = Path("with.html").read_text(encoding="utf-8")
+    assert page.count("with masks binarised by other rules") == 1
+    start = page.index('id="table-otherwise"')
+    assert page.index('id="table-metrics"') < start < page.index('id="table-losses"')
+    table = page[start : page.index("</table>", start)]
+    cells = re.findall(r"<t[hd] ?[^>]*>([^<]*)</t[hd]>", table)
+    rows = [cells[at : at + 10] for at in range(10, len(cells), 10)]
+    for name in ("a", "b"):
+        found = cdstats.loss(f"float/{name}", "masks", rule_sensitivity=True, **OPTIONS)
+        shown = [row for row in rows if row[0] == name]
+        for one, cell in zip(found.rule_sensitivity, shown, strict=True):
+            change = f"{one.f1_change:.3f}".replace("-", "\N{MINUS SIGN}")
+            f1, rule = f"{one.f1_pooled:.3f}", one.binarised.replace(">", "&gt;")
+            assert (cell[1], cell[2]) == (rule, f"{one.changed:,}")
+            assert (cell[5], cell[9]) == (f1, change)
+    assert " --rule-sensitivity --" in page
+    plain = run("report", *models, *COMMAND[:-1], "-o", "without.html")
+    assert plain.code == 0
+    assert "binarised by other" not in Path("without.html").read_text(encoding="utf-8")
 
 
 def test_rows_by_rule_must_be_asked_for() -> None:

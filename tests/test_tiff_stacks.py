@@ -239,6 +239,21 @@ def ignoring_nodata(path: Path) -> PixelCounts:
     return rule.apply(one.mask)
 
 
+def test_a_palette_whose_colours_merge_in_8_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:, 1], colours[:, 2] = 257 * 9, 257 * 9 + 1
+    pixels = (np.arange(60, dtype=np.uint8) % 3).reshape(6, 10)
+    tifffile.imwrite(path, pixels, photometric="palette", colormap=colours)
+    (one,) = count_file(Task(str(path)))
+    assert "3 colours of its palette are 2 in 8 bits" in one.reason
+    colours[:, 2] = 257 * 10
+    tifffile.imwrite(path, pixels, photometric="palette", colormap=colours)
+    (one,) = count_file(Task(str(path)))
+    assert one.mask is not None
+    assert one.mask.counts.values == {0: 20, 9: 20, 10: 20}
+
+
 # Pixels that are read without GDAL
 
 LAYOUTS: dict[str, dict[str, Any]] = {

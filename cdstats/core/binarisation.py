@@ -6,17 +6,12 @@ file. The three counts follow from the value counts, whatever rule is in use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from cdstats.core import metrics
-from cdstats.core.columns import CHANGED, UNCHANGED, column
 from cdstats.core.labels import Label, LabelRule
-from cdstats.core.metrics import Confusion, metric_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from cdstats.core.counts import MaskCounts, Value
 
 LOADERS: Final = {
@@ -97,9 +92,6 @@ def grey_level(value: Value) -> float:
     return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 
 
-# Scores beside other rules.
-
-
 def grey_class(value: Value) -> int:
     """How many of the usual rules call a value changed: a rule implies those before.
 
@@ -109,85 +101,3 @@ def grey_class(value: Value) -> int:
     """
     grey = grey_level(value)
     return (grey > 0) + (grey >= 128) + (grey == 255)
-
-
-def by_rules(found: Sequence[int], left: Sequence[int]) -> tuple[Confusion, ...]:
-    """The confusion counts under each rule of `LOADERS`.
-
-    Args:
-        found: Pixels of each `grey_class` that are predicted changed.
-        left: Those that are predicted unchanged.
-    """
-    return tuple(
-        Confusion(sum(found[k:]), sum(found[:k]), sum(left[k:]), sum(left[:k]))
-        for k in range(1, len(LOADERS) + 1)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSensitivity:
-    """The metrics of a model if its masks were binarised by another rule.
-
-    Ignored pixels stay ignored. ``f1_change`` and the like are differences from the
-    metrics by the rule of the run, on the same images. ``loaders`` names public code
-    that binarises so.
-    """
-
-    model: str
-    binarised: str = field(metadata=column("Changed\nif"))
-    images: int
-    changed: int = field(metadata=CHANGED)
-    unchanged: int = field(metadata=UNCHANGED)
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    precision_pooled: float | None = field(metadata=metrics.PRECISION.pooled)
-    recall_pooled: float | None = field(metadata=metrics.RECALL.pooled)
-    f1_pooled: float | None = field(metadata=metrics.F1.pooled)
-    mf1_pooled: float | None = field(metadata=metrics.MEAN_F1.pooled)
-    iou_pooled: float | None = field(metadata=metrics.IOU.pooled)
-    oa: float | None = field(metadata=metrics.OVERALL_ACCURACY.pooled)
-    kappa: float | None = field(metadata=metrics.KAPPA.pooled)
-    mcc_pooled: float | None = field(metadata=metrics.MCC.pooled)
-    specificity_pooled: float | None = field(metadata=metrics.SPECIFICITY.pooled)
-    precision_change: float | None
-    recall_change: float | None
-    f1_change: float | None = field(metadata=column("F1\nchange"))
-    mf1_change: float | None
-    iou_change: float | None
-    oa_change: float | None
-    kappa_change: float | None
-    mcc_change: float | None
-    specificity_change: float | None
-    loaders: str
-
-
-def rule_sensitivity(
-    model: str, images: Sequence[tuple[Confusion, Sequence[Confusion]]]
-) -> Iterator[RuleSensitivity]:
-    """A row for each usual rule, from the counts of images by the rule of the run."""
-    own = metric_values(RuleSensitivity, [one for one, _ in images])
-    for number, (rule, loaders) in enumerate(LOADERS.items()):
-        total = sum((by[number] for _, by in images), Confusion())
-        values: dict[str, Any] = metric_values(RuleSensitivity, [total])
-        changes = {
-            f"{name.removesuffix('_pooled')}_change": None
-            if value is None or own[name] is None
-            else value - own[name]
-            for name, value in values.items()
-        }
-        yield RuleSensitivity(
-            model=model,
-            binarised=rule,
-            images=len(images),
-            changed=total.tp + total.fn,
-            unchanged=total.fp + total.tn,
-            tp=total.tp,
-            fp=total.fp,
-            fn=total.fn,
-            tn=total.tn,
-            **values,
-            **changes,
-            loaders=loaders,
-        )

@@ -36,6 +36,10 @@ _BUILDINGS: Final = "_pre_disaster"
 _WHITE: Final = (
     "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
 )
+_SUBSAMPLED: Final = (
+    "{masks} in TIFF files of YCbCr JPEG: values are those of GDAL; other readers may "
+    "decode the colours otherwise"
+)
 
 
 class Labelled(NamedTuple):
@@ -123,9 +127,8 @@ class _Split:
         """A decision by the preset of a layout; a rule that agrees with it stays."""
         rule = str(known.rule).partition(" (")[0]
         text = (
-            f"read as {known.short}: {known.layout[0]}, {rule}; looks like "
-            f"{known.short} by names and values: --preset {known.name}, or --preset "
-            "none to switch off"
+            f"read as {known.short}: {rule}, as --preset {known.name} does, because "
+            "names and values match; --preset none to switch off"
         )
         if self.agrees(known, verdict):
             return replace(verdict, notes=(*verdict.notes, text))
@@ -175,7 +178,7 @@ class DatasetLabels:
         # Masks and pixels of declared nodata that a given rule counts, for it lies in a
         # term of many values: by the value, the term and its label.
         self._nodata: dict[tuple[str, str, str], tuple[int, int]] = {}
-        self._white = 0
+        self._white = self._subsampled = 0
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
         """Take a mask into account; its place among the rows tells the first one."""
@@ -243,6 +246,7 @@ class DatasetLabels:
             return Decision(None if reason else verdict.rule, reason)
         self._note_nodata(mask, rule)
         self._white += mask.white_is_zero
+        self._subsampled += mask.is_subsampled
         if given is None or not given.two_peaks:
             return Decision(rule)
         reading = read_encoding(mask, LabelRule())
@@ -293,8 +297,11 @@ class DatasetLabels:
             "in its place to leave them out"
             for (value, term, label), (masks, pixels) in sorted(self._nodata.items())
         ]
-        if self._white:
-            notes.append(_WHITE.format(masks=counted(self._white, "mask")))
+        notes += [
+            text.format(masks=counted(masks, "mask"))
+            for text, masks in ((_WHITE, self._white), (_SUBSAMPLED, self._subsampled))
+            if masks
+        ]
         return [
             *(one for split in self._verdicts for one in self._told(split)),
             *(Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes),

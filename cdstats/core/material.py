@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cdstats.core.comparison_records import ComparedModel
     from cdstats.core.curves import Curve
     from cdstats.core.records import ImageRecord, SummaryRecord
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import DatasetScore, ScoreRecord
 
 
@@ -114,6 +115,7 @@ class ScoreMaterial:
     threshold: float | None = 0.5
     has_pixels: bool = True
     compared: tuple[ComparedModel, ...] = ()
+    rule_sensitivity: tuple[RuleSensitivity, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Tally:
         # `fsum` makes the mean independent of the order.
         counts, fractions = self.counts, self._fractions
         mean = math.fsum(fractions) / len(fractions) if fractions else None
-        middle = float(np.median(fractions)) if fractions else None
+        middle = _median(fractions) if fractions else None
         return SummaryRecord(
             dataset=dataset,
             split=split,
@@ -168,6 +168,12 @@ class Tally:
             width=_common(self._widths, None),
             height=_common(self._heights, None),
         )
+
+
+def _median(values: Sequence[float]) -> float:
+    """The middle value; np.median would load all of NumPy's masked arrays."""
+    ordered = np.sort(values)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> SummaryRecord:

@@ -55,14 +55,6 @@ def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
     return Refusal(text, (changed, unchanged))
 
 
-def two_levels_text(low: str, high: str) -> str:
-    """What to tell of floating scores of two values, which look like labels."""
-    return (
-        f"every floating score is {low} or {high}, read as a probability. If these are "
-        f"labels: --pred-changed {high} --pred-unchanged {low}"
-    )
-
-
 def nodata_text(declared: Value | None) -> str:
     """Why a declared nodata value that is one of two classes is refused."""
     lost = "unchanged" if declared == 0 else "changed"
@@ -256,5 +248,5 @@ def no_masks_refusal(refusals: Mapping[Refusal, int]) -> Refusal:
     """Why a split of files that are no masks is refused: the most common reason."""
     most = max(refusals, key=lambda one: (refusals[one], one.text))
     count = sum(refusals.values())
-    others = f" (and {count - 1:,} more that are no masks)" if count > 1 else ""
+    others = f" ({counted(count - 1, 'more file')} refused)" if count > 1 else ""
     return Refusal(most.text + others, most.ways)

@@ -120,7 +120,7 @@ class Signature:
                 _VALUES.get(name, "(?!)"), plain, re.S
             ):
                 raise UsageError(
-                    f"not a signature: {part!r} of {text!r}; expected a line as "
+                    f"not a signature: {part!r} of {text!r}; expected a line like "
                     "'cdstats:0.1.0|thr:0.5|kind:prob.f32|rule:255/0|...|labels:9f3c...'"
                 )
             found[name] = plain

@@ -313,8 +313,8 @@ def recommend(counts: Tally) -> Recommendation:
         caution = f"only {pixels} in {counted(images, 'image')} to go by: "
     text = (
         f"{caution}pos_weight {root:.4g}, or weight=[1, {root:.4g}] for "
-        f"two channels: the square root of unchanged / changed = {ratio:.4g}; the full "
-        f"ratio would call a pixel changed from a probability of "
-        f"{100 / (1 + ratio):.3g} % on, the root does from {100 / (1 + root):.3g} % on"
+        f"two channels: the square root of unchanged / changed = {ratio:.4g}; at "
+        f"threshold 0.5 the full ratio predicts change from a true probability of "
+        f"{100 / (1 + ratio):.3g} % on, the root from {100 / (1 + root):.3g} % on"
     )
     return Recommendation(root, (1.0, root), text)

@@ -589,6 +589,7 @@ def of_split(found: FoundSet, split: str) -> FoundSet:
     problems = found.problems
     if found.files and not kept:
         held = ", ".join(sorted({file.split for file in found.files} - {""}))
-        text = f"has no split {split!r}; it holds {held or 'no split'}"
+        way = f"it holds {held}" if held else "none was found: omit --split"
+        text = f"has no split {split!r}; {way}"
         problems = (*problems, f"{found.name}: {text}")
     return found._replace(files=kept, problems=problems)

@@ -176,8 +176,8 @@ def masks_by_file(
     files = [name for name in names if name in left]
     read = naturally({kinds.shapes[kinds.kind_of[name]] for name in kept})
     note = (
-        f"read {', '.join(read[:_SHOWN])}; skipped {counted(len(files), 'file')} "
-        f"beside: {some(files)}"
+        f"read {', '.join(read[:_SHOWN])}; "
+        f"skipped {counted(len(files), 'file')}: {some(files)}"
     )
     return kept, [note]
 

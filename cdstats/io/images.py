@@ -27,23 +27,27 @@ _READ: Final = {"PNG": "PNG", "JPEG": "JPEG", "TIFF": "GTiff", "BMP": "BMP"}
 _OUTER: Final = (2, 98)
 """Percentiles of a photograph that become black and white, unless it has 8 bits."""
 
+_HEAD_BYTES: Final = 1 << 23
+"""Bytes in which the name of the writer lies; the offsets of strips may come first."""
+
 
 def refuse_others(path: Path) -> None:
-    """Refuse to overwrite a file that this module did not write.
+    """Refuse a file that this module did not write.
 
     Raises:
         UsageError: If there is such a file.
     """
     try:
-        is_own = _WRITER.encode() in path.read_bytes()
+        with path.open("rb") as file:
+            is_own = _WRITER.encode() in file.read(_HEAD_BYTES)
     except FileNotFoundError:
         return
     except OSError:
         is_own = False
     if not is_own:
         raise UsageError(
-            f"{path}: exists and is not a map of cdstats, so it is not overwritten; "
-            "choose another folder"
+            f"{path}: is not a map of cdstats; maps are written to a folder without "
+            "other images. Choose another folder"
         )
 
 

@@ -424,7 +424,7 @@ def _by_folder(
         shown.append("files outside them")
     shapes = naturally({places[name].kind for name in kept} - {""})
     where = f"read the masks in {', '.join(shapes)}"
-    text = [where if shapes else "no folder has a name that says masks"]
+    text = [where if shapes else "no folder name indicates masks"]
     if shown:
         text.append(f"skipped {', '.join(shown)}")
     return kept, ["; ".join(text + notes)]
@@ -481,7 +481,7 @@ def _beside(
         for folder in dict.fromkeys(map(_folder, apart))
     }
     note = (
-        f"skipped {counted(len(apart), 'file')} beside no such folder, in "
+        f"skipped {counted(len(apart), 'other file')}, in "
         f"{some([*dict.fromkeys(highest.values())])}: to read them, name their folder"
     )
     return [name for name in names if near[_folder(name)]], [note]

@@ -227,7 +227,9 @@ class _Side(dict[str, list[_Entry]]):
         for key, entries in self.items():
             if len({(e.identity, runs and e.run) for e in entries}) < len(entries):
                 names = " and ".join(entry.file.name for entry in entries[:2])
-                yield f"{self.text}: {names} have the same key {key!r}"
+                way = ", or models by --pred 'FOLDER/{model}/{}.png'" if runs else ""
+                text = f"{names} have the same key {key!r}; name one folder{way}"
+                yield f"{self.text}: {text}"
 
 
 class _Masks(NamedTuple):

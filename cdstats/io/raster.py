@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from cdstats.core.counts import MINISWHITE
+from cdstats.core.counts import MINISWHITE, YCBCR
 from cdstats.core.errors import DataError
 from cdstats.io.blocks import BLOCK_PIXELS, Block, OpenImage, check_band, expand, names
 from cdstats.io.georeference import georeference_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cdstats.io.georeference import Where
 
-_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": " (YCbCr JPEG)"}
+_JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": YCBCR}
 """What the format of a TIFF says, by its compression as GDAL names it."""
 _IN_MEMORY: Final = "cdstats-image"
 """What GDAL calls a file in memory, instead of a random name."""
@@ -247,12 +247,14 @@ class Known:
         hidden_colour: The values of all bands that make a pixel transparent.
         nodata: The text of the nodata value: GDAL rounds those of 64-bit integers, and
             takes a text without a number for 0.
+        colormap: The palette of a TIFF, of 16 bits, which GDAL cuts to 8.
     """
 
     band: int | None
     alpha_band: int | None = None
     hidden_colour: tuple[int, ...] | None = None
     nodata: str | None = None
+    colormap: NDArray[np.unsignedinteger] | None = None
 
 
 def open_raster(
@@ -352,6 +354,8 @@ class _Layout:
             self.format += _JPEG.get(structure.get("COMPRESSION"), "")
         if white:
             self.format += MINISWHITE
+        if self.colours and known.colormap is not None:
+            _check_colours(self.colours, known.colormap)
 
 
 def _palette(dataset: DatasetReader, band: int) -> bytes:
@@ -364,6 +368,18 @@ def _palette(dataset: DatasetReader, band: int) -> bytes:
         return b""
     colours = b"".join(bytes(table[index][:3]) for index in sorted(table))
     return b"" if dataset.driver == "GTiff" and colours == _ONE_BIT else colours
+
+
+def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> None:
+    """Refuse a palette of which colours are the same once they are cut to 8 bits."""
+    whole = colormap[: colormap.size // 3 * 3].reshape(3, -1)
+    of_16_bits = set(zip(*whole.tolist(), strict=True))
+    of_8_bits = {colours[at : at + 3] for at in range(0, len(colours), 3)}
+    if len(of_8_bits) < len(of_16_bits):
+        raise DataError(
+            f"{len(of_16_bits):,} colours of its palette are {len(of_8_bits):,} in 8 "
+            "bits; save its indices without a palette"
+        )
 
 
 def _blocks(

@@ -77,7 +77,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         else:
             image = open_raster(
                 own,
-                Known(band, nodata=page.nodata),
+                Known(band, nodata=page.nodata, colormap=page.colormap),
                 member,
                 partial(_check_sums, opened, (page, mask)),
                 kept_open=number < _MOST_OPEN,

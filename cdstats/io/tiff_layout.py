@@ -86,7 +86,11 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         for page in tables.pages
     ]
     every = np.concatenate(blocks).astype(np.int64)
-    block = np.unique(every, axis=0)
+    # Not np.unique, which loads all of NumPy's masked arrays.
+    every = every[np.lexsort(every.T[::-1])]
+    is_first = np.ones(len(every), bool)
+    is_first[1:] = np.diff(every, axis=0).any(1)
+    block = every[is_first]
     start, length = np.concatenate([table, block]).T
     is_block = np.arange(start.size) >= len(table)
     order = np.argsort(start, kind="stable")

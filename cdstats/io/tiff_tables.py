@@ -26,7 +26,7 @@ _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 262, 266, 277, 278, 284
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _DEPTH: Final = 32997
-_TILE_WIDTH, _TILE_LENGTH, _SUBIFDS = 322, 323, 330
+_TILE_WIDTH, _TILE_LENGTH, _COLORMAP, _SUBIFDS = 322, 323, 320, 330
 _JPEG, _JPEG_BYTES, _EXIF, _GPS, _INTEROPERABILITY = 513, 514, 34665, 34853, 40965
 _FORMAT, _PREDICTOR, _NODATA = 339, 317, 42113
 _POINTERS: Final = (_SUBIFDS, _EXIF, _GPS, _INTEROPERABILITY)
@@ -59,6 +59,7 @@ class Page:
         reversed: Whether the first bit of a byte is its lowest.
         offsets: Offset of each strip or tile; 0 where it is left out (sparse files).
         nodata: The text of ``GDAL_NODATA``; None without one.
+        colormap: The palette: all reds, all greens, all blues, of 16 bits.
         dtype: The type of its pixels, where they are stored as they are, one number
             each; None for all that GDAL has to interpret.
     """
@@ -80,6 +81,7 @@ class Page:
     byte_counts: Numbers
     subfile: int
     nodata: str | None
+    colormap: Numbers | None
     dtype: np.dtype[Any] | None
 
     @property
@@ -194,6 +196,7 @@ class _Reader:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self._left = file, size, size
+        self._palettes: dict[tuple[int, int], bytes] = {}
         head = self._read(0, 4)
         self.order = "<" if head[:2] == b"II" else ">"
         big = b"+" in head[2:]
@@ -229,28 +232,34 @@ class _Reader:
                     raise DataError("TIFF file is cut short: a table ends beyond it")
                 self.extents.append((at, size))
             if tag == _NODATA and kind == _TEXT and size <= _MOST_TEXT:
-                data = self._values(at, size, value)
+                data = self._values(tag, at, size, value)
                 nodata = data.partition(b"\0")[0].decode("latin-1")
-            elif tag in _WANTED and kind in _TYPES:
+            elif (tag in _WANTED or tag == _COLORMAP) and kind in _TYPES:
                 if number == 0:
                     raise DataError("TIFF file is damaged: one of its tags is empty")
                 dtype = np.dtype(f"{self.order}{_TYPES[kind]}")
-                data = self._values(at, size, value)
+                data = self._values(tag, at, size, value)
                 tags[tag] = np.frombuffer(data, dtype, number)
         if _JPEG in tags and _JPEG_BYTES in tags:
             where, size = int(tags[_JPEG][0]), int(tags[_JPEG_BYTES][0])
             self.extents.append((min(where, self._size), min(size, self._size)))
         return tags, nodata, following
 
-    def _values(self, at: int | None, size: int, value: bytes) -> bytes:
+    def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
         """The values of a tag: in its entry, or where the entry points to."""
         if at is None:
             return value
+        known = self._palettes.get((at, size))
+        if known is not None:
+            return known
         self._left -= size
         if self._left < 0:
             # Pages that share a large table would take memory for each of them.
             raise DataError("TIFF file is damaged: its tables overlap")
-        return self._read(at, size)
+        data = self._read(at, size)
+        if tag == _COLORMAP:
+            self._palettes[at, size] = data
+        return data
 
     def _unpack(self, code: str, place: int) -> tuple[int, ...]:
         code = self.order + code
@@ -309,6 +318,7 @@ def _page(
         byte_counts,
         first(_SUBFILE, 0),
         nodata,
+        tags.get(_COLORMAP),
         _dtype(tags, order),
     )
 
@@ -321,6 +331,6 @@ def _dtype(tags: Tags, order: str) -> np.dtype[Any] | None:
         tags[tag].tolist() == [value] for tag, value in expected.items() if tag in tags
     )
     known = {1: (8, 16, 32, 64), 2: (8, 16, 32, 64), 3: (32, 64)}.get(int(kind), ())
-    if not usual or _PHOTOMETRIC not in tags or bits not in known:
+    if not usual or _PHOTOMETRIC not in tags or bits not in known or _COLORMAP in tags:
         return None
     return np.dtype(f"{order}{'_uif'[int(kind)]}{bits // 8}")

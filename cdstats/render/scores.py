@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from cdstats.core.binarisation import LOADERS, RuleSensitivity
+from cdstats.core.binarisation import LOADERS
 from cdstats.core.columns import (
     UNDEFINED,
     columns_of,
@@ -16,6 +16,7 @@ from cdstats.core.columns import (
 )
 from cdstats.core.errors import Level, Message, UsageError, counted
 from cdstats.core.metrics import Over, metrics_of
+from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.table import Document, Table, needed, row_object
@@ -131,10 +132,16 @@ def loss_document(
     return Document(every, shown, data, show)
 
 
-_OTHERWISE: Final = (
+OTHERWISE: Final = (
     *("model", "binarised", "changed", "precision_pooled", "recall_pooled"),
     *("f1_pooled", "iou_pooled", "oa", "kappa", "f1_change"),
 )
+
+
+def sensitivity_footnotes(rows: Sequence[RuleSensitivity]) -> list[str]:
+    """What a change of F1 is, and who binarises masks by each rule."""
+    found = [f"{one.binarised} {one.loaders}" for one in rows[: len(LOADERS)]]
+    return ["F1 change: the difference from F1 by the rule of this run", *found]
 
 
 def with_sensitivity(
@@ -152,9 +159,8 @@ def with_sensitivity(
         return document
     named = any(row.model for row in rows)
     names = columns if alone else None
-    names = names or tuple(n for n in _OTHERWISE if named or n != "model")
-    notes = ["F1 change: the difference from F1 by the rule of this run"]
-    notes += [f"{one.binarised} {one.loaders}" for one in rows[: len(LOADERS)]]
+    names = names or tuple(n for n in OTHERWISE if named or n != "model")
+    notes = sensitivity_footnotes(rows)
 
     def every() -> Table:
         return Table.of(RuleSensitivity, rows, columns)

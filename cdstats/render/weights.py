@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -54,7 +55,7 @@ class WeightsDocument:
     ) -> Iterable[str]:
         """Lines of code; of several datasets each name is a dict by dataset."""
         several = len(self.datasets) > 1
-        yield start
+        yield start if self.datasets else ""
         if several:
             yield "".join(f"{name} = {{}}\n" for name in names) + "\n"
         for place, one in enumerate(self.datasets):
@@ -180,7 +181,7 @@ def counts_text(one: DatasetWeights) -> str:
 
 def _comment(lines: Sequence[str]) -> str:
     """Lines of comments; a name cannot end its line."""
-    return "".join(f"# {printable(line)}\n" for line in lines)
+    return "".join(f"# {row}\n" for line in lines for row in wrap(printable(line), 86))
 
 
 def _head(one: DatasetWeights, reason: str) -> str:

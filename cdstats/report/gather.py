@@ -147,7 +147,11 @@ def _score_material(
     pictures, notes = error_pictures(worst, curves)
     used = {one.dataset.threshold for one in run.models}
     threshold = used.pop() if len(used) == 1 else None
-    scores = ScoreMaterial(models, run.images, pictures, threshold, compared=compared)
+    scores = ScoreMaterial(
+        *(models, run.images, pictures, threshold),
+        compared=compared,
+        rule_sensitivity=run.rule_sensitivity,
+    )
     return scores, notes
 
 

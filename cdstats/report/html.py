@@ -17,6 +17,7 @@ from cdstats.core.errors import Level, counted
 from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
 from cdstats.core.records import ALL, SummaryRecord
+from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.comparison import comparison_notes
@@ -26,6 +27,7 @@ from cdstats.render.figures.files import figure_bytes, file_stems
 from cdstats.render.figures.scores import WORDS, png_bytes
 from cdstats.render.figures.style import OUTCOMES, styled
 from cdstats.render.masks import rules_of, summary_columns
+from cdstats.render.scores import OTHERWISE, sensitivity_footnotes
 from cdstats.render.table import Table
 from cdstats.render.terminal import share
 from cdstats.score.measures import FEW_IMAGES
@@ -44,6 +46,7 @@ MOST_FAILURES: Final = 20
 """Reasons of failures that a page gives; it counts the others."""
 _NAMED: Final = 3
 """Files that a finding or a reason names."""
+_MINUS: Final = "\N{MINUS SIGN}"
 _SMALL: Final = 5e-4
 """A number below this would be shown as 0.000."""
 _ONE_MODEL: Final = "predictions"
@@ -103,6 +106,7 @@ def report_html(material: Material) -> str:
         findings=_findings(masks) if masks else (),
         metrics=_metrics_table(scores) if scores else None,
         differences=_difference_table(scores) if scores else None,
+        otherwise=_sensitivity_table(scores) if scores else None,
         losses=_loss_table(scores) if scores else None,
         labels=labels,
         loss_figures=folded,
@@ -309,7 +313,7 @@ def inline_svg(text: str, name: str, title: str, description: str) -> str:
 def _signed(value: float) -> str:
     """A difference with its sign, as many decimals as it needs not to be 0."""
     text = f"{value:+.2g}" if 0 < abs(value) < _SMALL else f"{value + 0.0:+.3f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("-", _MINUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +355,9 @@ def _table(
 
 def _unrounded(shown: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 - of any record
     if isinstance(value, float) and 0 < abs(value) < _SMALL:
-        return f"{value:.2g}"
-    return shown(value)
+        return f"{value:.2g}".replace("-", _MINUS)
+    text = shown(value)
+    return text.replace("-", _MINUS) if isinstance(value, float) else text
 
 
 def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
@@ -378,6 +383,15 @@ def _metrics_table(scores: ScoreMaterial) -> Table:
     signed = signature_notes(one.dataset for one in scores.models)
     notes = (pooled, *_stated_notes(scores), *signed)
     return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
+
+
+def _sensitivity_table(scores: ScoreMaterial) -> Table | None:
+    """The metrics that masks binarised by other rules would give, if asked for."""
+    found = scores.rule_sensitivity
+    rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
+    caption = "Metrics with masks binarised by other rules"
+    notes = sensitivity_footnotes(found)
+    return _table(caption, RuleSensitivity, rows, OTHERWISE, notes) if rows else None
 
 
 def _difference_table(scores: ScoreMaterial) -> Table | None:
@@ -431,7 +445,7 @@ def _loss_table(scores: ScoreMaterial) -> Table:
         for result, share in zip(one.losses, one.shares, strict=True)
     ]
     notes = [
-        "nats, logs clamped at -100; means over pixels unless said",
+        f"nats, logs clamped at {_MINUS}100; means over pixels unless said",
         "balanced_ce is not on the scale of BCE; class_mean_bce is",
     ]
     if any(one.is_hard for one in scores.models):

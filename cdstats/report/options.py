@@ -23,6 +23,7 @@ from cdstats.core.options import (
     JobOptions,
     MaskOptions,
     ScoreOptions,
+    SensitivityOptions,
     ThresholdOptions,
 )
 from cdstats.render.figures import FIGURES, FigureFormat
@@ -110,6 +111,7 @@ class _FigureOptions(_FolderOptions, panel="Output"):
 class ShownOptions(
     JobOptions,
     MaskOptions,
+    SensitivityOptions,
     ThresholdOptions,
     ScoreOptions,
     _SourceOptions,
@@ -136,7 +138,7 @@ class ReportOptions(ShownOptions, _FileOptions):
     """What `cdstats.report` takes."""
 
 
-class PlotOptions(ShownOptions, _FigureOptions, hidden=("losses",)):
+class PlotOptions(ShownOptions, _FigureOptions, hidden=("losses", "rule_sensitivity")):
     """What `cdstats.plot` takes."""
 
 

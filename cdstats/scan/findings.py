@@ -95,8 +95,10 @@ def failure_findings(
         kinds.setdefault(kind, []).append(row)
     found: list[Finding] = []
     for check, same in kinds.items():
-        reason = Counter(row.reason for row in same).most_common(1)[0][0]
-        text = f"{_masks(same)}: {reason.removeprefix(REFUSED)}"
+        reasons = Counter(row.reason for row in same)
+        several = f", {len(reasons):,} reasons, such as" if len(reasons) > 1 else ""
+        reason = reasons.most_common(1)[0][0].removeprefix(REFUSED)
+        text = f"{_masks(same)}{several}: {reason}"
         paths = [row.path for row in same]
         found += _findings(place, (Level.ERROR, check, text, paths))
     return found

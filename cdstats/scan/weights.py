@@ -161,5 +161,5 @@ def _basis(splits: set[str], wanted: str | None) -> tuple[str, str]:
     if TRAIN in splits:
         return TRAIN, "train split"
     if splits <= {""}:
-        return ALL, "all images, no split is named"
+        return ALL, "all images (no splits found)"
     return ALL, "all splits, test included" if "test" in splits else "all splits"

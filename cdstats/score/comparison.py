@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.catalogue import Loss
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.sums import Floats
     from cdstats.score.measures import Measure, Measured
     from cdstats.score.results import LossRun

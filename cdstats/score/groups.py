@@ -131,7 +131,7 @@ def crops_text(targets: Sequence[str]) -> str:
     masks = len(set(targets))
     if masks < len(targets):
         what = f"{counted(len(targets), 'image')} are crops of {counted(masks, 'mask')}"
-        return _advice(what, "target")
+        return _advice(what, masks, "target")
     paths = [PurePosixPath(target) for target in targets]
     found = [match for path in paths if (match := _CROP.fullmatch(path.stem))]
     kinds = {(one["mark"], one["between"]) for one in found}
@@ -157,13 +157,17 @@ def crops_text(targets: Sequence[str]) -> str:
         return ""
     what = f"names such as {paths[0].name} look like crops of "
     what += counted(len(scenes), "scene")
-    return _advice(what, f"{shape}{ends.pop() if len(ends) == 1 else '.*'}")
+    end = ends.pop() if len(ends) == 1 else ".*"
+    return _advice(what, len(scenes), f"{shape}{end}")
 
 
-def _advice(what: str, group: str) -> str:
+def _advice(what: str, scenes: int, group: str) -> str:
+    way = f"Draw scenes: --group {shlex.quote(group)}"
+    if scenes == 1:
+        way = "One scene gives no interval for other scenes"
     return (
         f"{what}, and crops of a scene are not independent: intervals are too narrow. "
-        f"Draw scenes: --group {shlex.quote(group)}"
+        f"{way}"
     )
 
 

@@ -158,16 +158,6 @@ _BYTES: Final = 1 << 8
 _WHITE: Final = 255
 
 
-def few_levels(
-    levels: frozenset[str] | None, others: frozenset[str] | None
-) -> frozenset[str] | None:
-    """Both sets of levels together; None for more than two levels, as in either."""
-    if levels is None or others is None:
-        return None
-    both = levels | others
-    return both if len(both) <= 2 else None
-
-
 def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
 ) -> LevelCounts:

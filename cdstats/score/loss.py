@@ -23,6 +23,7 @@ from cdstats.score.choices import Needs, choose_predictions
 from cdstats.score.curves import Curves
 from cdstats.score.devices import choose_device, compiling_pays
 from cdstats.score.grid import Ground, Uncovered
+from cdstats.score.reading import PairReader
 from cdstats.score.results import (
     LossRun,
     choose_losses,
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
     from cdstats.core.material import ModelScore
     from cdstats.core.score_records import ScoredImage, ScoreRecord
+    from cdstats.score.reading import Reading
     from cdstats.score.scorer import PredictionState
-    from cdstats.score.verdict import Scored
 
 _KEPT_BYTES: Final = 1 << 28
 """Pixels of a run that are kept where a loss needs the prior before it is summed."""
@@ -82,16 +83,18 @@ def loss(options: LossOptions) -> LossRun:
     return score_predictions(options)
 
 
-def score_predictions(options: LossOptions) -> LossRun:
-    """What `loss` gives, from its options."""
+def score_predictions(
+    options: LossOptions, reading: Reading = PairReader.read
+) -> LossRun:
+    """What `loss` gives, from its options; on this machine blocks pass ``reading``."""
     before = WATCH.set(Watch(options.timeout))
     try:
-        return _score(options)
+        return _score(options, reading)
     finally:
         WATCH.reset(before)
 
 
-def _score(options: LossOptions) -> LossRun:
+def _score(options: LossOptions, reading: Reading) -> LossRun:
     if options.from_file is not None:
         return loss_from(Path(options.from_file), options.losses, options.beta)
     meaning = choose_predictions(options)
@@ -127,7 +130,8 @@ def _score(options: LossOptions) -> LossRun:
         )
         whole = Share(tuple(enumerate(found)), targets)
         paths = (pair.prediction.path for pair in found if pair.prediction)
-        score = partial(run_on, apply) if scheduler else Scoring.run
+        local = partial(Scoring.run, reading=reading)
+        score = partial(run_on, apply) if scheduler else local
         needs = partial(Needs.of, bins=options.histograms)
         waits = any(one.needs_prior for one in chosen)
         if waits and not scheduler:
@@ -201,7 +205,7 @@ def _score(options: LossOptions) -> LossRun:
 
 
 def _model(
-    own: Sequence[Scored],
+    own: Sequence[PredictionState],
     verdict: Verdict,
     chosen: Sequence[Loss],
     prior: float | None,
@@ -210,7 +214,7 @@ def _model(
 ) -> tuple[list[ScoreRecord], ModelScore]:
     """The rows of one model in their order, and its scores."""
     known: list[ScoredImage | ScoreRecord] = []
-    good: list[Scored] = []
+    good: list[PredictionState] = []
     for one in own:
         place, sums = one.place, one.sums
         soft = sums is not None and isinstance(sums.changed, float)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from functools import partial
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from io import SEEK_END
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
 from cdstats.core.arguments import takes, texts
 from cdstats.core.charts import ErrorCounts, ErrorMap
-from cdstats.core.errors import CdstatsError, DataError
+from cdstats.core.errors import CdstatsError, DataError, one_file
 from cdstats.core.metrics import Confusion
 from cdstats.core.options import ErrorOptions, LossOptions
 from cdstats.io.georeference import Georeference
@@ -23,7 +26,7 @@ from cdstats.io.outputs import check_folder
 from cdstats.io.signatures import EXTENSIONS
 from cdstats.render.figures.style import OUTCOMES
 from cdstats.render.table import Displayed, Table
-from cdstats.score.grid import Uncovered
+from cdstats.score.grid import Ground, Uncovered
 from cdstats.score.loss import score_predictions
 from cdstats.score.pictures import (
     IGNORED,
@@ -31,7 +34,6 @@ from cdstats.score.pictures import (
     scales_of,
     thumbnails,
 )
-from cdstats.score.reading import PairReader, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,15 +41,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.errors import Message
-    from cdstats.core.score_records import ScoreRecord
+    from cdstats.core.score_records import Place, ScoreRecord
     from cdstats.io.pairing import FilePair
-    from cdstats.score.curves import Curves
+    from cdstats.score.reading import PairReader, RankedPair
     from cdstats.score.results import LossRun
-    from cdstats.score.targets import Target
+    from cdstats.score.scenes import Loaded
 
 VALUES: Final = {"tn": 0, "tp": 1, "fp": 2, "fn": 3, "ignored": 255}
 """What a pixel of a map means."""
 COLOURS: Final = {value: OUTCOMES[name] for name, value in VALUES.items()}
+_HELD_BYTES: Final = 1 << 26
+"""Compressed maps that wait in memory; more of them wait on disk."""
 _SIDE: Final = 256
 """Pixels along the longer side of a thumbnail."""
 _ENDING: Final = re.compile(
@@ -96,15 +100,15 @@ def errors(options: ErrorOptions) -> ErrorMaps:
 
     The values are 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored.
 
-    Predictions are scored as by `cdstats.loss` and read again for the maps, whose
-    pixels must add up to the counts of the scores. A map is a PNG file with a palette,
-    or a GeoTIFF with a colour table where its mask has a georeference. It lies in a
-    folder of its model, under the name of its mask, with thumbnails of the images in
-    folders such as ``A`` and ``B`` beside the folder of the mask.
+    Predictions are scored as by `cdstats.loss`, and the pixels of a map must add up to
+    the counts of the scores. A map is a PNG file with a palette, or a GeoTIFF with a
+    colour table where its mask has a georeference. It lies in a folder of its model,
+    under the name of its mask, with thumbnails of the images in folders such as ``A``
+    and ``B`` beside the folder of the mask.
 
     Raises:
-        UsageError: If an option is not understood, or a file would be overwritten that
-            is no map.
+        UsageError: If an option is not understood, or the folder holds images that are
+            no maps.
         DataError: If nothing pairs, or what the predictions are is refused.
     """
     return write_maps(options)
@@ -115,26 +119,20 @@ def write_maps(options: ErrorOptions) -> ErrorMaps:
     folder = Path(options.folder)
     read = [*texts(options.pred), str(options.target or "")]
     check_folder(folder, read, "maps would be taken for masks")
-    scored = LossOptions.of(
-        options, histograms=True, check=partial(_refuse_files, folder)
-    )
-    run = score_predictions(scored)
-    rows = tuple(_Maps(run, folder).write()) if run.curves else ()
+    for path in sorted(folder.rglob("*")):
+        if _ENDING.search(path.name) and path.is_file():
+            refuse_others(path)
+    with SpooledTemporaryFile(_HELD_BYTES) as file:
+        drawing = _Drawing(file)
+        run = score_predictions(LossOptions.of(options), drawing.read)
+        fill = Ground.of(options).uncovered is Uncovered.UNCHANGED
+        rows = tuple(_Maps(run, folder).write(drawing, fill))
     names = dict.fromkeys(row.model for row in rows)
     models = tuple(
         ErrorCounts.of(name, [row for row in rows if row.model == name])
         for name in names
     )
     return ErrorMaps(models, rows, run.messages, run)
-
-
-def _refuse_files(folder: Path, pairs: Sequence[FilePair]) -> None:
-    """Refuse before a pixel is read what would be refused when a map is written."""
-    for pair in pairs:
-        if pair.prediction is not None and pair.target is not None:
-            stem = _stem(folder, pair.model, place_of(pair).target)
-            for ending in (".png", ".tif"):
-                refuse_others(stem.with_name(stem.name + ending))
 
 
 def _stem(folder: Path, model: str, target: str) -> Path:
@@ -149,39 +147,116 @@ def _stem(folder: Path, model: str, target: str) -> Path:
     return folder.joinpath(*(_UNSAFE.sub("_", part) for part in parts))
 
 
+@dataclass(frozen=True)
 class _Map:
-    """The outcome of every pixel of a mask, once for each scale."""
+    """The outcomes of the pixels of a mask by scale, and the file of the mask.
 
-    def __init__(self, mask: Target, scales: tuple[float, ...]) -> None:
-        self.mask = mask
-        self.held: dict[float, NDArray[np.uint8]] = {
-            scale: np.full(mask.shape, IGNORED, np.uint8) for scale in scales
-        }
+    Each of ``parts`` is where compressed outcomes lie: their place, and their length.
+    """
 
-    def values(self, counts: Confusion, fill: bool) -> NDArray[np.uint8]:
-        """The map whose pixels add up to counts.
+    mask: str
+    shape: tuple[int, int]
+    where: Georeference | None
+    parts: tuple[tuple[int, int], ...]
+
+
+class _Drawing:
+    """Draws the maps of masks on the way of their blocks to the scores.
+
+    What integers are divided by is known only when all are read, so a map is drawn for
+    each such scale. Maps wait on disk. A mask that is read again has a new one.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._maps: dict[_Key, _Map] = {}
+
+    def read(self, reader: PairReader, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
+        """Every block, as `PairReader.read` gives them."""
+        by_rank = dict(pairs)
+        for _, scene in groupby(reader.read(pairs), key=lambda one: one.scene):
+            drawn: dict[_Key, tuple[_Map, dict[float, NDArray[np.uint8]]]] = {}
+            for loaded in scene:
+                labels = loaded.target
+                if loaded.scores is not None and labels is not None:
+                    # The scores refuse what cannot be drawn.
+                    with suppress(DataError), one_file():
+                        if labels.dtype == np.uint8:
+                            self._draw(drawn, loaded, reader, by_rank[loaded.rank])
+                yield loaded
+            for key, (one, canvases) in drawn.items():
+                with one_file():
+                    parts = tuple(map(self._put, canvases.values()))
+                self._maps[key] = replace(one, parts=parts)
+
+    @staticmethod
+    def _draw(
+        drawn: dict[_Key, tuple[_Map, dict[float, NDArray[np.uint8]]]],
+        loaded: Loaded,
+        reader: PairReader,
+        pair: FilePair,
+    ) -> None:
+        """Draw a block on the maps of its mask."""
+        place = loaded.place
+        choice, key = reader.choice.of(place.model), _key(place)
+        if key not in drawn:
+            mask = reader.mask_of(pair, place.target)
+            where = mask.image.georeference()
+            where = where if isinstance(where, Georeference) else None
+            drawn[key] = (
+                _Map(mask.photographed, mask.shape, where, ()),
+                {
+                    scale: np.full(mask.shape, IGNORED, np.uint8)
+                    for scale in scales_of(loaded, choice)
+                },
+            )
+        row, column = np.add(loaded.corner, loaded.origin).tolist()
+        for scale, canvas in drawn[key][1].items():
+            found = outcomes(loaded, choice, scale)
+            height, width = found.shape
+            canvas[row : row + height, column : column + width] = found
+
+    def _put(self, canvas: NDArray[np.uint8]) -> tuple[int, int]:
+        data = zlib.compress(canvas.tobytes(), 1)
+        return self._file.seek(0, SEEK_END), self._file.write(data)
+
+    def of(self, row: ScoreRecord) -> _Map:
+        """The map of a row.
 
         Raises:
-            DataError: If there is none.
+            DataError: If none was drawn.
+        """
+        if (found := self._maps.get(_key(row.place))) is None:
+            raise DataError("has no map, because its pixels could not be compared")
+        return found
+
+    def values(self, one: _Map, counts: Confusion, fill: bool) -> NDArray[np.uint8]:
+        """The pixels of a map that add up to counts.
+
+        Raises:
+            DataError: If no scale gives them.
         """
         kinds = [VALUES[name] for name in ("tp", "fp", "fn", "tn", "ignored")]
         # Pixels without a score are ignored, or predicted unchanged.
         codes = np.array(kinds + (kinds[:4] if fill else [VALUES["ignored"]] * 4))
         wanted = [counts.tn, counts.tp, counts.fp, counts.fn]
-        for held in self.held.values():
+        for start, size in one.parts:
+            self._file.seek(start)
+            held = np.frombuffer(zlib.decompress(self._file.read(size)), np.uint8)
             shown = codes.astype(np.uint8)[held]
-            if np.bincount(shown.reshape(-1), minlength=4)[:4].tolist() == wanted:
-                return shown
-        raise DataError("read again, its pixels differ from its counts")
+            if np.bincount(shown, minlength=4)[:4].tolist() == wanted:
+                return shown.reshape(one.shape)
+        raise DataError("its map differs from its counts")
+
+
+def _key(place: Place) -> _Key:
+    return place.model, place.split, place.target
 
 
 class _Maps:
-    """Reads the predictions of a run again and writes their maps."""
+    """Writes the maps of a run."""
 
     def __init__(self, run: LossRun, folder: Path) -> None:
-        if run.curves is None:
-            raise ValueError("expected a run that can be read again")
-        self._curves: Curves = run.curves
         self._folder = folder
         self._used: set[str] = set()
         self._thumbnails: tuple[str, tuple[tuple[str, bytes], ...]] = ("", ())
@@ -193,50 +268,25 @@ class _Maps:
             if reason:
                 self._failed.append(ErrorMap.of([row], reason=reason))
             else:
-                self._rows.setdefault((row.model, row.split, row.target), []).append(
-                    row
-                )
+                self._rows.setdefault(_key(row.place), []).append(row)
 
-    def write(self) -> Iterator[ErrorMap]:
+    def write(self, drawing: _Drawing, fill: bool) -> Iterator[ErrorMap]:
         """A row for each map that was written, then those without a map."""
-        how, share = self._curves.how, self._curves.share
-        fill = how.ground.uncovered is Uncovered.UNCHANGED
-        places = {row.place for rows in self._rows.values() for row in rows}
-        pairs = dict(share.pairs)
-        reader = PairReader(share.targets, how.choice, how.ground)
-        left = dict(self._rows)
-        for _, scene in groupby(reader.read(share.pairs), key=lambda one: one.scene):
-            maps: dict[_Key, _Map] = {}
-            for loaded in scene:
-                place = loaded.place
-                if place not in places or loaded.scores is None:
-                    continue
-                key = (place.model, place.split, place.target)
-                choice, pair = how.choice.of(place.model), pairs[loaded.rank]
-                if key not in maps:
-                    mask = reader.mask_of(pair, place.target)
-                    maps[key] = _Map(mask, scales_of(loaded, choice))
-                row, column = np.add(loaded.corner, loaded.origin).tolist()
-                for scale, held in maps[key].held.items():
-                    found = outcomes(loaded, choice, scale)
-                    height, width = found.shape
-                    held[row : row + height, column : column + width] = found
-            for key, one in maps.items():
-                yield self._written(left.pop(key), one, fill)
-        for rows in left.values():
-            yield ErrorMap.of(rows, reason="could not be read again")
+        for rows in self._rows.values():
+            yield self._written(rows, drawing, fill)
         yield from self._failed
 
-    def _written(self, rows: list[ScoreRecord], one: _Map, fill: bool) -> ErrorMap:
+    def _written(
+        self, rows: list[ScoreRecord], drawing: _Drawing, fill: bool
+    ) -> ErrorMap:
         """The row of a map, which is written with its thumbnails."""
         counts = sum((row.confusion for row in rows), Confusion())
         try:
-            values = one.values(counts, fill)
-            where = one.mask.image.georeference()
-            where = where if isinstance(where, Georeference) else None
+            one = drawing.of(rows[0])
+            values = drawing.values(one, counts, fill)
             stem = _stem(self._folder, rows[0].model, rows[0].target)
-            path = self._free(stem, "png" if where is None else "tif")
-            write_image(path, image_bytes(values, COLOURS, where))
+            path = self._free(stem, "png" if one.where is None else "tif")
+            write_image(path, image_bytes(values, COLOURS, one.where))
             self._write_thumbnails(one, path)
         except CdstatsError as error:
             return ErrorMap.of(rows, reason=str(error))
@@ -245,9 +295,9 @@ class _Maps:
     def _write_thumbnails(self, one: _Map, path: Path) -> None:
         """Write the images beside a mask: read once for all models."""
         known, found = self._thumbnails
-        if known != one.mask.file.path:
-            found = thumbnails(one.mask, _SIDE)
-            self._thumbnails = one.mask.file.path, found
+        if not one.mask or known != one.mask:
+            found = thumbnails(one.mask, one.shape[::-1], _SIDE)
+            self._thumbnails = one.mask, found
         for name, data in found:
             stem = path.with_name(f"{path.name.rpartition('.')[0]}_{name}")
             write_image(self._free(stem, "jpg"), data)

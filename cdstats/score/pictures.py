@@ -111,15 +111,18 @@ def _canvases(
 
 
 def thumbnails(
-    mask: Target, most: int, window: tuple[int, int, int, int] | None = None
+    mask: str,
+    size: tuple[int, int],
+    most: int,
+    window: tuple[int, int, int, int] | None = None,
 ) -> tuple[tuple[str, bytes], ...]:
-    """The images beside a mask as small files, with the names of their folders.
+    """The images beside a file of one mask, small, with the names of their folders.
 
     Images of another size and those that cannot be read are left out.
     """
     found = []
-    for beside in () if mask.image.member else images_beside(mask.file.path):
-        if beside.path and beside.size == mask.size:
+    for beside in images_beside(mask) if mask else ():
+        if beside.path and beside.size == size:
             with suppress(DataError):
                 pixels = thumbnail(beside.path, most, window)
                 found.append((beside.folder, image_bytes(pixels)))
@@ -171,7 +174,7 @@ class _Canvas:
         window: tuple[int, int, int, int],
     ) -> None:
         self._size, self.scales = size, scales
-        self._mask, self._window = mask, window
+        self._mask, self._window = (mask.photographed, mask.size), window
         self._step = max(1, -(-max(size) // SIDE))
         self._shape = (-(-size[1] // self._step), -(-size[0] // self._step), _KINDS)
         self._held = {scale: np.zeros(self._shape, dtype=np.int64) for scale in scales}
@@ -189,7 +192,7 @@ class _Canvas:
 
     def beside(self) -> tuple[tuple[str, bytes], ...]:
         """The images of the same ground."""
-        return thumbnails(self._mask, SIDE, self._window)
+        return thumbnails(*self._mask, SIDE, self._window)
 
     def picture(self, image: WorstImage, fill: bool) -> Picture | None:
         """The picture whose pixels add up to the counts of the row, if one does."""

@@ -12,7 +12,7 @@ from cdstats.io.predictions import open_predictions
 from cdstats.score.scenes import Loaded, Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cdstats.io.blocks import OpenImage
     from cdstats.io.found import FoundFile
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RankedPair: TypeAlias = "tuple[int, FilePair]"
 """A pair with its place in the order of the rows."""
+Reading: TypeAlias = "Callable[[PairReader, Sequence[RankedPair]], Iterator[Loaded]]"
+"""`PairReader.read`, or what looks at its blocks on their way."""
 _HELD_BYTES: Final = 1 << 28
 """Labels of one file of masks that are held while several models are read."""
 
@@ -37,7 +39,7 @@ class PairReader:
     def __init__(
         self, targets: Targets, choice: PredictionChoice, ground: Ground
     ) -> None:
-        self._targets, self._choice, self._ground = targets, choice, ground
+        self._targets, self.choice, self._ground = targets, choice, ground
         self._number = self._scene = -1
         self.seen: list[tuple[int, Seen]] = []
         self.masks: list[Target] = []
@@ -118,7 +120,7 @@ class PairReader:
         for image, mask in zip(images, masks, strict=True):
             self._scene += 1
             row = self._row(rank, pair, image, mask)
-            scene = Scene(mask, self._ground, self._choice.of(pair.model))
+            scene = Scene(mask, self._ground, self.choice.of(pair.model))
             yield from scene.add(row, image)
             yield from scene.finish()
 
@@ -128,7 +130,7 @@ class PairReader:
         """The crops of the masks of one file: a row for each, or for all of a mask."""
         self._scene += 1
         crops = [pair.crop for _, pair in pairs if pair.crop is not None]
-        choice = self._choice.of(pairs[0][1].model)
+        choice = self.choice.of(pairs[0][1].model)
         scenes = [Scene(mask, self._ground, choice, crops) for mask in masks]
         if self._ground.merges:
             first = min(rank for rank, _ in pairs)
@@ -161,7 +163,7 @@ class PairReader:
             one.path,
             one.member,
             [None] if pair.crop else [mask.size for mask in masks],
-            self._choice.of(pair.model).decoding,
+            self.choice.of(pair.model).decoding,
             self._targets.max_pixels,
         )
         if len(images) != len(masks):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cdstats.core.binarisation import rule_sensitivity
 from cdstats.core.catalogue import (
     BY_PIXEL,
     FILE_EPS,
@@ -33,6 +32,7 @@ from cdstats.core.errors import (
 )
 from cdstats.core.known_sets import recognised
 from cdstats.core.material import ModelScore, Trivial
+from cdstats.core.rule_sensitivity import rule_sensitivity
 from cdstats.core.score_records import (
     DatasetScore,
     ScoreRecord,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cdstats.core.arguments import StrPath
-    from cdstats.core.binarisation import RuleSensitivity
     from cdstats.core.metrics import Confusion
     from cdstats.core.reference import Difference
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import Place, ScoredImage
     from cdstats.score.curves import Curves
 

@@ -27,7 +27,6 @@ from cdstats.score.levels import (
     codes_of,
     count_stored,
     divided,
-    few_levels,
     label_scale,
     plain_counts,
     plain_numbers,
@@ -39,9 +38,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdstats.core.catalogue import Loss
+    from cdstats.core.metrics import Confusion
     from cdstats.core.pixel_terms import Term
     from cdstats.core.score_records import Place
+    from cdstats.core.sums import ImageSums
     from cdstats.score.batching import Accumulated
+    from cdstats.score.curves import Ranked
     from cdstats.score.targets import Seen
 
     PoolKey = tuple[str, str, bool]
@@ -79,8 +81,9 @@ class PredictionState:
             lies outside [0, 1], or where a sigmoid puts all. ``high`` likewise.
         greys: What each of two classes of grey values would give as labels; see
             `_PARTS`.
-        levels: The floating scores of valid pixels as text, while they are at most two;
-            None for more.
+        sums: Its sums once it is decided what its numbers mean, and ``values``, losses
+            of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts
+            if its mask were binarised by each usual rule, where they were asked for.
     """
 
     place: Place
@@ -104,8 +107,11 @@ class PredictionState:
     low: float = np.inf
     high: float = -np.inf
     is_jpeg: bool = False
-    levels: frozenset[str] | None = frozenset()
     greys: dict[int, PredictionState] = field(default_factory=dict)
+    sums: ImageSums | None = None
+    values: Values = field(default_factory=dict)
+    ranked: Ranked | None = None
+    by_rules: tuple[Confusion, ...] = ()
 
     @property
     def number_type(self) -> str:
@@ -120,14 +126,6 @@ class PredictionState:
         return plain_counts(self.stored, self.dtype)
 
     @property
-    def score_levels(self) -> frozenset[str] | None:
-        """Its floating scores as text, while they are at most two; None for more."""
-        if self.stored is None:
-            return self.levels
-        held = self.stored.values[:3].tolist()
-        return few_levels(frozenset(), frozenset(f"{one:g}" for one in held))
-
-    @property
     def exceeds(self) -> bool | None:
         """Whether a floating score is outside [0, 1]; None for integers."""
         if self.tiles is not None:
@@ -136,6 +134,14 @@ class PredictionState:
             return None
         values = self.stored.values
         return bool((np.isfinite(values) & ((values < 0) | (values > 1))).any())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest floating score."""
+        if self.stored is None:
+            return self.low, self.high
+        shown = self.stored.values[np.isfinite(self.stored.values)]
+        return float(shown.min(initial=np.inf)), float(shown.max(initial=-np.inf))
 
     @property
     def is_zero(self) -> bool:
@@ -499,14 +505,7 @@ def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
         low = float(shown.min(initial=np.inf))
         high = float(shown.max(initial=-np.inf))
         state.low, state.high = min(state.low, low), max(state.high, high)
-        if state.levels is not None and shown.size:
-            ends = shown.min(), shown.max()
-            several = ((shown != ends[0]) & (shown != ends[1])).any()
-            texts = (np.format_float_positional(one, trim="-") for one in ends)
-            found = None if several else frozenset(texts)
-            state.levels = few_levels(state.levels, found)
-        usual = 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]
-        if usual and state.levels is None:
+        if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
             break
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import Keeping
     from cdstats.io.pairing import FilePair
     from cdstats.score.choices import Needs, PredictionChoice
-    from cdstats.score.reading import RankedPair
+    from cdstats.score.reading import RankedPair, Reading
     from cdstats.score.scenes import Loaded
     from cdstats.score.scorer import Collect
     from cdstats.score.targets import Seen, Targets
@@ -110,6 +110,7 @@ class Scoring:
         *,
         strict: bool = False,
         collect: Collect | None = None,
+        reading: Reading = PairReader.read,
         progress: Callable[[int, int], None] | None = None,
     ) -> Outcome:
         """Score pairs, the next block read ahead in a thread."""
@@ -120,7 +121,7 @@ class Scoring:
             collect=collect,
         )
         reader = PairReader(share.targets, self.choice, self.ground)
-        read = partial(reader.read, share.pairs)
+        read = partial(reading, reader, share.pairs)
         blocks = share.kept.of(read) if share.kept else read()
         pixels = 0
         for _, scene in groupby(prefetch(blocks), key=lambda loaded: loaded.scene):

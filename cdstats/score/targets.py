@@ -97,6 +97,11 @@ class Target:
         self.seen: Seen | None = None
 
     @property
+    def photographed(self) -> str:
+        """The file that images may lie beside; empty for one of several masks of it."""
+        return "" if self.image.member else self.file.path
+
+    @property
     def labels(self) -> NDArray[Any]:
         """Its labels (uint8), or soft targets (float64); ``(height, width)``.
 

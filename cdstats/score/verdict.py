@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cdstats.core.binarisation import by_rules
 from cdstats.core.catalogue import LevelValues, level_value
 from cdstats.core.detection import MANY_LEVELS, has_two_peaks
 from cdstats.core.errors import DataError, Level, Message, counted
 from cdstats.core.histogram import LevelCounts
 from cdstats.core.metrics import KAPPA, Confusion
-from cdstats.core.refusals import mostly_changed_text, two_levels_text
+from cdstats.core.refusals import mostly_changed_text
+from cdstats.core.rule_sensitivity import by_rules
 from cdstats.core.sums import ImageSums
 from cdstats.io.predictions import PALETTE
 from cdstats.score.choices import Kind
 from cdstats.score.curves import Ranked
 from cdstats.score.levels import (
     SCALE,
-    LevelPool,
-    few_levels,
     label_scale,
     ranks_of,
     ranks_of_codes,
@@ -33,11 +30,9 @@ from cdstats.score.levels import (
 from cdstats.score.scorer import SIGMOID, wrong_values_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
 
     from cdstats.core.catalogue import Loss
-    from cdstats.core.pixel_terms import Term
-    from cdstats.core.score_records import Place
     from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
     from cdstats.score.scorer import Outcome, PredictionState
 
@@ -66,77 +61,44 @@ _BY_MODEL: Final = re.compile(
 class Numbers:
     """What the predictions of a model hold, and what that means.
 
-    Of each integer type, ``largest``, ``smallest`` and ``codes`` hold the ends and the
-    first few of many values; ``scaled`` are the types of which a file holds more than
-    labels. ``low`` and ``high`` are the ends of floating numbers, and ``outside`` names
-    predictions of them that leave [0, 1].
+    ``held`` counts the integers of each type, and ``scaled`` are the types of which a
+    file holds more than labels. ``low`` and ``high`` are the ends of floating numbers,
+    and ``outside`` names predictions of them that leave [0, 1].
     """
 
-    def __init__(self, choice: ModelChoice) -> None:
-        self.choice = choice
-        self._states: list[PredictionState] = []
-        self.largest: dict[str, int] = {}
-        self.smallest: dict[str, int] = {}
-        self.codes: dict[str, set[int]] = {}
-        self.scaled: set[str] = set()
-        self.floating: set[str] = set()
-        self.low, self.high = np.inf, -np.inf
-        self.outside: list[str] = []
-        self.zero = self.jpeg = self.low_codes = self.pixels = 0
+    def __init__(self, choice: ModelChoice, states: Sequence[PredictionState]) -> None:
+        self.choice, self._states = choice, states
+        self._floats = [one for one in states if one.exceeds is not None]
+        self.floating = {one.dtype for one in self._floats}
+        self.outside = [one.place.pred for one in self._floats if one.exceeds]
+        lows, highs = zip(
+            (np.inf, -np.inf), *(s.ends for s in self._floats), strict=True
+        )
+        self.low, self.high = min(lows), max(highs)
+        self._parts: dict[str, list[LevelCounts]] = {}
+        self._jpegs: list[dict[int, int]] = []
         self.colours: Counter[int] = Counter()
-        self.low_labels: dict[str, Confusion] = defaultdict(Confusion)
-
-    def add(self, state: PredictionState) -> None:
-        """Take note of a prediction."""
-        self._states.append(state)
-        if state.tiles is not None or state.dtype == "float16":
-            self.floating.add(state.dtype)
-        if state.exceeds is not None:
-            self.outside += [state.place.pred] * state.exceeds
-            self.zero += not state.exceeds and state.is_zero
-            self._widen(state.low, state.high)
-        if state.stored is None or state.reason:
-            return
-        if state.dtype == PALETTE:
-            each = state.stored.values.tolist(), state.stored.pixels.tolist()
-            self.colours.update(dict(zip(*each, strict=True)))
-        dtype, stored = state.number_type, state.numbers
-        values = stored.values
-        if not values.size:
-            return
-        if dtype == "float16":
-            shown = values[np.isfinite(values)]
-            low, high = shown.min(initial=np.inf), shown.max(initial=-np.inf)
-            self._widen(float(low), float(high))
-            return
-        self.smallest[dtype] = min(int(values[0]), self.smallest.get(dtype, 1 << 64))
-        self.largest[dtype] = max(int(values[-1]), self.largest.get(dtype, -1 << 64))
-        self.pixels += stored.valid
-        held = self.codes.setdefault(dtype, set())
-        if len(held) <= MANY_LEVELS:
-            held.update(values[: MANY_LEVELS + 1].tolist())
-        if self.choice.rule is None and label_scale(stored) is None:
-            self.scaled.add(dtype)
-        if values.tolist() == [0, 1]:
-            (fn, tp), (tn, fp) = stored.changed.tolist(), stored.unchanged.tolist()
-            self.low_labels[dtype] += Confusion(tp, fp, fn, tn)
-        if state.is_jpeg and dtype == "uint8" and self.choice.rule is None:
-            levels = dict(zip(values.tolist(), stored.pixels.tolist(), strict=True))
-            self.jpeg += set(levels) <= {0, _BYTE} or has_two_peaks(levels)
-            self.low_codes += set(levels) == {0, 1}
-
-    def _widen(self, low: float, high: float) -> None:
-        self.low, self.high = min(self.low, low), max(self.high, high)
-
-    @property
-    def _floats(self) -> list[PredictionState]:
-        """The predictions of floating numbers."""
-        return [one for one in self._states if one.exceeds is not None]
+        for one in states:
+            if one.stored is None or one.reason or one.dtype == "float16":
+                continue
+            counts = one.numbers
+            self._parts.setdefault(one.number_type, []).append(counts)
+            if one.dtype == PALETTE:
+                self.colours.update(_by_value(one.stored))
+            if one.is_jpeg and one.number_type == "uint8" and choice.rule is None:
+                self._jpegs.append(_by_value(counts))
+        joined = {name: LevelCounts.joined(each) for name, each in self._parts.items()}
+        self.held = {name: counts for name, counts in joined.items() if counts.valid}
+        self.scaled = {
+            name
+            for name in self.held
+            if choice.rule is None and None in map(label_scale, self._parts[name])
+        }
 
     @property
     def types(self) -> set[str]:
         """The types of all stored numbers."""
-        return {*self.floating, *self.largest}
+        return {*self.floating, *self.held}
 
     # What the numbers mean.
 
@@ -145,7 +107,7 @@ class Numbers:
         if self.choice.kind is Kind.PROB or self.choice.scale is not None:
             return False
         dtype = "uint8" if dtype == PALETTE else dtype
-        return dtype not in self.scaled and dtype in self.largest
+        return dtype not in self.scaled and dtype in self.held
 
     def levels(self, state: PredictionState) -> LevelCounts:
         """The probabilities of stored values.
@@ -168,11 +130,13 @@ class Numbers:
         dtype = state.number_type
         if self.choice.scale is not None and self.choice.kind is not Kind.LOGIT:
             return self.choice.scale
-        if dtype in ("float16", "bool") or dtype not in self.largest:
+        if dtype in ("float16", "bool") or dtype not in self.held:
             return 1.0
         if self.reads_labels(dtype):
             return label_scale(state.numbers) or 1.0
-        return self._common_scale(dtype)
+        if dtype not in SCALE:
+            self._check_integers(dtype)
+        return float(SCALE[dtype])
 
     def check(self) -> None:
         """Refuse predictions of which nothing says what they are.
@@ -180,15 +144,16 @@ class Numbers:
         Raises:
             DataError: If there are any.
         """
-        self._check_colours()
-        if self.low_codes and self.choice.kind is None:
+        low_codes = sum(set(levels) == {0, 1} for levels in self._jpegs)
+        if low_codes and self.choice.kind is None:
             raise DataError(
-                f"{counted(self.low_codes, 'prediction', 'hold')} 0 and 1 in JPEG, "
+                f"{counted(low_codes, 'prediction', 'hold')} 0 and 1 in JPEG, "
                 "whose compression changes many such pixels. Save labels as PNG, or "
                 "count what is left with --pred-changed '>0' --pred-unchanged 0"
             )
-        for dtype in self.largest if self.choice.scale else self.scaled:
-            self._common_scale(dtype)
+        self._check_colours()
+        for dtype in self.held if self.choice.scale else self.scaled:
+            self._check_integers(dtype)
         if self.outside and self.choice.kind is None:
             number = len(self.outside)
             raise DataError(
@@ -200,11 +165,11 @@ class Numbers:
     def _check_colours(self) -> None:
         """Refuse palettes that are neither grey nor black and one colour."""
         named = [colour for colour in self.colours if not _is_grey(colour)]
-        if not named:
-            return
-        others = self.largest.keys() - {"uint8"} or self.floating
-        one_and_black = len(named) == 1 and {*self.colours} <= {0, *named}
-        if one_and_black and not others and self.codes["uint8"] <= {0, _BYTE}:
+        others = self.held.keys() - {"uint8"} or self.floating
+        plain = not others and {*self.colours} <= {0, *named}
+        if not named or (
+            plain and len(named) == 1 and {*self._codes("uint8")} <= {0, _BYTE}
+        ):
             return
         listed = [f"#{colour:06x}" for colour in sorted(self.colours)]
         few = len(listed) == 2
@@ -217,116 +182,122 @@ class Numbers:
             + (f", or --pred-changed {two} --pred-unchanged {one}" if few else "")
         )
 
-    def _common_scale(self, dtype: str) -> float:
-        """What the values of a type are divided by when they are no labels."""
-        low, high = self.smallest[dtype], self.largest[dtype]
-        kind, scale = self.choice.kind, self.choice.scale
-        if scale is not None:
-            if low < 0 or high > scale:
-                raise DataError(
-                    f"{dtype} predictions hold values from {low:,} to {high:,}; "
-                    f"--scale {scale:g} expects 0 to {scale:g}"
-                )
-            return scale
-        if kind is Kind.HARD:
-            raise DataError(
-                f"predictions hold values up to {high:,}; expected only 0 and 1, or 0 "
-                f"and 255, for --kind hard. {self._codes_advice(dtype)}"
-            )
-        if low < 0 or dtype not in SCALE:
-            raise DataError(
-                f"{dtype} predictions hold values from {low:,} to {high:,}; expected "
-                "labels 0 and 1, or 0 and 255, or probabilities as floating numbers, "
-                f"uint8 or uint16. {self._integer_advice(dtype)}"
-            )
-        full = SCALE[dtype]
-        if kind is not None:
-            return float(full)
-        if high <= full // 2 + 1:
-            raise DataError(
-                f"{dtype} predictions stay at or below {high:,}; scaled probabilities "
-                f"reach {full:,}. {self._integer_advice(dtype)}"
-            )
-        codes = sorted(self.codes[dtype])
+    def _codes(self, dtype: str) -> list[int]:
+        """The integers of a type: all, or the first of more than a few."""
+        return [int(one) for one in self.held[dtype].values[: MANY_LEVELS + 1]]
+
+    def _ends(self, dtype: str) -> tuple[int, int]:
+        """The lowest and the highest integer of a type."""
+        values = self.held[dtype].values
+        return int(values[0]), int(values[-1])
+
+    def _check_integers(self, dtype: str) -> None:
+        """Refuse integers that are no labels and do not fill their scale."""
+        (low, high), codes = self._ends(dtype), self._codes(dtype)
+        kind, scale, full = self.choice.kind, self.choice.scale, SCALE.get(dtype, 0)
+        expected = "labels 0 and 1, or 0 and 255"
+        divides = f"--kind prob divides by {full:,}"
         # Few values, or classes beside the code of ignored pixels.
-        are_classes = len(codes) <= MANY_LEVELS and codes[-2:][0] <= len(codes)
-        if self.pixels >= _MANY_PIXELS and (len(codes) <= _FEW_LEVELS or are_classes):
-            divides = f", or --kind prob divides by {full:,}" * (2 * low < full)
-            raise DataError(
-                f"{dtype} predictions hold {', '.join(map(str, codes))} alone, which "
-                "look like codes, not like probabilities. "
-                f"{self._codes_advice(dtype)}{divides}"
-            )
-        if (KAPPA.of(self.low_labels[dtype]) or 0) > _CLEAR:
-            raise DataError(
-                f"some {dtype} predictions hold 0 and 1 alone, others values up to "
-                f"{high:,}: labels beside scaled probabilities? Save all in one way. "
-                f"If they are not labels, --kind prob divides all by {full:,}"
-            )
-        return float(full)
+        few = len(codes) <= _FEW_LEVELS or (
+            len(codes) <= MANY_LEVELS and codes[-2] <= len(codes)
+        )
+        if scale is not None:
+            if low >= 0 and high <= scale:
+                return
+            expected = f"0 to {scale:g} for --scale {scale:g}"
+            advice = ""
+        elif kind is Kind.HARD:
+            expected += " for --kind hard"
+            advice = self._codes_advice(dtype)
+        elif low < 0 or not full or (kind is None and high <= full // 2 + 1):
+            most = f" or scaled to {full:,}" if full else ", uint8 or uint16"
+            expected += f", or probabilities as floating numbers{most}"
+            advice = self._integer_advice(dtype)
+        elif kind is not None:
+            return
+        elif few and self.held[dtype].valid >= _MANY_PIXELS:
+            expected += ", or more levels of probability"
+            advice = self._codes_advice(dtype) + f", or {divides}" * (2 * low < full)
+        elif self._has_labels(dtype):
+            expected = "labels or scaled probabilities"
+            advice = f"Some hold 0 and 1 alone: save all in one way, or {divides}"
+        else:
+            return
+        held = f"values from {low:,} to {high:,}"
+        if len(codes) <= _FEW_LEVELS:
+            held = f"{', '.join(map(str, codes))} alone"
+        text = f"{dtype} predictions hold {held}; expected {expected}. {advice}"
+        raise DataError(text.removesuffix(". "))
+
+    def _has_labels(self, dtype: str) -> bool:
+        """Whether what some predictions hold of 0 and 1 alone agrees with the masks."""
+        pairs = [one for one in self._parts[dtype] if one.values.tolist() == [0, 1]]
+        if not pairs:
+            return False
+        found = LevelCounts.joined(pairs)
+        (fn, tp), (tn, fp) = found.changed.tolist(), found.unchanged.tolist()
+        return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR
 
     def _integer_advice(self, dtype: str) -> str:
         """What settles integers: codes where they are few, else a scale."""
-        high = self.largest[dtype]
-        few = len(self.codes[dtype]) <= MANY_LEVELS
-        scale = _scale_of(high)
-        if self.smallest[dtype] < 0 or (few and high not in _SCALES):
+        low, high = self._ends(dtype)
+        few = len(self._codes(dtype)) <= MANY_LEVELS
+        if low < 0 or (few and high not in _SCALES):
             return self._codes_advice(dtype)
-        if scale is None:
-            return "--scale N divides by the number N that stands for 1"
-        name = {100: "Per cent", 255: "Bytes"}.get(scale, "A fixed-point scale")
-        advice = f"{name}? --scale {scale} divides"
+        advice = f"--scale {_scale_of(high) or 'N'} divides by what stands for 1"
         return f"{advice}. {self._codes_advice(dtype)}" if few else advice
 
     def _codes_advice(self, dtype: str) -> str:
-        codes = sorted(self.codes[dtype])
-        if len(codes) == 2:
-            low, high = codes
-            way = f"--pred-changed {high} --pred-unchanged {low}"
-            return f"Two codes? {way} if {high} is changed"
-        return "Codes of classes? --pred-changed RULE --pred-unchanged RULE"
+        codes = self._codes(dtype)
+        if len(codes) != 2:
+            return "Codes of classes? --pred-changed RULE --pred-unchanged RULE"
+        low, high = codes
+        way = f"--pred-changed {high} --pred-unchanged {low}"
+        return f"Two codes? {way} if {high} is changed"
 
     def _advice(self) -> str:
         """What settles floating numbers outside [0, 1], by their range."""
-        low, high = self.low, self.high
+        low, high, by = self.low, self.high, self.choice.scale
         held = f"they hold {low:.5g} to {high:.5g}"
-        if self.choice.scale is not None:
-            held = f"divided by --scale {self.choice.scale:g}, {held}"
-        inside = len(self._floats) - len(self.outside)
+        if by is not None:
+            held = f"divided by --scale {by:g}, {held}"
+        inside = [one for one in self._floats if not one.exceeds]
+        if low >= 0:
+            # Zeros alone may be on any scale.
+            inside = [one for one in inside if not one.is_zero]
+        scale = _scale_of(high)
         if low >= -_ROUNDING and high <= 1 + _ROUNDING:
             return f"{held}; rounding? Clip them before they are saved"
         if low < _NODATA:
             return f"{held}; {low:.5g} may be nodata that the files do not declare"
-        if inside > (0 if low < 0 else self.zero) or self.largest:
-            names = ", ".join(self.outside[:_NAMED])
+        if inside or self.held:
             more = len(self.outside) - _NAMED
+            names = ", ".join(self.outside[:_NAMED])
             return (
                 f"{names}{f' and {more:,} more' if more > 0 else ''}; the others do "
-                f"not, and all together hold {low:.5g} to {high:.5g}. Save the former "
-                "as probabilities, or leave them out. If all files hold numbers of one "
-                "kind, name it with --kind or --scale"
+                f"not. Together {held}. Save them in one way, or name it with --kind "
+                "or --scale"
             )
-        if self.choice.scale is not None:
+        if by is not None:
             return held
         if high <= 0:
             return f"{held}; logarithms of probabilities? Save their exponentials"
         if low <= -1 and -low * _FEW > high:
             return f"{held}; if they are logits: --kind logit"
-        scale = _scale_of(high)
         if low < 0 or scale is None or high < _FEW:
             logits = "with --kind logit, " * (low < 0)
             return (
                 f"{held}; say what they are with --scale N, {logits}or with "
                 "--pred-changed RULE --pred-unchanged RULE"
             )
-        return f"{held}; {'per cent? ' * (scale == 100)}--scale {scale} divides"
+        return f"{held}; --scale {scale} divides"
 
     # What is said.
 
     @property
     def text(self) -> str:
         """What the predictions are, in words."""
-        parts = [self._text(dtype) for dtype in sorted(self.largest)]
+        parts = [self._text(dtype) for dtype in sorted(self.held)]
         if self.floating:
             kinds = {Kind.LOGIT: "logits", Kind.HARD: "hard labels"}
             name = kinds.get(self.choice.kind or Kind.PROB, "probabilities")
@@ -344,7 +315,7 @@ class Numbers:
             return f"probabilities ({dtype} / {self.choice.scale or full:g})"
         if self._colour is not None:
             return f"hard labels (changed #{self._colour:06x}, unchanged #000000)"
-        return f"hard labels (0 and {1 if self.largest[dtype] <= 1 else _BYTE})"
+        return f"hard labels (0 and {1 if self._ends(dtype)[1] <= 1 else _BYTE})"
 
     @property
     def _colour(self) -> int | None:
@@ -359,9 +330,10 @@ class Numbers:
         if colour and share > 0.5:
             options = ("--pred-changed", "--pred-unchanged")
             texts.append(mostly_changed_text(share, f"#{colour:06x}", options))
-        if self.jpeg:
+        are_labels = (v.keys() <= {0, _BYTE} or has_two_peaks(v) for v in self._jpegs)
+        if jpeg := sum(are_labels):
             texts.append(
-                f"labels in JPEG files ({self.jpeg:,} of {len(self._states):,}): "
+                f"labels in JPEG files ({jpeg:,} of {len(self._states):,}): "
                 "compression changed pixels near edges. Save labels as PNG"
             )
         low, high = self._probabilities()
@@ -371,33 +343,25 @@ class Numbers:
                 f"every probability lies between {low:.4f} and {high:.4f}: was the "
                 "sigmoid applied twice?"
             )
-        if text := self._two_levels_text():
-            texts.append(text)
         return [Message(Level.WARNING, f"{name}: {text}") for text in texts]
 
     def _probabilities(self) -> tuple[float, float]:
         """The lowest and highest probability; not a number where there is none."""
         ends = [(self.low, self.high)] if self.low <= self.high else []
-        for dtype, high in self.largest.items():
+        for dtype in self.held:
+            low, high = self._ends(dtype)
             full = self.choice.scale or SCALE.get(dtype, 1)
             # Half a step up and down: levels are rounded.
-            shown = (self.smallest[dtype] + 0.5) / full, (high - 0.5) / full
+            shown = (low + 0.5) / full, (high - 0.5) / full
             ends.append((0.0, 1.0) if self.reads_labels(dtype) else shown)
         if not ends:
             return np.nan, np.nan
-        return min(low for low, _ in ends), max(high for _, high in ends)
+        lows, highs = zip(*ends, strict=True)
+        return min(lows), max(highs)
 
-    def _two_levels_text(self) -> str:
-        """What to tell of floating scores that look like labels; empty for others."""
-        levels: frozenset[str] | None = frozenset()
-        for one in self._floats:
-            levels = few_levels(levels, one.score_levels)
-        pixels = sum(math.prod(one.size) for one in self._floats if one.size)
-        told = self.choice.kind is not None or self.choice.scale or self.choice.rule
-        if told or levels is None or len(levels) < 2 or pixels < _MANY_PIXELS:
-            return ""
-        low, high = sorted(levels, key=float)
-        return "" if (low, high) == ("0", "1") else two_levels_text(low, high)
+
+def _by_value(counts: LevelCounts) -> dict[int, int]:
+    return dict(zip(counts.values.tolist(), counts.pixels.tolist(), strict=True))
 
 
 def _scale_of(high: float) -> int | None:
@@ -407,21 +371,6 @@ def _scale_of(high: float) -> int | None:
 
 def _is_grey(colour: int) -> bool:
     return colour >> 16 == colour >> 8 & _BYTE == colour & _BYTE
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One prediction: its sums, or why it has none."""
-
-    place: Place
-    size: tuple[int, int] | None
-    grid: str
-    sums: ImageSums | None
-    values: Mapping[Loss, float | None]
-    reason: str
-    ranked: Ranked | None
-    by_rules: tuple[Confusion, ...] = ()
-    """The counts if the mask were binarised by each usual rule, where asked for."""
 
 
 class Verdict:
@@ -440,11 +389,12 @@ class Verdict:
     ) -> None:
         self._outcome, self._needs, self._fill = outcome, needs, fill
         self._choice = choice
-        self._numbers: dict[str, Numbers] = {}
+        states: dict[str, list[PredictionState]] = {}
         for state in outcome.states:
-            model = state.place.model
-            numbers = self._numbers.setdefault(model, Numbers(choice.of(model)))
-            numbers.add(state)
+            states.setdefault(state.place.model, []).append(state)
+        self._numbers = {
+            model: Numbers(choice.of(model), own) for model, own in states.items()
+        }
 
     @property
     def types(self) -> set[str]:
@@ -463,8 +413,8 @@ class Verdict:
             found += numbers.messages(f"predictions of {model}".removesuffix(" of "))
         return found
 
-    def results(self) -> list[Scored]:
-        """The sums of every prediction, in the order of the rows.
+    def results(self) -> list[PredictionState]:
+        """Every prediction with its sums, in the order of the rows.
 
         Raises:
             DataError: If what the predictions are is refused.
@@ -480,57 +430,59 @@ class Verdict:
                 # Said of one model, so that the others are read as before.
                 named = _BY_MODEL.sub(rf"\g<0>{model}=", str(error))
                 raise DataError(f"{model}: {named}") from None
-        return [self._result(state) for state in self._outcome.states]
+        for state in self._outcome.states:
+            try:
+                if not state.reason:
+                    self._evaluate(state)
+            except DataError as error:
+                state.reason, state.sums = str(error), None
+        return self._outcome.states
 
-    def level_values(self, loss: Loss, scored: Iterable[Scored]) -> LevelValues | None:
+    def level_values(
+        self, loss: Loss, scored: Sequence[PredictionState]
+    ) -> LevelValues | None:
         """The values of a loss of levels for `evaluate`; None for other losses."""
         if loss.entry.from_levels is None:
             return None
-        rows = list(scored)
-        pooled = self.pooled_value(loss, rows[0].place.model) if rows else None
-        return LevelValues([one.values.get(loss) for one in rows], pooled)
+        pooled = self.pooled_value(loss, scored[0].place.model) if scored else None
+        return LevelValues([one.values.get(loss) for one in scored], pooled)
 
     def pooled_value(self, loss: Loss, model: str = "") -> float | None:
         """The value of a loss of levels over all predictions of a model together."""
-        total = LevelPool()
-        for (name, dtype, as_labels), pool in self._outcome.pools.items():
-            if name == model and as_labels is self._numbers[name].reads_labels(dtype):
-                total.add(pool.total)
-        return None if total.is_empty else level_value(loss, total.total)
-
-    def _result(self, state: PredictionState) -> Scored:
-        as_labels = self._numbers[state.place.model].reads_labels(state.dtype)
-        values, terms = state.whole.get(as_labels, ({}, {}))
-        sums, ranked, reason = None, None, state.reason
-        found: tuple[Confusion, ...] = ()
-        if not reason:
-            try:
-                sums, ranked = self._evaluate(state, terms)
-                found = self._by_rules(state)
-            except DataError as error:
-                reason = str(error)
-        row = state.place, state.size, state.grid
-        return Scored(*row, sums, values, reason, ranked, found)
-
-    def _by_rules(self, state: PredictionState) -> tuple[Confusion, ...]:
-        """The counts by each usual rule, from those of the classes of grey values."""
-        if not state.greys:
-            return ()
-        none = ImageSums()
         parts = [
-            self._evaluate(state.greys[n], {})[0] if n in state.greys else none
-            for n in range(2)
+            pool.total
+            for (name, dtype, as_labels), pool in self._outcome.pools.items()
+            if name == model and as_labels is self._numbers[name].reads_labels(dtype)
         ]
-        outer, inner = parts
-        return by_rules(
-            (outer.fp, inner.fp, inner.tp, outer.tp),
-            (outer.tn, inner.tn, inner.fn, outer.fn),
-        )
+        return level_value(loss, LevelCounts.joined(parts)) if parts else None
 
-    def _evaluate(
-        self, state: PredictionState, extra: Mapping[Term, tuple[float, float]]
-    ) -> tuple[ImageSums, Ranked | None]:
-        """The sums of a prediction, and its pixels by rank if that was asked for."""
+    def _evaluate(self, state: PredictionState) -> None:
+        """Complete a prediction with its sums, and with what else was asked for."""
+        sums, ranks = self._summed(state)
+        as_labels = self._numbers[state.place.model].reads_labels(state.dtype)
+        state.values, terms = state.whole.get(as_labels, ({}, {}))
+        state.sums = sums.with_terms(terms)
+        if ranks is not None:
+            # Pixels without a score count as p = 0, if they count.
+            some = int(self._fill and state.uncovered.any())
+            none, one = np.repeat(state.uncovered[:, None], some, axis=1)
+            apart = LevelCounts(np.zeros(some, dtype=np.uint64), one, none)
+            exact = state.stored is not None
+            joined = LevelCounts.joined([ranks, apart])
+            state.ranked = Ranked(state.rank, joined, exact, apart)
+        if state.greys:
+            # From the counts of the classes of grey values those by each usual rule.
+            outer, inner = (
+                self._summed(state.greys[n])[0] if n in state.greys else ImageSums()
+                for n in range(2)
+            )
+            state.by_rules = by_rules(
+                (outer.fp, inner.fp, inner.tp, outer.tp),
+                (outer.tn, inner.tn, inner.fn, outer.fn),
+            )
+
+    def _summed(self, state: PredictionState) -> tuple[ImageSums, LevelCounts | None]:
+        """The plain sums of a prediction, and its ranks if they were asked for."""
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)
@@ -547,17 +499,7 @@ class Verdict:
             if state.bins is not None:
                 ranks = replace(state.bins, values=ranks_of_codes(state.bins.values))
         unchanged, changed = state.uncovered.tolist()
-        sums = replace(
-            sums.with_terms(extra), uncovered=unchanged + changed, labels=state.labels
-        )
+        sums = replace(sums, uncovered=unchanged + changed, labels=state.labels)
         if self._fill and not state.soft:
             sums = replace(sums, fn=sums.fn + changed, tn=sums.tn + unchanged)
-        if ranks is None:
-            return sums, None
-        # Pixels without a score count as p = 0, if they count.
-        some = int(self._fill and state.uncovered.any())
-        none, one = np.repeat(state.uncovered[:, None], some, axis=1)
-        apart = LevelCounts(np.zeros(some, dtype=np.uint64), one, none)
-        exact = state.stored is not None
-        joined = LevelCounts.joined([ranks, apart])
-        return sums, Ranked(state.rank, joined, exact, apart)
+        return sums, ranks

@@ -46,10 +46,10 @@ def audit(
 ) -> None:
     """Look for what is wrong with masks before a network is trained on them.
 
-    Reads each mask once: values that leave the domain of their split, what other
-    loaders would make of them, sizes that differ from the images beside them, masks
-    of one class, equal masks inside and across splits, splits that differ, specks,
-    and where change sits in the frame.
+    Reads each mask once: values that other masks of the split do not hold, what other
+    loaders would count, sizes that differ from the images beside them, masks of one
+    class, duplicate masks within and across splits, splits that differ, specks, and
+    where change lies in the frame.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import counting_screen, show_failures

@@ -45,7 +45,7 @@ def loss(
     from cdstats.cli.comparison import ScoreGates
     from cdstats.cli.output import MOST_IMAGES, Output
     from cdstats.cli.screen import scoring_bar, show_scores
-    from cdstats.core.binarisation import RuleSensitivity
+    from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import DatasetScore, ScoreRecord
     from cdstats.render.scores import loss_document, loss_totals, with_sensitivity
     from cdstats.render.table import choose_columns

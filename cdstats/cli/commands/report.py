@@ -43,7 +43,9 @@ def command_text(options: ReportOptions) -> str:
         value = getattr(options, name)
         if name == "jobs" or not known.on_command_line:
             continue
-        if value != known.default or name == "output":
+        if value is True:
+            words.append(known.names(name)[0])
+        elif value != known.default or name == "output":
             for one in value if known.many else [value]:
                 words += [known.names(name)[0], str(one)]
     return shlex.join(words)

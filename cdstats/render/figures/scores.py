@@ -72,7 +72,8 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
                 *zip(*there, strict=True), shape, color=style["color"], markersize=4
             )
     axes.set_xlim(0, 1)
-    axes.set_ylim(bottom=0)
+    # Losses that barely differ leave no margin of their own.
+    axes.set_ylim(0, 1.05 * max((row.weighted_mean for row in rows), default=0) or 1)
     axes.set_xticks(*_SHARES)
     axes.set(
         xlabel="β, weight of a changed pixel", ylabel="balanced CE (nats per weight)"
