@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ import cdstats
 from cdstats.score.batching import TileBatches
 from cdstats.score.devices import choose_device, device_text
 from cdstats.score.kernel import TILE
-from cdstats.score.levels import count_stored, scaled
+from cdstats.score.levels import count_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,10 +152,9 @@ def counted(
 ) -> object:
     """The sums of maps of few levels, from joint counts, with or without Numba."""
     scale = 1.0 if stored.dtype == np.float16 else 255.0
-    return [
-        scaled(count_stored(image, mask, compiled=compiled), scale).sums()
-        for image, mask in zip(stored, target, strict=True)
-    ]
+    pairs = zip(stored, target, strict=True)
+    found = (count_stored(*pair, compiled=compiled) for pair in pairs)
+    return [replace(one, values=one.values / scale).sums() for one in found]
 
 
 def take_turns(

@@ -388,14 +388,10 @@ def _images(name: str, values: Tensor) -> Tensor:
     if len(shape) == 3:
         return values
     expected = "expected (N, H, W) or (N, 1, H, W)"
-    if len(shape) == 4 and shape[3] == 1:
-        expected += f". The channel is last: pass {name}[..., 0]."
-    elif len(shape) == 4 and shape[1] == 2:
-        expected += f", not 2 channels. {_OF_CHANNELS[name]}"
-    elif len(shape) == 4:
-        expected += (
-            f", not {shape[1]} channels. Pass one channel, of the changed class."
-        )
+    if len(shape) == 4:
+        one = "Pass one channel, of the changed class."
+        advice = _OF_CHANNELS[name] if shape[1] == 2 else one
+        expected += f", not {shape[1]} channels. {advice}"
     elif len(shape) == 2:
         expected += ". Give a single image as x[None]."
     raise ValueError(f"{name} {verb} {shape}; {expected}")

@@ -208,20 +208,6 @@ def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     return np.where(grey, level, _WHITE).astype(np.uint8)
 
 
-def plain_counts(stored: LevelCounts, dtype: str) -> LevelCounts:
-    """The counts of `plain_numbers`."""
-    if dtype != PALETTE:
-        return stored
-    levels = plain_numbers(stored.values, PALETTE)
-    return LevelCounts.grouped(levels, stored.changed, stored.unchanged)
-
-
-def scaled(stored: LevelCounts, scale: float) -> LevelCounts:
-    """The counts at each probability: the stored value over a scale."""
-    values = stored.values.astype(np.float64) / scale
-    return LevelCounts(values, stored.changed, stored.unchanged)
-
-
 def label_scale(stored: LevelCounts) -> float | None:
     """What a prediction that holds labels alone is divided by: 1 or 255; else None.
 
@@ -334,11 +320,6 @@ class LevelPool:
         if self._waiting > max(self._joined, _WAITING):
             self._parts = [self.total]
             self._joined, self._waiting = self._parts[0].values.size, 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added."""
-        return not self._parts
 
     @property
     def total(self) -> LevelCounts:

@@ -28,7 +28,6 @@ from cdstats.score.levels import (
     count_stored,
     divided,
     label_scale,
-    plain_counts,
     plain_numbers,
     ranks_of,
 )
@@ -123,7 +122,10 @@ class PredictionState:
         """Counts of each stored value, the colours of a palette as grey levels."""
         if self.stored is None:
             raise ValueError("expected a prediction that is counted by level")
-        return plain_counts(self.stored, self.dtype)
+        if self.dtype != PALETTE:
+            return self.stored
+        levels = plain_numbers(self.stored.values, PALETTE)
+        return LevelCounts.grouped(levels, self.stored.changed, self.stored.unchanged)
 
     @property
     def exceeds(self) -> bool | None:

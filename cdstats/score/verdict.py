@@ -25,7 +25,6 @@ from cdstats.score.levels import (
     label_scale,
     ranks_of,
     ranks_of_codes,
-    scaled,
 )
 from cdstats.score.scorer import SIGMOID, wrong_values_text
 
@@ -115,8 +114,9 @@ class Numbers:
         Raises:
             DataError: If a value cannot be one.
         """
-        found = scaled(state.numbers, self._scale(state))
-        values = found.values
+        stored = state.numbers
+        values = stored.values.astype(np.float64) / self._scale(state)
+        found = replace(stored, values=values)
         wrong, outside = ~np.isfinite(values), (values < 0) | (values > 1)
         if wrong.any() or outside.any():
             bad = int(found.pixels[wrong].sum()), int(found.pixels[outside].sum())
