@@ -23,10 +23,14 @@ from cdstats.core.catalogue import CATALOGUE, LossResult, choose
 from cdstats.core.catalogue.entry import Reduction
 from cdstats.core.charts import ErrorCounts, ErrorMap
 from cdstats.core.columns import columns_of, own_first
-from cdstats.core.comparison_records import ComparedModel, Difference, DifferingImage
+from cdstats.core.comparison_records import (
+    SD,
+    ComparedModel,
+    Difference,
+    DifferingImage,
+)
 from cdstats.core.counts import Value
 from cdstats.core.errors import Message
-from cdstats.core.options import SD
 from cdstats.core.presets import Preset
 from cdstats.core.records import ImageRecord, SummaryRecord
 from cdstats.core.reference import PublishedRecord

@@ -130,6 +130,65 @@ def test_saved_rows_give_the_same(home: Path) -> None:
     assert files.column("repeats") == ["3", "2"]
 
 
+def sheet_of(home: Path, **columns: str) -> Path:
+    """A sheet of all runs with further columns, whose texts may hold {seed}."""
+    lines = [",".join(["pred", "target", "model", *columns])]
+    folders = (home / "runs").iterdir()
+    for folder in sorted(folders, key=lambda one: (one.name[0], int(one.name[2:]))):
+        model, _, seed = folder.name.partition("_")
+        for image in range(IMAGES):
+            paths = f"runs/{folder.name}/{image:02}.npy,masks/{image:02}.png"
+            values = [
+                text.format(seed=seed, image=image, line=len(lines))
+                for text in columns.values()
+            ]
+            lines.append(",".join([paths, model, *values]))
+    (home / "pairs.csv").write_text("\n".join(lines))
+    return home / "pairs.csv"
+
+
+def test_a_column_of_a_sheet_numbers_runs_as_a_word_does(home: Path) -> None:
+    sheet = sheet_of(home, line="{line}", run="{seed}", scene="s{image}")
+    found = cdstats.compare(
+        f"@{sheet}", curves=False, resamples=RESAMPLES, repeats="run", group="scene"
+    )
+    for one, two in zip(found.models, compared(home).models, strict=True):
+        assert (one.model, one.repeats) == (two.model, two.repeats)
+        for name, own in two.compared.items():
+            other = one.compared[name]
+            assert other.value == pytest.approx(own.value)
+            assert other.sd == pytest.approx(own.sd)
+            if own.to_first and other.to_first:
+                assert other.to_first.low == pytest.approx(own.to_first.low)
+    done = run("compare", "--pred", f"@{sheet}", "--repeats", "sed")
+    assert "there are line, run, scene, target" in done.err
+
+
+def test_a_column_that_numbers_lines_makes_no_runs(home: Path) -> None:
+    done = run("compare", "--pred", f"@{sheet_of(home, line='{line}')}")
+    assert (done.code, "two predictions of a" in done.err) == (1, True)
+    done = run("compare", "--pred", f"@{sheet_of(home)}")
+    assert done.code == 1
+    assert "of model a; expected one. Number the runs in a column seed" in done.err
+
+
+@pytest.mark.parametrize("repeats", [(), ("--repeats", "seed")])
+def test_an_option_of_a_model_means_all_its_runs(
+    home: Path, repeats: tuple[str, ...]
+) -> None:
+    options = (*repeats, "--format", "csv")
+    one = of(home, "--kind", "a=logit", *options)
+    named = [("--kind", f"a seed={seed}=logit") for seed in SEEDS]
+    each = of(home, *(word for pair in named for word in pair), *options)
+    assert one.code == 0, one.err
+    assert one.out == each.out
+    assert "logit" in one.column("kind")[0]
+    own = of(home, "--kind", "a=logit", "--kind", "a seed=2=prob", "--format", "csv")
+    assert ["logit" in kind for kind in own.column("kind")] == [1, 0, 1, 0, 0]
+    wrong = of(home, "--kind", "aa=logit", *options)
+    assert (wrong.code, "--kind aa=: no such model" in wrong.err) == (2, True)
+
+
 def test_runs_and_scenes_are_drawn_together(home: Path) -> None:
     alone, scenes = compared(home), compared(home, group="target")
     for one, two in zip(alone.models, scenes.models, strict=True):

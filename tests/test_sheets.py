@@ -166,11 +166,11 @@ def test_report_and_python_take_a_sheet(home: Path, tmp_path: Path) -> None:
     assert [one.dataset.model for one in cdstats.loss(sheet).models] == ["a", "b"]
 
 
-def test_columns_that_mean_nothing_are_named_in_a_note(home: Path) -> None:
+def test_further_columns_are_named_in_a_note(home: Path) -> None:
     lines = [line | {"city": "x", "": "y"} for line in lines_of(home)]
     sheet = write(home / "further.csv", lines)
     done = by_image("loss", "--pred", sheet)
-    assert (done.code, "columns city, without a name ignored" in done.err) == (0, True)
+    assert (done.code, "column city: only for --group" in done.err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_columns_that_mean_nothing_are_named_in_a_note(home: Path) -> None:
         pytest.param(
             "prediction,mask\np.npy,m.png\n",
             "the first line is 'prediction,mask'; expected a header "
-            "pred,target[,split,model,group]",
+            "pred,target[,split,model,group,seed]",
             id="other-header",
         ),
         pytest.param(
@@ -262,7 +262,10 @@ def test_a_table_that_is_no_sheet_is_no_list_of_masks(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,label\n1.png,2.png\n", encoding="utf-8")
     done = run("ratio", f"@{tmp_path}/t.csv")
     assert done.code == 1
-    assert "expected a header pred,target[,split,model,group], or one path" in done.err
+    assert (
+        "expected a header pred,target[,split,model,group,seed], or one path"
+        in done.err
+    )
 
 
 def test_secrets_of_a_sheet_are_not_shown(tmp_path: Path) -> None:

@@ -16,13 +16,19 @@ from cdstats.core.columns import (
     further_column,
     printable,
 )
-from cdstats.core.options import PARTS, SD
 from cdstats.core.score_records import THRESHOLD, DatasetScore, Stated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+IN_SAMPLE_WAY: Final = (
+    "choose a threshold on validation data: --threshold-split or --threshold-from"
+)
+"""What to do about a threshold that was chosen on the images that are scored."""
+PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
+SD: Final = "sd"
+"""What a measure has beside its value, as columns ``NAME_PART``; SD only of runs."""
 ALL_DRAWN: Final = 5
 """Images up to which all resamples are made, 3,125 of five, instead of some drawn."""
 

@@ -44,10 +44,6 @@ if TYPE_CHECKING:
     from cdstats.core.labels import RuleChoice
     from cdstats.core.records import ImageRecord
 
-PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
-SD: Final = "sd"
-"""What a measure has beside its value, as columns ``NAME_PART``; SD only of runs."""
-
 
 class ImageMeasure(StrEnum):
     """Measures of one image, by which the images where models differ are found."""
@@ -67,10 +63,6 @@ NO_PAIRS: Final = (
     "name predictions with --pred and their masks with --target, or both with --pred "
     "@pairs.csv"
 )
-IN_SAMPLE_WAY: Final = (
-    "choose a threshold on validation data: --threshold-split or --threshold-from"
-)
-"""What to do about a threshold that was chosen on the images that are scored."""
 MAX_PIXELS: Final = 1 << 32
 """Pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
@@ -529,7 +521,23 @@ class ErrorOptions(
     )
 
 
-class ResampleOptions(Options, panel=COMPARISON):
+class DrawOptions(Options, panel=COMPARISON):
+    """What the resamples of intervals draw together."""
+
+    group: str | None = option(
+        None,
+        "Draw scenes: a word of the patterns, a column of @pairs.csv, split, target, "
+        "or names of masks such as '{}_{y}_{x}.png'.",
+        metavar="WORD",
+    )
+    repeats: str | None = option(
+        None,
+        "Average runs of a model, and draw runs: their word or column, such as seed.",
+        metavar="WORD",
+    )
+
+
+class ResampleOptions(DrawOptions, panel=COMPARISON):
     """How models are compared."""
 
     baseline: str | None = option(
@@ -538,9 +546,7 @@ class ResampleOptions(Options, panel=COMPARISON):
         metavar="NAME",
         shown="the first",
     )
-    common: bool = option(
-        False, "Compare the images that all models have, instead of refusing."
-    )
+    common: bool = option(False, "Compare the images that all models have.")
     curves: bool = option(
         True,
         "Average precision and best threshold; floating predictions are read again.",
@@ -551,17 +557,11 @@ class ResampleOptions(Options, panel=COMPARISON):
         0.95, "Share of the resamples inside an interval.", metavar="SHARE"
     )
     seed: int = option(0, "Where the random numbers start.", metavar="N")
-    group: str | None = option(
-        None,
-        "Draw scenes: a word of the patterns or group of a sheet, split, target, or "
-        "names of masks such as '{}_{y}_{x}.png'.",
-        metavar="WORD",
-    )
-    repeats: str | None = option(
-        None, "Mean and sd over runs of a model: their word {seed}.", metavar="WORD"
-    )
     differences: Sequence[str] = option(
-        (), "Differences to show. Repeatable.", flags=("--difference",), metavar="NAME"
+        (),
+        "Show differences of this metric or loss, such as iou_pooled. Repeatable.",
+        flags=("--difference",),
+        metavar="NAME",
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,

@@ -49,6 +49,7 @@ from cdstats.io.patterns import (
     suggest_patterns,
 )
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
+from cdstats.io.sheets import RunLine, names_of_runs
 from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class FilePair:
         prediction: The file of predictions; None when a mask has none.
         target: The file of masks; None when a prediction has none.
         crop: The window of the mask that the prediction covers; None for all of it.
-        words: What the words of patterns stand for, such as ``scene=a&city=b``, or the
-            column group of a sheet.
+        words: Words of patterns, or cells of a sheet: ``scene=a&city=b``.
     """
 
     model: str
@@ -106,11 +106,9 @@ class FilePair:
 
     def anywhere(self) -> FilePair:
         """The same pair by paths that mean the same in another working folder."""
-        return replace(
-            self,
-            prediction=self.prediction and self.prediction.anywhere(),
-            target=self.target and self.target.anywhere(),
-        )
+        prediction = self.prediction and self.prediction.anywhere()
+        target = self.target and self.target.anywhere()
+        return replace(self, prediction=prediction, target=target)
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ class Pairs:
 class _Entry(NamedTuple):
     """A file, the parts that its pattern names, and where it lies in its mask.
 
-    ``run`` holds the words that the other side lacks, which may number runs of a model.
+    ``run`` holds the words that the other side lacks.
     """
 
     file: FoundFile
@@ -272,8 +270,8 @@ def find_pairs(
         notes += [f"{model}: {text}" if model else text for text in texts]
     others, texts = _without_masks(pairs)
     told = tuple(dict.fromkeys((*notes, *texts)))
-    once = tuple(dict.fromkeys(problems))
-    return Pairs(tuple(others), told, once, masks.found.origin)
+    once = dict.fromkeys(problems)
+    return Pairs(tuple(others), told, tuple(once), masks.found.origin)
 
 
 def _pairs_of_sheets(
@@ -285,29 +283,30 @@ def _pairs_of_sheets(
     _refuse_problems(sheets.masks)
     kept = sheets.masks if split is None else of_split(sheets.masks, split)
     _refuse_problems(kept)
-    wanted = {identity(file) for file in kept.files}
-    pairs = defaultdict[str, list[FilePair]](list)
-    skipped = 0
+    wanted = {*map(identity, kept.files)}
+    found, lines, skipped = list[FilePair](), list[RunLine](), 0
     for number, line, prediction, target in sheets.lines:
         name, place = given[number]
         if name and line.model:
-            text = "the model is named by NAME= and by the column model; expected one"
+            text = "named by NAME= and by the column model; expected one"
             raise UsageError(f"{name}={place}: {text}")
         if split is not None and (target is None or identity(target) not in wanted):
             skipped += 1
             continue
         model = name or line.model or ("" if len(given) == 1 else place.lstrip("@"))
-        pairs[model].append(
-            FilePair(model, prediction, target, words=_words({"group": line.group}))
-        )
+        found.append(FilePair(model, prediction, target, None, _words(line.words)))
+        lines.append((model, target and identity(target), line.words))
+    pairs = defaultdict[str, list[FilePair]](list)
+    for model, pair in zip(names_of_runs(lines), found, strict=True):
+        pairs[model].append(replace(pair, model=model))
     for model, own in pairs.items():
         _refuse_two(model, own)
         own.sort(key=lambda one: natural_key(one.target.name if one.target else ""))
     others, texts = _without_masks([pair for own in pairs.values() for pair in own])
     if skipped:
         texts.append(f"{counted(skipped, 'prediction')} outside split {split} skipped")
-    told = tuple(dict.fromkeys((*sheets.notes, *texts)))
-    return Pairs(tuple(others), told, sheets.masks.problems, sheets.masks.origin)
+    told = dict.fromkeys((*sheets.notes, *texts))
+    return Pairs(tuple(others), tuple(told), sheets.masks.problems, sheets.masks.origin)
 
 
 def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cdstats.core.errors import DataError, counted
 from cdstats.core.secrets import sealed, without_secrets
@@ -13,26 +14,33 @@ from cdstats.io.addresses import looks_like_address
 
 if TYPE_CHECKING:
     from _csv import Reader
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-HEADER: Final = "pred,target[,split,model,group]"
+HEADER: Final = "pred,target[,split,model,group,seed]"
 """The header of a sheet, as messages show it."""
 _DELIMITERS: Final = ",;\t"
 _LONGEST: Final = 80
 """Characters of a header that a message shows."""
+_KNOWN: Final = ("pred", "target", "split", "model")
+"""Columns that are no words."""
 
 
 class SheetLine(NamedTuple):
     """A line of a sheet: paths as written, and what else it says of the pair.
 
-    A cell of a column that the sheet lacks is empty. Its fields are the known columns.
+    A cell of a column that the sheet lacks is empty. ``words`` holds the filled cells
+    of all further columns, such as group or seed, by name.
     """
 
     pred: str = ""
     target: str = ""
     split: str = ""
     model: str = ""
-    group: str = ""
+    words: Mapping[str, str] = MappingProxyType({})
+
+
+RunLine: TypeAlias = "tuple[str, tuple[str, str] | None, Mapping[str, str]]"
+"""The model of a line, what identifies its mask, and its further cells."""
 
 
 class Sheet(NamedTuple):
@@ -69,6 +77,7 @@ def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
     if doubled:
         raise DataError(f"{name}: its header names the column {doubled[0]!r} twice")
     found: dict[int, SheetLine] = {}
+    further = [one for one in names if one and one not in _KNOWN]
     reader = csv.reader(rest, delimiter=delimiter)
     for cells in _rows(name, start, reader):
         at = start + reader.line_num
@@ -78,15 +87,17 @@ def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
                 f"Quote paths that hold a {delimiter!r}"
             )
         held = dict(zip(names, cells, strict=False))
-        known = {one: held.get(one, "") for one in SheetLine._fields}
-        found[at] = SheetLine(**known)
+        known = {one: held.get(one, "") for one in _KNOWN}
+        words = {n: _shown(text) for n, text in held.items() if n in further and text}
+        found[at] = SheetLine(**known, words=words)
     if not found:
         raise DataError(f"{name}: holds a header and no pair")
     _refuse_empty(name, names, found)
     _refuse_doubled(name, found)
-    further = [one or "without a name" for one in names if one not in SheetLine._fields]
-    many = "column" if len(further) == 1 else "columns"
-    notes = [f"{many} {', '.join(further)} ignored"] if further else []
+    other = [one for one in further if one not in ("group", "seed")]
+    many = "column" if len(other) == 1 else "columns"
+    text = f"{many} {', '.join(other)}: only for --group and --repeats"
+    notes = [text] if other else []
     return Sheet(tuple(found.values()), tuple(notes))
 
 
@@ -125,8 +136,12 @@ def _names(header: str) -> list[str]:
 
 def _refuse_empty(name: str, names: Sequence[str], found: dict[int, SheetLine]) -> None:
     """Refuse a column that is filled in some lines alone; paths are in all."""
-    for column in (one for one in SheetLine._fields if one in names):
-        empty = [at for at, line in found.items() if not getattr(line, column)]
+    for column in (one for one in (*_KNOWN, "group") if one in names):
+        empty = [
+            at
+            for at, line in found.items()
+            if not (line.words.get(column) or getattr(line, column, ""))
+        ]
         if empty and (len(empty) < len(found) or column in ("pred", "target")):
             raise DataError(
                 f"{name}: line {empty[0]} has no {column} "
@@ -155,5 +170,36 @@ def _refuse_doubled(name: str, found: dict[int, SheetLine]) -> None:
         text = f"give the prediction {shown[0]}{of} two masks; expected one"
         check(at, ("pred", line.model, pred), target, text)
         text = f"give the mask {shown[1]} two predictions{of}; expected one"
-        way = "" if line.model else ". Name the models in a column model"
-        check(at, ("target", line.model, target), pred, f"{text}{way}")
+        way = ". Number the runs in a column seed"
+        way = way if line.model else ". Name the models in a column model"
+        own = "target", line.model, target, *map("=".join, line.words.items())
+        check(at, own, pred, f"{text}{way}")
+
+
+def names_of_runs(lines: Sequence[RunLine]) -> list[str]:
+    """The models of lines, each run one, if a column tells predictions of masks apart.
+
+    Example:
+        >>> words = {"seed": "1"}, {"seed": "2"}
+        >>> names_of_runs([("a", ("m.png", ""), one) for one in words])
+        ['a seed=1', 'a seed=2']
+    """
+
+    def alone(models: Sequence[str]) -> bool:
+        pairs = zip(models, lines, strict=True)
+        keys = [(model, mask) for model, (_, mask, _) in pairs if mask]
+        return len(set(keys)) == len(keys)
+
+    plain = [model for model, _, _ in lines]
+    if alone(plain):
+        return plain
+    for word in dict.fromkeys(word for _, _, words in lines for word in words):
+        names = [
+            f"{model} {word}={words[word]}".strip() if word in words else model
+            for model, _, words in lines
+        ]
+        # A column that numbers the lines would make a model of each.
+        several = len({mask for _, mask, _ in lines}) > 1
+        if alone(names) and not (several and len(set(names)) == len(names)):
+            return names
+    return plain

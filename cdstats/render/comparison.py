@@ -17,11 +17,13 @@ from cdstats.core.columns import (
 )
 from cdstats.core.comparison_records import (
     ALL_DRAWN,
+    IN_SAMPLE_WAY,
+    PARTS,
+    SD,
     ComparedModel,
     DifferingImage,
 )
 from cdstats.core.errors import counted
-from cdstats.core.options import IN_SAMPLE_WAY, PARTS, SD
 from cdstats.core.score_records import ScoreRecord, Stated
 from cdstats.core.signature import signature_notes
 from cdstats.render.scores import PAPER_SCALE, SCALE, is_thresholded

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core.charts import CurveSummary
 from cdstats.core.columns import UNDEFINED, column, columns_of, plain, printable
+from cdstats.core.comparison_records import IN_SAMPLE_WAY
 from cdstats.core.errors import Level, counted
 from cdstats.core.labelling import REFUSED
 from cdstats.core.metrics import metrics_of
-from cdstats.core.options import IN_SAMPLE_WAY
 from cdstats.core.records import ALL, SummaryRecord
 from cdstats.core.rule_sensitivity import RuleSensitivity
 from cdstats.core.score_records import DatasetScore, Stated

@@ -90,8 +90,11 @@ class PredictionChoice:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: str) -> ModelChoice:
-        """What the user says of a model."""
-        return self.named.get(model, self.every)
+        """What the user says of a model, or of all runs of it."""
+        if model in self.named:
+            return self.named[model]
+        runs = (one for name, one in self.named.items() if _is_run(model, name))
+        return next(runs, self.every)
 
     def at(self, thresholds: Mapping[str, tuple[float, str]]) -> PredictionChoice:
         """The same with the threshold of some models, and where each comes from."""
@@ -105,7 +108,7 @@ class PredictionChoice:
         """Refuse names of models that there are not."""
         known = dict.fromkeys(models)
         for name in self.named:
-            if name not in known:
+            if not any(one == name or _is_run(one, name) for one in known):
                 listed = ", ".join(known) or "none has a name"
                 raise UsageError(
                     f"{self.options[name]} {name}=: no such model; models: {listed}"
@@ -121,6 +124,11 @@ class PredictionChoice:
     def all_logits(self) -> bool:
         """Whether the predictions of every model are logits."""
         return self.kinds == {Kind.LOGIT}
+
+
+def _is_run(model: str, name: str) -> bool:
+    """Whether a model is a run of that name: ``a seed=1`` of ``a``."""
+    return re.fullmatch(r" \w+=.*", model.removeprefix(name), re.DOTALL) is not None
 
 
 def choose_predictions(options: ScoreOptions) -> PredictionChoice:

@@ -55,8 +55,9 @@ def check_group(places: Sequence[Place], by: str) -> None:
     if not _is_name_pattern(by):
         text = _no_word_text(places)
     raise UsageError(
-        f"--group {by}: {text}. Name a word of the patterns, such as {{scene}}, or "
-        "give a pattern of the names of masks, such as '{}_{y}_{x}.png'"
+        f"--group {by}: {text}. Name a word of the patterns, such as {{scene}}, a "
+        "column of @pairs.csv, or a pattern of the names of masks, such as "
+        "'{}_{y}_{x}.png'"
     )
 
 
@@ -82,7 +83,8 @@ def bases_of(places: Sequence[Place], word: str | None) -> dict[str, str]:
         text = "tells no two predictions of one mask apart"
     raise UsageError(
         f"--repeats {word}: {text}. Name the word of the predictions that numbers the "
-        "runs of a model, such as seed in --pred 'runs/{model}_{seed}/{}.npy'"
+        "runs of a model, such as seed in --pred 'runs/{model}_{seed}/{}.npy', or a "
+        "column of @pairs.csv"
     )
 
 

@@ -43,9 +43,8 @@ def compare(
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_comparison
-    from cdstats.core.comparison_records import ComparedModel, DifferingImage
+    from cdstats.core.comparison_records import PARTS, SD, ComparedModel, DifferingImage
     from cdstats.core.errors import UsageError
-    from cdstats.core.options import PARTS, SD
     from cdstats.core.rule_sensitivity import RuleSensitivity
     from cdstats.core.score_records import ScoreRecord
     from cdstats.render.comparison import compare_document, compare_totals

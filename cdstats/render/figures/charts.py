@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cdstats.core import charts
+from cdstats.core.comparison_records import IN_SAMPLE_WAY
 from cdstats.core.errors import counted
-from cdstats.core.options import IN_SAMPLE_WAY
 from cdstats.core.records import ALL
 from cdstats.core.score_records import Stated
 from cdstats.render.figures import NEEDS_MASKS, NEEDS_PREDICTIONS, masks, scores
