@@ -177,6 +177,19 @@ def test_an_image_without_a_group_is_refused(home: Path) -> None:
     assert "other.png" in done.err
 
 
+def test_an_image_in_two_groups_is_refused(home: Path) -> None:
+    lines = ["pred,target,model,group"]
+    for number, mask in enumerate(sorted((home / "masks").iterdir())):
+        for model in "ab":
+            pred = f"runs/{model}/{mask.stem}.npy"
+            lines.append(f"{pred},masks/{mask.name},{model},{number % 5}{model}")
+    (home / "pairs.csv").write_text("\n".join(lines))
+    few = ("--no-curves", "--resamples", 50)
+    done = run("compare", "--pred", f"@{home}/pairs.csv", *few, "--group", "group")
+    assert done.code == 1
+    assert "models put it into the groups 0a and 0b of --group group" in done.err
+
+
 def test_few_groups_are_told(home: Path) -> None:
     done = of(home, "--group", "{}1_{y}_{x}.*")
     assert done.code == 2

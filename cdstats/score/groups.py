@@ -98,14 +98,20 @@ def groups_of(images: Iterable[Sequence[Place]], by: str | None) -> list[str]:
 
     Raises:
         UsageError: If an image has none.
+        DataError: If models put an image into different groups.
     """
     found = []
     for number, places in enumerate(images):
-        names = (_group(place, by) for place in places) if by else (str(number),)
-        group = next((name for name in names if name is not None), None)
-        if group is None:
+        names = {_group(place, by) for place in places} if by else {str(number)}
+        groups = sorted(name for name in names if name is not None)
+        if not groups:
             check_group(places, by or "")
-        found.append(group or "")
+        if groups[1:]:
+            raise DataError(
+                f"{places[0].target}: models put it into the groups "
+                f"{' and '.join(groups)} of --group {by}; expected one"
+            )
+        found.append(groups[0])
     return found
 
 
