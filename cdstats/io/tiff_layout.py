@@ -124,13 +124,13 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
     shared = len(every) - len(block)
     lengths, stride = dict(tables.extents), _stride(tables)
     # The fewest bytes in which a page may be lost: a directory where there are several
-    # pages, and of one page the pixels, as a program that changes its directory in
-    # place leaves the old one.
+    # pages, and of one page its pixels and tables, as a program that changes the tables
+    # in place leaves the old ones.
     least = min(lengths[page.place] for page in tables.chain)
     if sum(page.is_image for page in tables.chain) == 1:
-        least = min(int(page.byte_counts.sum()) for page in tables.chain)
-        if not all(page.is_plain for page in tables.chain):
-            least = size
+        pixels = min(int(page.byte_counts.sum()) for page in tables.chain)
+        is_plain = all(page.is_plain for page in tables.chain)
+        least = pixels + sum(lengths.values()) if is_plain else size
     if not (left_out or shared or gaps.max(initial=0) >= least):
         return
     # A table that was overwritten with zeros looks like that of a sparse file, and a
