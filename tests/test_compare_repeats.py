@@ -216,6 +216,23 @@ def test_the_screen_shows_the_deviation_in_80_columns(home: Path) -> None:
     assert f"{found.sd:.3f}" in paper.out
 
 
+def test_runs_with_thresholds_of_their_own_say_where_these_come_from(
+    home: Path,
+) -> None:
+    for mask in sorted((home / "masks").iterdir())[:8]:
+        for path in (mask, *home.glob(f"runs/*/{mask.stem}.npy")):
+            other = home / "val" / path.relative_to(home)
+            other.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(other)
+    source = f"{home}/val/runs/{{model}}_{{seed}}/{{}}.npy"
+    masks = f"{home}/val/masks/{{}}.png"
+    chosen = ("--threshold-from", source, "--threshold-target", masks)
+    done = of(home, "--repeats", "seed", *chosen)
+    assert done.code == 0, done.err
+    assert "threshold of each run: best F1 on other:" in done.out
+    assert "not recorded" not in done.out
+
+
 def test_images_are_found_by_the_means_of_runs(home: Path) -> None:
     done = of(home, "--repeats", "seed", "--by", "image", "--format", "csv")
     assert {"value[a]", "value[b]"} < set(done.rows()[0])

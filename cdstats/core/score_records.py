@@ -116,6 +116,8 @@ class Stated:
         cut = _threshold_text(found, named=bool(one.threshold_from))
         if not one.threshold_from:
             return f"{cut}; {kind}", ground
+        if any(row.threshold is None for row in found):  # runs of one model differ
+            cut = "threshold of each run"
         return f"{cut}: best F1 on {one.threshold_from}", kind, ground
 
 
