@@ -127,8 +127,8 @@ class _Split:
         """A decision by the preset of a layout; a rule that agrees with it stays."""
         rule = str(known.rule).partition(" (")[0]
         text = (
-            f"read as {known.short}: {rule}, as --preset {known.name} does, because "
-            "names and values match; --preset none to switch off"
+            f"read as {known.short}: {rule}, as --preset {known.name} does, because it "
+            f"looks like {known.short} by names and values; --preset none to switch off"
         )
         if self.agrees(known, verdict):
             return replace(verdict, notes=(*verdict.notes, text))
