@@ -368,7 +368,6 @@ def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]
 
 
 def _is_mask(pair: FilePair) -> bool:
-    """Whether the prediction and the mask are the same file."""
     one, two = pair.prediction, pair.target
     if one is None or two is None or one.member != two.member:
         return False
@@ -511,7 +510,6 @@ def _words(parts: Mapping[str, str]) -> str:
 
 
 def _place(text: str) -> tuple[str, ...]:
-    """The fields of a pattern that give the position of a crop."""
     text = pattern_in(text)
     return Pattern(text).place if is_pattern(text) else ()
 
