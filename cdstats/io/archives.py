@@ -38,7 +38,7 @@ _CHECKED: Final = 1 << 12
 """Members after which the memory for their facts is checked again."""
 _KEPT_SHARE: Final = 4
 """Members that are passed take one part in this of the memory of a process."""
-_ENCRYPTED: Final = 1
+_ENCRYPTED, _UTF8 = 1, 0x800
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How members of a zip archive may be packed; the others unpack to any length."""
 
@@ -66,9 +66,15 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
                     "or another file lies beside them"
                 )
             if part is not None:
-                # Its own header has a length of its own.
+                # Its own header repeats its name, and has a length of its own.
                 file.seek(start + 26)
                 lengths = struct.unpack("<2H", file.read(4))
+                code = "utf-8" if part.flag_bits & _UTF8 else "cp437"
+                if file.read(lengths[0]) != part.orig_filename.encode(code):
+                    raise DataError(
+                        f"{kind} file is damaged: it lists a part by another name than "
+                        f"its own, {part.orig_filename!r}"
+                    )
                 end = start + _PART_LENGTH + sum(lengths) + part.compress_size
         file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
         tail = file.read()
@@ -186,11 +192,18 @@ class TarArchive(Archive[_Place]):
                 f"{self._kind} archive is damaged or cut short: it has no end"
             )
         # To its end, where gzip keeps its check sum.
+        zeros = 0
         while piece := self._file.read(_PIECE):
+            zeros += len(piece)
             if piece.strip(b"\0"):
                 raise DataError(
                     f"{self._kind} archive holds more behind its end; split it"
                 )
+        if not self._packed and zeros >= tarfile.RECORDSIZE + tarfile.BLOCKSIZE:
+            raise DataError(
+                f"tar archive is damaged or cut short: it ends with {zeros:,} zeros, "
+                "as a download that stopped does. Pack it again if it is right"
+            )
 
     def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
         """Keep a member that is passed, within the budget; earlier ones are dropped."""
