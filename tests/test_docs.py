@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -164,6 +165,20 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
     links = [link.partition("#")[0] for link in LINK.findall(text_of(page))]
     local = [link for link in links if link and "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.skipif(shutil.which("sed") is None, reason="needs sed")
+def test_a_release_makes_the_links_of_the_readme_absolute() -> None:
+    workflow = text_of(ROOT / ".github/workflows/release.yml")
+    (script,) = re.findall(r'sed -i -E "(.*)" README\.md', workflow)
+    for name, value in (("REPOSITORY", "someone/cdstats"), ("REF_NAME", "v0.1.0")):
+        script = script.replace(f"$GITHUB_{name}", value)
+    done = subprocess.run(
+        ["sed", "-E", script, str(README)], capture_output=True, check=True
+    )
+    links = LINK.findall(done.stdout.decode())
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "https://github.com/someone/cdstats/blob/v0.1.0/docs/ratio.md" in links
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
