@@ -38,7 +38,7 @@ _CHECKED: Final = 1 << 12
 """The memory for the list is checked each time so many members were added."""
 _KEPT_SHARE: Final = 4
 """Members kept while reading forward may use 1/4 of a process's memory."""
-_ENCRYPTED: Final = 1
+_ENCRYPTED, _UTF8 = 1, 0x800
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Supported compression methods; the others may inflate without limit."""
 
@@ -66,9 +66,15 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
                     "another file or data that it does not list"
                 )
             if part is not None:
-                # The local header may have lengths other than the central directory's.
+                # The local header repeats the name; its length differs from the list's.
                 file.seek(start + 26)
                 lengths = struct.unpack("<2H", file.read(4))
+                code = "utf-8" if part.flag_bits & _UTF8 else "cp437"
+                if file.read(lengths[0]) != part.orig_filename.encode(code):
+                    raise DataError(
+                        f"{kind} file is damaged: it lists a part by another name than "
+                        f"its own, {part.orig_filename!r}"
+                    )
                 end = start + _PART_LENGTH + sum(lengths) + part.compress_size
         file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
         tail = file.read()
@@ -186,11 +192,18 @@ class TarArchive(Archive[_Place]):
                 f"{self._kind} archive is damaged or cut short: its end is missing"
             )
         # Read to the end, because gzip verifies its checksum there.
+        zeros = 0
         while piece := self._file.read(_PIECE):
+            zeros += len(piece)
             if piece.strip(b"\0"):
                 raise DataError(
                     f"{self._kind} archive has more data behind its end; split it"
                 )
+        if not self._packed and zeros >= tarfile.RECORDSIZE + tarfile.BLOCKSIZE:
+            raise DataError(
+                f"tar archive is damaged or cut short: it ends with {zeros:,} zeros, "
+                "as a download that stopped does. Pack it again if it is right"
+            )
 
     def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
         """Keep a member if memory allows; `drop` removes older ones first."""
