@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of the packages that cdstats uses
 
-cdstats has the MIT licence. The packages that it uses have their own licences. None of these
-packages is part of cdstats; pip installs them. The table lists the packages of
-`constraints.txt`: the dependencies of the program, its extras and the tools that test it. The
-licences come from the metadata of each package. `docs/generate_licences.py` writes this page.
+cdstats has the MIT licence. The packages that it uses have their own licences. None of
+these packages is part of cdstats; pip installs them. The table lists the packages of
+`constraints.txt`: the dependencies of the program, its extras and the tools that test
+it. The licences come from the metadata of each package. `docs/generate_licences.py`
+writes this page.
 
 | package | version | licence |
 | :-- | :-- | :-- |
