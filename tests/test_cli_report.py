@@ -254,7 +254,9 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             ["--from", "{rows}", "--masks", "x"], "leave out --masks", id="twice"
         ),
         pytest.param(
-            ["--from", "{rows}", "--from", "{rows}"], "found two files of the same kind", id="alike"
+            ["--from", "{rows}", "--from", "{rows}"],
+            "found two files of the same kind",
+            id="alike",
         ),
         pytest.param(
             ["--from", "{rows}", "--preset", "cdnet2014"], "--preset", id="rule"
@@ -263,7 +265,9 @@ def test_pictures_are_bounded_in_number(tmp_path: Path) -> None:
             ["--from", "{rows}", "--threshold", "0.3"], "--threshold", id="threshold"
         ),
         pytest.param(
-            ["--from", "{rows}", "--loss", "dice"], "--loss needs predictions", id="loss"
+            ["--from", "{rows}", "--loss", "dice"],
+            "--loss needs predictions",
+            id="loss",
         ),
         pytest.param(
             ["--masks", "x", "--device", "cpu"],

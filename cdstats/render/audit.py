@@ -206,8 +206,8 @@ def _print_heat(console: Console, maps: Sequence[HeatMap]) -> None:
         if not most:
             continue
         title = (
-            f"change fraction by position in images of {one.width} x {one.height}, from "
-            f"{_percent(min(shares))} to {_percent(most)}"
+            f"change fraction by position in images of {one.width} x {one.height}, "
+            f"from {_percent(min(shares))} to {_percent(most)}"
         )
         grid = Grid.grid()
         for line in one.cells:

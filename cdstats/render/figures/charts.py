@@ -119,8 +119,8 @@ def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:
     if not any(row.change_fraction is not None for row in rows):
         return Missing("binarisation", f"{name}: no mask was counted")
     caption = (
-        "Changed pixels, per cent of valid pixels, as counted by loaders with the rules "
-        f">0, >=128 and ==255. Rule in use: {_whole(held, name).rule}."
+        "Changed pixels, per cent of valid pixels, as counted by loaders with the "
+        f"rules >0, >=128 and ==255. Rule in use: {_whole(held, name).rule}."
     )
     draw = partial(masks.draw_binarisation, rows)
     title = "Change fraction by loader"
@@ -191,8 +191,8 @@ def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     if epochs:
         title, draw = "Saved epochs", partial(scores.draw_epochs, epochs)
         caption = (
-            "Mean losses, nats per pixel, and pooled F1 of the changed class by the last "
-            "number in the name of the model."
+            "Mean losses, nats per pixel, and pooled F1 of the changed class by the "
+            "last number in the name of the model."
         )
         yield Chart("epochs", "", title, caption, epochs, draw)
     else:
