@@ -35,10 +35,10 @@ def figure_bytes(figure: Figure, name: str, output: FigureFormat) -> bytes:
     """The bytes of a figure in a file format."""
     from matplotlib import rc_context
 
-    if figure.get_layout_engine() is not None:
+    if (layout := figure.get_layout_engine()) is not None:
         # Each further drawing would compute a slightly different layout.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     data = io.BytesIO()
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(data, format=output.value, dpi=_DPI, metadata=_METADATA[output])
