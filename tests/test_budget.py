@@ -109,8 +109,8 @@ def test_items_above_a_share_are_worked_on_alone() -> None:
     assert len({found[number][1] for number in alone}) == 1
     text, *_ = found[sizes.index(600)]
     assert text == (
-        "takes 600 bytes at once, more than half of the memory that this process may "
-        "use (1,000 bytes); split it"
+        "needs 600 bytes at once, more than half of the memory available to this "
+        "process (1,000 bytes); split it"
     )
     assert {found[at][0] for at in found if at != sizes.index(600)} == {"done"}
 
@@ -160,7 +160,7 @@ def test_the_coefficients_of_a_progressive_jpeg_count(
         monkeypatch.setattr(limits, "_memory", lambda needed=needed: 2 * needed)
         assert count_file(Task(str(path)))[0].reason == ""
         monkeypatch.setattr(limits, "_memory", lambda needed=needed: 2 * needed - 2)
-        assert f"takes {needed:,} bytes" in count_file(Task(str(path)))[0].reason
+        assert f"needs {needed:,} bytes" in count_file(Task(str(path)))[0].reason
 
 
 def strip_of(side: int) -> bytes:
@@ -197,7 +197,7 @@ def test_a_run_stays_below_a_real_limit(tmp_path: Path) -> None:
     found = {row["path"]: row for row in csv.DictReader(done.stdout.splitlines())}
     assert len(found) == 10
     failed = found["larger.tif"]
-    assert "takes 648,000,000 bytes at once" in failed["reason"]
+    assert "needs 648,000,000 bytes at once" in failed["reason"]
     assert [path for path, row in found.items() if row["status"] == "failed"] == [
         failed["path"]
     ]

@@ -76,7 +76,7 @@ def test_a_list_with_null_characters_is_refused(tmp_path: Path) -> None:
         run("ratio", f"@{tmp_path}/list.txt"),
     ):
         assert result.code == 1
-        assert "holds a null character" in result.err
+        assert "has a null character" in result.err
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float64"])

@@ -207,7 +207,7 @@ def test_a_prediction_is_not_scored_against_another_split() -> None:
         save(f"x/d/test_label/{number}.png", 10 + number)
         save(f"x/p/train_pred/{number}.png", 10 + number)
     _, told = run("loss", "--pred", "x/p", "--target", "x/d", code=1)
-    assert "train_pred/0.png lies in split train" in told
+    assert "train_pred/0.png is in split train" in told
     text, told = run("loss", "--pred", "x/p/train_pred", "--target", "x/d")
     assert "1.000  1.000  1.000" in text
 

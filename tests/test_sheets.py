@@ -188,7 +188,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
         pytest.param("", "the first line is ''; expected", id="empty"),
         pytest.param("pred,target\n", "holds a header and no pair", id="no-pair"),
         pytest.param(
-            "target,split\nm.png,train\n", "names no predictions", id="no-predictions"
+            "target,split\nm.png,train\n", "has no predictions", id="no-predictions"
         ),
         pytest.param(
             "pred,target,Pred\na,b,c\n",
@@ -246,8 +246,8 @@ def test_a_sheet_that_is_not_clear_is_refused(
 def test_what_a_sheet_says_is_not_said_again(home: Path) -> None:
     sheet = write(home / "again.csv", lines_of(home))
     for arguments, told in (
-        (("--pred", sheet, "--target", home / "d"), "leave out --target"),
-        (("--pred", f"x={sheet}"), "named by NAME= and by the column model"),
+        (("--pred", sheet, "--target", home / "d"), "omit --target"),
+        (("--pred", f"x={sheet}"), "given by NAME= and in the column model"),
         (("--pred", sheet, "--pred", home / "a"), "or both with --pred @pairs.csv"),
     ):
         done = run("loss", *arguments)

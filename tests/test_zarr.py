@@ -321,7 +321,7 @@ def test_a_store_in_an_archive_is_refused_with_a_way_out(
     inner.close()
     done = csv(tmp_path / name)
     assert done.code == 1
-    assert "a Zarr store is read from a folder of this machine" in done.err
+    assert "a Zarr store is read from a local folder" in done.err
 
 
 def test_without_numcodecs_the_extra_is_named_and_gzip_is_read(
