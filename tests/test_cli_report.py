@@ -245,7 +245,9 @@ def test_pictures_are_bounded_in_number(
             ["--from", "{rows}", "--masks", "x"], "leave out --masks", id="twice"
         ),
         pytest.param(
-            ["--from", "{rows}", "--from", "{rows}"], "these are alike", id="alike"
+            ["--from", "{rows}", "--from", "{rows}"],
+            "found two files of the same kind",
+            id="alike",
         ),
         pytest.param(
             ["--from", "{rows}", "--preset", "cdnet2014"], "--preset", id="rule"
@@ -254,7 +256,9 @@ def test_pictures_are_bounded_in_number(
             ["--from", "{rows}", "--threshold", "0.3"], "--threshold", id="threshold"
         ),
         pytest.param(
-            ["--from", "{rows}", "--loss", "dice"], "--loss goes with", id="loss"
+            ["--from", "{rows}", "--loss", "dice"],
+            "--loss needs predictions",
+            id="loss",
         ),
         pytest.param(
             ["--masks", "x", "--device", "cpu"],
@@ -364,7 +368,7 @@ def test_models_are_compared_and_losses_of_labels_are_folded(compared: Path) -> 
     assert gap.high is not None
     low, high = (f"{one:+.3f}".replace("-", "−") for one in (gap.low, gap.high))
     assert f"{low} to {high}" in page.text
-    assert "3 images compared: intervals of so few images are unreliable" in page.text
+    assert "3 images compared: intervals from so few images are unreliable" in page.text
     assert page.text.index("Metrics of the changed") < page.text.index("Losses (pred")
     tags = [
         name for name, a in page.elements if name == "details" or "losses" in str(a)
