@@ -38,6 +38,17 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports and plots hold blank figures, which cost most of their time."""
+    from cdstats.render.figures import files
+    from cdstats.report import html
+
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+    for module in (html, files):
+        monkeypatch.setattr(module, "figure_bytes", lambda *_: blank)
+
+
 class _Keeper(logging.Handler):
     def __init__(self, kept: list[logging.LogRecord]) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ def test_rows_of_a_run_give_the_figures_of_counts(tmp_path: Path) -> None:
         pytest.param(
             ["-o", "{folder}/a/b"], 2, "parent folder does not exist", id="above"
         ),
-        pytest.param(["--only", "epochs"], 1, "nothing to draw", id="nothing"),
+        pytest.param(["--only", "epochs"], 1, "no figure can be drawn", id="nothing"),
         pytest.param(["--format", "gif"], 2, "'gif' is not one of", id="format"),
     ],
 )
