@@ -331,8 +331,10 @@ def test_a_cache_that_another_run_holds_for_too_long_is_told(
     ("name", "content", "said"),
     [
         pytest.param("notes.txt", b"dear diary", "not a cdstats cache", id="a text"),
-        pytest.param("c.png", b"", "has the name of a mask", id="the name of a mask"),
-        pytest.param("no/c.sqlite", None, "no such folder", id="no folder"),
+        pytest.param(
+            "c.png", b"", "has the extension of a mask", id="the name of a mask"
+        ),
+        pytest.param("no/c.sqlite", None, "folder does not exist", id="no folder"),
         pytest.param("masks", None, "is a folder", id="a folder"),
     ],
 )

@@ -400,7 +400,7 @@ WRONG_USE = [
     pytest.param(["--csv", "no/such/folder.csv"], "folder", id="no folder to write to"),
     pytest.param(["--cache", "no/such/c.sqlite"], "folder", id="no folder to keep in"),
     pytest.param(
-        ["--cache", "c.tif"], "the name of a mask", id="a cache called like a mask"
+        ["--cache", "c.tif"], "extension of a mask", id="a cache called like a mask"
     ),
     pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
     pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
@@ -581,11 +581,11 @@ def test_a_link_is_the_file_it_points_to(masks: Path, tmp_path: Path) -> None:
     ]
     done = ratio(masks, *files)
     assert (done.code, done.out) == (2, "")
-    assert "is named for two outputs" in done.err
+    assert "is given for two outputs" in done.err
     (tmp_path / "lost.csv").symlink_to("gone/t.csv")
     done = ratio(masks, "--csv", tmp_path / "lost.csv")
     assert (done.code, done.out) == (2, "")
-    assert "there is no such folder" in done.err
+    assert "the folder does not exist" in done.err
 
 
 def test_a_folder_is_no_output(masks: Path, tmp_path: Path) -> None:
