@@ -415,7 +415,7 @@ WRONG_USE = [
     pytest.param(["--jobs", "many"], "--jobs", id="no number"),
     pytest.param(["--max-failed", "-1"], "--max-failed", id="less than none"),
     pytest.param(["--against", "DASNette"], "DASNette", id="nothing published"),
-    pytest.param(["--against", "earlier.csv"], "no such file", id="no earlier file"),
+    pytest.param(["--against", "earlier.csv"], "file not found", id="no earlier file"),
     pytest.param(["--from", "a.csv"], "--from", id="masks and saved rows"),
 ]
 

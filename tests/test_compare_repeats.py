@@ -327,4 +327,4 @@ def test_a_difference_of_no_measure_is_refused(
 def test_a_difference_that_is_not_defined_is_told(home: Path) -> None:
     done = of(home, "--difference", "average_precision")
     assert done.code == 0
-    assert "average_precision is not defined here" in done.err
+    assert "average_precision is undefined" in done.err

@@ -121,7 +121,7 @@ class Comparison(Displayed):
         return frame(self.differing, DifferingImage)
 
     def image_frame(self) -> pd.DataFrame:
-        """The rows of the images of all models as a data frame, as of `cdstats.loss`."""
+        """The rows of the images of all models, as a data frame."""
         from cdstats.render.writers import frame
 
         return frame(self.images, ScoreRecord)
