@@ -1,8 +1,8 @@
-"""Groups of options as options of a command, and the groups that commands alone have.
+"""Groups of options as command-line options, and the groups that only commands have.
 
 A parameter of a command whose type is a group (`cdstats.core.options`) becomes one
-option for each field of the group; the command receives the group. How an option is
-added is told there.
+option per field of the group. The command receives the group. `cdstats.core.options`
+describes how to add an option.
 """
 
 from __future__ import annotations
@@ -27,80 +27,82 @@ if TYPE_CHECKING:
 
 OUTPUT: Final = "Output"
 GATES: Final = "Gates"
-PAPER: Final = "Tables of Markdown and LaTeX"
+PAPER: Final = "Markdown and LaTeX tables"
 _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
-"""Options that end the help of every command, in this order."""
+"""The last options in the help of every command, in this order."""
 _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
 
 class OutputOptions(Options, panel=OUTPUT):
-    """Where results go."""
+    """The outputs of a command."""
 
     columns: str | None = option(
-        None, "Columns to print, as a comma list.", metavar="A,B"
+        None, "Columns to print, separated by commas.", metavar="A,B"
     )
     output_format: Format = option(
-        Format.TABLE, "Format of standard output.", typed=Format, flags=("--format",)
+        Format.TABLE, "Format of the output.", typed=Format, flags=("--format",)
     )
     csv: Path | None = option(
-        None, "Write the image rows to this file.", metavar="FILE"
+        None, "Write one row per image to this file.", metavar="FILE"
     )
     summary: Path | None = option(
         None,
-        "Write the rows of totals to this file: .csv, .json, .md or .tex.",
+        "Write the summary rows to this file: .csv, .json, .md or .tex.",
         metavar="FILE",
     )
 
 
 class PaperOptions(Options, panel=PAPER):
-    """How Markdown and LaTeX set a table."""
+    """The layout of Markdown and LaTeX tables."""
 
     caption: str | None = option(
         None, "Caption of the table, as plain text.", metavar="TEXT"
     )
     label: str | None = option(
-        None, "Label of the table; needs a caption.", metavar="NAME"
+        None, "Label of the table; needs --caption.", metavar="NAME"
     )
-    percent: bool = option(False, "Metrics in per cent; losses stay.")
+    percent: bool = option(False, "Print metrics in per cent; losses do not change.")
     decimals: int | None = option(
         None,
-        "Decimals of metrics, losses and ratios.",
+        "Number of decimals of metrics, losses and ratios.",
         least=0,
         most=15,
         metavar="N",
         shown="3",
     )
-    narrow: bool = option(False, "Fit one column of a page of two, in LaTeX.")
+    narrow: bool = option(
+        False, "Fit a LaTeX table to one column of a two-column page."
+    )
 
 
 class GateOptions(Options, panel=GATES):
-    """What makes the exit code of scores 1."""
+    """Conditions for exit code 1."""
 
     fail_under: Sequence[str] = option(
         (),
-        "Exit with 1 if this number of a model is smaller or undefined, such as "
-        "f1_pooled=0.9. Repeatable.",
+        "Exit with 1 if this value of a model is smaller than NUMBER or undefined, "
+        "such as f1_pooled=0.9. Repeatable.",
         metavar="NAME=NUMBER",
     )
     fail_over: Sequence[str] = option(
         (),
-        "Exit with 1 if this number of a model is larger or undefined, such as "
-        "bce_mean=0.3. Repeatable.",
+        "Exit with 1 if this value of a model is larger than NUMBER or undefined, "
+        "such as bce_mean=0.3. Repeatable.",
         metavar="NAME=NUMBER",
     )
     against: Path | None = option(
         None,
-        "Exit with 1 if counts of masks, metrics or mean losses differ from those of "
-        "the image rows that an earlier run wrote with --csv.",
+        "Exit with 1 if mask counts, metrics or mean losses differ from FILE, the "
+        "image rows that an earlier run wrote with --csv.",
         metavar="FILE",
     )
     tolerance: float | None = option(
         None,
-        "Largest absolute difference of a metric or mean loss with --against.",
+        "Allowed absolute difference of metrics and mean losses with --against.",
         least=0,
         metavar="NUMBER",
         shown="1e-06",
@@ -108,10 +110,13 @@ class GateOptions(Options, panel=GATES):
 
 
 class ScreenOptions(Options, panel=RUN):
-    """What is shown beside results, and when failures count."""
+    """The messages of a command, and the tolerated failures."""
 
     max_failed: int = option(
-        0, "Exit with 0 up to this many failed files.", least=0, metavar="N"
+        0,
+        "Number of failed files up to which the exit code is 0.",
+        least=0,
+        metavar="N",
     )
     quiet: bool = option(
         False, "Hide progress, notes and warnings.", flags=("--quiet", "-q")
@@ -119,7 +124,7 @@ class ScreenOptions(Options, panel=RUN):
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose groups of options are spread out into single options.
+    """The command with each group of options replaced by its single options.
 
     Options that do not fit the sources are refused before the command is called.
     """
@@ -167,7 +172,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _taken(
     group: type[Options], values: dict[str, Any], given: set[str]
 ) -> dict[str, Any]:
-    """The values of a group, taken out of those of a command."""
+    """The values of a group, removed from those of a command."""
     known = {}
     for name, one in _offered(group):
         value = values.pop(name)
@@ -239,7 +244,7 @@ Quiet = Annotated[bool, _option("quiet", ScreenOptions.declared["quiet"])]
 
 
 class By(StrEnum):
-    """Which rows to print."""
+    """The rows to print."""
 
     IMAGE = "image"
     SPLIT = "split"
@@ -247,7 +252,7 @@ class By(StrEnum):
 
 
 class ScoreBy(StrEnum):
-    """Which rows of scores to print."""
+    """The score rows to print."""
 
     IMAGE = "image"
     DATASET = "dataset"
@@ -255,10 +260,10 @@ class ScoreBy(StrEnum):
 
 
 def sensitivity_rows(by: ScoreBy | None, options: SensitivityOptions) -> bool:
-    """Whether the rows of other rules are printed.
+    """Whether to print the rows of other rules.
 
     Raises:
-        UsageError: If they were not asked for.
+        UsageError: If ``--rule-sensitivity`` is missing.
     """
     if by is ScoreBy.RULE and not options.rule_sensitivity:
         raise UsageError("--by rule needs --rule-sensitivity")
