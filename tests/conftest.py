@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Screens are compared without colours, which some services ask for.
+for _name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE"):
+    os.environ.pop(_name, None)
+
 # A shell lets what it starts in the background ignore Ctrl-C, and so every program that
 # is started from there; some tests interrupt such a program.
 signal.signal(signal.SIGINT, signal.default_int_handler)

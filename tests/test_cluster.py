@@ -177,7 +177,9 @@ def test_workers_of_another_version_are_refused(
 def test_a_scheduler_that_goes_away_ends_the_run() -> None:
     with local_cluster() as cluster:
         threading.Timer(1.5, cluster.close).start()
-        with pytest.raises(DataError, match=r"the Dask scheduler at .* went away"):
+        with pytest.raises(
+            DataError, match=r"the Dask scheduler at .* has disconnected"
+        ):
             run(cluster.scheduler_address, slowly, range(2_000))
 
 
@@ -338,7 +340,9 @@ def test_a_stopped_scheduler_ends_the_run(
             while not file.exists():
                 time.sleep(0.1)
             address = json.loads(file.read_text())["address"]
-            with pytest.raises(DataError, match=r"the Dask scheduler at .* went away"):
+            with pytest.raises(
+                DataError, match=r"the Dask scheduler at .* has disconnected"
+            ):
                 run_and_stop(address, one)
         finally:
             one.kill()

@@ -221,7 +221,7 @@ def test_texts_are_read_from_any_stream(line: str) -> None:
 def test_an_image_is_never_read_from_a_stream(place: Path) -> None:
     done = shell("cdstats ratio <(cat m/a.png) --format csv --by image", place)
     assert done.returncode == 1
-    assert "not a regular file" in done.stdout
+    assert "expected a regular file" in done.stdout
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

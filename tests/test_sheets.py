@@ -170,7 +170,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
     lines = [line | {"city": "x", "": "y"} for line in lines_of(home)]
     sheet = write(home / "further.csv", lines)
     done = by_image("loss", "--pred", sheet)
-    assert (done.code, "column city: only for --group" in done.err) == (0, True)
+    assert (done.code, "column city: used only by --group" in done.err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
             "p.npy\nq.npy\n", "the first line is 'p.npy'; expected", id="list"
         ),
         pytest.param("", "the first line is ''; expected", id="empty"),
-        pytest.param("pred,target\n", "holds a header and no pair", id="no-pair"),
+        pytest.param("pred,target\n", "has a header but no pairs", id="no-pair"),
         pytest.param(
             "target,split\nm.png,train\n", "has no predictions", id="no-predictions"
         ),
@@ -205,7 +205,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
         ),
         pytest.param(
             "pred,target\np,1.npy,m.png\n",
-            "line 2 holds 3 cells; expected 2. Quote paths that hold a ','",
+            "line 2 has 3 cells; expected 2. Quote paths that contain ','",
             id="comma",
         ),
         pytest.param(

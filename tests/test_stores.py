@@ -395,8 +395,8 @@ def test_a_pattern_that_cannot_be_read_is_wrong_usage(place: str) -> None:
 @pytest.mark.parametrize(
     ("bucket", "said"),
     [
-        ("denied", "may not be read: access denied: Because"),
-        ("unknown", "may not be read: the store asks for credentials: Because"),
+        ("denied", "cannot be read: access denied: Because"),
+        ("unknown", "cannot be read: the store requires credentials: Because"),
     ],
 )
 def test_denied_access_is_told(
@@ -475,7 +475,7 @@ def test_credentials_come_from_the_files_of_the_aws_tools(
         ("cut", "cannot be read: the connection was cut before the end"),
         ("short", "cannot be read: the connection was cut before the end"),
         ("changing", "cannot be read: the connection was cut before the end"),
-        ("endless", "cannot be read: the server does not say how long it is"),
+        ("endless", "cannot be read: the server does not report its size"),
         (
             "busy",
             "cannot be read: the server answered 503 Service Unavailable: Because",
@@ -518,7 +518,7 @@ def test_a_key_that_cannot_be_named_is_an_error_of_the_dataset(s3: Bucket) -> No
     s3.put("odd//a.png", png(1))
     done = ratio("s3://masks/odd")
     assert (done.code, done.rows()) == (1, [])
-    assert "folder without a name" in done.err
+    assert "empty folder name" in done.err
 
 
 def test_a_mask_that_changes_between_two_looks_is_a_failed_row(
@@ -788,7 +788,7 @@ def test_a_server_without_lists_is_told_apart_from_an_empty_folder(
     done = ratio(f"{web.url}/{place}")
     assert (done.code, done.rows()) == (1, [])
     assert (
-        "lists no folders (it answered 405 Method Not Allowed): name files" in done.err
+        "lists no folders (it answered 405 Method Not Allowed): give files" in done.err
     )
 
 
