@@ -274,7 +274,7 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     uncovered: str | None = option(
         None,
         "Valid pixels without a prediction: fail, ignore, or count as predicted "
-        "unchanged. Default: fail; ignore with --grid overlap or warp.",
+        "unchanged. Default: fail; ignore if the grid is overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
         panel=GROUND,
     )
@@ -327,7 +327,7 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
         metavar="[NAME=]PATH",
     )
     threshold_target: Paths | None = option(
-        None, "Masks of the images of --threshold-from.", many=False, metavar="PATH"
+        None, "Masks of these other images.", many=False, metavar="PATH"
     )
     threshold_split: str | None = option(
         None,
@@ -376,7 +376,7 @@ class FromOptions(Options):
 
     from_file: StrPath | None = option(
         None,
-        "Read the image rows that an earlier run wrote with --csv, instead of pixels.",
+        "Read the image rows that an earlier run wrote as CSV, instead of pixels.",
         flags=("--from",),
         panel=SELECTION,
         metavar="FILE",

@@ -45,7 +45,7 @@ class _SourceOptions(Options, panel="Sources"):
     )
     pred: Paths | None = option(
         None,
-        "Predictions to score, as in `cdstats loss`; NAME= is the model. Repeatable.",
+        "Predictions to score, as in `cdstats loss`; NAME= names a model. Repeatable.",
         metavar="[NAME=]PATH",
     )
     target: StrPath | None = option(
@@ -53,7 +53,7 @@ class _SourceOptions(Options, panel="Sources"):
     )
     from_files: Sequence[StrPath] = option(
         (),
-        "Image rows written by --csv of `cdstats ratio` or `cdstats loss`, instead of "
+        "Image rows that `cdstats ratio` or `cdstats loss` wrote as CSV, instead of "
         "files. Repeat for both.",
         flags=("--from",),
         metavar="FILE",

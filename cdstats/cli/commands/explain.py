@@ -1,4 +1,4 @@
-"""Print formula, parameters, source and pitfalls of a loss, or list all losses."""
+"""Print formula, source and pitfalls of a loss, or list all losses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Print formula, parameters, source and pitfalls of a loss, or list all losses."""
+    """Print formula, source and pitfalls of a loss, or list all losses."""
     from cdstats.core.catalogue import CATALOGUE, NOT_SCORES, choose
     from cdstats.render.scores import print_catalogue, print_entry
 
