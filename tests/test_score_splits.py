@@ -97,6 +97,7 @@ def test_soft_targets_beside_labels_have_no_rule() -> None:
     assert [bool(row.rule) for row in run_.images] == [False, True]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_names_the_splits_of_each_rule() -> None:
     masks = ("--masks", "d", "--pred", "a", "--target", "d", "-o", "r.html")
     run("report", *masks, code=1)

@@ -1,8 +1,7 @@
-"""Groups of options as command-line options, and the groups that only commands have.
+"""Option groups as options of commands, and the groups that only commands have.
 
-A parameter of a command whose type is a group (`cdstats.core.options`) becomes one
-option per field of the group. The command receives the group. `cdstats.core.options`
-describes how to add an option.
+A command parameter whose type is a group (see `cdstats.core.options`) becomes one
+command-line option for each field of the group; the command receives the group.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
-"""The last options in the help of every command, in this order."""
+"""Options at the end of the help of every command, in this order."""
 _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
 
 class OutputOptions(Options, panel=OUTPUT):
-    """The outputs of a command."""
+    """Formats and files of results."""
 
     columns: str | None = option(
         None, "Columns to print, separated by commas.", metavar="A,B"
@@ -57,7 +56,7 @@ class OutputOptions(Options, panel=OUTPUT):
 
 
 class PaperOptions(Options, panel=PAPER):
-    """The layout of Markdown and LaTeX tables."""
+    """Style of Markdown and LaTeX tables."""
 
     caption: str | None = option(
         None, "Caption of the table, as plain text.", metavar="TEXT"
@@ -80,7 +79,7 @@ class PaperOptions(Options, panel=PAPER):
 
 
 class GateOptions(Options, panel=GATES):
-    """Conditions for exit code 1."""
+    """Conditions under which scores exit with 1."""
 
     fail_under: Sequence[str] = option(
         (),
@@ -110,7 +109,7 @@ class GateOptions(Options, panel=GATES):
 
 
 class ScreenOptions(Options, panel=RUN):
-    """The messages of a command, and the tolerated failures."""
+    """Messages on screen, and the number of failures that is tolerated."""
 
     max_failed: int = option(
         0,
@@ -124,7 +123,7 @@ class ScreenOptions(Options, panel=RUN):
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with each group of options replaced by its single options.
+    """The command with its option groups expanded into single options.
 
     Options that do not fit the sources are refused before the command is called.
     """
@@ -172,7 +171,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _taken(
     group: type[Options], values: dict[str, Any], given: set[str]
 ) -> dict[str, Any]:
-    """The values of a group, removed from those of a command."""
+    """The values of a group, removed from the values of the command."""
     known = {}
     for name, one in _offered(group):
         value = values.pop(name)
@@ -218,7 +217,7 @@ def _option(name: str, one: Option) -> Any:  # noqa: ANN401 - Typer's own type
 
 
 def _typed(name: str, one: Option) -> tuple[Any, Any]:
-    """The type of an option on the command line, and its default."""
+    """The type and default of an option on the command line."""
     typed: Any = str if one.typed is PathLike else one.typed
     if one.choices:
         typed = _ENUM(name, {text: text for text in one.choices})
@@ -252,7 +251,7 @@ class By(StrEnum):
 
 
 class ScoreBy(StrEnum):
-    """The score rows to print."""
+    """The rows of scores to print."""
 
     IMAGE = "image"
     DATASET = "dataset"
@@ -263,7 +262,7 @@ def sensitivity_rows(by: ScoreBy | None, options: SensitivityOptions) -> bool:
     """Whether to print the rows of other rules.
 
     Raises:
-        UsageError: If ``--rule-sensitivity`` is missing.
+        UsageError: If they were not computed.
     """
     if by is ScoreBy.RULE and not options.rule_sensitivity:
         raise UsageError("--by rule needs --rule-sensitivity")

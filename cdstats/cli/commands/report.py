@@ -29,9 +29,9 @@ def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
 
 
 def command_text(options: ReportOptions) -> str:
-    """The command with the options that were set.
+    """The command line that gives this report, without defaults.
 
-    The number of workers is omitted, because the report does not depend on it.
+    It omits the number of workers, on which the report does not depend.
 
     Example:
         >>> command_text(ReportOptions(masks=["my masks"]))
