@@ -87,9 +87,7 @@ class MaskOptions(Options, needs=PIXELS):
     )
     unchanged: RuleText | None = option(None, "Values that mean unchanged.", **_RULE)
     ignore: RuleText | None = option(
-        None,
-        "Values to ignore. If used alone, the meaning of other values is detected.",
-        **_RULE,
+        None, "Values to ignore. Used alone, the other values are detected.", **_RULE
     )
     preset: str | None = option(
         None,
@@ -201,31 +199,27 @@ class ScoreOptions(Options, needs=PREDICTIONS):
 
     kind: str | Sequence[str] | Mapping[str, str] | None = option(
         (),
-        "Kind of the predictions. Detected by default, except logits. NAME= sets it "
-        "for one model.",
+        "Kind of predictions, detected except for logits. NAME= sets it for a model.",
         metavar="[NAME=]prob|logit|hard",
         panel=SCORING,
     )
     scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
         (),
-        "Divide predictions by N, the value that means 1: 100 for per cent. NAME= sets "
-        "it for one model.",
+        "Divide predictions by N: 100 for per cent. NAME= sets it for a model.",
         metavar="[NAME=]N",
         panel=CODES,
     )
     pred_changed: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
-            "Values that mean changed in predictions with codes or classes. NAME= sets "
-            "them for one model.",
+            "Values of predictions that mean changed. NAME= sets them for a model.",
             **_CODES,
         )
     )
     pred_unchanged: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
-            "Values that mean unchanged in such predictions. Default: all other "
-            "values.",
+            "Values of predictions that mean unchanged. Default: all others.",
             **_CODES,
         )
     )
@@ -331,8 +325,7 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
     )
     threshold_split: str | None = option(
         None,
-        "Use the threshold with the best F1 on this split, such as val. The split is "
-        "not scored.",
+        "Use the threshold with the best F1 on this split, which is not scored: val.",
         metavar="NAME",
     )
 
@@ -384,8 +377,7 @@ class FromOptions(Options):
     errors: str = option(
         "raise",
         "Raise an exception for a missing path, a refused encoding or an empty set, or "
-        "return the data that could be read (keep). A single bad file is always a row "
-        "with its reason.",
+        "return the data that could be read (keep). A bad file is always a failed row.",
         choices=("raise", "keep"),
         on_command_line=False,
     )
@@ -420,8 +412,7 @@ class PairOptions(Options, kw_only=False, needs=PREDICTIONS):
     )
     target: Paths | None = option(
         None,
-        "Masks of the predictions: a file (also .npy), folder, archive, glob, pattern "
-        "or address.",
+        "Masks: a file (also .npy), folder, archive, glob, pattern or address.",
         many=False,
         metavar="PATH",
     )
@@ -447,13 +438,11 @@ class RatioOptions(
     """The options of `cdstats.ratio`."""
 
     announce: Callable[[Message], None] | None = option(
-        None,
-        "Called with each message as soon as it is final, such as a refused split.",
+        None, "Called with each message as soon as it is final."
     )
     each: Callable[[ImageRecord], None] | None = option(
         None,
-        "Called with every image row in order, as soon as all earlier rows are counted "
-        "and the rule is known.",
+        "Called with each image row in order, once it is counted and its rule known.",
     )
 
 
@@ -538,9 +527,8 @@ class DrawOptions(Options, panel=COMPARISON):
 
     group: str | None = option(
         None,
-        "Resample scenes instead of images: a word of the patterns, a column of "
-        "@pairs.csv, split, target, or a pattern of mask names such as "
-        "'{}_{y}_{x}.png'.",
+        "Resample scenes: a word of the patterns, a column of @pairs.csv, split, "
+        "target, or a pattern of mask names such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
     repeats: str | None = option(
@@ -563,8 +551,7 @@ class ResampleOptions(DrawOptions, panel=COMPARISON):
     common: bool = option(False, "Compare only the images that all models have.")
     curves: bool = option(
         True,
-        "Compute average precision and best threshold; this reads floating-point "
-        "predictions twice.",
+        "Average precision and best threshold; reads floating-point predictions twice.",
         flags=("--curves/--no-curves",),
     )
     resamples: int = option(2000, "Number of resamples.", metavar="N")
