@@ -7,8 +7,7 @@ options. Inside the package, the whole group is passed on.
 the texts of ``help()`` and ``--help``, and the refusal of options that do not fit
 ``--from`` follow from it. A field of `ScoreOptions` belongs to ``loss``, ``compare``,
 ``report`` and ``plot``; a field of `MaskOptions` also to ``ratio``, ``audit`` and
-``weights``. Code that needs the value reads it from the group. Run
-``python docs/generate_cli.py`` to update the documentation.
+``weights``. Run ``python docs/generate_cli.py`` to update the documentation.
 
 Example:
     >>> options = LossOptions(pred="predictions", target="masks", changed=255)
@@ -316,8 +315,7 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
 
     threshold_from: Paths | None = option(
         None,
-        "Predictions of other images, one path or pattern per model. The threshold "
-        "with the best F1 on these images is used.",
+        "Predictions of other images, whose threshold with the best F1 is used.",
         metavar="[NAME=]PATH",
     )
     threshold_target: Paths | None = option(
