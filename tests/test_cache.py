@@ -420,7 +420,7 @@ def test_a_refused_run_is_finished_without_a_pixel(
     options = ("--cache", cache) if with_cache else ()
     done = ratio(folder, *options, "--by", "image", "--format", "csv")
     assert done.code == 1
-    assert "without reading a mask again" in done.err
+    assert "without reading the masks again" in done.err
     found = commands(done.err)
     assert ["--changed", "2", "--unchanged", "1"] in [
         line[place : place + 4] for line in found for place in range(len(line))
@@ -455,7 +455,7 @@ def test_counts_that_cannot_be_kept_leave_the_refusal(
     done = ratio(tmp_path / "m")
     assert done.code == 1
     assert "holds 1 (60 pixels, 60 %), 2" in done.err
-    assert "the counts cannot be kept for another rule" in done.err
+    assert "the counts cannot be saved for another rule" in done.err
     assert commands(done.err) == []
 
 

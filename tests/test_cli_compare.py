@@ -169,7 +169,7 @@ def test_a_missing_image_is_named_and_common_leaves_it_out(own: Path) -> None:
     assert "(3.npy)" in done.err
     done = of(own, "--common")
     assert done.code == 0
-    assert "images left out, because a model lacks them: 1" in done.err
+    assert "images excluded, because a model lacks them: 1" in done.err
     assert "40 resamples of 7 images" in done.out
 
 
@@ -205,7 +205,7 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
         (["--resamples", "0"], "--resamples 0: expected 1 to 1,000,000"),
         (["--confidence", "95"], "--confidence 95.0: expected a number between"),
         (["--confidence", "nan"], "--confidence nan: expected a number between"),
-        (["--baseline", "other"], "--baseline other: is no model; there are balanced"),
+        (["--baseline", "other"], "--baseline other: no such model; models: balanced"),
         (["--loss", "nothing"], "there is no loss 'nothing'"),
         (["--summary", "x.txt"], "--summary x.txt: expected a name that ends in"),
         (["--measure", "f2"], "'f2' is not one of"),
@@ -299,7 +299,7 @@ def test_six_real_models_are_compared_by_their_true_counts(
     options = ["--pred", f"{folder}/{models}/{{}}.png", f"--target={folder}/label"]
     done = compare(*options, "--format", "csv")
     assert done.code == code
-    assert "intervals of so few images are unreliable" in done.err
+    assert "intervals from so few images are unreliable" in done.err
     rows = done.rows()
     assert len(rows) == 6
     with (REAL / "expected_pairs.csv").open(newline="", encoding="utf-8") as file:

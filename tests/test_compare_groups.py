@@ -165,8 +165,8 @@ def test_a_sheet_names_the_groups(home: Path) -> None:
 @pytest.mark.parametrize(
     ("group", "told"),
     [
-        pytest.param("scenes", "there are scene, target", id="other word"),
-        pytest.param("{}_{row}_{col}.tif", "fits no name of a mask", id="pattern"),
+        pytest.param("scenes", "available: scene, target", id="other word"),
+        pytest.param("{}_{row}_{col}.tif", "matches no mask name", id="pattern"),
         pytest.param("{modle}_{}.png", "did you mean {model}?", id="no part"),
     ],
 )
@@ -199,7 +199,7 @@ def test_an_image_in_two_groups_is_refused(home: Path) -> None:
     few = ("--no-curves", "--resamples", 20)
     done = run("compare", "--pred", f"@{home}/pairs.csv", *few, "--group", "group")
     assert done.code == 1
-    assert "models put it into the groups 0a and 0b of --group group" in done.err
+    assert "models assign it to the groups 0a and 0b of --group group" in done.err
 
 
 def test_few_groups_are_told(own: Path) -> None:
@@ -210,7 +210,7 @@ def test_few_groups_are_told(own: Path) -> None:
     assert "10 groups" not in of(own, *by_scene).err
     for mask in (own / "masks").glob("s9_*"):
         mask.unlink()
-    told = "9 groups of {}_{y}_{x}.png: intervals of so few"
+    told = "9 groups of {}_{y}_{x}.png: intervals from so few"
     assert told in of(own, *by_scene).err
 
 

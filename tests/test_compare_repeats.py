@@ -164,7 +164,7 @@ def test_a_column_of_a_sheet_numbers_runs_as_a_word_does(home: Path) -> None:
             if own.to_first and other.to_first:
                 assert other.to_first.low == pytest.approx(own.to_first.low)
     done = run("compare", "--pred", f"@{sheet}", "--repeats", "sed")
-    assert "there are line, run, scene, target" in done.err
+    assert "available: line, run, scene, target" in done.err
 
 
 def test_a_column_that_numbers_lines_makes_no_runs(home: Path) -> None:
@@ -252,8 +252,8 @@ def test_images_are_found_by_the_means_of_runs(home: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        pytest.param("fold", "there are seed, target", id="other word"),
-        pytest.param("target", "tells no two predictions", id="of masks"),
+        pytest.param("fold", "available: seed, target", id="other word"),
+        pytest.param("target", "is the same for all predictions", id="of masks"),
     ],
 )
 def test_a_word_that_numbers_no_runs_is_refused(
@@ -327,4 +327,4 @@ def test_a_difference_of_no_measure_is_refused(
 def test_a_difference_that_is_not_defined_is_told(home: Path) -> None:
     done = of(home, "--difference", "average_precision")
     assert done.code == 0
-    assert "average_precision is not defined here" in done.err
+    assert "average_precision is undefined" in done.err

@@ -722,7 +722,7 @@ def test_the_command_that_finishes_shows_no_secret(
     options = place, "--cache", tmp_path / "c.sqlite"
     refused = ratio(*options)
     assert f"A={web.url}/a.png" in refused.err
-    assert "put back the passwords" in refused.err
+    assert "insert the passwords" in refused.err
     web.asked.clear()
     done = ratio(*options, "--changed", "3", "--unchanged", "rest")
     assert (done.column("changed"), copied(web)) == (["16"], [])
