@@ -36,8 +36,6 @@ Bar = AbstractContextManager[Any]
 
 
 class _SourceOptions(Options, panel="Sources"):
-    """Options for masks, predictions, and rows of earlier runs."""
-
     masks: Paths | None = option(
         None,
         "Masks to count, as in `cdstats ratio`. Repeatable.",
@@ -71,8 +69,6 @@ class _SourceOptions(Options, panel="Sources"):
 
 
 class _FileOptions(Options, kw_only=False):
-    """The option for the file of a report."""
-
     output: StrPath = option(
         Path("report.html"),
         "Output file.",
@@ -82,8 +78,6 @@ class _FileOptions(Options, kw_only=False):
 
 
 class _FolderOptions(Options, kw_only=False):
-    """The option for the folder of figures."""
-
     folder: StrPath = option(
         Path("figures"),
         "Output folder.",
@@ -93,8 +87,6 @@ class _FolderOptions(Options, kw_only=False):
 
 
 class _FigureOptions(_FolderOptions, panel="Output"):
-    """Options for the selection of figures."""
-
     only: Sequence[str] = option(
         (),
         f"Write only this figure: {', '.join(FIGURES)}. Repeatable.",

@@ -82,7 +82,6 @@ def published(
 
 
 def _add(name: str, path: str, options: MaskOptions) -> None:
-    """Write the masks of a path to the user's known sets."""
     from cdstats.core.known_sets import own_file, with_added
     from cdstats.io.outputs import write_whole
     from cdstats.score.verification import measured_sets
