@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from cdstats.core.counts import Value
     from cdstats.io.georeference import Where
@@ -99,6 +100,8 @@ class OpenImage(NamedTuple):
             blocks; None when only the whole can be read.
         georeference: Finds where its pixels lie on the ground, before they are read;
             None where the file does not say.
+        resident: The same pixels on a device, where they lie there: of a mask
+            ``(height, width)``, of a prediction ``(channels, height, width)``.
     """
 
     member: str
@@ -112,6 +115,7 @@ class OpenImage(NamedTuple):
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
     georeference: Callable[[], Where | None] = _nowhere
+    resident: Tensor | None = None
 
 
 def guarded(image: OpenImage) -> OpenImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +47,7 @@ NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
 """What is not looked for beside masks of a store or an archive."""
 
 
-@takes(AuditOptions, as_files)
+@takes(AuditOptions, partial(as_files, stay=False))
 def audit(options: AuditOptions) -> AuditResult:
     """Look for what is wrong with masks, reading each once.
 

@@ -111,7 +111,8 @@ def ratio(options: RatioOptions) -> RatioResult:
     ``paths`` may also be masks in memory: an array or a tensor ``(H, W)``,
     ``(N, H, W)`` or ``(N, 1, H, W)``, one mask of colours ``(H, W, 3)``; a list, a
     generator or a dataset of masks, PIL images or ``{"target": mask}``; or a mapping of
-    names to masks. They are written to a temporary folder while the function runs.
+    names to masks. They are written to a temporary folder while the function runs,
+    tensors of a CUDA device are counted there.
 
     With ``jobs=1`` this process counts, with None workers start when enough work is
     left, and with -1 all cores count. The workers of a Dask cluster must see the files

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from cdstats.core.errors import Message
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[str, str, str]"
 """What tells a mask from every other of the run: file, member, image."""
-Read: TypeAlias = "tuple[NDArray[Any], NDArray[np.uint8] | None]"
+Read: TypeAlias = "tuple[Any, NDArray[np.uint8] | None]"
 """The labels of a mask, and the grey classes of its values where they are wanted."""
 _KEPT_BYTES: Final = 1 << 28
 """A larger mask is decoded once to be counted and once to be labelled."""
@@ -84,7 +85,7 @@ class Target:
         self,
         targets: Targets,
         file: FoundFile,
-        held: dict[Key, Read],
+        held: dict[tuple[str, ...], Read],
         most: int,
         image: OpenImage,
         partner: OpenImage | None = None,
@@ -108,19 +109,23 @@ class Target:
         Raises:
             DataError: If it cannot be read.
         """
-        return self._read()[0]
+        labels: NDArray[Any] = self.read_on(None)[0]
+        return labels
 
     @property
     def greys(self) -> NDArray[np.uint8] | None:
         """The `grey_class` of every pixel; None where it is not wanted or defined."""
-        return self._read()[1]
+        return self.read_on(None)[1]
 
-    def _read(self) -> Read:
+    def read_on(self, device: torch.device | None) -> Read:
+        """Its labels, or soft targets, on a device or on the host, and grey classes."""
         held = self._held
-        if self.key not in held:
+        key = (*self.key, "" if device is None else str(device))
+        if key not in held:
             try:
                 with one_file():
-                    held[self.key] = self.read()
+                    read = self.read() if device is None else self._label_on(device)
+                    held[key] = read
             except DataError as error:
                 raise DataError(f"mask {self.file.name}: {error}") from None
             while len(held) > 1 and self._most < sum(
@@ -128,7 +133,7 @@ class Target:
                 for labels, greys in held.values()
             ):
                 held.pop(next(iter(held)))
-        return held[self.key]
+        return held[key]
 
     @cached_property
     def georeference(self) -> Where | None:
@@ -149,6 +154,21 @@ class Target:
         if self._targets.greys:
             return read_labels_and_greys(image, decision.rule)
         return read_labels(image, decision.rule), None
+
+    def _label_on(self, device: torch.device) -> Read:
+        """Read the labels, or soft targets; those of other masks are sent there."""
+        from cdstats.io.resident import labels_of, sent, soft_targets
+
+        pixels, found = self.image.resident, None
+        if pixels is not None:
+            decision = self._decided(self.image, None)
+            if decision is None and not self._targets.choice.ignore.ignored:
+                found = soft_targets(pixels)
+            elif decision and decision.rule:
+                found = labels_of(self.image, pixels, decision.rule)
+        # The host compares values where they are many, and reads files.
+        labels = sent(self.read()[0], device) if found is None else found
+        return labels.to(device), None
 
     def count(self) -> None:
         """Count the mask where that was not done before."""
@@ -232,7 +252,7 @@ class Targets:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, {}, most, *pair)]
         images = open_masks(file.path, file.member, self.band, self.max_pixels)
-        held: dict[Key, Read] = {}
+        held: dict[tuple[str, ...], Read] = {}
         return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:
