@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx import addnodes
 
 import cdstats
 
@@ -32,8 +33,6 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-# Links to files outside of this folder, which `tests/test_docs.py` checks.
-suppress_warnings = ["myst.xref_missing"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 copybutton_exclude = ".linenos, .gp, .go"
@@ -49,10 +48,18 @@ html_theme_options = {
 }
 html_show_copyright = False
 html_show_sphinx = False
+INCLUDED = {
+    "CONTRIBUTING": "contributing",
+    "SECURITY": "security",
+    "benchmarks/README": "benchmarks",
+    "docs/reliability": "reliability",
+    "tests/fuzz/README": "fuzz",
+}
+"""Pages of the site by the files that included files link to."""
 
 
 def _tutorial(_: object) -> None:
-    """Make the folder in which the commands of the tutorial run."""
+    """Create the folder in which the commands of the tutorial run."""
     docs = Path(__file__).parent
     folder = docs / "_build/tutorial"
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +85,24 @@ def _mathml(page: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _outside(_: object, page: nodes.document) -> None:
+    """Link to the pages that include files outside this folder, or to nothing."""
+    root = Path(__file__).parents[1]
+    for link in [*page.findall(addnodes.pending_xref)]:
+        target = link["reftarget"]
+        is_inside = link["refdomain"] == "doc" and not Path(target).is_absolute()
+        if link["reftype"] != "myst" or is_inside:
+            continue
+        file = target.removeprefix(f"{root}/").replace("../", "").removesuffix(".md")
+        if file in INCLUDED:
+            known = {"refdomain": "doc", "reftargetid": None}
+            link.attributes |= {**known, "reftarget": INCLUDED[file]}
+        elif (root / file).exists() or (root / f"{file}.md").exists():
+            link.replace_self(link[0])
+
+
 def setup(app: Sphinx) -> None:
-    """Connect what is made before pages are read, and how mathematics is written."""
+    """Connect the steps of this file to the build."""
+    app.connect("doctree-read", _outside)
     app.connect("builder-inited", _tutorial)
     app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))

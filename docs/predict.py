@@ -1,4 +1,4 @@
-"""Saves a prediction for a sample mask, as a network that misses some change."""
+"""Save a prediction for a sample mask that misses some of the change."""
 
 import numpy as np
 import rasterio

@@ -1,6 +1,7 @@
 """What every test has: the option --full, one thread, and a temporary folder."""
 
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -9,8 +10,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cdstats.engine import work
+
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Screens are compared without colours, which some services ask for.
+for _name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE"):
+    os.environ.pop(_name, None)
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so every program that
 # is started from there; some tests interrupt such a program.
@@ -27,6 +34,14 @@ settings.register_profile("short", settings.get_profile("full"), max_examples=40
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_unasked_workers() -> Iterator[None]:
+    """Start workers only where a test asks for some, however slow a busy machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "WORTH_SECONDS", math.inf)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the program leaves in temporary and cache folders apart."""
     folder = str(tmp_path_factory.mktemp("temporary"))
@@ -36,6 +51,17 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
         patch.setitem(os.environ, "XDG_CONFIG_HOME", f"{folder}/config")
         yield
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports and plots hold blank figures, which cost most of their time."""
+    from cdstats.render.figures import files
+    from cdstats.report import html
+
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+    for module in (html, files):
+        monkeypatch.setattr(module, "figure_bytes", lambda *_: blank)
 
 
 class _Keeper(logging.Handler):

@@ -198,6 +198,14 @@ def zip_doubled(path: Path) -> None:
         held.writestr("a.png", b"2")
 
 
+def zip_renamed(path: Path) -> None:
+    """One of its two names has another ending, so that it would be no mask."""
+    pack(path, {"a.png": bytes(9), "b.png": b""})
+    data = path.read_bytes()
+    at = data.rindex(b"b.png")
+    path.write_bytes(data[:at] + b"b.txt" + data[at + 5 :])
+
+
 def zip_cut(path: Path) -> None:
     pack(path, {"a.png": bytes(1000)})
     path.write_bytes(path.read_bytes()[:-30])
@@ -210,9 +218,10 @@ def zip_cut(path: Path) -> None:
         (huge, "more than half of the memory"),
         (wrong_sum, "Bad CRC-32"),
         (encrypted, "is encrypted"),
-        (packed_otherwise, "is not packed by deflate"),
-        (zip_link, "is a link in its archive"),
+        (packed_otherwise, "compression other than deflate"),
+        (zip_link, "is a link"),
         (zip_doubled, "two members of the name 'a.png'"),
+        (zip_renamed, "lists a part by another name than its own, 'b.txt'"),
         (zip_cut, "zip archive is damaged or cut short"),
     ],
 )
@@ -296,20 +305,20 @@ def long_name(path: Path) -> None:
         (lambda path: tar(path, member(kind=tarfile.LNKTYPE)), "is a link"),
         (
             lambda path: tar(path, member(kind=tarfile.FIFOTYPE)),
-            "is a link, sparse or",
+            "is a link, sparse file or",
         ),
         (
             lambda path: tar(path, member(kind=tarfile.CHRTYPE)),
-            "is a link, sparse or",
+            "is a link, sparse file or",
         ),
         (
             lambda path: tar(path, member(), member("./a.png")),
             "two members of the name",
         ),
-        (sparse, "is a link, sparse or"),
+        (sparse, "is a link, sparse file or"),
         (cut, "damaged or cut short"),
         (without_end, "damaged or cut short"),
-        (two_in_one, "holds more behind its end"),
+        (two_in_one, "more data behind its end"),
         (negative, "tar archive is damaged"),
         (long_name, "the header of a member is too long"),
     ],
@@ -321,6 +330,16 @@ def test_a_tar_that_is_no_plain_one_is_refused(
     made(archive)
 
     assert reason in str(counts(f"{archive}!a.png"))
+
+
+def test_zeros_over_the_end_of_a_tar_are_noticed(tmp_path: Path) -> None:
+    """As a download leaves them that reserved its length and stopped."""
+    archive = pack(tmp_path / "x.tar", {f"{n}.png": bytes(5000) for n in range(5)})
+    whole = archive.read_bytes()
+    assert len(open_archive(str(archive)).members) == 5
+    archive.write_bytes(whole[:5632] + bytes(len(whole) - 5632))
+
+    assert "zeros, as a download that stopped does" in str(counts(f"{archive}!0.png"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

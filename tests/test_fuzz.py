@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fuzz.clean import FORMATS, clean_files
 from fuzz.damage import damaged_file
-from fuzz.outcome import Outcome, judge, learn
+from fuzz.outcome import Outcome, judge, learn, remove
 from fuzz.parts import parts_of
 from fuzz.runner import READY, Serve, Tally, judged, run_format
 
@@ -32,11 +32,11 @@ def test_a_damaged_file_gives_its_true_count_or_a_reason(
     tally, (counts, _) = Tally(format_), learn(format_, tmp_path)
     for number in range(FILES):
         broken = damaged_file(format_, 21, number)
-        path = tmp_path / f"damaged{broken.suffix}"
-        path.write_bytes(broken.data)
+        path = tmp_path / f"{number}{broken.suffix}"
+        broken.source.write(path, broken.data)
         outcome, text, unchecked = judged(broken, path, counts)
         tally.add(number, "cdstats", outcome, text, unchecked=unchecked)
-        path.unlink()
+        remove(path)
     assert tally.broken_promises == []
     assert tally.outcomes[Outcome.TRUE] > 0
     assert tally.outcomes[Outcome.FAILED] > FILES // 4
@@ -64,12 +64,12 @@ def test_a_wrong_count_is_told_from_a_true_one(format_: str, tmp_path: Path) -> 
     counts, _ = learn(format_, tmp_path)
     one, other = clean_files(format_)[:2]
     path = tmp_path / one.name
-    path.write_bytes(one.data)
+    one.write(path, one.data)
     assert judge(path, counts[one.name]) == (Outcome.TRUE, "")
-    path.write_bytes(one.data[: len(one.data) // 3])
+    one.write(path, one.data[: len(one.data) // 3])
     assert judge(path, counts[one.name])[0] is Outcome.FAILED
     wrong = [counts[name] for name in counts if counts[name] != counts[one.name]]
-    path.write_bytes(one.data)
+    one.write(path, one.data)
     if wrong:
         assert judge(path, wrong[0])[0] is Outcome.WRONG
     assert other.name != one.name

@@ -156,7 +156,9 @@ def test_a_class_that_nodata_takes_away_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray((MASK == 1).astype(np.uint8) * 255).save(path)
     declare(path, nodata(0))
-    with pytest.raises(DataError, match="declares nodata 0, which leaves no unchanged"):
+    with pytest.raises(
+        DataError, match="declares nodata 0, which removes all unchanged"
+    ):
         cdstats.ratio(path)
 
 
@@ -174,7 +176,9 @@ def test_a_file_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> Non
     path = tmp_path / "a.png"
     write(path, MASK)
     (tmp_path / "a.png.aux.xml").write_text(text)
-    with pytest.raises(DataError, match=r"a\.png\.aux\.xml beside it, which may decl"):
+    with pytest.raises(
+        DataError, match=r"a\.png\.aux\.xml beside it cannot be read, but may decl"
+    ):
         open_masks(str(path), "", None)
 
 

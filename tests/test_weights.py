@@ -297,9 +297,9 @@ def test_the_opencd_lines_are_a_configuration(rows_file: Path, tmp_path: Path) -
 
 def test_ignored_pixels_are_warned_of_for_mmsegmentation(rows_file: Path) -> None:
     ignored = weights("--from", rows_file, "--split", "test", "--format", "opencd")
-    assert "10 pixels ignored here" in ignored.stdout
+    assert "10 pixels ignored: " in ignored.stdout
     train = weights("--from", rows_file, "--format", "opencd")
-    assert "are ignored here" not in train.stdout
+    assert "ignored: " not in train.stdout
 
 
 @pytest.mark.parametrize("output", ["torch", "opencd"])
@@ -351,11 +351,11 @@ def test_undefined_weights_are_a_comment(output: str, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         pytest.param([], "no masks named", id="nothing"),
-        pytest.param(["x", "--from", "y.csv"], "leave out PATH", id="both"),
-        pytest.param(["x", "--scheme", "enet"], "goes with --format torch", id="table"),
+        pytest.param(["x", "--from", "y.csv"], "omit PATH", id="both"),
+        pytest.param(["x", "--scheme", "enet"], "requires --format torch", id="table"),
         pytest.param(
             ["x", "--format", "torch", "--scheme", "prior-bias"],
-            "no scheme 'prior-bias' weighs pixels; there are inverse-frequency",
+            "no scheme 'prior-bias' weights pixels; expected inverse-frequency",
             id="no-scheme",
         ),
         pytest.param(["x", "--format", "csv"], "'csv' is not one of", id="format"),
@@ -394,12 +394,12 @@ def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
     [
         pytest.param(
             Tally(images=40, without_change=39, changed=3, unchanged=10**7),
-            "only 3 changed pixels in 1 image to go by: pos_weight",
+            "only 3 changed pixels in 1 image: pos_weight",
             id="hardly any change",
         ),
         pytest.param(
             Tally(images=40, without_change=0, changed=9 * 10**6, unchanged=10**6),
-            "look at the masks first, most pixels are changed (inverted?): pos_weight",
+            "most pixels are changed, check whether masks are inverted: pos_weight",
             id="mostly changed",
         ),
         pytest.param(

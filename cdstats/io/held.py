@@ -1,9 +1,8 @@
-"""Masks and predictions that are held in memory, for functions that read files.
+"""Masks and predictions in memory, passed to functions that read files.
 
-Arrays, tensors and PIL images are written to a temporary folder, one file for each
-image, and read from there as saved ones are: every rule, option and number is the same,
-and a generator takes no more memory than one image. Tensors of a CUDA device are kept
-there, and their files hold no numbers: see `cdstats.io.npy.RESIDENT`.
+Each array, tensor or PIL image is saved to a temporary folder and read as a file, so
+that options and numbers agree with files. A generator needs the memory of one image.
+CUDA tensors stay on their GPU: `cdstats.io.npy.RESIDENT` maps empty files to them.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ if TYPE_CHECKING:
 
 PRED: Final = "pred"
 TARGET: Final = "target"
-"""Keys of an item that holds a prediction and its mask."""
+"""Keys of an item with a prediction and its mask."""
 _SIDES: Final = ((PRED, TARGET), ("threshold_from", "threshold_target"))
-"""Arguments that hold predictions and their masks."""
+"""Arguments for predictions and their masks."""
 _ON_HOST: Final = ("scheduler", "pred_changed", "rule_sensitivity")
-"""Options that need pixels on the host."""
+"""Options that need pixels in CPU memory."""
 _COLOURS: Final = 3
 _BFLOAT: Final = "torch.bfloat16"
 _NUMBERS: Final = re.compile(r"torch\.(bool|uint8|int\d+|b?float(16|32|64))")
-"""Types of tensors that a device counts and scores."""
+"""Tensor types that can be counted and scored on a GPU."""
 _NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)*")
-"""The names of images: parts of a path, without blanks."""
+"""Image names: path components without blanks."""
 
 
 class _Room(ExitStack):
-    """Where images are put while a function runs: files, or tensors that ``stay``."""
+    """Temporary folders and GPU tensors that are kept while a function runs."""
 
     def __init__(self, *, stay: bool) -> None:
         super().__init__()
@@ -52,13 +51,13 @@ class _Room(ExitStack):
         self.devices: set[Any] = set()
 
     def folder(self) -> Path:
-        """A new folder."""
+        """Make a folder."""
         from tempfile import TemporaryDirectory
 
         return Path(self.enter_context(TemporaryDirectory(prefix="cdstats-")))
 
     def stays(self, image: Any, role: str) -> bool:  # noqa: ANN401 - as above
-        """Whether an image is a tensor that stays: no colours, nor a stack of masks."""
+        """Whether an image stays on its GPU; colours and stacks of masks do not."""
         if not (self._stay and hasattr(image, "detach") and is_on_device(image)):
             return False
         plain = role == PRED or image.ndim == 2 or image.shape[0] == 1
@@ -66,7 +65,7 @@ class _Room(ExitStack):
         return plain and known and str(image.layout) == "torch.strided"
 
     def keep(self, path: Path, tensor: Tensor) -> None:
-        """Have a file stand for a tensor, whose memory may be used for the next one."""
+        """Keep a copy of a GPU tensor in place of the contents of a file."""
         path.write_bytes(np.lib.format.MAGIC_PREFIX)
         key = os.path.abspath(path)  # noqa: PTH100 - as it is found
         own = tensor.detach().clone()
@@ -77,7 +76,7 @@ class _Room(ExitStack):
 
 
 def is_on_device(tensor: Tensor) -> bool:
-    """Whether a tensor lies on a CUDA device of which a quarter is free."""
+    """Whether a tensor is on a CUDA device with at least a quarter of memory free."""
     if tensor.device.type != "cuda":
         return False
     from torch import cuda
@@ -91,9 +90,9 @@ def is_on_device(tensor: Tensor) -> bool:
 def as_files(
     given: Mapping[str, Any], *, models: bool = False, stay: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """Arguments in which files stand for images that are held; removed afterwards.
+    """Replace images in memory by temporary files, which are removed afterwards.
 
-    With ``stay``, tensors of a CUDA device stay there if all can be computed there.
+    With ``stay``, CUDA tensors stay on their GPU unless an option needs them elsewhere.
     """
     known = dict(given)
     elsewhere = known.get("engine", "local"), known.get("device")
@@ -103,7 +102,7 @@ def as_files(
         if "paths" in known:
             known["paths"] = _taken(known["paths"], "masks", TARGET, room)
             if RESIDENT:
-                known["jobs"] = 1  # other processes do not have them
+                known["jobs"] = 1  # worker processes cannot read them
         for pred, target in _SIDES:
             if pred in known and known.get(target) is None:
                 named = {PRED: pred, TARGET: target}
@@ -120,14 +119,14 @@ def as_files(
 
 
 def _taken(
-    value: Any,  # noqa: ANN401 - whatever a caller gives
+    value: Any,  # noqa: ANN401 - any argument
     name: str,
     role: str,
     room: _Room,
     *,
     models: bool = False,
-) -> Any:  # noqa: ANN401 - paths as they were given, or a list of files
-    """An argument as paths."""
+) -> Any:  # noqa: ANN401 - the given paths, or a list file
+    """Convert an argument to paths."""
     if value is None or isinstance(value, (str, bytes, PathLike)):
         return value
     items: Iterable[tuple[Any, Any]]
@@ -148,7 +147,7 @@ def _taken(
 
 
 def _pairs(value: Any, room: _Room) -> dict[str, Any]:  # noqa: ANN401
-    """Predictions and masks of items that hold both; nothing where they do not."""
+    """Save predictions and masks of items that hold both; empty for other values."""
     if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
         return {}
     first = value
@@ -163,13 +162,13 @@ def _pairs(value: Any, room: _Room) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _is_array(value: object) -> bool:
-    """Whether a value is an array, a tensor or a PIL image; not a column of paths."""
+    """Whether a value is an array, tensor or PIL image, and not a column of paths."""
     known = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
     return known and getattr(value, "ndim", 2) > 1
 
 
 def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
-    """The first item of an iterable or a dataset read by index, and all of them."""
+    """The first item of an iterable or indexed dataset, and an iterator over all."""
     if getattr(value, "ndim", 1) == 0:
         return None, value
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
@@ -186,24 +185,24 @@ def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
 
 
 def _split(value: Any, role: str) -> Iterator[Any]:  # noqa: ANN401
-    """The images of one array; a shape that could be two things is refused."""
+    """The images of one array; ambiguous shapes are refused."""
     shape = tuple(np.shape(value))
     colours = role == TARGET and shape[-1:] == (_COLOURS,)
     if len(shape) == 3 and colours:
         array = _array(value)
         if array.dtype != np.uint8:
             raise TypeError(
-                f"an array {shape} of {array.dtype} is one mask of colours, or "
+                f"an array {shape} of {array.dtype} may be one RGB mask, or "
                 f"{shape[0]} masks of {shape[1]} x 3 pixels: pass a list of masks"
             )
         return iter([array])
     if len(shape) == 3 and shape[0] == 2 and role == PRED:
         raise TypeError(
-            f"predictions {shape} are two maps, or one of two channels: pass "
+            f"predictions {shape} may be two maps, or one of two channels: pass "
             "preds[:, None] or preds[None]"
         )
     if len(shape) == 4 and colours and shape[1] == 1:
-        raise TypeError(f"masks {shape} hold channels first or last: pass a list")
+        raise TypeError(f"masks {shape} have channels: pass a list")
     if len(shape) == 2:
         return iter([value])
     if len(shape) in (3, 4):
@@ -212,7 +211,7 @@ def _split(value: Any, role: str) -> Iterator[Any]:  # noqa: ANN401
 
 
 def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
-    """An array, a tensor of any device or a PIL image as an array."""
+    """Convert an array, a tensor on any device or a PIL image to an array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == _BFLOAT:
@@ -223,7 +222,7 @@ def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
 def _saved(
     room: _Room, items: Iterable[tuple[Any, Any]], names: dict[str, str]
 ) -> dict[str, str]:
-    """Save images for each role, and give the lists of their files."""
+    """Save the images of each role and return the lists of files."""
     places = {role: room.folder() for role in names}
     keys = []
     for key, item in items:
@@ -237,7 +236,6 @@ def _saved(
 
 
 def _save(room: _Room, folder: Path, name: str, item: object, role: str) -> None:
-    """Save an image under its name."""
     if isinstance(item, Mapping):
         if role not in item:
             raise TypeError(f"item {name} has no {role!r}; it has {', '.join(item)}")
@@ -246,7 +244,7 @@ def _save(room: _Room, folder: Path, name: str, item: object, role: str) -> None
         kind = type(item).__name__
         raise TypeError(
             f"item {name} is {kind}; expected an array, a tensor, a PIL image or "
-            f"{{'pred': ..., 'target': ...}}. Of tuples give one part: "
+            f"{{'pred': ..., 'target': ...}}. From tuples, pass one element: "
             "(target for _, target in data)"
         )
     if not _NAME.fullmatch(name):
@@ -269,7 +267,7 @@ def _save(room: _Room, folder: Path, name: str, item: object, role: str) -> None
 
 
 def _bmp(colours: NDArray[np.uint8]) -> bytes:
-    """Colours ``(H, W, 3)`` as a BMP file: a reader of arrays takes numbers alone."""
+    """Encode colours ``(H, W, 3)`` as BMP, because array files cannot hold colours."""
     height, width, channels = colours.shape
     if channels != _COLOURS:
         raise TypeError(f"a mask {colours.shape}: expected (H, W) or (H, W, 3)")

@@ -1,7 +1,7 @@
-"""Masks and predictions that lie on a device: counted, labelled and joined there.
+"""Masks and predictions in GPU memory: they are counted and labelled there.
 
-Distinct values and their counts come to the host, and pixels do not. Each function
-gives what its counterpart for arrays gives.
+Only distinct values and their counts are copied to CPU memory. Each function agrees with
+its counterpart for arrays.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
 
 _CHUNK: Final = 1 << 24
-"""Pixels that are hashed together: each takes some 30 bytes meanwhile."""
+"""Pixels that are hashed at a time; each needs about 30 bytes."""
 _HALF: Final = 32
 _SIGN: Final = 1 << 63
 
 
 @contextmanager
 def in_order(device: torch.device) -> Iterator[None]:
-    """What several threads give to a device is done in order, after what it has."""
+    """Wait for a GPU, then run the work of all threads in order on its default stream."""
     torch.cuda.synchronize(device)
     with torch.cuda.stream(torch.cuda.default_stream(device)):
         yield
 
 
 def sent(array: NDArray[Any], device: torch.device) -> Tensor:
-    """A small array, or the labels of a file, as a tensor of a device."""
+    """Copy an array to a GPU."""
     return torch.from_numpy(array).to(device)
 
 
 def on_host(tensor: Tensor) -> NDArray[Any]:
-    """A few numbers of a device as an array."""
+    """Copy a few numbers of a GPU tensor to an array."""
     found: NDArray[Any] = tensor.cpu().numpy()
     return found
 
 
 def value_counts(pixels: Tensor, edges: tuple[float, ...] | None) -> ValueCounts | None:
-    """How often each value occurs, see `count_image`; None for what is folded there."""
+    """Count each value as `count_image` does; None if values must be folded there."""
     values, counts = torch.unique(_with_one_nan(pixels), return_counts=True)
     held = _distinct(values)
     if held is None and edges is None:
@@ -75,7 +75,7 @@ def value_counts(pixels: Tensor, edges: tuple[float, ...] | None) -> ValueCounts
 
 
 def labels_of(image: OpenImage, pixels: Tensor, rule: LabelRule) -> Tensor | None:
-    """Each pixel's label, see `read_labels`; None where the host has to look."""
+    """Label each pixel as `read_labels` does; None if that has to decide."""
     values, place = torch.unique(_with_one_nan(pixels), return_inverse=True)
     held = _distinct(values)
     if held is None:
@@ -83,34 +83,34 @@ def labels_of(image: OpenImage, pixels: Tensor, rule: LabelRule) -> Tensor | Non
     try:
         table = label_block(image, Block(0, 0, held[None]), rule)[0]
     except DataError:
-        return None  # the host names the first pixel that is wrong
+        return None  # `read_labels` reports the first such pixel
     return sent(table, pixels.device)[place.clamp(max=len(held) - 1)]
 
 
 def _with_one_nan(pixels: Tensor) -> Tensor:
-    """Pixels whose NaN have one sign, so that they come last when sorted."""
+    """Pixels whose NaNs all have the same sign, so that they are sorted last."""
     if pixels.is_floating_point():
         return torch.where(pixels.isnan(), torch.nan, pixels)
     return pixels.byte() if pixels.dtype is torch.bool else pixels
 
 
 def _distinct(values: Tensor) -> NDArray[Any] | None:
-    """Sorted values, of their NaN one alone; None for too many of them."""
+    """The sorted values with at most one NaN; None if there are too many."""
     numbers = int((values == values).sum())
     held = min(numbers + 1, len(values))
     return None if held > MAX_DISTINCT else on_host(values[:held])
 
 
 def soft_targets(pixels: Tensor) -> Tensor | None:
-    """Soft targets, see `read_soft`; None where some are wrong."""
+    """Soft targets as `read_soft` gives them; None if some are invalid."""
     soft = pixels.double()
     return soft if ((soft >= 0) & (soft <= 1)).all() else None
 
 
 def label_hash(labels: Tensor, size: tuple[int, int]) -> int:
-    """The hash of the labels, or soft targets, of a whole mask; see `label_hash`.
+    """`core.label_hash.label_hash` of a whole mask.
 
-    A product of signed words has the bits of that of unsigned ones.
+    It uses signed words, whose products have the same bits as those of unsigned words.
     """
     parts = hash_factors(size)
     of_rows, steps = (sent(part.view(np.int64), labels.device) for part in parts)
@@ -122,7 +122,7 @@ def label_hash(labels: Tensor, size: tuple[int, int]) -> int:
 
 
 def _weights(labels: Tensor) -> Tensor:
-    """The weight of each pixel in the hash, as a signed word."""
+    """The weight of each pixel in the hash."""
     if not labels.is_floating_point():
         unchanged = torch.where(labels == 0, _signed(OF_UNCHANGED), 0)
         return torch.where(labels == 1, _signed(OF_CHANGED), unchanged)
@@ -132,17 +132,17 @@ def _weights(labels: Tensor) -> Tensor:
 
 
 def _signed(word: int) -> int:
-    """The signed number of the same 64 bits."""
+    """The signed number with the same 64 bits."""
     return (word ^ _SIGN) - _SIGN
 
 
 def one_channel(
     planes: Tensor, *, logits: bool, scale: float | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """The change scores of a plane, or of the floating planes unchanged and changed.
+    """The change scores of one or two floating channels, ``(..., C, height, width)``.
 
-    Planes are ``(..., channels, height, width)``. The second result tells where two
-    probabilities do not add up to 1, or to what stands for it.
+    The second result marks pixels whose two probabilities do not add up to 1 or
+    ``scale``.
     """
     first, last = planes[..., 0, :, :], planes[..., -1, :, :]
     if planes.shape[-3] == 1:

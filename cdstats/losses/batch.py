@@ -1,9 +1,9 @@
-"""Batches in rows of pixels, and formulas with their derivatives, block by block.
+"""Formulas of losses with their derivatives, evaluated on batches block by block.
 
-A formula writes into the buffers that it is given, or into new tensors for None. On a
-processor the pixels pass in blocks that stay in its cache: a chain of operations on
-whole batches would wait for memory most of the time. Devices and compiled code take
-the batch at once.
+A formula writes into the given buffers, or into new tensors where a buffer is None. On
+a CPU the pixels are processed in blocks that fit its cache, because a chain of
+operations on whole batches is limited by memory bandwidth. Other devices and compiled
+code process the batch at once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 BLOCK = 2**16
 """Pixels that one thread handles before the next block; 256 KiB of float32."""
 LOG_FLOOR = -100.0
-"""Least logarithm of a probability, as in torch's binary cross-entropy."""
+"""Lower bound of the log of a probability, as in torch's binary cross-entropy."""
 LEAST_VARIANCE = 1e-12
-"""Least p(1 − p) that a derivative is divided by, as in torch's."""
+"""Lower bound of p(1 − p) as a divisor, as in torch's binary cross-entropy."""
 
 Buffers: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor | None]"
 
 
 class Maps(NamedTuple):
-    """Those of a `Batch` with weights of classes: ``(R, W)``, or ``(R, 1)``."""
+    """Tensors of a `Batch`, ``(R, W)``, and its class weights, ``(R, 1)``."""
 
     scores: Tensor
     changed: Tensor
@@ -40,9 +40,10 @@ class Maps(NamedTuple):
 class CrossEntropy(NamedTuple):
     """Class-weighted cross-entropy of each pixel, times a power of its error.
 
-    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss, of
-    hard labels alone. Logs of probabilities end at −100; logits have the stable form
-    without an end. ``per_row`` is 1 for the sum of each row, 0 for a value per pixel.
+    ``w1·y·(−ln p) + w0·(1−y)·(−ln(1−p))``, times ``|p − y|^gamma`` for focal loss,
+    which takes only hard labels. Logs of probabilities are clamped at −100; logits use
+    the stable form, which needs no clamp. ``per_row`` is 1 for the sum of each row and
+    0 for a value per pixel.
     """
 
     from_logits: bool
@@ -57,7 +58,10 @@ class CrossEntropy(NamedTuple):
         return loss.sum(1, keepdim=True) if self.per_row else loss
 
     def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
-        """The gradient, first by the logit: dp/dz is p(1 − p)."""
+        """The gradient with respect to the scores.
+
+        It is computed for the logit and divided by dp/dz = p(1 − p) for probabilities.
+        """
         slope = (self._focal_slope if self.gamma else self._plain_slope)(maps, buffers)
         if not self.from_logits:
             variance = torch.sub(1, maps.scores, out=buffers[2]).mul_(maps.scores)
@@ -70,12 +74,13 @@ class CrossEntropy(NamedTuple):
         if not self.from_logits:
             loss = torch.log(scores, out=out).clamp_(min=LOG_FLOOR)
             loss.mul_(torch.mul(changed, changed_weight, out=one))
-            # log1p, not log(1 - p), which is 0 for a small p.
+            # log1p(-p) is used because log(1 - p) rounds to 0 for a small p.
             unlike = torch.neg(scores, out=one).log1p_().clamp_(min=LOG_FLOOR)
             unchanged = torch.sub(valid, changed, out=two).mul_(unchanged_weight)
             return loss.addcmul_(unlike, unchanged).neg_()
-        # -ln(1 - p) is ln(1 + exp(-|z|)) + max(z, 0), and -ln p is that less z. For a
-        # hard label both weights of z are equal: it cancels before the rest is added.
+        # -ln(1 - p) is ln(1 + exp(-|z|)) + max(z, 0), and -ln p is the same minus z.
+        # For a hard label both weights of z are equal, so z cancels exactly before the
+        # logarithm is added.
         loss = torch.abs(scores, out=out).neg_().exp_().log1p_()
         of_changed = torch.mul(changed, changed_weight, out=two)
         weight = torch.sub(valid, changed, out=one).mul_(unchanged_weight)
@@ -93,7 +98,7 @@ class CrossEntropy(NamedTuple):
         return slope.addcmul_(unchanged, probs)
 
     def _focal_slope(self, maps: Maps, buffers: Buffers) -> Tensor:
-        """m^γ·(γ·(1−m)·CE + w·m), m the error and w the weight, up for unchanged."""
+        """±m^γ·(γ·(1−m)·CE + w·m), with error m and weight w; + for unchanged."""
         _, changed, valid, changed_weight, unchanged_weight = maps
         _, one, two = buffers
         slope = self._entropy(maps, buffers)
@@ -128,7 +133,7 @@ class SoftCounts(NamedTuple):
         return torch.stack([hits, probs.sum(1), changed.sum(1)], 1)
 
     def slope(self, gradient: Tensor, maps: Maps, buffers: Buffers) -> Tensor:
-        """The gradient for those of the first two sums."""
+        """The gradient, from the gradients of the first two sums."""
         scores, changed, valid, *_ = maps
         of_hit, of_prob, _ = gradient.unsqueeze(1).unbind(2)
         slope = torch.mul(changed, of_hit, out=buffers[0]).add_(valid * of_prob)
@@ -139,8 +144,8 @@ class SoftCounts(NamedTuple):
 
 
 class _Evaluation(torch.autograd.Function):
-    # torch.compile takes the number of parameters for that of the arguments, so that
-    # the maps are listed one by one.
+    # The maps are separate parameters because torch.compile expects as many parameters
+    # as there are arguments.
     @staticmethod
     def forward(
         formula: CrossEntropy | SoftCounts,
@@ -169,7 +174,7 @@ class _Evaluation(torch.autograd.Function):
 def _in_blocks(
     function: Callable[..., Tensor], width: int, maps: Maps, *gradient: Tensor
 ) -> Tensor:
-    """What a formula gives, ``(R, width)``, a block of rows after the other."""
+    """Values of a formula, ``(R, width)``, computed one block of rows at a time."""
     scores = maps.scores
     rows = len(scores)
     if scores.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -191,19 +196,19 @@ def _in_blocks(
 
 
 def _evaluate(formula: CrossEntropy | SoftCounts, maps: Maps) -> Tensor:
-    """The values of a formula; differentiable once, by the scores alone."""
+    """Values of a formula, differentiable once and only with respect to the scores."""
     result: Tensor = _Evaluation.apply(formula, *maps)  # type: ignore[no-untyped-call]
     return result
 
 
 class Batch(NamedTuple):
-    """Predictions and labels of a batch; each row is a row of pixels of an image.
+    """Predictions and labels of a batch, with one tensor row per row of pixels.
 
     Attributes:
         scores: Probabilities in [0, 1] or logits, finite at ignored pixels; float32 or
             float64, ``(N·H, W)``.
-        changed: Share of change in [0, 1], 0 at ignored pixels and NaN where a value
-            was refused; dtype and shape of ``scores``.
+        changed: Target in [0, 1], 0 at ignored pixels and NaN where a value was
+            invalid; dtype and shape of ``scores``.
         valid: 1 at valid and 0 at ignored pixels, or ``(N·H, 1)`` if all are 1.
         from_logits: Whether ``scores`` are logits.
         shape: Shape of the predictions, ``(N, H, W)`` or ``(N, 1, H, W)``.
@@ -218,8 +223,8 @@ class Batch(NamedTuple):
     def sums(self, rows: Tensor, *, pooled: bool) -> Tensor:
         """Sums of rows over each image, ``(N, ...)``, or all, ``(1, ...)``; float64.
 
-        A row is summed in its own type, pairwise, and rows in float64 where the device
-        has it, so that counts stay exact and sums of many pixels precise.
+        Rows are added in float64 where the device supports it, so that counts stay
+        exact and sums of many pixels precise.
         """
         wide = rows if rows.device.type == "mps" else rows.double()
         images = wide.reshape(self.shape[0], self.shape[-2], *rows.shape[1:]).sum(1)
@@ -237,7 +242,7 @@ class Batch(NamedTuple):
 
     def soft_counts(self, *, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Hits Σp·y, false alarms Σp·(1−y) and misses Σ(1−p)·y."""
-        # Two tensors of ones: torch.compile refuses one that is passed twice.
+        # Two separate tensors of ones: torch.compile rejects one tensor passed twice.
         maps = Maps(*self[:3], self._weight(1.0), self._weight(1.0))
         rows = _evaluate(SoftCounts(self.from_logits), maps)
         hits, probs, changed = self.sums(rows, pooled=pooled).unbind(1)
@@ -253,7 +258,7 @@ class Batch(NamedTuple):
     ) -> Tensor:
         """Weighted cross-entropy of each row, ``(N·H,)``, or pixel, ``shape``.
 
-        A weight is a number, ``(N,)`` or ``(1,)``; gamma is that of the focal loss.
+        A weight is a number, ``(N,)`` or ``(1,)``; gamma is the focal exponent.
         """
         weights = self._weight(changed_weight), self._weight(unchanged_weight)
         formula = CrossEntropy(self.from_logits, gamma, per_row=0 if per_pixel else 1)

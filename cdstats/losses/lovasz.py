@@ -1,4 +1,4 @@
-"""Lovász losses: IoU made differentiable by sorting the errors."""
+"""Lovász losses: a differentiable surrogate of IoU, computed from sorted errors."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = [
 ]
 
 Classes: TypeAlias = Literal["foreground", "present", "all"]
-"""Which classes the loss is the mean of."""
+"""The classes over which the loss is averaged."""
 
 
 def lovasz(
     batch: Batch, errors: Tensor, classes: Classes, *, pooled: bool
 ) -> tuple[Tensor, Tensor]:
-    """The loss of errors that are 0 at ignored pixels, and where it is defined."""
+    """Lovász loss of errors, which must be 0 at ignored pixels, and where defined."""
     images = 1 if pooled else batch.shape[0]
     pixels = errors.numel() // max(1, images)
     errors, order = errors.reshape(images, pixels).sort(dim=1, descending=True)
     changed = batch.changed.reshape(images, pixels).gather(1, order)
-    # Ignored pixels count as unchanged: they come last and their errors are 0.
+    # Ignored pixels can count as unchanged, because their errors of 0 come last.
     count, valid = (n.unsqueeze(1) for n in batch.counts(pooled=pooled))
     loss = _extension(errors, changed, count)
     if classes != "foreground":
@@ -57,13 +57,14 @@ def _extension(errors: Tensor, inside: Tensor, size: Tensor) -> Tensor:
 class LovaszSoftmaxLoss(ImageLoss):
     """Lovász extension of 1 − IoU at the errors of the probabilities, in [0, 1].
 
-    With the errors ``|p − y|`` sorted downwards, ``Σ e_j·(J_j − J_{j−1})``, J_j the
-    Jaccard loss if the first j pixels were wrong. An image without change costs its
-    largest p in the foreground form: one pixel gets the whole gradient.
+    ``Σ e_j·(J_j − J_{j−1})`` over the errors ``|p − y|`` in descending order, where J_j
+    is the Jaccard loss if the first j pixels were wrong. In the foreground form, the
+    loss of an image without change is its largest p, so one pixel gets the whole
+    gradient.
 
     Args:
-        classes: ``"foreground"``, the changed class alone; ``"all"``, the mean of both
-            classes; ``"present"``, the mean of those that the image holds.
+        classes: ``"foreground"``, only the changed class; ``"all"``, the mean of both
+            classes; ``"present"``, the mean of the classes present in the image.
 
     ``"pooled"`` sorts the batch as if it were one image.
 
@@ -94,7 +95,7 @@ class LovaszHingeLoss(ImageLoss):
     """Lovász extension of 1 − IoU at the hinge errors of logits.
 
     As `LovaszSoftmaxLoss` of the changed class, with the errors ``max(0, 1 − z·(2y −
-    1))`` of the logits z. It has no form for probabilities.
+    1))`` of the logits z. It is not defined for probabilities.
 
     ``"pooled"`` sorts the batch as if it were one image.
 

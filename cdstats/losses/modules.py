@@ -1,4 +1,4 @@
-"""What all losses share as modules: parameters, their checks, reductions, functions."""
+"""Base classes of all losses: parameters and their checks, inputs and reductions."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from cdstats.losses.batch import Batch
 
 PixelReduction: TypeAlias = Literal["none", "mean", "sum"]
-"""``"none"`` a value per pixel, ``"mean"`` over the valid pixels, ``"sum"``."""
+"""``"none"``, a value per pixel; ``"mean"`` or ``"sum"`` over the valid pixels."""
 ImageReduction: TypeAlias = Literal["none", "mean", "pooled"]
-"""``"none"`` a value per image, their ``"mean"``, or one value of the added sums."""
+"""``"none"``, a value per image; their ``"mean"``; ``"pooled"``, the batch as one."""
 Undefined: TypeAlias = Literal["zero", "nan"]
-"""What a batch without a defined value gives."""
+"""Loss of a batch without a defined value."""
 Check: TypeAlias = Callable[[str, object], None]
-"""Raises for a value that a parameter cannot have."""
+"""Raises if the value is not valid for the named parameter."""
 
 P = ParamSpec("P")
 
@@ -40,13 +40,13 @@ OPTIONS = """\
 reduction: {reduction}
 from_logits: Whether predictions are scores before the sigmoid. Prefer it for
     training: the gradients of logits stay bounded.
-ignore_index: Target value of pixels to leave out, None for none. Masks of 0 and
-    255 need ``target == 255``, else every changed pixel is left out.
-undefined: What a batch without a defined value gives, such as one without a valid
-    pixel: ``"zero"``, so that the mean of an epoch stays a number, or ``"nan"``.
-    The gradient is 0 either way.
-validate: Whether bad values raise. None raises on the CPU and elsewhere, where
-    looking would wait for the device, makes the loss NaN."""
+ignore_index: Target value of ignored pixels, or None. Masks of 0 and 255 need
+    ``target == 255``; otherwise every changed pixel is ignored.
+undefined: Loss of a batch without a defined value, such as a batch without a
+    valid pixel: ``"zero"``, which keeps the mean of an epoch finite, or ``"nan"``.
+    The gradient is 0 in both cases.
+validate: Whether invalid values raise. None raises on the CPU; on other devices,
+    where a check would wait for the device, the loss is NaN."""
 CALL = """\
 Call:
     prediction: {prediction};
@@ -59,14 +59,14 @@ Returns:
 
 Raises:
     TypeError: If ``prediction`` is not floating or a parameter has a wrong type.
-    ValueError: If a parameter is outside its range, shapes do not fit, or, where
-        validated, a value is outside its range."""
+    ValueError: If a parameter is outside its range, the shapes differ, or a
+        validated value is outside its range."""
 RETURNS = (
     "The loss; dtype of ``prediction`` (float32 for half types). "
-    "Of the values of ``cdstats loss``, {}."
+    "In the output of ``cdstats loss``, {}."
 )
 _NOISE = 4
-"""Probabilities may leave [0, 1] by this many machine epsilons: resampling does it."""
+"""Machine epsilons by which resampling may push probabilities outside [0, 1]."""
 _OF_CHANNELS = {
     "logits": "Pass logits[:, 1] - logits[:, 0], the logit of the changed class.",
     "probs": "Pass probs[:, 1], the probability of the changed class.",
@@ -76,12 +76,11 @@ PREDICTION = "Probability of change in [0, 1], or logits with ``from_logits``"
 PIXELS = """\
 ``"sum"`` over pixels and images, which grows with both; ``"mean"``
     over the valid pixels; or ``"none"``, a value per pixel in the shape of
-    ``prediction``, 0 at ignored ones."""
+    ``prediction``, 0 at ignored pixels."""
 IMAGES = """\
-``"mean"`` over the images where it is defined; ``"pooled"``, the loss
-    of the sums of the batch; or ``"none"``, a value per image, ``(N,)``, NaN where
-    it is undefined. Mean and pooled differ strongly where some images have no
-    change."""
+``"mean"`` over the images where the loss is defined; ``"pooled"``, the
+    loss of the batch as one image; or ``"none"``, a value per image, ``(N,)``, NaN
+    where undefined. Mean and pooled differ strongly if some images have no change."""
 
 
 def parameter(
@@ -91,7 +90,7 @@ def parameter(
     kw_only: bool = False,
     init: bool = True,
 ) -> Any:  # noqa: ANN401 - stands for the type of the parameter
-    """A parameter of a loss, checked whenever it is set."""
+    """A dataclass field of a loss, checked whenever it is set."""
     return dataclasses.field(
         default=default, kw_only=kw_only, init=init, metadata={"check": check}
     )
@@ -104,7 +103,7 @@ def number(
     above_low: bool = False,
     words: tuple[str | None, ...] = (),
 ) -> Check:
-    """Accepts finite numbers from ``low`` to ``high``, and some words."""
+    """A check that accepts finite numbers from ``low`` to ``high`` and ``words``."""
     span = f"{low:g} to {high:g}"
     if high == math.inf:
         span = f"{'above' if above_low else 'at least'} {low:g}"
@@ -126,10 +125,10 @@ def number(
 
 
 def choice(*choices: object) -> Check:
-    """Accepts one of some values."""
+    """A check that accepts only these values."""
 
     def check(name: str, value: object) -> None:
-        # A tensor or array compares by element, so it is never looked up.
+        # Tensors and arrays compare element by element, so `in` cannot test them.
         message = f"{name} is {value!r}; expected one of "
         message += ", ".join(map(repr, choices))
         if not isinstance(value, str | int | None):
@@ -141,13 +140,16 @@ def choice(*choices: object) -> Check:
 
 
 def whole_number(name: str, value: object) -> None:
-    """Accepts None and whole numbers."""
+    """Check that a value is None or a whole number."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise TypeError(f"{name} is {value!r}; expected a whole number or None")
 
 
 def _copied(function: Callable[..., Tensor], name: str) -> Any:  # noqa: ANN401
-    """A function with code of its own: torch.compile counts the versions of each."""
+    """A copy of a function with its own code object.
+
+    torch.compile limits the number of compiled versions per code object.
+    """
     code = function.__code__.replace(co_name=name, co_qualname=name)
     found = FunctionType(code, function.__globals__, name, None, function.__closure__)
     found.__doc__, found.__annotations__ = function.__doc__, function.__annotations__
@@ -155,7 +157,7 @@ def _copied(function: Callable[..., Tensor], name: str) -> Any:  # noqa: ANN401
 
 
 def _documented(loss: Any, text: str) -> str:  # noqa: ANN401 - a kind of Loss
-    """A docstring with what all losses share before its example."""
+    """A docstring with the arguments that all losses share, before its example."""
     own, example, rest = text.partition("\n\n    Example:")
     only_logits = not loss.__dataclass_fields__["from_logits"].init
     options = OPTIONS.format(reduction=loss.reductions)
@@ -178,7 +180,7 @@ def _documented(loss: Any, text: str) -> str:  # noqa: ANN401 - a kind of Loss
 
 @dataclass_transform(eq_default=False, field_specifiers=(parameter,))
 class Parameters(nn.Module):
-    """A module whose dataclass fields are its parameters, checked when they are set."""
+    """A module whose parameters are dataclass fields, checked when they are set."""
 
     checks: ClassVar[dict[str, Check]] = {}
 
@@ -192,7 +194,7 @@ class Parameters(nn.Module):
             cls.__doc__ = _documented(cls, cls.__doc__)
 
     def __post_init__(self) -> None:
-        """Let torch set up the module, whose parameters are set already."""
+        """Initialise the torch module; the dataclass has set the parameters."""
         super().__init__()
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
@@ -201,12 +203,12 @@ class Parameters(nn.Module):
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:
-        """All parameters, for ``print(model)``."""
+        """The parameters as shown by ``print(model)``."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.checks)
 
 
 class Loss(Parameters):
-    """What all losses share."""
+    """Base class of all losses."""
 
     from_logits: bool = parameter(
         default=False, check=choice(True, False), kw_only=True
@@ -232,17 +234,17 @@ class Loss(Parameters):
         raise NotImplementedError
 
     def _mean(self, total: Tensor, count: Tensor) -> Tensor:
-        """Total over count, and what ``undefined`` says where there is nothing."""
-        # The divisor is never 0, so that no infinity meets the zeros of a gradient.
+        """Total divided by count, or the value of ``undefined`` if count is 0."""
+        # The divisor is clamped because infinity times a gradient of 0 is NaN.
         mean = total / count.clamp(min=1)
         undefined = torch.nan if self.undefined == "nan" else 0.0
         return torch.where(count > 0, mean, undefined)
 
     def _prepared(self, prediction: Tensor, target: Tensor) -> Batch:
-        """The rows of a batch, with ignored pixels masked and bad values refused.
+        """The rows of a batch, with ignored pixels masked and values checked.
 
-        A value outside its range raises where checking costs no wait for a device, and
-        becomes NaN in the target elsewhere, so that the loss is NaN, never plausible.
+        A value outside its range raises where a check does not wait for a device.
+        Elsewhere it becomes NaN in the target, so that the loss is NaN.
         """
         from_logits, soft, ignore_index = self.from_logits, self.soft, self.ignore_index
         name = "logits" if from_logits else "probs"
@@ -284,7 +286,7 @@ class Loss(Parameters):
             if raises:
                 _check_target(labels, good | ~valid, ignore_index, soft)
                 _check_probs(scores, usable | ~valid)
-            # where, not a product: NaN times 0 is NaN, here and backwards.
+            # where instead of a product: NaN times 0 is NaN, also in the gradient.
             scores = scores if from_logits else scores.clamp(0, 1)
             scores = torch.where(valid & usable, scores, 0)
             labels = torch.where(
@@ -298,7 +300,7 @@ class Loss(Parameters):
             and not (batch.changed.sum() > 0 or bool(batch.valid.all()))
         ):
             warnings.warn(
-                "target has no changed pixel, and pixels of 255, which are ignored. "
+                "target has no changed pixel, but pixels of 255, which are ignored. "
                 "If 255 means changed, pass target == 255; if not, validate=False.",
                 UserWarning,
                 stacklevel=5,
@@ -307,7 +309,7 @@ class Loss(Parameters):
 
 
 class PixelLoss(Loss):
-    """A loss that is a mean or a sum over pixels."""
+    """Base class of losses that are a mean or a sum over pixels."""
 
     reduction: PixelReduction = parameter(
         default="mean", check=choice("mean", "sum", "none"), kw_only=True
@@ -331,7 +333,7 @@ class PixelLoss(Loss):
 
 
 class ImageLoss(Loss):
-    """A loss that an image has as a whole."""
+    """Base class of losses that have one value per image."""
 
     reduction: ImageReduction = parameter(
         default="mean", check=choice("mean", "pooled", "none"), kw_only=True
@@ -348,7 +350,7 @@ class ImageLoss(Loss):
         return self.reduction == "pooled"
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The losses of images, finite everywhere, and where they are defined."""
+        """Losses of images, finite also where undefined, and where they are defined."""
         raise NotImplementedError
 
     def _reduced(self, batch: Batch) -> Tensor:
@@ -363,7 +365,7 @@ class ImageLoss(Loss):
 def functional(
     loss: Callable[P, Loss], name: str
 ) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
-    """The function of a loss: it makes the module and calls it."""
+    """A function that creates the module of a loss and calls it."""
 
     def function(
         prediction: Tensor, target: Tensor, *args: P.args, **kwargs: P.kwargs
@@ -380,11 +382,11 @@ def functional(
 
 
 def _images(name: str, values: Tensor) -> Tensor:
-    """One channel of images, ``(N, H, W)``."""
+    """Images as ``(N, H, W)``, without a channel axis."""
     shape = tuple(values.shape)
     verb = "is" if name == "target" else "are"
     if len(shape) == 4 and shape[1] == 1:
-        return values.squeeze(1)  # the gradient of [:, 0] would be copied into zeros
+        return values.squeeze(1)  # [:, 0] would copy its gradient into zeros
     if len(shape) == 3:
         return values
     expected = "expected (N, H, W) or (N, 1, H, W)"
@@ -405,9 +407,9 @@ def _masked_if_clean(
     hard: bool,
     ignore_index: int | None,
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """The batch if a quick look finds nothing odd in it; None for a closer look.
+    """Scores, labels and valid pixels if all values are in range, otherwise None.
 
-    It avoids tensors of booleans, with which the processor is several times slower.
+    This fast path avoids boolean tensors, which are several times slower on the CPU.
     """
     valid = scores.new_ones(1, 1).expand(len(scores), 1)
     low, high = labels.aminmax()
@@ -429,8 +431,8 @@ def _masked_if_clean(
 class _Widen(torch.autograd.Function):
     """A half type as float32, in which logs and counts are precise.
 
-    A gradient that the half type cannot hold becomes its largest value: infinity times
-    the 0 of a saturated sigmoid would be NaN in every weight.
+    Gradients are clamped to the range of the half type, because infinity times the 0 of
+    a saturated sigmoid would make every weight NaN.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Losses made of the cross-entropy of pixels."""
+"""Losses computed from the cross-entropy of pixels."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ def class_weights(batch: Batch, beta: Beta) -> tuple[Tensor | float, Tensor | fl
     if not isinstance(beta, str):
         return beta, 1 - beta
     changed, valid = batch.counts(pooled=beta == "batch")
-    # An image without valid pixels has no beta; NaN would reach its gradient.
+    # Without valid pixels beta is undefined, and NaN would reach the gradient.
     share = changed / valid.clamp(min=1)
     return 1 - share, share
 
 
 class BalancedCrossEntropyLoss(PixelLoss):
-    """Cross-entropy in which both classes of an image weigh the same in total.
+    """Cross-entropy in which both classes of an image have the same total weight.
 
     ``−(β·y·ln p + (1−β)·(1−y)·ln(1−p))`` with β = unchanged / valid pixels. Logs of
-    probabilities are clamped at −100; logits have the stable form without a clamp. It
-    balances classes inside an image, not between images: an image counts by π(1−π),
-    π its change fraction. **With** ``beta="image"`` **an image of one class adds
-    exactly 0, whatever is predicted**, so false alarms in unchanged images cost
-    nothing. ``beta="batch"`` makes them count when another image of the batch (of this
-    device) holds change, a number makes them count always; 0.5 is half the plain
+    probabilities are clamped at −100; logits use the stable form, which needs no clamp.
+    The classes are balanced inside an image, not between images: the weight of an image
+    is π(1−π), with its change fraction π. **With** ``beta="image"`` **an image of one
+    class adds exactly 0, whatever is predicted**, so false alarms in unchanged images
+    cost nothing. With ``beta="batch"`` they count if another image of the batch on this
+    device has change; with a number they always count. 0.5 gives half the plain
     cross-entropy.
 
-    With its defaults it takes probabilities and gives the value of the widely copied
-    ``Balanced_CE_loss``. Unlike it, the loss has finite gradients at 0 and 1, takes any
-    layout and device, and refuses (H, W) input, which the snippet reads as one image
-    per row.
+    The defaults take probabilities and give the value of the widely copied
+    ``Balanced_CE_loss``. Unlike that function, this loss has finite gradients at 0 and
+    1, takes any layout and device, and refuses (H, W) input, which the function reads
+    as one image per row.
 
     Args:
         beta: ``"image"``, ``"batch"`` or a number from 0 to 1.
@@ -74,8 +74,8 @@ class BalancedCrossEntropyLoss(PixelLoss):
 
     References:
         Xie and Tu, "Holistically-Nested Edge Detection", 2015, eq. 2
-        (https://arxiv.org/abs/1504.06375). Its text names the two label sets the other
-        way round than its formula needs; this is the formula.
+        (https://arxiv.org/abs/1504.06375). The text of the paper swaps the two label
+        sets; this loss follows the formula.
     """
 
     beta: Beta = parameter(default="image", check=check_beta)
@@ -89,12 +89,13 @@ class BalancedCrossEntropyLoss(PixelLoss):
 
 
 class FocalLoss(PixelLoss):
-    """Cross-entropy that fades out pixels which are already right.
+    """Cross-entropy that gives less weight to pixels that are already classified well.
 
-    ``−a·(1−q)^γ·ln q``, q the probability of the true class, a = α for changed and
-    1 − α for unchanged pixels, 1 if α is None. **The paper's α = 0.25 weighs the
-    changed class down**, three to one; it was tuned for a detector. Use α above 0.5, or
-    None, to favour change. The paper divides by the number of positives, not by pixels.
+    ``−a·(1−q)^γ·ln q`` with the probability q of the true class and a = α for changed,
+    1 − α for unchanged pixels, or 1 if α is None. **The paper's α = 0.25 gives the
+    changed class a third of the weight of the unchanged class**; it was tuned for a
+    detector. Use α above 0.5 to favour change, or None for equal weights. The paper
+    divides by the number of positives, not of pixels.
 
     Args:
         alpha: Weight of the changed class from 0 to 1, or None for no weights.
@@ -124,10 +125,10 @@ class FocalLoss(PixelLoss):
 class ClassMeanBCELoss(ImageLoss):
     """Mean of the two class means of the cross-entropy.
 
-    ``½·(mean of −ln p over changed + mean of −ln(1−p) over unchanged pixels)``. It is
+    ``½·(mean of −ln p over changed + mean of −ln(1−p) over unchanged pixels)``: the
     balanced cross-entropy divided by the sum of its weights, on the scale of plain
-    cross-entropy. **Undefined where a class is absent**: such an image is left out of
-    the mean. Where many images have no change, ``"pooled"`` uses their pixels.
+    cross-entropy. **Undefined where a class is absent**: the mean excludes such images.
+    If many images have no change, use ``"pooled"``, which includes their pixels.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
@@ -164,15 +165,14 @@ def balanced_cross_entropy_with_logits(
 ) -> Tensor:
     """Balanced cross-entropy of change scores before the sigmoid.
 
-    It is `balanced_cross_entropy` with ``from_logits=True``. A target of 255 that is
-    not ignored is refused, where `torch.nn.BCEWithLogitsLoss` returns a number without
-    meaning.
+    The same as `balanced_cross_entropy` with ``from_logits=True``. A target of 255 that
+    is not ignored raises; `torch.nn.BCEWithLogitsLoss` returns a meaningless number.
 
     Args:
         logits: Change scores before the sigmoid; floating, ``(N, H, W)`` or
             ``(N, 1, H, W)``.
         target: 1 changed, 0 unchanged, soft labels between; one of the two shapes.
-        **parameters: Those of `BalancedCrossEntropyLoss`.
+        **parameters: Parameters of `BalancedCrossEntropyLoss`.
 
     Returns:
         The loss; dtype of ``logits`` (float32 for half types).

@@ -1,4 +1,4 @@
-"""Losses made of soft counts of hits, false alarms and misses."""
+"""Losses computed from soft counts of hits, false alarms and misses."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def tversky(
 ) -> tuple[Tensor, Tensor]:
     """1 − (TP + s)/(TP + a·FP + b·FN + s) and where it is defined; float64.
 
-    Computed as (a·FP + b·FN)/(TP + a·FP + b·FN + s), and finite where it is undefined:
-    without a valid pixel and at 0/0.
+    It is computed as (a·FP + b·FN)/(TP + a·FP + b·FN + s). Where it is undefined,
+    without a valid pixel or at 0/0, the value is finite.
     """
     hits, false_alarms, misses = batch.soft_counts(pooled=pooled)
     wrong = fp_weight * false_alarms + fn_weight * misses
@@ -43,20 +43,20 @@ def tversky(
 
 
 def dice(batch: Batch, smooth: float, *, pooled: bool) -> tuple[Tensor, Tensor]:
-    """Dice loss: Tversky with both weights, and the smoothing, halved."""
+    """Dice loss: Tversky with weights 0.5 and half the smoothing."""
     return tversky(batch, 0.5, 0.5, smooth / 2, pooled=pooled)
 
 
 class DiceLoss(ImageLoss):
     """Soft Dice loss, 1 − F1 of the probabilities, in [0, 1].
 
-    ``1 − (2·Σp·y + s)/(Σp + Σy + s)``. The smoothing s decides images without change:
-    with s = 0 their loss is 1 and their gradient 0 unless p is 0 everywhere, where it
-    is undefined; with s = 1 it is ``1 − 1/(Σp + 1)``, which grows with image size. With
+    ``1 − (2·Σp·y + s)/(Σp + Σy + s)``. The smoothing s decides the loss of images
+    without change: with s = 0 it is 1 with gradient 0, and undefined if p is 0
+    everywhere; with s = 1 it is ``1 − 1/(Σp + 1)``, which grows with image size. With
     soft labels the minimum is not 0.
 
     Args:
-        smooth: s, pixels added above and below the fraction; at least 0.
+        smooth: s, pixels added to numerator and denominator; at least 0.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
@@ -65,8 +65,9 @@ class DiceLoss(ImageLoss):
 
     References:
         Jadon, "A survey of loss functions for semantic segmentation", 2020,
-        "Dice loss" (https://arxiv.org/abs/2006.14822). Not V-Net's squared form. The
-        smoothing is MONAI's; segmentation_models_pytorch takes half for the same value.
+        "Dice loss" (https://arxiv.org/abs/2006.14822), without the squares of V-Net.
+        The smoothing is defined as in MONAI; segmentation_models_pytorch needs half of
+        it for the same value.
     """
 
     smooth: float = parameter(default=1.0, check=number())
@@ -79,11 +80,12 @@ class DiceLoss(ImageLoss):
 class LogCoshDiceLoss(ImageLoss):
     """Logarithm of the hyperbolic cosine of the soft Dice loss.
 
-    ``ln cosh(Dice)``, from 0 to 0.434; about Dice²/2 near 0, so that nearly perfect
-    images pull less. For one image it ranks as Dice does; means over images differ.
+    ``ln cosh(Dice)``, from 0 to 0.434. Near 0 it is about Dice²/2, so that nearly
+    perfect images have smaller gradients. For one image it ranks predictions as Dice
+    does; means over images can rank them differently.
 
     Args:
-        smooth: Pixels added above and below the fraction of Dice; at least 0.
+        smooth: Pixels added to numerator and denominator of Dice; at least 0.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
@@ -100,7 +102,8 @@ class LogCoshDiceLoss(ImageLoss):
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, defined = dice(batch, self.smooth, pooled=self.pooled)
-        # log1p(2 sinh²(x/2)) is ln cosh x; near 0 cosh x itself rounds to 1.
+        # ln cosh x is computed as log1p(2 sinh²(x/2)), because cosh x rounds to 1 near
+        # 0.
         return torch.log1p(2 * torch.sinh(loss / 2) ** 2), defined
 
 
@@ -109,14 +112,14 @@ class TverskyLoss(ImageLoss):
 
     ``1 − (TP + s)/(TP + a·FP + b·FN + s)`` of the soft counts ``TP = Σp·y``,
     ``FP = Σp·(1−y)``, ``FN = Σ(1−p)·y``. Weights 0.5 and 0.5 give Dice with twice the
-    smoothing, 1 and 1 the Jaccard loss. The weights are named because publications
-    disagree on which of α and β is which. Smoothing decides images without change, as
-    in `DiceLoss`.
+    smoothing; 1 and 1 give the Jaccard loss. The weights are not called α and β because
+    publications disagree on their order. Smoothing decides the loss of images without
+    change, as in `DiceLoss`.
 
     Args:
         fp_weight: a, weight of false alarms; at least 0.
         fn_weight: b, weight of misses; at least 0.
-        smooth: s, pixels added above and below the fraction; at least 0.
+        smooth: s, pixels added to numerator and denominator; at least 0.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
@@ -142,15 +145,15 @@ class TverskyLoss(ImageLoss):
 class FocalTverskyLoss(ImageLoss):
     """A power of the Tversky loss, in [0, 1].
 
-    ``Tversky^e``, Tversky as in `TverskyLoss`. With e below 1 the slope is infinite at
-    a perfect score; the gradient there is 0.
+    ``Tversky^e`` with Tversky as in `TverskyLoss`. With e below 1 the slope at a
+    perfect prediction is infinite; the gradient is set to 0 there.
 
     Args:
         fp_weight: Weight of false alarms; at least 0.
         fn_weight: Weight of misses; at least 0.
-        exponent: Power e of the Tversky loss, above 0; below 1 it stresses images that
-            are already good, above 1 the others.
-        smooth: Pixels added above and below the fraction; at least 0.
+        exponent: Power e of the Tversky loss, above 0. Below 1 it emphasises images
+            with a low loss, above 1 images with a high loss.
+        smooth: Pixels added to numerator and denominator; at least 0.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])
@@ -172,7 +175,7 @@ class FocalTverskyLoss(ImageLoss):
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         weights = self.fp_weight, self.fn_weight, self.smooth
         loss, defined = tversky(batch, *weights, pooled=self.pooled)
-        # At 0 the slope of a power below 1 is infinite; the clamp cuts its gradient.
+        # At 0 the slope of a power below 1 is infinite; the clamp makes it 0.
         base = loss.clamp(min=torch.finfo(loss.dtype).tiny)
         return base**self.exponent, defined
 
@@ -180,14 +183,14 @@ class FocalTverskyLoss(ImageLoss):
 class ComboLoss(ImageLoss):
     """Weighted sum of the mean balanced cross-entropy and the Dice loss.
 
-    ``α·CE + (1−α)·Dice``, CE as in `BalancedCrossEntropyLoss` per valid pixel and Dice
-    as in `DiceLoss`. Note that β = 0.5 makes CE half the plain cross-entropy.
+    ``α·CE + (1−α)·Dice`` with CE as in `BalancedCrossEntropyLoss`, per valid pixel, and
+    Dice as in `DiceLoss`. β = 0.5 makes CE half the plain cross-entropy.
 
     Args:
         alpha: Share of the cross-entropy from 0 to 1.
         beta: Weight of the changed class: a number from 0 to 1, ``"image"`` or
             ``"batch"``.
-        smooth: Pixels added above and below the fraction of Dice; at least 0.
+        smooth: Pixels added to numerator and denominator of Dice; at least 0.
 
     Example:
         >>> probs = torch.tensor([[[0.9, 0.2], [0.4, 0.1]]])

@@ -1,4 +1,4 @@
-"""`cdstats.audit`: what is wrong with masks, before a network is trained on them."""
+"""`cdstats.audit`: checks of masks before training."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ NEEDS_PIXELS: Final = (
     "regions",
     "heat map",
 )
-"""What rows that are counted already cannot tell."""
+"""Checks that are skipped if only counted rows are given."""
 NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
-"""What is not looked for beside masks of a store or an archive."""
+"""Checks that are skipped for masks in a store or an archive."""
 
 
 @takes(AuditOptions, partial(as_files, stay=False))
 def audit(options: AuditOptions) -> AuditResult:
-    """Look for what is wrong with masks, reading each once.
+    """Check masks for problems: leakage, encodings, specks, shifts and more.
 
-    Masks are named and read as by `cdstats.ratio`. Rows of an earlier run
-    (``from_file``) give what `NEEDS_PIXELS` does not list.
+    Masks are named and read as by `cdstats.ratio`. With rows of an earlier run
+    (``from_file``), checks that need pixels are skipped and listed in ``not_checked``.
 
     Raises:
-        UsageError: If a rule, preset or pattern is not understood.
-        DataError: If ``from_file`` holds no image rows.
+        UsageError: If a rule, preset or pattern is invalid.
+        DataError: If ``from_file`` has no image rows.
 
     Example:
         >>> found = audit("sample_masks/CDD")
@@ -67,7 +67,7 @@ def audit(options: AuditOptions) -> AuditResult:
 
 
 def audit_masks(options: AuditOptions) -> AuditResult:
-    """What `audit` gives, from its options."""
+    """The result of `audit` for an options record."""
     if options.from_file is not None:
         return _audit_from(Path(options.from_file))
     choice = options.rule_choice()
@@ -96,7 +96,7 @@ def audit_masks(options: AuditOptions) -> AuditResult:
 
 
 def _audit_from(path: Path) -> AuditResult:
-    """What the image rows of an earlier run tell; `NEEDS_PIXELS` is left out."""
+    """The audit of the image rows of an earlier run, without `NEEDS_PIXELS`."""
     rows = ratio_from(path).images
     parts = []
     for name in dict.fromkeys(row.dataset for row in rows):
@@ -113,7 +113,7 @@ def _look_at(
     timeout: float,
     progress: Callable[[int, int, int], None] | None,
 ) -> list[list[list[Inspected]]]:
-    """What a look at each file of each dataset gave."""
+    """The inspected masks of each file of each dataset."""
     forget_folders()
     files = [file for dataset in found for file in dataset.files]
     tasks = [Task(file.path, file.member, file.partner) for file in files]
@@ -159,7 +159,7 @@ def _seen(
     choice: RuleChoice,
     look: Look,
 ) -> tuple[list[Seen], list[Message]]:
-    """Every mask with its row and the view of the rule that was decided on."""
+    """Every mask with its row and its view under the final rule."""
     pairs = [
         (file, one)
         for file, ones in zip(found.files, looks, strict=True)
@@ -182,7 +182,7 @@ def _seen(
         Seen(row, decision.rule, one, _view(row, decision.rule, one, file, look), file)
         for (file, one), row, decision in rows
     ]
-    # Its notes and errors are findings here.
+    # Notes and errors about labels are reported as findings instead.
     return seen, [m for m in labelled.messages if m.level is Level.WARNING]
 
 
@@ -193,7 +193,7 @@ def _view(
     file: FoundFile,
     look: Look,
 ) -> View | None:
-    """What the labels of the rule tell; a rule not foreseen takes another look."""
+    """The view of a mask under its rule; inspects again if the rule was not applied."""
     if row.status != "ok" or rule is None:
         return None
     view = one.view(rule)

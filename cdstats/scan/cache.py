@@ -1,9 +1,9 @@
-"""The store of states: a file that outlives the run, or a temporary one that does not.
+"""The cache of counts: a file that later runs use again, or a temporary database.
 
-Both are SQLite databases of one schema. A finished file is kept by everything that
-decides its counts: its path, size and version, the member and the partner,
-the band, the version of the readers, and the numbers of the rule where the counts were
-folded between them. What is finished is never changed, so that runs may share a file.
+Both are SQLite databases with the same schema. The key of an entry contains everything
+that decides the counts of a file: path, size and version, member and partner, the band,
+the version of the readers, and the thresholds of the rule if the counts were folded at
+them. Finished entries are never changed, so runs may share a cache.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from cdstats.scan.states import Stamp, State
 
 READERS: Final = 4
-"""The version of the readers; a new one where a file is counted otherwise than before,
-so that its older counts are not used."""
+"""Version of the readers; increased when a reader counts a file differently, so that
+older counts are not used."""
 SCHEMA: Final = 3
-"""The version of the table; a file of another one is refused."""
+"""Version of the table; caches of other versions are refused."""
 _APPLICATION: Final = 0x63647374
-"""What the header of the file says it is: ``cdst``."""
+"""Application id in the SQLite header: ``cdst``."""
 _WAIT_SECONDS: Final = 60.0
-"""How long another run may hold the file."""
+"""Longest wait for another run that has locked the file."""
 _PAUSE_SECONDS: Final = 0.02
-"""How long to leave another run alone that holds the file."""
+"""Pause before trying again after another run has locked the file."""
 _BATCH: Final = 64
-"""States that are written together, at most."""
+"""States written in one transaction, at most."""
 _BATCH_SECONDS: Final = 0.5
-"""How long a state waits for others."""
+"""Longest time that a state waits for others before it is written."""
 _TABLE: Final = """
 CREATE TABLE states (
     key TEXT PRIMARY KEY,
@@ -65,7 +65,7 @@ WHERE excluded.finished OR NOT states.finished
 
 
 def to_text(counted: Sequence[Counted]) -> str:
-    """The masks of a file as text that `from_text` reads back, every number exact.
+    """The masks of a file as text that `from_text` restores exactly.
 
     Example:
         >>> mask = MaskCounts(2, 1, ValueCounts({0: 1, "nan": 1}), format="TIFF")
@@ -86,21 +86,21 @@ def _mask_list(one: Counted) -> list[Any]:
 
 
 def from_text(text: str) -> list[Counted]:
-    """The masks of a file from their text; `ValueError` if it is no such text."""
+    """The masks of a file from the text of `to_text`; `ValueError` for other text."""
     try:
         masks = [_counted(*one) for one in json.loads(text)]
     except (TypeError, RecursionError) as error:
-        raise ValueError(f"counts of the wrong form: {error}") from None
+        raise ValueError(f"counts are malformed: {error}") from None
     if not masks:
-        raise ValueError("counts of no mask")
+        raise ValueError("counts contain no mask")
     return masks
 
 
 def _counted(member: Any, facts: Any, size: Any = ()) -> Counted:  # noqa: ANN401 - of JSON
-    """A mask from its list; `ValueError` where a fact is not of its kind."""
+    """A mask from its list; `ValueError` if an entry has a wrong type."""
     if isinstance(facts, str):
         if type(member) is not str or len(size) not in (0, 2) or not _are_sizes(size):
-            raise ValueError("a failed mask of the wrong form")
+            raise ValueError("the entry of a failed mask is malformed")
         return Counted(member, None, facts, tuple(size) or None)
     width, height, pairs, masked, half, folded, nodata, indices, form = facts
     values, palette = dict(pairs), dict(indices)
@@ -113,14 +113,14 @@ def _counted(member: Any, facts: Any, size: Any = ()) -> Counted:  # noqa: ANN40
         and all(isinstance(one, str) and one != NAN for one in colours)
         and len(values) == len(pairs)
     ):
-        raise ValueError("counts of the wrong form")
+        raise ValueError("counts are malformed")
     counts = ValueCounts(values, masked, half, folded)
     mask = MaskCounts(width, height, counts, nodata, palette or None, form)
     return Counted(member, mask, size=(width, height))
 
 
 def _are_sizes(found: Iterable[object]) -> bool:
-    # JSON has true and false, which Python takes for numbers.
+    # isinstance would accept true and false of JSON as integers.
     return all(type(one) is int and one >= 0 for one in found)
 
 
@@ -131,7 +131,7 @@ def _is_value(found: object) -> bool:
 
 
 class Cache:
-    """States of files by path, in a database; without a path, in a temporary one."""
+    """Counts of files in a database; temporary if no path is given."""
 
     def __init__(
         self, path: Path | None, band: int | None = None, edges: Edges | None = None
@@ -144,7 +144,7 @@ class Cache:
         self._written = time.monotonic()
         if path is not None:
             _made_or_checked(path)
-        with self._telling():
+        with self._naming_file():
             self._database = sqlite3.connect(
                 path.absolute() if path else "",
                 timeout=_WAIT_SECONDS,
@@ -159,7 +159,7 @@ class Cache:
                 raise
 
     def _prepare(self) -> None:
-        """Make the table in a new file; look at the version of an old one."""
+        """Create the table in a new file; check the version of an existing cache."""
         with self._transaction():
             application = self._number("application_id")
             if not application and not self._number("schema_version"):
@@ -170,22 +170,25 @@ class Cache:
                 raise UsageError(_foreign_text(self._path))
             elif self._number("user_version") != SCHEMA:
                 raise UsageError(
-                    f"{self._path}: is a cache of another version of cdstats; it is "
-                    "left as it is. Remove it, or name another file"
+                    f"{self._path}: is a cache of another version of cdstats. It was "
+                    "not changed; remove it, or name another file"
                 )
-        # What was committed survives the end of the program without a write to the
-        # disk each time, and others may read meanwhile.
+        # With a write-ahead log, commits survive a crash of the program without a disk
+        # write each, and other runs may read during a write.
         self._patiently("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
 
     def _patiently(self, line: str) -> None:
-        """Do what SQLite gives up at once, not waiting, while another run is there."""
+        """Run a statement again while another run has locked the database.
+
+        For such statements SQLite does not apply its own timeout.
+        """
         end = time.monotonic() + _WAIT_SECONDS
         while True:
             try:
                 self._database.execute(line)
             except sqlite3.OperationalError as error:
-                # The last byte is the kind of the error, those before it tell more.
+                # The lowest byte of an extended error code is the primary code.
                 is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not is_busy or time.monotonic() > end:
                     raise
@@ -208,16 +211,16 @@ class Cache:
             raise
         self._database.execute("COMMIT")
 
-    def _telling(self) -> AbstractContextManager[None]:
-        return telling(self._path or "the temporary file of counts")
+    def _naming_file(self) -> AbstractContextManager[None]:
+        return naming_file(self._path or "the temporary file of counts")
 
     @property
     def is_temporary(self) -> bool:
-        """Whether it goes away with the run."""
+        """Whether the cache is deleted at the end of the run."""
         return self._path is None
 
     def find(self, task: Task, stamp: Stamp) -> list[Counted] | None:
-        """The masks of a file that is finished, or None."""
+        """The masks of a finished file, or None."""
         for edges in dict.fromkeys(("", self._edges)):
             found = self._look(task, stamp, edges)
             if found is not None:
@@ -225,7 +228,7 @@ class Cache:
         return None
 
     def get(self, task: Task, stamp: Stamp) -> list[Counted] | None:
-        """The masks of a file that this run put here, finished or not, or None."""
+        """The masks of a file that this run has stored, finished or not, or None."""
         self.flush()
         found = self._look(task, stamp, "")
         return found[0] if found else None
@@ -234,22 +237,22 @@ class Cache:
         self, task: Task, stamp: Stamp, edges: str
     ) -> tuple[list[Counted], bool] | None:
         key = self._key(task, stamp, edges)
-        with self._telling():
+        with self._naming_file():
             row = self._database.execute(_FIND, [key]).fetchone()
             if row is None:
                 return None
             text, checksum, finished = row
-            # True and false are stored as numbers.
+            # SQLite stores booleans as 0 and 1.
             known = isinstance(text, str) and finished in (0, 1)
             if not known or _checksum(key, text, finished) != checksum:
-                raise ValueError(f"the counts of {task.path} do not add up")
+                raise ValueError(f"wrong checksum of the counts of {task.path}")
             masks = from_text(text)
             if finished and any(one.mask is None for one in masks):
-                raise ValueError("a failed mask is finished")
+                raise ValueError("a failed mask is marked as finished")
             return masks, bool(finished)
 
     def put(self, task: Task, state: State) -> None:
-        """Keep the state of a file; written with those of others."""
+        """Store the state of a file; states are written in batches."""
         key = self._key(task, state.stamp, self._edges if state.folded else "")
         self._waiting.append((key, state.finished, to_text(state.counted)))
         late = time.monotonic() - self._written > _BATCH_SECONDS
@@ -257,11 +260,11 @@ class Cache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was kept so far."""
+        """Write the states that are waiting."""
         self._written = time.monotonic()
         rows = [(*one, _checksum(one[0], one[2], one[1])) for one in self._waiting]
         if rows:
-            with self._telling(), self._transaction():
+            with self._naming_file(), self._transaction():
                 self._database.executemany(_PUT, rows)
             self._waiting.clear()
 
@@ -271,7 +274,7 @@ class Cache:
         return repr((*place, self._band, edges, *stamp, READERS))
 
     def _place(self, path: str) -> str:
-        """An absolute path, links not followed; an address without its secrets."""
+        """An absolute path with symbolic links kept, or a URL without its secrets."""
         if is_address(path):
             from cdstats.io.stores import kept_name
 
@@ -279,9 +282,9 @@ class Cache:
         return os.path.normpath(os.path.join(self._here, path))  # noqa: PTH118
 
     def copy_to(self, path: Path) -> None:
-        """Write the finished files to a new or empty file."""
+        """Copy the entries of finished files to a new or empty file."""
         self.flush()
-        with self._telling():
+        with self._naming_file():
             self._database.execute("DELETE FROM states WHERE NOT finished")
         try:
             self._database.execute("VACUUM INTO ?", (str(path),))
@@ -289,7 +292,7 @@ class Cache:
             raise DataError(f"{path}: cannot be written: {error}") from None
 
     def close(self) -> None:
-        """Write what was kept so far, and close the file."""
+        """Write the states that are waiting, and close the database."""
         if self._close.alive:
             try:
                 self.flush()
@@ -298,8 +301,8 @@ class Cache:
 
 
 def states_in(path: Path) -> int:
-    """How many finished files a cache holds."""
-    with telling(path), closing(sqlite3.connect(path)) as database:
+    """Number of files in a cache."""
+    with naming_file(path), closing(sqlite3.connect(path)) as database:
         (count,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
         return int(count)
 
@@ -309,9 +312,9 @@ def _checksum(key: str, text: str, finished: bool) -> int:
 
 
 def _made_or_checked(path: Path) -> None:
-    """Make a new file; refuse one that cannot be a cache, before SQLite opens it."""
+    """Create a new file, or refuse an existing file that is not an SQLite database."""
     try:
-        # SQLite would make it with permissions of its own, not those of the umask.
+        # SQLite would create the file with permissions that ignore the umask.
         path.touch()
         with path.open("rb") as file:
             head = file.read(16)
@@ -323,18 +326,18 @@ def _made_or_checked(path: Path) -> None:
 
 
 def _foreign_text(path: Path | None) -> str:
-    return f"{path}: is not a cdstats cache; it is left as it is. Name another file"
+    return f"{path}: is not a cdstats cache. It was not changed; name another file"
 
 
 @contextmanager
-def telling(where: object) -> Iterator[None]:
-    """Say of which file it is that a database, or what it holds, cannot be used."""
+def naming_file(where: object) -> Iterator[None]:
+    """Name the file in errors of a database or of its contents."""
     try:
         yield
     except CdstatsError:
         raise
     except (sqlite3.DatabaseError, ValueError) as error:
-        reason = "a text in it" if "decode" in str(error) else error
+        reason = "invalid text" if "decode" in str(error) else error
         if isinstance(error, sqlite3.OperationalError) and reason is error:
             raise DataError(f"{where}: cannot be used: {error}") from None
         raise DataError(

@@ -1,4 +1,4 @@
-"""What the looks at the masks of a dataset add up to."""
+"""Rows of an audit, computed from the inspected masks of a dataset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IN_USE = "this run"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A mask with its row and what was seen of it."""
+    """An inspected mask with its row, its rule and its file."""
 
     row: ImageRecord
     rule: LabelRule | None
@@ -48,21 +48,22 @@ class Seen:
 
     @property
     def is_ok(self) -> bool:
-        """Whether it was counted."""
+        """Whether the mask was counted."""
         return self.row.status == "ok"
 
     @property
     def mask(self) -> MaskCounts | None:
-        """Its counts by value."""
+        """Counts of the mask by value."""
         return self.inspected.counted.mask
 
 
 def value_shares(dataset: str, split: str, seen: Sequence[Seen]) -> list[ValueShare]:
-    """The values of a split, with those that leave its domain marked as strays.
+    """The values of a split; values outside its domain are marked as strays.
 
-    The domain is what the rule names one by one, the most frequent value of each
-    label, and what at least half of the masks hold; every value that has a label where
-    there are too many for codes, as JPEG makes them.
+    The domain contains the values that the rule names individually, the most frequent
+    value of each label, and labelled values that occur in at least half of the masks.
+    With more values than codes can have, as in JPEG files, it contains every labelled
+    value.
     """
     pixels: Counter[Value] = Counter()
     images: Counter[Value] = Counter()
@@ -105,7 +106,7 @@ def value_shares(dataset: str, split: str, seen: Sequence[Seen]) -> list[ValueSh
 
 
 def _names_alone(rule: LabelRule, mask: MaskCounts, value: Value) -> bool:
-    """Whether a term names this value, or its colour, and no other."""
+    """Whether a term of the rule names only this value, or only its colour."""
     colour = (mask.palette or {}).get(value) if isinstance(value, int) else None
     return value == mask.nodata or any(
         names(term, one)
@@ -119,7 +120,7 @@ def _names_alone(rule: LabelRule, mask: MaskCounts, value: Value) -> bool:
 def binarisation_shares(
     dataset: str, split: str, seen: Sequence[Seen]
 ) -> list[BinarisationShare]:
-    """The change fraction of a split under its own rule and the three usual ones."""
+    """The change fraction of a split under its own rule and three common rules."""
     ok = [one for one in seen if one.is_ok]
     found = [binarisation(o.mask, o.rule) for o in ok if o.mask and o.rule]
     if not found:
@@ -155,7 +156,7 @@ def region_sizes_of(
 
 
 def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
-    """Masks of both classes with equal labels; those of one class prove nothing."""
+    """Groups of masks with identical labels; masks of one class are not compared."""
     groups: dict[bytes, list[Seen]] = {}
     for one in seen:
         if one.view is not None and one.row.changed and one.row.unchanged:
@@ -169,14 +170,14 @@ def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
             _are_byte_equal([one.file for one in group]),
             tuple(one.row.path for one in group),
         )
-        # One of each mask, though it may be in two splits.
+        # A mask may be in two splits; it is no duplicate of itself.
         for held in groups.values()
         if len(group := [*{one.row.path: one for one in held}.values()]) > 1
     ]
 
 
 def _are_byte_equal(files: Sequence[FoundFile]) -> bool:
-    """Whether whole files are equal; several images of one file are not."""
+    """Whether all masks are whole files with identical bytes."""
     paths = {file.path for file in files}
     if len(paths) < len(files) or any(file.member or file.partner for file in files):
         return False
@@ -186,7 +187,7 @@ def _are_byte_equal(files: Sequence[FoundFile]) -> bool:
 
 
 def heat_map(dataset: str, seen: Sequence[Seen]) -> HeatMap | None:
-    """Where change sits in the frame; None unless all masks are of one size."""
+    """Frequency of change by position; None unless all masks have the same size."""
     ok = [one for one in seen if one.view is not None]
     sizes = {(one.row.width, one.row.height) for one in ok}
     if len(sizes) != 1:

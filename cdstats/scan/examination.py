@@ -1,4 +1,4 @@
-"""Everything that is looked for in one dataset, and the result that holds it."""
+"""All checks of one dataset, and the result of an audit."""
 
 from __future__ import annotations
 
@@ -35,21 +35,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class AuditResult(Displayed):
-    """What `audit` found.
+    """The result of `cdstats.audit`.
 
     Attributes:
-        findings: What a person should know, the worst first.
-        splits: Images by their change; a row for each dataset and each split.
+        findings: Problems and notable properties, most severe first.
+        splits: Histogram of images by change fraction; a row for each dataset and
+            each split.
         values: The stored values of each split.
         binarisations: The change fraction of each split under every usual rule.
         regions: Sizes of the changed regions of each split.
-        shifts: How far the splits of a dataset lie apart.
-        duplicates: Masks with equal labels.
-        heat_maps: Where change sits in the frame, for datasets of one size.
+        shifts: Distances between the change fractions of the splits of a dataset.
+        duplicates: Groups of masks with identical labels.
+        heat_maps: Frequency of change by position in the image, for datasets whose
+            masks have one size.
         images: The row of each mask.
-        not_checked: What was left out, because the source holds no pixels.
-        messages: What to tell of the search for masks.
-        unread: Inputs that could not be read at all.
+        not_checked: Names of the checks that were skipped.
+        messages: Notes, warnings and errors about finding and reading the masks.
+        unread: Number of inputs that could not be read at all.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -67,11 +69,11 @@ class AuditResult(Displayed):
 
     @property
     def failed(self) -> int:
-        """Masks that could not be counted."""
+        """Number of masks that could not be counted."""
         return sum(row.status == "failed" for row in self.images)
 
     def table(self) -> Table:
-        """The findings, the worst first."""
+        """The findings, most severe first."""
         names = ("severity", "check", "dataset", "split", "images", "text")
         return Table.of(Finding, self.findings, names)
 
@@ -82,19 +84,19 @@ class AuditResult(Displayed):
         return flat_scalars(self.splits) | found
 
     def frame(self) -> pd.DataFrame:
-        """The rows of datasets and splits, images by their change, as a data frame."""
+        """The rows of datasets and splits as a data frame."""
         from cdstats.render.writers import frame
 
         return frame(self.splits, SplitAudit)
 
     def finding_frame(self) -> pd.DataFrame:
-        """The findings as a data frame, the worst first."""
+        """The findings as a data frame, most severe first."""
         from cdstats.render.writers import frame
 
         return frame(self.findings, Finding)
 
     def has(self, level: Level) -> bool:
-        """Whether a finding is of this severity or worse."""
+        """Whether any finding is at least this severe."""
         worse = SEVERITIES[: SEVERITIES.index(level) + 1]
         return any(one.level in worse for one in self.findings)
 
@@ -102,7 +104,7 @@ class AuditResult(Displayed):
 def examine(
     name: str, seen: Sequence[Seen], speck: int, connectivity: int
 ) -> AuditResult:
-    """Everything that is looked for in one dataset."""
+    """The results of all checks of one dataset."""
     unreadable = {one.row.path for one in seen if one.mask is None}
     rows = [one.row for one in seen]
     found, splits, shifts = row_parts(name, rows, unreadable)
@@ -124,7 +126,7 @@ def examine(
         regions.append(sizes)
     told += findings.listed_twice_findings(name, rows)
     groups = evidence.duplicates(name, seen)
-    # Each mask once, though it may be in two splits.
+    # A mask may be in two splits; the following checks need it once.
     seen = [*{one.row.path: one for one in seen}.values()]
     told += findings.duplicate_findings(name, groups)
     told += findings.image_findings(name, seen)
@@ -145,7 +147,7 @@ def examine(
 def row_parts(
     name: str, rows: Sequence[ImageRecord], unreadable: set[str] | None
 ) -> tuple[tuple[Finding, ...], tuple[SplitAudit, ...], tuple[SplitShift, ...]]:
-    """What follows from counted rows alone: findings, splits and their shifts."""
+    """Results of the checks that need only counts: findings, splits and shifts."""
     told: list[Finding] = []
     each = once(rows)
     splits = [split_audit(name, ALL, each)]
@@ -168,7 +170,7 @@ def _splits(rows: Sequence[ImageRecord]) -> list[str]:
 def joined(
     parts: Sequence[AuditResult], not_checked: tuple[str, ...] = ()
 ) -> AuditResult:
-    """The parts as one result, the worst findings first."""
+    """The parts as one result, most severe findings first."""
     names = [one.name for one in fields(AuditResult)]
     lists: dict[str, Any] = {
         name: tuple(one for part in parts for one in getattr(part, name))

@@ -1,4 +1,4 @@
-"""From what was seen of a dataset's masks to what a person should know."""
+"""Findings of an audit, from the rows and the inspected masks of a dataset."""
 
 from __future__ import annotations
 
@@ -28,20 +28,17 @@ if TYPE_CHECKING:
     from cdstats.scan.evidence import Seen
 
 SHIFT_DISTANCE: Final = 0.1
-"""Distance of two splits from which their difference matters ..."""
+"""Smallest distance between two splits that is reported."""
 SHIFT_PROBABILITY: Final = 0.01
-"""... when chance alone would give it less often than this."""
+"""p-value below which such a distance is reported."""
 MANY_SPECKS: Final = 0.1
-"""Share of regions that are specks from which they are a warning."""
+"""Share of specks among the regions from which they are a warning."""
 
 
 def _findings(
     place: tuple[str, str], *told: tuple[Level, str, str, Sequence[str]]
 ) -> list[Finding]:
-    """Findings about some masks: how bad, which check, what, and where there are any.
-
-    What is about no mask is left out.
-    """
+    """Findings from tuples of level, check, text and paths; skipped without paths."""
     dataset, split = place[0], place[1] or ALL
     return [
         Finding(level.value, check, dataset, split, len(paths), text, tuple(paths))
@@ -51,7 +48,7 @@ def _findings(
 
 
 def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Finding]:
-    """What the rows of a split tell: one-class masks, and what failed at all."""
+    """Findings about the labels of a split: masks of one class or without labels."""
     ok = [row for row in rows if row.status == "ok"]
     valid = [row for row in ok if row.change_fraction is not None]
     none = [row.path for row in valid if row.changed == 0]
@@ -82,7 +79,10 @@ def row_findings(place: tuple[str, str], rows: Sequence[ImageRecord]) -> list[Fi
 def failure_findings(
     place: tuple[str, str], rows: Sequence[ImageRecord], unreadable: set[str] | None
 ) -> list[Finding]:
-    """What could not be read, where that is known still, or not be labelled."""
+    """Masks that could not be read or labelled, grouped by kind of failure.
+
+    ``unreadable`` is None if the rows do not tell the two kinds apart.
+    """
     kinds: dict[str, list[ImageRecord]] = {}
     for row in rows:
         if row.status != "failed":
@@ -107,14 +107,14 @@ def failure_findings(
 def stray_findings(
     place: tuple[str, str], seen: Sequence[Seen], values: Sequence[ValueShare]
 ) -> list[Finding]:
-    """Masks that were counted although they hold values outside the domain."""
+    """Counted masks that contain values outside the domain of their split."""
     strays = {row.value: row.pixels for row in values if row.is_stray and row.label}
     paths = [
         one.row.path
         for one in seen
         if one.is_ok and one.mask and strays.keys() & one.mask.counts.values.keys()
     ]
-    text = f"{_masks(paths)} hold values few others hold: "
+    text = f"{_masks(paths)} with values that few other masks contain: "
     text += shares_text(strays, total=None)
     return _findings(place, (Level.WARNING, "values", text, paths))
 
@@ -122,7 +122,7 @@ def stray_findings(
 def binarisation_findings(
     place: tuple[str, str], seen: Sequence[Seen], shares: Sequence[BinarisationShare]
 ) -> list[Finding]:
-    """Loaders that would make something else of the masks than the rule does."""
+    """Loaders whose rule counts other pixels as changed than the rule in use."""
     own = next((row.changed for row in shares if row.loaders == IN_USE), 0)
     other = [row for row in shares if row.loaders != IN_USE and row.changed != own]
     if not other:
@@ -135,7 +135,7 @@ def binarisation_findings(
             share = f"{100 * row.change_fraction:.4g} %"
         by = f" ({row.loaders})" if far else ""
         texts.append(f"{row.rule} calls {share} changed{by}")
-    text = f"loaders with another rule see other masks: {'; '.join(texts)}"
+    text = f"loaders with another rule read other labels: {'; '.join(texts)}"
     level = Level.WARNING if far else Level.NOTE
     paths = [one.row.path for one in seen if one.is_ok]
     return _findings(place, (level, "binarisation", text, paths))
@@ -154,14 +154,14 @@ def region_findings(
     share = sizes.specks / sizes.regions if sizes.regions else 0
     text = (
         f"{sizes.specks:,} of {sizes.regions:,} changed regions ({100 * share:.3g} %) "
-        f"are specks below {limit} pixels: noise of labelling or of compression?"
+        f"are specks below {limit} pixels: labelling or compression noise?"
     )
     level = Level.WARNING if share >= MANY_SPECKS else Level.NOTE
     return _findings(place, (level, "specks", text, paths))
 
 
 def shift_findings(shifts: Sequence[SplitShift]) -> list[Finding]:
-    """Splits whose images differ in change by more than chance and taste allow."""
+    """Splits whose change fractions differ clearly and significantly."""
     return [
         Finding(
             Level.WARNING.value,
@@ -179,7 +179,7 @@ def shift_findings(shifts: Sequence[SplitShift]) -> list[Finding]:
 
 
 def duplicate_findings(dataset: str, groups: Sequence[Duplicate]) -> list[Finding]:
-    """Equal masks: across splits a leak, inside one a repetition."""
+    """Duplicate masks: leakage across splits, or repetition inside a split."""
     found: list[Finding] = []
     for is_leak, level, check, what in (
         (True, Level.ERROR, "leakage", "across splits (leakage)"),
@@ -188,15 +188,15 @@ def duplicate_findings(dataset: str, groups: Sequence[Duplicate]) -> list[Findin
         same = [one for one in groups if one.is_leak is is_leak]
         paths = [path for one in same for path in one.paths]
         exact = sum(one.is_byte_equal for one in same)
-        files = f"; byte-equal files: {exact:,} of them" if exact else ""
+        files = f"; {exact:,} with identical files" if exact else ""
         number = counted(len(same), "group")
-        text = f"{_masks(paths)} in {number} of equal labels {what}{files}"
+        text = f"{_masks(paths)} in {number} with identical labels {what}{files}"
         found += _findings((dataset, ALL), (level, check, text, paths))
     return found
 
 
 def listed_twice_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Finding]:
-    """Masks that the lists of two splits name."""
+    """Masks that are listed in more than one split."""
     splits: dict[str, set[str]] = {}
     for row in rows:
         splits.setdefault(row.path, set()).add(row.split)
@@ -209,7 +209,7 @@ def listed_twice_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Fin
 
 
 def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:
-    """Masks that do not fit the images beside them."""
+    """Masks that do not match the images in the folders beside them."""
     pairs = [(one, beside) for one in seen for beside in one.inspected.beside]
     matched = {beside.folder for _, beside in pairs if beside.name}
     missing = [p for p in pairs if not p[1].name and p[1].folder in matched]
@@ -224,13 +224,13 @@ def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:
     size = grid = ""
     for one, beside in wrong[:1]:
         size = (
-            f"size differs from the image beside it: {one.row.path} is "
+            f"size differs from that of the image: {one.row.path} is "
             f"{_size(one.inspected.counted.size)}, {beside.folder}/{beside.name} is "
             f"{_size(beside.size)}"
         )
     for one, beside in moved[:1]:
         grid = (
-            f"grid differs from that of the image beside it: {beside.folder}/"
+            f"grid differs from that of the image: {beside.folder}/"
             f"{beside.name} {beside.difference} {one.row.path}"
         )
     folders = ", ".join(sorted({beside.folder for _, beside in missing}))
@@ -241,7 +241,7 @@ def image_findings(dataset: str, seen: Sequence[Seen]) -> list[Finding]:
         (
             Level.WARNING,
             "image",
-            f"no image of that name in {folders}",
+            f"no image with the same name in {folders}",
             _paths(missing),
         ),
     )
@@ -252,7 +252,7 @@ def _paths(pairs: Sequence[tuple[Seen, Beside]]) -> list[str]:
 
 
 def size_findings(dataset: str, rows: Sequence[ImageRecord]) -> list[Finding]:
-    """Masks of several sizes, which a batch cannot hold as they are."""
+    """Masks of several sizes, which cannot be stacked into one batch."""
     ok = [row for row in rows if row.status == "ok"]
     sizes = {(row.width or 0, row.height or 0): None for row in ok}
     if len(sizes) < 2:
@@ -273,11 +273,11 @@ def _size(size: tuple[int, int] | None) -> str:
 
 
 _EXACT: Final = 200
-"""Images of a split up to which the probability is exact."""
+"""Largest split, in images, for which the p-value is computed exactly."""
 
 
 def split_shifts(dataset: str, rows: Sequence[ImageRecord]) -> list[SplitShift]:
-    """The distance of each split from the first, train where there is one.
+    """The distance of each split from the first split, which is train if present.
 
     References:
         Hodges, "The significance probability of the Smirnov two-sample test", 1958,
@@ -298,8 +298,8 @@ def split_shifts(dataset: str, rows: Sequence[ImageRecord]) -> list[SplitShift]:
         exact = max(sizes) <= _EXACT
         method: Literal["exact", "asymp"] = "exact" if exact else "asymp"
         with warnings.catch_warnings():
-            # Where rounding takes an exact probability beyond 1, SciPy says so and
-            # gives the asymptotic one, which is near 1 as well.
+            # If rounding takes the exact p-value above 1, SciPy warns and returns the
+            # asymptotic value, which is also near 1.
             warnings.simplefilter("ignore", RuntimeWarning)
             found = ks_2samp(splits[first], splits[name], method=method)
         numbers = float(found.statistic), float(found.pvalue)

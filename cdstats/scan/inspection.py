@@ -1,8 +1,8 @@
-"""One look at a mask: its counts, and what its labels tell beyond them.
+"""Inspection of a mask: its counts, and its regions, positions and hash of labels.
 
-Which rule gives the labels is decided from the whole split, after every mask is read.
-A look therefore takes every rule that the decision can end in, and the one decided on
-is found again by the labels that it gives to the values of the mask.
+The rule is decided from the whole split, after every mask is read. The inspection
+therefore applies every rule that may be decided on. The view of the final rule is
+found by the labels that this rule gives to the values of the mask.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from cdstats.io.counting import Task
 
 GRID: Final = 8
-"""Rows and columns of the cells in which change is counted over the frame."""
+"""Rows and columns of the grid of cells in which changed pixels are counted."""
 _HELD_PIXELS: Final = 1 << 22
-"""Pixels of an image whose blocks are held between its views."""
+"""Pixels up to which an image is kept in memory between its views."""
 _CHANGED, _IGNORED = 1, 255
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look at masks."""
+    """Options of an inspection, and the worker function that runs it."""
 
     rules: tuple[LabelRule, ...]
     band: int | None
@@ -54,11 +54,11 @@ class Look:
     max_pixels: int = MAX_PIXELS
 
     def expect(self, tasks: Iterable[Task]) -> None:
-        """Tell what is looked at next in this thread, in order."""
+        """Announce the tasks that this thread inspects next, in order."""
         expect_tasks(tasks)
 
     def __call__(self, task: Task) -> list[Inspected]:
-        """Look at every mask of a file, reading it once; a failure is a reason."""
+        """Inspect every mask of a file; failures become reasons."""
         beside = images_beside(task.path)
         if task.partner:
             return [replace(_inspect_pair(task, self), beside=beside)]
@@ -78,15 +78,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the labels of one rule tell.
+    """Properties of a mask under one rule.
 
     Attributes:
         labels: The label that the rule gives to each counted value.
-        digest: Hash of the size and of all labels: equal for equal masks alone.
-        sizes: The sizes of changed regions, each once.
-        counts: Regions of each of them.
-        cells: Changed pixels by place in the frame; ``(rows, columns)``.
-        valid: Valid pixels by place in the frame.
+        digest: Hash of the size and of all labels.
+        sizes: The distinct sizes of changed regions.
+        counts: Number of regions of each size.
+        cells: Changed pixels in each cell of the grid; ``(rows, columns)``.
+        valid: Valid pixels in each cell of the grid.
     """
 
     labels: bytes
@@ -99,23 +99,23 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A mask after one look."""
+    """A mask after its inspection."""
 
     counted: Counted
     views: tuple[View, ...] = ()
     beside: tuple[Beside, ...] = ()
 
     def view(self, rule: LabelRule) -> View | None:
-        """What the labels of a rule tell, if that was looked at."""
+        """The view of a rule, or None if the inspection did not apply it."""
         mask = self.counted.mask
         wanted = label_map(rule, mask) if mask else None
         return next((one for one in self.views if one.labels == wanted), None)
 
 
 def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
-    """The rule given, or the rules that labels can follow when it is to be found.
+    """The given rule, or the rules that may be found from the values.
 
-    White against black, with strays or without, labels as a threshold at 128 does.
+    0 and 255, with or without other values, are labelled as by a threshold at 128.
     """
     if choice.rule is not None:
         return (choice.rule,)
@@ -125,7 +125,7 @@ def possible_rules(choice: RuleChoice) -> tuple[LabelRule, ...]:
 
 
 def _ignoring(changed: int, smeared: bool, ignore: LabelRule) -> LabelRule | None:
-    """The rule of 0 and another value; None where one of them is ignored."""
+    """The rule of 0 and another value; None if one of them is ignored."""
     try:
         return pair_rule(changed, smeared, ignore)
     except UsageError:
@@ -135,7 +135,7 @@ def _ignoring(changed: int, smeared: bool, ignore: LabelRule) -> LabelRule | Non
 def _inspect_image(
     image: OpenImage, look: Look, again: Callable[[], OpenImage]
 ) -> Inspected:
-    """Look at an image: a small one is held, a large one read again for each view."""
+    """Inspect an image; a large image is read again for each view."""
     size = (image.width, image.height)
     try:
         with one_file():
@@ -159,7 +159,7 @@ def _inspect_image(
 
 
 def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:
-    """The rules of black and a colour that a palette can follow, if none is given."""
+    """The rules of black and one palette colour, unless a rule is given."""
     if look.edges is not None or not mask.palette:
         return []
     ignore = LabelRule(ignored=look.rules[0].ignored)
@@ -170,7 +170,7 @@ def _palette_rules(mask: MaskCounts, look: Look) -> list[LabelRule]:
 
 
 def _inspect_pair(task: Task, look: Look) -> Inspected:
-    """Look at truth in two files: the labels are known, the counts follow from them."""
+    """Inspect a mask in two files, whose labels are known and give the counts."""
     try:
         pair = open_pair(task.path, task.partner, look.band, look.max_pixels)
         size = (pair[0].width, pair[0].height)
@@ -188,7 +188,7 @@ def _inspect_pair(task: Task, look: Look) -> Inspected:
 
 
 def label_map(rule: LabelRule, mask: MaskCounts) -> bytes | None:
-    """The label of each value of a mask, or None when the rule does not fit it."""
+    """The label of each value of a mask, or None if the rule does not apply."""
     codes = bytearray()
     try:
         for value in mask.counts.values:
@@ -197,7 +197,7 @@ def label_map(rule: LabelRule, mask: MaskCounts) -> bytes | None:
                 return None
             codes.append(CODES[label])
     except DataError:
-        # The row of the mask tells the reason when the rule is applied to it.
+        # Applying the rule to the mask gives its row the reason.
         return None
     return bytes(codes)
 
@@ -208,7 +208,7 @@ def _view(
     size: tuple[int, int],
     connectivity: int,
 ) -> View:
-    """What labels tell, given in strips of whole rows from the top."""
+    """The view of a mask whose labels come in strips of whole rows from the top."""
     width, height = size
     regions = Regions(connectivity)
     digest = hashlib.blake2b(repr((height, width)).encode(), digest_size=16)
@@ -230,7 +230,7 @@ def _view(
 def count_cells(
     pixels: NDArray[np.bool_], first: int = 0, height: int | None = None
 ) -> NDArray[np.int64]:
-    """True pixels in each cell of a grid over the frame.
+    """Number of true pixels in each cell of a grid over the image.
 
     Example:
         >>> count_cells(np.eye(16, dtype=bool)).diagonal().tolist()

@@ -1,4 +1,4 @@
-"""The mask files of all datasets in the order of their rows."""
+"""The mask files of all datasets in the order of their result rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Placed(NamedTuple):
-    """A mask file, and the number and name of its dataset."""
+    """A mask file with the number and name of its dataset."""
 
     number: int
     dataset: str
@@ -26,12 +26,12 @@ class Placed(NamedTuple):
 
     @property
     def task(self) -> Task:
-        """What a worker needs to count it."""
+        """The task with which a worker counts the file."""
         return Task(self.file.path, self.file.member, self.file.partner)
 
 
 class Places:
-    """Every file of every dataset by its place: datasets as given, splits in order."""
+    """All files in the order of their rows: datasets as given, then splits in order."""
 
     def __init__(self, found: Sequence[FoundSet]) -> None:
         self._found = tuple(found)
@@ -50,7 +50,7 @@ class Places:
         return Placed(number, dataset.name, file)
 
     def splits(self) -> Counter[tuple[int, str]]:
-        """How many files there are of each split of each dataset."""
+        """Number of files of each split of each dataset."""
         found: Counter[tuple[int, str]] = Counter()
         for number, dataset in enumerate(self._found):
             for split, files in _sizes(dataset.files).items():
@@ -59,7 +59,7 @@ class Places:
 
 
 def _sizes(files: Sequence[FoundFile]) -> Counter[str]:
-    """How many files there are of each split."""
+    """Number of files of each split."""
     splits = files.splits if isinstance(files, FoundFiles) else ()
     if len(splits) == 1:
         return Counter({splits[0]: len(files)})
@@ -67,7 +67,7 @@ def _sizes(files: Sequence[FoundFile]) -> Counter[str]:
 
 
 def _in_splits(dataset: FoundSet) -> array[int] | None:
-    """The places of a dataset's files split by split; None when they lie so already."""
+    """Indices of the files grouped by split; None for a dataset of one split."""
     splits = _sizes(dataset.files)
     if len(splits) < 2:
         return None
@@ -83,7 +83,7 @@ def _in_splits(dataset: FoundSet) -> array[int] | None:
 
 
 class Tasks(Sequence[Task]):
-    """The tasks at some places, each built when it is asked for."""
+    """The tasks of the files at some places, each built on access."""
 
     def __init__(
         self, places: Places, wanted: Sequence[int], *, anywhere: bool = False

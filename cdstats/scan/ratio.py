@@ -30,21 +30,22 @@ if TYPE_CHECKING:
     from cdstats.io.found import FoundSet
 
 _MOST_SORTED: Final = 100_000
-"""Files of a dataset up to which images are told from masks by their names."""
+"""Largest dataset, in files, for which a pattern of the masks is searched."""
 
 
 @dataclass(frozen=True, repr=False)
 class RatioResult(Displayed):
-    """What `ratio` found.
+    """The result of `cdstats.ratio`.
 
     Attributes:
         datasets: A row for each dataset (``split`` is ``"all"``), each followed by the
             rows of its splits.
-        images: A row for each mask, failed ones included. They lie on disk until the
-            result is dropped.
+        images: A row for each mask, failed masks included; a lazy, disk-backed
+            sequence, deleted with the result.
         messages: Notes, warnings and errors, in the order of the datasets.
-        unread: Inputs that could not be read at all, such as a missing path.
-        counts: The counts themselves, where a split was refused and no cache has them.
+        unread: Number of inputs that could not be read at all, such as missing paths.
+        counts: A temporary cache of the counts if a split was refused and no cache was
+            named, otherwise None.
     """
 
     datasets: tuple[SummaryRecord, ...]
@@ -55,7 +56,7 @@ class RatioResult(Displayed):
 
     @property
     def failed(self) -> int:
-        """Masks that could not be counted."""
+        """Number of masks that could not be counted."""
         failed = {row.dataset: row.failed for row in self.datasets if row.split == ALL}
         return sum(failed.values())
 
@@ -63,12 +64,12 @@ class RatioResult(Displayed):
         """The rows of masks that could not be counted.
 
         Args:
-            leave_out: How the reason of a row begins that is left out.
+            leave_out: Skip rows whose reason starts with this text.
         """
         return failures(self.images, leave_out)
 
     def sorted_images(self, column: str) -> Iterator[ImageRecord]:
-        """The rows of masks by a column, the highest first, those without it last.
+        """The rows of masks in descending order; masks without a value come last.
 
         Args:
             column: ``"change_ratio"`` or ``"changed"``.
@@ -83,7 +84,7 @@ class RatioResult(Displayed):
         return iter(sorted(self.images, key=most_first))
 
     def table(self) -> Table:
-        """The rows of datasets and splits, as the command shows them."""
+        """The rows of datasets and splits, as shown by the command."""
         from cdstats.render.masks import summary_columns
 
         return Table.of(SummaryRecord, self.datasets, summary_columns(self.datasets))
@@ -105,8 +106,8 @@ class RatioResult(Displayed):
 def ratio(options: RatioOptions) -> RatioResult:
     """Count the changed and unchanged pixels of every mask.
 
-    Every pixel is read once; which stored values mean changed is decided from the
-    counts: by the rule given, or found for each split from all its masks.
+    Every pixel is read once. The rule decides which stored values mean changed; if no
+    rule is given, it is found for each split from the counts of all its masks.
 
     ``paths`` may also be masks in memory: an array or a tensor ``(H, W)``,
     ``(N, H, W)`` or ``(N, 1, H, W)``, one mask of colours ``(H, W, 3)``; a list, a
@@ -114,19 +115,19 @@ def ratio(options: RatioOptions) -> RatioResult:
     names to masks. They are written to a temporary folder while the function runs,
     tensors of a CUDA device are counted there.
 
-    With ``jobs=1`` this process counts, with None workers start when enough work is
-    left, and with -1 all cores count. The workers of a Dask cluster must see the files
-    under the same absolute paths. A run that finds its ``cache`` reads only what is
-    new or changed, by any rule. With ``strict`` the first mask that cannot be counted
-    raises, the same one with any number of workers.
+    ``jobs=1`` counts in this process, None starts workers if enough work is left, and
+    -1 uses all cores. The workers of a Dask cluster must see the files under the same
+    absolute paths. With an existing ``cache``, only new or changed files are read, also
+    if the rule differs. With ``strict``, the first mask in file order that cannot be
+    counted raises.
 
     Returns:
         Records of datasets, splits and images; a mask that cannot be counted is a
         record with ``status`` ``"failed"`` and its reason.
 
     Raises:
-        UsageError: If a rule, preset or pattern is not understood, the cache is another
-            file, or a cluster does not answer.
+        UsageError: If a rule, preset or pattern is invalid, ``cache`` is not a cdstats
+            cache, or a cluster does not answer.
         DataError: If ``strict`` and a mask cannot be counted, or the cache cannot be
             used.
 
@@ -140,7 +141,7 @@ def ratio(options: RatioOptions) -> RatioResult:
 
 
 def count_masks(options: RatioOptions) -> RatioResult:
-    """What `ratio` gives, from its options."""
+    """The result of `ratio` for an options record."""
     if options.from_file is not None:
         from cdstats.scan.saved import ratio_from
 
@@ -188,7 +189,7 @@ def count_masks(options: RatioOptions) -> RatioResult:
 
 
 def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
-    """What to tell, dataset by dataset: how it was found, then how it was read."""
+    """Messages of each dataset: about finding its files, then about reading them."""
     for number, dataset in enumerate(found):
         for text in dataset.problems:
             yield Message(Level.ERROR, text)
@@ -202,7 +203,7 @@ def _messages(found: Sequence[FoundSet], stream: Stream) -> Iterator[Message]:
 
 
 def _masks_alone(dataset: FoundSet, stream: Stream) -> str:
-    """How to read the masks of a folder alone, where images lie among them."""
+    """Advice to read only the masks of a folder that also contains images."""
     if len(dataset.sources) != 1 or len(dataset.files) > _MOST_SORTED:
         return ""
     folder = Path(split_name(dataset.sources[0])[1])
@@ -215,4 +216,4 @@ def _masks_alone(dataset: FoundSet, stream: Stream) -> str:
         return ""
     masks = [file.name for file in dataset.files if file.name not in failed]
     ways = paths_of_masks(folder, masks, sorted(failed))
-    return f"images lie among the masks; the masks alone: {ways}" if ways else ""
+    return f"images among the masks; to read only the masks: {ways}" if ways else ""

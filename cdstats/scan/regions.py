@@ -1,4 +1,4 @@
-"""Connected regions of changed pixels: how many, and how large."""
+"""Number and sizes of the connected regions of changed pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STRIP_PIXELS: Final = 1 << 22
-"""Pixels that are labelled at once."""
+"""Pixels that are labelled in one call."""
 
 
 class Regions:
-    """Counts connected regions in strips of rows, from the top to the bottom.
+    """Counts connected regions in strips of rows, from top to bottom.
 
-    A pixel has 8 neighbours, with the diagonal ones, or 4.
+    Connectivity is 4, or 8 with diagonal neighbours.
     """
 
     def __init__(self, connectivity: int) -> None:
@@ -29,7 +29,7 @@ class Regions:
         self._found = 0
 
     def add(self, changed: NDArray[np.bool_]) -> None:
-        """Take the next strip; bool, ``(rows, width)``."""
+        """Add the next strip; bool, ``(rows, width)``."""
         if not changed.any():
             self._above = None
             return
@@ -49,7 +49,7 @@ class Regions:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Pixels of each region, in no order."""
+        """Pixels of each region, in no particular order."""
         if not self._sizes:
             return np.zeros(0, dtype=np.int64)
         return _joined(np.concatenate(self._sizes), self._seams)
@@ -70,7 +70,7 @@ def _seam(
 def _joined(
     sizes: NDArray[np.int64], seams: list[NDArray[np.int64]]
 ) -> NDArray[np.int64]:
-    """Sizes of the regions whose parts touch."""
+    """Sizes of the regions after joining the parts that touch."""
     if not any(seam.size for seam in seams):
         return sizes
     from scipy.sparse import coo_array
@@ -86,7 +86,7 @@ def _joined(
 
 
 def quantile(sizes: Mapping[int, int], share: float) -> int:
-    """The smallest size that a share of the regions does not exceed.
+    """The smallest size such that this share of the regions is at most as large.
 
     Example:
         >>> quantile({1: 3, 10: 1}, 0.5), quantile({1: 3, 10: 1}, 1)

@@ -1,4 +1,4 @@
-"""Image rows on disk: as many as there are, in the order of their files."""
+"""Image rows of any number, stored on disk in the order of their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import counted
 from cdstats.core.records import ImageRecord
-from cdstats.scan.cache import telling
+from cdstats.scan.cache import naming_file
 
 if TYPE_CHECKING:
     from cdstats.core.counts import CountedMask
@@ -37,14 +37,14 @@ _ALL: Final = "SELECT * FROM rows "
 _IN_ORDER: Final = " ORDER BY file, number "
 _WHERE: Final = "the temporary file of rows"
 _TOGETHER: Final = 256
-"""Rows that are written at a time."""
+"""Rows written in one transaction."""
 _FAILED: Final = -1
-"""The number of the rule of a failed row."""
+"""Rule number of a failed row."""
 _ENCODING: Final = ("utf-8", "surrogatepass")
 
 
 def row_name(name: str, member: str, part: str) -> str:
-    """The path of a row: an image of a stack carries its number.
+    """The path of a row; an image of a stack has its number appended.
 
     Example:
         >>> row_name("stack.npy", "", "#3"), row_name("stack.npy#3", "3", "#3")
@@ -54,7 +54,7 @@ def row_name(name: str, member: str, part: str) -> str:
 
 
 def failures(rows: Sequence[ImageRecord], leave_out: str) -> Iterator[ImageRecord]:
-    """The failed rows, without those whose reason begins with a text."""
+    """The failed rows, except rows whose reason starts with ``leave_out``."""
     if isinstance(rows, StoredImages):
         return rows.failed(leave_out)
     failed = (row for row in rows if row.status == "failed")
@@ -62,9 +62,9 @@ def failures(rows: Sequence[ImageRecord], leave_out: str) -> Iterator[ImageRecor
 
 
 class StoredImages(Sequence[ImageRecord]):
-    """Image rows in a temporary database, each built when it is asked for.
+    """Image rows in a temporary database, each built on access.
 
-    The database goes away with the rows.
+    The database is deleted with this object.
     """
 
     def __init__(self, places: Places) -> None:
@@ -75,7 +75,7 @@ class StoredImages(Sequence[ImageRecord]):
         self._number = 0
         self._is_plain = True
         self._waiting: list[tuple[Any, ...]] = []
-        # Nothing is worth a journal: the rows go when the program does.
+        # No journal is needed, because the rows do not outlive the program.
         self._database = sqlite3.connect(
             "", isolation_level=None, check_same_thread=False
         )
@@ -86,7 +86,7 @@ class StoredImages(Sequence[ImageRecord]):
         self._database.execute("BEGIN")
 
     def put(self, place: int, number: int, mask: CountedMask, row: ImageRecord) -> None:
-        """Keep the row of a mask."""
+        """Store the row of a mask."""
         rule = _FAILED
         if row.status == "ok":
             rule = self._rules.setdefault(row.rule, len(self._rules))
@@ -103,9 +103,8 @@ class StoredImages(Sequence[ImageRecord]):
         self._is_plain &= number == 0
 
     def _write(self) -> None:
-        """Write the rows that wait."""
         waiting, self._waiting = self._waiting, []
-        with telling(_WHERE):
+        with naming_file(_WHERE):
             self._database.executemany(_PUT, waiting)
 
     def _record(self, values: tuple[Any, ...]) -> ImageRecord:
@@ -123,12 +122,12 @@ class StoredImages(Sequence[ImageRecord]):
     def _records(self, rest: str, *values: object) -> Iterator[ImageRecord]:
         if self._waiting:
             self._write()
-        with telling(_WHERE):
+        with naming_file(_WHERE):
             for row in self._database.execute(_ALL + rest, values):
                 yield self._record(row)
 
     def of_files(self, files: range) -> Iterator[ImageRecord]:
-        """The rows of the files at consecutive places."""
+        """The rows of a range of files."""
         where = "WHERE file >= ? AND file < ?"
         return self._records(where + _IN_ORDER, files.start, files.stop)
 
@@ -140,9 +139,9 @@ class StoredImages(Sequence[ImageRecord]):
         return self._records(where + _IN_ORDER, *values)
 
     def by_most(self, column: str) -> Iterator[ImageRecord]:
-        """The rows by a column, the highest first; rows that lack it come last."""
+        """The rows in descending order of a column; rows without a value come last."""
         if column not in ("change_ratio", "changed"):
-            raise ValueError(f"rows are not sorted by {column!r}")
+            raise ValueError(f"rows cannot be sorted by {column!r}")
         return self._records(f"ORDER BY {column} IS NULL, {column} DESC, file, number")
 
     def __len__(self) -> int:
@@ -170,5 +169,5 @@ class StoredImages(Sequence[ImageRecord]):
         return f"<{counted(len(self), 'image row')}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process holds its rows as a tuple."""
+        """Pickle as a tuple of rows, because another process has no such database."""
         return tuple, (tuple(self),)

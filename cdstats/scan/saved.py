@@ -1,4 +1,4 @@
-"""Rows saved by an earlier run, read back; and rows held against them."""
+"""Rows of an earlier run: reading them, and comparing new rows with them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SUMMARY_COUNTS: Final = (
 
 @dataclass(frozen=True)
 class Saved:
-    """The rows of a file that ``--csv``, ``--summary`` or ``--format`` wrote."""
+    """The rows of a file written by ``--csv``, ``--summary`` or ``--format``."""
 
     images: tuple[ImageRecord, ...] = ()
     datasets: tuple[SummaryRecord, ...] = ()
 
 
 def read_saved(path: Path) -> Saved:
-    """Read the rows that a file holds."""
+    """The image and summary rows of a result file."""
     text = read_text(path)
     with _naming(path):
         if text.lstrip().startswith("{"):
@@ -61,19 +61,19 @@ def read_saved(path: Path) -> Saved:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say of which file rows are not as they should be."""
+    """Name the file in errors about invalid rows."""
     try:
         yield
     except CdstatsError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path}: is not a file of results of `cdstats ratio` ({error})"
+            f"{path}: is not a result file of `cdstats ratio` ({error})"
         ) from None
 
 
 def ratio_from(path: Path) -> RatioResult:
-    """The result that the image rows of an earlier run give, without a pixel read."""
+    """The result of an earlier run, computed from its image rows without the masks."""
     saved = read_saved(path)
     if not saved.images:
         raise DataError(
@@ -83,7 +83,7 @@ def ratio_from(path: Path) -> RatioResult:
     with _naming(path):
         rows = [_recounted(row) for row in saved.images]
     names = tuple(dict.fromkeys(row.dataset for row in rows))
-    # Datasets as given, splits and paths as a run over masks has them.
+    # The same order as in a run over the masks.
     rows.sort(
         key=lambda row: (
             names.index(row.dataset),
@@ -95,7 +95,7 @@ def ratio_from(path: Path) -> RatioResult:
 
 
 def _recounted(row: ImageRecord) -> ImageRecord:
-    """The row that its counts give; ratios are never taken from a file."""
+    """The row recomputed from its counts; the ratios in the file are not used."""
     place = (row.dataset, row.split, row.path)
     width, height, pixels, *labels = (getattr(row, name) for name in _IMAGE_COUNTS)
     if row.status == "failed":
@@ -107,7 +107,7 @@ def _recounted(row: ImageRecord) -> ImageRecord:
 
 
 def against_saved(result: RatioResult, saved: Saved) -> list[Difference]:
-    """The integers that differ from an earlier run, dataset rows first."""
+    """The counts that differ from an earlier run, dataset rows first."""
     datasets: Iterable[SummaryRecord] = saved.datasets
     if not saved.datasets:
         names = tuple(dict.fromkeys(row.dataset for row in saved.images))

@@ -1,4 +1,4 @@
-"""The state of a file: what was counted in it, and of which file."""
+"""The state of a file: its counts, and the version of the file that was counted."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
 
 _SECOND: Final = 10**9
 _TICK: Final = _SECOND // 100
-"""The tick in which times of files advance, at most; ns. Some file systems keep whole
-seconds, of which every second one."""
+"""Coarsest resolution of file times, in ns, on file systems with fractions of a second.
+Others store whole seconds or, as FAT does, every second one."""
 _CHANGED: Final = "changed while it was read"
 
 
 class Stamp(NamedTuple):
-    """What tells a file from what it was before.
+    """Size and version of a file, by which a changed file is recognised.
 
-    A version is a number made of the modification time, the time of the last change of
-    its facts (ctime) and the inode of a file, or of what a store tells of an object.
+    A version is a hash of the modification time, the status change time (ctime) and the
+    inode of a file, or of the metadata that a store reports for an object.
 
     Attributes:
-        size: Bytes of the file; -1 when it is not there, or a store does not tell.
-        version: Its version; -1 likewise.
-        partner_size: Bytes of its partner and of files beside it that decide how its
-            pixels count, added up; -1 without any.
-        partner_version: The version of them all; -1 without any.
+        size: Bytes of the file; -1 if the file is missing or a store does not report
+            its size.
+        version: Version of the file; -1 in the same cases.
+        partner_size: Total bytes of its partner file and of sidecar files that affect
+            its counts; -1 if there are none.
+        partner_version: Joint version of these files; -1 if there are none.
     """
 
     size: int = -1
@@ -52,18 +53,18 @@ class Stamp(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether the file was there."""
+        """Whether the size of the file is known."""
         return self.size >= 0
 
 
 class State(NamedTuple):
-    """What became of the masks of a file.
+    """The result of counting the masks of a file.
 
     Attributes:
-        stamp: The file that was read.
+        stamp: Size and version of the file that was read.
         counted: Its masks.
-        finished: Whether it holds for as long as the file is the same: every mask was
-            counted, and the file did not change meanwhile.
+        finished: Whether the counts are valid until the file changes: every mask was
+            counted, and the file did not change during the run.
     """
 
     stamp: Stamp
@@ -72,19 +73,19 @@ class State(NamedTuple):
 
     @property
     def folded(self) -> bool:
-        """Whether it answers the rule of its run alone."""
+        """Whether the counts are folded, so that they are valid for one rule only."""
         return any(one.mask.counts.folded for one in self.counted if one.mask)
 
 
 def stamp_of(task: Task) -> Stamp:
-    """The stamp of a file as it is now."""
+    """The current stamp of a file."""
     if is_address(task.path):
         return ask_stamp(task)()
     return _stamp(_facts(task))
 
 
 def _facts(task: Task) -> list[os.stat_result]:
-    """The facts of a file, then of its partner and those beside; none if it is gone."""
+    """`os.stat` of a file, its partner and its sidecars; empty if it is missing."""
     try:
         paths = [task.path, task.partner] if task.partner else [task.path]
         found = [os.stat(file_on_disk(path)) for path in paths]  # noqa: PTH116
@@ -105,17 +106,18 @@ def _stamp(facts: Sequence[os.stat_result]) -> Stamp:
 
 def _version(facts: Sequence[os.stat_result]) -> int:
     numbers = [(one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in facts]
-    # Of numbers, a hash is the same in each process; SQLite keeps 63 bits.
+    # Hashes of numbers are equal in all processes. The mask keeps the hash positive in
+    # the 64-bit integers of SQLite.
     return hash(tuple(numbers)) & sys.maxsize
 
 
 def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
-    """Whether a change of a file from now on gives it another time.
+    """Whether every later change of the files will change their times.
 
-    Times of files advance in ticks: what was written in this one may be written again
-    without a trace.
+    File times have a limited resolution, so a file written just now may be written
+    again within the same tick.
     """
-    # On Windows the other time is that of creation.
+    # On Windows st_ctime is the creation time.
     is_changed = sys.platform != "win32"
     times = (one.st_ctime_ns if is_changed else one.st_mtime_ns for one in facts)
     return all(
@@ -124,7 +126,7 @@ def _is_settled(facts: Sequence[os.stat_result], now: int) -> bool:
 
 
 def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
-    """Ask for the stamp of a file; a store answers while others are asked."""
+    """Request the stamp of a file; requests to a store run concurrently."""
     if mark is not None and not task.partner:
         return lambda: Stamp(*mark)
     if not is_address(task.path):
@@ -138,7 +140,7 @@ def ask_stamp(task: Task, mark: Mark | None = None) -> Callable[[], Stamp]:
 
 
 def _marked(marks: Sequence[Mark | None]) -> Stamp:
-    """The stamp of an object, and of its partner where there is one."""
+    """The stamp of an object and of its partner, if any."""
     known = [number for mark in marks if mark is not None for number in mark]
     return Stamp(*known) if len(known) == 2 * len(marks) else Stamp()
 
@@ -152,7 +154,7 @@ class ReadState:
     max_pixels: int = MAX_PIXELS
 
     def expect(self, tasks: Iterable[Task]) -> None:
-        """Tell what is counted next in this thread, in order."""
+        """Announce the tasks that this thread counts next, in order."""
         expect_tasks(tasks)
 
     def __call__(self, task: Task) -> State | Divided[Task, State]:
@@ -166,7 +168,7 @@ class ReadState:
         )
         if is_address(task.path):
             counted = count()
-            # A copy is of one version of its object, whatever becomes of that.
+            # The local copy is of one version of the object, even if that changes.
             paths = [path for path in (task.path, task.partner) if path]
             stamp = _marked([last_mark(path) for path in paths])
             same = stamp.is_known
@@ -184,7 +186,7 @@ class ReadState:
 def _join_states(
     parts: Sequence[State], join: Callable[[Sequence[list[Counted]]], list[Counted]]
 ) -> State:
-    """The state of a file, from those of its parts; all must be of one file."""
+    """The state of a file from its parts, which must be of one version of the file."""
     stamp = parts[0].stamp
     counted = join([part.counted for part in parts])
     whole = all(one.mask is not None for one in counted)
@@ -194,5 +196,5 @@ def _join_states(
 
 
 def lost_state(_: Task, reason: str) -> State:
-    """The state of a file that could not be read to its end."""
+    """The state of a file whose worker failed."""
     return State(Stamp(), [Counted("", None, reason)], finished=False)

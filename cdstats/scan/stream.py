@@ -1,4 +1,4 @@
-"""From found files to rows on disk: states stream through, and none is held."""
+"""From found files to rows on disk, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cdstats.scan.places import Placed
 
 _ASKED: Final = 64
-"""Files whose stamps are asked for ahead: a store takes a while to answer."""
+"""Files whose stamps are requested in advance, because a store answers slowly."""
 _GONE: Final = (
     "its counts are no longer in the cache, which is damaged or was changed by another "
     "program; remove the cache and run again"
@@ -36,8 +36,8 @@ _GONE: Final = (
 class Stream:
     """One run over the masks of all datasets.
 
-    With a rule given, every file becomes rows as soon as it is counted. Where a rule is
-    to be found, states go to the cache and come back once all are known.
+    With a rule given, the rows of a file are written as soon as it is counted.
+    Otherwise its counts go to the cache, and all rows follow once the rule is found.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Stream:
         anywhere: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Count every file that the cache does not know, and make all rows."""
+        """Count every file that is not in the cache, and write all rows."""
         self._max_pixels = max_pixels
         function = ReadState(band, choice.edges, max_pixels)
         pixels = 0
@@ -92,7 +92,7 @@ class Stream:
                     raise DataError(f"{placed.file.path}: {_GONE}")
                 known = _limited(known, self._max_pixels)
                 self._add_rows(place, placed, _masks(placed, known))
-        # A refused encoding is no failed file: it is told with what settles it.
+        # A refused encoding is reported later, with the options that settle it.
         first = next(self.images.failed(REFUSED), None) if self._first else None
         if first:
             raise DataError(f"{first.path}: {first.reason}")
@@ -103,7 +103,7 @@ class Stream:
         run: Engine,
         anywhere: bool,
     ) -> Iterator[tuple[int, Placed, list[Counted]]]:
-        """The place and the masks of every file, those that the cache knows first."""
+        """The place and the masks of every file, starting with the cached files."""
         unknown: Sequence[int] = range(len(self._places))
         if self._cache is not None and not self._cache.is_temporary:
             unknown = array("I")
@@ -124,7 +124,7 @@ class Stream:
             yield place, placed, state.counted
 
     def _stamped(self) -> Iterator[tuple[Placed, Stamp]]:
-        """Every file with its stamp, those of a store asked for side by side."""
+        """Every file with its stamp; requests to a store run concurrently."""
         waiting: deque[tuple[Placed, Callable[[], Stamp]]] = deque()
         for place in range(len(self._places)):
             placed = self._places[place]
@@ -136,7 +136,7 @@ class Stream:
             yield last, stamp()
 
     def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
-        """Take the masks of a file into account."""
+        """Add the masks of a file."""
         labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
             labels.see(mask, place)
@@ -161,14 +161,14 @@ class Stream:
         return rows
 
     def messages(self, number: int) -> list[Message]:
-        """What to tell about the rules of a dataset."""
+        """Messages about the rules of a dataset."""
         return self._labels[number].messages
 
 
 def _failure(
     placed: Placed, counted: Sequence[Counted], rows: Sequence[ImageRecord]
 ) -> str | None:
-    """How the first mask of a file fails, by itself or by the rule; None if none."""
+    """The first failure of a file, in reading or applying the rule, or None."""
     for one in counted:
         if one.mask is None:
             return f"{placed.file.path}{one.member}: {one.reason}"
@@ -177,7 +177,7 @@ def _failure(
 
 
 def _limited(counted: list[Counted], max_pixels: int) -> list[Counted]:
-    """What a cache knows of a file, refused as reading it would be."""
+    """The cached masks of a file, or the refusal that reading it would give."""
     try:
         for one in counted:
             if one.mask is not None:
@@ -199,14 +199,14 @@ def _masks(placed: Placed, counted: Sequence[Counted]) -> list[CountedMask]:
 
 
 class _Stamps:
-    """The stamp of every file, in 16 bytes; a partner's beside."""
+    """The stamp of every file in 16 bytes, and of the partners in a dictionary."""
 
     def __init__(self, number: int) -> None:
         self._own = array("q", bytes(16 * number))
         self._partners: dict[int, tuple[int, int]] = {}
 
     def put(self, place: int, stamp: Stamp) -> None:
-        """Keep the stamp of a file, where stamps are kept."""
+        """Store the stamp of a file, if this run stores stamps."""
         if not self._own:
             return
         self._own[2 * place] = stamp.size
@@ -221,7 +221,7 @@ class _Stamps:
 
 
 class _Watch:
-    """Tells of a split as soon as it is certain to be refused."""
+    """Warns about a split as soon as it is certain to be refused."""
 
     def __init__(self, places: Places, announce: Callable[[Message], None]) -> None:
         self._announce = announce
@@ -229,12 +229,12 @@ class _Watch:
         self._left = places.splits()
 
     def see(self, number: int, split: str, masks: int, labels: DatasetLabels) -> None:
-        """Note a file of a split, and how many masks it held."""
+        """Record a counted file of a split and its number of masks."""
         key = number, split
         self._left[key] -= 1
         left = self._left[key]
         if masks != 1:
-            # Of stacks, those still to come may hold any number of masks.
+            # The remaining files may be stacks with any number of masks.
             self._done.add(key)
         if key in self._done or not left or not labels.refused_with(split, left):
             return
@@ -242,15 +242,15 @@ class _Watch:
         where = split_label(labels.dataset, split)
         text = (
             f"{where}: the encoding is ambiguous ({counted(left, 'file')} left to "
-            "count). Counting continues; at its end the counts are kept, and the "
-            "command is printed that finishes from them. A run that is broken off "
-            "keeps them with --cache alone"
+            "count). Counting continues; at the end the counts are saved, and the "
+            "command that resumes from them is printed. An interrupted run keeps its "
+            "counts only with --cache"
         )
         self._announce(Message(Level.WARNING, text))
 
 
 class _InOrder:
-    """Hands rows on in the order of their files, though they come in any."""
+    """Forwards rows in the order of their files; files may finish in any order."""
 
     def __init__(self, number: int, each: Callable[[ImageRecord], None]) -> None:
         self._each = each
@@ -258,7 +258,7 @@ class _InOrder:
         self._next = 0
 
     def add(self, place: int, rows: Sequence[ImageRecord], all_: StoredImages) -> None:
-        """Take the rows of a file; hand on what has nothing before it any more."""
+        """Add the rows of a file; forward all rows whose earlier files are done."""
         self._there[place] = 1
         if place != self._next:
             return

@@ -1,4 +1,4 @@
-"""`cdstats.weights`: from masks, or counted rows, to the class weights of a loss."""
+"""`cdstats.weights`: class weights of a loss, from masks or from counted rows."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ TRAIN: Final = "train"
 
 @dataclass(frozen=True, repr=False)
 class WeightsResult(Displayed):
-    """What `weights` found.
+    """The result of `cdstats.weights`.
 
     Attributes:
         datasets: The weights of each dataset.
-        images: The image rows that they follow from.
+        images: The image rows from which they are computed.
         messages: Notes, warnings and errors.
-        unread: Inputs that could not be read at all.
+        unread: Number of inputs that could not be read at all.
     """
 
     datasets: tuple[DatasetWeights, ...]
@@ -49,7 +49,7 @@ class WeightsResult(Displayed):
     unread: int = 0
 
     def table(self) -> Table:
-        """The counts of each dataset, and the weights that follow from them."""
+        """The counts of each dataset, with the recommended weights as notes."""
         names = (
             *("dataset", "split", "images", "changed", "unchanged"),
             *("change_fraction", "imbalance_ratio"),
@@ -58,9 +58,9 @@ class WeightsResult(Displayed):
         return Table.of(DatasetWeights, self.datasets, names, notes)
 
     def to_dict(self) -> dict[str, float]:
-        """The counts of each dataset, and ``DATASET/SCHEME/changed_weight`` and more.
+        """The counts of each dataset, and its weights by name and scheme.
 
-        See `cdstats.ratio`, whose result is written in the same way.
+        A key is, for example, ``DATASET/SCHEME/changed_weight``.
         """
         found = super().to_dict()
         for one in self.datasets:
@@ -69,14 +69,14 @@ class WeightsResult(Displayed):
 
     @property
     def failed(self) -> int:
-        """Masks that could not be counted."""
+        """Number of masks that could not be counted."""
         return sum(1 for _ in self.failures())
 
     def failures(self, leave_out: str = "") -> Iterator[ImageRecord]:
         """The rows of masks that could not be counted.
 
         Args:
-            leave_out: How the reason of a row begins that is left out.
+            leave_out: Skip rows whose reason starts with this text.
         """
         return failures(self.images, leave_out)
 
@@ -85,14 +85,14 @@ class WeightsResult(Displayed):
 def weights(options: WeightsOptions) -> WeightsResult:
     """Class weights for training, from the counts of masks.
 
-    Counts come from the split ``train`` where there is one; weights that have seen the
-    test masks would leak them. Masks are counted as by `cdstats.ratio`.
+    Only the split ``train`` is used if there is one, so that weights do not depend on
+    test masks. Masks are counted as by `cdstats.ratio`.
 
     Raises:
-        UsageError: If both or none of ``paths`` and ``from_file`` are given, options of
-            masks beside ``from_file``, or a rule, preset or pattern that is not
-            understood.
-        DataError: If ``from_file`` holds no image rows, or none of the split.
+        UsageError: If both or neither of ``paths`` and ``from_file`` are given, if
+            mask options are given with ``from_file``, or if a rule, preset or pattern
+            is invalid.
+        DataError: If ``from_file`` has no image rows, or no rows of the split.
 
     Example:
         >>> found = weights("sample_masks/CDD").datasets[0]
@@ -103,7 +103,7 @@ def weights(options: WeightsOptions) -> WeightsResult:
 
 
 def weigh_masks(options: WeightsOptions) -> WeightsResult:
-    """What `weights` gives, from its options."""
+    """The result of `weights` for an options record."""
     wanted = None if options.split is None else usual_split(options.split)
     result = count_masks(RatioOptions.of(options))
     own: dict[str, list[ImageRecord]] = {}
@@ -155,7 +155,7 @@ def _dataset(
 
 
 def _basis(splits: set[str], wanted: str | None) -> tuple[str, str]:
-    """The split whose counts are used, and what to say of it."""
+    """The split whose counts are used, and its description."""
     if wanted is not None:
         return wanted, f"{wanted} split"
     if TRAIN in splits:

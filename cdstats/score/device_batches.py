@@ -1,4 +1,4 @@
-"""Summing and counting on a device: what is sent there, and what lies there."""
+"""Sums and counts on a GPU, for tiles sent in batches and for tensors already there."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     Tile = tuple[int, NDArray[Any], NDArray[Any]]
 
 _BYTES_OF_PIXEL: Final = 64
-"""Memory that a pixel takes on a device while it is computed, at most."""
+"""Largest device memory per pixel during computation, in bytes."""
 _MOST_ROWS: Final = 256
-"""Tiles of a batch at most: small ones overlap with reading the next."""
+"""Largest number of tiles per batch; small batches overlap with reading."""
 _IN_FLIGHT: Final = 2
-"""Batches that a device may still be working on while the next one is filled."""
+"""Number of batches that the device may be computing while the next is filled."""
 
 
 class DeviceBatches(TileBatches):
     """Collects tiles into batches and sums them on a device.
 
-    Tiles are gathered in pinned memory and sent when the batch is full, and their sums
-    are fetched some batches later, so that reading, copying and computing overlap.
-    What fills a tile up is ignored.
+    Tiles are collected in pinned memory and sent when the batch is full, and sums are
+    fetched some batches later, so that reading, copying and computing overlap. Padding
+    of tiles is ignored.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class DeviceBatches(TileBatches):
         self._flying: deque[tuple[list[int], TileSums]] = deque()
 
     def flush(self) -> None:
-        """Compute what waits; every image is complete."""
+        """Compute all waiting tiles; every image must be complete."""
         super().flush()
         self._send()
         self._fetch(0)
 
     def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Put tiles into a batch."""
+        """Add tiles to the batch."""
         for at in range(0, flat.size, TILE):
             self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
             if len(self._waiting) >= self._rows:
                 self._send()
 
     def _send(self) -> None:
-        """Compute the tiles that wait, each filled up with ignored pixels."""
+        """Compute the waiting tiles, padded with ignored pixels."""
         waiting, self._waiting = self._waiting, []
         batches: dict[object, list[Tile]] = {}
         for tile in waiting:
@@ -101,7 +101,7 @@ class DeviceBatches(TileBatches):
             self._on_device([image for image, _, _ in tiles], scores, target)
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        """Start a batch on the device; in halves where the memory does not suffice."""
+        """Start a batch on the device; it is halved if memory is insufficient."""
         try:
             moved = scores.to(self._device, non_blocking=True)
             labels = target.to(self._device, non_blocking=True)
@@ -119,7 +119,7 @@ class DeviceBatches(TileBatches):
         self._fetch(_IN_FLIGHT)
 
     def _fetch(self, left: int) -> None:
-        """Take the sums of the oldest batches until some are left in flight."""
+        """Fetch the sums of the oldest batches until ``left`` are in flight."""
         while len(self._flying) > left:
             images, found = self._flying.popleft()
             sums, terms = (x.cpu().double().numpy() for x in (found.sums, found.terms))
@@ -127,7 +127,7 @@ class DeviceBatches(TileBatches):
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """An array as a tensor without a copy where that is possible."""
+    """The array as a tensor, without a copy if possible."""
     own = native(array)
     if not (own.flags.writeable and own.flags.c_contiguous):
         own = own.copy()
@@ -135,7 +135,7 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
 
 
 class ResidentBatches(TileBatches):
-    """Sums images that lie on a device, one at a time; their sums come to the host."""
+    """Sums images in GPU memory, one at a time, and copies their sums to the CPU."""
 
     def add(self, image: int, scores: Tensor, target: Tensor) -> None:  # type: ignore[override]
         """Add an image."""
@@ -151,15 +151,15 @@ class ResidentBatches(TileBatches):
 
 
 def _divided(scores: Tensor, scale: float) -> Tensor:
-    """Numbers over a scale, see `divided`; a plain number would be inverted first."""
+    """`levels.divided`; dividing by a Python number would multiply by its inverse."""
     wide = scores if scores.dtype is torch.float64 else scores.float()
     return wide / wide.new_full((), scale)
 
 
 def _stored(values: Tensor, labels: Tensor, _: bool) -> LevelCounts:
-    """Stored numbers counted by label, see `count_stored`."""
+    """`levels.count_stored`."""
     flat, label = values.flatten(), labels.flatten()
-    # Of their words, no NaN differs from itself.
+    # As integers, equal NaNs are equal.
     words = {torch.bool: torch.uint8, torch.float16: torch.int16}
     flat = flat.view(words.get(flat.dtype, flat.dtype))
     parts = []
@@ -176,7 +176,7 @@ def _stored(values: Tensor, labels: Tensor, _: bool) -> LevelCounts:
 def levels_on_device(
     scores: Tensor, labels: Tensor, bits: NDArray[np.uint64], *, logits: bool
 ) -> LevelCounts:
-    """The levels of scores, see `rounded_down`, counted by label."""
+    """Count the levels of scores by label; see `levels.rounded_down`."""
     ranks = _ranks(scores, logits)
     codes = _codes_of(ranks)
     firsts = ranks_of_codes(np.arange(CODES))
@@ -188,7 +188,7 @@ def levels_on_device(
 
 
 def _ranks(scores: Tensor, logits: bool) -> Tensor:
-    """The ranks of scores, see `ranks_of`; as signed words, which are large enough."""
+    """`levels.ranks_of`, as signed integers, which are large enough."""
     wide = scores.double()
     if logits:
         upper = wide >= 0
@@ -203,7 +203,7 @@ def _ranks(scores: Tensor, logits: bool) -> Tensor:
 
 
 def _codes_of(ranks: Tensor) -> Tensor:
-    """The codes of ranks, see `codes_of`."""
+    """`levels.codes_of`."""
     return ((ranks >> int(BITS)) - int(LOW)).clamp(0, CODES - 1)
 
 

@@ -1,8 +1,8 @@
-"""The masks of a run: each is decoded once, and labelled by the rule of its split.
+"""The masks of a run, each decoded once and labelled by the rule of its split.
 
-Which values mean changed is decided on all masks of a split together. So a mask is
-first labelled by the rule that it has alone, which is nearly always that of its split;
-where they differ, the mask is read again.
+The rule is decided from all masks of a split together. A mask is therefore first
+labelled by the rule found from this mask alone, which is nearly always the rule of its
+split; if they differ, the mask is read again.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
 
 Key: TypeAlias = "tuple[str, str, str]"
-"""What tells a mask from every other of the run: file, member, image."""
+"""The file, member and image that identify a mask of the run."""
 Read: TypeAlias = "tuple[Any, NDArray[np.uint8] | None]"
-"""The labels of a mask, and the grey classes of its values where they are wanted."""
+"""The labels of a mask and, if requested, the grey classes of its values."""
 _KEPT_BYTES: Final = 1 << 28
-"""A larger mask is decoded once to be counted and once to be labelled."""
+"""Larger masks are decoded twice, for counting and for labelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A mask that was read, and how it was labelled."""
+    """A mask that was read, and the decision by which it was labelled."""
 
     key: Key
     mask: CountedMask
     decision: Decision | None
 
     def is_labelled_by(self, decision: Decision) -> bool:
-        """Whether a decision gives each of its values the label that it has."""
+        """Whether a decision gives every value of the mask the same label."""
         if self.decision is None or self.decision == decision:
             return True
         mask, one, two = self.mask.counted.mask, self.decision.rule, decision.rule
@@ -73,12 +73,11 @@ class Seen:
 
 
 class Target:
-    """One mask: an image of a file, and how its values become labels.
+    """One mask: an image of a file, and its labels.
 
-    ``held`` are labels of the masks of the file while its predictions are read: beside
-    those in use they take at most ``most`` bytes, the oldest go first. ``partner``
-    marks unchanged pixels, for truth in two files. ``seen`` is the mask as it was
-    counted.
+    ``held`` caches labels of the masks of the file; apart from the labels in use it
+    takes at most ``most`` bytes, and the oldest entries are removed first. ``partner``
+    marks unchanged pixels of a mask in two files. ``seen`` is the mask after counting.
     """
 
     def __init__(
@@ -99,26 +98,26 @@ class Target:
 
     @property
     def photographed(self) -> str:
-        """The file that images may lie beside; empty for one of several masks of it."""
+        """The mask file, beside which images may lie; empty if it has several masks."""
         return "" if self.image.member else self.file.path
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Its labels (uint8), or soft targets (float64); ``(height, width)``.
+        """The labels (uint8) or soft targets (float64); ``(height, width)``.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: If the mask cannot be read.
         """
         labels: NDArray[Any] = self.read_on(None)[0]
         return labels
 
     @property
     def greys(self) -> NDArray[np.uint8] | None:
-        """The `grey_class` of every pixel; None where it is not wanted or defined."""
+        """The `grey_class` of every pixel; None if not requested or not defined."""
         return self.read_on(None)[1]
 
     def read_on(self, device: torch.device | None) -> Read:
-        """Its labels, or soft targets, on a device or on the host, and grey classes."""
+        """Labels or soft targets, on a GPU or as an array, and grey classes."""
         held = self._held
         key = (*self.key, "" if device is None else str(device))
         if key not in held:
@@ -137,7 +136,7 @@ class Target:
 
     @cached_property
     def georeference(self) -> Where | None:
-        """Where it lies."""
+        """The georeference of the mask."""
         return self.image.georeference()
 
     def read(self) -> Read:
@@ -156,7 +155,7 @@ class Target:
         return read_labels(image, decision.rule), None
 
     def _label_on(self, device: torch.device) -> Read:
-        """Read the labels, or soft targets; those of other masks are sent there."""
+        """Label the mask on a GPU, or read its labels and copy them there."""
         from cdstats.io.resident import labels_of, sent, soft_targets
 
         pixels, found = self.image.resident, None
@@ -166,17 +165,16 @@ class Target:
                 found = soft_targets(pixels)
             elif decision and decision.rule:
                 found = labels_of(self.image, pixels, decision.rule)
-        # The host compares values where they are many, and reads files.
         labels = sent(self.read()[0], device) if found is None else found
         return labels.to(device), None
 
     def count(self) -> None:
-        """Count the mask where that was not done before."""
+        """Count the mask unless it was counted before."""
         if self.seen is None:
             self._decided(self.image, self._partner)
 
     def _decided(self, image: OpenImage, partner: OpenImage | None) -> Decision | None:
-        """The rule of the mask, or why it has none; None for soft targets."""
+        """The rule of the mask or the reason for a refusal; None for soft targets."""
         choice, origin = self._targets.choice, self._targets.origin
         known = self._targets.decisions.get(self.key)
         if known is not None:
@@ -190,7 +188,7 @@ class Target:
         return self.seen.decision
 
     def _counted(self, image: OpenImage, partner: OpenImage | None) -> Counted:
-        """The counts of the mask, or a reason; neither for soft targets."""
+        """The counts of the mask, or a reason; without both for soft targets."""
         rule = self._targets.choice.rule
         try:
             if partner is not None:
@@ -205,7 +203,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """How the masks of a run are labelled."""
+    """Options and decisions by which the masks of a run are labelled."""
 
     choice: RuleChoice
     band: int | None = None
@@ -218,7 +216,7 @@ class Targets:
     greys: bool = False
 
     def of(self, files: Collection[FoundFile]) -> Targets:
-        """How some masks are labelled, without what the others need."""
+        """The options and decisions of some masks."""
         wanted = {(file.path, file.member) for file in files}
         decisions = {
             key: decision
@@ -230,7 +228,7 @@ class Targets:
         return replace(self, decisions=decisions, messages=(), versions=versions)
 
     def decided(self, seen: Sequence[Seen]) -> Targets:
-        """How masks are labelled now that all were counted."""
+        """The options with decisions from all counted masks."""
         hard = [one for one in seen if one.decision is not None]
         masks = [one.mask for one in hard]
         decisions, messages = (
@@ -247,7 +245,7 @@ class Targets:
         )
 
     def open(self, file: FoundFile, most: int = 0) -> list[Target]:
-        """Open the masks of a file, of whose labels some bytes are held."""
+        """Open the masks of a file; at most ``most`` bytes of labels are cached."""
         if file.partner:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, {}, most, *pair)]
@@ -256,7 +254,7 @@ class Targets:
         return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:
-        """A file of masks that could not be opened."""
+        """The entry for a mask file that could not be opened."""
         one = Counted("", None, reason)
         mask = CountedMask("targets", file.split, file.name, one)
         return Seen((file.path, file.member, ""), mask, Decision(None, reason))

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
+import tarfile
+import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import rasterio
 import scipy.io
 import tifffile
+import zarr
+from numcodecs import get_codec
 from PIL import Image
 from rasterio.shutil import copy
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -43,6 +52,8 @@ class Clean:
         pixels: The numbers that it holds; None where the format changes them (JPEG).
             Of a file of several pages, one page after the other.
         pages: How many pages it has.
+        inner: Where it lies in a store, which is a folder; empty for a file by itself.
+        beside: The other files of the store.
     """
 
     format: str
@@ -50,6 +61,18 @@ class Clean:
     data: bytes
     pixels: Array | None
     pages: int = 1
+    inner: str = ""
+    beside: dict[str, bytes] = field(default_factory=dict)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write other bytes of it, and the rest of its store."""
+        if not self.inner:
+            path.write_bytes(data)
+            return
+        for inner, held in (*self.beside.items(), (self.inner, data)):
+            file = path / inner
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(held)
 
 
 def mask() -> NDArray[np.uint8]:
@@ -337,6 +360,122 @@ def _mats() -> Iterator[tuple[str, bytes, Array]]:
             yield f"{kind}-{name}.mat", head + data[116:], array
 
 
+def _matlab_hdf5s() -> Iterator[tuple[str, bytes, Array]]:
+    """Arrays by columns in an HDF5 file behind a header of MATLAB 7.3."""
+    grey = mask()
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+    packed = {"compression": "gzip", "chunks": (20, 35)}
+    for name, array, options in (
+        ("packed", grey, packed),
+        ("wide", grey / 255, packed),
+        ("plain", grey, {}),
+    ):
+        stream = io.BytesIO()
+        with h5py.File(stream, "w", userblock_size=512) as file:
+            file.create_dataset("mask", data=array.T, **options)
+        data = header + stream.getvalue()[len(header) :]
+        yield f"{name}.mat", data, array
+
+
+def images() -> tuple[Array, dict[str, bytes]]:
+    """Four masks, each with a count of its own, and their PNG files by name."""
+    grey = mask()
+    masks = np.stack([grey, 255 - grey, np.roll(grey, 9) // 255, grey // 255 * 7])
+    return masks, {f"label/{n}.png": _pillow(one, "PNG") for n, one in enumerate(masks)}
+
+
+def _zips() -> Iterator[tuple[str, bytes, Array, int]]:
+    masks, files = images()
+    for name in ("stored", "deflated", "streamed", "zip64"):
+        stream = io.BytesIO()
+        packing = zipfile.ZIP_STORED if name == "stored" else zipfile.ZIP_DEFLATED
+        seeks = name != "streamed"
+        with zipfile.ZipFile(
+            stream if seeks else _Pipe(stream), "w", packing
+        ) as archive:
+            for member, data in files.items():
+                info = zipfile.ZipInfo(member)
+                info.compress_type = packing
+                with archive.open(info, "w", force_zip64=name == "zip64") as file:
+                    file.write(data)
+        yield f"{name}.zip", stream.getvalue(), masks, len(masks)
+
+
+class _Pipe(io.RawIOBase):
+    """A stream that cannot go back, so that sums stand behind the data."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._stream.write(data)
+
+
+def _tars() -> Iterator[tuple[str, bytes, Array, int]]:
+    masks, files = images()
+    long = {f"label/{'x' * 150}{name[6:]}": data for name, data in files.items()}
+    for name, form, held in (
+        ("ustar", tarfile.USTAR_FORMAT, files),
+        ("gnu", tarfile.GNU_FORMAT, long),
+        ("pax", tarfile.PAX_FORMAT, long),
+    ):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+            for member, data in held.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        yield f"{name}.tar", stream.getvalue(), masks, len(masks)
+
+
+def _packed_tars() -> Iterator[tuple[str, bytes, Array, int]]:
+    for name, data, masks, number in _tars():
+        yield f"{name}.gz", gzip.compress(data, mtime=0), masks, number
+
+
+def _parquets() -> Iterator[tuple[str, bytes, Array, int]]:
+    masks, files = images()
+    named = [{"bytes": data, "path": name} for name, data in files.items()]
+    struct_ = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    plain = pa.array([*files.values()], pa.large_binary())
+    kinds: list[tuple[str, Any, dict[str, Any]]] = [
+        ("snappy", pa.array(named, struct_), {}),
+        ("groups", pa.array(named, struct_), {"row_group_size": 2}),
+        ("bytes", plain, {"compression": "none", "use_dictionary": False}),
+        ("summed", plain, {"compression": "zstd", "write_page_checksum": True}),
+    ]
+    for name, column, options in kinds:
+        stream = io.BytesIO()
+        pq.write_table(pa.table({"label": column}), stream, **options)
+        yield f"{name}.parquet", stream.getvalue(), masks, len(masks)
+
+
+def _zarrs() -> Iterator[tuple[str, bytes, Array, int, str, dict[str, bytes]]]:
+    """Each file of a store by itself: its description, or a chunk."""
+    grey = mask()
+    kinds: dict[str, dict[str, Any]] = {
+        "plain": {"compressors": None},
+        "gzip": {"compressors": GzipCodec()},
+        "zstd": {"compressors": ZstdCodec()},
+        "summed": {"compressors": (BloscCodec(), Crc32cCodec())},
+        "shards": {"shards": (48, 60), "compressors": GzipCodec()},
+        "blosc2": {"zarr_format": 2, "compressors": get_codec({"id": "blosc"})},
+        "lz42": {"zarr_format": 2, "compressors": get_codec({"id": "lz4"})},
+    }
+    for kind, options in kinds.items():
+        memory = zarr.storage.MemoryStore()
+        zarr.create_array(memory, data=grey, chunks=(24, 30), **options)
+        store = {
+            name: held.to_bytes() for name, held in sorted(memory._store_dict.items())
+        }
+        for number, (inner, data) in enumerate(store.items()):
+            beside = {name: held for name, held in store.items() if name != inner}
+            yield f"{kind}-{number}.zarr", data, grey, 1, inner, beside
+
+
 FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "png": _pngs,
     "jpeg": _jpegs,
@@ -351,6 +490,12 @@ FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
     "npz": _npzs,
     "hdf5": _hdf5s,
     "mat": _mats,
+    "mat73": _matlab_hdf5s,
+    "zip": _zips,
+    "tar": _tars,
+    "tar.gz": _packed_tars,
+    "parquet": _parquets,
+    "zarr": _zarrs,
 }
 """What makes the files of each format."""
 
@@ -359,6 +504,6 @@ FORMATS: Final[dict[str, Callable[[], Iterator[Any]]]] = {
 def clean_files(kind: str) -> tuple[Clean, ...]:
     """The whole files of a format."""
     return tuple(
-        Clean(kind, name, data, pixels, *pages)
-        for name, data, pixels, *pages in FORMATS[kind]()
+        Clean(kind, name, data, pixels, *more)
+        for name, data, pixels, *more in FORMATS[kind]()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
 from random import Random
@@ -46,7 +47,7 @@ def damaged_file(format_: str, seed: int, number: int) -> Damaged:
     data = DAMAGES[kind](source, random)
     # A file spliced near its end or start may be another whole one.
     source = next((f for f in clean_files(format_) if f.data == data), source)
-    suffix = "." + source.name.rpartition(".")[2]
+    suffix = "." + source.name.partition(".")[2]
     # The rest of a spliced file is of another one, its start may be harmless there.
     sources = clean_files(format_) if kind == "spliced" else (source,)
     unchecked = any(_is_unchecked(file, data) for file in sources)
@@ -65,6 +66,8 @@ def _is_unchecked(source: Clean, data: bytes) -> bool:
     whole = source.data
     shared = min(len(whole), len(data))
     places = [at for at in range(shared) if whole[at] != data[at]]
+    if source.inner.startswith(("zarr.json", ".z")):
+        return _is_json(data)
     if len(whole) != len(data):
         if source.format != "jpeg":
             return False
@@ -82,6 +85,14 @@ def _is_unchecked(source: Clean, data: bytes) -> bool:
         ]
         return is_unchecked(source, places)
     return bool(places) and is_unchecked(source, places)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_whole_strips(source: Clean, data: bytes) -> bool:
@@ -189,6 +200,8 @@ def _number(file: Clean, random: Random) -> bytes:
     code = random.choice((">I", "<I", ">H", "<H"))
     size = struct.calcsize(code)
     at = min(part.start + random.randrange(16), len(file.data) - size)
+    if at < 0:
+        return b""
     (old,) = struct.unpack_from(code, file.data, at)
     full = 256**size
     new = random.choice((old + 1, old - 1, old * 2, old // 2, 0, full - 1, full // 2))

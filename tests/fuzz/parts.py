@@ -16,11 +16,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import h5py
+import pyarrow.parquet as pq
+
+from .clean import Clean, clean_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .clean import Clean
+    from collections.abc import Callable, Iterable, Iterator
 
 _TIFF_SIZES: Final = {
     1: 1,
@@ -76,7 +77,13 @@ def is_unchecked(file: Clean, places: list[int]) -> bool:
 
 
 def is_recombined(source: Clean, data: bytes) -> bool:
-    """Whether a PNG is put together from whole chunks, each with its right sum."""
+    """Whether a file is put together from whole parts that have sums of their own.
+
+    These are the chunks of a PNG, and the headers of tar archives.
+    """
+    if source.format == "tar":
+        known = {one for file in clean_files("tar") for one in _headers(file.data)}
+        return len(data) % 512 == 0 and {*_headers(data)} <= known
     if source.format != "png" or data[:8] != source.data[:8]:
         return False
     at = 8
@@ -87,6 +94,15 @@ def is_recombined(source: Clean, data: bytes) -> bool:
             return False
         at += 12 + length
     return at == len(data)
+
+
+def _headers(data: bytes) -> Iterator[bytes]:
+    """The headers of a tar archive."""
+    at = 0
+    while size := data[at + 124 : at + 135].strip(b"\0"):
+        yield data[at : at + 512]
+        number = int(size, 8) if re.fullmatch(rb"[0-7]+", size) else 0
+        at += 512 + -(-number // 512) * 512
 
 
 def _png(file: Clean) -> Iterator[Part]:
@@ -185,16 +201,18 @@ def _tiff(file: Clean) -> Iterator[Part]:
                 yield Part(start, start + length, unchecked=not checked, strip=True)
 
 
-def _with_padding(file: Clean) -> Iterator[Part]:
-    """The parts of a TIFF file, and what lies between: padding, frames of tiles."""
+def _with_gaps(
+    file: Clean, parts: Iterable[Part], *, unchecked: bool = False
+) -> Iterator[Part]:
+    """Parts of a file, and what lies between them."""
     at = 0
-    for part in sorted(_tiff(file), key=lambda part: part.start):
+    for part in sorted(parts, key=lambda part: part.start):
         if part.start > at:
-            yield Part(at, part.start)
+            yield Part(at, part.start, unchecked)
         yield part
         at = part.stop
     if at < len(file.data):
-        yield Part(at, len(file.data))
+        yield Part(at, len(file.data), unchecked)
 
 
 def _npy(file: Clean) -> Iterator[Part]:
@@ -209,7 +227,7 @@ def _npy(file: Clean) -> Iterator[Part]:
     yield Part(start, len(data), unchecked=True)
 
 
-def _npz(file: Clean) -> Iterator[Part]:
+def _zip(file: Clean) -> Iterator[Part]:
     data = file.data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for info in archive.infolist():
@@ -223,22 +241,19 @@ def _npz(file: Clean) -> Iterator[Part]:
 
 
 def _hdf5(file: Clean) -> Iterator[Part]:
-    """Chunks with sums, between descriptions; only the latest kind of these has any."""
-    end, checked = 0, file.name.startswith("latest")
+    """Chunks between descriptions; only the latest kind of these has any sums."""
     with h5py.File(io.BytesIO(file.data)) as opened:
-        mask = opened["mask"]
+        mask, start = opened["mask"], opened.userblock_size
+        if start:
+            yield Part(0, 128)
+            yield Part(128, start, unchecked=True)
         if mask.chunks is None:
-            pixels = [(mask.id.get_offset(), mask.id.get_storage_size())]
-        else:
-            chunks = map(mask.id.get_chunk_info, range(mask.id.get_num_chunks()))
-            pixels = sorted((chunk.byte_offset, chunk.size) for chunk in chunks)
-        for start, size in pixels:
-            if start > end:
-                yield Part(end, start, unchecked=not checked)
-            end = start + size
-            yield Part(start, end, mask.chunks is None, mask.chunks is not None)
-    if end < len(file.data):
-        yield Part(end, len(file.data), unchecked=not checked)
+            at = mask.id.get_offset()
+            yield Part(at, at + mask.id.get_storage_size(), unchecked=True)
+            return
+        for chunk in map(mask.id.get_chunk_info, range(mask.id.get_num_chunks())):
+            at = chunk.byte_offset
+            yield Part(at, at + chunk.size, strip=True)
 
 
 def _mat(file: Clean) -> Iterator[Part]:
@@ -249,13 +264,58 @@ def _mat(file: Clean) -> Iterator[Part]:
     yield Part(136, len(file.data), unchecked=not packed)
 
 
-_PARSERS: Final = {
+def _tar(file: Clean) -> Iterator[Part]:
+    """Headers, which have sums, and what is between them: files and long names."""
+    at = 0
+    for header in _headers(file.data):
+        start, size = at + 512, int(header[124:135], 8)
+        yield Part(at, start)
+        at = start + -(-size // 512) * 512
+        is_name = header[156:157] in (b"L", b"x")
+        yield Part(start, at, unchecked=is_name, strip=not is_name)
+
+
+def _parquet(file: Clean) -> Iterator[Part]:
+    """Pages of a column, with sums in a file of them, and the description, without."""
+    found = pq.read_metadata(io.BytesIO(file.data))
+    groups = map(found.row_group, range(found.num_row_groups))
+    for column in (g.column(n) for g in groups for n in range(g.num_columns)):
+        checked = file.name.startswith("summed")
+        start, pages = column.dictionary_page_offset, column.data_page_offset
+        stop = (start or pages) + column.total_compressed_size
+        if start:
+            yield Part(start, pages, unchecked=not checked)
+        yield Part(pages, stop, unchecked=not checked)
+    end = len(file.data) - 8
+    yield Part(0, 4)
+    yield Part(end - int.from_bytes(file.data[end : end + 4], "little"), end, True)
+
+
+def _zarr(file: Clean) -> Iterator[Part]:
+    """A chunk, or the description of an array as JSON."""
+    summed = file.name.startswith(("gzip", "summed", "shards"))
+    is_text = file.inner in ("zarr.json", ".zarray", ".zattrs")
+    size = max(len(file.data) // 4, 1)
+    for start in range(0, len(file.data), size):
+        stop = min(start + size, len(file.data))
+        yield Part(start, stop, unchecked=is_text or not summed)
+
+
+_PARSERS: Final[dict[str, Callable[[Clean], Iterator[Part]]]] = {
     "png": _png,
     "jpeg": _jpeg,
     "bmp": _bmp,
-    "tiff": _with_padding,
+    "tiff": lambda file: _with_gaps(file, _tiff(file)),
     "npy": _npy,
-    "npz": _npz,
-    "hdf5": _hdf5,
+    "npz": _zip,
+    "hdf5": lambda file: _with_gaps(
+        file, _hdf5(file), unchecked=not file.name.startswith("latest")
+    ),
     "mat": _mat,
+    "mat73": lambda file: _with_gaps(file, _hdf5(file), unchecked=True),
+    "zip": lambda file: _with_gaps(file, _zip(file)),
+    "tar": lambda file: _with_gaps(file, _tar(file)),
+    "tar.gz": lambda file: _with_gaps(file, [Part(10, len(file.data) - 8)]),
+    "parquet": lambda file: _with_gaps(file, _parquet(file)),
+    "zarr": _zarr,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .damage import damaged_file, without_unchecked
-from .outcome import Outcome, Screen, judge, judge_naive, learn, naive_readers
+from .outcome import Outcome, Screen, judge, judge_naive, learn, naive_readers, remove
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -192,8 +192,8 @@ def _serve(
         first, step = place
         for number in range(first, end):
             broken = damaged_file(format_, seed, number)
-            path = folder / f"damaged{broken.suffix}"
-            path.write_bytes(broken.data)
+            path = folder / f"{number}{broken.suffix}"
+            broken.source.write(path, broken.data)
             if step == 0:
                 outcome, text, unchecked = judged(broken, path, counts)
                 noise = screen.taken()
@@ -206,7 +206,7 @@ def _serve(
                 pipe.send((outcome, "", broken.unchecked))
             step = 0
             screen.taken()
-            path.unlink()
+            remove(path)
 
 
 def judged(broken: Damaged, path: Path, counts: dict[str, list[Counted]]) -> Answer:
@@ -226,5 +226,9 @@ def _is_harmless(broken: Damaged, path: Path, expected: list[Counted]) -> bool:
     mended = without_unchecked(broken.source, broken.data)
     if mended is None:
         return False
-    path.write_bytes(mended)
-    return judge(path, expected)[0] is not Outcome.WRONG
+    whole = path.with_name(f"whole-{path.name}")
+    broken.source.write(whole, mended)
+    try:
+        return judge(whole, expected)[0] is not Outcome.WRONG
+    finally:
+        remove(whole)
