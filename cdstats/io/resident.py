@@ -1,7 +1,7 @@
 """Masks and predictions in GPU memory: they are counted and labelled there.
 
-Only distinct values and their counts are copied to CPU memory. Each function agrees with
-its counterpart for arrays.
+Only distinct values and their counts are copied to CPU memory. Each function agrees
+with its counterpart for arrays.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SIGN: Final = 1 << 63
 
 @contextmanager
 def in_order(device: torch.device) -> Iterator[None]:
-    """Wait for a GPU, then run the work of all threads in order on its default stream."""
+    """Wait for a GPU, and run the work of all threads in order on one stream."""
     torch.cuda.synchronize(device)
     with torch.cuda.stream(torch.cuda.default_stream(device)):
         yield
