@@ -885,7 +885,7 @@ def test_nodata_that_a_bound_names_is_counted_and_told(
     (row,) = done.rows()
     assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
     note = " ".join(done.err.split())
-    assert f"50 pixels of 1 mask are declared nodata ({nodata}) and {words}" in note
+    assert f"50 pixels of 1 mask are declared nodata ({nodata}) but {words}" in note
     rest = image_rows(tmp_path, "--changed", "255", "--unchanged", "rest")
     (row,) = rest.rows()
     assert (row["changed"], row["ignored"]) == ("300", "50")
