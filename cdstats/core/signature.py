@@ -202,7 +202,7 @@ class SignatureOptions(Options, kw_only=False):
 
     line: str | None = option(
         None,
-        "The signature of a score, in single quotes; its short form, too.",
+        "Signature of a score, in single quotes; the short form is sufficient.",
         argument=True,
         metavar="SIGNATURE",
     )
@@ -219,7 +219,7 @@ class VerifyOptions(
 
     by_place = ("line", *PairOptions.by_place)
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far."
+        None, "Called with the number of finished images and of pixels so far."
     )
 
     def missing(self) -> str | None:

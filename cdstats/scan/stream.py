@@ -136,7 +136,6 @@ class Stream:
             yield last, stamp()
 
     def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
-        """Add the masks of a file."""
         labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
             labels.see(mask, place)

@@ -62,14 +62,12 @@ class DeviceBatches(TileBatches):
         self._fetch(0)
 
     def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Add tiles to the batch."""
         for at in range(0, flat.size, TILE):
             self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
             if len(self._waiting) >= self._rows:
                 self._send()
 
     def _send(self) -> None:
-        """Compute the waiting tiles, padded with ignored pixels."""
         waiting, self._waiting = self._waiting, []
         batches: dict[object, list[Tile]] = {}
         for tile in waiting:

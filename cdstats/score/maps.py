@@ -195,7 +195,6 @@ class _Drawing:
         reader: PairReader,
         pair: FilePair,
     ) -> None:
-        """Draw a block on the maps of its mask."""
         place = loaded.place
         choice, key = reader.choice.of(place.model), _key(place)
         if key not in drawn:
@@ -253,8 +252,6 @@ def _key(place: Place) -> _Key:
 
 
 class _Maps:
-    """Writes the maps of a run."""
-
     def __init__(self, run: LossRun, folder: Path) -> None:
         self._folder = folder
         self._used: set[str] = set()
@@ -292,7 +289,6 @@ class _Maps:
         return ErrorMap.of(rows, path=path.relative_to(self._folder).as_posix())
 
     def _write_thumbnails(self, one: _Map, path: Path) -> None:
-        """Write thumbnails of the images beside a mask; read once for all models."""
         known, found = self._thumbnails
         if not one.mask or known != one.mask:
             found = thumbnails(one.mask, one.shape[::-1], _SIDE)

@@ -266,7 +266,6 @@ class Scene:
             )
 
     def _greys(self, piece: Piece, labels: NDArray[Any]) -> NDArray[np.uint8] | None:
-        """The grey classes of the mask under a piece."""
         greys, (height, width) = self.mask.greys, labels.shape
         if greys is None:
             return None
@@ -281,7 +280,6 @@ class Scene:
         size: tuple[int, int],
         georeferences: tuple[Where | None, Where | None],
     ) -> tuple[int, int]:
-        """The first row and column of a crop on the mask."""
         corners, ground = tiles.corners(crop, size[1], size[0]), self._ground
         if len(corners) == 1:
             return corners[0]

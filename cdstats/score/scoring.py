@@ -88,7 +88,6 @@ class Share:
 
 
 def _mask_of(pair: FilePair) -> tuple[str, str, str]:
-    """The model and the mask of a pair."""
     target = pair.target
     return pair.model, target.path if target else "", target.member if target else ""
 

@@ -185,7 +185,6 @@ class Numbers:
         return [int(one) for one in self.held[dtype].values[: MANY_LEVELS + 1]]
 
     def _ends(self, dtype: str) -> tuple[int, int]:
-        """The lowest and the highest integer of a type."""
         values = self.held[dtype].values
         return int(values[0]), int(values[-1])
 
@@ -478,7 +477,6 @@ class Verdict:
             )
 
     def _summed(self, state: PredictionState) -> tuple[ImageSums, LevelCounts | None]:
-        """The plain sums of a prediction, and its ranks if requested."""
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)

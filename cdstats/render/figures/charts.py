@@ -165,7 +165,6 @@ def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
 
 
 def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
-    """The row of a dataset as a whole."""
     return next(r for r in held.datasets if r.dataset == name and r.split == ALL)
 
 
@@ -257,7 +256,6 @@ _FEW: Final = 3
 
 
 def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
-    """The figures of thresholds, precision and recall, and calibration."""
     names = NEEDS_PREDICTIONS[:3]
     curves = _curves_of(held)
     if not curves:

@@ -179,7 +179,6 @@ def label(text: str, longest: int = _LONGEST) -> str:
 
 @cache
 def _signs() -> frozenset[int]:
-    """The characters of the font."""
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
