@@ -40,7 +40,8 @@ def test_masks_give_five_figures_in_three_formats_with_data(tmp_path: Path) -> N
 def test_a_second_run_writes_the_same_bytes_over_the_first(tmp_path: Path) -> None:
     written = []
     for _ in range(2):
-        assert plot("--masks", str(MASKS), "-o", str(tmp_path), "--only", "regions")
+        code, *_ = plot("--masks", str(MASKS), "-o", str(tmp_path), "--only", "regions")
+        assert code == 0
         written.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert written[0] == written[1]
     assert sorted(written[0]) == [

@@ -162,7 +162,7 @@ def test_no_output_of_a_command_holds_a_secret(
     name: str, web: StoreServer, place: Path, request: pytest.FixtureRequest
 ) -> None:
     # Figures take long to draw.
-    step = 23 if name in _DRAWING else 8
+    step = 23 if name in _DRAWING else 12
     if request.config.getoption("--full"):
         step = 1
     if name in _DRAWING:

@@ -157,7 +157,7 @@ def as_s3(server: StoreServer) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "jobs"), [("CDD", "2"), ("BCDD", "1"), ("awkward", "1")]
+    ("name", "jobs"), [("CDD/val", "2"), ("BCDD", "1"), ("awkward", "1")]
 )
 def test_a_folder_of_a_store_has_the_rows_of_the_folder(
     name: str, jobs: str, s3: Bucket
@@ -547,7 +547,7 @@ def test_copies_overlap_and_rows_keep_their_order(
 ) -> None:
     web.files = {f"m/{number}.png": png(number) for number in range(40)}
     (tmp_path / "list.txt").write_text("\n".join(f"{web.url}/{n}" for n in web.files))
-    web.wait = 0.02
+    web.wait = 0.05
     done = ratio(f"@{tmp_path}/list.txt", "--jobs", jobs)
     assert done.column("changed") == [str(number) for number in range(40)]
     assert len(web.of("GET")) == 40
@@ -558,7 +558,7 @@ def test_predictions_and_masks_are_copied_ahead(web: StoreServer) -> None:
     for number in range(12):
         web.files[f"dav/m/{number}.png"] = png(number)
         web.files[f"dav/p/{number}.npy"] = npy(np.full((64, 64), 0.5, np.float32))
-    web.wait = 0.02
+    web.wait = 0.05
     done = loss(f"{web.url}/dav/p/", f"{web.url}/dav/m/")
     assert done.column("changed") == [str(number) for number in range(12)]
     assert len(web.of("GET")) == 24  # each object once
@@ -623,7 +623,7 @@ def test_an_object_that_is_the_same_is_not_fetched_again(
     web.lists_tags = listed
     web.files = {f"dav/m/{number}.png": png(number) for number in range(40)}
     options = f"{web.url}/dav/m/", "--cache", tmp_path / "c.sqlite", "--jobs", jobs
-    web.wait = 0.01
+    web.wait = 0.05
     first = ratio(*options)
     assert first.column("changed") == [str(number) for number in range(40)]
     asked = 0 if listed else 40

@@ -62,7 +62,7 @@ def test_an_exception_of_a_reader_is_the_row_of_its_file(folders: Path) -> None:
 
 
 @pytest.mark.unexpected
-@pytest.mark.usefixtures("broken")
+@pytest.mark.usefixtures("broken", "blank_figures")
 @pytest.mark.parametrize(
     "command",
     [
