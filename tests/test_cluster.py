@@ -119,8 +119,8 @@ def test_a_worker_killed_during_the_run_changes_no_result(
 
 
 def test_an_item_that_kills_workers_is_lost_alone(scheduler: str) -> None:
-    found = run(scheduler, partial(die_at, (7,)), range(20))
-    assert found == [(i, LOST if i == 7 else i * i) for i in range(20)]
+    found = run(scheduler, partial(die_at, (3,)), range(40))
+    assert found == [(i, LOST if i == 3 else i * i) for i in range(40)]
 
 
 def test_work_on_a_cluster_is_told_what_comes_next(scheduler: str) -> None:
