@@ -31,6 +31,7 @@ _BETWEEN: Final = 24
 _WAY_OUT: Final = "unpack the archive and name its folder"
 _HEADER_BYTES: Final = 1 << 20
 """Bytes of the longest name and other facts of a member of a tar archive."""
+_GZIP: Final = b"\x1f\x8b"
 _PIECE: Final = 1 << 20
 _ENTRY_BYTES: Final = 1 << 10
 """Memory that the facts of a member take, about."""
@@ -158,7 +159,9 @@ class TarArchive(Archive[_Place]):
 
     def __init__(self, path: str, wanted: str) -> None:
         super().__init__(path)
-        self._packed = not path.lower().endswith(".tar")
+        # By its first bytes: a download is often named otherwise.
+        self._packed = self._file.read(len(_GZIP)) == _GZIP
+        self._file.seek(0)
         self._kind = "tar.gz" if self._packed else "tar"
         if self._packed:
             self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._file))
