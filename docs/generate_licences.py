@@ -1,6 +1,6 @@
-"""Writes docs/licences.md: the licence of every pinned package, from its metadata.
+"""Write docs/licences.md: the licence of every pinned package, from its metadata.
 
-Run it in the environment of the tests, which holds them all.
+Run this in the environment of the tests, in which all packages are installed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences of the packages that cdstats uses
 
-cdstats is under the MIT licence. What it uses comes with licences of its own, listed
-here as the metadata of each package says (`docs/generate_licences.py` writes this
-page). None of them is part of cdstats: pip fetches them. The list is that of
-`constraints.txt`: what the program needs, its extras, and the tools that test it.
+cdstats has the MIT licence. The packages that it uses have their own licences. None of
+these packages is part of cdstats; pip installs them. The table lists the packages of
+`constraints.txt`: the dependencies of the program, its extras and the tools that test
+it. The licences come from the metadata of each package. `docs/generate_licences.py`
+writes this page.
 
 | package | version | licence |
 | :-- | :-- | :-- |
@@ -30,9 +31,9 @@ def pinned() -> dict[str, str]:
 
 
 def licence(name: str) -> str:
-    """The licence of an installed package, as its metadata tells it.
+    """The licence of an installed package, from its metadata.
 
-    An expression comes first, then the classifiers, then a text if it is a short one.
+    The licence expression has priority, then the classifiers, then a short text.
     """
     found = metadata(name)
     expression = found.get("License-Expression")

@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Screens are compared without colours, which some services ask for.
+for _name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "CLICOLOR_FORCE"):
+    os.environ.pop(_name, None)
+
 # A shell lets what it starts in the background ignore Ctrl-C, and so every program that
 # is started from there; some tests interrupt such a program.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,6 +40,17 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setitem(os.environ, "XDG_CACHE_HOME", f"{folder}/cache")
         patch.setitem(os.environ, "XDG_CONFIG_HOME", f"{folder}/config")
         yield
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports and plots hold blank figures, which cost most of their time."""
+    from cdstats.render.figures import files
+    from cdstats.report import html
+
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+    for module in (html, files):
+        monkeypatch.setattr(module, "figure_bytes", lambda *_: blank)
 
 
 class _Keeper(logging.Handler):

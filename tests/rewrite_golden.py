@@ -75,11 +75,11 @@ def audit_screen() -> str:
     return screen("audit", "CDD")
 
 
-def write_models(root: Path) -> None:
+def write_models(root: Path, images: int = 24) -> None:
     """Masks and three models: one, one that shifts its probabilities, a better one."""
     random = np.random.default_rng(0)
     (root / "masks").mkdir()
-    for number in range(24):
+    for number in range(images):
         mask = np.zeros((32, 32), dtype=np.uint8)
         if number % 4:
             row, column = random.integers(0, 20, 2)

@@ -218,10 +218,10 @@ def zip_cut(path: Path) -> None:
         (huge, "more than half of the memory"),
         (wrong_sum, "Bad CRC-32"),
         (encrypted, "is encrypted"),
-        (packed_otherwise, "is not packed by deflate"),
-        (zip_link, "is a link in its archive"),
+        (packed_otherwise, "compression other than deflate"),
+        (zip_link, "is a link"),
         (zip_doubled, "two members of the name 'a.png'"),
-        (zip_renamed, "lists a part by another name than its own, 'b.txt'"),
+        (zip_renamed, "under another name than its own, 'b.txt'"),
         (zip_cut, "zip archive is damaged or cut short"),
     ],
 )
@@ -305,20 +305,20 @@ def long_name(path: Path) -> None:
         (lambda path: tar(path, member(kind=tarfile.LNKTYPE)), "is a link"),
         (
             lambda path: tar(path, member(kind=tarfile.FIFOTYPE)),
-            "is a link, sparse or",
+            "is a link, sparse file or",
         ),
         (
             lambda path: tar(path, member(kind=tarfile.CHRTYPE)),
-            "is a link, sparse or",
+            "is a link, sparse file or",
         ),
         (
             lambda path: tar(path, member(), member("./a.png")),
             "two members of the name",
         ),
-        (sparse, "is a link, sparse or"),
+        (sparse, "is a link, sparse file or"),
         (cut, "damaged or cut short"),
         (without_end, "damaged or cut short"),
-        (two_in_one, "holds more behind its end"),
+        (two_in_one, "more data behind its end"),
         (negative, "tar archive is damaged"),
         (long_name, "the header of a member is too long"),
     ],
@@ -339,7 +339,9 @@ def test_zeros_over_the_end_of_a_tar_are_noticed(tmp_path: Path) -> None:
     assert len(open_archive(str(archive)).members) == 5
     archive.write_bytes(whole[:5632] + bytes(len(whole) - 5632))
 
-    assert "zeros, as a download that stopped does" in str(counts(f"{archive}!0.png"))
+    assert "bytes of zeros, as after an interrupted download" in str(
+        counts(f"{archive}!0.png")
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -110,7 +110,7 @@ def test_packed_pixels_and_unusual_colours_are_refused(
     struct.pack_into("<I", data, 10, 14 + 124 + 1024)
     reason = reason_of(tmp_path / "a.bmp", bytes(data))
     assert "Save it as PNG" in reason
-    assert f"{bits} bits in compression {compression}" in reason
+    assert f"{bits}-bit pixels with compression {compression}" in reason
 
 
 @pytest.mark.parametrize("header", HEADERS)

@@ -331,8 +331,10 @@ def test_a_cache_that_another_run_holds_for_too_long_is_told(
     ("name", "content", "said"),
     [
         pytest.param("notes.txt", b"dear diary", "not a cdstats cache", id="a text"),
-        pytest.param("c.png", b"", "has the name of a mask", id="the name of a mask"),
-        pytest.param("no/c.sqlite", None, "no such folder", id="no folder"),
+        pytest.param(
+            "c.png", b"", "has the extension of a mask", id="the name of a mask"
+        ),
+        pytest.param("no/c.sqlite", None, "folder does not exist", id="no folder"),
         pytest.param("masks", None, "is a folder", id="a folder"),
     ],
 )
@@ -418,7 +420,7 @@ def test_a_refused_run_is_finished_without_a_pixel(
     options = ("--cache", cache) if with_cache else ()
     done = ratio(folder, *options, "--by", "image", "--format", "csv")
     assert done.code == 1
-    assert "without reading a mask again" in done.err
+    assert "without reading the masks again" in done.err
     found = commands(done.err)
     assert ["--changed", "2", "--unchanged", "1"] in [
         line[place : place + 4] for line in found for place in range(len(line))
@@ -453,7 +455,7 @@ def test_counts_that_cannot_be_kept_leave_the_refusal(
     done = ratio(tmp_path / "m")
     assert done.code == 1
     assert "holds 1 (60 pixels, 60 %), 2" in done.err
-    assert "the counts cannot be kept for another rule" in done.err
+    assert "the counts cannot be saved for another rule" in done.err
     assert commands(done.err) == []
 
 

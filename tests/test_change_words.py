@@ -68,7 +68,7 @@ def test_two_unnamed_folders_beside_images_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "X/train/loss" / f"{number}.png", square(number + 3))
     done = ratio(tmp_path / "X")
     assert done.code == 1
-    assert "gain and loss hold files of the same images" in done.err
+    assert "gain and loss have files for the same images" in done.err
     choice = f"{tmp_path}/X/**/gain"
     assert f"'{choice}'" in done.err
     assert totals(choice)["all"] == area(*map(square, NUMBERS))
@@ -88,7 +88,7 @@ def test_two_folders_of_masks_read_together_are_told(tmp_path: Path) -> None:
         write(tmp_path / "X/label" / f"{number}.png", square(number))
         write(tmp_path / "X/label_crop" / f"{number}_0.png", square(number))
     done = ratio(tmp_path / "X")
-    told = "read the masks in label, label_crop; to count apart, name each"
+    told = "read the masks in label, label_crop; to count separately, name each"
     assert done.code == 0
     assert told in done.err
 

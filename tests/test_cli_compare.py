@@ -20,6 +20,7 @@ from cdstats.core.comparison_records import (
 )
 from cdstats.render.comparison import print_models
 
+IMAGES, RESAMPLES = 8, "40"
 REAL = Path(__file__).parents[2] / "shared" / "real_masks"
 
 
@@ -31,14 +32,14 @@ def compare(*arguments: str | Path) -> Done:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Masks and three models that are only read."""
     root = tmp_path_factory.mktemp("runs")
-    rewrite_golden.write_models(root)
+    rewrite_golden.write_models(root, IMAGES)
     return root
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """Masks and three models that a test may change."""
-    rewrite_golden.write_models(tmp_path)
+    rewrite_golden.write_models(tmp_path, IMAGES)
     return tmp_path
 
 
@@ -48,7 +49,7 @@ def named(root: Path) -> list[str]:
 
 
 def of(root: Path, *options: str | Path) -> Done:
-    return compare(*named(root), "--resamples", "200", *options)
+    return compare(*named(root), "--resamples", RESAMPLES, *options)
 
 
 # What is printed
@@ -77,12 +78,13 @@ def test_rows_carry_differences_and_how_they_were_made(runs: Path) -> None:
     run = cdstats.compare(
         f"{runs}/runs/{{model}}/{{}}.npy",
         f"{runs}/masks",
-        resamples=200,
+        resamples=int(RESAMPLES),
         seed=4,
         confidence=0.9,
     )
     for row, model in zip(rows, run.models, strict=True):
-        assert (row["resamples"], row["confidence"], row["seed"]) == ("200", "0.9", "4")
+        how = (row["resamples"], row["confidence"], row["seed"])
+        assert how == (RESAMPLES, "0.9", "4")
         for name, value in model.further.items():
             assert row[name] == ("" if value is None else str(value)), name
 
@@ -91,8 +93,8 @@ def test_json_holds_every_list(runs: Path) -> None:
     data = done_json(of(runs, "--format", "json", "--loss", "dice"))
     keys = ["schema_version", "device", "models", "differing", "images"]
     assert list(data) == keys
-    assert len(data["images"]) == 3 * 24
-    assert len(data["differing"]) == 2 * 24
+    assert len(data["images"]) == 3 * IMAGES
+    assert len(data["differing"]) == 2 * IMAGES
     measure = data["models"][1]["measures"]["dice[smooth=1]_pooled"]
     assert list(measure) == [
         "value",
@@ -129,7 +131,9 @@ def test_saved_rows_are_those_of_loss_and_are_compared_again(own: Path) -> None:
     first = of(own, "--csv", own / "rows.csv", "--format", "csv")
     run("loss", *named(own), "--csv", str(own / "loss.csv"))
     assert (own / "rows.csv").read_text() == (own / "loss.csv").read_text()
-    again = compare("--from", own / "rows.csv", "--resamples", "200", "--format", "csv")
+    again = compare(
+        "--from", own / "rows.csv", "--resamples", RESAMPLES, "--format", "csv"
+    )
     assert again.code == 0
     assert "average precision and best threshold need the probabilities" in again.err
     for row, saved in zip(first.rows(), again.rows(), strict=True):
@@ -161,25 +165,23 @@ def test_a_missing_image_is_named_and_common_leaves_it_out(own: Path) -> None:
     (own / "runs/longer/3.npy").unlink()
     done = of(own)
     assert (done.code, done.out) == (1, "")
-    assert (
-        "error: models do not score the same images: longer lacks 1 of 24" in done.err
-    )
+    assert "error: models do not score the same images: longer lacks 1 of 8" in done.err
     assert "(3.npy)" in done.err
     done = of(own, "--common")
     assert done.code == 0
-    assert "images left out, because a model lacks them: 1" in done.err
-    assert "200 resamples of 23 images" in done.out
+    assert "images excluded, because a model lacks them: 1" in done.err
+    assert "40 resamples of 7 images" in done.out
 
 
 def test_a_broken_prediction_is_a_difference_and_fails_in_common(own: Path) -> None:
     (own / "runs/longer/3.npy").write_bytes(b"no array")
     done = of(own)
     assert (done.code, done.out) == (1, "")
-    assert "longer lacks 1 of 24 images (3.npy: " in done.err
+    assert "longer lacks 1 of 8 images (3.npy: " in done.err
     done = of(own, "--common")
     assert done.code == 1
     assert "error: longer: 3.npy: " in done.err
-    assert "200 resamples of 23 images" in done.out
+    assert "40 resamples of 7 images" in done.out
     assert of(own, "--common", "--max-failed", "1").code == 0
 
 
@@ -190,7 +192,7 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
     assert done.code == 1
     assert done.err.count("mask without a prediction") == 1
     assert "error: every model: 3.npy: mask without a prediction" in done.err
-    assert "200 resamples of 23 images" in done.out
+    assert "40 resamples of 7 images" in done.out
     models = (f"--pred={name}={own / 'runs' / name}" for name in ("plain", "longer"))
     scored = run("loss", *models, "--target", own / "masks")
     assert scored.err.count("mask without a prediction") == 1
@@ -203,7 +205,7 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
         (["--resamples", "0"], "--resamples 0: expected 1 to 1,000,000"),
         (["--confidence", "95"], "--confidence 95.0: expected a number between"),
         (["--confidence", "nan"], "--confidence nan: expected a number between"),
-        (["--baseline", "other"], "--baseline other: is no model; there are balanced"),
+        (["--baseline", "other"], "--baseline other: no such model; models: balanced"),
         (["--loss", "nothing"], "there is no loss 'nothing'"),
         (["--summary", "x.txt"], "--summary x.txt: expected a name that ends in"),
         (["--measure", "f2"], "'f2' is not one of"),
@@ -234,12 +236,9 @@ def test_masks_without_a_valid_pixel_are_an_error(tmp_path: Path) -> None:
     assert "error: no image has a valid pixel" in done.err
 
 
-def test_few_images_are_warned_of(own: Path) -> None:
-    for number in range(19, 24):
-        (own / f"masks/{number}.npy").unlink()
-        for model in ("plain", "balanced", "longer"):
-            (own / f"runs/{model}/{number}.npy").unlink()
-    assert "warning: 19 images compared: intervals" in of(own).err
+def test_few_images_are_warned_of(tmp_path: Path) -> None:
+    rewrite_golden.write_models(tmp_path, 19)
+    assert "warning: 19 images compared: intervals" in of(tmp_path).err
 
 
 def test_labels_have_no_curve(own: Path) -> None:
@@ -300,7 +299,7 @@ def test_six_real_models_are_compared_by_their_true_counts(
     options = ["--pred", f"{folder}/{models}/{{}}.png", f"--target={folder}/label"]
     done = compare(*options, "--format", "csv")
     assert done.code == code
-    assert "intervals of so few images are unreliable" in done.err
+    assert "intervals from so few images are unreliable" in done.err
     rows = done.rows()
     assert len(rows) == 6
     with (REAL / "expected_pairs.csv").open(newline="", encoding="utf-8") as file:
@@ -329,7 +328,7 @@ def test_a_real_model_that_lacks_an_image_is_refused() -> None:
 
 
 def test_rows_of_images_keep_to_the_screen_with_long_names(tmp_path: Path) -> None:
-    rewrite_golden.write_models(tmp_path)
+    rewrite_golden.write_models(tmp_path, IMAGES)
     for number, model in enumerate(("plain", "balanced", "longer")):
         long = tmp_path / "runs" / f"a_model_with_a_long_name_{number}"
         (tmp_path / "runs" / model).rename(long)
@@ -350,7 +349,6 @@ def test_resamples_without_change_are_told(tmp_path: Path) -> None:
             values = mask if folder == "masks" else random.random(mask.shape)
             np.save(tmp_path / folder / f"{number}.npy", values)
     paths = [f"{model}={tmp_path / model}" for model in "ab"]
-    done = compare(
-        "--pred", paths[0], "--pred", paths[1], "--target", tmp_path / "masks"
-    )
+    models = ("--pred", paths[0], "--pred", paths[1])
+    done = compare(*models, "--target", tmp_path / "masks", "--resamples", RESAMPLES)
     assert "resamples a measure is not defined: no image with change" in done.out

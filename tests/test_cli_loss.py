@@ -842,7 +842,7 @@ def test_a_device_that_is_missing_is_told_before_a_file_is_read(name: str) -> No
         pytest.skip(f"this machine has {name}")
     done = score("nowhere.npy", "nowhere.png", "--device", name)
     assert (done.code, done.out) == (2, "")
-    assert f"--device {name} is not there" in done.err
+    assert f"--device {name}: device not found" in done.err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -1155,7 +1155,7 @@ def test_what_a_saved_run_lacks_is_said(small: Folders, tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     score(small.preds, small.masks, "--loss", "lovasz_softmax", "--csv", table)
     done = loss("--from", table, "--loss", "lovasz_softmax")
-    assert "means over images alone; pooled values need pixels" in done.err
+    assert "only means over images; pooled values need pixels" in done.err
     assert "p = prior everywhere" in done.out
 
 

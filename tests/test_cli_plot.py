@@ -78,8 +78,10 @@ def test_rows_of_a_run_give_the_figures_of_counts(tmp_path: Path) -> None:
     [
         pytest.param(["--only", "no"], 2, "there is no figure 'no'", id="figure"),
         pytest.param(["-o", "{file}"], 2, "is a file, not a folder", id="file"),
-        pytest.param(["-o", "{folder}/a/b"], 2, "no such folder above", id="above"),
-        pytest.param(["--only", "epochs"], 1, "nothing to draw", id="nothing"),
+        pytest.param(
+            ["-o", "{folder}/a/b"], 2, "parent folder does not exist", id="above"
+        ),
+        pytest.param(["--only", "epochs"], 1, "no figure can be drawn", id="nothing"),
         pytest.param(["--format", "gif"], 2, "'gif' is not one of", id="format"),
     ],
 )

@@ -385,7 +385,7 @@ def test_strict_tells_of_a_refused_encoding_with_what_finishes_it(masks: Path) -
         write_values(masks / f"{place}.png", {1: 50, 2: 50})
     done, strict = ratio(masks), ratio(masks, "--strict")
     assert (strict.code, strict.out) == (1, done.out)
-    assert "without reading a mask again" in strict.err
+    assert "without reading the masks again" in strict.err
     assert "--strict" in strict.err
 
 
@@ -400,7 +400,7 @@ WRONG_USE = [
     pytest.param(["--csv", "no/such/folder.csv"], "folder", id="no folder to write to"),
     pytest.param(["--cache", "no/such/c.sqlite"], "folder", id="no folder to keep in"),
     pytest.param(
-        ["--cache", "c.tif"], "the name of a mask", id="a cache called like a mask"
+        ["--cache", "c.tif"], "extension of a mask", id="a cache called like a mask"
     ),
     pytest.param(["--preset", "cdnet"], "cdnet2014", id="an unknown preset"),
     pytest.param(["--changed", "255"], "--unchanged rest", id="changed alone"),
@@ -415,7 +415,7 @@ WRONG_USE = [
     pytest.param(["--jobs", "many"], "--jobs", id="no number"),
     pytest.param(["--max-failed", "-1"], "--max-failed", id="less than none"),
     pytest.param(["--against", "DASNette"], "DASNette", id="nothing published"),
-    pytest.param(["--against", "earlier.csv"], "no such file", id="no earlier file"),
+    pytest.param(["--against", "earlier.csv"], "file not found", id="no earlier file"),
     pytest.param(["--from", "a.csv"], "--from", id="masks and saved rows"),
 ]
 
@@ -581,11 +581,11 @@ def test_a_link_is_the_file_it_points_to(masks: Path, tmp_path: Path) -> None:
     ]
     done = ratio(masks, *files)
     assert (done.code, done.out) == (2, "")
-    assert "is named for two outputs" in done.err
+    assert "is given for two outputs" in done.err
     (tmp_path / "lost.csv").symlink_to("gone/t.csv")
     done = ratio(masks, "--csv", tmp_path / "lost.csv")
     assert (done.code, done.out) == (2, "")
-    assert "there is no such folder" in done.err
+    assert "the folder does not exist" in done.err
 
 
 def test_a_folder_is_no_output(masks: Path, tmp_path: Path) -> None:
@@ -800,8 +800,8 @@ def test_splits_refused_alike_name_the_command_that_finishes_them_once(
         write_values(tmp_path / f"X/{split}/1.png", {1: 50, 2: 50})
     monkeypatch.chdir(tmp_path)
     done = ratio("X")
-    assert done.err.count("finishes without reading a mask again") == 1
-    assert done.err.count("what finishes the split above finishes this one too") == 1
+    assert done.err.count("finishes without reading the masks again") == 1
+    assert done.err.count("the command for the split above also finishes this") == 1
 
 
 def test_what_finishes_a_list_on_standard_input_asks_for_it_again(

@@ -281,7 +281,7 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
     found = run.models[1].compared["bce_mean"].to_first
     assert found is not None
     assert (found.low, found.high, found.same_sign) == (None, None, None)
-    assert any("one image has no interval" in m.text for m in run.messages)
+    assert any("a single image gives no interval" in m.text for m in run.messages)
 
 
 def test_soft_targets_are_compared_by_losses_alone(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_every_loss_of_the_catalogue_is_compared(few: Path, kind: str | None) ->
 def test_the_baseline_comes_first(few: Path) -> None:
     run = of_few(few, baseline="b", resamples=20)
     assert [model.model for model in run.models] == ["b", "a"]
-    with pytest.raises(UsageError, match='baseline="c": is no model; there are a, b'):
+    with pytest.raises(UsageError, match='baseline="c": no such model; models: a, b'):
         of_few(few, baseline="c")
 
 

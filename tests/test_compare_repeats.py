@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +20,43 @@ if TYPE_CHECKING:
 
     from cdstats.score.comparison import Comparison
 
-IMAGES, SEEDS, RESAMPLES = 24, (1, 2, 10), 200
+IMAGES, SEEDS, RESAMPLES = 8, (1, 2, 10), 50
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Masks of 24 images, a model of three seeds and one of two."""
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks, a model of three seeds and one of two, which no test changes."""
+    folder = tmp_path_factory.mktemp("home")
     random = np.random.default_rng(2)
     for image in range(IMAGES):
-        mask = random.random((8, 8)) < 0.1 + 0.02 * image
-        save(tmp_path / f"masks/{image:02}.png", mask)
+        mask = random.random((8, 8)) < 0.1 + 0.06 * image
+        save(folder / f"masks/{image:02}.png", mask)
         for model, seeds in (("a", SEEDS), ("b", SEEDS[:2])):
             for seed in seeds:
                 noise = random.normal(0, 0.3 + 0.03 * seed, mask.shape)
                 p = np.clip(0.3 + 0.5 * mask + noise, 0, 1).astype(np.float32)
-                save(tmp_path / f"runs/{model}_{seed}/{image:02}.npy", p)
+                save(folder / f"runs/{model}_{seed}/{image:02}.npy", p)
+    return folder
+
+
+@pytest.fixture
+def own(home: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def compared(home: Path, **options: Any) -> Comparison:
     chosen: dict[str, Any] = {"curves": False, "resamples": RESAMPLES}
     chosen |= {"repeats": "seed"} | options
+    chosen = {"target": f"{home}/masks/{{}}.png"} | chosen
     pred = chosen.pop("pred", f"{home}/runs/{{model}}_{{seed}}/{{}}.npy")
-    return cdstats.compare(pred, f"{home}/masks/{{}}.png", **chosen)
+    return cdstats.compare(pred, **chosen)
 
 
 def of(home: Path, *arguments: object) -> Done:
     pred = f"{home}/runs/{{model}}_{{seed}}/{{}}.npy"
-    masks = ("--target", f"{home}/masks/{{}}.png", "--no-curves", "--resamples", 50)
+    masks = ("--target", f"{home}/masks/{{}}.png", "--no-curves", "--resamples", 20)
     return run("compare", "--pred", pred, *masks, *arguments)
 
 
@@ -93,27 +103,21 @@ def test_means_deviations_and_intervals_are_those_of_a_plain_bootstrap(
     assert gap.high == pytest.approx(high)
 
 
-def test_runs_that_are_equal_add_nothing_to_an_interval(home: Path) -> None:
+def test_runs_that_are_equal_add_nothing_to_an_interval(own: Path) -> None:
     for model, seeds in (("a", (2, 10)), ("b", (2,))):
         for image in range(IMAGES):
-            first = (home / f"runs/{model}_1/{image:02}.npy").read_bytes()
+            first = (own / f"runs/{model}_1/{image:02}.npy").read_bytes()
             for seed in seeds:
-                (home / f"runs/{model}_{seed}/{image:02}.npy").write_bytes(first)
-    single = {f"{model}_1": f"{home}/runs/{model}_1" for model in "ab"}
-    alone = cdstats.compare(
-        [f"{name}={path}" for name, path in single.items()],
-        f"{home}/masks",
-        curves=False,
-        resamples=RESAMPLES,
-    )
-    gaps = [
-        run.models[1].compared["iou_pooled"].to_first for run in (alone, compared(home))
-    ]
-    assert gaps[0] is not None
-    assert gaps[1] is not None
-    assert gaps[1].low == pytest.approx(gaps[0].low, abs=1e-12)
-    assert gaps[1].high == pytest.approx(gaps[0].high, abs=1e-12)
-    assert compared(home).models[0].compared["iou_pooled"].sd == pytest.approx(0)
+                (own / f"runs/{model}_{seed}/{image:02}.npy").write_bytes(first)
+    single = [f"{model}_1={own}/runs/{model}_1" for model in "ab"]
+    alone = compared(own, pred=single, target=f"{own}/masks", repeats=None)
+    every = compared(own)
+    one, two = (run.models[1].compared["iou_pooled"].to_first for run in (alone, every))
+    assert one is not None
+    assert two is not None
+    assert two.low == pytest.approx(one.low, abs=1e-12)
+    assert two.high == pytest.approx(one.high, abs=1e-12)
+    assert every.models[0].compared["iou_pooled"].sd == pytest.approx(0)
 
 
 def test_saved_rows_give_the_same(home: Path) -> None:
@@ -121,7 +125,7 @@ def test_saved_rows_give_the_same(home: Path) -> None:
     files = of(home, "--repeats", "seed", "--csv", rows, "--format", "csv")
     assert files.code == 0, files.err
     saved = run(
-        *("compare", "--from", rows, "--repeats", "{seed}", "--resamples", 50),
+        *("compare", "--from", rows, "--repeats", "{seed}", "--resamples", 20),
         *("--format", "csv"),
     )
     names = ("model", "f1_pooled", "f1_pooled_low", "f1_pooled_sd", "repeats")
@@ -149,9 +153,8 @@ def sheet_of(home: Path, **columns: str) -> Path:
 
 def test_a_column_of_a_sheet_numbers_runs_as_a_word_does(home: Path) -> None:
     sheet = sheet_of(home, line="{line}", run="{seed}", scene="s{image}")
-    found = cdstats.compare(
-        f"@{sheet}", curves=False, resamples=RESAMPLES, repeats="run", group="scene"
-    )
+    words = {"repeats": "run", "group": "scene"}
+    found = compared(home, pred=f"@{sheet}", target=None, **words)
     for one, two in zip(found.models, compared(home).models, strict=True):
         assert (one.model, one.repeats) == (two.model, two.repeats)
         for name, own in two.compared.items():
@@ -161,7 +164,7 @@ def test_a_column_of_a_sheet_numbers_runs_as_a_word_does(home: Path) -> None:
             if own.to_first and other.to_first:
                 assert other.to_first.low == pytest.approx(own.to_first.low)
     done = run("compare", "--pred", f"@{sheet}", "--repeats", "sed")
-    assert "there are line, run, scene, target" in done.err
+    assert "available: line, run, scene, target" in done.err
 
 
 def test_a_column_that_numbers_lines_makes_no_runs(home: Path) -> None:
@@ -217,17 +220,17 @@ def test_the_screen_shows_the_deviation_in_80_columns(home: Path) -> None:
 
 
 def test_runs_with_thresholds_of_their_own_say_where_these_come_from(
-    home: Path,
+    own: Path,
 ) -> None:
-    for mask in sorted((home / "masks").iterdir())[:8]:
-        for path in (mask, *home.glob(f"runs/*/{mask.stem}.npy")):
-            other = home / "val" / path.relative_to(home)
+    for mask in sorted((own / "masks").iterdir())[:4]:
+        for path in (mask, *own.glob(f"runs/*/{mask.stem}.npy")):
+            other = own / "val" / path.relative_to(own)
             other.parent.mkdir(parents=True, exist_ok=True)
             path.rename(other)
-    source = f"{home}/val/runs/{{model}}_{{seed}}/{{}}.npy"
-    masks = f"{home}/val/masks/{{}}.png"
+    source = f"{own}/val/runs/{{model}}_{{seed}}/{{}}.npy"
+    masks = f"{own}/val/masks/{{}}.png"
     chosen = ("--threshold-from", source, "--threshold-target", masks)
-    done = of(home, "--repeats", "seed", *chosen)
+    done = of(own, "--repeats", "seed", *chosen)
     assert done.code == 0, done.err
     assert "threshold of each run: best F1 on other:" in done.out
     assert "not recorded" not in done.out
@@ -249,16 +252,16 @@ def test_images_are_found_by_the_means_of_runs(home: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        pytest.param("fold", "there are seed, target", id="other word"),
-        pytest.param("target", "tells no two predictions", id="of masks"),
+        pytest.param("fold", "available: seed, target", id="other word"),
+        pytest.param("target", "is the same for all predictions", id="of masks"),
     ],
 )
 def test_a_word_that_numbers_no_runs_is_refused(
-    home: Path, word: str, told: str
+    own: Path, word: str, told: str
 ) -> None:
-    for file in (home / "runs").rglob("*.npy"):
+    for file in (own / "runs").rglob("*.npy"):
         file.write_bytes(b"no array")
-    done = of(home, "--repeats", word)
+    done = of(own, "--repeats", word)
     assert (done.code, done.out) == (2, "")
     assert told in done.err
 
@@ -324,4 +327,4 @@ def test_a_difference_of_no_measure_is_refused(
 def test_a_difference_that_is_not_defined_is_told(home: Path) -> None:
     done = of(home, "--difference", "average_precision")
     assert done.code == 0
-    assert "average_precision is not defined here" in done.err
+    assert "average_precision is undefined" in done.err

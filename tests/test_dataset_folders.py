@@ -337,7 +337,7 @@ def test_a_split_named_as_the_row_of_the_dataset_gets_another_name(
     assert list(found) == ["all", "test", "split-all"]
     assert found["split-all"] == area(square(0))
     done = ratio(tmp_path / "X", "--split", "split-all")
-    assert (done.code, "split all is called split-all" in done.err) == (0, True)
+    assert (done.code, "split all is renamed split-all" in done.err) == (0, True)
     (tmp_path / "pairs.csv").write_text("target,split\nX/all/label/0.png,all\n")
     assert list(totals(f"@{tmp_path}/pairs.csv")) == ["all", "split-all"]
 

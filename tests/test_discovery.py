@@ -573,7 +573,7 @@ def test_an_empty_list_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(text)
     done = count(f"@{tmp_path}/list.txt")
     assert (done.code, done.rows()) == (1, [])
-    assert "the list names no file" in done.err
+    assert "the list is empty" in done.err
 
 
 @pytest.mark.parametrize("given", ["@list.txt", "-"])
@@ -585,7 +585,7 @@ def test_a_list_without_lines_is_refused_before_it_fills_the_memory(
     (tmp_path / "list.txt").write_text(text)
     done = count(given, stdin=text)
     assert (done.code, done.rows()) == (1, [])
-    assert "is no list of files: a line of it is longer" in done.err
+    assert "is not a list of files: a line is longer" in done.err
 
 
 def test_a_missing_list_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -616,7 +616,7 @@ def test_a_dash_reads_names_from_standard_input(
 def test_nothing_on_standard_input_is_an_error() -> None:
     done = count("-", stdin="")
     assert (done.code, done.rows()) == (1, [])
-    assert "names no file" in done.err
+    assert "is empty" in done.err
 
 
 @pytest.mark.parametrize("url", ["ftp://host/masks", "file://host/a.png", "s3://"])

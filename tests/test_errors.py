@@ -222,7 +222,7 @@ def test_a_folder_is_filled_again_unless_it_holds_other_images(
     before = (maps / name).read_bytes()
     done = run(*pair, "-o", maps)
     assert done.code == 2
-    assert f"{maps / name}: is not a map of cdstats" in done.err
+    assert f"{maps / name}: is not a cdstats map" in done.err
     assert (maps / name).read_bytes() == before
     assert name == "a.png" or (maps / "a.png").read_bytes() == kept
 
@@ -233,7 +233,7 @@ def test_a_folder_is_filled_again_unless_it_holds_other_images(
         ("masks/maps", "maps would be taken for masks"),
         ("preds", "maps would be taken for masks"),
         ("masks/a.png", "is a file, not a folder"),
-        ("no/maps", "there is no such folder above it"),
+        ("no/maps", "its parent folder does not exist"),
     ],
 )
 def test_a_folder_that_cannot_be_filled_is_refused(
@@ -295,4 +295,4 @@ def test_a_map_of_many_strips_is_known_again(tmp_path: Path) -> None:
     with (tmp_path / "maps/a.tif").open("r+b") as file:
         file.truncate(100)
     done = run("errors", *paths, "-o", tmp_path / "maps")
-    assert (done.code, "is not a map of cdstats" in done.err) == (2, True)
+    assert (done.code, "is not a cdstats map" in done.err) == (2, True)

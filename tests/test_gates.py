@@ -196,7 +196,7 @@ def test_images_that_are_gone_or_new_fail(pair: Path) -> None:
         (["--against", "absent.csv"], 1, "no such file"),
         (["--against", "masks/0.png"], 1, "is not a file of image rows"),
         (["--against", "old.csv", "--loss", "tversky"], 0, ""),
-        (["--against", "old.csv", "--loss", "focal"], 1, "does not hold what focal"),
+        (["--against", "old.csv", "--loss", "focal"], 1, "probabilities that focal"),
         (["--tolerance", "1"], 2, "--tolerance needs --against"),
         (["--against", "old.csv", "--tolerance", "-1"], 2, "x>=0"),
         (["--against", "old.csv", "--tolerance", "nan"], 2, "at least 0"),

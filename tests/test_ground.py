@@ -107,8 +107,8 @@ def folder(tmp_path: Path) -> Path:
         (moved(0.5), UTM, ["0.5 pixels east"]),
         (Affine(1e-5, 0, 15, 0, -1e-5, 45), "EPSG:4326", ["EPSG:4326", UTM]),
         (Affine(2, 0, EAST, 0, -2, NORTH), UTM, ["pixels of 2 x 2", "1 x 1"]),
-        (TURNED, UTM, ["is turned"]),
-        (Affine(1, 0, EAST, 0, 1, NORTH - 24), UTM, ["turned, mirrored"]),
+        (TURNED, UTM, ["is rotated"]),
+        (Affine(1, 0, EAST, 0, 1, NORTH - 24), UTM, ["rotated, mirrored"]),
     ],
     ids=["whole", "two-ways", "part", "crs", "size", "rotation", "south-up"],
 )

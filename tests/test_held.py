@@ -141,7 +141,7 @@ def test_paths_are_still_paths(files: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: cdstats.ratio(np.zeros((5, 8, 3))), "one mask of colours, or 5 masks"),
+        (lambda: cdstats.ratio(np.zeros((5, 8, 3))), "may be one RGB mask, or 5 masks"),
         (lambda: cdstats.ratio(np.zeros((5, 1, 8, 3), np.uint8)), "pass a list"),
         (lambda: cdstats.loss(PREDS[:2], MASKS[:2]), r"preds\[:, None\]"),
         (lambda: cdstats.ratio([(MASKS[0], MASKS[1])]), "item 0 is tuple"),

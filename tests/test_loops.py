@@ -56,7 +56,7 @@ def only_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(derandomize=True)
 @given(
-    rows=st.integers(1, 5),
+    rows=st.integers(1, 3),
     width=st.sampled_from([1, 17, SPAN - 1, SPAN, SPAN + 1, 4099, TILE, TILE + 1]),
     share=st.sampled_from([0.0, 0.001, 0.3, 1.0]),
     kind=st.sampled_from(["any", "good", "small"]),

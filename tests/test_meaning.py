@@ -56,7 +56,7 @@ def test_a_mask_by_its_classes_is_not_a_stack_of_masks(
     file = save(tmp_path / "gt" / "a.npy", channels)
     done = run("ratio", str(file), "--quiet")
     assert done.code == 1
-    assert f"looks like one mask of {len(channels)} classes" in done.err
+    assert f"looks like one mask with {len(channels)} class channels" in done.err
 
 
 def test_one_channel_of_a_mask_by_its_classes_can_be_read(tmp_path: Path) -> None:

@@ -318,7 +318,7 @@ def test_other_values_for_ignored_pixels() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"losses": ["boundary"]}, "boundary does not follow .* distance maps"),
+        ({"losses": ["boundary"]}, "boundary cannot be computed .* distance maps"),
         ({"losses": ["lovasz_softmax"]}, "lovasz_softmax.* sorted probabilities"),
         ({"losses": "lovasz_hinge"}, "lovasz_hinge.* sorted logits"),
         ({"losses": ["logit_adjusted_ce"]}, "logit_adjusted_ce:prior=NUMBER"),

@@ -2,9 +2,12 @@
 
 import csv
 import math
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +24,12 @@ NAMES = ("precision_pooled", "recall_pooled", "f1_pooled", "iou_pooled")
 LOSSES = ("bce_mean", "class_mean_bce", "balanced_ce_mean")
 
 
-@pytest.fixture(autouse=True)
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Masks and three models; of the first, all is worse than of the others."""
     random = np.random.default_rng(3)
-    monkeypatch.chdir(tmp_path)
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("models"))
     for number in range(6):
         mask = random.random((24, 24)) < 0.3
         save(Path(f"masks/{number}.png"), mask)
@@ -33,11 +37,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             probs = 0.2 + 0.6 * mask + random.normal(0, noise, mask.shape)
             probs = np.clip(probs, 0.01, 0.99).astype(np.float32)
             save(Path(model, f"{number}.npy"), probs)
+    yield
+    os.chdir(before)
 
 
 def scored(command: str, *options: object, models: tuple[str, ...] = MODELS) -> str:
     preds = [word for name in models for word in ("--pred", f"{name}={name}")]
-    done = run(command, *preds, "--target", "masks", "-q", *options)
+    few = ("--resamples", 20) if command == "compare" else ()
+    done = run(command, *preds, "--target", "masks", "-q", *few, *options)
     assert done.code == 0, done.err
     return done.out
 
@@ -53,6 +60,7 @@ def plain(cell: str) -> str:
     return re.sub(r"\*\*|</?u>", "", cell)
 
 
+@cache
 def csv_of(command: str) -> list[dict[str, str]]:
     lines = scored(command, "--format", "csv").splitlines()
     return list(csv.DictReader(lines))
@@ -200,14 +208,8 @@ def test_the_ratio_is_explained_where_it_stands() -> None:
 
 
 def test_change_fractions_move_their_sign_to_the_heading() -> None:
-    how = (
-        "ratio",
-        "masks",
-        "--format",
-        "markdown",
-        "--columns",
-        "changed,change_fraction",
-    )
+    names = ("--columns", "changed,change_fraction")
+    how = ("ratio", "masks", "--format", "markdown", *names)
     known = float(run("ratio", "masks", "--format", "csv").rows()[0]["change_fraction"])
     assert rows_of(run(*how).out)[1][1] == per_cent(known)
     head, row = rows_of(run(*how, "--percent", "--decimals", "1").out)
@@ -215,14 +217,14 @@ def test_change_fractions_move_their_sign_to_the_heading() -> None:
     assert rows_of(run(*how, "--decimals", 0).out)[1][1] == f"{100 * known:.0f} %"
 
 
-def test_a_caption_is_escaped_and_a_label_refers_to_it(tmp_path: Path) -> None:
+def test_a_caption_is_escaped_and_a_label_refers_to_it() -> None:
     how = ("--caption", "50 % of\n a_b & $x$ *c*", "--label", "tab:levir-cd")
     text = scored("loss", "--format", "latex", *how)
     caption = r"\caption{50 \% of a\_b \& \$x\$ *c*}" + "\n\\label{tab:levir-cd}\n"
     assert caption in text
     assert text.index(caption) < text.index(r"\begin{tabular}")
     scored("loss", "--summary", "t.md", *how)
-    first = (tmp_path / "t.md").read_text(encoding="utf-8").splitlines()[0]
+    first = Path("t.md").read_text(encoding="utf-8").splitlines()[0]
     assert first == r'<a id="tab:levir-cd"></a>Table: 50 % of a\_b & $x$ \*c\*'
 
 
@@ -230,10 +232,7 @@ def test_a_caption_is_escaped_and_a_label_refers_to_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (
-            ["--percent", "--format", "csv"],
-            "--percent needs --format",
-        ),
+        (["--percent", "--format", "csv"], "--percent needs --format"),
         (["--decimals", "2"], "--decimals needs"),
         (["--decimals", "3", "--format", "json"], "--decimals needs"),
         (["--caption", "a", "--summary", "a.csv"], "--caption needs"),
@@ -258,12 +257,12 @@ def test_per_cent_does_not_fit_images_of_many_measures() -> None:
     assert (done.code, "--percent does not fit --by image" in done.err) == (2, True)
 
 
-def test_csv_and_json_do_not_change_beside_a_table_that_is_set(tmp_path: Path) -> None:
+def test_csv_and_json_do_not_change_beside_a_table_that_is_set() -> None:
     for form in ("csv", "json"):
         plain_text = scored("compare", "--format", form)
         how = ("--summary", "t.tex", "--percent", "--decimals", "1", "--narrow")
         assert scored("compare", "--format", form, *how) == plain_text
-        assert r"F1 \\ (\%)" in (tmp_path / "t.tex").read_text(encoding="utf-8")
+        assert r"F1 \\ (\%)" in Path("t.tex").read_text(encoding="utf-8")
 
 
 PAGE = r"""\documentclass{article}
@@ -280,7 +279,7 @@ def ratio_table(*options: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
-def test_every_table_compiles_and_a_narrow_one_fits_a_column(tmp_path: Path) -> None:
+def test_every_table_compiles_and_a_narrow_one_fits_a_column() -> None:
     how = ("--format", "latex", "--caption", "100 % of a_b & c", "--narrow")
     tables = [
         scored("loss", *how, "--label", "tab:a"),
@@ -294,10 +293,9 @@ def test_every_table_compiles_and_a_narrow_one_fits_a_column(tmp_path: Path) -> 
     wide = [scored(name, *how[:-1], "--loss", "dice") for name in ("loss", "compare")]
     text = "\n".join((narrow, "\\clearpage\\typeout{NOW WIDE}", *wide))
     page = f"{PAGE}{text}See Table~\\ref{{tab:a}}.\n\\end{{document}}\n"
-    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    Path("page.tex").write_text(page, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
-        cwd=tmp_path,
         capture_output=True,
         text=True,
     )

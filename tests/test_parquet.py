@@ -135,11 +135,13 @@ def test_several_columns_of_images_need_a_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        pytest.param([None], "is null", id="null"),
-        pytest.param([{"bytes": None, "path": None}], "is null", id="null-inside"),
+        pytest.param([None], "no image (null)", id="null"),
+        pytest.param(
+            [{"bytes": None, "path": None}], "no image (null)", id="null-inside"
+        ),
         pytest.param(
             [{"bytes": None, "path": "/data/1.png"}],
-            "holds the path '/data/1.png' and no bytes",
+            "holds the path '/data/1.png' but no bytes",
             id="path-alone",
         ),
         pytest.param([{"bytes": b"", "path": None}], "is empty (0 bytes)", id="empty"),
@@ -162,7 +164,7 @@ def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
     assert done.code == 1
     assert "no column holds images; columns: name (string), raw (binary)" in done.err
     empty = table(tmp_path / "e.parquet", {"label": structs([])})
-    assert "holds no row" in run("ratio", empty).err
+    assert "has no rows" in run("ratio", empty).err
 
 
 def test_a_table_beside_images_is_skipped_unless_it_holds_some(folder: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_table_beside_images_is_skipped_unless_it_holds_some(folder: Path) -> 
     table(folder / "png/rows.parquet", {"label": structs(masks(2))})
     both = run("ratio", folder / "png")
     assert both.code == 1
-    assert "images lie in Parquet files (rows.parquet) and beside them" in both.err
+    assert "images are in Parquet files (rows.parquet) and beside them" in both.err
 
 
 def test_a_damaged_shard_is_a_failed_row(tmp_path: Path) -> None:
@@ -280,7 +282,7 @@ def test_numbers_of_rows_never_pair_with_names_of_files(tmp_path: Path) -> None:
     done = run("loss", "--pred", preds, "--target", tmp_path / "label")
     assert done.code == 1
     assert "no prediction pairs with a mask" in done.err
-    assert "Rows of a Parquet file pair by the name in their path" in done.err
+    assert "Rows of a Parquet file pair by the file name" in done.err
 
 
 def test_numbers_of_rows_need_one_split(tmp_path: Path) -> None:
@@ -291,7 +293,7 @@ def test_numbers_of_rows_need_one_split(tmp_path: Path) -> None:
     data = tmp_path / "data"
     done = run("loss", "--pred", preds, "--target", data)
     assert done.code == 1
-    assert "the masks are of test, train: choose one with --split" in done.err
+    assert "the masks are in test, train: choose one with --split" in done.err
     assert len(scored(preds, data, "--split", "test")) == 4
 
 

@@ -111,7 +111,7 @@ def test_an_unknown_part_is_wrong_usage_on_the_command_line(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("word", ["Model", "modle", "X", "rows", "a b", "é", "2nd"])
 def test_what_looks_like_a_known_part_or_is_no_word_is_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="no part of a pattern"):
+    with pytest.raises(UsageError, match="not a pattern field"):
         Pattern(f"runs/{{{word}}}/{{}}.png")
 
 
@@ -194,7 +194,7 @@ def test_a_pattern_that_fits_nothing_shows_what_is_there(tmp_path: Path) -> None
 def test_a_pattern_below_a_missing_folder_names_the_folder(tmp_path: Path) -> None:
     done = run("ratio", f"{tmp_path}/none/{{}}.png")
     assert (done.code, done.out) == (1, "")
-    assert f"no folder {tmp_path}/none" in done.err
+    assert f"folder {tmp_path}/none not found" in done.err
 
 
 def test_a_file_whose_name_has_braces_is_a_file(tmp_path: Path) -> None:

@@ -127,5 +127,5 @@ def test_a_prediction_that_changed_since_has_no_picture(tmp_path: Path) -> None:
     pictures, notes = draw_worst(run, 1)
     assert pictures == ()
     assert [note.text for note in notes] == [
-        "a.npy: no picture: read again, its pixels differ from its counts"
+        "a.npy: no error image: when read again, its pixels do not match its counts"
     ]

@@ -107,7 +107,7 @@ def test_workers_that_cannot_start_end_the_run(
     monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", python)
-    with pytest.raises(DataError, match=r"end as they start.*--jobs 1"):
+    with pytest.raises(DataError, match=r"fail to start.*--jobs 1"):
         list(run(number_and_process, range(9), jobs=2, lost=lambda *_: (LOST, LOST)))
 
 

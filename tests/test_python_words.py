@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +49,15 @@ OPTION = re.compile(r"--[a-z][a-z-]+")
 
 def texts(tree: ast.Module) -> Iterator[str]:
     """Every text of a module that is no docstring; ``x`` stands for what it holds."""
+    nodes = list(ast.walk(tree))
     inner = {
         id(part)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.JoinedStr)
         for part in node.values
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr):
-            inner.add(id(node.value))
-    for node in ast.walk(tree):
+    inner |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if id(node) in inner:
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -69,15 +69,17 @@ def texts(tree: ast.Module) -> Iterator[str]:
             yield "".join(map(str, parts)).replace("x--", "x --")
 
 
-def messages() -> Iterator[tuple[str, str]]:
+@cache
+def messages() -> list[tuple[str, str]]:
     """Texts of the package that name options, with their module."""
     root = Path(cdstats.__file__).parent
-    for path in root.rglob("*.py"):
-        if "cli" in path.relative_to(root).parts:
-            continue
-        for text in texts(ast.parse(path.read_text())):
-            if OPTION.search(text) and not re.fullmatch(r"--[a-z/-]+", text):
-                yield path.name, text
+    return [
+        (path.name, text)
+        for path in root.rglob("*.py")
+        if "cli" not in path.relative_to(root).parts
+        for text in texts(ast.parse(path.read_text()))
+        if OPTION.search(text) and not re.fullmatch(r"--[a-z/-]+", text)
+    ]
 
 
 def test_what_follows_an_option_in_a_message_is_a_value_or_known_prose() -> None:

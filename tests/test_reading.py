@@ -218,7 +218,7 @@ def test_the_opacity_of_palette_entries_hides_their_pixels(
 def test_an_index_without_a_colour_is_refused(tmp_path: Path, depth: int) -> None:
     data = png(noise(2), depth, PALETTE, palette=[(0, 0, 0)])
     reason = reason_of(written(tmp_path / "a.png", data))
-    assert reason == "pixel index 1 has no colour: its palette holds 1"
+    assert reason == "pixel index 1 is outside the palette of 1 colour"
 
 
 def test_rgb_png_counts_colours_and_equal_channels_as_grey(tmp_path: Path) -> None:

@@ -219,9 +219,8 @@ def test_formats_of_one_table_print_it_with_by_rule() -> None:
     assert list(one.rows()[0]) == ["binarised", "f1_change"]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_report_has_a_table_between_metrics_and_losses() -> None:
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("jinja2")
     models = ("--pred", "a=float/a", "--pred", "b=float/b")
     assert run("report", *models, *COMMAND, "-o", "with.html").code == 0
     page = Path("with.html").read_text(encoding="utf-8")

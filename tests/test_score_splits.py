@@ -97,6 +97,7 @@ def test_soft_targets_beside_labels_have_no_rule() -> None:
     assert [bool(row.rule) for row in run_.images] == [False, True]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_names_the_splits_of_each_rule() -> None:
     masks = ("--masks", "d", "--pred", "a", "--target", "d", "-o", "r.html")
     run("report", *masks, code=1)
@@ -207,7 +208,7 @@ def test_a_prediction_is_not_scored_against_another_split() -> None:
         save(f"x/d/test_label/{number}.png", 10 + number)
         save(f"x/p/train_pred/{number}.png", 10 + number)
     _, told = run("loss", "--pred", "x/p", "--target", "x/d", code=1)
-    assert "train_pred/0.png lies in split train" in told
+    assert "train_pred/0.png is in split train" in told
     text, told = run("loss", "--pred", "x/p/train_pred", "--target", "x/d")
     assert "1.000  1.000  1.000" in text
 

@@ -202,8 +202,8 @@ def test_the_kind_follows_from_type_and_values(
 
 
 REFUSED = [
-    pytest.param("uint8", [0, 101], "0, 101 alone", id="below the half"),
-    pytest.param("uint16", [0, 13107], "0, 13107 alone", id="low two of uint16"),
+    pytest.param("uint8", [0, 101], "only 0, 101;", id="below the half"),
+    pytest.param("uint16", [0, 13107], "only 0, 13107;", id="low two of uint16"),
     pytest.param("uint16", [0, 7000], 'pred_changed="7000"', id="two of uint16"),
     pytest.param(
         "uint8",
@@ -353,7 +353,7 @@ def test_logits_go_through_the_sigmoid(dtype: str, tmp_path: Path) -> None:
 def test_integers_are_no_logits(dtype: str, tmp_path: Path) -> None:
     (row,) = run(tmp_path, spread([0, 1], dtype), kind="logit").images
     assert row.status == "failed"
-    assert "logits are floating numbers" in row.reason
+    assert "expected floating-point logits" in row.reason
 
 
 # Beside soft targets

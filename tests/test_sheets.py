@@ -170,7 +170,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
     lines = [line | {"city": "x", "": "y"} for line in lines_of(home)]
     sheet = write(home / "further.csv", lines)
     done = by_image("loss", "--pred", sheet)
-    assert (done.code, "column city: only for --group" in done.err) == (0, True)
+    assert (done.code, "column city: used only by --group" in done.err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
             "p.npy\nq.npy\n", "the first line is 'p.npy'; expected", id="list"
         ),
         pytest.param("", "the first line is ''; expected", id="empty"),
-        pytest.param("pred,target\n", "holds a header and no pair", id="no-pair"),
+        pytest.param("pred,target\n", "has a header but no pairs", id="no-pair"),
         pytest.param(
-            "target,split\nm.png,train\n", "names no predictions", id="no-predictions"
+            "target,split\nm.png,train\n", "has no predictions", id="no-predictions"
         ),
         pytest.param(
             "pred,target,Pred\na,b,c\n",
@@ -205,7 +205,7 @@ def test_further_columns_are_named_in_a_note(home: Path) -> None:
         ),
         pytest.param(
             "pred,target\np,1.npy,m.png\n",
-            "line 2 holds 3 cells; expected 2. Quote paths that hold a ','",
+            "line 2 has 3 cells; expected 2. Quote paths that contain ','",
             id="comma",
         ),
         pytest.param(
@@ -246,8 +246,8 @@ def test_a_sheet_that_is_not_clear_is_refused(
 def test_what_a_sheet_says_is_not_said_again(home: Path) -> None:
     sheet = write(home / "again.csv", lines_of(home))
     for arguments, told in (
-        (("--pred", sheet, "--target", home / "d"), "leave out --target"),
-        (("--pred", f"x={sheet}"), "named by NAME= and by the column model"),
+        (("--pred", sheet, "--target", home / "d"), "omit --target"),
+        (("--pred", f"x={sheet}"), "given by NAME= and in the column model"),
         (("--pred", sheet, "--pred", home / "a"), "or both with --pred @pairs.csv"),
     ):
         done = run("loss", *arguments)

@@ -68,7 +68,7 @@ def test_axes_of_no_or_one_number(tmp_path: Path, shape: tuple[int, ...]) -> Non
     if 0 not in shape:
         flat = stored.reshape(*(n for n in shape if n != 1), 1)
         assert np.asarray(flat).tolist() == numbers(flat.shape).tolist()
-    with pytest.raises(ValueError, match="cannot become"):
+    with pytest.raises(ValueError, match="cannot be reshaped"):
         stored.reshape(7)
 
 

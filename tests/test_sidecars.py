@@ -174,7 +174,9 @@ def test_a_file_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> Non
     path = tmp_path / "a.png"
     write(path, MASK)
     (tmp_path / "a.png.aux.xml").write_text(text)
-    with pytest.raises(DataError, match=r"a\.png\.aux\.xml beside it, which may decl"):
+    with pytest.raises(
+        DataError, match=r"a\.png\.aux\.xml beside it cannot be read, but may decl"
+    ):
         open_masks(str(path), "", None)
 
 

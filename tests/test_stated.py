@@ -99,6 +99,7 @@ def test_images_on_which_models_differ_state_it(form: str) -> None:
     assert chosen.splitlines()[1].endswith(",none")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_files_behind_figures_state_it(folder: Path) -> None:
     models = ("--pred", "net1=a", "--pred", "net2=b", "--target", "t")
     run("plot", *models, "--threshold", "0.3125", "--format", "svg", "--device", "cpu")
@@ -115,6 +116,7 @@ def test_files_behind_figures_state_it(folder: Path) -> None:
             check(row)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_every_table_of_scores_on_a_page_states_it(folder: Path) -> None:
     run("report", "--pred", "a", "--target", "t", "--threshold", "0.3125")
     page = (folder / "report.html").read_text()

@@ -270,7 +270,7 @@ def test_copies_of_the_scored_masks_are_told() -> None:
         pytest.param("--threshold-from a/nosuch --threshold-target d/val",
                      "a/nosuch", id="no such file"),
         pytest.param("--threshold-from a=a/val --threshold-target d/val/label --split "
-                     "test", "Name models alike", id="another model"),
+                     "test", "the same model names", id="another model"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_told_before_a_pixel_is_read(

@@ -189,7 +189,7 @@ def test_a_volume_is_refused_for_what_it_is(tmp_path: Path) -> None:
     shade = "minisblack"
     tifffile.imwrite(path, stack(4), photometric=shade, volumetric=True, tile=tile)
     (one,) = count_file(Task(str(path)))
-    assert one.reason == "TIFF file holds a volume of 4 images; save them apart"
+    assert one.reason == "TIFF file holds a volume of 4 images; save them separately"
 
 
 def test_bytes_behind_a_stack_are_damage(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_palette_whose_colours_merge_in_8_bits_is_refused(tmp_path: Path) -> N
     pixels = (np.arange(60, dtype=np.uint8) % 3).reshape(6, 10)
     tifffile.imwrite(path, pixels, photometric="palette", colormap=colours)
     (one,) = count_file(Task(str(path)))
-    assert "3 colours of its palette are 2 in 8 bits" in one.reason
+    assert "3 colours of its palette become 2 in 8 bits" in one.reason
     colours[:, 2] = 257 * 10
     tifffile.imwrite(path, pixels, photometric="palette", colormap=colours)
     (one,) = count_file(Task(str(path)))

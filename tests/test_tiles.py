@@ -192,7 +192,7 @@ def test_more_tiles_than_lie_side_by_side_are_refused(
 @pytest.mark.parametrize("names", NAMES)
 def test_tiles_that_overlap_evenly_are_not_mistaken(names: str, tmp_path: Path) -> None:
     (reason,) = reasons(*write(tmp_path, "spaced", names))
-    assert "Where all tiles overlap, name them by {y} and {x}" in reason
+    assert "If all tiles overlap, name them by {y} and {x}" in reason
 
 
 @pytest.mark.parametrize("way", ["pad", "shift"])
@@ -202,7 +202,7 @@ def test_a_row_of_numbered_tiles_is_known_only_with_all(
     pred, target = write(tmp_path, way, "{n}", skipped=[5])
     options = {"edge": way, "overlap": "first", "uncovered": "ignore"}
     (reason,) = reasons(pred, target, **options)
-    assert "11 tiles of 12 are there" in reason
+    assert "11 tiles of 12 were found" in reason
 
 
 def test_tiles_without_the_last_row_and_column_are_not_misplaced(

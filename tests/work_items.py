@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cdstats.core.division import Divided
-from cdstats.core.errors import UsageError
+from cdstats.core.division import WATCH, Divided
+from cdstats.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -115,6 +115,18 @@ def divide(whole: int) -> Any:
 
 def divide_on(whole: int) -> Any:
     return Divided([whole], sum)
+
+
+def needs(size: int) -> tuple[str, int, int]:
+    """What becomes of an item in a process of little memory, and where it is done."""
+    from cdstats.io import limits
+
+    limits._memory = lambda: 1000  # type: ignore[assignment]
+    try:
+        limits.check_memory(size, "split it")
+    except DataError as error:
+        return str(error), 0, 0
+    return "done", os.getpid(), WATCH.get().workers
 
 
 def in_small_parts(task: Task) -> Any:

@@ -2,8 +2,7 @@
 
 import gc
 
-# Loading modules makes many objects and no garbage, which the collector would look for
-# hundreds of times.
+# Imports create many objects but no garbage, so frequent collections only cost time.
 gc.set_threshold(50_000)
 
 from cdstats.cli.main import app, run  # noqa: E402

@@ -1,4 +1,4 @@
-"""Gates: published counts, an earlier run and limits beside what was measured."""
+"""Comparison of results with published counts, an earlier run, or limits."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _COLUMNS: Final = (
 
 
 class Earlier(NamedTuple):
-    """The rows of an earlier run, and the file that holds them."""
+    """The rows of an earlier run and their file."""
 
     path: Path
     rows: Saved
 
 
 def known_reference(text: str | None) -> str | Earlier | None:
-    """The published name that ``--against`` means, or the rows of its file."""
+    """The published name given to ``--against``, or the rows of its file."""
     if text is None:
         return None
     path = Path(text)
@@ -47,7 +47,7 @@ def known_reference(text: str | None) -> str | Earlier | None:
 
         return Earlier(path, read_saved(path))
     if path.suffix.lower() in (".csv", ".json"):
-        raise UsageError(f"--against {text}: no such file")
+        raise UsageError(f"--against {text}: file not found")
     from cdstats.core.known_sets import published_of
 
     published_of(text)
@@ -55,7 +55,7 @@ def known_reference(text: str | None) -> str | Earlier | None:
 
 
 def compare(result: RatioResult, reference: str | Earlier, output: Format) -> bool:
-    """Print the comparison; whether an integer differs from an earlier run."""
+    """Print the comparison; True if a count differs from an earlier run."""
     if isinstance(reference, Earlier):
         return _compare_saved(result, reference, output)
     _print_published(result, reference, output)
@@ -63,7 +63,7 @@ def compare(result: RatioResult, reference: str | Earlier, output: Format) -> bo
 
 
 def _print_published(result: RatioResult, name: str, output: Format) -> None:
-    """Published counts: below the table, or on standard error beside other formats."""
+    """Print published counts below a table, or to standard error in other formats."""
     from cdstats.core.known_sets import published_of
     from cdstats.core.reference import PublishedComparison, beside_published
     from cdstats.render.table import Table
@@ -77,7 +77,8 @@ def _print_published(result: RatioResult, name: str, output: Format) -> None:
     rows = beside_published(result.datasets, published_of(name))
     console = results_console() if output is Format.TABLE else messages_console()
     if not rows:
-        typer.echo(f"note: nothing published under {name!r} fits these rows", err=True)
+        text = f"no counts published under {name!r} match these rows"
+        typer.echo(f"note: {text}", err=True)
         return
     console.print()
     print_table(console, Table.of(PublishedComparison, rows, _COLUMNS))
@@ -96,7 +97,7 @@ def _compare_saved(result: RatioResult, earlier: Earlier, output: Format) -> boo
     _print_differences(found, "count", path, output)
     if found and not any(difference.is_image for difference in found):
         typer.echo(
-            f"  {path} holds no image rows: compare with a --csv file to see them",
+            f"  {path} has no image rows; compare with a --csv file to see them",
             err=output is not Format.TABLE,
         )
     return bool(found)
@@ -117,9 +118,9 @@ def _print_differences(
 
 
 class ScoreGates:
-    """The limits of `cdstats loss`, and the earlier run that scores must agree with.
+    """The limits of `cdstats loss` and the earlier run to compare with.
 
-    All is checked before a prediction is read.
+    Both are read and checked before any prediction is read.
     """
 
     def __init__(self, options: GateOptions, losses: Sequence[Loss]) -> None:
@@ -137,7 +138,7 @@ class ScoreGates:
         self._earlier = self._path and loss_of_rows(self._path, losses)
 
     def fails(self, run: LossRun, output: Format) -> bool:
-        """Tell what is beyond a limit or differs; whether anything is."""
+        """Print values beyond limits and differences; True if there are any."""
         beyond = run.beyond_limits(under=self._under, over=self._over)
         for text in beyond:
             typer.echo(f"error: {printable(text)}", err=True)

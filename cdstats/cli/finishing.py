@@ -1,4 +1,4 @@
-"""How to finish a run whose encoding was refused, without reading a mask again."""
+"""Commands that finish a run with a refused encoding from its counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SUFFIX: Final = ".sqlite"
 _DAYS: Final = 7
-"""How long the counts of a refused run are kept."""
+"""Days for which the counts of a refused run are kept."""
 
 
 def with_commands(
@@ -30,16 +30,16 @@ def with_commands(
     arguments: Sequence[str],
     paths: Sequence[str],
 ) -> list[Message]:
-    """The messages of a run; where a split was refused, with what finishes it.
+    """The messages of a run; for refused splits with the commands that finish them.
 
-    Without a cache the counts are kept in a file of the user's cache folder.
+    Without a cache, the counts are saved to a file in the user's cache folder.
     """
     options: tuple[str, ...] = ()
     if cache is None and result.counts is not None:
         try:
             cache = _kept(result)
         except DataError as error:
-            text = f"the counts cannot be kept for another rule: {error}"
+            text = f"the counts cannot be saved for another rule: {error}"
             return [*result.messages, Message(Level.WARNING, text)]
         options = ("--cache", str(cache))
     found: list[Message] = []
@@ -49,8 +49,8 @@ def with_commands(
         if one.ways and cache:
             own = _of_dataset(arguments, paths, one.sources)
             text = _ways_text(one.ways, cache, options, own)
-            # Of splits that are refused alike, the commands are the same.
-            again = "  what finishes the split above finishes this one too"
+            # Splits that are refused for the same reason have the same commands.
+            again = "  the command for the split above also finishes this split"
             told = replace(one, text=f"{one.text}\n{again if text in texts else text}")
             texts.add(text)
         found.append(told)
@@ -60,11 +60,11 @@ def with_commands(
 def _of_dataset(
     arguments: Sequence[str], paths: Sequence[str], sources: Sequence[str]
 ) -> list[str]:
-    """The arguments without the paths of other datasets: a rule is for one alone."""
+    """The arguments without the paths of other datasets, which need other rules."""
     left = list(arguments)
     for path in paths:
         if path not in sources and path in left:
-            # The last one, for an option's value may be the same word.
+            # The last occurrence, because the value of an option may be the same word.
             left.reverse()
             left.remove(path)
             left.reverse()
@@ -72,7 +72,7 @@ def _of_dataset(
 
 
 def _kept(result: RatioResult) -> Path:
-    """A file that holds the counts of a run, readable by the user alone."""
+    """A file with the counts of a run, readable only by the user."""
     folder = kept_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _kept(result: RatioResult) -> Path:
 
 
 def kept_folder() -> Path:
-    """The folder of the user's cache in which counts of refused runs are kept."""
+    """The folder in the user's cache for counts of refused runs."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing without one
     if not home.is_absolute():
         import tempfile
@@ -112,9 +112,9 @@ def kept_folder() -> Path:
 
 
 def remove_used(result: RatioResult, cache: Path) -> None:
-    """Remove the kept counts of a refused run once a run has used all of them.
+    """Remove the saved counts of a refused run after a run has used all of them.
 
-    A database that the user named lies elsewhere and stays.
+    A cache that the user named is never removed.
     """
     is_kept = cache.absolute().parent == kept_folder() and cache.suffix == _SUFFIX
     if is_kept and not any(one.ways for one in result.messages):
@@ -142,13 +142,15 @@ def _ways_text(
     ways: Sequence[str], cache: Path, options: Sequence[str], arguments: Sequence[str]
 ) -> str:
     command, *rest = arguments
-    told = "this finishes" if len(ways) == 1 else "each of these finishes"
-    lines = [f"  the counts are kept in {cache}; {told} without reading a mask again:"]
+    finish = "this command finishes"
+    if len(ways) > 1:
+        finish = "each of these commands finishes"
+    lines = [f"  counts saved in {cache}; {finish} without reading the masks again:"]
     for way in ways:
         start = shlex.join(["cdstats", command, *options])
         lines.append(" ".join(["   ", start, way, shlex.join(rest)]).rstrip())
     if any(argument.rpartition("=")[2] == "-" for argument in arguments):
         lines.append("  (give the list on standard input again)")
     if any(map(holds_secret, rest)):
-        lines.append("  (put back the passwords and signatures of addresses)")
+        lines.append("  (insert the passwords and signatures of URLs again)")
     return "\n".join(lines)

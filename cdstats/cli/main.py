@@ -1,4 +1,4 @@
-"""The command line's frame: its commands, its error boundary, its exit codes."""
+"""The command-line application: its commands, error handling and exit codes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 UNREAD = 141
-"""Nobody reads what is printed any more: as if ended by SIGPIPE, and no failure."""
+"""Exit code when the reader of a pipe has closed it, as after SIGPIPE."""
 
 ARGUMENTS = "cdstats.arguments"
-"""Where a context's ``meta`` holds the arguments of the program as typed."""
+"""Key of a context's ``meta`` for the arguments of the program as typed."""
 
 
 class Boundary(TyperGroup):
-    """All commands; turns what a user can mend into one line and an exit code."""
+    """The group of all commands, which reports user errors as one line."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as the base class
         super().__init__(**settings)
@@ -38,14 +38,14 @@ class Boundary(TyperGroup):
             self.add_command(OnDemand(name))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Take secrets out of the arguments; keep these to say how to go on."""
+        """Parse the arguments; they are kept, without secrets, for messages."""
         forget()
         args = [hidden(argument) for argument in args]
         ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as the base class
-        """Run a command."""
+        """Run a command, and turn its errors into a message and an exit code."""
         from cdstats.io.limits import check_address_space
 
         try:
@@ -60,7 +60,7 @@ class Boundary(TyperGroup):
 
 
 def _shown(error: CdstatsError) -> str:
-    """The lines of a message, whose names cannot steer a terminal."""
+    """The lines of a message with control characters escaped."""
     from cdstats.core.columns import printable
 
     return "\n".join(printable(line) for line in str(error).split("\n"))
@@ -95,32 +95,32 @@ def main(
 
 
 def run() -> None:
-    """Run the command line; names that are not valid text are printed escaped."""
+    """Run the command line; this is the entry point of the program."""
     start_in_utf8()
     sys.stdout = _opened(sys.stdout, os.O_RDONLY)
     sys.stderr = _opened(sys.stderr, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         _encode(stream)
-    # rasterio would load boto3, which takes longer than all the rest, for access of its
-    # own to S3; what reads stores here takes the module back.
+    # rasterio would import boto3, which takes longer than all other imports, for its
+    # own access to S3. The code here that needs boto3 restores the module.
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
-    # Asked to end, as batch systems do: what is kept for a while is tidied up.
+    # Batch systems send SIGTERM; exiting normally removes temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         _run_and_flush()
     except OSError as error:
         sys.exit(_unprinted(error))
     except SystemExit as ended:
-        # Typer and Rich end the program with 1, which would say that data failed.
+        # Typer and Rich exit with 1, which would mean that data failed.
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(UNREAD)
         raise
 
 
 def start_in_utf8() -> None:
-    """Start again in Python's UTF-8 mode where the locale has another encoding.
+    """Restart in Python's UTF-8 mode if the locale has another encoding.
 
-    Names of files are then the same text, and results the same bytes, in any locale.
+    File names and results are then identical in every locale.
     """
     if sys.executable and sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
@@ -129,9 +129,9 @@ def start_in_utf8() -> None:
 
 
 def _opened(stream: TextIO | None, mode: int) -> TextIO:
-    """A stream, or the null device in place of one that the shell closed: ``>&-``.
+    """The stream, or the null device if the shell closed it with ``>&-``.
 
-    Results are not to be lost unnoticed: what is opened for reading takes none.
+    With mode ``O_RDONLY``, writing fails, so that results are not lost silently.
     """
     if stream is not None:
         return stream
@@ -139,7 +139,7 @@ def _opened(stream: TextIO | None, mode: int) -> TextIO:
 
 
 def _run_and_flush() -> None:
-    """Run the command line; a full disk shows now, not when Python ends."""
+    """Run the command line and flush, so that a full disk is reported as an error."""
     try:
         app()
     finally:
@@ -147,13 +147,13 @@ def _run_and_flush() -> None:
 
 
 def _unprinted(error: OSError) -> int:
-    """Tell why results were not printed, unless their reader has seen enough."""
+    """Report why results could not be printed, unless the reader closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    # Windows has no number of its own for a pipe that nobody reads.
+    # Windows reports a closed pipe as EINVAL.
     unread = (errno.EPIPE, *([errno.EINVAL] if sys.platform == "win32" else ()))
     if error.errno in unread:
         return UNREAD
-    # Only the working folder has no name where it is gone.
+    # An error without a file name is of the working folder if that was removed.
     nameless = "working folder" if error.errno == errno.ENOENT else "standard output"
     place = error.filename or nameless
     reason = (error.strerror or str(error)).lower()
@@ -162,7 +162,7 @@ def _unprinted(error: OSError) -> int:
 
 
 def _encode(stream: Any) -> None:  # noqa: ANN401 - a captured stream may differ
-    """Write UTF-8 to files and pipes, and what a terminal reads to that."""
+    """Use UTF-8 for files and pipes, and the encoding of the locale for terminals."""
     if not hasattr(stream, "reconfigure"):
         return
     wrapper: TextIOWrapper = stream

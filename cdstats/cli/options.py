@@ -1,8 +1,7 @@
-"""Groups of options as options of a command, and the groups that commands alone have.
+"""Option groups as options of commands, and the groups that only commands have.
 
-A parameter of a command whose type is a group (`cdstats.core.options`) becomes one
-option for each field of the group; the command receives the group. How an option is
-added is told there.
+A command parameter whose type is a group (see `cdstats.core.options`) becomes one
+command-line option for each field of the group; the command receives the group.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
 )
-"""Options that end the help of every command, in this order."""
+"""Options at the end of the help of every command, in this order."""
 _CONTEXT: Final = "context"
 _ENUM: Final[Any] = Enum
 
 
 class OutputOptions(Options, panel=OUTPUT):
-    """Where results go."""
+    """Formats and files of results."""
 
     columns: str | None = option(
         None, "Columns to print, as a comma list.", metavar="A,B"
@@ -57,7 +56,7 @@ class OutputOptions(Options, panel=OUTPUT):
 
 
 class PaperOptions(Options, panel=PAPER):
-    """How Markdown and LaTeX set a table."""
+    """Style of Markdown and LaTeX tables."""
 
     caption: str | None = option(
         None, "Caption of the table, as plain text.", metavar="TEXT"
@@ -78,7 +77,7 @@ class PaperOptions(Options, panel=PAPER):
 
 
 class GateOptions(Options, panel=GATES):
-    """What makes the exit code of scores 1."""
+    """Conditions under which scores exit with 1."""
 
     fail_under: Sequence[str] = option(
         (),
@@ -108,7 +107,7 @@ class GateOptions(Options, panel=GATES):
 
 
 class ScreenOptions(Options, panel=RUN):
-    """What is shown beside results, and when failures count."""
+    """Messages on screen, and the number of failures that is tolerated."""
 
     max_failed: int = option(
         0, "Exit with 0 up to this many failed files.", least=0, metavar="N"
@@ -119,7 +118,7 @@ class ScreenOptions(Options, panel=RUN):
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose groups of options are spread out into single options.
+    """The command with its option groups expanded into single options.
 
     Options that do not fit the sources are refused before the command is called.
     """
@@ -167,7 +166,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _taken(
     group: type[Options], values: dict[str, Any], given: set[str]
 ) -> dict[str, Any]:
-    """The values of a group, taken out of those of a command."""
+    """The values of a group, removed from the values of the command."""
     known = {}
     for name, one in _offered(group):
         value = values.pop(name)
@@ -213,7 +212,7 @@ def _option(name: str, one: Option) -> Any:  # noqa: ANN401 - Typer's own type
 
 
 def _typed(name: str, one: Option) -> tuple[Any, Any]:
-    """The type of an option on the command line, and its default."""
+    """The type and default of an option on the command line."""
     typed: Any = str if one.typed is PathLike else one.typed
     if one.choices:
         typed = _ENUM(name, {text: text for text in one.choices})
@@ -239,7 +238,7 @@ Quiet = Annotated[bool, _option("quiet", ScreenOptions.declared["quiet"])]
 
 
 class By(StrEnum):
-    """Which rows to print."""
+    """The rows to print."""
 
     IMAGE = "image"
     SPLIT = "split"
@@ -247,7 +246,7 @@ class By(StrEnum):
 
 
 class ScoreBy(StrEnum):
-    """Which rows of scores to print."""
+    """The rows of scores to print."""
 
     IMAGE = "image"
     DATASET = "dataset"
@@ -258,7 +257,7 @@ def sensitivity_rows(by: ScoreBy | None, options: SensitivityOptions) -> bool:
     """Whether the rows of other rules are printed.
 
     Raises:
-        UsageError: If they were not asked for.
+        UsageError: If they were not computed.
     """
     if by is ScoreBy.RULE and not options.rule_sensitivity:
         raise UsageError("--by rule needs --rule-sensitivity")

@@ -1,7 +1,7 @@
-"""Where results go: checked before a file is read, written when all is counted.
+"""Output of results to standard output and to files.
 
-Results are printed in any format, and written to files whole: never over an input, and
-never at the cost of the results.
+Options are checked before any file is read. A file that cannot be written is reported,
+and the other results are still printed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from cdstats.render.table import Document
 
 MOST_IMAGES: Final = 20
-"""Image rows that a table adds by itself."""
+"""Largest number of image rows that a table includes by default."""
 _ENDINGS: Final = {one.ending: one for one in Format if one.ending}
 _FOR_PAPERS: Final = frozenset({Format.MARKDOWN, Format.LATEX})
 _NO_LABEL: Final = re.compile(r"[^\w:./+-]")
-"""What a label of LaTeX or HTML cannot hold."""
+"""Characters that are not allowed in a label of LaTeX or HTML."""
 _FLUSH_SECONDS: Final = 0.5
-"""How long a printed row waits for others."""
+"""Longest time for which a printed row is buffered."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """The format and the files of one run."""
+    """The output format and files of a run."""
 
     format: Format
     csv: Path | None = None
@@ -51,7 +51,7 @@ class Output:
 
     @classmethod
     def of(cls, output: OutputOptions, paper: PaperOptions) -> Self:
-        """The format and files that options ask for."""
+        """The format and files from options."""
         made = cls(output.output_format, output.csv, output.summary, _paper(paper))
         ending = (output.summary or Path()).suffix.lower()
         written = {output.output_format, _ENDINGS.get(ending)}
@@ -78,8 +78,7 @@ class Output:
     def print(self, document: Document) -> None:
         """Print results to standard output.
 
-        A terminal, which a name could steer, gets control characters of CSV as escapes;
-        a file or a pipe gets the very text.
+        Control characters in CSV are escaped on a terminal, but not in files and pipes.
         """
         lines = self.format.write(document._replace(paper=self.paper))
         if self.format is Format.CSV and sys.stdout.isatty():
@@ -89,7 +88,7 @@ class Output:
     def write(
         self, kind: type[Record], rows: Iterable[Record], totals: Document
     ) -> bool:
-        """Write the files asked for; tell of each that cannot be written."""
+        """Write the requested files; False, with messages, if one cannot be written."""
         written = []
         if self.csv:
             written.append(_write(self.csv, csv_lines(Table.of(kind, rows))))
@@ -104,7 +103,7 @@ def _paper(options: PaperOptions) -> Paper:
     caption = " ".join((options.caption or "").split())
     label = options.label or ""
     if label and not caption:
-        raise UsageError(f"--label {label}: needs --caption, which LaTeX numbers")
+        raise UsageError(f"--label {label}: a label needs --caption")
     if wrong := _NO_LABEL.search(label):
         raise UsageError(
             f"--label {label}: holds {wrong[0]!r}; expected letters, digits and :._/+-"
@@ -115,10 +114,10 @@ def _paper(options: PaperOptions) -> Paper:
 
 
 class RowPrinter:
-    """Prints image rows as they come, for a reader that takes them one by one.
+    """Prints image rows as soon as they are counted.
 
-    It is wanted where rows alone are printed, in their own order and not to a person. A
-    file that was asked for comes first: a reader that ends early must not take it away.
+    This is done only for CSV and JSON Lines without a terminal and without files: files
+    must be written even if the reader of standard output stops early.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class RowPrinter:
         self.is_wanted = is_lines and by_image and alone and not sys.stdout.isatty()
 
     def __call__(self, row: ImageRecord) -> None:
-        """Print a row; the names of the columns before the first."""
+        """Print a row, after the column names if it is the first."""
         from cdstats.render.masks import counts_document
 
         document = counts_document((), [row], by_image=True, columns=self._columns)

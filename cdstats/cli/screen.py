@@ -1,4 +1,4 @@
-"""What goes to standard error: progress, messages and the list of failures."""
+"""Progress, messages and failures on standard error."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 Shown = TypeVar("Shown", bound="ShownOptions")
 MOST_LINES: Final = 10
-"""Failures of one kind that are shown; all of them are in the rows."""
+"""Largest number of failures that are shown; all of them are in the rows."""
 _EQUAL: Final = 5
-"""Files from which on an equal reason is told once; refusals always are."""
+"""Number of files from which failures with the same reason are shown as one."""
 _MOST_NAMES: Final = 3
-"""Files that a reason told once names."""
+"""Number of files that are named for a shared reason."""
 _MOST_REASONS: Final = 1_000
-"""Reasons that are kept; files of others are counted alone."""
+"""Largest number of distinct reasons; files with further reasons are only counted."""
 
 
 class Screen(NamedTuple):
-    """What a run calls while it counts."""
+    """Callbacks of a run while it counts."""
 
     progress: Callable[[int, int, int], None] | None
     announce: Callable[[Message], None]
@@ -44,9 +44,9 @@ class Screen(NamedTuple):
 
 @contextmanager
 def counting_screen(quiet: bool) -> Iterator[Screen]:
-    """Standard error while masks are counted.
+    """Callbacks that show progress and messages while masks are counted.
 
-    On a terminal a bar shows files, pixels per second and time left.
+    On a terminal, a bar shows files, pixels per second and time left.
     """
     if quiet or not sys.stderr.isatty():
         yield Screen(None, lambda message: _announce(message, quiet))
@@ -77,7 +77,7 @@ def counting_screen(quiet: bool) -> Iterator[Screen]:
 
 
 def with_bars(options: Shown, quiet: bool) -> Shown:
-    """Options of a report or of figures that show progress as other commands do."""
+    """The options of a report or of figures with progress bars."""
 
     @contextmanager
     def counting() -> Iterator[Callable[[int, int, int], None] | None]:
@@ -97,7 +97,7 @@ def _announce(message: Message, quiet: bool) -> None:
 
 @contextmanager
 def scoring_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A line on a terminal's standard error while predictions are scored."""
+    """A progress callback while predictions are scored; None without a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -152,7 +152,7 @@ def show_failures(
     if more > 0:
         text = f"{counted(more, 'more error')} like these"
         errors[MOST_LINES:] = [Message(Level.ERROR, text)]
-    # The message of a split says what its refused masks say.
+    # The message of a refused split already gives the reason of its masks.
     known = tuple(one.text for one in messages if one.level is Level.ERROR)
     rest = ((name, why) for name, why in failures if not _is_told(why, known))
     told = [*notes, *errors, *_failed(rest, csv=csv)]
@@ -166,13 +166,13 @@ def show_failures(
 
 
 def _is_told(reason: str, known: tuple[str, ...]) -> bool:
-    """Whether a reason is a refusal that a message ends with."""
+    """Whether a message already ends with this refusal."""
     refusal = reason.partition(REFUSED)[2]
     return bool(refusal) and any(text.endswith(refusal) for text in known)
 
 
 def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
-    """The first failures, equal reasons told once, and how many more files failed."""
+    """Messages of the first failures by reason, and of the number of others."""
     from cdstats.core.columns import printable
 
     numbers: Counter[str] = Counter()
@@ -222,7 +222,7 @@ def show_scores(run: LossRun, beta: str | float, quiet: bool) -> None:
 
 
 def show_comparison(run: Comparison, quiet: bool) -> None:
-    """Print the messages and failures of compared models, alike ones once."""
+    """Print the messages and failures of compared models, duplicates once."""
     failed = [row for row in run.images if row.status == "failed"]
     named = ((row, row.target or row.pred) for row in failed if row.pred or run.failed)
     show_failures(run.messages, _by_models(named, len(run.models)), quiet)
@@ -231,7 +231,7 @@ def show_comparison(run: Comparison, quiet: bool) -> None:
 def _by_models(
     rows: Iterable[tuple[ScoreRecord, str]], number: int
 ) -> list[tuple[str, str]]:
-    """The names and reasons of failed rows, once for all of several models."""
+    """Names and reasons of failed rows, grouped over models."""
     models: dict[tuple[str, str], list[str]] = {}
     for row, name in rows:
         models.setdefault((name, row.reason), []).append(row.model)
@@ -245,12 +245,12 @@ def _by_models(
 
 
 def show_written(written: Written, max_failed: int, quiet: bool) -> int:
-    """Print the files that were written, and on standard error what to tell."""
-    left_out = [
+    """Print the written files, and messages to standard error; return the exit code."""
+    missing = [
         Message(Level.NOTE, f"no figure {one.figure}: {one.reason}")
         for one in written.missing
     ]
-    messages = [*written.messages, *left_out]
+    messages = [*written.messages, *missing]
     show_failures(messages, written.failures, quiet, csv=False)
     for path in written.files:
         typer.echo(str(path))

@@ -1,1 +1,1 @@
-"""Floor 2: how work items run."""
+"""Floor 2: running work items in this process, in workers or on a cluster."""

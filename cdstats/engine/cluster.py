@@ -1,4 +1,4 @@
-"""A Dask cluster to work on: its connection, its workers, and what ends a run."""
+"""Work on a Dask cluster: connection, workers and failures."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH_SECONDS: Final = 2.0
-"""Work that a batch is meant to hold: the scheduler spends about 1 ms on each, and this
-process as much on its results."""
+"""Target duration of a batch; the scheduler and this process spend about 1 ms on it."""
 MOST_ITEMS: Final = 4096
 FIRST_ITEMS: Final = 8
-"""Items of a batch at most, and before it is known what an item takes."""
+"""Most items per batch, and until the time per item is known."""
 FAN: Final = 8
-"""Batches into which one is cut whose workers died."""
+"""Number of smaller batches that replace a batch whose workers died."""
 
 CONNECT_SECONDS: Final = 10
 POLL_SECONDS: Final = 5.0
-"""Time without a result after which the workers are counted."""
+"""The workers are checked after this time without a result."""
 LOST_SECONDS: Final = 0.2
-"""Time between two looks at results that died with their worker."""
+"""Polling interval for results that are recomputed because their worker died."""
 EMPTY_SECONDS: Final = 60.0
-"""Time without any worker after which a cluster is given up."""
+"""The run fails after this time without any worker."""
 
 
 def _work(
@@ -46,7 +45,7 @@ def _work(
     items: Sequence[Any],
     timeout: float,
 ) -> tuple[float, list[tuple[int, Any]]]:
-    """Seconds, numbers and results of a batch: what a worker runs."""
+    """Run a batch on a worker; returns the seconds, and results by item number."""
     start, watch = time.perf_counter(), Watch(timeout)
     tell(function, items)
     found = [attempt(function, item, watch) for item in items]
@@ -55,11 +54,11 @@ def _work(
 
 @contextmanager
 def connected(address: str) -> Iterator[Cluster]:
-    """A connection to the scheduler of a cluster.
+    """Connect to the scheduler of a cluster.
 
     Raises:
         UsageError: If the package is missing, nothing answers at the address, or the
-            workers have another version of this package.
+            workers have a different version of cdstats.
     """
     try:
         from distributed import Client
@@ -69,7 +68,7 @@ def connected(address: str) -> Iterator[Cluster]:
             '--engine dask needs the package distributed: pip install "cdstats[dask]"'
         ) from None
     try:
-        get_address_host_port(address)  # before a client that would not give up
+        get_address_host_port(address)  # checked first, because the client would retry
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -80,10 +79,10 @@ def connected(address: str) -> Iterator[Cluster]:
 
 
 def _check_workers(client: Client, address: str) -> None:
-    """Refuse workers on which the same work could give something else."""
+    """Refuse workers with a different version, whose results may differ."""
 
     def version() -> str | None:
-        # Sent by value: a worker without the package must be able to say so.
+        # Sent by value, so that it runs on a worker without the package too.
         try:
             import cdstats
         except ImportError:
@@ -103,7 +102,7 @@ def _check_workers(client: Client, address: str) -> None:
 class Cluster:
     """Runs work on the workers of a scheduler.
 
-    Its patience are the seconds that the scheduler may take to answer.
+    `patience` is the number of seconds that the scheduler may take to answer.
     """
 
     client: Client
@@ -121,11 +120,11 @@ class Cluster:
     ) -> Iterator[tuple[int, Result]]:
         """Apply a function to every item; see `cdstats.engine.work.run`.
 
-        A batch whose workers die, as often as the scheduler allows, is cut into
-        smaller ones. An item is lost when its workers die although nothing else runs.
+        A batch whose workers die as often as the scheduler allows is split into
+        smaller batches. An item is lost if its workers die while nothing else runs.
 
         Raises:
-            DataError: If the cluster has no workers any more.
+            DataError: If the scheduler is gone, or has had no worker for too long.
         """
         from distributed import CancelledError
         from distributed.scheduler import KilledWorker
@@ -150,7 +149,7 @@ class Cluster:
                         by_time = int(BATCH_SECONDS / max(seconds, 1e-6))
                     share = ledger.left // (4 * threads)
                     send(ledger.take(max(1, min(by_time, share, MOST_ITEMS))))
-                # Alone, so that no other item can be what its workers die of.
+                # Run it alone, so that only this item can kill its workers.
                 alone = bool(suspects) and not out
                 if alone:
                     send([suspects.pop(0)])
@@ -175,14 +174,14 @@ class Cluster:
                     for one in found:
                         yield from ledger.enter(*one)
         except CancelledError:
-            # The client says so of all its results when its scheduler is gone.
+            # The client cancels all results when its scheduler is gone.
             raise self._gone() from None
 
     def _settled(self, futures: Sequence[Future]) -> list[Future]:
-        """Those of some futures that are settled, once any is.
+        """Wait for some futures and return those that have finished.
 
         Raises:
-            DataError: If there is no worker for too long, or no scheduler any more.
+            DataError: If the scheduler is gone, or has had no worker for too long.
         """
         from distributed import wait
 
@@ -199,12 +198,12 @@ class Cluster:
             if settled:
                 self._empty_since = None
                 return settled
-            # Results that died with their worker are being made again.
+            # Results that were lost with their worker are being recomputed.
             time.sleep(LOST_SECONDS)
             self._check_alive()
 
     def _gone(self) -> DataError:
-        return DataError(f"the Dask scheduler at {self.address} went away")
+        return DataError(f"the Dask scheduler at {self.address} has disconnected")
 
     def _check_alive(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Worker processes: fed with batches, each replaced alone when it dies."""
+"""Worker processes that run batches; a dead worker is replaced."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH_SECONDS: Final = 0.25
-"""Work that a batch is meant to hold: long against the way of a message, short against
-the wait for the last worker."""
+"""Target duration of a batch: long compared with sending it, but short enough that no
+worker finishes much later than the others."""
 MOST_ITEMS: Final = 1024
-"""Items of a batch at most."""
+"""Most items per batch."""
 _STARTS: Final = 3
-"""Workers that may die one after another before they can do anything."""
+"""Number of consecutive workers that may die at start."""
 _START_SECONDS: Final = 60.0
-"""Time that a worker has to start and to load its function, beside the time limit."""
+"""Time for a worker to start and load its function, in addition to the time limit."""
 _SETTINGS: Final = {**KEEPING_FREED, "OPENBLAS_NUM_THREADS": "1"}
-"""The environment of a worker. NumPy's threads for products of matrices would spin
-while they wait, and starting them takes as long as loading NumPy."""
+"""Environment of a worker. BLAS threads would busy-wait, and starting them takes as
+long as loading NumPy."""
 
 
 def run_in_workers(
@@ -50,37 +50,37 @@ def run_in_workers(
     seconds: float | None = None,
     timeout: float = 0,
 ) -> Iterator[tuple[int, Result]]:
-    """Work on what is left in a ledger, in worker processes; see `work.run`.
+    """Run the remaining items of a ledger in worker processes; see `work.run`.
 
-    When a worker dies, a fresh worker tries its batch again and reports each item. So
-    the item that kills it is known, and only that item is lost. Items that need more
-    memory than the share of a worker come last, in a single worker.
+    If a worker dies, a new worker repeats its batch and reports after each item, so
+    that only the item that kills it is lost. Items that need more memory than a
+    worker's share run last, in a single worker.
 
     Args:
-        function: What to do with an item.
-        ledger: Items that nobody has taken yet.
-        jobs: Worker processes.
-        seconds: What an item takes, as far as known.
-        timeout: Seconds that one window of a file may take; 0 for any time.
+        function: The work for one item.
+        ledger: The remaining items.
+        jobs: Number of worker processes.
+        seconds: Time per item if known.
+        timeout: Time limit in seconds for one window of a file; 0 for none.
 
     Raises:
-        DataError: If no worker can be started.
+        DataError: If no worker starts.
     """
     for workers in (jobs, 1):
-        with _Crew(function, workers, timeout) as crew:
-            yield from _dispatch(crew, ledger, seconds)
+        with _Pool(function, workers, timeout) as pool:
+            yield from _dispatch(pool, ledger, seconds)
         if not ledger.recall():
             break
 
 
 @dataclass
 class _Batch:
-    """Items that travel together.
+    """Items that are sent to a worker together.
 
     Attributes:
-        numbers: Their numbers.
-        careful: Whether each result is sent at once, in a fresh worker.
-        blamed: The item that a careful worker died of last.
+        numbers: Item numbers.
+        careful: Whether to use a new worker and send each result immediately.
+        blamed: The item at which the last careful worker died.
     """
 
     numbers: list[int]
@@ -89,26 +89,26 @@ class _Batch:
 
 
 def _dispatch(
-    crew: _Crew, ledger: Ledger[Item, Result], seconds: float | None
+    pool: _Pool, ledger: Ledger[Item, Result], seconds: float | None
 ) -> Iterator[tuple[int, Result]]:
-    """Keep workers busy, one batch to each and one in wait; take in what they give."""
+    """Keep one batch running and one queued per worker, and yield results."""
     out: set[Future[tuple[_Batch, list[Any], float, str]]] = set()
     again: deque[_Batch] = deque()
     stillborn = 0
     while True:
-        while len(out) < 2 * crew.jobs and (again or ledger.left):
+        while len(out) < 2 * pool.jobs and (again or ledger.left):
             if again:
                 batch = again.popleft()
             else:
                 by_time = int(BATCH_SECONDS / seconds) if seconds else 1
-                share = ledger.left // (3 * crew.jobs)
+                share = ledger.left // (3 * pool.jobs)
                 batch = _Batch(ledger.take(max(1, min(by_time, share, MOST_ITEMS))))
-            out.add(crew.give(batch, [ledger.item(one) for one in batch.numbers]))
+            out.add(pool.give(batch, [ledger.item(one) for one in batch.numbers]))
         if not out:
             return
-        # With a limit, so that Ctrl-C is seen on every system.
+        # The timeout lets Ctrl-C through on every system.
         done, out = wait(out, 1, FIRST_COMPLETED)
-        crew.end_slow()
+        pool.end_slow()
         for future in done:
             try:
                 batch, results, spent, reason = future.result()
@@ -116,7 +116,7 @@ def _dispatch(
                 stillborn += 1
                 if stillborn >= _STARTS:
                     raise DataError(
-                        f"worker processes end as they start (status {error.status}); "
+                        f"worker processes fail to start (status {error.status}); "
                         "count in this process with --jobs 1"
                     ) from None
                 again.append(error.batch)
@@ -127,7 +127,7 @@ def _dispatch(
             for number, result in zip(batch.numbers, results, strict=False):
                 yield from ledger.enter(number, result)
             if left := batch.numbers[len(results) :]:
-                # The worker died: try again, until the item to blame is known.
+                # The worker died: repeat until the item that kills it is known.
                 first, known = left[0], batch.careful or len(left) == 1
                 if known and (reason != DIED or batch.blamed == first):
                     yield from ledger.enter(first, Failed(reason))
@@ -138,7 +138,7 @@ def _dispatch(
 
 
 class _StillbornError(Exception):
-    """A worker died before it could begin with a batch, or could not be started."""
+    """A worker could not be started, or died before its first batch."""
 
     def __init__(self, batch: _Batch, status: int) -> None:
         super().__init__(batch, status)
@@ -146,13 +146,13 @@ class _StillbornError(Exception):
 
 
 class _GoneError(Exception):
-    """The worker at the other end of a pipe has died."""
+    """The worker process has died."""
 
 
-class _Crew:
-    """Worker processes that apply a function to batches, each led by a thread.
+class _Pool:
+    """Worker processes for batches, with one thread per worker.
 
-    Each is started for the first batch that it gets; leaving the context ends them.
+    A worker starts with its first batch; leaving the context ends all workers.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class _Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # What workers still hold after an exception is no longer wanted.
+        # After an exception, running work is discarded.
         self._stopped = kind is not None
         for worker in list(self._workers) if self._stopped else ():
             worker.process.kill()
@@ -182,11 +182,11 @@ class _Crew:
     def give(
         self, batch: _Batch, items: Sequence[Any]
     ) -> Future[tuple[_Batch, list[Any], float, str]]:
-        """Hand a batch to the next free worker.
+        """Queue a batch for the next free worker.
 
         Returns:
-            The batch, the results of its first items, the seconds that they took, and
-            why the worker died before it had all.
+            The batch, the results of its first items, the seconds they took, and the
+            reason if the worker died before the end.
         """
         return self._threads.submit(self._work, batch, items)
 
@@ -217,7 +217,7 @@ class _Crew:
         return batch, results, seconds, ""
 
     def end_slow(self) -> None:
-        """End workers that have not answered for too long; their batches died."""
+        """Kill workers that have not answered within the time limit."""
         late = time.monotonic() - self._timeout
         for worker in list(self._workers) if self._timeout else ():
             if worker.since < late:
@@ -225,7 +225,7 @@ class _Crew:
                 worker.process.kill()
 
     def _engage(self, batch: _Batch) -> _Worker:
-        """A new worker that has loaded the function."""
+        """Start a worker and load the function in it."""
         try:
             worker = _Worker()
         except OSError as error:
@@ -251,27 +251,27 @@ class _Crew:
 
 
 def _ignore_interrupts() -> None:
-    """Let workers inherit that Ctrl-C is for the program, which ends them."""
+    """Block Ctrl-C in workers; the main process ends them."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 class _Worker:
-    """A process and the pipes to it.
+    """A worker process with its pipes.
 
     Attributes:
-        since: When it was given work or answered last; infinite while it has none.
-        is_slow: Whether it was ended because it took too long.
+        since: Time of its last answer or batch; infinite when idle.
+        is_slow: Whether it was killed because of the time limit.
     """
 
     def __init__(self) -> None:
-        # A fresh interpreter, never a fork: GDAL and threads do not survive one.
+        # A new interpreter, because GDAL and threads do not survive a fork.
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", START],
             env=_SETTINGS | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C of a Windows console is for the program, as elsewhere.
+            # Keep Ctrl-C of a Windows console away from workers.
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.since = math.inf
@@ -285,7 +285,7 @@ class _Worker:
             raise _GoneError from None
 
     def receive(self) -> tuple[float, list[Any]]:
-        """The next answer: seconds and results; raises what the work raised."""
+        """The next seconds and results; exceptions of the work are raised."""
         try:
             answer = pickle.load(self.process.stdout)  # type: ignore[arg-type] # noqa: S301
         except (EOFError, pickle.UnpicklingError):
@@ -297,8 +297,8 @@ class _Worker:
         return seconds, results
 
     def end(self) -> None:
-        """Let the process end; one that is killed already is only seen off."""
+        """Close the pipes and wait for the process to exit."""
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):  # broken; Windows says so in another way
+            with suppress(OSError):  # broken pipe, with another error on Windows
                 pipe.close()  # type: ignore[union-attr]
         self.process.wait()

@@ -1,6 +1,6 @@
-"""Running a function over many items: here, in worker processes, or on a Dask cluster.
+"""Runs a function over many items: here, in worker processes, or on a Dask cluster.
 
-Whatever runs the work, the results are the same and come with the place of their item.
+Results are identical on every engine; each comes with the index of its item.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Result = TypeVar("Result")
 
 
 class Failed(NamedTuple):
-    """What an item has in place of a result, and why."""
+    """Placeholder for the result of a failed item, with the reason."""
 
     reason: str
 
 
 class Postponed:
-    """What an item that needs more memory than the share of a worker has for now."""
+    """Placeholder for an item that needs more memory than a worker's share."""
 
 
 def attempt(
@@ -51,7 +51,7 @@ def attempt(
     item: Item,
     watch: Watch,
 ) -> Result | Divided[Item, Result] | Failed | Postponed:
-    """What a function returns for an item, or why it failed."""
+    """Call a function for an item and catch its failure."""
     before = WATCH.set(watch)
     try:
         with one_file():
@@ -65,10 +65,10 @@ def attempt(
 
 
 class Ledger(Generic[Item, Result]):
-    """Items to work on, each with a number.
+    """Items to work on, by number.
 
-    The number of an item is its place; the parts of divided items are numbered after
-    the last place. Parts come first, so that few results wait for others.
+    The number of an item is its index; parts of divided items get numbers after the
+    last index. Parts are taken first, so that few partial results are kept.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Ledger(Generic[Item, Result]):
 
     @property
     def left(self) -> int:
-        """Items and parts that nobody has taken yet."""
+        """Number of items and parts not taken yet."""
         return self._count - self._next + len(self._waiting)
 
     def take(self, most: int) -> list[int]:
-        """Numbers of the next items or parts, which are the caller's to work on."""
+        """Take the next items or parts; returns their numbers."""
         numbers = self._waiting[:most]
         del self._waiting[: len(numbers)]
         stop = min(self._next + most - len(numbers), self._count)
@@ -99,15 +99,15 @@ class Ledger(Generic[Item, Result]):
         return numbers
 
     def ahead(self) -> Iterator[Item]:
-        """Items that nobody has taken yet, in order; each read when it is asked for."""
+        """The items not taken yet, read lazily."""
         return (self._items[number] for number in range(self._next, self._count))
 
     def item(self, number: int) -> Item:
-        """The item or part of a number."""
+        """The item or part with a number."""
         return self._items[number] if number < self._count else self._parts[number]
 
     def recall(self) -> bool:
-        """Let postponed items be taken again; whether there are any."""
+        """Make postponed items available again; returns whether there are any."""
         self._waiting += self._postponed
         self._postponed.clear()
         return bool(self._waiting)
@@ -115,7 +115,7 @@ class Ledger(Generic[Item, Result]):
     def enter(
         self, number: int, result: Result | Divided[Item, Result] | Failed | Postponed
     ) -> list[tuple[int, Result]]:
-        """Note a result; gives the item that is done with it, by place and result."""
+        """Record a result; returns each completed item as index and result."""
         if isinstance(result, Postponed):
             self._postponed.append(number)
             return []
@@ -142,18 +142,18 @@ class Ledger(Generic[Item, Result]):
 
 
 def tell(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
-    """Tell a function that wants to know it what it is applied to next, in order."""
+    """Pass upcoming items, in order, to the function's method ``expect``, if any."""
     expect = getattr(function, "expect", None)
     if expect is not None:
         expect(items)
 
 
 PROBE_SECONDS: Final = 0.05
-"""Work done in this process, its first item aside, before workers are thought of."""
+"""Work done in this process, without the first item, before workers are considered."""
 START_UP_SECONDS: Final = 0.5
-"""Most that loading a decoder for the first item takes."""
+"""Upper limit for the time to load a decoder with the first item."""
 WORTH_SECONDS: Final = 0.3
-"""Work left that makes starting workers pay: they take about 0.1 s to start."""
+"""Remaining work from which workers pay off; they take about 0.1 s to start."""
 
 
 def run(
@@ -167,19 +167,19 @@ def run(
     """Apply a function to every item.
 
     Args:
-        function: What to do; must be importable by a worker. It may divide an item
-            into parts, which are then worked on like items. Its method ``expect``, if
-            it has one, is told the items that follow in its thread.
-        items: What to do it with.
-        jobs: Worker processes; 1 works in this process, None decides by the time that
-            the first items take.
-        timeout: Seconds that one window of a file may take; 0 for any time. A worker
-            that takes longer is ended.
-        lost: The result of an item that raised an unexpected exception or whose worker
-            died, from the item and the reason.
+        function: The work for one item; must be importable by a worker. It may divide
+            an item into parts, which are processed like items. If it has a method
+            ``expect``, the items that follow in its thread are passed to it.
+        items: The items.
+        jobs: Number of worker processes; 1 uses this process, None decides by the time
+            of the first items.
+        timeout: Time limit in seconds for one window of a file; 0 for none. A worker
+            that exceeds it is killed.
+        lost: Makes the result of an item that raised an unexpected exception or whose
+            worker died, from the item and the reason.
 
     Yields:
-        The place of an item and its result, in any order.
+        Index and result of each item, in any order.
     """
     ledger = Ledger(items, lost)
     seconds = None
@@ -199,7 +199,7 @@ def _run_here(
     jobs: int | None,
     watch: Watch,
 ) -> Generator[tuple[int, Result], None, float]:
-    """Work in this process, until nothing is left or workers pay."""
+    """Work in this process until nothing is left or workers pay off."""
     spent, start_up, done, each = 0.0, 0.0, 0, 0.0
     tell(function, ledger.ahead())
     try:
@@ -210,7 +210,7 @@ def _run_here(
             spent += time.perf_counter() - start
             done += 1
             yield from ledger.enter(number, result)
-            # The first item may have loaded a decoder, which the others do not.
+            # The first item may include the time to load a decoder.
             start_up = start_up or min(spent, START_UP_SECONDS)
             each = (spent - start_up) / done
             if jobs == 1 or ledger.left < 2 or spent - start_up < PROBE_SECONDS:
@@ -233,20 +233,20 @@ class Engine(Protocol):
         *,
         lost: Callable[[Item, str], Result],
     ) -> Iterator[tuple[int, Result]]:
-        """The place of an item and its result, in any order."""
+        """Yield index and result of each item, in any order."""
 
 
 @contextmanager
 def open_engine(
     engine: str, scheduler: str | None, jobs: int | None, timeout: float = 0
 ) -> Iterator[Engine]:
-    """The engine ``"local"`` or ``"dask"``, with the connection that it needs.
+    """Open the engine ``"local"`` or ``"dask"``, with its connection.
 
     Args:
-        engine: Its name.
-        scheduler: Address of the scheduler of a Dask cluster.
-        jobs: Worker processes on this machine; None for as many as pay.
-        timeout: Seconds that one window of a file may take; 0 for any time.
+        engine: Name of the engine.
+        scheduler: Address of the Dask scheduler.
+        jobs: Number of local worker processes; None to decide by the work.
+        timeout: Time limit in seconds for one window of a file; 0 for none.
     """
     if engine not in ("local", "dask"):
         raise UsageError(f"engine {engine}: expected local or dask")
@@ -271,21 +271,21 @@ def open_engine(
 TRIM_BYTES: Final = 1 << 27
 """Free memory that a process keeps."""
 MAP_BYTES: Final = 1 << 25
-"""Blocks of memory up to this size are kept, too."""
+"""Larger blocks of memory are returned to the system."""
 _TRIM, _MAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
 KEEPING_FREED: Final = {_TRIM: str(TRIM_BYTES), _MAP: str(MAP_BYTES)}
-"""What makes glibc keep it, as the environment of a new process.
+"""Environment of a new process that makes glibc keep freed memory.
 
-Otherwise the memory of each mask goes back to the system, which clears it for the next
-one: that takes as long as counting it.
+Otherwise the memory of each mask is returned to the system, which clears it for the
+next mask; that takes as long as counting.
 """
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed() -> None:
-    """Have this process keep freed memory, where its C library is glibc.
+    """Make glibc keep freed memory in this process.
 
-    What the environment says stands.
+    Settings in the environment take precedence.
     """
     if _TRIM in os.environ or _MAP in os.environ:
         return
@@ -294,7 +294,7 @@ def keep_freed() -> None:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
-        return  # another C library
+        return  # not glibc
     mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
     mallopt(_M_MMAP_THRESHOLD, MAP_BYTES)
 
@@ -305,22 +305,22 @@ START: Final = (
     "from cdstats.engine.work import serve; serve()"
 )
 FLUSH_SECONDS: Final = 0.1
-"""Results are sent on at least this often: what has been sent survives the worker."""
+"""Longest interval between answers, so that few results are lost with a worker."""
 ALIVE_SECONDS: Final = 0.2
-"""A long item sends an empty answer at most this often, as a sign of progress."""
+"""Shortest interval of the empty answers that report progress of a long item."""
 
 
 def serve() -> None:
-    """Work on batches until there are no more.
+    """Process batches until the input ends.
 
-    An answer is a pair of seconds and results, or the exception that the work raised.
+    An answer is seconds and results, or the exception that the work raised.
     """
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the work prints goes to standard error
+    os.dup2(2, 1)  # prints of the work go to standard error
     sys.modules.setdefault("boto3", None)  # type: ignore[arg-type] # as in the program
     try:
         function, watch = pickle.load(source)  # noqa: S301 - from the program itself
-        # Modules stay to the end; looking for garbage in them costs a start 10 ms.
+        # Modules stay until exit; garbage collection in them would take 10 ms.
         gc.freeze()
         gc.enable()
         _answer(answers, (0.0, []))
@@ -331,7 +331,7 @@ def serve() -> None:
                 return
             _work(function, items, careful, watch, answers)
     except BrokenPipeError:
-        os._exit(0)  # nobody reads any more
+        os._exit(0)  # the main process is gone
     except BaseException as error:  # noqa: BLE001 - raised again by the program
         _answer(answers, _portable(error))
 
@@ -343,7 +343,7 @@ def _work(
     watch: Watch,
     out: BinaryIO,
 ) -> None:
-    """Answer with the results of a batch, in few pieces or, if careful, one by one."""
+    """Run a batch; answers may be partial, and if careful come after each item."""
     found: list[Any] = []
     start = told = time.perf_counter()
 
@@ -364,19 +364,19 @@ def _work(
 
 
 def _answer(out: BinaryIO, content: tuple[float, list[Any]] | BaseException) -> None:
-    # Whole before it is written: what cannot travel must not spoil the pipe.
+    # Serialise completely before writing, so that a failure cannot corrupt the pipe.
     out.write(pickle.dumps(content, pickle.HIGHEST_PROTOCOL))
     out.flush()
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error itself where it can travel, else its text; with where it happened."""
+    """The error with its traceback as a note; as text if it cannot be pickled."""
     import traceback
 
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
-    except Exception:  # noqa: BLE001 - whatever an exception's own code raises
+    except Exception:  # noqa: BLE001 - custom exceptions may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 
@@ -385,9 +385,9 @@ _END: Final = object()
 
 
 def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The items of an iterable, read ahead in a thread; at most `depth` of them wait.
+    """Read an iterable ahead in a thread, by at most `depth` items.
 
-    An exception of the iterable is raised where the item was due.
+    An exception of the iterable is raised in place of its item.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -1,1 +1,1 @@
-"""Floor 2: from files to values and from paths to files."""
+"""Floor 2: file formats, and discovery of files from paths."""

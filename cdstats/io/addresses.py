@@ -1,4 +1,4 @@
-"""Addresses of files in object stores and on web servers, as text."""
+"""Addresses of files in object stores and on web servers."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _BUCKETS: Final = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
-"""The variables that hold the credentials of each kind of bucket."""
+"""Environment variables that hold the credentials of each kind of bucket."""
 _STARTS: Final = tuple(f"{scheme}://" for scheme in SCHEMES)
 _ONE_SLASH: Final = rf"\b({'|'.join(SCHEMES)}):/(?=[^/])"
 
 
 def is_address(path: str) -> bool:
-    """Whether a path is an address that is read."""
+    """Whether a path is an address that cdstats can read."""
     return path[:8].lower().startswith(_STARTS)
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text is an address of any kind, read or not."""
+    """Whether a text is an address, even of an unsupported scheme."""
     return START.match(text) is not None
 
 
 def two_slashes(text: str) -> str:
-    """A text whose addresses have both slashes again, which a path object drops."""
+    """Restore the second slash of addresses in a text, which a path object drops."""
     return re.sub(_ONE_SLASH, r"\1://", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place in a store; printed without its secrets.
+    """A location in a store; its text hides secrets.
 
     Attributes:
         scheme: One of `SCHEMES`.
         host: The bucket, or the host and port of a server.
-        key: The path in it, decoded, without slashes at its ends.
-        query: What follows ``?`` in the address of a server; may hold a signature.
+        key: The decoded path within the bucket or server, without outer slashes.
+        query: The text after ``?`` in the address of a server; may hold a signature.
         login: ``user:password`` of a server, as typed; may be empty.
         is_folder: Whether the address ends with a slash, or names the bucket alone.
     """
@@ -57,16 +57,16 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The parts of an address."""
+        """Parse an address."""
         place = sealed(text)
         if not is_address(place):
             kinds = ", ".join(_STARTS)
-            raise UsageError(f"{place}: cannot be read; expected {kinds}")
+            raise UsageError(f"{place}: unsupported address; expected {kinds}")
         scheme, _, rest = place.partition("://")
         if scheme in _BUCKETS:
             if place.login or place.query:
                 raise UsageError(
-                    f"{place}: was given with credentials or a query, and {scheme}:// "
+                    f"{place}: has credentials or a query, and {scheme}:// "
                     f"takes neither. Credentials come from the environment: "
                     f"{_BUCKETS[scheme]}"
                 )
@@ -74,14 +74,14 @@ class Address:
         else:
             if re.search(r"[/?#]", place.login):
                 raise UsageError(
-                    f"{place}: what stands before @ is not clear. Write the characters "
+                    f"{place}: the text before @ is ambiguous. Write the characters "
                     "/ ? # @ of a password, and @ in the folders of a path, as %2F %3F "
                     "%23 %40"
                 )
             try:
                 parts = urlsplit(place)
             except ValueError as error:
-                raise UsageError(f"{place}: is not an address: {error}") from None
+                raise UsageError(f"{place}: invalid address: {error}") from None
             host, key = parts.netloc, unquote(parts.path)
         if not host:
             raise UsageError(f"{place}: names no bucket or server")
@@ -92,7 +92,7 @@ class Address:
         return f"{self.scheme}://{self.host}/{self.key}"
 
     def with_key(self, key: str) -> Sealed:
-        """The address of another key of the same store."""
+        """The address of another key in the same store."""
         if self.scheme not in _BUCKETS:
             key = quote(key, errors="surrogateescape")
         return Sealed(f"{self.scheme}://{self.host}/{key}", self.login, self.query)

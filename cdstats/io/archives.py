@@ -1,4 +1,4 @@
-"""Reading archives, zip and tar, member by member: all of each, and nothing twice."""
+"""Zip and tar archives, read by member; hidden or missing data is refused."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
 _END_MARK: Final = b"PK\5\6"
 _END_LENGTH: Final = 22
 _END_BYTES: Final = 1 << 17
-"""Last bytes of an archive among which its end is looked for."""
+"""Number of bytes at the end of a file that are searched for the end record."""
 _PART_LENGTH: Final = 30
 _BETWEEN: Final = 24
-"""Bytes behind a part at most: its sum and lengths may lie there."""
+"""Most bytes after a part: the data descriptor with checksum and lengths."""
 _WAY_OUT: Final = "unpack the archive and name its folder"
 _HEADER_BYTES: Final = 1 << 20
-"""Bytes of the longest name and other facts of a member of a tar archive."""
+"""Limit for the header of one tar member, including its name."""
 _GZIP: Final = b"\x1f\x8b"
 _PIECE: Final = 1 << 20
 _ENTRY_BYTES: Final = 1 << 10
-"""Memory that the facts of a member take, about."""
+"""Approximate memory per listed member."""
 _CHECKED: Final = 1 << 12
-"""Members after which the memory for their facts is checked again."""
+"""The memory for the list is checked each time so many members were added."""
 _KEPT_SHARE: Final = 4
-"""Members that are passed take one part in this of the memory of a process."""
+"""Members kept while reading forward may use 1/4 of a process's memory."""
 _ENCRYPTED, _UTF8 = 1, 0x800
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How members of a zip archive may be packed; the others unpack to any length."""
+"""Supported compression methods; the others may inflate without limit."""
 
 
 def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
-    """Refuse an archive whose parts are not all that it is made of.
+    """Refuse an archive with duplicate names, or data that it does not list.
 
-    Readers take the first archive of a file or the last one, the first part of a name
-    or the last one, and no part that the archive does not list.
+    Programs differ on which of two archives in one file, or which of two parts of one
+    name, they read.
     """
     parts = sorted(archive.infolist(), key=lambda part: part.header_offset)
-    # NumPy and its readers leave the extension out.
+    # NumPy strips .npy from the names of parts.
     names = {part.filename.removesuffix(".npy") for part in parts}
     if len(names) < len(parts):
         raise DataError(f"{kind} file is damaged: it holds two parts of one name")
@@ -63,25 +63,25 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
         ]:
             if not 0 <= start - end <= _BETWEEN:
                 raise DataError(
-                    f"{kind} file is damaged: its parts overlap or are not all listed, "
-                    "or another file lies beside them"
+                    f"{kind} file is damaged: its parts overlap, or it holds "
+                    "another file or data that it does not list"
                 )
             if part is not None:
-                # Its own header repeats its name, and has a length of its own.
+                # The local header repeats the name; its length differs from the list's.
                 file.seek(start + 26)
                 lengths = struct.unpack("<2H", file.read(4))
                 code = "utf-8" if part.flag_bits & _UTF8 else "cp437"
                 if file.read(lengths[0]) != part.orig_filename.encode(code):
                     raise DataError(
-                        f"{kind} file is damaged: it lists a part by another name than "
-                        f"its own, {part.orig_filename!r}"
+                        f"{kind} file is damaged: it lists a part under another "
+                        f"name than its own, {part.orig_filename!r}"
                     )
                 end = start + _PART_LENGTH + sum(lengths) + part.compress_size
         file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
         tail = file.read()
     end = tail.rfind(_END_MARK) + _END_LENGTH + len(archive.comment)
     if file_format(tail[end:].lstrip(b"\0")[:16]):
-        raise DataError(f"{kind} file holds another file beside its parts; split them")
+        raise DataError(f"{kind} file is followed by another file; split them")
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _damage(kind: str) -> Iterator[None]:
 
 
 class ZipArchive(Archive[zipfile.ZipInfo]):
-    """A zip archive; each member is inflated by itself."""
+    """A zip archive; each member is inflated separately."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -105,28 +105,28 @@ class ZipArchive(Archive[zipfile.ZipInfo]):
             check_parts(self.path, self._zip, "zip")
         for info in self._zip.infolist():
             if not info.is_dir():
-                # Some programs of Windows write the separator of its paths.
+                # Some Windows programs write backslashes.
                 self._add(info.filename.replace("\\", "/"), info)
 
     def _read(self, _: str, info: zipfile.ZipInfo) -> bytes:
         if info.flag_bits & _ENCRYPTED:
             raise DataError(f"is encrypted; {_WAY_OUT}")
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise DataError(f"is a link in its archive; {_WAY_OUT}")
+            raise DataError(f"is a link; {_WAY_OUT}")
         if info.compress_type not in _PACKED:
-            raise DataError(f"is not packed by deflate; {_WAY_OUT}")
+            raise DataError(f"uses a compression other than deflate; {_WAY_OUT}")
         check_memory(info.file_size + info.compress_size, _WAY_OUT)
         with _damage("zip"):
             data = self._zip.read(info)
         if len(data) != info.file_size:
             raise DataError(
-                "zip archive is damaged: a member has another size than told"
+                "zip archive is damaged: the size of a member differs from its header"
             )
         return data
 
 
 class _Place(NamedTuple):
-    """Where the bytes of a member of a tar archive are; why they cannot be read."""
+    """Position of a tar member, and the reason if it cannot be read."""
 
     start: int
     size: int
@@ -134,7 +134,7 @@ class _Place(NamedTuple):
 
 
 class _Header:
-    """A tar archive as its headers are read: none may fill the memory."""
+    """Reads the headers of a tar archive and limits their size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -151,15 +151,15 @@ class _Header:
 
 
 class TarArchive(Archive[_Place]):
-    """A tar archive, or one packed by gzip, which is read forward.
+    """A tar or tar.gz archive; the latter is read forward only.
 
     Args:
-        wanted: The member that will be read first.
+        wanted: The member to read first.
     """
 
     def __init__(self, path: str, wanted: str) -> None:
         super().__init__(path)
-        # By its first bytes: a download is often named otherwise.
+        # The first bytes decide, because downloads often have the wrong name.
         self._packed = self._file.read(len(_GZIP)) == _GZIP
         self._file.seek(0)
         self._kind = "tar.gz" if self._packed else "tar"
@@ -173,11 +173,11 @@ class TarArchive(Archive[_Place]):
             self._index()
 
     def _index(self) -> None:
-        """Note where the members are; of a packed archive, keep those wanted."""
+        """List the members; of a tar.gz, also keep those like the wanted one."""
         header, end = _Header(self._file), -1
         with tarfile.open(fileobj=header, mode="r:") as held:  # type: ignore[call-overload]
             while (info := held.next()) is not None:
-                held.members.clear()  # it would keep them all
+                held.members.clear()  # bounds memory: tarfile keeps every header
                 if info.offset <= end or info.size < 0:
                     raise DataError("tar archive is damaged: its members overlap")
                 end = info.offset
@@ -192,24 +192,25 @@ class TarArchive(Archive[_Place]):
                     self._keep(name, place)
         if header.last != bytes(tarfile.BLOCKSIZE):
             raise DataError(
-                f"{self._kind} archive is damaged or cut short: it has no end"
+                f"{self._kind} archive is damaged or cut short: its end is missing"
             )
-        # To its end, where gzip keeps its check sum.
+        # Read to the end, because gzip verifies its checksum there.
         zeros = 0
         while piece := self._file.read(_PIECE):
             zeros += len(piece)
             if piece.strip(b"\0"):
                 raise DataError(
-                    f"{self._kind} archive holds more behind its end; split it"
+                    f"{self._kind} archive has more data behind its end; split it"
                 )
         if not self._packed and zeros >= tarfile.RECORDSIZE + tarfile.BLOCKSIZE:
             raise DataError(
-                f"tar archive is damaged or cut short: it ends with {zeros:,} zeros, "
-                "as a download that stopped does. Pack it again if it is right"
+                f"tar archive is damaged or cut short: it ends with {zeros:,} "
+                "bytes of zeros, as after an interrupted download. Download it again, or "
+                "pack it again"
             )
 
     def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
-        """Keep a member that is passed, within the budget; earlier ones are dropped."""
+        """Keep a member if memory allows; `drop` removes older ones first."""
         if place.refused or name in self._kept:
             return
         while drop and self._kept and place.size > self._left:
@@ -237,7 +238,7 @@ class TarArchive(Archive[_Place]):
             return self._bytes(place)
 
     def _pass(self, name: str, wanted: _Place) -> bool:
-        """Keep members like one on the way to it, or all of them for the first one."""
+        """Keep similar members up to the wanted one; the first call keeps all."""
         is_first = (like := _likeness(name)) not in self._likes
         self._likes.add(like)
         at = self._file.tell()
@@ -253,12 +254,12 @@ class TarArchive(Archive[_Place]):
 
 
 def _likeness(name: str) -> tuple[str, str]:
-    """The folder of a member and the end of its name: alike for all masks."""
+    """Folder and extension, which all masks of a dataset share."""
     folder, _, last = name.rpartition("/")
     return folder, last.partition(".")[2]
 
 
 def _place(info: tarfile.TarInfo) -> _Place:
     is_file = info.isreg() and not info.issparse()
-    why = "" if is_file else f"is a link, sparse or a device in its archive; {_WAY_OUT}"
+    why = "" if is_file else f"is a link, sparse file or device; {_WAY_OUT}"
     return _Place(info.offset_data, info.size, why)

@@ -1,4 +1,4 @@
-"""Masks in arrays, and NumPy files, ``.npy`` and ``.npz``; pickles never run."""
+"""Masks in arrays and in NumPy files, ``.npy`` and ``.npz``; never unpickled."""
 
 from __future__ import annotations
 
@@ -51,24 +51,23 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 NOT_NUMBERS: Final = {"O": "references or texts", "S": "texts", "V": "records"}
-"""What is in an array of no numbers, by the kind of its type."""
+"""Description of non-numeric arrays by the kind of their dtype."""
 _LISTED: Final = 10
-"""Arrays that a message names."""
+"""Most arrays named in a message."""
 _MOST_CHANNELS: Final = 256
-"""Images of a stack up to which it may be one mask by its classes."""
+"""Larger stacks are never one-hot masks."""
 _PACKED: Final = (0, 8)
-"""How NumPy packs arrays in an archive: stored or deflated."""
-"""How NumPy packs an array. The others unpack to any length at once."""
+"""Compression methods of NumPy: stored and deflated. Others inflate without limit."""
 ReadRows = Callable[[int, int, int], "NDArray[Any]"]
-"""From an image's number, a first row and a last one to the rows between them."""
+"""Reads rows ``start`` to ``stop`` (exclusive) of an image, given its index."""
 
 
 @dataclass(frozen=True)
 class NamedArray:
-    """An array of a file, and what is wanted of it.
+    """An array, with the image index and nodata value that apply to it.
 
     Attributes:
-        number: The image to take of a stack; empty for all.
+        number: Index of the image in a stack; empty for all.
         nodata: The value that the file declares as nodata, if any.
     """
 
@@ -78,14 +77,14 @@ class NamedArray:
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the masks of an array: of the only one, or of the one that is named."""
+    """Open the masks of the only array, or of the named one."""
     if file.kind == "NPY":
         return array_images(file, NamedArray(npy_array(file.path), file.member))
     _check_band(file)
     entry, number = _open_entry(file.path, file.member, file.max_pixels)
     shape = image_shape(entry.shape)
     if entry.fortran:
-        # Stored column by column, so its rows are spread over the file.
+        # In Fortran order the rows of one image are spread over the file.
         rows = _slices(_unpacked(entry).reshape(*shape).__getitem__)
     else:
         rows = _streamed(entry, *shape[:0:-1])
@@ -95,7 +94,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
 
 def array_images(file: ImageFile, found: NamedArray) -> list[OpenImage]:
-    """The mask or stack of masks that an array holds."""
+    """Open the mask or the stack of masks in an array."""
     _check_band(file)
     array = found.values
     if array.dtype.kind not in "biuf":
@@ -115,13 +114,13 @@ def _check_band(file: ImageFile) -> None:
 
 
 def npz_array(path: Path, member: str, max_pixels: int = MAX_PIXELS) -> NamedArray:
-    """One array of a ``.npz`` file, unpacked as a whole."""
+    """Load one array of a ``.npz`` file."""
     entry, number = _open_entry(path, member, max_pixels)
     return NamedArray(_unpacked(entry), number)
 
 
 def _unpacked(entry: _Entry) -> NDArray[Any]:
-    check_memory(entry.size, "save it as .npy, which is read where it lies")
+    check_memory(entry.size, "save it as .npy, which is read in parts")
     with damage("NPZ"), entry.archive.open(entry.name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -134,10 +133,10 @@ def _slices(image: Callable[[int], NDArray[Any] | StoredArray]) -> ReadRows:
 
 
 def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
-    """Refuse a stack that is one mask by its classes (one-hot), not several masks.
+    """Refuse a stack that is the one-hot encoding of a single mask.
 
-    The channels of such a mask add up to one number at each pixel. Most stacks of masks
-    do not in their first row, and are read no further.
+    One-hot channels have the same sum at every pixel. Most stacks of masks fail this
+    test in their first row, so no further rows are read.
     """
     count, height, width = shape
     if not 1 < count <= _MOST_CHANNELS:
@@ -157,8 +156,8 @@ def _refuse_channels(shape: tuple[int, int, int], rows: ReadRows) -> None:
             return
     if math.isclose(highest, whole, rel_tol=1e-3):
         raise DataError(
-            f"looks like one mask of {count} classes, not like {count} masks: its "
-            f"channels add up to {whole:.4g} at every pixel (one-hot). Save the arg "
+            f"looks like one mask with {count} class channels, not {count} masks: "
+            f"the channels sum to {whole:.4g} at every pixel (one-hot). Save the arg "
             f"max over the channels, or read one channel: FILE#{count - 1} or "
             f"FOLDER#{count - 1} is the last"
         )
@@ -176,19 +175,19 @@ def _entries(path: Path) -> dict[str, _Entry]:
         endings = {PurePosixPath(name).suffix.lower() for name in names} - {""}
         if endings and ".npy" not in endings:
             raise DataError(
-                "is a zip archive of files, not of arrays; give it a name that ends in "
-                ".zip, and its files are read"
+                "is a zip archive of files, not of arrays; rename it so that it ends "
+                "in .zip to read its files"
             )
         if any(part.compress_type not in _PACKED for part in archive.infolist()):
             raise DataError(
-                "holds arrays packed otherwise than NumPy does; save them with "
-                "np.savez_compressed"
+                "holds arrays with a compression that NumPy does not write; save them "
+                "with np.savez_compressed"
             )
         return {name.removesuffix(".npy"): _read_entry(archive, name) for name in names}
 
 
 def _open_entry(path: Path, member: str, max_pixels: int) -> tuple[_Entry, str]:
-    """The array that is wanted, and the number of an image of it."""
+    """The requested array, and the index of the requested image in it."""
     entries = _entries(path)
     shapes = {name: entry.shape for name, entry in entries.items()}
     key, number = choose_array(shapes, member, "NPZ")
@@ -197,7 +196,7 @@ def _open_entry(path: Path, member: str, max_pixels: int) -> tuple[_Entry, str]:
         raise DataError(f"holds {entry.dtype} values; expected numbers")
     width = entry.shape[-1] if entry.shape else 1
     check_pixels(width, math.prod(entry.shape[:-1]), max_pixels)
-    # It is unpacked once to its end, so that its check sum is known to hold.
+    # Inflate the whole array once to verify its checksum.
     lengths = [entry.archive.getinfo(entry.name).file_size, 0]
     if lengths[0] == entry.start + entry.size:
         with damage("NPZ"), entry.archive.open(entry.name) as file:
@@ -205,14 +204,14 @@ def _open_entry(path: Path, member: str, max_pixels: int) -> tuple[_Entry, str]:
                 lengths[1] += len(part)
     if lengths != [entry.start + entry.size] * 2:
         raise DataError(
-            "NPZ file is damaged: an array is not as long as its header says"
+            "NPZ file is damaged: the length of an array differs from its header"
         )
     return entry, number
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """An array of an archive, not read yet."""
+    """Header of an array in an archive."""
 
     archive: zipfile.ZipFile
     name: str
@@ -223,7 +222,7 @@ class _Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of its numbers."""
+        """Size of the numbers in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -238,10 +237,10 @@ def choose_array(
     kind: str,
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, str]:
-    """The array of a file that is wanted, and the number of an image of it.
+    """The name of the array to read from a file, and the index of an image in it.
 
-    Of several, the only one that may be a mask is taken; `others` tells what else the
-    file holds.
+    If no array is requested, the only array with rows and columns is chosen. `others`
+    describes objects of the file that are not arrays.
 
     Example:
         >>> shapes = {"label": (9, 64, 64), "time": (9,)}
@@ -270,22 +269,22 @@ def choose_array(
 
 
 class Dataset(Protocol):
-    """An array that lies in groups of a file, and is read in parts."""
+    """An array in a hierarchical file (HDF5, Zarr), read in parts."""
 
     @property
     def shape(self) -> Shape:
-        """Its lengths."""
+        """Length of each axis."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its numbers."""
+        """Type of the numbers."""
 
     @property
     def attrs(self) -> Mapping[str, Any]:
-        """What is said of it."""
+        """Attributes of the array."""
 
     def __getitem__(self, keys: tuple[slice, ...]) -> NDArray[Any]:
-        """A part, whose slices have both ends."""
+        """Read a part; each slice has a start and a stop."""
 
 
 Held = TypeVar("Held", bound=Dataset)
@@ -301,8 +300,8 @@ def array_in_groups(
     *,
     fortran: bool = False,
 ) -> NamedArray:
-    """The wanted one of arrays that lie in groups, none of whose numbers was read."""
-    step = -1 if fortran else 1  # stored as rows, but columns
+    """The requested array of a hierarchical file, without reading its numbers."""
+    step = -1 if fortran else 1  # stored by columns
     shapes = {name: one.shape[::step] for name, one in arrays.items()}
     key, number = choose_array(shapes, member.lstrip("/"), kind, others)
     array, shape = arrays[key], shapes[key]
@@ -313,12 +312,12 @@ def array_in_groups(
 
 
 def _nodata(dataset: Dataset) -> Value | None:
-    """What NetCDF declares as missing; numbers that it packs are refused."""
+    """The missing value declared as in NetCDF; scaled numbers are refused."""
     for name, plain in (("scale_factor", 1), ("add_offset", 0)):
         if (found := dataset.attrs.get(name, plain)) != plain:
             raise DataError(
-                f"holds numbers with {name} {found}, which are not read: save the "
-                "numbers that they stand for"
+                f"holds numbers with {name} {found}, which is not applied; save the "
+                "unscaled numbers"
             )
     fill = dataset.attrs.get("_FillValue")
     if fill is None or dataset.dtype.kind not in "iuf":
@@ -327,17 +326,17 @@ def _nodata(dataset: Dataset) -> Value | None:
 
 
 class Parts:
-    """A dataset as the source of an array; strides tell its axes apart."""
+    """Reads a dataset through strides, which identify its axes."""
 
     def __init__(self, dataset: Dataset, kind: str) -> None:
         self._dataset, self._kind = dataset, kind
-        # An array of HDF5 is open for as long as its file is.
+        # Keep the HDF5 file open as long as its array is in use.
         self._file = getattr(dataset, "file", None)
 
     def numbers(
         self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
     ) -> NDArray[Any]:
-        """The numbers of a part, all of which are read at once."""
+        """Read a part in one request."""
         held = self._dataset.shape
         start = np.unravel_index(place // dtype.itemsize, held)
         own = [
@@ -354,19 +353,19 @@ class Parts:
         )
         with damage(self._kind):
             part = self._dataset[keys]
-        # Its axes as in the file, then in the order of the part.
+        # Restore the axis order of the file, then that of the part.
         order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
         found: NDArray[Any] = part.reshape([shape[axis] for axis in order])
         return found.transpose(np.argsort(order))
 
 
 def _is_plane(shape: tuple[int, ...]) -> bool:
-    """Whether an array has rows and columns, not one number or a row of them."""
+    """Whether an array has at least two axes longer than one."""
     return 0 not in shape and sum(length > 1 for length in shape) > 1
 
 
 def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
-    """Read rows from an archive as it is unpacked; rows are asked for in order."""
+    """Read rows in order while the archive is inflated."""
     opened: list[IO[bytes]] = []
 
     def rows(number: int, start: int, stop: int) -> NDArray[Any]:
@@ -386,7 +385,7 @@ def _streamed(entry: _Entry, width: int, height: int) -> ReadRows:
 def _images(
     shape: tuple[int, int, int], kind: str, rows: ReadRows, nodata: Value | None = None
 ) -> list[OpenImage]:
-    """One image for each of a stack; a stack of one needs no number."""
+    """One image per mask of a stack; without an index for a single mask."""
     count, height, width = shape
     check_stack(count)
     check_row(width)

@@ -1,4 +1,4 @@
-"""The images beside a mask, such as ``A/1.png`` and ``B/1.png`` of ``label/1.png``."""
+"""Images beside a mask, such as ``A/1.png`` and ``B/1.png`` for ``label/1.png``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _EXTENSIONS: Final = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """An image folder beside a mask, and the mask's image in it.
+    """An image folder beside a mask folder, and the image with the mask's name.
 
     Attributes:
-        name: The image's name; empty when the folder holds none of the mask's name.
-        difference: How its grid differs from that of the mask, in words.
-        path: Where the image lies; empty as its name.
+        name: File name of the image; empty if the folder has no matching image.
+        difference: Text on how its grid differs from the mask's; empty if equal.
+        path: Path of the image; empty if there is none.
     """
 
     folder: str
@@ -38,7 +38,7 @@ class Beside:
 
 
 def images_beside(path: str) -> tuple[Beside, ...]:
-    """The image of a mask in each image folder beside the mask's folder."""
+    """The image of the same name in each image folder beside the mask folder."""
     mask = Path(path).absolute()
     for folder in mask.parents:
         if is_mask_folder(folder.name):
@@ -52,7 +52,7 @@ def images_beside(path: str) -> tuple[Beside, ...]:
 
 
 def forget_folders() -> None:
-    """Forget what folders hold: another run may find other files in them."""
+    """Clear cached folder listings, because files may change between runs."""
     _image_folders.cache_clear()
     _stems.cache_clear()
 
@@ -74,13 +74,13 @@ def _beside(folder: Path, name: str, mask: Path, own: OpenImage | None) -> Besid
 
 
 def _image(path: Path) -> OpenImage | None:
-    """An image that is opened but not decoded; None where that fails."""
+    """Open an image without decoding it; None if it fails."""
     from cdstats.io.masks import open_masks
 
     try:
         return open_masks(str(path), "", 1)[0]
     except DataError:
-        return None  # a broken image is its reader's to report
+        return None  # the reader of the images reports broken ones
 
 
 @lru_cache(maxsize=64)
@@ -95,7 +95,7 @@ def _image_folders(folder: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _stems(folder: str) -> Mapping[str, str]:
-    """The image files of a folder by their names without extension."""
+    """Image file names of a folder by their stems."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries]

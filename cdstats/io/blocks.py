@@ -1,4 +1,4 @@
-"""What a reader takes and gives: a file, its images, their pixels block by block."""
+"""Common types of all readers: file, image, and blocks of pixels."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
 
 BLOCK_PIXELS: Final = 1 << 22
-"""Pixels that a block of a large image holds at most, unless its file forces more."""
+"""Most pixels per block of a large image, unless the file has larger blocks."""
 WHOLE_PIXELS: Final = 1 << 26
-"""Pixels up to which an image is decoded at once."""
+"""Images of at most so many pixels are decoded at once."""
 
 
 class ImageFile(NamedTuple):
-    """A file whose images are to be opened.
+    """A file to open.
 
     Attributes:
-        data: Its bytes; None where it is too large to hold.
-        member: The array or the number of the image that is wanted; empty for all.
-        max_pixels: Pixels that an image may declare; nothing of a larger one is
-            decoded when it is opened.
-        nodata: The text of the nodata value that a file beside it declares; it comes
-            before what the file itself says.
+        data: Its bytes; None if it is too large to hold in memory.
+        member: Name of the array or index of the image to read; empty for all.
+        max_pixels: Most pixels that an image may declare. Nothing of a larger image
+            is decoded.
+        nodata: Nodata value as text from a file beside it, such as ``.aux.xml``; it
+            takes precedence over the value in the file.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ImageFile(NamedTuple):
     nodata: str | None = None
 
     def opened(self) -> BinaryIO:
-        """The file, open to be read; from memory where its bytes are held."""
+        """Open the file, or its bytes in memory, for reading."""
         return self.path.open("rb") if self.data is None else io.BytesIO(self.data)
 
 
@@ -59,8 +59,8 @@ class Block(NamedTuple):
     Attributes:
         values: Stored values ``(height, width)``, or uint8 colours
             ``(height, width, 3)``.
-        hidden: Where the file masks a pixel out or it is fully transparent.
-        half: Where alpha is neither 0 nor opaque.
+        hidden: True for pixels that the file masks out or that are fully transparent.
+        half: True for partially transparent pixels.
     """
 
     row: int
@@ -76,29 +76,28 @@ class Block(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values."""
+        """Size of the values in bytes."""
         return self.values.nbytes
 
 
 def _nowhere() -> None:
-    """The georeference of an image that has none."""
+    """The georeference of an image without one."""
 
 
 class OpenImage(NamedTuple):
     """An image whose pixels can be read in order.
 
     Attributes:
-        member: What tells it from the others in its file, such as ``"#3"``; may be
-            empty.
-        format: What the file is, such as ``"PNG"``.
-        blocks: Reads the pixels, from the file each time; raises `DataError` when they
-            cannot be decoded.
+        member: Identifies the image in its file, such as ``"#3"``; may be empty.
+        format: Name of the file format, such as ``"PNG"``.
+        blocks: Reads the pixels from the file on each call; raises `DataError` if
+            they cannot be decoded.
         nodata: The value that the file declares as nodata, if any.
-        palette: Colour of each index, if the values are indices of a colour palette.
-        part: Reads the rows from one to before another alone, both at edges of
-            blocks; None when only the whole can be read.
-        georeference: Finds where its pixels lie on the ground, before they are read;
-            None where the file does not say.
+        palette: Colour of each index if the values are palette indices.
+        part: Reads rows ``start`` to ``stop`` (exclusive), both at block edges; None
+            if only the whole image can be read.
+        georeference: Finds the location of the pixels without reading them; returns
+            None if the file has none.
     """
 
     member: str
@@ -115,7 +114,7 @@ class OpenImage(NamedTuple):
 
 
 def guarded(image: OpenImage) -> OpenImage:
-    """The same image; an unexpected exception while it is read is a `DataError`."""
+    """The same image, with unexpected exceptions turned into `DataError`."""
     part = image.part
     return image._replace(
         blocks=partial(_guarded, image.blocks),
@@ -146,18 +145,18 @@ def _guarded_georeference(find: Callable[[], Where | None]) -> Where | None:
 
 
 class Sized(Protocol):
-    """Something that holds pixels."""
+    """An object that holds pixels."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its pixels."""
+        """Size of the pixels in bytes."""
 
 
 Item = TypeVar("Item", bound=Sized)
 
 
 class Keeping(Generic[Item]):
-    """Keeps what was read while it is little, so that it is read once."""
+    """Caches items up to a size limit, so that small images are decoded once."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -165,7 +164,7 @@ class Keeping(Generic[Item]):
         self._kept: list[Item] = []
 
     def of(self, read: Callable[[], Iterator[Item]]) -> Iterator[Item]:
-        """All items: those kept, and the others as they come."""
+        """Yield the cached items, then read the others."""
         if self._left < 0:
             yield from read()
             return
@@ -185,12 +184,12 @@ class Keeping(Generic[Item]):
 
 
 def keeping(image: OpenImage, most: int) -> OpenImage:
-    """The same image, whose pixels are decoded once however often they are read."""
+    """The same image, which is decoded once if its pixels take at most `most` bytes."""
     return image._replace(blocks=partial(Keeping[Block](most).of, image.blocks))
 
 
 def check_band(band: int, bands: int) -> int:
-    """The band, if the file holds it."""
+    """The band, if the file has it."""
     if not 1 <= band <= bands:
         has = counted(bands, "band")
         raise DataError(f"has {has}; band {band} was asked for")
@@ -198,7 +197,7 @@ def check_band(band: int, bands: int) -> int:
 
 
 def is_number(member: str) -> bool:
-    """Whether a member is the number of an image.
+    """Whether a member is the index of an image.
 
     Example:
         >>> is_number("12"), is_number("mask"), is_number("")
@@ -208,7 +207,7 @@ def is_number(member: str) -> bool:
 
 
 def select_image(images: list[OpenImage], member: str) -> list[OpenImage]:
-    """The image of a number, or all where none is named."""
+    """The image with the given index, or all images if none is given."""
     if not member:
         return images
     count = "1 image" if len(images) == 1 else f"{len(images)} images"
@@ -221,7 +220,7 @@ _EVERY_GREY: Final = bytes(range(256))
 
 
 def greys(palette: bytes) -> bytes | None:
-    """The grey of each index, or None where a colour is no grey.
+    """The grey value of each index; None if the palette has colours.
 
     Example:
         >>> greys(bytes([7, 7, 7, 65, 65, 65])) == bytes([7, 65])
@@ -232,7 +231,7 @@ def greys(palette: bytes) -> bytes | None:
 
 
 def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
-    """The grey value of each index of a grey palette, the index of any other."""
+    """Grey values of a grey palette; the unchanged indices of a colour palette."""
     check_indices(indices, len(palette) // 3)
     grey = greys(palette)
     if grey is None or _EVERY_GREY.startswith(grey):
@@ -242,16 +241,15 @@ def expand(indices: NDArray[Any], palette: bytes) -> NDArray[Any]:
 
 
 def check_indices(indices: NDArray[Any], colours: int) -> None:
-    """Refuse an index that the palette does not hold."""
+    """Refuse an index outside the palette."""
     if colours < 256 and indices.size and int(indices.max()) >= colours:
         index = int(indices.max())
-        raise DataError(
-            f"pixel index {index} has no colour: its palette holds {colours}"
-        )
+        palette = f"the palette of {counted(colours, 'colour')}"
+        raise DataError(f"pixel index {index} is outside {palette}")
 
 
 def names(palette: bytes) -> Mapping[int, str] | None:
-    """The ``"#rrggbb"`` of each index, or None for a grey palette."""
+    """The ``"#rrggbb"`` of each index; None for a grey palette."""
     if greys(palette) is not None:
         return None
     colours = (palette[at : at + 3] for at in range(0, len(palette) - 2, 3))

@@ -1,4 +1,4 @@
-"""BMP files: rows of numbers, once their header and the length of the file agree."""
+"""BMP files; rows are read only if the header agrees with the file length."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _OLD_HEADER: Final = 12
 _HEADERS: Final = (40, 52, 56, 64, 108, 124)
 _MASKS: Final = (0xFF0000, 0xFF00, 0xFF)
-"""Bits of red, green and blue in a pixel of 32 bits; those of opacity are 0."""
+"""Bit masks of red, green and blue in 32-bit pixels; the other bits must be 0."""
 _HEAD_BYTES: Final = 70
 _MOST_PADDING: Final = 3
 
 
 class _Header(NamedTuple):
-    """What the header of a BMP file says; the height of one stored downwards is < 0."""
+    """Fields of a BMP header; the height is negative if rows go from top to bottom."""
 
     file_size: int
     start: int
@@ -45,12 +45,12 @@ class _Header(NamedTuple):
 
     @property
     def entry(self) -> int:
-        """Bytes of a colour of the palette."""
+        """Bytes per colour of the palette."""
         return 3 if self.header == _OLD_HEADER else 4
 
     @property
     def palette(self) -> slice:
-        """Where the palette lies, behind the header and the masks of colours."""
+        """Position of the palette, behind the header and the colour masks."""
         masks = 12 if self.masks and self.header == 40 else 0
         colours = (self.colours or 1 << self.bits) if self.bits <= 8 else 0
         start = 14 + self.header + masks
@@ -58,7 +58,7 @@ class _Header(NamedTuple):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Bytes per row, with padding."""
         return (self.width * self.bits + 31) // 32 * 4
 
 
@@ -94,7 +94,7 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
 
 def _read(file: ImageFile, header: _Header, top: int, bottom: int) -> NDArray[Any]:
-    """Some rows of pixels: indices, or red, green and blue."""
+    """Read rows as indices or RGB values."""
     first = abs(header.height) - bottom if header.height > 0 else top
     with file.opened() as stream:
         stream.seek(header.start + first * header.row_bytes)
@@ -113,7 +113,7 @@ def _read(file: ImageFile, header: _Header, top: int, bottom: int) -> NDArray[An
 
 
 def _read_header(head: bytes) -> _Header:
-    """What a header says, if it does not contradict itself."""
+    """Parse a header and check its fields against each other."""
     header = int.from_bytes(head[14:18], "little")
     if len(head) < (26 if header == _OLD_HEADER else 54):
         raise DataError("BMP file is cut short: it ends inside its header")
@@ -139,16 +139,17 @@ def _read_header(head: bytes) -> _Header:
     is_masked = found.compression == 3 and found.bits == 32
     if not (is_plain or (is_masked and found.masks in (_MASKS, (*_MASKS, 0)))):
         raise DataError(
-            f"BMP file has pixels of {found.bits} bits in compression "
-            f"{found.compression}; expected plain ones without opacity. Save it as PNG"
+            f"BMP file has {found.bits}-bit pixels with compression "
+            f"{found.compression}; expected uncompressed ones without opacity. Save "
+            "it as PNG"
         )
     return found
 
 
 def _check_length(header: _Header, size: int) -> None:
-    """Check that the rows end with the file."""
+    """Check that the pixel rows end at the end of the file."""
     needed = header.start + header.row_bytes * abs(header.height)
-    # Some programs fill up a file, and say so in its header.
+    # Some programs pad the file and include the padding in the size of the header.
     more = _MOST_PADDING if header.file_size == size else 0
     if size < needed:
         raise DataError(f"BMP file is cut short: {size:,} of {needed:,} bytes")

@@ -1,8 +1,8 @@
-"""Archives (zip, tar, tar.gz) as folders of files that are named ``ARCHIVE!member``.
+"""Archives (zip, tar, tar.gz) as folders whose files are named ``ARCHIVE!member``.
 
-Nothing is unpacked to disk: a member is read into memory, and its archive stays open.
-Members of a tar.gz are read in their order in the archive; those of the same kind that
-are passed on the way are kept, as they will be asked for.
+Nothing is unpacked to disk: members are read into memory, and the archive stays open.
+A tar.gz is read forward; members similar to the wanted one are kept on the way, because
+they are likely to be read next.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _VARIES: Final = re.compile(rf"[*?\[]|{_RANGE.pattern}")
 _MOST_IN_RANGE: Final = 100_000
 _MOST_OPEN: Final = 16
 _LONGEST, _DEEPEST = 4096, 100
-_OUT: Final = "a name may not lead out of the archive"
+_OUT: Final = "names must not point outside the archive"
 _TOO_LONG: Final = (
-    f"a name may have {_LONGEST:,} characters and {_DEEPEST} folders at most"
+    f"names are limited to {_LONGEST:,} characters and {_DEEPEST} folders"
 )
 
 
 def is_parquet(path: str) -> bool:
-    """Whether a path has the name of a Parquet file."""
+    """Whether a path ends as a Parquet file does."""
     return path.lower().endswith(ENDING)
 
 
 def member_in(text: str) -> tuple[str, str]:
-    """A path as typed, and the part of its file that stands behind ``#``, if any.
+    """Split a typed path into the file and the text after ``#``.
 
     Example:
         >>> member_in("a.npz#mask"), member_in("a.h5#label#3"), member_in("a.png")
@@ -60,16 +60,16 @@ def member_in(text: str) -> tuple[str, str]:
 
 
 class Inside(NamedTuple):
-    """A path in an archive, as typed or stored; empty for all of the archive."""
+    """A path in an archive; an empty member means the whole archive."""
 
     archive: str
     member: str
 
 
 def inside(path: str) -> Inside | None:
-    """The archive and the member that a path names; None where it names a file.
+    """Split a path into archive and member; None if it names a file.
 
-    An existing path is a file whatever its name.
+    An existing path always counts as a file.
     """
     if "!" not in path and "#" not in path:
         return None
@@ -80,13 +80,13 @@ def inside(path: str) -> Inside | None:
 
 
 def _ways(text: str, mark: re.Pattern[str] = _MEMBER) -> list[Inside]:
-    """Where a text may name an archive and what is in it."""
+    """All ways to split a text into archive and member."""
     ends = [found.end() for found in mark.finditer(text)]
     return [Inside(text[: end - 1], text[end:].strip("/")) for end in ends]
 
 
 def typed_inside(text: str) -> Inside | None:
-    """The archives and the path in them that a user types; both may vary.
+    """Split what a user types into archives and members; both may be patterns.
 
     Example:
         >>> typed_inside("shards/{00..12}.tar!{}.label.png")
@@ -105,13 +105,13 @@ def typed_inside(text: str) -> Inside | None:
 
 
 def pattern_in(text: str) -> str:
-    """The pattern of a path as typed: in an archive, that of its members."""
+    """The pattern part of a typed path; of a path in an archive, the member."""
     found = typed_inside(text)
     return found.member if found else text
 
 
 def inner_name(name: str) -> str | None:
-    """The path in its archive of a member by its name; None for another file.
+    """The path within the archive, given a member's name; None for other files.
 
     Example:
         >>> inner_name("LEVIR.zip!test/1.png"), inner_name("test/1.png")
@@ -121,9 +121,9 @@ def inner_name(name: str) -> str | None:
 
 
 def shared_folder(names: Iterable[str]) -> str:
-    """The folder of their archives that all members share, with a slash at its end.
+    """The common folder of all members within their archives, ending with a slash.
 
-    It says nothing of them, as ``LEVIR/`` in ``LEVIR.zip!LEVIR/test/1.png``.
+    It is dropped from names: ``LEVIR/`` in ``LEVIR.zip!LEVIR/test/1.png``.
     """
     inner = (inner_name(name) for name in names)
     above = {name.rpartition("/")[0] for name in inner if name is not None}
@@ -132,13 +132,13 @@ def shared_folder(names: Iterable[str]) -> str:
 
 
 def archives_in(text: str) -> list[str]:
-    """The archives that a text names: one, those of a range or those of a glob."""
+    """The archives that a path, a range or a glob matches, in natural order."""
     if os.path.isfile(text):  # noqa: PTH113 - as typed
         return [text]
     braces = [one for one in re.findall(r"\{[^{}]*\}", text) if not _RANGE.match(one)]
     if braces:
         raise UsageError(
-            f"{text}: {braces[0]} does not vary the name of an archive; expected a "
+            f"{text}: {braces[0]} does not vary the archive name; expected a "
             "range such as {0000..0009}, or *"
         )
     texts = [text]
@@ -153,7 +153,7 @@ def archives_in(text: str) -> list[str]:
 
 
 def _expanded(texts: list[str]) -> list[str]:
-    """The texts that the first range of each text stands for."""
+    """Expand the first range of each text."""
     found = list[str]()
     for text in texts:
         before, first, last, after = _RANGE.split(text, 1)
@@ -168,12 +168,12 @@ def _expanded(texts: list[str]) -> list[str]:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a name ends as those of archives, or is that of a member of one."""
+    """Whether a name is that of an archive or of a member of one."""
     return name.lower().endswith(_ENDS) or bool(_MEMBER.search(name))
 
 
 def stem_of(path: str) -> str:
-    """The name of an archive without its ending.
+    """The name of an archive without its extension.
 
     Example:
         >>> stem_of("data/LEVIR.tar.gz")
@@ -184,7 +184,7 @@ def stem_of(path: str) -> str:
 
 
 def as_folder(path: str) -> PurePath:
-    """The absolute path of a file; of a member below its archive as a folder."""
+    """The absolute path, with an archive treated as a folder."""
     found = inside(path)
     if found is None or not is_archive(found.archive):
         return PurePath(os.path.abspath(path))  # noqa: PTH100 - follows no link
@@ -192,13 +192,13 @@ def as_folder(path: str) -> PurePath:
 
 
 def file_on_disk(path: str) -> str:
-    """The file that holds what a path names: an archive, or the file itself."""
+    """The file on disk behind a path: the archive of a member, or the file itself."""
     found = inside(path)
     return found.archive if found else path
 
 
 def are_same(path: str, other: str) -> bool:
-    """Whether two paths name one file, or one member of an archive."""
+    """Whether two paths name the same file or the same member."""
     one, two = inside(path), inside(other)
     if (one and one.member) != (two and two.member):
         return False
@@ -209,10 +209,10 @@ def are_same(path: str, other: str) -> bool:
 
 
 def read_member(path: str) -> bytes:
-    """The bytes of a member, all of them checked.
+    """Read a member and verify its checksum.
 
     Raises:
-        DataError: If there is no such member, or it cannot be read.
+        DataError: If the member does not exist or cannot be read.
     """
     found = inside(path)
     if found is None:
@@ -222,7 +222,7 @@ def read_member(path: str) -> bytes:
         archive = open_archive(found.archive, found.member)
         if last is None or last[0] is not archive:
             last = archive, archive.read(found.member)
-            # A prediction and its mask are often asked for again at once.
+            # A prediction and its mask are often read twice in a row.
             while len(_LAST) > 1:
                 del _LAST[next(iter(_LAST))]
             _LAST[path] = last
@@ -233,11 +233,11 @@ Member = TypeVar("Member")
 
 
 class Archive(Generic[Member]):
-    """The members of an archive by name, folders aside.
+    """An archive, with its members (without folders) by name.
 
     Attributes:
-        hostile: The names of members that are not read, by the reason.
-        close: Closes its file.
+        hostile: Names of members that are never read, by reason.
+        close: Closes the file.
     """
 
     def __init__(self, path: str) -> None:
@@ -257,7 +257,7 @@ class Archive(Generic[Member]):
         raise NotImplementedError
 
     def _add(self, typed: str, member: Member) -> str:
-        """Note a member; its name, or nothing for a hostile one."""
+        """Register a member; returns its name, or an empty text if it is hostile."""
         parts = [part for part in typed.split("/") if part not in ("", ".")]
         leads_out = typed.startswith("/") or ".." in parts or "\0" in typed
         if not parts or leads_out or len(parts) > _DEEPEST or len(typed) > _LONGEST:
@@ -266,8 +266,8 @@ class Archive(Generic[Member]):
         name = "/".join(parts)
         if name in self.members:
             raise DataError(
-                f"holds two members of the name {name!r}, and readers differ on which "
-                "is meant; pack it again"
+                f"holds two members of the name {name!r}, and programs differ on which "
+                "to read; pack it again"
             )
         self.members[name] = member
         return name
@@ -279,10 +279,10 @@ _LAST: Final[dict[str, tuple[Archive[Any], bytes]]] = {}
 
 
 def open_archive(path: str, wanted: str = "") -> Archive[Any]:
-    """An archive of this machine, which stays open; it is opened to read a member.
+    """Open an archive on this machine, which stays open for its members.
 
     Raises:
-        DataError: If it is damaged, or names members in a way that has two meanings.
+        DataError: If it is damaged or has duplicate member names.
     """
     with _LOCK:
         found = os.stat(path)  # noqa: PTH116 - for each member

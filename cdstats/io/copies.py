@@ -1,9 +1,8 @@
-"""Files of a store or archive as files of this machine, while a reader needs them.
+"""Temporary local copies of objects in stores and members of archives.
 
-An object is copied as a whole into the folder of temporary files, so that every reader
-works on it as on any file, in as little memory. The objects that are read next are
-copied meanwhile; a large one is copied only when it is its turn. A member of an archive
-is copied alone, where its reader needs a file.
+Each object is copied whole to a temporary file, so that every reader works on it as on
+a local file. Small objects are downloaded ahead of use; a large object only when it is
+needed. A member of an archive is copied only if its reader needs a file.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ if TYPE_CHECKING:
     from cdstats.io.stores import Mark
 
 IN_FLIGHT: Final = 16
-"""Objects that are copied ahead of their turn."""
+"""Most objects downloaded ahead of use."""
 AHEAD_BYTES: Final = 1 << 25
-"""Larger objects are not copied ahead of their turn."""
+"""Larger objects are not downloaded ahead of use."""
 _KEPT: Final = 2
-"""Copies kept where an object may be opened again: a prediction and its mask."""
+"""Copies kept for a second use, such as those of a prediction and its mask."""
 _FOLDER: Final = "CDSTATS_COPIES"
 _ALIVE_SECONDS: Final = 0.5
-"""How often work that waits for a copy reports that it has not stopped."""
+"""Interval of reports that a job waiting for a copy is alive."""
 
 
 class Copy:
-    """A copy of an object, with its version and mark; its file goes with it."""
+    """A copy of an object; the file is removed with this object."""
 
     def __init__(self, path: Path, version: str, mark: Mark | None) -> None:
         self.path = path
@@ -53,7 +52,7 @@ class Copy:
 
 
 class _Row(Copy):
-    """A row of the copy of a table, which it keeps."""
+    """A row of a copied table, which it keeps alive."""
 
     def __init__(self, table: Copy, member: str) -> None:
         self.path = Path(f"{table.path}#{member}")
@@ -62,7 +61,7 @@ class _Row(Copy):
 
 
 class _Ahead(threading.local):
-    """What this thread reads next, and what it has just read."""
+    """Downloads of this thread: running, and just used."""
 
     def __init__(self) -> None:
         self.addresses: Iterator[str] = iter(())
@@ -72,7 +71,7 @@ class _Ahead(threading.local):
         self.marks: deque[tuple[str, Mark | None]] = deque(maxlen=_KEPT)
 
     def take(self, address: str) -> Copy:
-        """The copy of an object, which may have begun already."""
+        """The copy of an object; starts the next downloads."""
         if not self.waiting:
             self.fill()
         copy = self.kept.pop(address, None) or self._due(address)
@@ -84,7 +83,7 @@ class _Ahead(threading.local):
         return copy
 
     def _due(self, address: str) -> Copy:
-        """The copy that has begun, else a new one; those passed over are given up."""
+        """The copy from a running download or a new one; skipped ones are cancelled."""
         if any(place == address for place, _ in self.waiting):
             while (due := self.waiting.popleft())[0] != address:
                 due[1].cancel()
@@ -92,11 +91,10 @@ class _Ahead(threading.local):
             if (copy := _waited(due[1])) is not None:
                 return copy
         copy = _waited(_start(address, None))
-        assert copy is not None  # noqa: S101 - it has no limit
+        assert copy is not None  # noqa: S101 - no size limit was given
         return copy
 
     def fill(self) -> None:
-        """Begin the copies that come next."""
         while len(self.waiting) < IN_FLIGHT:
             address = next(self.addresses, None)
             if address is None:
@@ -110,14 +108,13 @@ _ahead = _Ahead()
 def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> None:
     """Start downloading the objects that this thread opens next, in order.
 
-    Nothing that was copied before is used any more.
+    Copies of earlier calls are dropped.
 
     Args:
-        addresses: The addresses; asked for one by one as their turn comes near, and not
-            before the first of them is opened.
-        versions: The version of each object that was read before; those read now are
-            added, and an object that has changed is an error. None where each object is
-            opened once.
+        addresses: Read lazily, and not before the first object is opened.
+        versions: Versions of objects already read; extended by those read now. An
+            object with a changed version is an error. None if each object is opened
+            once.
     """
     for _, future in _ahead.waiting:
         future.cancel()
@@ -129,7 +126,7 @@ def expect(addresses: Iterable[str], versions: dict[str, str] | None = None) -> 
 
 
 def _once(addresses: Iterable[str]) -> Iterator[str]:
-    """Addresses, leaving out those that a kept copy will serve."""
+    """The addresses without those that a kept copy serves."""
     last: deque[str] = deque(maxlen=_KEPT)
     for address in addresses:
         if address not in last:
@@ -143,7 +140,8 @@ def fetch(address: str) -> Copy:
     """The copy of an object.
 
     Raises:
-        DataError: If it cannot be read to its end, or has changed meanwhile.
+        DataError: If it cannot be read completely, or has changed since it was first
+            read.
     """
     copy = _ahead.take(address)
     _ahead.marks.append((address, copy.mark))
@@ -156,7 +154,7 @@ def fetch(address: str) -> Copy:
 
 
 def last_mark(address: str) -> Mark | None:
-    """The mark of an object that this thread has just fetched."""
+    """The mark of an object that this thread has fetched last."""
     return dict(_ahead.marks).get(address)
 
 
@@ -165,13 +163,13 @@ _TABLES_LOCK: Final = threading.Lock()
 
 
 def copied_table(address: str, *, anew: bool = False) -> Copy:
-    """The copy of a Parquet file, kept as its rows are asked for one by one."""
+    """The copy of a Parquet file, kept while single rows are read from it."""
     with _TABLES_LOCK:
         kept = _TABLES.pop(address, None)
         copy = None if anew else kept
         if copy is None:
             copy = _waited(_start(address, None))
-        assert copy is not None  # noqa: S101 - it has no limit
+        assert copy is not None  # noqa: S101 - no size limit was given
         while len(_TABLES) >= _KEPT:
             del _TABLES[next(iter(_TABLES))]
         _TABLES[address] = copy
@@ -179,7 +177,7 @@ def copied_table(address: str, *, anew: bool = False) -> Copy:
 
 
 def _table_in(path: str) -> tuple[str, str]:
-    """The address of the table whose row a path names, and the row; else nothing."""
+    """The address of a table and the row that a path names; empty for other paths."""
     place, member = member_in(path)
     if not member or not is_parquet(place):
         return "", ""
@@ -187,7 +185,7 @@ def _table_in(path: str) -> tuple[str, str]:
 
 
 def copy_of(path: str) -> Copy | None:
-    """The copy of an object, or of a member of an archive whose reader needs a file."""
+    """A local copy of an object, or of a member whose reader needs a file."""
     if is_address(path):
         place, member = _table_in(path)
         if not place:
@@ -199,7 +197,7 @@ def copy_of(path: str) -> Copy | None:
         return None
     copy, number = _new_copy(path, "", None)
     try:
-        with open(number, "wb") as file:  # noqa: PTH123 - it is open already
+        with open(number, "wb") as file:  # noqa: PTH123 - a file descriptor
             file.write(data)
     except OSError as error:
         raise _not_copied(error) from None
@@ -209,8 +207,8 @@ def copy_of(path: str) -> Copy | None:
 def open_copy(
     copy: Copy, open_file: Callable[[Path], list[OpenImage]]
 ) -> list[OpenImage]:
-    """Open the images of an object; they keep its copy for as long as they live."""
-    # Without parts: each would cost another copy wherever it is counted.
+    """Open the images of a copy; they keep the copy alive."""
+    # Parts are not offered, because each worker would download its own copy.
     return [
         image._replace(blocks=partial(_read, image.blocks, copy), part=None)
         for image in open_file(copy.path)
@@ -222,7 +220,7 @@ def _read(read: Callable[[], Iterator[Block]], _: Copy) -> Iterator[Block]:
 
 
 def _waited(future: Future[Copy | None]) -> Copy | None:
-    """What a copy gives; stores have their own time limits, so no time counts."""
+    """Wait for a copy; stores enforce their own time limits."""
     while True:
         try:
             return future.result(_ALIVE_SECONDS)
@@ -242,7 +240,7 @@ async def _copy(text: str, most: int | None) -> Copy | None:
     """Copy an object to a temporary file; None for one of more than `most` bytes.
 
     Raises:
-        DataError: If it is not given to its end, or the file cannot be written.
+        DataError: If the download is incomplete, or the file cannot be written.
     """
     from cdstats.io.stores import get, parts
 
@@ -252,11 +250,11 @@ async def _copy(text: str, most: int | None) -> Copy | None:
     try:
         copy, number = _new_copy(text, answer.version, answer.mark)
         try:
-            with open(number, "wb") as file:  # noqa: PTH123 - it is open already
+            with open(number, "wb") as file:  # noqa: PTH123 - a file descriptor
                 async for part in parts(answer):
                     file.write(part)
         except BaseException:
-            # At once: the exception would keep it.
+            # Remove it now, because the exception keeps it alive.
             copy.remove()
             raise
     except OSError as error:
@@ -265,10 +263,10 @@ async def _copy(text: str, most: int | None) -> Copy | None:
 
 
 def _new_copy(text: str, version: str, mark: Mark | None) -> tuple[Copy, int]:
-    """An empty copy, and the number by which its file is open."""
+    """An empty temporary file, and its open file descriptor."""
     import tempfile
 
-    suffix = PurePosixPath(text).suffix.lower()  # some readers go by it
+    suffix = PurePosixPath(text).suffix.lower()  # some readers depend on it
     number, name = tempfile.mkstemp(
         suffix if suffix in (".pt", ".pth", ENDING) else "", dir=folder()
     )
@@ -278,7 +276,7 @@ def _new_copy(text: str, version: str, mark: Mark | None) -> tuple[Copy, int]:
 def _not_copied(error: OSError) -> DataError:
     why = (error.strerror or str(error)).lower()
     return DataError(
-        f"cannot be copied to {folder()}: {why}; TMPDIR names another folder"
+        f"cannot be copied to {folder()}: {why}; set TMPDIR to another folder"
     )
 
 
@@ -287,10 +285,10 @@ _PREFIX: Final = "cdstats-copies-"
 
 @cache
 def folder() -> Path:
-    """The folder of the copies of this process and of the workers that it starts.
+    """The folder for the copies of this process and its workers.
 
-    A worker that is stopped cannot tidy up. So the process that starts workers must
-    have asked for the folder before, and removes it.
+    A stopped worker cannot clean up. Therefore the main process calls this first, so
+    that it owns the folder and removes it at exit.
     """
     given = os.environ.get(_FOLDER)
     if given and Path(given).is_dir():
@@ -306,7 +304,7 @@ def folder() -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what processes left that were killed: their folders name them."""
+    """Remove folders of killed processes; the folder name holds the process id."""
     import shutil
 
     for left in parent.glob(f"{_PREFIX}*") if os.name == "posix" else ():
@@ -317,4 +315,4 @@ def _sweep(parent: Path) -> None:
             except ProcessLookupError:
                 shutil.rmtree(left, ignore_errors=True)
             except OSError:
-                continue  # it may run
+                continue  # may still run

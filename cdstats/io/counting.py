@@ -1,4 +1,4 @@
-"""From a mask file to the counts of its masks: what a worker does."""
+"""Pixel counts of the masks in a file; this code runs in the workers."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ TOO_MANY: Final = (
 )
 _CHANGED: Final = "was changed while it was read"
 DIVIDED_PIXELS: Final = 1 << 27
-"""Pixels above which an image is counted in parts, by all workers."""
+"""Larger images are divided into parts that all workers share."""
 PART_PIXELS: Final = 1 << 26
-"""Pixels of a part, about: it takes some 0.1 s, as a batch of small files does, against
-which opening the file once more for each part is nothing."""
+"""Approximate pixels per part, which take about 0.1 s; reopening the file for each
+part is negligible against that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Task:
     """A file to count.
 
     Attributes:
-        member: The array or image of it to read; empty for all.
+        member: The array or image to read; empty for all.
         partner: The file of the unchanged pixels, when two make one mask.
-        rows: First row and the row after the last, to count a part of a large image.
+        rows: Rows of a part, from start to stop (exclusive); None for the whole image.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Task:
 
 
 def expect_tasks(tasks: Iterable[Task], versions: dict[str, str] | None = None) -> None:
-    """Have the files of a store copied while earlier ones are counted."""
+    """Start downloading remote files while earlier ones are counted."""
     places = (place for task in tasks for place in (task.path, task.partner))
     expect(filter(is_address, places), versions)
 
@@ -73,7 +73,7 @@ def count_file(
     edges: Edges | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Counted]:
-    """Count every mask of a file; what fails becomes a reason."""
+    """Count every mask of a file; a failure becomes the reason in its record."""
     images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
         return [images]
@@ -87,10 +87,9 @@ def count_or_divide(
     edges: Edges | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Counted] | Divided[Task, list[Counted]]:
-    """Count every mask of a file, as `count_file`, but leave a large raster to parts.
+    """Count every mask of a file like `count_file`, or divide a large raster.
 
-    Where a part begins depends on the raster alone, so the counts do too, whoever
-    works on the parts.
+    The division depends only on the raster, so counts are identical on every engine.
     """
     images = _open(task, band, max_pixels)
     if isinstance(images, Counted):
@@ -103,9 +102,9 @@ def count_or_divide(
 
 
 def part_rows(image: OpenImage) -> list[tuple[int, int]]:
-    """The rows of each part of a large image; none when it is to be read as a whole.
+    """The rows of each part of a large image; empty if it is read as a whole.
 
-    A part is made of whole rows of blocks, so that no block is decoded twice.
+    Parts end at block edges, so that no block is decoded twice.
     """
     if image.part is None or image.width * image.height <= DIVIDED_PIXELS:
         return []
@@ -118,7 +117,7 @@ def part_rows(image: OpenImage) -> list[tuple[int, int]]:
 
 
 def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Counted]:
-    """What became of an image, from its parts in their order; one fails the whole."""
+    """Combine the results of an image's parts; one failed part fails the image."""
     ones = [one for (one,) in parts]
     failed = next((one for one in ones if one.mask is None), None)
     if failed is not None:
@@ -139,7 +138,7 @@ def join_parts(parts: Sequence[list[Counted]], edges: Edges | None) -> list[Coun
 
 
 def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Counted:
-    """The images of a file, or what became of it when they cannot or need not be."""
+    """Open the images of a file; returns the result if it failed or is complete."""
     try:
         if not task.partner:
             return open_masks(task.path, task.member, band, max_pixels)
@@ -155,7 +154,7 @@ def _open(task: Task, band: int | None, max_pixels: int) -> list[OpenImage] | Co
 def count_image(
     image: OpenImage, edges: Edges | None, rows: tuple[int, int] | None = None
 ) -> Counted:
-    """Count an opened mask, or some of its rows; what fails becomes a reason."""
+    """Count an opened mask, or some of its rows; a failure becomes the reason."""
     size = (image.width, image.height)
     edges = _edges(edges, image.nodata)
     try:
@@ -177,14 +176,14 @@ def count_image(
 
 
 def _edges(edges: Edges | None, nodata: Value | None) -> Edges | None:
-    """The numbers of a rule and the nodata value, which are counted apart."""
+    """The edges of a rule, with the nodata value, which is counted separately."""
     if edges is None or not isinstance(nodata, (int, float)):
         return edges
     return tuple(sorted({*edges, nodata}))
 
 
 def _bounded(counts: ValueCounts, edges: Edges | None) -> ValueCounts:
-    """Counts of few enough values: more are refused, or folded between edges."""
+    """Counts with few distinct values: more are folded between edges, or refused."""
     if len(counts.values) <= MAX_DISTINCT:
         return counts
     if edges is None or any(str(value).startswith("#") for value in counts.values):
@@ -194,7 +193,7 @@ def _bounded(counts: ValueCounts, edges: Edges | None) -> ValueCounts:
 
 
 def count_block(block: Block, edges: Edges | None = None) -> ValueCounts:
-    """Count the values of a block, its hidden pixels apart."""
+    """Count the values of a block; hidden pixels are counted separately."""
     if block.hidden is None:
         return _count(block.values, block.is_colour, edges)
     half = block.half if block.half is not None else np.zeros_like(block.hidden)

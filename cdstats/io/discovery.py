@@ -1,4 +1,4 @@
-"""From what a user types to the masks of each dataset."""
+"""The masks of each dataset, found from the paths that a user types."""
 
 from __future__ import annotations
 
@@ -81,16 +81,16 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOOKED_AT: Final = 500
-"""Files whose names are compared with those of known datasets."""
+"""Number of files whose names are compared with known datasets."""
 UNASSIGNED: Final = "unassigned"
-"""The split of masks that lie beside the folders of splits."""
+"""Split of masks that are in no folder of a split."""
 _SPLIT_ALL: Final = f"split-{ALL}"
 _KEY: Final = re.compile(r"/?[\w-]+(/[\w-]+)*(#\d+)?")
 
 
 @dataclass
 class _Found:
-    """Files found so far for one dataset."""
+    """Files of one dataset during discovery."""
 
     name: str = ""
     home: str = ""
@@ -103,7 +103,7 @@ class _Found:
     has_splits: bool = False
 
     def add(self, other: _Found) -> None:
-        """Take in the files of another input."""
+        """Merge the files of another input."""
         if self.files:
             self.files.extend(other.files)
         else:
@@ -122,22 +122,22 @@ def find_masks(
     preset: Preset | None = None,
     known: bool = False,
 ) -> list[FoundSet]:
-    """Find the masks of every dataset that paths name; of known ones as presets do."""
+    """Find the masks of every dataset; `known` applies presets to known datasets."""
     groups = _groups(paths, Search(preset=preset, known=known))
     found = [_finish(one, preset) for one in groups]
     return found if split is None else [of_split(one, split) for one in found]
 
 
 def find_files(paths: Sequence[str], extensions: frozenset[str]) -> list[FoundSet]:
-    """Find files that are no masks, such as predictions; all of a folder are read."""
+    """Find all files with these extensions, such as predictions."""
     groups = _groups(paths, Search(extensions, masks=False))
     return [_finish(found, None, masks=False) for found in groups]
 
 
 class SheetPairs(NamedTuple):
-    """The lines of sheets, each with its place among these and its two files.
+    """Lines of sheets as prediction and mask, with the index of their sheet.
 
-    ``masks`` are the files of all lines; a line without one of them has no mask.
+    ``masks`` holds the masks of all lines; a pair without a file there has no mask.
     """
 
     lines: list[tuple[int, SheetLine, FoundFile, FoundFile | None]]
@@ -146,10 +146,10 @@ class SheetPairs(NamedTuple):
 
 
 def find_sheets(places: Sequence[str], preset: Preset | None = None) -> SheetPairs:
-    """The pairs that sheets name, ``@`` before each.
+    """Read the pairs of sheets, each given as ``@FILE``.
 
     Raises:
-        DataError: If a list is no sheet, or names no predictions.
+        DataError: If a list is not a sheet or has no column of predictions.
     """
     sides, lines = (_Found(), _Found()), list[tuple[int, SheetLine]]()
     notes = list[str]()
@@ -157,7 +157,7 @@ def find_sheets(places: Sequence[str], preset: Preset | None = None) -> SheetPai
         name, root = _list_name(text[1:])
         sheet = read_sheet(text, list_lines(text[1:]))
         if not sheet.lines[0].pred:
-            raise DataError(f"{text}: names no predictions in a column pred")
+            raise DataError(f"{text}: has no predictions; expected a column pred")
         lines += [(number, line) for line in sheet.lines]
         notes += [f"{text}: {one}" for one in sheet.notes]
         for side, masks in zip(sides, (False, True), strict=True):
@@ -177,9 +177,9 @@ def find_sheets(places: Sequence[str], preset: Preset | None = None) -> SheetPai
 
 
 def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
-    """What each dataset holds.
+    """Group the inputs by dataset.
 
-    Files without a name are one dataset, and so are folders of one dataset's splits.
+    Files without a name form one dataset, as do split folders of one dataset.
     """
     groups: dict[str, _Found] = {}
     for text in map(hidden, paths):
@@ -193,7 +193,7 @@ def _groups(paths: Sequence[str], search: Search) -> list[_Found]:
 
 
 def _apart(groups: list[_Found]) -> list[_Found]:
-    """Tell datasets of one name apart by the folder above, or by a number."""
+    """Give datasets of the same name different names, by parent folder or number."""
     seen: dict[str, int] = {}
     names = [found.name for found in groups]
     for found in groups:
@@ -207,17 +207,17 @@ def _apart(groups: list[_Found]) -> list[_Found]:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Split ``NAME=PATH``, unless something of the whole name exists."""
+    """Split ``NAME=PATH``, unless the whole text is an existing path."""
     name, equals, place = text.partition("=")
     if not text or (equals and not place and not os.path.lexists(text)):
-        raise UsageError(f"{text!r} names no path")
+        raise UsageError(f"{text!r} has no path")
     if not equals or not name or "/" in name or os.path.lexists(text):
         return "", text
     return name, place
 
 
 def _find(name: str, text: str, search: Search) -> _Found:
-    """Find what one argument names; a file without a name has no dataset name yet."""
+    """Find the files of one argument; single files get their dataset name later."""
     try:
         found = _look(text, search)
         found.files = rows_of(found.files, text)
@@ -236,7 +236,7 @@ def _find(name: str, text: str, search: Search) -> _Found:
 
 def _look(text: str, search: Search) -> _Found:
     if text == "-":
-        # UTF-8, whatever the locale; names are kept byte by byte.
+        # UTF-8 in every locale; undecodable bytes in names are kept.
         encoding, errors = "utf-8-sig", "surrogateescape"
         names = io.TextIOWrapper(sys.stdin.buffer, encoding=encoding, errors=errors)
         return _listed("stdin", Path(), "", lines_of(names, "-"), search)
@@ -254,7 +254,7 @@ def _look(text: str, search: Search) -> _Found:
     if _KEY.fullmatch(key) or (key and is_parquet(whole)):
         varies = is_pattern(whole) or _MAGIC.search(whole) or typed_inside(whole)
         if varies or whole.endswith("/") or Path(whole).is_dir():
-            # A key to read in each of the files of a folder, glob or pattern.
+            # The key applies to each file of the folder, glob or pattern.
             found = _look(whole, search)
             found.files = _with_member(found.files, key)
             return found
@@ -270,7 +270,7 @@ def _look(text: str, search: Search) -> _Found:
 
 
 def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
-    """Files of an ending, of which one array or image is to be read."""
+    """Set the member to read in all files with an extension."""
     return FoundFiles(
         f._replace(name=f"{f.name}#{member}" if f.name else "", member=member)
         if not f.member and f.path.lower().endswith(ending)
@@ -280,14 +280,14 @@ def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles
 
 
 def _remote(text: str, search: Search) -> _Found:
-    """What an address names: a file, a member of one, or files of a store."""
+    """Find the files of an address: one file, a member, or a folder or pattern."""
     folder()
     file = named_file(text)
     address = Address.parse(file.path)
     if is_archive(address.key):
         raise DataError(
-            f"{text}: archives are not read from a store; download it and name the "
-            "file on this machine"
+            f"{text}: archives in a store cannot be read; download it and give the "
+            "local path"
         )
     magic = _MAGIC if address.scheme in ("s3", "gs") else re.compile(r"\*")
     if is_pattern(text) or magic.search(text):
@@ -298,7 +298,7 @@ def _remote(text: str, search: Search) -> _Found:
 
 
 def _inside(text: str, typed: Inside, search: Search) -> _Found:
-    """What a path in an archive names: all of it, a folder, a glob or one member."""
+    """Find the files of a path in an archive: all, a folder, a glob or one member."""
     folder()
     paths, member = archives_in(typed.archive), typed.member
     if is_pattern(member) or _MAGIC.search(member):
@@ -321,7 +321,7 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
     )
     if not files and is_archive(member):
         raise DataError(
-            f"{text}: an archive in an archive is not read; unpack {typed.archive} and "
+            f"{text}: nested archives cannot be read; unpack {typed.archive} and "
             "name its folder"
         )
     if not files:
@@ -330,7 +330,7 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
 
 
 def _file(path: Path, member: str = "") -> _Found:
-    """A file named by itself; its name and split follow from its dataset."""
+    """A single file; its name and split are set with its dataset."""
     file = FoundFile(_absolute(path), "", "", member)
     return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
@@ -340,7 +340,7 @@ def _absolute(path: Path) -> str:
 
 
 def _folder(listing: Listing, search: Search) -> _Found:
-    """The files that a folder names."""
+    """Find the masks or other files in a folder."""
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
@@ -361,26 +361,26 @@ def _folder(listing: Listing, search: Search) -> _Found:
 
 
 def _local_matching(text: str, search: Search) -> _Found:
-    """The files of this machine that a pattern or glob matches."""
+    """Find local files that match a pattern or glob."""
     pattern = _pattern(text)
     root = Path(pattern.folder)
     if not root.is_dir():
-        raise DataError(f"{text}: there is no folder {root}")
+        raise DataError(f"{text}: folder {root} not found")
     listing = walk(root, search.extensions | {ENDING}, pattern.descent)
     return _matching(text, pattern, listing, search)
 
 
 def _pattern(text: str) -> Pattern:
-    """A pattern or glob of files that are not in a store."""
+    """Parse a local pattern or glob."""
     parts = text.replace(os.sep, "/").split("/")
     if not is_pattern(text):
-        # Two stars are any number of folders only where they are a whole name.
+        # In a glob, ** crosses folders only as a whole path component.
         parts = [one if one == "**" else re.sub(r"\*+", "*", one) for one in parts]
     return Pattern("/".join(parts))
 
 
 def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> _Found:
-    """The files that a pattern matches, and those in folders that a glob matches."""
+    """Files that match a pattern, and files in folders that match a glob."""
     named, inside = list[str](), list[str]()
     below = None if is_pattern(text) else Pattern(f"{pattern.text}/**")
     folders = below and pattern.text.endswith("/")
@@ -415,7 +415,7 @@ def _matching(text: str, pattern: Pattern, listing: Listing, search: Search) -> 
 
 
 def _example(listing: Listing, extensions: frozenset[str]) -> str:
-    """The name of a file that a pattern might have matched; empty for none."""
+    """The name of one file in the folder, for messages; empty if there is none."""
     if listing.names:
         return min(listing.names, key=natural_key)
     for above, _, names in islice(os.walk(listing.root), _LOOKED_AT):
@@ -430,10 +430,10 @@ def _read_list(place: str, search: Search) -> _Found:
 
 
 def _list_name(place: str) -> tuple[str, Path]:
-    """The name of the dataset that a list holds, and the folder of its paths."""
+    """The dataset name of a list, and the folder to which its paths are relative."""
     path = Path(place)
     if not is_address(place) and path.exists() and not path.is_file():
-        # What a shell calls a pipe, such as /dev/fd/63, says nothing of its names.
+        # The name of a pipe, such as /dev/fd/63, is not a dataset name.
         return "list", Path()
     return dataset_name(Path(_absolute(path.with_suffix(""))).parts), path.parent
 
@@ -441,7 +441,7 @@ def _list_name(place: str) -> tuple[str, Path]:
 def _listed(
     name: str, root: Path, place: str, lines: Iterable[str], search: Search
 ) -> _Found:
-    """The files that the lines of a list name, or the masks that a sheet does."""
+    """The files of a plain list, or the masks of a sheet."""
     text = f"@{place}" if place else name
     rest, before = iter(lines), list[str]()
     for line in rest:
@@ -452,7 +452,7 @@ def _listed(
     if is_sheet(first):
         if not search.masks:
             raise UsageError(
-                f"{text}: names the masks of its predictions; leave out --target"
+                f"{text}: names the masks of its predictions; omit --target"
             )
         sheet = read_sheet(text, chain(before, rest))
         found = _on_sheet(place, name, root, sheet.lines, masks=True)
@@ -466,7 +466,7 @@ def _listed(
 
 
 def _names_file(root: Path, line: str) -> bool:
-    """Whether the first line of a list may name a file."""
+    """Whether the first line of a list may be a path."""
     is_plain = not re.search(r"[,;\t]", line) or looks_like_address(line)
     return is_plain or os.path.lexists(root / line)
 
@@ -474,7 +474,7 @@ def _names_file(root: Path, line: str) -> bool:
 def _on_sheet(
     place: str, name: str, root: Path, lines: Sequence[SheetLine], *, masks: bool
 ) -> _Found:
-    """The files that one column of a sheet names, in the order of its lines."""
+    """The files in one column of a sheet, in line order."""
     named = (line.target if masks else line.pred for line in lines)
     found = _on_list(place, name, root, named)
     if len(found.files) != len(lines):
@@ -489,7 +489,7 @@ def _on_sheet(
 
 
 def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
-    """The files that lines name, relative to the folder of their list."""
+    """The files of a list, relative to its folder."""
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:
@@ -508,12 +508,12 @@ def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
         typed = split_in(Path(line).parts[:-1]) or split_above(above.parts)
         files.append(FoundFile(_absolute(path), line, typed, member))
     if not files:
-        raise DataError(f"{name}: the list names no file")
+        raise DataError(f"{name}: the list is empty")
     return _Found(name, roots=[above], files=rows_of(files))
 
 
 def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> FoundSet:
-    """Name, pair, order and place in splits the files of one dataset."""
+    """Set names, pairs, splits and order of a dataset's files."""
     if preset and preset.variable:
         found.files = _with_member(found.files, preset.variable, ".mat")
     files = _relative(found)
@@ -532,7 +532,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
     root: PurePath = common
     if all(is_address(two_slashes(one.as_posix())) for one in found.roots):
         root = PurePath(os.path.commonpath(found.roots)) if found.roots else root
-    # No list of splits is looked for above the root.
+    # Split lists are searched only within the root.
     reads = masks and files and not found.has_splits
     lists = reads and SplitLists(files, root, found.texts)
     try:
@@ -554,7 +554,7 @@ def _finish(found: _Found, preset: Preset | None, *, masks: bool = True) -> Foun
             for file in files
         )
         notes.append(
-            f"split {ALL} is called {_SPLIT_ALL}, because {ALL} is the row of the "
+            f"split {ALL} is renamed {_SPLIT_ALL}, because {ALL} is the row of the "
             "whole dataset"
         )
     name = found.name or dataset_name(common.parts)
@@ -570,7 +570,7 @@ def _common(roots: Sequence[Path]) -> Path:
 
 
 def _relative(found: _Found) -> FoundFiles:
-    """Files with names relative to what all paths of the dataset share."""
+    """Make file names relative to the common folder of the dataset's paths."""
     if len(found.roots) < 2 and found.files.are_named:
         return found.files
     base, files = _common(found.roots), FoundFiles()
@@ -583,7 +583,7 @@ def _relative(found: _Found) -> FoundFiles:
 
 
 def of_split(found: FoundSet, split: str) -> FoundSet:
-    """The files of one split; that a dataset lacks the split is a problem of it."""
+    """The files of one split; a missing split is reported as a problem."""
     split = usual_split(split)
     kept = FoundFiles(
         file._replace(again=False) for file in found.files if file.split == split

@@ -1,4 +1,4 @@
-"""Which files of a folder are masks, by what their own names say: ``1_mask.png``."""
+"""Masks among the files of a folder, by file names such as ``1_mask.png``."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 _SHOWN: Final = 3
-"""Folders or files that a note names."""
+"""Most folders or files named in a note."""
 ENOUGH: Final = 0.5
-"""Share of the smaller of two sets of names that makes them names of one set."""
+"""Share of the smaller of two name sets that must match for the same images."""
 _MOST_BESIDE: Final = 24
-"""Files in a folder up to which one of them, such as ``ref.png``, is the only mask."""
+"""With at most so many files in a folder, one such as ``ref.png`` is its only mask."""
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\dA-Za-z_]+")
 _LONG_NUMBER: Final = re.compile(r"\d{2,}")
 _THIRD: Final = re.compile(r"(?i)(?<![a-z])t0*([3-9]|[1-9]\d+)(?!\d)")
-"""A number after ``t`` that shows that tiles are numbered, not two dates."""
+"""A tile number from ``t3`` on: ``t1`` and ``t2`` are tiles too, not dates."""
 
 
 def path_choices(folder: Path, globs: Iterable[str]) -> str:
-    """Paths to choose from, quoted as a shell needs them."""
+    """Shell-quoted paths, joined by "or"."""
     text = folder.as_posix()
     start = f"{text if is_archive(text) else glob.escape(text)}/"
     start = "" if folder == Path() else start
@@ -49,7 +49,7 @@ def path_choices(folder: Path, globs: Iterable[str]) -> str:
 
 
 def paths_of_masks(folder: Path, masks: Sequence[str], others: Sequence[str]) -> str:
-    """Globs that read masks alone where other files lie in the same folder.
+    """Globs that match the masks but not the other files in the same folder.
 
     Example:
         >>> paths_of_masks(Path("X"), ["y/1.png", "y/2.png"], ["x1/1.png", "x1/2.png"])
@@ -76,7 +76,7 @@ def paths_of_masks(folder: Path, masks: Sequence[str], others: Sequence[str]) ->
 
 
 def name_the_same(keys: AbstractSet[object], others: AbstractSet[object]) -> bool:
-    """Whether most names of the smaller of two sets are in the other, too."""
+    """Whether at least half of the names of the smaller set are in the other."""
     fewer = min(len(keys), len(others))
     return fewer > 0 and len(keys & others) >= ENOUGH * fewer
 
@@ -86,12 +86,12 @@ def _folder(name: str) -> str:
 
 
 class _Stem(NamedTuple):
-    """What the name of a file says.
+    """The parsed name of a file.
 
     Attributes:
-        kind: The words that say what it is; empty for none.
-        key: What is left of the name: equal for the files of one image.
-        shape: The name as a glob, everything but these words made ``*``.
+        kind: Words that state the kind of file, such as ``mask``; may be empty.
+        key: The rest of the name, which the files of one image share.
+        shape: The name as a glob, with ``*`` for all but the words of `kind`.
     """
 
     kind: str
@@ -106,14 +106,14 @@ def _stem_words() -> frozenset[str]:
 
 
 def _is_marked(stem: str, token: re.Match[str], before: str, dated: bool) -> bool:
-    """Whether a token of a file's name tells what the file is."""
+    """Whether a token of a file name states the kind of file."""
     word = token[0].lower()
     if word == "t" and not dated:
         return False
     if word in _stem_words() or word in vocabulary()["names"]["truth"]:
         return True
     if word.isdigit():
-        # The number of an image, as in im1 and t2, and of one of two labels.
+        # The number in im1 or t2, or of one of two labels.
         near = before and stem[token.start() - 1].isalpha()
         return bool(near and word in ("1", "2"))
     if word not in ("a", "b", "t", "s"):
@@ -122,14 +122,14 @@ def _is_marked(stem: str, token: re.Match[str], before: str, dated: bool) -> boo
     if not "".join(around):
         return False
     if word in ("t", "s"):
-        # The sensor of an image stands beside its number: S1_mask_0001.
-        further = word == "t" or len(re.findall(r"\d+", stem)) > 1
-        return around[1] in ("1", "2") and not around[0].isalnum() and further
+        # Sentinel names have a second number, as in S1_mask_0001.
+        is_date = word == "t" or len(re.findall(r"\d+", stem)) > 1
+        return around[1] in ("1", "2") and not around[0].isalnum() and is_date
     return not any(one.isalnum() for one in around)
 
 
 def _stem(name: str, *, numbered: bool = True, dated: bool = True) -> _Stem:
-    """What a file's name says, without its folders."""
+    """Parse a file name, without its folders."""
     stem = PurePosixPath(name).stem
     kind, key, shape, end, before = list[str](), list[str](), "", 0, ""
     for token in _TOKEN.finditer(stem):
@@ -150,7 +150,7 @@ def _stem(name: str, *, numbered: bool = True, dated: bool = True) -> _Stem:
 
 
 def file_words(name: str) -> tuple[Role, tuple[str, str]]:
-    """What a file's name says that it is, and its folder with the rest of its name.
+    """The role that a file's name states, and its folder with the rest of the name.
 
     Example:
         >>> role, image = file_words("out/test_1_pred.png")
@@ -164,7 +164,7 @@ def file_words(name: str) -> tuple[Role, tuple[str, str]]:
 def masks_by_file(
     folder: Path, names: list[str], known: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The files that are masks by their own names, and what was skipped."""
+    """The masks of a folder by their file names, and notes on skipped files."""
     shapes = {_shape(name) for name in names}
     if len({(_stem(s).kind.lower(), PurePosixPath(s).suffix) for s in shapes}) < 2:
         return names, []
@@ -187,7 +187,7 @@ def _shape(name: str) -> str:
 
 
 class _FileKinds:
-    """Files by what their own names say."""
+    """The files of a folder, grouped by the kind that their names state."""
 
     def __init__(self, folder: Path, names: list[str], known: Sequence[str]) -> None:
         self._folder = folder
@@ -197,7 +197,7 @@ class _FileKinds:
         read = {name: _stem(name, dated=dated) for name in names}
         roles = {role_of(stem.kind) for stem in read.values()}
         if Role.IMAGE not in roles or len(roles) == 1:
-            # Numbers of masks alone, such as gt1 and gt2, tell images apart.
+            # Without images, the numbers of gt1 and gt2 identify images.
             read = {name: _stem(name, numbered=False, dated=dated) for name in names}
         self.kind_of = {
             name: f"{stem.kind.lower()}{PurePosixPath(name).suffix.lower()}"
@@ -216,7 +216,7 @@ class _FileKinds:
         return role_of(kind.rpartition(".")[0])
 
     def left_out(self) -> set[str]:
-        """The files beside masks that are none."""
+        """The files beside masks that are not masks."""
         labels = sorted(
             (kind for kind in self._keys if self._role(kind) in LABELS),
             key=lambda kind: (label_rank(self._role(kind)), kind),
@@ -230,13 +230,13 @@ class _FileKinds:
                 if other == kind or other in gone or not self._share(kind, other):
                     continue
                 if self._is_plain_label(other) and self._role(kind) is Role.OTHER:
-                    # A copy in colour of the masks beside it, such as 1_color.png.
+                    # Colour renderings of the masks beside them, such as 1_color.png.
                     gone.add(kind)
                     left |= self._beside(kind, other)
                     break
                 if self._role(other) in LABELS and self._refuses(kind, other):
                     if len(self._presets(kind, other)) == 1:
-                        # Its values tell whether the preset fits, and which one.
+                        # Pixel values will decide which preset fits.
                         continue
                     self._refuse(kind, other)
                 gone.add(other)
@@ -248,7 +248,7 @@ class _FileKinds:
         return left | self._images_beside(left)
 
     def _refuse_two_formats(self, gone: set[str]) -> None:
-        """Refuse files of one name in two formats, such as a photograph and a mask."""
+        """Refuse the same name in two formats, such as a photograph and a mask."""
         kept = sorted(self._keys.keys() - gone)
         for number, kind in enumerate(kept):
             for other in kept[number + 1 :]:
@@ -257,15 +257,15 @@ class _FileKinds:
                     self._refuse(kind, other)
 
     def _refuses(self, kind: str, other: str) -> bool:
-        """Whether neither of two kinds of labels is surer to be the masks."""
+        """Whether neither kind of label is more likely to be the masks."""
         ranks = {label_rank(self._role(one)) for one in (kind, other)}
         return len(ranks) == 1 or "unchange" in other.replace("nochange", "unchange")
 
     def _share(self, kind: str, other: str) -> bool:
-        """Whether two kinds are of the same images.
+        """Whether two kinds of files belong to the same images.
 
-        A name that is all words, such as ``ref.png``, is the mask of its folder. Files
-        that say nothing belong to a mask whose name they begin or end with.
+        A name without a key, such as ``ref.png``, is the mask of its folder. Files
+        of unknown kind belong to a mask if its key is a prefix or suffix of theirs.
         """
         keys, others = self._keys[kind], self._keys[other]
         if all(not key for _, key in keys):
@@ -273,9 +273,9 @@ class _FileKinds:
                 return False
             return name_the_same(self._folders[kind], self._folders[other])
         if self._role(other) is Role.NONE:
-            # In cd_1.png and seg1_1.png the image is named last.
+            # In cd_1.png and seg1_1.png the key comes last.
             is_last = len(keys) > 1 and not self.shapes[kind].startswith("*")
-            # The key as a whole, and what its words begin or end with.
+            # Prefixes or suffixes of the key.
             others = {
                 (folder, "_".join(words[at:] if is_last else words[: len(words) - at]))
                 for folder, key in others
@@ -286,7 +286,7 @@ class _FileKinds:
         return len(keys & others) >= ENOUGH * fewer
 
     def _is_plain_label(self, kind: str) -> bool:
-        """Whether names say nothing of files that lie in folders of masks."""
+        """Whether files of unknown kind are in folders named as masks."""
         if self._role(kind) is not Role.NONE:
             return False
         sure = (Role.TRUTH, Role.CHANGE)
@@ -296,7 +296,7 @@ class _FileKinds:
         )
 
     def _beside(self, kind: str, masks: str) -> set[str]:
-        """The files of a kind in the folders that hold masks of another."""
+        """The files of a kind that are in the same folders as masks."""
         folders = self._folders[masks]
         return {
             name
@@ -305,7 +305,7 @@ class _FileKinds:
         }
 
     def _images_beside(self, left: set[str]) -> set[str]:
-        """Images and predictions beside files whose names say nothing."""
+        """Images and predictions beside files of unknown kind."""
         found: set[str] = set()
         plain = [kind for kind in self._keys if self._role(kind) is Role.NONE]
         for kind in self._keys:
@@ -313,13 +313,13 @@ class _FileKinds:
                 for other in plain:
                     several = len(self._keys[other]) > len(self._folders[other])
                     if several and not any(key for _, key in self._keys[kind]):
-                        continue  # input.png among many masks may be one of them.
+                        continue  # input.png among many masks may be a mask
                     if self._beside(other, kind) - left and self._share(kind, other):
                         found |= self._beside(kind, other)
         return found
 
     def _presets(self, kind: str, other: str) -> list[str]:
-        """The presets of datasets named like these files that read one of two kinds."""
+        """Presets of the known datasets that skip files of one of two kinds."""
         from cdstats.core.presets import preset
 
         names = [n for n in self._names if self.kind_of[n] in (kind, other)]

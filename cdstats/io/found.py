@@ -1,4 +1,4 @@
-"""What discovery finds: the masks of each dataset, before any is opened."""
+"""Records of discovered masks and datasets, before any file is opened."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class FoundFile(NamedTuple):
     """A mask file, or one array or image of it.
 
     Attributes:
-        path: Where the file is.
-        name: Its path below the dataset's, with forward slashes.
-        split: Its split; empty for none.
+        path: Location of the file.
+        name: Path relative to the dataset, with forward slashes.
+        split: Its split; may be empty.
         member: The array or image to read; empty for all.
         partner: The file of unchanged pixels, when two files make one mask.
-        mark: Size and version of an object of a store, where its list tells them.
-        again: Whether it stands in an earlier split, too, and counts there in the row
-            of its dataset.
+        mark: Size and version of an object, if the listing of its store has them.
+        again: Whether an earlier split also has the file. The row of the dataset then
+            counts it there.
     """
 
     path: str
@@ -48,23 +48,23 @@ class FoundFile(NamedTuple):
 
     @property
     def key_name(self) -> str:
-        """What pairs it with others: its path, in its archive if it is in one.
+        """Key for pairing: the path, within its archive if it is a member.
 
-        Of two files that make one mask, that of the first.
+        Of two files that form one mask, the key is that of the first.
         """
         name = self.name.partition(" + ")[0] if self.partner else self.name
         return inner_name(name) or name
 
     def anywhere(self) -> FoundFile:
-        """The same file by a path that means the same in another working folder."""
+        """The same file with a path that does not depend on the working folder."""
         partner = self.partner and _anywhere(self.partner)
         return self._replace(path=_anywhere(self.path), partner=partner)
 
 
 class _Shared(NamedTuple):
-    """What many files have in common: what stands before the name, and the split.
+    """Fields that many files share.
 
-    `again` is whether the files stand in an earlier split, too.
+    `again` is True if an earlier split also has the files.
     """
 
     folder: str
@@ -73,9 +73,9 @@ class _Shared(NamedTuple):
 
 
 class FoundFiles(Sequence[FoundFile]):
-    """Files held as the bytes of their names, each built when it is asked for.
+    """A sequence of files, stored as bytes and built on access.
 
-    A file takes about 12 bytes beside its name, and 16 more where any has a mark.
+    A file takes about 12 bytes in addition to its name, or 28 with a mark.
 
     Attributes:
         are_named: Whether every file has a name.
@@ -97,7 +97,7 @@ class FoundFiles(Sequence[FoundFile]):
     def walked(
         cls, prefix: str, names: Iterable[str], split_of: Callable[[str], str]
     ) -> FoundFiles:
-        """The files of one folder."""
+        """Build from the file names of one folder."""
         found = cls()
         for name in names:
             shared = _Shared(prefix, split_of(name.rpartition("/")[0]))
@@ -121,7 +121,6 @@ class FoundFiles(Sequence[FoundFile]):
         self._add(name, _Shared(folder, file.split, file.again))
 
     def _add(self, text: str, shared: _Shared) -> None:
-        """Add a file by its text."""
         place = self._shared.setdefault(shared, len(self._order))
         if place == len(self._order):
             self._order.append(shared)
@@ -135,11 +134,11 @@ class FoundFiles(Sequence[FoundFile]):
             self.append(file)
 
     def placed(self, order: Iterable[int]) -> FoundFiles:
-        """The files at some places, in that order."""
+        """The files at some indices, in that order."""
         return FoundFiles(self[place] for place in order)
 
     def unique(self) -> FoundFiles:
-        """The files without those named again: of each path and member the last."""
+        """The files without duplicates of path and member; the last one is kept."""
         if self._settled:
             return self
         hashes = np.fromiter((hash(identity(f)) for f in self), np.int64, len(self))
@@ -159,7 +158,7 @@ class FoundFiles(Sequence[FoundFile]):
         )
 
     def ordered(self) -> FoundFiles:
-        """The files in the natural order of their names."""
+        """The files in natural order of their names."""
         if self._settled or all(
             one <= other for one, other in pairwise(map(_order, self))
         ):
@@ -168,7 +167,7 @@ class FoundFiles(Sequence[FoundFile]):
         return self.placed(sorted(places, key=lambda place: _order(self[place])))
 
     def folders(self) -> set[str]:
-        """The folders of all files, as their paths tell them."""
+        """The folders of all files."""
         first: dict[tuple[int, bytes], int] = {}
         start = 0
         for place, end in enumerate(self._ends):
@@ -181,7 +180,7 @@ class FoundFiles(Sequence[FoundFile]):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that files have, each once."""
+        """The distinct splits of the files."""
         return tuple(dict.fromkeys(shared.split for shared in self._order))
 
     def __len__(self) -> int:
@@ -206,7 +205,7 @@ class FoundFiles(Sequence[FoundFile]):
             start = end
 
     def _built(self, start: int, place: int) -> FoundFile:
-        """The file at a place, whose text starts there."""
+        """Build the file at an index, whose text begins at `start`."""
         if place in self._whole:
             return self._whole[place]
         name = self._texts[start : self._ends[place]].decode(*_ENCODING)
@@ -217,7 +216,7 @@ class FoundFiles(Sequence[FoundFile]):
 
 
 def identity(file: FoundFile) -> tuple[str, str]:
-    """What tells a file from others; the spelling of an address is part of it."""
+    """Key that identifies a file; addresses are compared as spelled."""
     if is_address(file.path):
         return file.path, file.member
     return os.path.abspath(file.path), file.member  # noqa: PTH100 - follows no link
@@ -230,8 +229,8 @@ def _order(file: FoundFile) -> tuple[bytes, str]:
 class FoundSet(NamedTuple):
     """The masks of one dataset, in natural order.
 
-    Problems are inputs that could not be read, as one line each; sources the arguments
-    that named it; `origin` where they lie, and the datasets that they are named like.
+    `problems` are messages on inputs that could not be read, `sources` the arguments
+    of the dataset, and `origin` its location with known datasets of similar names.
     """
 
     name: str
@@ -243,7 +242,7 @@ class FoundSet(NamedTuple):
 
 
 def paired(files: FoundFiles) -> FoundFiles:
-    """``change`` files with the ``unchanged`` file beside them."""
+    """Join each ``change`` file with the ``unchanged`` file beside it."""
     pairs = FoundFiles()
     known = {file.path for file in files}
     for file in files:

@@ -1,4 +1,4 @@
-"""Where the pixels of an image lie on the ground, and resampling between two grids."""
+"""Georeferences of images, comparison of grids, and resampling between two grids."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     Points = Sequence[tuple[float, float]]
 
 TOLERANCE: Final = 0.01
-"""Pixels by which two grids may differ and be the same."""
+"""Largest distance, in pixels, between grids that count as equal."""
 _EDGE_POINTS: Final = 17
-"""Points of an edge that are looked up in another system."""
+"""Points per edge that are transformed to another CRS."""
 _MARGIN: Final = 2
-"""Pixels beside an edge that a bilinear mean may reach."""
+"""Pixels beyond an edge that bilinear resampling may need."""
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where pixels lie: from column and row to coordinates of a system, if named."""
+    """Affine transform from column and row to coordinates, with the CRS if known."""
 
     transform: Affine
     crs: CRS | None = None
 
     @property
     def name(self) -> str:
-        """The system's code, or its name."""
+        """Code or name of the CRS."""
         if self.crs is None:
             return "without a CRS"
         code = self.crs.to_string()
@@ -51,18 +51,18 @@ class Georeference:
 
 @dataclass(frozen=True)
 class Unplaced:
-    """What an image has instead of an affine transform; it cannot be compared."""
+    """Georeference other than an affine transform; it cannot be compared."""
 
     text: str
 
 
 Where = Georeference | Unplaced
-"""What is known of where an image lies."""
+"""Georeference of an image."""
 _POINTS: Final = Unplaced("control points or RPCs instead of a transform")
 
 
 def georeference_of(dataset: DatasetReader) -> Where | None:
-    """The georeference in a file; None where it has none."""
+    """The georeference in a file; None if it has none."""
     if not dataset.transform.is_identity:
         return Georeference(dataset.transform, dataset.crs)
     return _POINTS if dataset.gcps[0] or dataset.tags(ns="RPC") else None
@@ -71,9 +71,10 @@ def georeference_of(dataset: DatasetReader) -> Where | None:
 def georeference_with(
     own: Callable[[], Where | None], beside: Auxiliary, path: str
 ) -> Where | None:
-    """The georeference of an image, by files beside it where they say one.
+    """The georeference of an image and the files beside it.
 
-    As in GDAL, an ``.aux.xml`` file comes first, and a world file last.
+    As in GDAL, an ``.aux.xml`` file takes precedence over the image, and the image
+    over a world file.
     """
     system = _crs(beside.system)
     if beside.transform:
@@ -87,7 +88,7 @@ def georeference_with(
     if found is None and (values := world_numbers(path)):
         from rasterio.transform import Affine
 
-        # It gives the middle of the first pixel.
+        # A world file gives the centre of the first pixel.
         a, d, b, e, x, y = values
         corner = Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)
         found = Georeference(corner)
@@ -109,9 +110,9 @@ def _crs(text: str) -> CRS | None:
 
 
 def _places(transform: Affine, points: Points) -> NDArray[np.float64]:
-    """Where points lie; Affine's own operators differ between its versions."""
+    """Coordinates of points; written out because Affine's operators vary by version."""
     a, b, c, d, e, f = transform[:6]
-    with np.errstate(invalid="ignore"):  # a point that has no place is infinite
+    with np.errstate(invalid="ignore"):  # points outside the CRS are infinite
         found: NDArray[np.float64] = np.array(points) @ [[a, d], [b, e]] + [c, f]
     return found
 
@@ -119,15 +120,16 @@ def _places(transform: Affine, points: Points) -> NDArray[np.float64]:
 def positions(
     points: Points, of: Georeference, on: Georeference
 ) -> NDArray[np.float64]:
-    """Columns and rows in the grid of one image of points of another.
+    """Columns and rows in one grid of points given in another grid.
 
     Args:
         points: Column and row of each point.
-        of: The grid that the points are given in.
-        on: The grid that they are wanted in.
+        of: Grid of the points.
+        on: Grid of the result.
 
     Returns:
-        Column and row of each; float64, ``(N, 2)``; NaN where a point has none.
+        Columns and rows; float64, ``(N, 2)``; NaN for points that cannot be
+        transformed.
     """
     from rasterio.warp import transform
 
@@ -149,11 +151,11 @@ def reach(
     size: tuple[int, int],
     whole: tuple[int, int],
 ) -> tuple[int, int, int, int]:
-    """The part of a mask that an image of another grid may reach.
+    """The area of a mask that an image on another grid may cover.
 
     Args:
-        own: The grid of the image.
-        mask: That of the mask.
+        own: Grid of the image.
+        mask: Grid of the mask.
         size: Width and height of the image.
         whole: Width and height of the mask.
 
@@ -182,11 +184,11 @@ def deviations(
     size: tuple[int, int],
     corner: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """How far the corners lie from where they should, in pixels of the mask.
+    """Distances of the corners of an image from their expected positions.
 
     Returns:
-        Columns and rows; of the corners upper left, upper right, lower left and lower
-        right; NaN where a corner has no place in the system of the mask.
+        Columns and rows in pixels of the mask, for the corners upper left, upper right,
+        lower left and lower right; NaN if a corner cannot be transformed.
     """
     wanted = np.array(_corners(size), dtype=np.float64) + np.array(corner[::-1])
     moved: NDArray[np.float64] = positions(_corners(size), own, mask) - wanted
@@ -204,17 +206,17 @@ def difference(
     size: tuple[int, int],
     corner: tuple[int, int] | None = None,
 ) -> str:
-    """How the grid of an image differs from that of its mask, in words."""
+    """Text on how an image grid differs from that of its mask; empty if equal."""
     moved = deviations(own, mask, size, corner or (0, 0))
     if (np.abs(moved) <= TOLERANCE).all():
         return ""
     parts = []
     plain = deviations(replace(own, crs=None), mask, size, corner or (0, 0))
     if not (np.abs(moved - plain) <= TOLERANCE).all():
-        # Systems of two names may be the same one.
+        # Two names may denote the same CRS, so positions decide.
         names = own.name, mask.name
         if names[0] == names[1]:
-            names = f"another {own.name}", names[1]
+            names = f"a different {own.name}", names[1]
         parts.append(f"is {names[0]}, its mask {names[1]}")
     if not np.isfinite(moved).all():
         return parts[0] if parts else "has a georeference that cannot be inverted"
@@ -230,7 +232,7 @@ def difference(
 
 
 def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
-    """A shift in pixels, by points of the compass where rows or columns follow them."""
+    """A shift in pixels; by compass directions if the grid is aligned with them."""
     across, down = moved.tolist()
     a, b, _, d, e, _ = mask.transform[:6]
     if max(abs(b), abs(d)) <= 1e-6 * min(abs(a), abs(e)):
@@ -251,14 +253,14 @@ def _shift(moved: NDArray[np.float64], mask: Georeference) -> str:
 
 
 def _shape(own: Georeference, mask: Georeference) -> str:
-    """How grids of one system differ in pixel size or direction."""
+    """Text on how grids of one CRS differ in pixel size or direction."""
     grids = [one.transform[:6] for one in (own, mask)]
     sizes = [
         f"{math.hypot(a, d):.9g} x {math.hypot(b, e):.9g}" for a, b, _, d, e, _ in grids
     ]
     if sizes[0] != sizes[1]:
         return f"has pixels of {sizes[0]}, its mask of {sizes[1]}"
-    return "is turned, mirrored or sheared against its mask"
+    return "is rotated, mirrored or sheared relative to its mask"
 
 
 def resampled(
@@ -269,18 +271,17 @@ def resampled(
     *,
     nearest: bool,
 ) -> NDArray[np.floating[Any]]:
-    """An image on a part of another grid.
+    """Resample an image to a window of another grid.
 
     Args:
-        values: The image, NaN where it has no value; floating, ``(H, W)``.
-        of: Its grid.
-        on: The grid that is wanted.
-        window: First row, the row after the last, first column and the column after
-            the last of the part.
-        nearest: Whether to take the nearest pixel, instead of a bilinear mean.
+        values: The image, with NaN for missing values; floating, ``(H, W)``.
+        of: Grid of the image.
+        on: Grid of the result.
+        window: First row, row after the last, first column, column after the last.
+        nearest: Nearest neighbour if True, otherwise bilinear.
 
     Returns:
-        The image, NaN where it does not reach; of the type of ``values``.
+        The image with the dtype of ``values``; NaN outside its extent.
     """
     from rasterio.crs import CRS
     from rasterio.transform import Affine
@@ -290,7 +291,7 @@ def resampled(
     a, b, _, d, e, _ = on.transform[:6]
     ((x, y),) = _places(on.transform, [(left, top)]).tolist()
     found = np.full((bottom - top, right - left), np.nan, dtype=values.dtype)
-    # Grids of one system need no transformation, whichever system it is.
+    # If both grids share one CRS, any CRS works, because no transformation is needed.
     systems = [CRS.from_epsg(3857)] * 2
     if of.crs and on.crs and of.crs != on.crs:
         systems = [of.crs, on.crs]
@@ -309,6 +310,6 @@ def resampled(
         )
     except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
         raise DataError(
-            f"cannot be brought onto the grid of its mask: {error}"
+            f"cannot be resampled to the grid of its mask: {error}"
         ) from None
     return found

@@ -1,7 +1,7 @@
-"""HDF5 files and those of NetCDF-4 and MATLAB 7.3, read chunk by chunk.
+"""HDF5, NetCDF-4 and MATLAB 7.3 files, read chunk by chunk.
 
-Only arrays that the file itself holds are read: links to other files, external storage
-and filters that HDF5 would load as a plugin are refused.
+Arrays with external data are refused: links to other files, external storage, and
+filters that HDF5 would load as plugins.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES: Final = 64
 _END: Final = (40, 44, 28, 28)
-"""Where a file says where it ends, by the version of its first bytes."""
+"""Offset of the end-of-file address, by version of the superblock."""
 MOST_OBJECTS: Final = 100_000
 CACHE_BYTES: Final = 1 << 27
-"""Unpacked chunks that are kept, so that neighbouring rows are unpacked once."""
+"""Cache for unpacked chunks, so that reading adjacent rows unpacks each chunk once."""
 _SLOTS: Final = 10_007
 _SHUFFLE, _SUM, _LZF, _DEFLATE, _SZIP = 2, 3, 32000, 1, 4
 _PACKINGS: Final = frozenset((_DEFLATE, _SZIP, _LZF))
 _FILTERS: Final = _PACKINGS | {_SHUFFLE, _SUM}
-"""The filters that HDF5 and h5py bring; others are plugins, which are code."""
+"""Filters built into HDF5 and h5py; others are plugins, which run code."""
 _TRUSTED_BYTES: Final = 1 << 20
-"""Bytes of a chunk that deflate cannot unpack to a harmful length: 1,032 times."""
+"""Smaller chunks need no check: deflate expands at most 1,032 times."""
 _ADDED_BYTES: Final = 1 << 10
-"""Bytes by which a filter may make a chunk longer."""
+"""Most bytes that a filter may add to a chunk."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the masks of an array: of the only one, or of the one that is named."""
+    """Open the masks of the only array, or of the named one."""
     return array_images(file, named_array(file.path, file.member, file.max_pixels))
 
 
@@ -58,13 +58,12 @@ def named_array(
     *,
     matlab: bool = False,
 ) -> NamedArray:
-    """One array of a file, none of whose numbers has been read."""
+    """Find an array of a file without reading its numbers."""
     try:
         import h5py
     except ImportError:
         raise DataError(
-            "is an HDF5 file, which needs a library that is not installed: "
-            "pip install 'cdstats[hdf5]'"
+            "is an HDF5 file, and h5py is not installed: pip install 'cdstats[hdf5]'"
         ) from None
     kind = "MAT" if matlab else "HDF5"
     with damage(kind):
@@ -79,7 +78,7 @@ def named_array(
 
 
 def _check_length(path: Path, start: int) -> None:
-    """Refuse a file with bytes after its end, which HDF5 does not check."""
+    """Refuse a file with bytes after its end, which HDF5 accepts."""
     opened, size = open_regular(path)
     with opened as file:
         file.seek(start)
@@ -88,21 +87,21 @@ def _check_length(path: Path, start: int) -> None:
     end = int.from_bytes(head[at : at + 8], "little")
     if size != end:
         raise DataError(
-            f"HDF5 file is damaged: it says that it ends after {end:,} bytes, but has "
-            f"{size:,}; copy it with h5repack if it is right"
+            f"HDF5 file is damaged: its header gives {end:,} bytes, but it has "
+            f"{size:,}; copy it with h5repack if it is intact"
         )
 
 
 @dataclass
 class _Found:
-    """The arrays of numbers in a file by their paths, and what else it holds."""
+    """The numeric arrays of a file by path, and descriptions of all other objects."""
 
     matlab: bool
     arrays: dict[str, h5py.Dataset] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
 
     def walk(self, file: h5py.File) -> None:
-        """Note every array that is reached without a link to another name or file."""
+        """Collect every array that is not behind a link."""
         import h5py
 
         groups, seen = [("", file)], 0
@@ -135,7 +134,7 @@ class _Found:
                     groups.append((f"{path}/", found))
 
     def _refusal(self, dataset: h5py.Dataset) -> str:
-        """What a dataset is instead of an array of numbers; empty if it is one."""
+        """Description of a dataset that is not a numeric array; empty if it is."""
         stated = dataset.attrs.get("MATLAB_class", b"") if self.matlab else b""
         stated = getattr(stated, "decode", lambda: "")()
         if stated in ("char", "cell", "struct", "function_handle"):
@@ -148,7 +147,7 @@ class _Found:
 
 
 def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
-    """The same array, whose chunks are known to be sound, and kept when unpacked."""
+    """The same array with its chunks checked and a chunk cache."""
     import h5py
 
     if dataset.chunks is None:
@@ -166,7 +165,7 @@ def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
 
 
 def _filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
-    """The number and name of each filter that its chunks went through."""
+    """Code and name of each filter of a dataset."""
     made = dataset.id.get_create_plist()
     found = map(made.get_filter, range(made.get_nfilters()))
     return [(code, name.decode(errors="replace")) for code, _, _, name in found]
@@ -179,18 +178,18 @@ def _check_filters(dataset: h5py.Dataset) -> None:
     for code, name in filters:
         if code not in _FILTERS or not h5py.h5z.filter_avail(code):
             raise DataError(
-                f"is packed by the filter {name or code}, which is not read: save it "
-                "with gzip"
+                f"is compressed with {name or code}, which is not supported: save "
+                "it with gzip"
             )
     codes = [code for code, _ in filters]
     if len(set(codes)) < len(codes) or len(_PACKINGS & {*codes}) > 1:
-        raise DataError("HDF5 file is damaged: its chunks are packed several times")
+        raise DataError("HDF5 file is damaged: its chunks are compressed twice")
 
 
 def _check_chunks(dataset: h5py.Dataset, size: int) -> None:
-    """Refuse chunks that were never written, or unpack to more than they may.
+    """Refuse chunks that were never written or inflate too far.
 
-    HDF5 gives zeros for the former, and fills the memory with the latter.
+    HDF5 reads the former as zeros, and the latter may fill the memory.
     """
     lengths = zip(dataset.shape, dataset.chunks, strict=True)
     most = math.prod(-(-length // step) for length, step in lengths)
@@ -211,7 +210,7 @@ def _check_chunks(dataset: h5py.Dataset, size: int) -> None:
 
 
 def _unpacks_beyond(data: bytes, most: int) -> bool:
-    """Whether deflated bytes unpack to more; damaged ones are left to HDF5."""
+    """Whether deflated bytes inflate to more than `most`; HDF5 checks for damage."""
     unpacker, total = zlib.decompressobj(), 0
     try:
         while data and not unpacker.eof and total <= most:

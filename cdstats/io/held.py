@@ -1,8 +1,7 @@
-"""Masks and predictions that are held in memory, for functions that read files.
+"""Masks and predictions in memory, passed to functions that read files.
 
-Arrays, tensors and PIL images are written to a temporary folder, one file for each
-image, and read from there as saved ones are: every rule, option and number is the same,
-and a generator takes no more memory than one image.
+Each array, tensor or PIL image is saved to a temporary folder and read as a file, so
+that options and numbers agree with files. A generator needs the memory of one image.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
 
 PRED: Final = "pred"
 TARGET: Final = "target"
-"""Keys of an item that holds a prediction and its mask."""
+"""Keys of an item with a prediction and its mask."""
 _SIDES: Final = ((PRED, TARGET), ("threshold_from", "threshold_target"))
-"""Arguments that hold predictions and their masks."""
+"""Arguments for predictions and their masks."""
 _COLOURS: Final = 3
 _NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)*")
-"""The names of images: parts of a path, without blanks."""
+"""Image names: path components without blanks."""
 
 
 @contextmanager
 def as_files(
     given: Mapping[str, Any], *, models: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Arguments in which files stand for images that are held; removed afterwards."""
+    """Replace images in memory by temporary files, which are removed afterwards."""
     known = dict(given)
     with ExitStack() as stack:
 
@@ -62,14 +61,14 @@ def as_files(
 
 
 def _taken(
-    value: Any,  # noqa: ANN401 - whatever a caller gives
+    value: Any,  # noqa: ANN401 - any argument
     name: str,
     role: str,
     folder: Callable[[], Path],
     *,
     models: bool = False,
-) -> Any:  # noqa: ANN401 - paths as they were given, or a list of files
-    """An argument as paths."""
+) -> Any:  # noqa: ANN401 - the given paths, or a list file
+    """Convert an argument to paths."""
     if value is None or isinstance(value, (str, bytes, PathLike)):
         return value
     items: Iterable[tuple[Any, Any]]
@@ -90,7 +89,7 @@ def _taken(
 
 
 def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: ANN401
-    """Predictions and masks of items that hold both; nothing where they do not."""
+    """Save predictions and masks of items that hold both; empty for other values."""
     if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
         return {}
     first = value
@@ -105,13 +104,13 @@ def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: A
 
 
 def _is_array(value: object) -> bool:
-    """Whether a value is an array, a tensor or a PIL image; not a column of paths."""
+    """Whether a value is an array, tensor or PIL image, and not a column of paths."""
     known = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
     return known and getattr(value, "ndim", 2) > 1
 
 
 def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
-    """The first item of an iterable or a dataset read by index, and all of them."""
+    """The first item of an iterable or indexed dataset, and an iterator over all."""
     if getattr(value, "ndim", 1) == 0:
         return None, value
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
@@ -128,24 +127,24 @@ def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
 
 
 def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
-    """The images of one array; a shape that could be two things is refused."""
+    """The images of one array; ambiguous shapes are refused."""
     shape = tuple(np.shape(value))
     colours = role == TARGET and shape[-1:] == (_COLOURS,)
     if len(shape) == 3 and colours:
         array = _array(value)
         if array.dtype != np.uint8:
             raise TypeError(
-                f"an array {shape} of {array.dtype} is one mask of colours, or "
+                f"an array {shape} of {array.dtype} may be one RGB mask, or "
                 f"{shape[0]} masks of {shape[1]} x 3 pixels: pass a list of masks"
             )
         return iter([array])
     if len(shape) == 3 and shape[0] == 2 and role == PRED:
         raise TypeError(
-            f"predictions {shape} are two maps, or one of two channels: pass "
+            f"predictions {shape} may be two maps, or one of two channels: pass "
             "preds[:, None] or preds[None]"
         )
     if len(shape) == 4 and colours and shape[1] == 1:
-        raise TypeError(f"masks {shape} hold channels first or last: pass a list")
+        raise TypeError(f"masks {shape} have channels: pass a list")
     if len(shape) == 2:
         return iter([_array(value)])
     if len(shape) in (3, 4):
@@ -154,7 +153,7 @@ def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
 
 
 def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
-    """An array, a tensor of any device or a PIL image as an array."""
+    """Convert an array, a tensor on any device or a PIL image to an array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
@@ -165,7 +164,7 @@ def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
 def _saved(
     folder: Callable[[], Path], items: Iterable[tuple[Any, Any]], names: dict[str, str]
 ) -> dict[str, str]:
-    """Save images for each role, and give the lists of their files."""
+    """Save the images of each role and return the lists of files."""
     places = {role: folder() for role in names}
     keys = []
     for key, item in items:
@@ -179,7 +178,6 @@ def _saved(
 
 
 def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN401
-    """Save an image under its name."""
     if isinstance(item, Mapping):
         if role not in item:
             raise TypeError(f"item {name} has no {role!r}; it has {', '.join(item)}")
@@ -188,7 +186,7 @@ def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN40
         kind = type(item).__name__
         raise TypeError(
             f"item {name} is {kind}; expected an array, a tensor, a PIL image or "
-            f"{{'pred': ..., 'target': ...}}. Of tuples give one part: "
+            f"{{'pred': ..., 'target': ...}}. From tuples, pass one element: "
             "(target for _, target in data)"
         )
     if not _NAME.fullmatch(name):
@@ -208,7 +206,7 @@ def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN40
 
 
 def _bmp(colours: NDArray[np.uint8]) -> bytes:
-    """Colours ``(H, W, 3)`` as a BMP file: a reader of arrays takes numbers alone."""
+    """Encode colours ``(H, W, 3)`` as BMP, because array files cannot hold colours."""
     height, width, channels = colours.shape
     if channels != _COLOURS:
         raise TypeError(f"a mask {colours.shape}: expected (H, W) or (H, W, 3)")

@@ -1,4 +1,4 @@
-"""Images that a run makes: maps of classes, and thumbnails of photographs."""
+"""Images written by a run: class maps, and thumbnails of photographs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Georeference
 
 _WRITER: Final = "cdstats errors"
-"""What the files say of the program that wrote them."""
+"""Name of the program, stored in the files."""
 _READ: Final = {"PNG": "PNG", "JPEG": "JPEG", "TIFF": "GTiff", "BMP": "BMP"}
-"""The reader of a photograph, by the format that its bytes show."""
+"""GDAL driver for a photograph, by format."""
 _OUTER: Final = (2, 98)
-"""Percentiles of a photograph that become black and white, unless it has 8 bits."""
+"""Percentiles shown as black and white in photographs without 8 bits."""
 
 _HEAD_BYTES: Final = 1 << 23
-"""Bytes in which the name of the writer lies; the offsets of strips may come first."""
+"""Bytes searched for the name of the program; tables of strips may come first."""
 
 
 def refuse_others(path: Path) -> None:
-    """Refuse a file that this module did not write.
+    """Refuse to overwrite a file that cdstats did not write.
 
     Raises:
-        UsageError: If there is such a file.
+        UsageError: If the file exists and is not a map of cdstats.
     """
     try:
         with path.open("rb") as file:
@@ -46,16 +46,16 @@ def refuse_others(path: Path) -> None:
         is_own = False
     if not is_own:
         raise UsageError(
-            f"{path}: is not a map of cdstats; maps are written to a folder without "
+            f"{path}: is not a cdstats map; maps are written to a folder without "
             "other images. Choose another folder"
         )
 
 
 def write_image(path: Path, data: bytes) -> None:
-    """Write an image of this module.
+    """Write an image to a file.
 
     Raises:
-        UsageError: If there is a file that this module did not write.
+        UsageError: If the file exists and cdstats did not write it.
         DataError: If it cannot be written.
     """
     refuse_others(path)
@@ -63,7 +63,7 @@ def write_image(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path.parent}: cannot be made: {reason}") from None
+        raise DataError(f"{path.parent}: cannot be created: {reason}") from None
     write_whole(path, data)
 
 
@@ -72,10 +72,10 @@ def image_bytes(
     colours: Mapping[int, str] | None = None,
     where: Georeference | None = None,
 ) -> bytes:
-    """Classes as a PNG file, or a GeoTIFF where their ground is known; photographs.
+    """Encode classes as PNG, or as GeoTIFF if georeferenced; photographs as JPEG.
 
-    Classes are ``(height, width)`` and have colours ``#rrggbb``; a photograph is grey
-    or in colour, ``(height, width, 1 or 3)``, and becomes a JPEG file.
+    Classes are ``(height, width)`` with colours ``#rrggbb``; photographs are grey or
+    RGB, ``(height, width, 1 or 3)``.
     """
     from rasterio.io import MemoryFile
 
@@ -89,7 +89,7 @@ def image_bytes(
     count, height, width = bands.shape
     shape = {"count": count, "height": height, "width": width, "dtype": "uint8"}
     with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore")  # rasterio misses a georeference
+        warnings.simplefilter("ignore")  # rasterio warns of missing georeferences
         with memory.open(**options, **shape) as file:
             file.update_tags(Software=_WRITER, TIFFTAG_SOFTWARE=_WRITER)
             if colours is not None:
@@ -104,10 +104,10 @@ def image_bytes(
 def thumbnail(
     path: str, most: int, window: tuple[int, int, int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """A photograph made small: grey or colours, ``(height, width, 1 or 3)``.
+    """A downsampled photograph, grey or RGB, ``(height, width, 1 or 3)``.
 
-    It has ``most`` pixels along its longer side at most. A window is the first column,
-    the first row, the width and the height of the part to show.
+    Its longer side has at most ``most`` pixels. The window is first column, first row,
+    width and height.
 
     Raises:
         DataError: If it cannot be read.
@@ -136,7 +136,7 @@ def thumbnail(
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values from 0 to 255: other types are stretched between outer percentiles."""
+    """Convert to 0 to 255; types other than uint8 are stretched between percentiles."""
     if values.dtype == np.uint8:
         return values
     known = values[np.isfinite(values)]

@@ -1,7 +1,7 @@
-"""JPEG files: libjpeg-turbo decodes them, GDAL where they are large and grey.
+"""JPEG files, decoded by libjpeg-turbo, or by GDAL if large and grey.
 
-A decoder skips what it does not understand up to the next marker, and decodes what is
-left. Coded pixels carry no check sum; all the segments around them are checked here.
+Decoders skip unknown bytes up to the next marker, and coded pixels have no checksum.
+Therefore all segments are checked here.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SOF: Final = frozenset((0xC0, 0xC1, 0xC2))
-"""Frames coded by Huffman's codes: baseline, extended and progressive."""
+"""Huffman-coded frames: baseline, extended and progressive."""
 _OTHER_SOF: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE, _RESTARTS, _SCAN, _END = 0xC2, 0xDD, 0xDA, 0xD9
 _KNOWN: Final = frozenset((*range(0xE0, 0xF0), 0xFE, 0xC4, 0xDB))
-"""Other segments: of programs, comments, and tables, which libjpeg checks."""
+"""Other segments: application data, comments and tables, which libjpeg checks."""
 _MARK: Final = re.compile(rb"\xff\xff*[^\x00\xff]")
-"""A marker; its first byte stands alone because that is what makes the search fast."""
+"""A marker; spelling out its first byte makes the search fast."""
 _COEFFICIENTS: Final = 64
 _MOST_UNITS: Final = 0xFFFF
-"""Coded units between two restarts at most."""
+"""Largest restart interval, in coded units."""
 _NO_RESTARTS: Final = bytes((0xFF, _RESTARTS, 0, 4)) + _MOST_UNITS.to_bytes(2)
 _REST_BYTES: Final = 1 << 16
-"""Bytes behind the end among which another image is looked for."""
+"""Bytes behind the end that are searched for another image."""
 MOST_COLOUR_PIXELS: Final = 1 << 28
-"""Pixels of a JPEG in colour at most: decoding holds three bytes of each."""
+"""Largest colour JPEG, because it is decoded whole, with three bytes per pixel."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the image of a JPEG file: by GDAL, in windows, if it is large and grey.
+    """Open the image of a JPEG file, with GDAL in windows if it is large and grey.
 
-    GDAL widens the colours of subsampled pixels otherwise than all other readers, so
-    a large image in colour is decoded as a whole, or refused.
+    GDAL upsamples colours differently from other decoders, so a large colour image is
+    decoded whole or refused.
     """
     path, data, band = file.path, file.data, file.band
     if data is None:
@@ -73,13 +73,13 @@ def open_images(file: ImageFile) -> list[OpenImage]:
         )
 
     def blocks() -> Iterator[Block]:
-        # Pixels and a copy; of a progressive one, coefficients of two bytes too.
+        # Pixels and one copy; progressive files also need two-byte coefficients.
         copies = 4 if frame.progressive else 2
         check_memory(copies * width * height * channels, "save it as a tiled TIFF")
         strict = _strict(held, frame)
         if strict is None and width * height <= WHOLE_PIXELS:
-            # GDAL warns of more damage than the other decoder. It holds all
-            # coefficients of a progressive file, which it does up to a limit.
+            # GDAL detects more kinds of damage. For progressive files it holds all
+            # coefficients in memory, up to its own limit.
             deque(by_gdal(held, 1)(), maxlen=0)
         pixels = _decode_jpeg(strict or held, channels)
         if band is not None:
@@ -92,11 +92,10 @@ def open_images(file: ImageFile) -> list[OpenImage]:
 
 
 def _strict(data: bytes, frame: JpegFrame) -> bytes | None:
-    """The file, of which libjpeg-turbo reports every sequence of bits that is no code.
+    """Change a file so that libjpeg-turbo reports invalid codes instead of pixels.
 
-    It reads them as pixels, unless a restart interval is declared: so one is added that
-    ends behind the last unit. None where no interval is that long, and for progressive
-    files, between whose scans it skips bytes.
+    It does so only if a restart interval is declared, so one beyond the last unit is
+    added. None if the image has too many units, and for progressive files.
     """
     if frame.progressive or (frame.longest > _MOST_UNITS and not frame.restarts):
         return None
@@ -111,14 +110,14 @@ def _decode_jpeg(data: bytes, channels: int) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = decode_image_jpegturbo(
             data, "mono" if channels == 1 else "rgb"
         )
-    except Exception:  # noqa: BLE001 - the decoder raises Exception itself
+    except Exception:  # noqa: BLE001 - the decoder raises plain Exception
         raise DataError("JPEG file is damaged or cut short") from None
     return pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A channel of a frame: its number, sampling across and down, and its table."""
+    """A component of a frame: number, sampling factors and quantisation table."""
 
     number: int
     across: int
@@ -128,11 +127,11 @@ class Component:
 
 @dataclass
 class JpegFrame:
-    """What a JPEG file says of its pixels, and what its scans gave of them.
+    """Header of a JPEG frame, and the coefficients that its scans have given.
 
     Attributes:
         first_scan: Offset of the marker of the first scan.
-        longest: Coded units of the longest scan.
+        longest: Number of coded units in the longest scan.
         restarts: Whether a restart interval is declared.
     """
 
@@ -145,33 +144,33 @@ class JpegFrame:
     restarts: bool = False
 
     def __post_init__(self) -> None:
-        # Of each coefficient, the bits that are still to come; -1 for all.
+        # Bits still missing from each coefficient; -1 before the first scan.
         self.bits = {one.number: [-1] * _COEFFICIENTS for one in self.components}
 
     def take(self, numbers: list[int], first: int, last: int, bits: int) -> None:
-        """Note that a scan gives coefficients of components.
+        """Record the coefficients of a scan.
 
-        The bits to come before and after the scan are in one byte. What is given again,
-        or lacks something before it, is an error.
+        `bits` holds the number of missing bits before and after the scan. Duplicate
+        coefficients and gaps are errors.
         """
         before, after = bits >> 4 or -1, bits & 15
         known = numbers and {*numbers} <= self.bits.keys()
         if not known or not first <= last < _COEFFICIENTS:
-            raise damaged("a scan of it gives what its frame does not hold")
+            raise damaged("a scan has components or coefficients that its frame lacks")
         given = slice(first, last + 1)
         for number in numbers:
             if {*self.bits[number][given]} != {before}:
-                raise damaged("its scans do not follow each other")
+                raise damaged("its scans are incomplete or out of order")
             self.bits[number][given] = [after] * (last + 1 - first)
 
     def units(self, numbers: list[int]) -> int:
-        """Coded units of a scan of components."""
+        """Number of coded units in a scan of some components."""
         most_across = max(one.across for one in self.components)
         most_down = max(one.down for one in self.components)
         across, down = 8 * most_across, 8 * most_down
         width, height = self.width, self.height
         if len(numbers) == 1:
-            # Alone, a component is coded in its own blocks and not in groups.
+            # A single component is coded block by block, without interleaving.
             (one,) = (c for c in self.components if c.number == numbers[0])
             width = math.ceil(width * one.across / most_across)
             height = math.ceil(height * one.down / most_down)
@@ -180,12 +179,12 @@ class JpegFrame:
 
 
 def damaged(what: str) -> DataError:
-    """The error for a damaged JPEG file."""
+    """An error for a damaged JPEG file."""
     return DataError(f"JPEG file is damaged: {what}")
 
 
 def read_jpeg(data: bytes) -> JpegFrame:
-    """Check the segments of a JPEG file, from its first to its last byte."""
+    """Parse a JPEG file and check all its segments."""
     frame: JpegFrame | None = None
     at, interval = 2, 0
     while True:
@@ -208,28 +207,28 @@ def read_jpeg(data: bytes) -> JpegFrame:
             at = _coded(data, at, frame, numbers, interval)
         elif marker == _RESTARTS:
             if len(body) != 2:
-                raise damaged("its restart interval is of a wrong length")
+                raise damaged("its restart interval has a wrong length")
             interval = int.from_bytes(body)
         elif marker in _OTHER_SOF:
-            raise DataError("JPEG is coded in a way that is not read; save it as PNG")
+            raise DataError("JPEG has an unsupported coding; save it as PNG")
         elif marker not in _KNOWN:
-            raise damaged(f"it holds an unknown segment, {marker:02x}")
+            raise damaged(f"it has an unknown segment, {marker:02x}")
     if frame is None:
         raise damaged("it has no frame header")
     if any(map(any, frame.bits.values())):
-        raise damaged("a scan of it is missing")
+        raise damaged("a scan is missing")
     if file_format(data[at : at + _REST_BYTES].lstrip(b"\0")[:16]):
-        raise DataError("JPEG file holds another file after its end; split them")
+        raise DataError("JPEG file has another file after its end; split them")
     return frame
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:
-    """The marker at a place, and the place after it."""
+    """The marker at an offset, and the offset behind it."""
     found = _MARK.match(data, at)
     if found is None:
         if at >= len(data):
             raise DataError("JPEG file is cut short: it has no end marker")
-        raise damaged("bytes lie between its segments")
+        raise damaged("it has bytes between its segments")
     return data[found.end() - 1], found.end()
 
 
@@ -243,7 +242,7 @@ def _body(data: bytes, at: int) -> bytes:
 def _frame(marker: int, body: bytes) -> JpegFrame:
     count = body[5] if len(body) > 5 else 0
     if count == 0 or len(body) != 6 + 3 * count:
-        raise damaged("its frame header is of a wrong length")
+        raise damaged("its frame header has a wrong length")
     if body[0] != 8:
         raise DataError(f"JPEG with {body[0]} bits per sample; expected 8")
     components = tuple(
@@ -263,9 +262,9 @@ def _scan(frame: JpegFrame, body: bytes) -> list[int]:
     """The components of a scan."""
     count = body[0] if body else 0
     if len(body) != 4 + 2 * count:
-        raise damaged("a scan header is of a wrong length")
+        raise damaged("a scan header has a wrong length")
     numbers = list(body[1 : 1 + 2 * count : 2])
-    # Some programs leave these out where they say nothing new, and decoders do not ask.
+    # Some programs omit these values, and decoders ignore them in sequential frames.
     first, last, bits = body[-3:] if frame.progressive else (0, _COEFFICIENTS - 1, 0)
     frame.take(numbers, first, last, bits)
     return numbers
@@ -274,14 +273,14 @@ def _scan(frame: JpegFrame, body: bytes) -> list[int]:
 def _coded(
     data: bytes, at: int, frame: JpegFrame, numbers: list[int], interval: int
 ) -> int:
-    """The end of the coded pixels of a scan, whose restart marks are counted."""
+    """The end of a scan's coded pixels, with its restart markers counted."""
     for marks, found in enumerate(_MARK.finditer(data, at)):
         marker = data[found.end() - 1]
         if not 0xD0 <= marker <= 0xD7:
             due = math.ceil(frame.units(numbers) / interval) - 1 if interval else 0
             if marks != due:
-                raise damaged(f"it holds {marks:,} of {due:,} restart marks")
+                raise damaged(f"it has {marks:,} of {due:,} restart markers")
             return found.start()
         if marker - 0xD0 != marks % 8:
-            raise damaged("its restart marks are in disorder")
+            raise damaged("its restart markers are out of order")
     raise DataError("JPEG file is cut short: it has no end marker")

@@ -1,7 +1,7 @@
-"""Which files below a folder are masks: by the names of their folders, then their own.
+"""Masks among the files below a folder, by folder names first and file names second.
 
-What names say is data: the words and shapes in ``data/layouts.toml``. A folder that
-holds two masks of the same images is refused with a path for each.
+The words and patterns are data, in ``data/layouts.toml``. A folder with two masks for
+the same images is refused, and the message gives a path for each.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from cdstats.core.presets import Preset
 
 _LOOKED_AT: Final = 500
-"""Files whose names are compared with those of known datasets."""
+"""Number of files whose names are compared with known datasets."""
 _ABOVE: Final = 4
-"""Folders at the end of a path that tell of the dataset in it."""
+"""Last folders of a path that may name the dataset."""
 _OPENED: Final = 8
-"""Masks that are opened to see whether a preset fits."""
+"""Number of masks opened to see whether a preset fits."""
 _OTHER: Final = label_rank(Role.OTHER)
 _BESIDE: Final = tuple(
     end for one in ("HDF5", "MAT", "ZARR") for end in FORMATS[one].extensions
@@ -59,17 +59,17 @@ _YEAR: Final = re.compile(r"(19|20)\d\d(\d\d){0,2}")
 
 
 class Chosen(NamedTuple):
-    """The masks among some files, in natural order, and what was skipped."""
+    """Masks among some files, in natural order, and notes on skipped files."""
 
     names: list[str]
     notes: list[str]
 
 
 class Search(NamedTuple):
-    """What to look for: files with some extensions, masks or predictions.
+    """Files to search for: their extensions, and whether they are masks.
 
-    The preset is the encoding of the masks, which may leave files out; `known` is
-    whether the presets of known layouts do, too.
+    `preset` is the encoding of the masks, which may exclude files. With `known`, the
+    presets of recognised datasets exclude files too.
     """
 
     extensions: frozenset[str] = EXTENSIONS
@@ -78,17 +78,17 @@ class Search(NamedTuple):
     known: bool = False
 
     def choose(self, folder: Path, names: Iterable[str]) -> Chosen:
-        """The files to read among those below a folder."""
+        """The files to read below a folder."""
         if not self.masks:
             return choose_predictions(folder, naturally(names))
         return choose_masks(folder, names, self.preset, known=self.known)
 
 
 def splits_of(names: Iterable[str]) -> Callable[[str], str]:
-    """The split of the files in each folder, as folder names tell it.
+    """A function from the folder of a file to its split.
 
-    A folder beside those of splits is a split of its own, unless its name says what
-    its files are.
+    A folder next to split folders is a split too, unless its name states a kind of
+    file.
 
     Example:
         >>> of = splits_of(["train/label/1.png", "tier3/label/2.png", "label/3.png"])
@@ -111,20 +111,20 @@ def splits_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def split_notes(names: Iterable[str]) -> list[str]:
-    """What to tell where the masks of one split lie in several folders."""
+    """Notes on splits whose masks are in several folders."""
     homes: dict[str, set[str]] = defaultdict(set)
     for parts in _split_folders(names):
         homes[split_named(parts[-1])].add("/".join(parts))
     several = [split for split, found in homes.items() if len(found) > 1]
     return [
-        f"split {split} is read from {some(naturally(homes[split]))}; to count apart, "
-        "name each"
+        f"split {split} is read from {some(naturally(homes[split]))}; to count "
+        "separately, name each"
         for split in sorted(several)[:1]
     ]
 
 
 def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
-    """The folders of files, down to the last that names a split, where one does."""
+    """The folders of files, cut off below the folder that names a split."""
     found = set[tuple[str, ...]]()
     for folder in _folders(names):
         parts = folder.split("/")
@@ -134,12 +134,12 @@ def _split_folders(names: Iterable[str]) -> set[tuple[str, ...]]:
 
 
 def path_end(folder: PurePath) -> str:
-    """The last parts of a path, which may name the dataset."""
+    """The last folders of a path, which may name the dataset."""
     return "/".join(folder.parts[-_ABOVE:])
 
 
 def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
-    """The presets of the datasets whose files and folders are named as these."""
+    """Presets of datasets whose files and folders have names like these."""
     first = {_folder(name): name for name in reversed(names)}
     some = [*names[:_LOOKED_AT], *list(first.values())[:_LOOKED_AT]]
     above = path_end(folder)
@@ -147,7 +147,7 @@ def looks_like(folder: PurePath, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
-    """Files without those that a preset leaves out, and a note about them."""
+    """The files that a preset does not exclude, and a note on the others."""
     ordered = naturally(names)
     shapes = [shape.lower() for shape in preset.leave_out] if preset else []
     kept = [
@@ -163,13 +163,13 @@ def without_left_out(names: Iterable[str], preset: Preset | None) -> Chosen:
 
 
 def _laid_out(folder: Path, names: Iterable[str]) -> set[str]:
-    """The files that lie as those of a known dataset."""
+    """The files that match the layout of a known dataset."""
     above = path_end(folder.absolute())
     return {name for name in names if known_layouts(f"{above}/{name}")}
 
 
 def _without_left_out(folder: Path, names: list[str]) -> Chosen:
-    """Files without those that the presets of their layouts leave out."""
+    """The files that the presets of their layouts do not exclude."""
     from cdstats.core.presets import preset
 
     notes, above = list[str](), path_end(folder.absolute())
@@ -190,11 +190,11 @@ def choose_masks(
     *,
     known: bool = False,
 ) -> Chosen:
-    """The files among those below a folder that are masks by their names.
+    """Choose the masks among the files below a folder by their names.
 
-    Labels of change come before other labels, and labels before images, predictions
-    and files whose names say nothing: first by folder, such as ``label`` beside ``A``,
-    then by file, such as ``1_mask.png`` beside ``1.jpg``. Two masks of the same images
+    Change labels take precedence over other labels, and these over images, predictions
+    and unknown files. Folder names decide first, such as ``label`` beside ``A``, then
+    file names, such as ``1_mask.png`` beside ``1.jpg``. Two masks of the same images
     are refused.
     """
     chosen = without_left_out(names, preset)
@@ -219,10 +219,10 @@ def choose_masks(
 
 
 def choose_predictions(folder: Path, names: list[str]) -> Chosen:
-    """The predictions among files, where labels or images lie beside them.
+    """Choose the predictions among files that may include labels or images.
 
-    Folders and files whose names say predictions come before those that say nothing,
-    and these before labels; images come last.
+    Names that say predictions take precedence over unknown names, and these over
+    labels; images come last.
 
     Example:
         >>> names = ["A/1.png", "L/1.png", "pred/1.png"]
@@ -239,8 +239,8 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     if Role.IMAGE in by_folder.values() and by_folder[kept[0]] in LABELS:
         folders = some(naturally(_folders(names)))
         raise DataError(
-            f"{folder}: holds images and labels as a dataset does ({folders}); "
-            "expected predictions. To score the labels, name their folder"
+            f"{folder}: has images and labels like a dataset ({folders}); expected "
+            "predictions. To score the labels, name their folder"
         )
     skipped = _folders(names) - _folders(kept)
     if skipped:
@@ -259,19 +259,21 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
 
 
 def _pictures(names: list[str]) -> tuple[list[str], list[str]]:
-    """The files without those of stacks of arrays beside others, and what was skipped.
+    """The files without array stacks beside images, and notes on skipped stacks.
 
-    Such a file is a copy of all masks, or no mask, such as the weights of a model.
+    A stack beside images is a copy of all masks, or something else such as weights.
     """
     left = [name for name in names if name.lower().endswith(_BESIDE)]
     if not left or len(left) == len(names):
         return names, []
     kept = [name for name in names if not name.lower().endswith(_BESIDE)]
-    return kept, [f"skipped {some(left)} beside other files: to read one, name it"]
+    return kept, [
+        f"skipped {some(left)} beside other files: to read one, give its path"
+    ]
 
 
 def _folder_role(folder: str, lettered: bool) -> Role:
-    """What the last folder that says something says."""
+    """The role stated by the deepest folder that states any."""
     parts = reversed(PurePosixPath(folder).parts)
     roles = (role_of(part) for part in parts if not lettered or len(part) > 1)
     silent = (Role.NONE, Role.LOOSE)
@@ -279,7 +281,7 @@ def _folder_role(folder: str, lettered: bool) -> Role:
 
 
 def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
-    """The names that most likely are predictions, all where they are of one kind."""
+    """The names most likely to be predictions; all if they are of one kind."""
     order = (
         (Role.PREDICTION,),
         (Role.NONE, Role.LOOSE),
@@ -290,7 +292,7 @@ def _best_predictions(roles: Mapping[str, Role]) -> list[str]:
 
 
 def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """The folders to prefer of a dataset whose name and files are known."""
+    """The usual mask folders of a dataset that its name and files identify."""
     above = folder.absolute()
     known = looks_like(above, names)
     if not known:
@@ -306,10 +308,10 @@ def _usual_choice(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Place(NamedTuple):
-    """What the folders of a file say: its role, and the folders that say so, as a glob.
+    """Parsed folders of a file.
 
-    `home` are the folders above these, those of splits skipped, and `rest` all other
-    folders: equal for the files of one image.
+    `kind` is a glob of the folders that state the role, `home` the folders above
+    without splits, and `rest` all other folders, which the files of one image share.
     """
 
     role: Role
@@ -325,7 +327,7 @@ def _place(folder: str, lettered: bool) -> _Place:
         Role.NONE if lettered and len(part) == 1 else role_of(part) for part in parts
     ]
     for at, part in enumerate(parts):
-        # A folder that is called "change" may hold a whole dataset.
+        # A folder named "change" may hold a whole dataset.
         named = roles[at] is Role.CHANGE and names_change_alone(part)
         if named and set(roles[at + 1 :]) & {Role.IMAGE, Role.TRUTH, Role.PREDICTION}:
             roles[at] = Role.NONE
@@ -346,7 +348,7 @@ def _place(folder: str, lettered: bool) -> _Place:
 
 
 def _are_lettered(folders: Iterable[str]) -> bool:
-    """Whether letters name places: besides A and B, the two dates, there is a C."""
+    """Whether single letters name places: C exists besides the dates A and B."""
     return any(
         len(part) == 1 and part.isalpha() and role_of(part) is Role.NONE
         for folder in folders
@@ -355,7 +357,7 @@ def _are_lettered(folders: Iterable[str]) -> bool:
 
 
 def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
-    """What a file is, by the roles of its folders."""
+    """The role of a file, from the roles of its folders."""
     for role in (Role.PREDICTION, Role.ASIDE):
         if role in roles:
             return role
@@ -368,7 +370,7 @@ def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
 
 
 def _glob_of(parts: Sequence[str], said: Sequence[int]) -> str:
-    """Some parts of a path, as a glob that names them in their order."""
+    """A glob of the parts at some indices of a path."""
     text = ""
     for number, at in enumerate(said):
         apart = number and at != said[number - 1] + 1
@@ -387,9 +389,9 @@ def _folders(names: Iterable[str]) -> set[str]:
 def _by_folder(
     folder: Path, names: list[str], prefer: Sequence[str], sure: AbstractSet[str]
 ) -> tuple[list[str], list[str]]:
-    """The files in the surest folders of labels, and what was skipped.
+    """The files in the most likely mask folders, and notes on skipped files.
 
-    Some are sure to be labels where they lie in a folder of labels.
+    Files in `sure` are masks if any of their folders is a label folder.
     """
     folders = {name: _folder(name) for name in names}
     lettered = _are_lettered({*folders.values()})
@@ -404,8 +406,8 @@ def _by_folder(
     if len(kept) == len(names):
         kinds = {place.kind for place in places.values() if place.role in LABELS}
         several = len(kinds) > 1 and len({place.home for place in places.values()}) == 1
-        read = f"read the masks in {some(naturally(kinds))}; to count apart, name each"
-        return names, [read] * several
+        read = f"read the masks in {some(naturally(kinds))}"
+        return names, [f"{read}; to count separately, name each"] * several
     held = set(kept)
     near, notes = names, list[str]()
     if places[kept[0]].role in LABELS:
@@ -431,13 +433,13 @@ def _by_folder(
 
 
 def _preferred(names: Sequence[str], prefer: Sequence[str]) -> list[str]:
-    """The files in the first of some folders that there is."""
+    """The files in the first folder of `prefer` that exists."""
     found = ([n for n in names if one in n.split("/")[:-1]] for one in prefer)
     return next(filter(None, found), [])
 
 
 def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> list[str]:
-    """The files of the surest role below each folder that holds labels."""
+    """The files of the most likely role in each folder with labels."""
     best: dict[tuple[str, ...], int] = {}
     for place in set(places.values()):
         if place.role in LABELS:
@@ -462,9 +464,9 @@ def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> lis
 def _beside(
     names: list[str], kept: list[str], places: dict[str, _Place]
 ) -> tuple[list[str], list[str]]:
-    """Files in or beside folders of masks, and what to tell of those elsewhere.
+    """Files in or beside mask folders, and a note on files elsewhere.
 
-    Those elsewhere may well be the masks of another dataset.
+    Files elsewhere may belong to another dataset.
     """
     homes = {places[name].home for name in kept}
     near = {
@@ -475,7 +477,7 @@ def _beside(
     if not apart:
         return names, []
     read = {one for name in kept for one in (*_above(_folder(name)), _folder(name))}
-    # The highest folder above each that holds none of those that are read.
+    # The topmost folder of each skipped file that has no files to read.
     highest = {
         folder: next((o for o in _above(folder) if o not in read), folder) or "."
         for folder in dict.fromkeys(map(_folder, apart))
@@ -489,7 +491,7 @@ def _beside(
 
 @lru_cache(maxsize=1024)
 def _above(folder: str) -> tuple[str, ...]:
-    """The folders above a folder, the root of all included."""
+    """All folders above a folder, including the root."""
     parts = folder.split("/")
     return tuple("/".join(parts[:end]) for end in range(len(parts)))
 
@@ -501,7 +503,7 @@ def _without_splits(folder: str) -> tuple[str, ...]:
 
 
 def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
-    """Refuse folders of labels that hold a mask for the same images."""
+    """Refuse label folders with a mask for the same images."""
     kinds: dict[str, set[str]] = defaultdict(set)
     lettered = _are_lettered(_folders(names))
     if len({_place(_folder(name), lettered).kind for name in names}) < 2:
@@ -523,16 +525,16 @@ def _refuse_parallel_folders(folder: Path, names: list[str]) -> None:
             options = " or ".join(f"--preset {one.name}" for one in known)
             choices = f"looks like {known[0].short}: {options}"
         raise DataError(
-            f"{folder}: {' and '.join(doubled)} hold labels of the same images; read "
+            f"{folder}: {' and '.join(doubled)} have labels for the same images; read "
             f"one: {choices}"
         )
 
 
 def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> None:
-    """Refuse folders beside images that hold two files for one image, as gain and loss.
+    """Refuse folders beside images with two files per image, such as gain and loss.
 
-    Folders of places, such as ``paris/1.png`` and ``rome/1.png``, have images of their
-    own.
+    Folders of places, such as ``paris/1.png`` and ``rome/1.png``, have different
+    images.
     """
     if len(kept) == len(names):
         return
@@ -554,13 +556,13 @@ def _refuse_unnamed_folders(folder: Path, names: list[str], kept: list[str]) -> 
     doubled = _parallel(kinds)
     if doubled:
         raise DataError(
-            f"{folder}: {' and '.join(doubled)} hold files of the same images, and no "
-            f"name says masks; read one: {path_choices(folder, doubled)}"
+            f"{folder}: {' and '.join(doubled)} have files for the same images, and no "
+            f"name indicates masks; read one: {path_choices(folder, doubled)}"
         )
 
 
 def _fitting_presets(folder: Path, names: list[str]) -> list[Preset]:
-    """The presets that read one of several folders of labels and name its values."""
+    """Presets that read one of several label folders and fit its values."""
     from cdstats.core.presets import fitting, preset
     from cdstats.io.counting import Task, count_file
 
@@ -575,7 +577,7 @@ def _fitting_presets(folder: Path, names: list[str]) -> list[Preset]:
 
 
 def _parallel(kinds: Mapping[str, AbstractSet[object]]) -> list[str]:
-    """The kinds that name the same images as another kind does."""
+    """Kinds whose files have the same image names as another kind."""
     found: set[str] = set()
     for kind, keys in kinds.items():
         for other, others in kinds.items():

@@ -1,4 +1,4 @@
-"""How much a file may ask for before it is refused."""
+"""Limits on the size and memory of files."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import OpenImage
 
 _MEMORY_SHARE: Final = 2
-"""All workers of a run together may use one part in this of the memory."""
+"""All workers of a run together may use 1/2 of the memory."""
 _GROUPS: Final = Path("/proc/self/cgroup")
 _GROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
 _LEAST_SPACE: Final = 400_000_000
 _IMAGE_BYTES: Final = 3072
-"""Memory that an image of a stack takes beside its pixels: opened, counted and sent."""
+"""Memory per image of a stack in addition to its pixels."""
 
 
 def check_pixels(width: int, height: int, most: int) -> None:
-    """Refuse an image that declares more pixels than wanted.
+    """Refuse an image that declares more than `most` pixels.
 
     Example:
         >>> check_pixels(3, 2, most=5)
         Traceback (most recent call last):
-        cdstats.core.errors.DataError: declares 3 x 2 pixels; more than 5 are ...
+        cdstats.core.errors.DataError: declares 3 x 2 pixels; the limit is 5, ...
     """
     if width * height > most:
         raise DataError(
-            f"declares {width:,} x {height:,} pixels; more than {most:,} are refused "
-            "as damage or a trap. If it is right, raise --max-pixels"
+            f"declares {width:,} x {height:,} pixels; the limit is {most:,}, because "
+            "the file may be damaged or malicious. If it is intact, raise --max-pixels"
         )
 
 
 def check_images(images: Sequence[OpenImage], most: int) -> None:
-    """Refuse images of which one declares more pixels than wanted."""
+    """Refuse images if any of them declares more than `most` pixels."""
     for image in images:
         check_pixels(image.width, image.height, most)
 
 
 def check_row(width: int) -> None:
-    """Refuse an array of rows that are too long to be held, several of each at once."""
+    """Refuse an array whose rows are too long for memory."""
     if width > WHOLE_PIXELS:
         raise DataError(
             f"has rows of {width:,} pixels; expected at most {WHOLE_PIXELS:,}. Save "
@@ -59,7 +59,7 @@ def check_row(width: int) -> None:
 
 
 def check_memory(size: int, way_out: str) -> None:
-    """Refuse what takes more memory at once than the run may use, or postpone it.
+    """Refuse an allocation that exceeds the memory of the run; may raise a retry.
 
     All workers of a run share half of the memory.
     """
@@ -67,22 +67,22 @@ def check_memory(size: int, way_out: str) -> None:
     budget = memory // _MEMORY_SHARE
     if memory and size > budget:
         raise DataError(
-            f"takes {size:,} bytes at once, more than half of the memory that this "
-            f"process may use ({memory:,} bytes); {way_out}"
+            f"needs {size:,} bytes at once, more than half of the memory available to "
+            f"this process ({memory:,} bytes); {way_out}"
         )
     if memory and size > budget // WATCH.get().workers:
         raise NeedsAllMemoryError
 
 
 def memory_share() -> int:
-    """Bytes that a worker may use; where the system does not say, a small number."""
+    """Memory per worker in bytes; a small default if the system reports none."""
     return (_memory() or _LEAST_SPACE) // _MEMORY_SHARE // WATCH.get().workers
 
 
 def check_address_space() -> None:
-    """Refuse a limit of ``ulimit -v`` under which libraries fail or hang on loading.
+    """Refuse an ``ulimit -v`` with which libraries fail or hang when loaded.
 
-    Under any other limit, OpenBLAS is kept from reserving memory for each core.
+    With any other limit, OpenBLAS is told to use fewer threads to save address space.
     """
     limit = _address_space()
     if not limit:
@@ -96,7 +96,7 @@ def check_address_space() -> None:
 
 
 def check_stack(count: int) -> None:
-    """Refuse a stack of so many images that describing them fills the memory."""
+    """Refuse a stack with more images than memory can describe."""
     check_memory(
         count * _IMAGE_BYTES,
         f"it holds {counted(count, 'image')}: save them in several files",
@@ -105,7 +105,7 @@ def check_stack(count: int) -> None:
 
 @cache
 def _memory() -> int:
-    """Bytes of memory that this process may use; 0 where the system does not say."""
+    """Memory available to this process in bytes; 0 if unknown."""
     return min(filter(None, (_physical(), _address_space(), *_of_groups())), default=0)
 
 
@@ -116,7 +116,7 @@ def _physical() -> int:
 
 
 def _address_space() -> int:
-    """The limit of ``ulimit -v``; 0 for none."""
+    """The limit of ``ulimit -v``; 0 if there is none."""
     try:
         import resource
     except ImportError:  # Windows
@@ -126,7 +126,7 @@ def _address_space() -> int:
 
 
 def _of_groups() -> Iterator[int]:
-    """The limits of the control groups of this process, as containers have them."""
+    """Memory limits of the control groups of this process, as set by containers."""
     try:
         lines = _GROUPS.read_text("utf-8").splitlines()
     except OSError:
@@ -141,7 +141,7 @@ def _of_groups() -> Iterator[int]:
         place = root / group.lstrip("/")
         for folder in (place, *place.parents):
             with suppress(OSError, ValueError):
-                # Without a limit, the text is "max" or the number is huge.
+                # Without a limit, the file has "max" or a huge number.
                 yield int((folder / name).read_text("ascii"))
             if folder == root:
                 break

@@ -1,4 +1,4 @@
-"""The files below a folder, of this machine or of a store, before any is chosen."""
+"""All files below a folder on disk, in a store or in an archive."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from cdstats.io.stores import Listed
 
 MASK_FILE: Final = ".msk"
-"""What GDAL appends to the name of an image to find its mask file."""
+"""Suffix that GDAL appends to the name of an image to find its mask file."""
 
 _SHOWN: Final = 60
-"""Characters of the name of a member that a message shows."""
+"""Most characters of a member name that a message shows."""
 _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
-"""Ends of the names of lists; JSON files among images are about one image each."""
+"""Extensions of lists; JSON beside images usually describes one image each."""
 
 
 class Holder(NamedTuple):
-    """What holds files that are not on a disk, and what to do where that matters."""
+    """A place other than a disk that holds files, and advice for messages."""
 
     name: str
     way_out: str
@@ -58,32 +58,32 @@ class Holder(NamedTuple):
 STORE: Final = Holder(
     "a store",
     "copy the images and these files to this machine",
-    "archives are not read from a store; download them and name them",
+    "archives in a store cannot be read; download them and give the local paths",
 )
 ARCHIVE_ENDS: Final = (".zip", ".tar", ".gz", ".tgz")
 ARCHIVE: Final = Holder(
     "an archive",
     "unpack it and name its folder",
-    "an archive in an archive is not read; unpack the outer one",
+    "nested archives cannot be read; unpack the outer one",
 )
 
 
 @dataclass
 class Listing:
-    """What lies below a folder; of a store, by addresses.
+    """The content of a folder on disk, in a store or in an archive.
 
     Attributes:
         root: The folder as typed.
-        names: Files with a wanted extension relative to the folder, with forward
+        names: Files with a requested extension, relative to the folder, with forward
             slashes.
         problems: Folders and links that could not be read.
-        others: Other files by their extension, in lower case; those in folders of
-            images are not counted.
-        texts: Texts in the folder of a store, which may list splits.
-        mask_files: The mask files (.msk) in the folder of a store.
-        auxiliary: The images in the folder of a store with an ``.aux.xml`` file.
-        is_there: Whether the folder exists; a store does not tell of an empty one.
-        zarr: A file of a Zarr store that is not on a disk; empty for none.
+        others: Number of other files by lowercase extension, except those in image
+            folders.
+        texts: Text files in a store, which may list splits.
+        mask_files: Mask files (.msk) in a store.
+        auxiliary: Images in a store that have an ``.aux.xml`` file.
+        is_there: Whether the folder exists; stores do not report empty folders.
+        zarr: A file of a Zarr store that is not on disk; may be empty.
     """
 
     root: Path
@@ -99,22 +99,22 @@ class Listing:
 
     @property
     def place(self) -> Path:
-        """The folder by a path that means the same in every working folder."""
+        """The absolute path of the folder."""
         return Path(os.path.abspath(self.root))  # noqa: PTH100 - follows no link
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The names of the folder and those above it."""
+        """The names of the folder and its parents."""
         return self.place.parts
 
     def files(self, names: Iterable[str]) -> FoundFiles:
-        """Files by name, in natural order, with the splits that folders tell."""
+        """Files in natural order, with the splits that their folders state."""
         names = tuple(names)
         masked = {f"{one}{MASK_FILE}" for one in names} if self.mask_files else set()
         if self.holder and (beside := sorted(masked.intersection(self.mask_files))):
             raise DataError(
                 f"{self.root}: {counted(len(beside), 'mask file')} (.msk) beside "
-                f"images, first {beside[0]}: hides pixels, and is not read from "
+                f"images, first {beside[0]}: the hidden pixels are not read from "
                 f"{self.holder.name}; {self.holder.way_out}"
             )
         above, told = split_above(self.folders), splits_of(names)
@@ -131,7 +131,7 @@ class Listing:
         return FoundFiles.walked(str(self.root / "_")[:-1], names, split_of)
 
     def add(self, above: str, name: str, extensions: frozenset[str]) -> None:
-        """Note a file by its name and what stands before it."""
+        """Add a file, given its folder and name."""
         suffix = _suffix(name)
         if suffix in extensions:
             self.names.append(f"{above}{name}")
@@ -140,17 +140,17 @@ class Listing:
 
     @property
     def base(self) -> Path:
-        """The folder to which the names of files are relative."""
+        """The folder that file names are relative to."""
         return self.root
 
     def inner(self, name: str) -> str:
-        """What a pattern below the folder is compared with."""
+        """The part of a name that patterns are compared with."""
         return name
 
     def take(self, name: str, text: str, extensions: frozenset[str]) -> bool:
-        """Note a file that is not on a disk, unless it is hidden; whether it is read.
+        """Add a file that is not on disk; True if it is one to read.
 
-        The text is what it is read by, where it is a list.
+        `text` is the path for reading it if it is a list.
         """
         if name.lower().endswith(MASK_FILE):
             self.mask_files.append(name)
@@ -168,20 +168,20 @@ class Listing:
         return len(self.names) > known
 
     def unread_notes(self) -> list[str]:
-        """How many files of data there are that are not read."""
+        """Notes on the number of data files in unsupported formats."""
         known, notes = vocabulary()["unread"]["extensions"], list[str]()
         for ending, number in sorted(self.others.items()):
-            why = "the format is not read"
+            why = "unsupported format"
             if ending in ARCHIVE_ENDS:
                 way = shlex.quote(f"{self.root}/**/*{ending}")
-                why = f"archives are read where they are named, as by {way}"
+                why = f"give the archives as paths to read them, such as {way}"
                 why = self.holder.archives if self.holder else why
             if ending in known:
                 notes.append(f"{counted(number, f'{ending} file')} skipped: {why}")
         return notes
 
     def auxiliary_notes(self, names: Iterable[str]) -> list[str]:
-        """That some of these files have an ``.aux.xml`` file, which is not read."""
+        """A note if any of these files has an ``.aux.xml`` file, which is not read."""
         beside = sorted({*self.auxiliary}.intersection(names))
         if not beside or not self.holder:
             return []
@@ -192,15 +192,15 @@ class Listing:
         ]
 
     def empty_text(self, extensions: frozenset[str]) -> str:
-        """What to tell where there are no files with one of some extensions."""
+        """The message for a folder without files of the requested extensions."""
         kind, expected = wanted_texts(extensions)
-        holds = "holds" if self.is_there else "is not there, or holds"
+        holds = "holds" if self.is_there else "not found, or it holds"
         where = str(self.root).removesuffix("!")
         text = f"{where}: {holds} no {kind}s; expected {expected}"
         if self.zarr and self.holder:
             return (
-                f"{text}. {self.zarr}: a Zarr store is read from a folder of this "
-                f"machine, not from {self.holder.name}"
+                f"{text}. {self.zarr}: a Zarr store is read from a local folder, "
+                f"not from {self.holder.name}"
             )
         vector = {".geojson", ".json", ".shp", ".gpkg"} & self.others.keys()
         if vector:
@@ -213,7 +213,7 @@ class Listing:
 
 
 class _Visit(NamedTuple):
-    """A folder to be read."""
+    """A folder to read."""
 
     prefix: str
     state: State
@@ -225,14 +225,14 @@ def walk(
 ) -> Listing:
     """Find every file with one of some extensions below a folder.
 
-    Hidden files and folders are left out unless a pattern names them. Symbolic links
-    are followed. Where folders at any depth are read, each is read once, so that links
-    cannot run in a circle or count a file twice.
+    Hidden files and folders are skipped unless a pattern names them. Symbolic links are
+    followed, but a recursive search reads each folder only once, so that links cannot
+    form a loop or count a file twice.
     """
     found, descent = Listing(root), descent or Descent()
     folders, links = [_Visit("", descent.start())], list[_Visit]()
     while folders or links:
-        # Real folders first: a link to one of them is then the one left out.
+        # Real folders come first, so that a link to one of them is skipped.
         visit = folders.pop() if folders else links.pop()
         if visit.seen is None and descent.is_deep(visit.state):
             visit = visit._replace(seen=set())
@@ -254,7 +254,7 @@ def walk(
 def _entries(
     visit: _Visit, descent: Descent, found: Listing
 ) -> Iterator[os.DirEntry[str] | Path]:
-    """What a folder holds, one by one; nothing of one that was read before."""
+    """The entries of a folder; none if the folder was read before."""
     place, state, seen = Path(found.root, visit.prefix), visit.state, visit.seen
     try:
         if name := descent.only(state):
@@ -281,12 +281,12 @@ def _entries(
 def _is_folder(
     entry: os.DirEntry[str] | Path, extensions: frozenset[str], problems: list[str]
 ) -> bool:
-    """Whether an entry is a folder; a link that leads nowhere is none, nor a store."""
+    """Whether an entry is a folder and not a Zarr store; broken links are not."""
     try:
         is_store = entry.name.lower().endswith(".zarr") and is_zarr(os.fspath(entry))
         return entry.is_dir() and not is_store
     except OSError as error:
-        # The row of a file tells why it cannot be read.
+        # The row of the file will report why it cannot be read.
         if error.errno != errno.ELOOP and _suffix(entry.name) not in extensions:
             problems.append(f"{os.fspath(entry)}: cannot be read: {_reason(error)}")
         return False
@@ -304,17 +304,17 @@ Result = TypeVar("Result")
 
 
 def is_folder(address: Address, text: str) -> bool:
-    """Whether an address is that of a folder; a server's says so by its last slash."""
+    """Whether an address is a folder; on a web server, if it ends with a slash."""
     if address.is_folder or address.scheme not in ("s3", "gs"):
         return address.is_folder
     from cdstats.io import stores
 
-    found = _told(text, stores.start(stores.is_object(address)).result)
+    found = _ask(text, stores.start(stores.is_object(address)).result)
     return not (names_file(address.key) if found is None else found)
 
 
-def _told(text: str, ask: Callable[[], Result]) -> Result:
-    """An answer of a store; what fails is told with its address."""
+def _ask(text: str, ask: Callable[[], Result]) -> Result:
+    """Ask a store; errors get the address prepended."""
     try:
         return ask()
     except DataError as error:
@@ -322,7 +322,7 @@ def _told(text: str, ask: Callable[[], Result]) -> Result:
 
 
 class StoreListing(Listing):
-    """What lies below a folder of a store, with the mark of each file."""
+    """The content of a folder in a store, with size and version of each file."""
 
     holder = STORE
 
@@ -342,12 +342,12 @@ class StoreListing(Listing):
 
     @property
     def place(self) -> Path:
-        """The folder as a path, for names alone."""
+        """The folder as a path, for names only."""
         return self.root
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The bucket or server, and the names of the folders in it."""
+        """The bucket or server, and the folders in it."""
         return self.root.parts[1:]
 
     def _built(
@@ -369,22 +369,22 @@ class StoreListing(Listing):
 
 
 def list_store(address: Address, extensions: frozenset[str]) -> StoreListing:
-    """What lies below a folder of a store."""
+    """List the files below a folder in a store."""
     from cdstats.io import stores
 
-    listed = _told(str(address), stores.start(stores.objects_below(address)).result)
+    listed = _ask(str(address), stores.start(stores.objects_below(address)).result)
     return StoreListing(address, listed, extensions)
 
 
 def match_store(text: str, extensions: frozenset[str]) -> tuple[Pattern, StoreListing]:
-    """A pattern or glob, and what lies below its folder."""
+    """Parse a pattern or glob, and list the files below its folder."""
     address = Address.parse(text)
     pattern = Pattern(str(address))
     start = f"{address.scheme}:/{address.host}"
     if "[" in text or not pattern.folder.startswith(start):
         raise UsageError(
-            f"{text}: the bucket or server of a pattern does not vary, and [] "
-            "is not read in an address; name parts with {}, * or ?"
+            f"{text}: the bucket or server cannot contain patterns, and [] is not "
+            "supported in an address; use {}, * or ? in the path"
         )
     root = replace(address, key=pattern.folder[len(start) :].strip("/"))
     return pattern, list_store(root, extensions)
@@ -394,13 +394,13 @@ def match_store(text: str, extensions: frozenset[str]) -> tuple[Pattern, StoreLi
 
 
 class ArchiveListing(Listing):
-    """What lies in archives below one folder of each, read as one folder.
+    """The content of archives, from one folder in each, as a single folder.
 
     Args:
         text: The archives as typed.
-        paths: Those that the text names.
-        below: The folder in them; empty for all.
-        extensions: Names of files that are wanted.
+        paths: The archives that the text matches.
+        below: The folder within them; empty for all.
+        extensions: Extensions of the files to find.
     """
 
     holder = ARCHIVE
@@ -417,7 +417,7 @@ class ArchiveListing(Listing):
         self._real: dict[str, tuple[str, str]] = {}
         self.is_there = bool(members) or not below
         for path, name in members:
-            # Of shards that number their members alike, each is a folder of its own.
+            # Shards with equal member names become separate folders.
             apart = f"{stem_of(path)}/{name}" if times[name] > 1 else name
             self._real[apart] = path, start + name
             self.take(apart, str(as_folder(f"{path}!{start}{name}")), extensions)
@@ -425,7 +425,7 @@ class ArchiveListing(Listing):
     def _members(
         self, path: str, extensions: frozenset[str], start: str
     ) -> Iterator[str]:
-        """The members of an archive below the folder; its damage is a problem."""
+        """The members below the folder; damage is reported as a problem."""
         try:
             archive = open_archive(path)
         except OSError as error:
@@ -438,7 +438,7 @@ class ArchiveListing(Listing):
             if wanted := [repr(n[:_SHOWN]) for n in names if _suffix(n) in extensions]:
                 number = counted(len(wanted), "member")
                 self.problems.append(
-                    f"{path}: {number} not read ({some(wanted)}): {reason}"
+                    f"{path}: {number} skipped ({some(wanted)}): {reason}"
                 )
         for name in archive.members:
             if name.startswith(start):
@@ -446,14 +446,14 @@ class ArchiveListing(Listing):
 
     @property
     def place(self) -> Path:
-        """The folder that the archive would be unpacked to, for names alone."""
+        """The folder to which the archive would be unpacked, for names only."""
         return Path(*self.folders)
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folders above the archive, its name without the ending, and the folder.
+        """The parents of the archive, its name without extension, and the folder.
 
-        The name of a shard, such as ``train-0003``, is that of its split.
+        The name of a shard, such as ``train-0003``, is replaced by its split.
         """
         below = PurePosixPath(self._below).parts
         if len(self._paths) > 1:
@@ -463,11 +463,11 @@ class ArchiveListing(Listing):
 
     @property
     def base(self) -> Path:
-        """The folder of the archive, or the one that holds all of them."""
+        """The parent folder of the archive or of all archives."""
         return self._home if len(self._paths) > 1 else self._home.parent
 
     def inner(self, name: str) -> str:
-        """The name of a member below the folder."""
+        """The name of a member relative to the folder."""
         return self._real[name][1][len(self._below) :].lstrip("/")
 
     def _built(
@@ -488,7 +488,7 @@ class ArchiveListing(Listing):
 
 
 def _shard_split(stem: str) -> str:
-    """The split that the name of an archive is, or tells before a number.
+    """The split that an archive name states, on its own or before a number.
 
     Example:
         >>> _shard_split("train-0003"), _shard_split("val"), _shard_split("LEVIR-256")

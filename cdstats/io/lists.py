@@ -1,4 +1,4 @@
-"""Lists of files: of the masks to read, or of the splits of the masks beside them."""
+"""Lists of files: masks to read, or splits of the masks beside them."""
 
 from __future__ import annotations
 
@@ -40,38 +40,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _LONGEST: Final = 1 << 16
-"""Characters of a line at most: far above what any system allows for a path."""
+"""Longest line; system limits for paths are far below."""
 UNLISTED: Final = "unlisted"
-"""The split of masks that no list names."""
+"""Split of masks that no list names."""
 _LISTS: Final = ("train", "val", "test")
 _LIST_FOLDERS: Final = (
     *("list", "", "lists", "split", "splits"),
     *("ImageSets", "ImageSets/Main"),
 )
-"""Where the lists of a dataset lie in its folder; of a store that is not listed, the
-first alone."""
+"""Folders that may hold the lists of a dataset; in a store without a listing, only the
+first."""
 _LIST_WORDS: Final = frozenset(
     ("list", "lists", "set", "names", "name", "file", "files", "id", "ids", "split")
 )
-"""Words of the name of a list beside its split, as in ``train_list.txt``."""
+"""Words in names of lists in addition to the split, as in ``train_list.txt``."""
 LIST_ENDS: Final = (".txt", ".csv", ".lst", ".json")
-"""Ends of the names of lists, of which the first is read."""
+"""Extensions of lists; only the first is read."""
 _SPLITS: Final = frozenset(("split", "splits"))
-"""Words of the name of a file that may list every split."""
+"""Words in names of files that may list every split."""
 _OWN_NAMES: Final = 4
-"""Names of a mask that are not those of a folder."""
+"""Number of names of a mask that refer to the mask itself, not to a folder."""
 _MOST_ASKED: Final = 16
-"""Mask folders of a store beside which lists are looked for: each costs requests."""
+"""Mask folders in a store whose lists are searched; each costs several requests."""
 _KNOWN: Final = EXTENSIONS | {".gif", ".webp", ".jp2"}
 _FILES: Final = EXTENSIONS | {".pt", ".pth", ENDING}
 
 
 def list_lines(place: str) -> Iterator[str]:
-    """The lines of a list as written; empty ones are kept."""
+    """Read the lines of a list, including empty ones."""
     path = Path(place)
     if is_address(place):
         try:
-            copy = fetch(place)  # named, as its file goes when nobody holds it
+            copy = fetch(place)  # keeps the temporary file
             path = copy.path
         except DataError as error:
             raise DataError(f"@{place}: the list {error}") from None
@@ -84,7 +84,7 @@ def list_lines(place: str) -> Iterator[str]:
 
 
 def beside_list(place: str, line: str) -> str:
-    """What a line of a list names: in a store, an address beside the list."""
+    """Resolve a line of a list that is in a store to an address."""
     if not is_address(place) or looks_like_address(line):
         return line
     address = Address.parse(place)
@@ -92,23 +92,23 @@ def beside_list(place: str, line: str) -> str:
 
 
 def lines_of(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of an open list."""
+    """Read the lines of an open list."""
     while line := file.readline(_LONGEST):
         if len(line) == _LONGEST:
             raise DataError(
-                f"{name}: is no list of files: a line of it is longer than "
+                f"{name}: is not a list of files: a line is longer than "
                 f"{_LONGEST - 1:,} characters"
             )
         if "\0" in line:
             raise DataError(
-                f"{name}: is no list of files: a line of it holds a null character; "
-                "write each name in a line of its own"
+                f"{name}: is not a list of files: a line has a null character; write "
+                "one name per line"
             )
         yield line.rstrip("\r\n")
 
 
 def listed_file(text: str) -> FoundFile:
-    """A file by its address in a list, with the split that its folders tell."""
+    """A file from its address in a list, with the split of its folders."""
     folder()
     file = named_file(text)
     member = f"#{file.member}" if file.member else ""
@@ -117,7 +117,7 @@ def listed_file(text: str) -> FoundFile:
 
 
 def named_file(text: str) -> FoundFile:
-    """A file by its address, or the member of it that follows ``#``."""
+    """A file from its address, with the member after ``#`` if there is one."""
     place = sealed(text)
     path, member = member_in(place)
     if member and names_file(path):
@@ -126,7 +126,7 @@ def named_file(text: str) -> FoundFile:
 
 
 def names_file(place: str) -> bool:
-    """Whether a name ends as those of files that are read."""
+    """Whether a name has the extension of a readable file."""
     return PurePosixPath(place).suffix.lower() in _FILES
 
 
@@ -134,7 +134,7 @@ def names_file(place: str) -> bool:
 
 
 class _Line(NamedTuple):
-    """The names in a line: as written, and without folders that play a part."""
+    """Paths in a line, and the same without folders of masks or images."""
 
     paths: frozenset[str]
     names: frozenset[str]
@@ -150,7 +150,7 @@ class _SplitList(NamedTuple):
 
 @dataclass(frozen=True)
 class _Listed:
-    """The lists of one folder, and the masks below it."""
+    """The lists in one folder, and the masks that they may name."""
 
     base: PurePath
     lists: tuple[_SplitList, ...]
@@ -158,14 +158,14 @@ class _Listed:
     masks: set[str] = field(default_factory=set)
 
     def lines(self) -> Iterator[tuple[_SplitList, frozenset[str]]]:
-        """The names of each line: of a mask whose path is written, that path alone."""
+        """The names in each line; if a line has the path of a mask, only that."""
         for entry in self.lists:
             for line in entry.lines:
                 yield entry, line.paths & self.masks or line.names
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
-        """The splits of every name in the lists."""
+        """The splits of every listed name."""
         found: dict[str, dict[str, None]] = {}
         for entry, names in self.lines():
             for name in names:
@@ -173,29 +173,29 @@ class _Listed:
         return {name: [*splits] for name, splits in found.items()}
 
     def below(self, path: PurePath) -> str:
-        """The path of a mask below the folder, without its extension."""
+        """The path of a mask relative to the folder, without extension."""
         return _without_extension(path.relative_to(self.base).as_posix())
 
     def name_of(self, path: PurePath) -> str:
-        """What the lists call a mask; empty where they do not name it."""
+        """The name by which lists refer to a mask; empty if no list does."""
         names = _names_of(self.below(path))
         return next((name for name in names if name in self.splits), "")
 
     def name(self, entry: _SplitList) -> str:
-        """The path of a list below the folder."""
+        """The path of a list relative to the folder."""
         return entry.path.relative_to(self.base).as_posix()
 
 
 class SplitLists:
-    """The lists of splits that lie beside masks.
+    """The split lists of a dataset.
 
-    A list may have several columns; a mask belongs to it when a column names the mask,
-    an image of the same name, or a folder that holds it.
+    A list may have several columns. A mask belongs to a list if a column has the name
+    of the mask, of an image with the same stem, or of a folder above.
 
     Args:
         files: Masks of one dataset.
-        root: The folder of the dataset, above which no list is looked for.
-        texts: Addresses of the texts below it, where it lies in a store.
+        root: The folder of the dataset; lists outside are ignored.
+        texts: Addresses of text files in it, for a dataset in a store.
     """
 
     def __init__(
@@ -215,17 +215,17 @@ class SplitLists:
             lists.masks.add(lists.below(path))
 
     def _beside(self) -> Iterator[tuple[_Listed, PurePath, FoundFile]]:
-        """The masks that lists lie beside."""
+        """The masks that have lists, with their lists."""
         for file in self._files if self._listed else ():
             path = _anywhere(file.path)
             if lists := self._listed.get(path.parent):
                 yield lists, path, file
 
     def split(self) -> tuple[FoundFiles, list[str]]:
-        """Give masks the splits of the lists that name them.
+        """Assign splits to masks from the lists.
 
         Raises:
-            DataError: If a name may be that of several masks.
+            DataError: If a listed name matches several masks.
         """
         if not self._used:
             return self._files, []
@@ -253,7 +253,7 @@ class SplitLists:
                 )
         other = f"; not used: {beside}" if beside else ""
         if not known:
-            text = f"splits from {self._names}: not used, they name none of these masks"
+            text = f"splits from {self._names}: not used, because no mask is listed"
             return self._files, [f"{text}{other}"]
         notes = [f"splits from {self._names}{other}", *self._missing()]
         if several:
@@ -265,11 +265,11 @@ class SplitLists:
         return placed, notes
 
     def _missing(self) -> Iterator[str]:
-        """How many names of each list have no mask."""
+        """Notes on listed names without a mask."""
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }
-        # Lists may name files beside the masks, of which a few alone are read.
+        # Lists may name other files than the masks, so all files are looked up.
         for above, lists in self._listed.items():
             if not is_address(above.as_posix()) and os.access(above, os.R_OK):
                 for file in Path(above).iterdir():
@@ -282,7 +282,7 @@ class SplitLists:
                     yield f"{counted(count, 'name')} of {name} {has} no mask"
 
     def beside_folders(self) -> list[str]:
-        """What to tell where lists say otherwise than the folders of the splits."""
+        """A note if lists and folders disagree about splits."""
         named = [(one, one.name_of(path), file) for one, path, file in self._beside()]
         held = defaultdict[tuple[int, str], set[str]](set)
         for lists, name, file in named:
@@ -309,7 +309,7 @@ class SplitLists:
 
 
 def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> None:
-    """Refuse a listed name that is that of two masks of different images."""
+    """Refuse a listed name that matches masks of two images."""
     paths = [_anywhere(file.path) for file in (one, two)]
     images = [
         [part for part in lists.below(path).split("/") if role_of(part) not in LABELS]
@@ -320,20 +320,20 @@ def _refuse_two(lists: _Listed, name: str, one: FoundFile, two: FoundFile) -> No
     entry = next(entry for entry, names in lists.lines() if name in names)
     written = paths[0].relative_to(lists.base).as_posix()
     raise DataError(
-        f"{entry.path}: the name {name} fits {one.name} and {two.name}; expected one "
-        f"mask. Write the path below {lists.base.name} in the list: {written}"
+        f"{entry.path}: the name {name} matches {one.name} and {two.name}; expected "
+        f"one mask. Write the path below {lists.base.name} in the list: {written}"
     )
 
 
 def _anywhere(path: str) -> PurePath:
-    """A path that means the same in every folder; an address as it is."""
+    """An absolute path; addresses are unchanged."""
     return PurePath(path) if is_address(path) else as_folder(path)
 
 
 def _nearest(
     folder: PurePath, root: PurePath, read: Callable[[PurePath], _Listed]
 ) -> _Listed | None:
-    """The lists nearest to a folder of masks, in it, beside it or above it."""
+    """The nearest lists: in the folder of the masks, beside it or above it."""
     above = (folder, *folder.parents)
     mask = next((one for one in above if plays_a_part(one.name)), folder)
     within = (one for one in above if one.is_relative_to(root))
@@ -343,9 +343,9 @@ def _nearest(
 
 
 def _names_of(path: str) -> list[str]:
-    """What a list may call a mask, the surest first, by its path below the list.
+    """Names by which a list may refer to a mask, the most specific first.
 
-    The first `_OWN_NAMES` name the mask, the others a folder that holds it.
+    The first `_OWN_NAMES` refer to the mask, the others to a folder above it.
     """
     *folders, name = path.split("/")
     own = [folder for folder in folders if not plays_a_part(folder)]
@@ -361,7 +361,7 @@ def _without_extension(name: str) -> str:
 
 
 def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed:
-    """The lists of a dataset whose folder is given: all of one place."""
+    """Read the lists of one folder; all come from the same subfolder."""
     lists: dict[str, _SplitList] = {}
     unused: list[str] = []
     for place in _LIST_FOLDERS:
@@ -382,15 +382,15 @@ def _read_lists(root: PurePath, texts: Sequence[str], base: PurePath) -> _Listed
 def _named_lists(
     root: PurePath, texts: Sequence[str], base: PurePath, place: str
 ) -> dict[Path, str]:
-    """The lists in a folder with their split, the one of the shortest name first.
+    """The lists in a folder with their splits, shortest names first.
 
-    Of a list whose name says more than its split, such as its fold, that is empty.
+    The split is empty if the name has more words, such as the number of a fold.
     """
     folder = Path(base, place)
     address = _address(folder)
     names: list[str] = []
     if not is_address(address):
-        # Files in it may be read by name, or fail in rows of their own.
+        # Unreadable files are reported when read by name.
         with suppress(OSError), os.scandir(folder) as there:
             files = [one for one in there if one.name.endswith(LIST_ENDS)]
             names = [one.name for one in files if one.is_file()]
@@ -398,7 +398,7 @@ def _named_lists(
         above = (one.rpartition("/") for one in texts)
         names += [name for where, _, name in above if where == address]
     elif is_address(address) and place == "list":
-        # Each request costs time: only the usual names are asked for.
+        # Each request takes time, so only the usual names are tried.
         names = [f"{split}.txt" for split in _LISTS]
     found: dict[Path, str] = {}
     for name in sorted(names, key=lambda one: (len(one), one)):
@@ -416,10 +416,10 @@ def _address(path: Path) -> str:
 
 
 def _text(path: Path) -> str | None:
-    """The text of a list; None where there is none. Web servers are not asked.
+    """The text of a list; None if it does not exist, or is on a web server.
 
     Raises:
-        DataError: If the store does not tell.
+        DataError: If the store fails.
     """
     place = _address(path)
     if not is_address(place) and not inside(place):
@@ -440,10 +440,10 @@ def _text(path: Path) -> str | None:
 
 
 def _columns(line: str) -> _Line:
-    """The names of a line: as a whole, or in columns; folders of images dropped."""
+    """Names in a line, as a whole and in columns, without image folders."""
     columns = {line, *re.split(r"[ \t,;]+", line), *re.split(r"[\t,;]", line)}
     names = {column.strip().strip("\"'").replace("\\", "/") for column in columns}
-    # Beside names with an extension, bare numbers are labels and no names.
+    # If some names have an extension, bare numbers are labels.
     files = {name for name in names if _without_extension(name) != name}
     paths = frozenset(
         _without_extension(name.removeprefix("./")) for name in files or names if name
@@ -455,6 +455,6 @@ def _columns(line: str) -> _Line:
         own = [folder for folder in folders if not plays_a_part(folder)]
         listed.add("/".join([*own, last]))
         if said and own and (not own[0] or own[0].endswith(":")):
-            # A path of another machine: what follows its folder of images is the name.
+            # In an absolute path from another machine, use the part after `A`, `label`.
             listed.add("/".join([*folders[said[-1] + 1 :], last]))
     return _Line(paths, frozenset(listed))

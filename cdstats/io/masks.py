@@ -1,4 +1,4 @@
-"""Opening any mask file: its bytes say what it is, and the reader follows from that."""
+"""Opening of mask files; the content decides on the reader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def open_masks(
     path: str, member: str, band: int | None, max_pixels: int = MAX_PIXELS
 ) -> list[OpenImage]:
-    """Open the masks of a file: one, or each of a stack."""
+    """Open the mask or the stack of masks in a file."""
     with one_file():
         if copy := copy_of(path):
             images = open_copy(
@@ -48,8 +48,8 @@ def _checked(
     check_images(images, max_pixels)
     if not names_members and (beside := mask_file(path)):
         raise DataError(
-            f"its mask file {Path(beside).name} hides pixels, and is not read; save "
-            "the mask in the image, or name what is hidden with --ignore"
+            f"its mask file {Path(beside).name} hides pixels, and is not supported; "
+            "save hidden pixels as a value in the image and name it with --ignore"
         )
     return images
 
@@ -57,7 +57,7 @@ def _checked(
 def _open(
     path: str, member: str, band: int | None, max_pixels: int
 ) -> tuple[list[OpenImage], bool]:
-    """The images of a file, and whether its reader selects them by name."""
+    """Open the images, and tell whether the reader has selected the member."""
     kind, data = _kind_and_bytes(path)
     reader = import_module(f"cdstats.io.{FORMATS[kind].reader}")
     asked = ImageFile(Path(path), kind, data, member, band, max_pixels)
@@ -74,13 +74,13 @@ def _open(
 
 
 def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
-    """The format of a file, and its bytes where its reader takes them."""
+    """The format of a file, and its bytes if the reader takes bytes."""
     if inside(path):
         data: bytes | None = read_member(path)
         head = data[:16] if data else b""
         kind = file_format(head)
     else:
-        # No buffer: a file is read at one go, or not here.
+        # Unbuffered, because the whole file is read in one call.
         try:
             opened, size = open_regular(path)
         except (IsADirectoryError, PermissionError):
@@ -102,7 +102,7 @@ def _kind_and_bytes(path: str) -> tuple[str, bytes | None]:
 
 
 def _where(image: OpenImage, beside: Auxiliary, path: str) -> Where | None:
-    """Where an image lies by its file, or by a file beside it."""
+    """The georeference of an image or of the files beside it."""
     from cdstats.io.georeference import georeference_with
 
     return georeference_with(image.georeference, beside, path)

@@ -1,7 +1,7 @@
-"""MATLAB files: version 5 is read here, 7.3 is an HDF5 file; code in them never runs.
+"""MATLAB files, version 5 and 7.3 (HDF5); code in them is never run.
 
-An array of version 5 is one element of the file, by columns. As it is stored it is read
-block by block; a compressed one is unpacked as a whole, so that its sum is checked.
+A version 5 variable is stored by columns. It is read block by block, or unpacked as a
+whole if compressed, so that its checksum is verified.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TYPES: Final = (
     *("", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "", "f8", "", ""),
     *("i8", "u8"),
 )
-"""How numbers are stored, by the number of the type."""
+"""Storage types of numbers, by code."""
 _OTHERS: Final = {
     1: "cell",
     2: "struct",
@@ -51,24 +51,24 @@ _OTHERS: Final = {
 }
 _COMPLEX: Final = 0x800
 _HEAD_BYTES: Final = 1 << 12
-"""Bytes of an array in which its numbers begin: its name and shape are before."""
+"""Bytes at the start of a variable that contain its name, shape and data offset."""
 _PIECE: Final = 1 << 20
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the masks of a variable: of the only one, or of the one that is named."""
+    """Open the masks of the only variable, or of the named one."""
     found = named_array(file.path, file.member, file.max_pixels)
     shape = found.values.shape
     if len(shape) == 3 and shape[0] == shape[1] != shape[2] > 1:
         raise DataError(
-            f"has the shape {shape}, as if masks were stacked along the last axis; "
+            f"has the shape {shape}, with masks stacked along the last axis; "
             "expected (N, H, W): save permute(x, [3 1 2])"
         )
     return array_images(file, found)
 
 
 def named_array(path: Path, member: str, max_pixels: int) -> NamedArray:
-    """One variable of a file."""
+    """Find a variable of a file."""
     opened, _ = open_regular(path)
     with opened:
         if opened.read(len(_HDF5)) == _HDF5:
@@ -83,7 +83,7 @@ def named_array(path: Path, member: str, max_pixels: int) -> NamedArray:
 
 
 class _Tag(NamedTuple):
-    """What an element is, where its bytes begin, how many they are, and the next."""
+    """Type of an element, position and length of its data, and end."""
 
     kind: int
     start: int
@@ -93,14 +93,14 @@ class _Tag(NamedTuple):
 
 @dataclass(frozen=True)
 class _Variable:
-    """A variable of a file.
+    """A variable of a version 5 file.
 
     Attributes:
-        element: The element that holds it.
-        other: What it is instead of an array of numbers; empty if it is one.
-        dtype: How its numbers are stored.
-        start: Where they begin, counted from the start of its matrix.
-        matrix: Bytes of the matrix with its tag.
+        element: The element with the variable.
+        other: Description if it is not a numeric array; otherwise empty.
+        dtype: Storage type.
+        start: Offset of the numbers from the start of the matrix.
+        matrix: Size of the matrix in bytes, with its tag.
     """
 
     name: str
@@ -112,7 +112,7 @@ class _Variable:
     matrix: int = 0
 
     def array(self, source: FileSource, max_pixels: int) -> StoredArray | NDArray[Any]:
-        """Its numbers: in the file, or unpacked."""
+        """The numbers, in the file or unpacked in memory."""
         check_pixels(self.shape[-1], math.prod(self.shape[:-1]), max_pixels)
         if self.element.kind == _MATRIX:
             place = self.element.start + self.start - 8
@@ -127,16 +127,18 @@ class _Variable:
             data += unpacker.decompress(left, _PIECE)
             left = bytearray(unpacker.unconsumed_tail)
         if len(data) != self.matrix or not unpacker.eof or unpacker.unused_data:
-            raise DataError("MAT file is damaged: a variable is not as long as it says")
+            raise DataError(
+                "MAT file is damaged: the length of a variable differs from its header"
+            )
         return np.ndarray(self.shape, self.dtype, data, self.start, order="F")
 
 
 def _variables(source: FileSource) -> Iterator[_Variable]:
-    """The variables of a file, none of whose numbers has been read."""
+    """The variables of a file, without reading their numbers."""
     header = source.read(0, min(_HEADER, source.size))
     order = _ORDERS.get(bytes(header[126:]))
     if order is None:
-        raise DataError("MAT file is damaged or cut short: its header does not end")
+        raise DataError("MAT file is damaged or cut short: its header is incomplete")
     place = _HEADER
     while place < source.size:
         element = _tag(source.read(place, min(8, source.size - place)), 0, order)
@@ -154,14 +156,14 @@ def _variables(source: FileSource) -> Iterator[_Variable]:
 
 
 def _variable(element: _Tag, head: bytes, order: str) -> _Variable:
-    """A variable by the first bytes of its matrix."""
+    """Parse a variable from the first bytes of its matrix."""
     matrix = _tag(head, 0, order)
     flags = _tag(head, 8, order)
     if matrix.kind != _MATRIX or (flags.kind, flags.size) != (_FLAGS, 8):
-        raise DataError("MAT file is damaged: a variable has no description")
+        raise DataError("MAT file is damaged: a variable has no header")
     word = struct.unpack_from(f"{order}I", head, flags.start)[0]
     shape = _tag(head, flags.end, order)
-    # An object of a class has a name in place of a shape.
+    # An object of a class has its name where arrays have a shape.
     name = shape if shape.kind == _NAME else _tag(head, shape.end, order)
     text = head[name.start : name.start + name.size].decode("ascii")
     code = word & 0xFF
@@ -179,12 +181,14 @@ def _variable(element: _Tag, head: bytes, order: str) -> _Variable:
         or numbers.size != ends - numbers.start
         or not (ends <= size < ends + 8)
     ):
-        raise DataError("MAT file is damaged: a variable is not as long as it says")
+        raise DataError(
+            "MAT file is damaged: the length of a variable differs from its header"
+        )
     return _Variable(text, element, lengths, "", dtype, numbers.start, size)
 
 
 def _tag(data: bytes | bytearray, place: int, order: str) -> _Tag:
-    """The tag of an element; one of up to 4 bytes holds them itself."""
+    """Parse the tag of an element; short elements hold their data in it."""
     word, size = struct.unpack_from(f"{order}2I", data, place)
     if word >> 16:
         return _Tag(word & 0xFFFF, place + 4, word >> 16, place + 8)

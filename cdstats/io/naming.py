@@ -1,4 +1,4 @@
-"""What names of folders and files say: what they hold, which split, which dataset."""
+"""Meaning of folder and file names: kind of content, split and dataset."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SMALLEST: Final = 64
-"""Pixels of a side from which a number in a folder's name is taken for its size."""
+"""Smallest number in a folder name that is read as a tile size in pixels."""
 _DIGITS: Final = re.compile(rb"[0-9]+")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 class Role(Enum):
-    """What the name of a folder or file says about its pixels."""
+    """The content of files, as stated by the name of a folder or file."""
 
-    CHANGE = "labels of change"
+    CHANGE = "change labels"
     TRUTH = "labels"
-    OTHER = "labels of one date, of classes or of another part"
-    LOOSE = "labels, and words that are not known"
+    OTHER = "labels of one date, classes or another kind"
+    LOOSE = "labels with unknown words"
     IMAGE = "images"
     PREDICTION = "predictions"
     ASIDE = "neither"
@@ -33,13 +33,13 @@ class Role(Enum):
 
 
 LABELS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.LOOSE)
-"""Roles of masks, the surest first."""
+"""Roles of masks, the most certain first."""
 PARTS: Final = (Role.CHANGE, Role.TRUTH, Role.OTHER, Role.PREDICTION)
-"""Roles of names that say nothing of the image."""
+"""Roles of names that do not identify an image."""
 
 
 def label_rank(role: Role) -> int:
-    """How sure a role of labels is: 0 for change, 1 for labels, 2 for all others."""
+    """Certainty of a label role: 0 for change, 1 for labels, 2 for all others."""
     return min(LABELS.index(role), 2)
 
 
@@ -62,7 +62,7 @@ def words_in(name: str) -> list[str]:
 
 
 def _without_split(word: str) -> tuple[str, ...]:
-    """A word, or the split and the word that are written as one: ``trainlabel``."""
+    """A word, or split and word if joined, as in ``trainlabel``."""
     known = vocabulary()["words"]
     for split in _splits():
         rest = word.removeprefix(split)
@@ -73,7 +73,7 @@ def _without_split(word: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def role_of(name: str) -> Role:
-    """What the name of a folder, or of a file without its number, says.
+    """The role of a folder or file name; give file names without their number.
 
     Example:
         >>> [role_of(name).name for name in ("label_cd", "GT", "label1", "im1", "rome")]
@@ -114,7 +114,7 @@ def role_of(name: str) -> Role:
 
 
 def without_part(name: str) -> str:
-    """The name of a file without the word that says what it is.
+    """A file name without the word that states its kind.
 
     Example:
         >>> without_part("a/7.label.png"), without_part("a/7.png")
@@ -126,40 +126,40 @@ def without_part(name: str) -> str:
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder's name is one of the usual ones for masks."""
+    """Whether a folder name is usual for masks."""
     return name.lower() in vocabulary()["datasets"]["masks"]
 
 
 def is_image_folder(name: str) -> bool:
-    """Whether a folder's name is one of the usual ones for the images beside masks."""
+    """Whether a folder name is usual for images beside masks."""
     return name.lower() in vocabulary()["datasets"]["images"]
 
 
 def names_change_alone(name: str) -> bool:
-    """Whether a name says change and not that it holds labels of it."""
+    """Whether a name says change but not labels."""
     known, held = vocabulary()["words"], set(words_in(name))
     alone = held & {*known["change"], *known["change_alone"]}
     return bool(alone) and not held & known["truth"]
 
 
 def plays_a_part(name: str) -> bool:
-    """Whether a folder's name says what its files are, not which place or scene."""
+    """Whether a folder name states the kind of its files, not a place or scene."""
     return role_of(name) not in (Role.NONE, Role.LOOSE) or is_image_folder(name)
 
 
 def usual_split(name: str) -> str:
-    """The usual name of a split for any of its spellings, else the name as it is."""
+    """The usual name of a split for any spelling; other names are unchanged."""
     return _splits().get(name.lower(), name)
 
 
 def split_in(folders: Sequence[str]) -> str:
-    """The split that folder names tell, the one nearest to the file; may be empty."""
+    """The split of the nearest folder that names one; may be empty."""
     return next(filter(None, map(split_named, reversed(folders))), "")
 
 
 @lru_cache(maxsize=4096)
 def split_named(folder: str) -> str:
-    """The split that a folder's name is, or ends with; empty for none.
+    """The split that a folder name is or ends with; empty for none.
 
     Example:
         >>> split_named("train_256"), split_named("OSCD - Test Labels")
@@ -178,28 +178,27 @@ def split_named(folder: str) -> str:
 
 
 def split_above(folders: Sequence[str]) -> str:
-    """The split that the last folders of a path tell, mask folders aside."""
+    """The split named by the last folders of a path, ignoring mask folders."""
     last = takewhile(says_split_or_masks, reversed(folders))
     return split_in([*reversed([*last])])
 
 
 def says_split_or_masks(folder: str) -> bool:
-    """Whether a folder's name is that of a split or says that it holds masks."""
+    """Whether a folder name is that of a split or of masks."""
     return is_mask_folder(folder) or folder.lower() in _splits()
 
 
 def dataset_name(folders: Sequence[str]) -> str:
-    """A dataset's name: its last folder that is neither a mask folder nor a split."""
+    """The last folder that is neither a mask folder nor a split."""
     kept = [folder for folder in folders if not says_split_or_masks(folder)]
     return kept[-1] if kept else "masks"
 
 
 def natural_key(text: str) -> bytes:
-    """Sort key of a path that reads numbers as numbers, folder by folder.
+    """Sort key of a path that orders numbers by value, folder by folder.
 
-    A number comes before other text, and by its value; of two numbers of one value,
-    the one whose digits come first. The key is made of bytes because a key for each
-    of a million names must be small.
+    Numbers sort before text; of equal numbers, the one with more zeros comes first. The
+    key is bytes to save memory with a million names.
     """
     folder, slash, name = text.rpartition("/")
     return (_folder_key(folder) if slash else b"") + _natural_part(name)
@@ -207,14 +206,14 @@ def natural_key(text: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _folder_key(text: str) -> bytes:
-    """The key of a folder; the files in it ask for it one after the other."""
+    """The key of a folder, cached because its files are sorted consecutively."""
     return b"".join(map(_natural_part, text.split("/")))
 
 
 def _natural_part(text: str) -> bytes:
-    """The key of a folder or file: its texts and numbers, each closed by a zero.
+    """The key of one component: its texts and numbers, each ended by a zero byte.
 
-    Names that are not valid text have their own bytes, in any locale.
+    Names that are not valid Unicode use their bytes.
     """
     try:
         data = text.encode("utf-8", "surrogateescape")
@@ -227,17 +226,17 @@ def _natural_part(text: str) -> bytes:
 def _number_key(digits: re.Match[bytes]) -> bytes:
     value = digits[0].lstrip(b"0")
     zeros = digits[0][: len(digits[0]) - len(value)]
-    # More zeros come first before a number, as its digits do, and last without one.
+    # More leading zeros sort first before a number, and last if there is no number.
     end = b"\xff" if value else b"\0"
     return b"".join((b"\0\1", len(value).to_bytes(4, "big"), value, zeros, end))
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
+    """The first names of a list, and the number of others."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def naturally(names: Iterable[str]) -> list[str]:
-    """Names in natural order."""
+    """Sort names in natural order."""
     return sorted(names, key=natural_key)

@@ -1,7 +1,7 @@
 """Arrays in files, read block by block, and the header of the ``.npy`` format.
 
-Files are never mapped into memory: the system ends a program that reads a mapped page
-of a file that has become shorter.
+Files are not memory-mapped, because reading a mapped page of a truncated file kills the
+process.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES: Final = 10_000
 _SPAN_BYTES: Final = 1 << 22
-"""Bytes that are read at once to take fewer, scattered ones out of them."""
+"""Most bytes read at once to extract scattered numbers."""
 _WHOLE_BYTES: Final = 1 << 27
-"""Bytes of an array by columns up to which it is read as a whole."""
+"""Arrays in Fortran order up to this size are read whole."""
 _COLUMNS: Final = 512
 Key = int | slice | None
 Shape = tuple[int, ...]
 
 
 class Source(Protocol):
-    """What holds the numbers of an array."""
+    """A source of numbers for an array."""
 
     def numbers(
         self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
     ) -> NDArray[Any]:
-        """The numbers that lie so many bytes apart from a place on, a new array."""
+        """Read numbers at the given strides from an offset into a new array."""
 
 
 class FileSource:
-    """A file that is open for as long as an array refers to it."""
+    """A file that stays open as long as an array refers to it."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self._kind = kind
@@ -54,7 +54,7 @@ class FileSource:
     def numbers(
         self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
     ) -> NDArray[Any]:
-        """The numbers, in as few pieces as leave out most of what is not wanted."""
+        """Read in few pieces, skipping large gaps."""
         size, steps = dtype.itemsize, zip(shape, strides, strict=True)
         span = sum((length - 1) * stride for length, stride in steps) + size
         wanted = math.prod(shape) * size
@@ -67,7 +67,7 @@ class FileSource:
         )
 
     def read(self, place: int, size: int) -> bytearray:
-        """Bytes from a place on; a file that has become shorter is an error."""
+        """Read bytes from an offset; a truncated file is an error."""
         data = bytearray(size)
         left = memoryview(data)
         self.file.seek(place)
@@ -80,7 +80,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredArray:
-    """An array in a file. Indexing gives a part of it, ``np.asarray`` reads it."""
+    """An array in a file; indexing gives a view, ``np.asarray`` reads it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -89,7 +89,7 @@ class StoredArray:
     _source: Source
 
     def __getitem__(self, keys: Key | tuple[Key, ...]) -> Self:
-        """A part: each key is a number, a slice of step 1 or None for a new axis."""
+        """A view; each key is an index, a slice of step 1, or None for a new axis."""
         shape: list[int] = []
         strides: list[int] = []
         place, axis = self._place, 0
@@ -114,18 +114,18 @@ class StoredArray:
         return replace(self, shape=tuple(shape), _strides=tuple(strides), _place=place)
 
     def transpose(self, *axes: int) -> Self:
-        """The same numbers with their axes in another order."""
+        """A view with the axes reordered."""
         shape = [self.shape[axis] for axis in axes]
         strides = [self._strides[axis] for axis in axes]
         return self._part(shape, strides, self._place)
 
     def reshape(self, *shape: int) -> Self:
-        """The same numbers with axes of length 1 added or removed."""
+        """A view with axes of length 1 added or removed."""
         long = [
             one for one in zip(self.shape, self._strides, strict=True) if one[0] != 1
         ]
         if [length for length, _ in long] != [n for n in shape if n != 1]:
-            raise ValueError(f"{self.shape} cannot become {shape}")
+            raise ValueError(f"{self.shape} cannot be reshaped to {shape}")
         left = iter(stride for _, stride in long)
         strides = (0 if length == 1 else next(left) for length in shape)
         return self._part(shape, strides, self._place)
@@ -133,37 +133,37 @@ class StoredArray:
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        """The numbers, read from the file into a new array."""
-        # As they lie in the file: the axis whose neighbours are farthest apart first.
+        """Read the numbers into a new array."""
+        # Read in storage order, with the largest stride first.
         order = sorted(range(len(self.shape)), key=lambda axis: -self._strides[axis])
         found = self.transpose(*order).read().transpose(np.argsort(order))
         if not self.is_by_column:
             return found.astype(dtype or self.dtype, copy=False)
-        # A few columns at a time, which the cache of the processor holds.
+        # Transpose a few columns at a time, to fit the processor cache.
         rows = np.empty(self.shape, dtype or self.dtype)
         for at in range(0, self.shape[-1], _COLUMNS):
             rows[..., at : at + _COLUMNS] = found[..., at : at + _COLUMNS]
         return rows
 
     def read(self) -> NDArray[Any]:
-        """The numbers, with the strides that they have where they lie."""
+        """Read the numbers in storage order."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         return self._source.numbers(self.shape, self.dtype, self._strides, self._place)
 
     @property
     def is_by_column(self) -> bool:
-        """Whether columns lie farther apart than rows, as in Fortran."""
+        """Whether the array is stored in Fortran order."""
         return len(self.shape) > 1 and self._strides[-1] > self._strides[-2]
 
 
 def by_number(
     stack: NDArray[Any] | StoredArray,
 ) -> Callable[[int], NDArray[Any] | StoredArray]:
-    """A function from a number to that part of a stack.
+    """A function that returns one image of a stack by index.
 
-    Small parts of a file are read many at a time, and rows that are spread over it all
-    at once; the others when they are wanted.
+    Small images are read many at a time, and an array in Fortran order as a whole;
+    others on demand.
     """
     count, size = stack.shape[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
     if isinstance(stack, np.ndarray):
@@ -187,7 +187,7 @@ def by_number(
 
 
 def npy_array(path: Path) -> StoredArray:
-    """The array of a ``.npy`` file, none of whose numbers has been read."""
+    """The array of a ``.npy`` file, without reading its numbers."""
     source = FileSource(path, "NPY")
     with damage("NPY"):
         shape, dtype, fortran = read_header(source.file, "NPY")
@@ -199,7 +199,7 @@ def npy_array(path: Path) -> StoredArray:
     ends = place + math.prod(shape) * dtype.itemsize
     if ends != source.size:
         raise DataError(
-            f"NPY file is damaged: its header tells of {ends:,} bytes, the file holds "
+            f"NPY file is damaged: its header gives {ends:,} bytes, but the file has "
             f"{source.size:,}"
         )
     return stored_array(shape, dtype, place, source, fortran=fortran)
@@ -213,7 +213,7 @@ def stored_array(
     *,
     fortran: bool = False,
 ) -> StoredArray:
-    """An array whose numbers lie one behind the other, by rows or by columns."""
+    """A contiguous array in a file, in C or Fortran order."""
     step, lengths = 1 if fortran else -1, shape[:: 1 if fortran else -1]
     strides = [dtype.itemsize * math.prod(lengths[:axis]) for axis in range(len(shape))]
     return StoredArray(shape, dtype, tuple(strides[::step]), place, source)
@@ -222,10 +222,10 @@ def stored_array(
 def read_header(
     file: IO[bytes], kind: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape and type of an array, and whether its columns come first."""
+    """Read shape, dtype and order of an array from its header."""
     is_first = np.lib.format.read_magic(file) == (1, 0)
     place = file.tell()
-    # It would be unpacked to any length before NumPy refuses it.
+    # NumPy would unpack a header of any length before refusing it.
     if int.from_bytes(file.read(2 if is_first else 4), "little") > _HEADER_BYTES:
         raise DataError(f"{kind} file is damaged: the header of an array is too long")
     file.seek(place)
@@ -234,13 +234,13 @@ def read_header(
     else:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     if min(shape, default=0) < 0:
-        raise DataError(f"{kind} file is damaged: it has the shape {shape}")
+        raise DataError(f"{kind} file is damaged: its shape is {shape}")
     return shape, dtype, fortran
 
 
 @contextmanager
 def damage(kind: str) -> Iterator[None]:
-    """Hides warnings about unusual headers; any other error is a `DataError`."""
+    """Turn any error into `DataError`, and hide warnings about unusual headers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

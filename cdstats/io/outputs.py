@@ -1,4 +1,4 @@
-"""Files that a run writes: never over an input, and whole or not at all."""
+"""Files that a run writes: atomically, and never over an input."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 _SPLIT_LISTS: Final = ("train.txt", "val.txt", "test.txt")
 _BESIDE: Final = (".msk", ".ovr", ".aux.xml", ".tfw", ".wld", ".pgw", ".jgw", ".bpw")
-"""Endings of files that are read beside an image."""
+"""Extensions of files that GDAL reads beside an image."""
 _ADDRESS: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+:/")
 SQLITE: Final = b"SQLite format 3\0"
-"""The first bytes of a database, such as a cache."""
+"""First bytes of an SQLite database, such as a cache."""
 _DATABASE: Final = ("-wal", "-shm", "-journal")
-"""Endings of the files that SQLite writes beside a database."""
+"""Suffixes of files that SQLite writes beside a database."""
 _MOST_STREAMED: Final = 1 << 28
-"""Characters of a text from a pipe, which is held, at most."""
+"""Most characters of a text from a pipe, which is kept in memory."""
 _Identity = tuple[int, int]
 
 
 class _Run(NamedTuple):
-    """The files of a run, by device and inode.
+    """Files of a run by device and inode.
 
-    Outputs exist and would be replaced; streams are texts read from pipes, which give
-    them once.
+    `outputs` exist and will be replaced; `streams` holds texts read from pipes, which
+    can be read only once.
     """
 
     outputs: dict[_Identity, Path]
@@ -50,10 +50,10 @@ _RUN: ContextVar[_Run] = ContextVar("cdstats_run")
 
 @contextmanager
 def protecting(outputs: Iterable[Path]) -> Iterator[None]:
-    """Refuse inputs that are an output of this run, while the context is open.
+    """Refuse inputs that are outputs of this run while the context is open.
 
-    Outputs are compared by device and inode, so that links are seen too. Outputs that
-    do not exist yet cost nothing.
+    Outputs are compared by device and inode, so that links are detected. Outputs that
+    do not exist yet need no comparison.
     """
     outer = _RUN.get(None) or _Run({}, {})
     existing = {found: path for path in outputs if (found := _identity(path))}
@@ -66,7 +66,7 @@ def protecting(outputs: Iterable[Path]) -> Iterator[None]:
 
 @contextmanager
 def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[None]:
-    """Check the files that a run writes, and protect its inputs from them."""
+    """Check the output paths of a run, and protect its inputs."""
     wanted = [Path(path) for path in outputs if path]
     for path in wanted:
         _check_place(path)
@@ -79,48 +79,48 @@ def writing(*outputs: StrPath | None, cache: StrPath | None = None) -> Iterator[
         _check_name(wanted[-1])
         wanted += [Path(f"{cache}{ending}") for ending in _DATABASE]
     if len({pointed_to(path) for path in wanted}) < len(wanted):
-        raise UsageError(f"{wanted[0]}: is named for two outputs; they need two files")
+        raise UsageError(f"{wanted[0]}: is given for two outputs; use two files")
     with protecting(wanted):
         yield
 
 
 def _check_place(path: Path) -> None:
     if not pointed_to(path).parent.is_dir():
-        raise no_folder(path, "cannot be written: there is no such folder")
+        raise no_folder(path, "cannot be written: the folder does not exist")
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: cannot be written: is a folder or a device")
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a name under which the next run would read an output as a mask."""
+    """Refuse an output name that the next run would read as a mask."""
     if path.name.lower().endswith((*EXTENSIONS, *_BESIDE)):
         raise UsageError(
-            f"{path}: has the name of a mask or of a file beside one; choose another "
-            "ending"
+            f"{path}: has the extension of a mask or of a file beside one; choose "
+            "another extension"
         )
 
 
 def no_folder(path: Path, reason: str) -> UsageError:
-    """Why an output has no folder: it may be an address, whose second slash is lost."""
+    """The error for an output without a folder, or for an address."""
     address = _ADDRESS.match(str(path))
     if address is None:
         return UsageError(f"{path}: {reason}")
     place = f"{address[0]}/{str(path)[address.end() :]}"
-    return UsageError(f"{place}: outputs are local files; write it here and copy it")
+    return UsageError(f"{place}: outputs must be local files; upload it afterwards")
 
 
 def check_folder(place: Path, inputs: Iterable[str], why: str) -> None:
-    """Refuse a folder to write to that is no folder, or that is read.
+    """Refuse an output folder that is a file, or lies in an input folder.
 
-    The message says why that matters: "figures would be taken for masks".
+    `why` states the consequence, such as "figures would be taken for masks".
     """
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place}: cannot be written: is a file, not a folder")
     if not place.exists() and not place.absolute().parent.is_dir():
-        raise no_folder(place, "cannot be made: there is no such folder above it")
+        raise no_folder(place, "cannot be created: its parent folder does not exist")
     for text in inputs:
         for name in (text, text.partition("=")[2]):
-            # The folder of a glob or pattern is what stands before its first sign.
+            # The folder of a glob or pattern ends before the first wildcard.
             fixed = re.split(r"[*?\[{]", name)[0]
             read = Path(fixed if fixed == name else fixed.rpartition("/")[0] or ".")
             if (
@@ -129,13 +129,13 @@ def check_folder(place: Path, inputs: Iterable[str], why: str) -> None:
                 and place.resolve().is_relative_to(read.resolve())
             ):
                 raise UsageError(
-                    f"{place}: lies in {read}, which is read: {why}. Choose another "
-                    "folder"
+                    f"{place}: is inside {read}, which is an input: {why}. Choose "
+                    "another folder"
                 )
 
 
 def _kept(path: Path) -> str:
-    """What a file is that no output replaces; empty for all others."""
+    """Description of a file that must not be overwritten; empty for others."""
     place = pointed_to(path)
     if place.parent.name == "list" and place.name in _SPLIT_LISTS:
         return "an input"
@@ -147,14 +147,14 @@ def _kept(path: Path) -> str:
     except OSError as error:
         raise DataError(_unwritten(path, error)) from None
     if head == SQLITE:
-        return "a database, such as a cache of cdstats"
+        return "a database, such as a cdstats cache"
     return "" if file_format(head) is None else "an input"
 
 
 def refuse_overwriting(inputs: Iterable[StrPath]) -> None:
     """Refuse inputs that the run would overwrite.
 
-    Nothing is looked at where no output of the run exists.
+    Without existing outputs, inputs are not accessed.
     """
     run = _RUN.get(None)
     if run is None or not run.outputs:
@@ -178,12 +178,12 @@ def _identity(path: StrPath) -> _Identity | None:
 
 
 def open_text(path: Path) -> TextIO:
-    """A text that a user names, opened: UTF-8, ends of lines kept.
+    """Open a text file as UTF-8, with line ends unchanged.
 
-    It may come from a pipe, such as ``<(...)``, which is read once in a run.
+    A pipe such as ``<(...)`` is read once per run and kept.
     """
     refuse_overwriting([path])
-    # A name may hold the end of a line, which is not to be another.
+    # Line ends are kept, because a file name may contain one.
     file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     found = os.fstat(file.fileno())
     run = _RUN.get(None)
@@ -192,19 +192,19 @@ def open_text(path: Path) -> TextIO:
     with file:
         key = found.st_dev, found.st_ino
         if key not in run.streams:
-            # A stream may never end.
+            # A stream may be endless.
             text = file.read(_MOST_STREAMED)
             if len(text) == _MOST_STREAMED:
                 raise DataError(
-                    f"{path}: has {_MOST_STREAMED:,} characters or more; write it to a "
-                    "file and name that"
+                    f"{path}: has {_MOST_STREAMED:,} characters or more; save it to a "
+                    "file and give its path"
                 )
             run.streams[key] = text
         return io.StringIO(run.streams[key], newline="")
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of results."""
+    """Read the text of a result file."""
     try:
         with open_text(path) as file:
             return file.read()
@@ -214,15 +214,15 @@ def read_text(path: Path) -> str:
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
-    """Write a file so that an interrupted run leaves the old one or the new one.
+    """Write a file atomically: an interrupted run leaves the old or the new file.
 
-    A link stays, and the file that it points to is written. A file that is replaced
-    keeps its permissions; those of a new one follow the umask.
+    Links are followed. A replaced file keeps its permissions; a new one follows the
+    umask.
     """
     place = pointed_to(path)
     part = place.with_name(f".{place.name[:50]}.{os.urandom(4).hex()}.part")
     try:
-        # Windows has one permission, and what may not be written cannot be removed.
+        # On Windows, only read-only exists, and such files cannot be replaced.
         keeps = sys.platform != "win32" and place.exists()
         mode = stat.S_IMODE(place.stat().st_mode) if keeps else None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -248,8 +248,8 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
 
 
 def pointed_to(path: Path) -> Path:
-    """The file that a path means: the end of its links, which need not be there."""
-    # Path.resolve raises another error for a circle in each version of Python.
+    """The target of a path after following links; it may not exist."""
+    # Path.resolve raises different errors for loops in different Python versions.
     return Path(os.path.realpath(path))
 
 

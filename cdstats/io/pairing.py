@@ -1,4 +1,4 @@
-"""Pairing predictions with their masks: by key, by path, by number in a stack."""
+"""Pairing of predictions with masks by key, path, or index in a stack."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ if TYPE_CHECKING:
 _SHOWN: Final = 3
 
 _NO_SPLIT: Final = (UNASSIGNED, UNLISTED, "")
-"""Splits of masks for which neither folders nor lists tell one."""
+"""Values for masks without a split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Where a prediction lies in its full mask.
+    """Position of a prediction in its full mask.
 
     Attributes:
-        row: Its first row, the row of its tile, or the number of its tile.
-        column: Its first column, or the column of its tile; 0 beside a number.
-        place: The names that its pattern gives to these.
-        whole: The name of all crops of its mask together.
+        row: First row, row of the tile, or index of the tile.
+        column: First column, or column of the tile; 0 with an index.
+        place: Names of the pattern fields that give the position.
+        whole: Common name of all crops of the mask.
     """
 
     row: int
@@ -88,13 +88,13 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class FilePair:
-    """A file of predictions and the file of its masks.
+    """A file of predictions and the matching file of masks.
 
     Attributes:
-        model: The name of the model; empty when there is one without a name.
-        prediction: The file of predictions; None when a mask has none.
-        target: The file of masks; None when a prediction has none.
-        crop: The window of the mask that the prediction covers; None for all of it.
+        model: Name of the model; empty for a single model without a name.
+        prediction: File of predictions; None if a mask has none.
+        target: File of masks; None if a prediction has none.
+        crop: Window of the mask that the prediction covers; None for the whole mask.
         words: Words of patterns, or cells of a sheet: ``scene=a&city=b``.
     """
 
@@ -105,7 +105,7 @@ class FilePair:
     words: str = ""
 
     def anywhere(self) -> FilePair:
-        """The same pair by paths that mean the same in another working folder."""
+        """The same pair with absolute paths."""
         prediction = self.prediction and self.prediction.anywhere()
         target = self.target and self.target.anywhere()
         return replace(self, prediction=prediction, target=target)
@@ -113,10 +113,10 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of a run, in the order of models and keys, with notes about them.
+    """All pairs of a run, ordered by model and key, with notes.
 
-    Problems are inputs that could not be read, as one line each; ``origin`` is where
-    the masks lie.
+    `problems` are messages on inputs that could not be read, ``origin`` is the location
+    of the masks.
     """
 
     pairs: tuple[FilePair, ...]
@@ -126,9 +126,9 @@ class Pairs:
 
 
 class _Entry(NamedTuple):
-    """A file, the parts that its pattern names, and where it lies in its mask.
+    """A file with its pattern fields and its position in the mask.
 
-    ``run`` holds the words that the other side lacks.
+    ``run`` holds the fields that patterns of the other side lack.
     """
 
     file: FoundFile
@@ -138,19 +138,19 @@ class _Entry(NamedTuple):
 
     @property
     def identity(self) -> tuple[str | None, Crop | None]:
-        """What tells files of one key apart, beside their run."""
+        """Distinguishes files of one key within a run."""
         return self.parts.get("model"), self.crop
 
 
 class _Side(dict[str, list[_Entry]]):
-    """The files of one side by the key of a pattern, or by path.
+    """Predictions or masks by key: pattern fields, or the path.
 
     Args:
-        sets: Files, and their path as typed.
-        crops: Whether they are crops of masks.
-        splits: Whether the split of a file, in the key, replaces folders that tell it.
-        words: The parts of patterns that make the key; none where sides share none.
-        rows: What the path of a row of a table is paired by.
+        sets: Datasets with their paths as typed.
+        crops: Whether the files are crops of masks.
+        splits: Whether the key contains the split instead of split folders.
+        words: Pattern fields that form the key; empty if the sides share none.
+        rows: Keys of table rows by their path.
     """
 
     def __init__(
@@ -210,17 +210,17 @@ class _Side(dict[str, list[_Entry]]):
 
     @property
     def found(self) -> list[FoundFile]:
-        """All files."""
+        """All files of this side."""
         return [entry.file for entries in self.values() for entry in entries]
 
     @property
     def has_runs(self) -> bool:
-        """Whether only words of their own tell files of one key apart."""
+        """Whether files of one key differ only by fields that the other side lacks."""
         found = self.values()
         return any(len({e.identity for e in some}) < len(some) for some in found)
 
     def doubles(self, *, runs: bool = False) -> Iterator[str]:
-        """Why files of one key cannot be told apart, by their runs neither."""
+        """Messages on files of one key that cannot be distinguished."""
         for key, entries in self.items():
             if len({(e.identity, runs and e.run) for e in entries}) < len(entries):
                 names = " and ".join(entry.file.name for entry in entries[:2])
@@ -230,9 +230,9 @@ class _Side(dict[str, list[_Entry]]):
 
 
 class _Masks(NamedTuple):
-    """The masks to score against, and those of other splits.
+    """The masks to score against, and the masks of other splits.
 
-    The split is that of all masks; empty where there are several.
+    `split` is the common split of the masks; empty if there are several.
     """
 
     text: str
@@ -249,7 +249,7 @@ def find_pairs(
     preset: Preset | None = None,
     known: bool = False,
 ) -> Pairs:
-    """Find which prediction belongs to which mask; sheets of pairs name both."""
+    """Pair predictions with masks; sheets give both."""
     if target is None:
         return _pairs_of_sheets(predictions, split, preset)
     masks = _masks(target, split, preset, known)
@@ -277,7 +277,7 @@ def find_pairs(
 def _pairs_of_sheets(
     predictions: Sequence[str], split: str | None, preset: Preset | None
 ) -> Pairs:
-    """The pairs that sheets name, each line under the model that it or NAME= names."""
+    """Pairs from sheets; the model comes from the line or from NAME=."""
     given = [split_name(text) for text in predictions]
     sheets = find_sheets([place for _, place in given], preset)
     _refuse_problems(sheets.masks)
@@ -288,7 +288,7 @@ def _pairs_of_sheets(
     for number, line, prediction, target in sheets.lines:
         name, place = given[number]
         if name and line.model:
-            text = "named by NAME= and by the column model; expected one"
+            text = "the model is given by NAME= and in the column model; expected one"
             raise UsageError(f"{name}={place}: {text}")
         if split is not None and (target is None or identity(target) not in wanted):
             skipped += 1
@@ -310,7 +310,7 @@ def _pairs_of_sheets(
 
 
 def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
-    """Refuse a mask that two sheets give a prediction of one model."""
+    """Refuse a mask for which one model has two predictions."""
     seen: dict[tuple[str, str], FilePair] = {}
     for pair in pairs:
         first = pair.target and seen.setdefault(identity(pair.target), pair)
@@ -325,7 +325,7 @@ def _refuse_two(model: str, pairs: Sequence[FilePair]) -> None:
 def _masks(
     target: str, split: str | None, preset: Preset | None, known: bool
 ) -> _Masks:
-    """The masks of a split, each once, beside those of the other splits."""
+    """The masks of a split without duplicates, and the masks of other splits."""
     found = find_masks([target], preset=preset, known=known)[0]
     _refuse_problems(found)
     kept = found if split is None else of_split(found, split)
@@ -344,7 +344,7 @@ def _masks(
 
 
 def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]]:
-    """The pairs whose prediction is not the mask itself, and notes on the others."""
+    """The pairs without predictions that are the mask itself, and notes on those."""
     same = [_is_mask(pair) for pair in pairs]
     skipped = Counter(
         pair.model for pair, mask in zip(pairs, same, strict=True) if mask
@@ -355,7 +355,9 @@ def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]
     ]
     own = {pair.model for pair in kept if pair.prediction}
     if skipped and not own:
-        raise DataError("the predictions are the masks themselves; expected others")
+        raise DataError(
+            "the predictions are the masks themselves; expected other files"
+        )
     notes = [
         (f"{model}: " if model else "")
         + (counted(count, "prediction") if model in own else "the model")
@@ -366,7 +368,6 @@ def _without_masks(pairs: Sequence[FilePair]) -> tuple[list[FilePair], list[str]
 
 
 def _is_mask(pair: FilePair) -> bool:
-    """Whether a prediction is the file that it would be scored against."""
     one, two = pair.prediction, pair.target
     if one is None or two is None or one.member != two.member:
         return False
@@ -374,7 +375,7 @@ def _is_mask(pair: FilePair) -> bool:
 
 
 def _is_file(text: str, found: FoundSet) -> bool:
-    """Whether a path names one file, or a part of one."""
+    """Whether a path is a single file or one member of a file."""
     file, member = member_in(text)
     if len(found.files) > 1:
         return False
@@ -394,7 +395,7 @@ def _refuse_problems(found: FoundSet) -> None:
 def _pair(
     model: str, sides: list[tuple[FoundSet, str]], masks: _Masks
 ) -> tuple[list[FilePair], list[str]]:
-    """The pairs of one name, whose pattern may name several models, and notes."""
+    """The pairs of one argument, whose pattern may name several models, and notes."""
     if (
         len(sides) == 1
         and _is_file(sides[0][1], sides[0][0])
@@ -405,7 +406,7 @@ def _pair(
     crops = any(places) and not _place(masks.text)
     if crops and len(places) > 1:
         raise UsageError(
-            f"{' and '.join(places.values())} place crops in two ways; "
+            f"{' and '.join(places.values())} give positions of crops in two ways; "
             "expected one for each model"
         )
     rows = row_keys(
@@ -450,7 +451,7 @@ def _pair(
 
 
 def _apart_text(pairs: Sequence[FilePair]) -> str:
-    """What to tell where the typed folders name different splits."""
+    """A note if the typed folders are of different splits."""
     for one, two in ((pair.prediction, pair.target) for pair in pairs):
         splits = [file.split for file in (one, two) if file]
         if len(set(splits)) == 2 and not {*splits} & {*_NO_SPLIT}:
@@ -462,14 +463,14 @@ def _apart_text(pairs: Sequence[FilePair]) -> str:
 
 
 def _skip_others(left: _Side, right: _Side, others: _Side, split: str) -> str:
-    """Remove the predictions of other splits than the masks', and tell of them."""
+    """Remove predictions of other splits than that of the masks; returns a note."""
     if not split:
         return ""
     away = [
         key
         for key, entries in left.items()
         if key not in right
-        and (key in others or {split, ""}.isdisjoint(map(_told, entries)))
+        and (key in others or {split, ""}.isdisjoint(map(_stated_split, entries)))
     ]
     count = sum(len(left.pop(key)) for key in away)
     return f"{counted(count, 'prediction')} outside split {split} skipped" * bool(count)
@@ -483,7 +484,7 @@ def _sides(
     crops: bool,
     splits: bool = False,
 ) -> tuple[_Side, _Side, _Side]:
-    """Predictions, masks and masks of other splits by their keys."""
+    """Predictions, masks, and masks of other splits, by key."""
     named = [
         _pattern_words(text) for text in (masks.text, *(text for _, text in sides))
     ]
@@ -497,25 +498,24 @@ def _sides(
 
 
 def _pattern_words(text: str) -> frozenset[str]:
-    """The words of a path that is a pattern, with its key."""
+    """The fields of a pattern, including its key; empty for other paths."""
     text = pattern_in(text)
     return Pattern(text).words if is_pattern(text) else frozenset()
 
 
 def _words(parts: Mapping[str, str]) -> str:
-    """What the words of patterns stand for, as one text; keys and places aside."""
+    """Values of pattern fields as URL query text, without keys and positions."""
     own = sorted((n, text) for n, text in parts.items() if n not in UNKEPT and text)
     return urlencode(own)
 
 
 def _place(text: str) -> tuple[str, ...]:
-    """The parts of a path that say where a crop lies."""
     text = pattern_in(text)
     return Pattern(text).place if is_pattern(text) else ()
 
 
 def _path_key(name: str, split: str) -> str:
-    """A path without folders of labels, of predictions or of a split that is known."""
+    """A path without label and prediction folders, and without folders of the split."""
     path = PurePosixPath(name)
     folders = [
         part
@@ -527,33 +527,33 @@ def _path_key(name: str, split: str) -> str:
     return "/".join([*folders, stem])
 
 
-def _told(entry: _Entry) -> str:
-    """The split that the path of a prediction tells below the folder that was typed."""
+def _stated_split(entry: _Entry) -> str:
+    """The split in the path of a prediction, below the typed folder."""
     if "split" in entry.parts:
         return usual_split(entry.parts["split"])
     return split_in(PurePosixPath(entry.file.name).parts[:-1])
 
 
 def _unclear(left: _Side, right: _Side) -> Iterator[str]:
-    """Why some predictions and masks do not belong to each other for certain."""
+    """Messages on pairs that are ambiguous or of different splits."""
     yield from right.doubles()
     yield from left.doubles(runs=True)
     for key in filter(right.__contains__, left):
         mask = right[key][0].file
         for entry in left[key]:
-            split = _told(entry)
+            split = _stated_split(entry)
             if mask.split not in _NO_SPLIT and split not in ("", mask.split):
                 yield (
-                    f"{left.text}: {entry.file.name} lies in split {split}, but its "
-                    f"mask {mask.name} is of split {mask.split}. If they belong "
-                    "together, name the folder of the predictions itself"
+                    f"{left.text}: {entry.file.name} is in split {split}, but its "
+                    f"mask {mask.name} is in split {mask.split}. If they belong "
+                    "together, give the folder of the predictions itself"
                 )
 
 
 def _nothing_text(
     left: _Side, right: _Side, skipped: str, rows: Mapping[str, str]
 ) -> str:
-    """Why nothing pairs: three names of each side and patterns that would."""
+    """The message if nothing pairs: example names, and patterns that would pair."""
     if not left:
         return f"no prediction pairs with a mask: {skipped}"
     if rows:
@@ -566,18 +566,18 @@ def _nothing_text(
     one, two = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
-    # Predictions that tell no split may be those of any split.
+    # Predictions without a split may be of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
         names["" if one or len(two) < 2 else file.split].append(file.key_name)
-    # The numbers of two splits mean different images.
+    # Equal numbers in two splits are different images.
     apart = one and two and one.isdisjoint(two)
     ways = {
-        split: " --target ".join(map(_whole, (left.text, right.text), found))
+        split: " --target ".join(map(_quoted_path, (left.text, right.text), found))
         for split, some in names.items()
         if not apart and (found := suggest_patterns(first, some))
     }
-    hint = "Name the key that they share as {} in a pattern on both sides"
+    hint = "Mark their common key as {} in patterns for both sides"
     if ways:
         told = (
             f"--pred {way}" + (f" if they are of {s}" if s and len(ways) > 1 else "")
@@ -591,8 +591,8 @@ def _nothing_text(
     )
 
 
-def _whole(folder: str, pattern: str) -> str:
-    """A pattern below a folder that was typed, quoted for a shell."""
+def _quoted_path(folder: str, pattern: str) -> str:
+    """The path of a pattern in a typed folder, quoted for a shell."""
     if typed := typed_inside(folder):
         return shlex.quote(f"{typed.archive}!{pattern}")
     is_folder = is_address(folder) or Path(folder).is_dir()

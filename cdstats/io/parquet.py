@@ -1,7 +1,7 @@
-"""Parquet files whose columns hold images: each row is a file ``FILE#column#number``.
+"""Parquet files with images in columns; each row is a file ``FILE#column#number``.
 
-A column holds the bytes of image files, plain or in a struct ``{bytes, path}``, as
-Hugging Face datasets save them. Rows are read forward, a few at a time.
+A column has encoded images, plain or in a struct ``{bytes, path}`` as Hugging Face
+datasets save them. Rows are read forward, a few at a time.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _NUMBERS: Final = re.compile(r"(?:[-_.]?\d+(?:-of-\d+)?)?\Z")
-"""The number of a shard in its name: ``train-00000-of-00002``."""
+"""Shard number in a file name, as in ``train-00000-of-00002``."""
 _MAGIC: Final = (b"PAR1", b"PARE")
 _BUFFER: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 24
 _BATCH_ROWS: Final = 64
 _BOMB: Final = 64
-"""Compression ratio above which a column is not taken for images."""
+"""Compression ratio above which a column cannot contain images."""
 _PAGE_BYTES: Final = (1 << 31) - 1
-"""Bytes of the largest page that the format allows; a page is unpacked at once."""
+"""Size limit for a page in the format; a page is unpacked whole."""
 _SHOWN: Final = 8
 ROWS_PAIR: Final = (
-    "Rows of a Parquet file pair by the name in their path, and rows of two files by "
-    "number where either has none"
+    "Rows of a Parquet file pair by the file name in their path column; if either file "
+    "lacks paths, rows pair by index"
 )
 
 
 class ColumnError(DataError):
-    """A file whose column of images has to be named."""
+    """The user must choose the column of images."""
 
 
 class _Column(NamedTuple):
-    """A column that may hold images.
+    """A column of bytes.
 
     Attributes:
-        steps: The names that lead to its values.
-        leaves: What is read: the bytes and, of a struct, the paths.
+        steps: Path of field names to the values.
+        leaves: Columns to read: the bytes and, in a struct, the paths.
     """
 
     name: str
@@ -67,7 +67,7 @@ class _Column(NamedTuple):
 
 
 class ParquetFile(Archive[_Column]):
-    """A file of this machine, which stays open; its members are columns of bytes.
+    """An open local file, as an archive whose members are columns of bytes.
 
     Raises:
         DataError: If it is damaged.
@@ -79,7 +79,7 @@ class ParquetFile(Archive[_Column]):
         head = self._file.read(4)
         if head not in _MAGIC:
             found = f"begins with {head!r}, not PAR1" if head else "is empty (0 bytes)"
-            raise DataError(f"is no Parquet file: it {found}")
+            raise DataError(f"is not a Parquet file: it {found}")
         with _damage():
             self._table = library.ParquetFile(
                 self._file,
@@ -97,14 +97,14 @@ class ParquetFile(Archive[_Column]):
         self._readers: dict[str, _Reader] = {}
 
     def read(self, name: str) -> bytes:
-        """The bytes of the image ``column#number``.
+        """Read the image ``column#number``.
 
         Raises:
-            DataError: If there is no such row, it holds none, or it is damaged.
+            DataError: If the row does not exist, has no image, or is damaged.
         """
         column, _, number = name.rpartition("#")
         if column not in self.members or not number.isdecimal():
-            raise DataError(f"has no column {column!r} of images")
+            raise DataError(f"has no column {column!r} with images")
         if int(number) >= self.rows:
             raise DataError(f"has {counted(self.rows, 'row')}; {number} was asked for")
         value = self._reader(column).value(int(number))
@@ -114,10 +114,10 @@ class ParquetFile(Archive[_Column]):
             return bytes(data)
         if path:
             raise DataError(
-                f"holds the path {path!r} and no bytes; save the dataset with its "
+                f"holds the path {path!r} but no bytes; save the dataset with its "
                 "images embedded, as push_to_hub does"
             )
-        raise DataError("is null: the row holds no image")
+        raise DataError("the row has no image (null)")
 
     def _reader(self, column: str) -> _Reader:
         if column not in self._readers:
@@ -128,14 +128,14 @@ class ParquetFile(Archive[_Column]):
         return self._readers[column]
 
     def chosen(self, wanted: str, typed: str) -> str:
-        """The column of images, which must be named where there are several.
+        """The column of images; an error if the choice is not unique.
 
         Args:
-            wanted: The column that was named; empty for none.
-            typed: The path to which the name of a column is added in a message.
+            wanted: The requested column; empty if none is requested.
+            typed: The path to which messages append a column.
 
         Raises:
-            ColumnError: If there is no such column, or several without a choice.
+            ColumnError: If the column does not exist or the choice is not unique.
         """
         if wanted in self.members:
             return wanted
@@ -167,7 +167,7 @@ class ParquetFile(Archive[_Column]):
         return f"columns: {', '.join(fields[:_SHOWN])}{more}"
 
     def holds(self, column: str) -> str:
-        """The format of the first image of a column; empty where it holds none."""
+        """The format of the first image in a column; empty if there is none."""
         for value in self._reader(column).first():
             data = value.get("bytes") if isinstance(value, dict) else value
             if data is not None:
@@ -175,7 +175,7 @@ class ParquetFile(Archive[_Column]):
         return ""
 
     def paths(self, column: str) -> list[str]:
-        """The path that each row of a struct names; empty for none."""
+        """The path in each row of a struct; empty strings if there are none."""
         found = self.members[column]
         if len(found.leaves) == 1:
             return [""] * self.rows
@@ -187,7 +187,7 @@ class ParquetFile(Archive[_Column]):
 
 
 class _Reader:
-    """The values of a column, read forward; going back reads a row group again."""
+    """Reads a column forward; going back rereads its row group."""
 
     def __init__(
         self,
@@ -221,12 +221,12 @@ class _Reader:
             self._broken = str(error)
             raise
         except BaseException:
-            self._group = -1  # what comes next would be another row
+            self._group = -1  # the position of the iterator is unknown now
             raise
         return _inner(value, self._column.steps[1:])
 
     def first(self) -> Iterator[Any]:
-        """The first values, null ones among them."""
+        """The first values, including nulls."""
         for number in range(min(self._starts[-1], _BATCH_ROWS)):
             yield self.value(number)
 
@@ -237,19 +237,19 @@ class _Reader:
         facts, schema = found.row_group(group), found.schema
         paths = [schema.column(place).path for place in range(found.num_columns)]
         _check_packing(int(facts.total_byte_size), self._size)
-        # On damaged facts of a column pyarrow ends the process, unless a read is the
-        # first to meet them.
+        # pyarrow aborts on damaged column metadata, except in the first read, which
+        # raises an exception.
         next(self._of_group(1), None)
         chunk = facts.column(paths.index(self._column.leaves[0]))
         size = int(chunk.total_uncompressed_size)
         _check_packing(size, int(chunk.total_compressed_size))
-        # Each row of a dictionary may be the largest value of all.
+        # With a dictionary, every row may refer to the largest value.
         one = size if chunk.has_dictionary_page else size // max(facts.num_rows, 1)
         rows = min(max(_BATCH_BYTES // max(one, 1), 1), _BATCH_ROWS)
         self._batches = self._of_group(rows)
 
     def _of_group(self, rows: int) -> Iterator[Any]:
-        """The row group that is open, so many rows at a time."""
+        """Batches of at most `rows` rows from the open row group."""
         batches: Iterator[Any] = self._table.iter_batches(
             rows,
             row_groups=[self._group],
@@ -260,20 +260,20 @@ class _Reader:
 
 
 def _check_packing(size: int, packed: int) -> None:
-    """Refuse a page that unpacks to more than the memory allows."""
+    """Refuse a page that may unpack to more than memory allows."""
     if size > _BOMB * packed:
         check_memory(min(size, _PAGE_BYTES), "save the images unpacked")
 
 
 def _inner(value: Any, steps: Iterable[str]) -> Any:  # noqa: ANN401 - a struct or None
-    """A value inside a struct; None where the struct is null."""
+    """A field inside nested structs; None if a struct is null."""
     for step in steps:
         value = None if value is None else value[step]
     return value
 
 
 def _columns(fields: Iterable[Any], above: tuple[str, ...] = ()) -> Iterator[_Column]:
-    """The columns of bytes of a schema, those inside structs among them."""
+    """All columns of bytes in a schema, including those inside structs."""
     from pyarrow import types
 
     def is_bytes(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
@@ -294,13 +294,12 @@ def _columns(fields: Iterable[Any], above: tuple[str, ...] = ()) -> Iterator[_Co
 
 
 def _short(kind: object) -> str:
-    """A type in few words."""
     text = str(kind)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """How surely a name says masks; the surest first."""
+    """Rank of a name by how certainly it states masks; the lowest is best."""
     role = role_of(name)
     return LABELS.index(role) if role in LABELS else len(LABELS), name
 
@@ -318,14 +317,14 @@ def _library() -> ModuleType:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Tell of damage, for which pyarrow raises exceptions of many kinds."""
+    """Turn pyarrow's many exceptions on damage into `DataError`."""
     try:
         yield
     except (CdstatsError, MemoryError):
         raise
     except FileNotFoundError:
-        raise DataError("is not there") from None
-    except Exception as error:  # noqa: BLE001 - whatever pyarrow raises
+        raise DataError("not found") from None
+    except Exception as error:  # noqa: BLE001 - pyarrow raises many kinds
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"Parquet file is damaged or cut short: {said[:200]}") from None
 
@@ -334,16 +333,16 @@ def _damage() -> Iterator[None]:
 
 
 def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
-    """The files below a folder without tables that lie beside images, and a note.
+    """The files to read if tables and images share a folder, and a note on tables.
 
     Raises:
-        DataError: If images lie in Parquet files and beside them.
+        DataError: If a table has images too.
     """
     tables = [name for name in names if is_parquet(name)]
     others = [name for name in names if not is_parquet(name)]
     if not tables or not others:
         return names, []
-    local = folder.is_dir()  # a table of a store is not copied to be looked at
+    local = folder.is_dir()  # tables in a store are not downloaded to inspect them
     try:
         held = [n for n in tables if local and _holds_images(str(folder / n))]
     except UsageError as error:
@@ -351,16 +350,16 @@ def apart(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     if held:
         kinds = (f"*{ENDING}", f"*{PurePath(others[0]).suffix}")
         raise DataError(
-            f"{folder}: images lie in Parquet files ({held[0]}) and beside them "
+            f"{folder}: images are in Parquet files ({held[0]}) and beside them "
             f"({others[0]}); read one: {path_choices(folder, kinds)}"
         )
     number = counted(len(tables), "Parquet file")
-    why = "no column holds images" if local else "name them to read their rows"
+    why = "no column holds images" if local else "give their paths to read their rows"
     return others, [f"{number} skipped: {why}"]
 
 
 def _holds_images(path: str) -> bool:
-    """Whether a file holds images, or is damaged, so that its row tells why."""
+    """Whether a file has images; True if damaged, so that its row has the reason."""
     try:
         with _opened(path) as file:
             return any(map(file.holds, file.members))
@@ -369,7 +368,7 @@ def _holds_images(path: str) -> bool:
 
 
 def refuse_table(path: str) -> NoReturn:
-    """Tell why no rows of a file were found."""
+    """Raise the reason why a file has no rows of images."""
     with _opened(path) as file:
         file.chosen("", path)
     raise DataError("was changed while it was read")
@@ -386,16 +385,16 @@ def _opened(path: str, *, anew: bool = False) -> Iterator[ParquetFile]:
 
 
 def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
-    """Files in which each row of a Parquet file stands for it.
+    """Replace each Parquet file by its rows; other files are unchanged.
 
-    A file that cannot be read stays, and its row tells why.
+    An unreadable file remains, and its row will have the reason.
 
     Args:
         files: The files.
-        typed: The path that named them all; empty where each has its own.
+        typed: The path of all files as typed; empty if each has a different one.
 
     Raises:
-        ColumnError: If the column of images has to be named.
+        ColumnError: If the user must choose the column of images.
     """
     if not any(is_parquet(file.path) for file in files):
         return files
@@ -405,19 +404,19 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
         if not is_parquet(file.path):
             found.append(file)
             continue
-        wanted, number = _asked(file.member)
+        wanted, number = _column_and_row(file.member)
         key = file.path, wanted
         try:
             if key not in known:
                 with _opened(file.path, anew=True) as opened:
                     column = opened.chosen(
-                        wanted or column, _whole(typed or file.name, file)
+                        wanted or column, _without_column(typed or file.name, file)
                     )
                     known[key] = column, range(opened.rows)
         except ColumnError as error:
             raise ColumnError(f"{file.path}: {error}") from None
         except DataError:
-            # Its row tells why it cannot be read.
+            # Reading this file will report the reason.
             found.append(file._replace(member=""))
             continue
         column, rows = known[key]
@@ -425,12 +424,12 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
             rows = range(int(number), int(number) + 1)
         found.extend(_named(file, column, rows))
     if not found:
-        raise DataError(f"{files[0].path}: holds no row")
+        raise DataError(f"{files[0].path}: has no rows")
     return found
 
 
-def _whole(typed: str, file: FoundFile) -> str:
-    """A path as typed, without the column that it names."""
+def _without_column(typed: str, file: FoundFile) -> str:
+    """A path as typed, without its column."""
     return typed.removesuffix(f"#{file.member}") if file.member else typed
 
 
@@ -438,8 +437,8 @@ def _with(path: str, end: str) -> str:
     return path.like(f"{path}{end}") if isinstance(path, Sealed) else f"{path}{end}"
 
 
-def _asked(member: str) -> tuple[str, str]:
-    """The column and the number of a row that were named; empty for none."""
+def _column_and_row(member: str) -> tuple[str, str]:
+    """Column and row number of a member; both may be empty."""
     column, _, number = member.rpartition("#")
     return (column, number) if number.isdecimal() else (member, "")
 
@@ -467,13 +466,13 @@ def row_keys(
     masks: Sequence[FoundFile],
     others: Sequence[FoundFile],
 ) -> dict[str, str]:
-    """What the rows among files are paired by: the name in their path, or a number.
+    """Pairing keys of table rows: the file name in their path, or an index.
 
-    Rows of two tables pair by their number in the split where a row of either has no
-    path. The masks of other splits have keys, too.
+    If any row of either table has no path, rows pair by their index within the split.
+    The masks of other splits get keys too.
 
     Raises:
-        DataError: If rows that pair by number are not as many as masks.
+        DataError: If rows pair by index but predictions and masks differ in number.
     """
     sides = (predictions, (*masks, *others))
     paths = [_stored_paths(side) for side in sides]
@@ -497,11 +496,11 @@ def row_keys(
 def _refuse_uneven(
     predictions: Sequence[FoundFile], masks: Sequence[FoundFile]
 ) -> None:
-    """Refuse rows that pair by number where one side has more of them."""
+    """Refuse pairing by index if predictions and masks differ in number."""
     held, wanted = (Counter(one.split for one in side) for side in (predictions, masks))
     if len(wanted) > 1 and wanted.keys() - held.keys():
         raise DataError(
-            "rows without a path pair by number within a split; the masks are of "
+            "rows without a path pair by index within a split, but the masks are in "
             f"{', '.join(sorted(wanted))}: choose one with --split"
         )
     for split, number in wanted.items():
@@ -510,13 +509,13 @@ def _refuse_uneven(
             where = f" of split {split}" if split else ""
             raise DataError(
                 f"{counted(own, 'prediction')} for {counted(number, 'mask')}{where}: "
-                "rows without a path pair by number, so expected as many. Save the "
-                "name of its image as the path of each row"
+                "rows without a path pair by index, so expected equal numbers. Save "
+                "the image name as the path of each row"
             )
 
 
 def _numbers(files: Iterable[FoundFile]) -> dict[str, str]:
-    """The number of each row among those of its split."""
+    """The index of each row within its split."""
     counters: dict[str, Iterator[int]] = {}
     return {
         file.path: f"#{next(counters.setdefault(file.split, count()))}"
@@ -525,12 +524,12 @@ def _numbers(files: Iterable[FoundFile]) -> dict[str, str]:
 
 
 def _stored_paths(files: Iterable[FoundFile]) -> dict[str, str]:
-    """The path that each row among files names; empty where it names none."""
+    """The stored path of each table row; may be empty."""
     known: dict[tuple[str, str], list[str]] = {}
     found = {}
     for file in files:
         place, member = member_in(file.path)
-        column, number = _asked(member)
+        column, number = _column_and_row(member)
         if not (is_parquet(place) and number):
             continue
         if (place, column) not in known:

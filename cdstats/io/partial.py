@@ -1,4 +1,4 @@
-"""Truth in two files: one marks the changed pixels, the other the unchanged ones."""
+"""Ground truth in two files: one marks changed pixels, the other unchanged pixels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     Pair = tuple[Marks, Marks]
 
 CHANGED, UNCHANGED = 255, 0
-"""The values that stand for the labels of a pair read together."""
+"""Values of the combined mask."""
 MARK: Final = 255
 
 
 def count_opened(first: OpenImage, second: OpenImage, unchanged: str) -> MaskCounts:
-    """Count an opened pair of partial masks as one."""
+    """Count the two files of a pair as one mask."""
     marked = np.array([0, 0, 0])
     for one, two in pair_blocks(first, second, unchanged):
         marked += [one.sum(), two.sum(), (~(one | two)).sum()]
@@ -53,7 +53,7 @@ def open_pair(
 def pair_blocks(
     first: OpenImage, second: OpenImage, partner: str
 ) -> Iterator[tuple[Marks, Marks]]:
-    """Where each file of a pair marks its pixels, block by block."""
+    """The marked pixels of both files, strip by strip."""
     for one, two in _in_step(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
@@ -65,13 +65,13 @@ def _open(path: str, band: int | None, max_pixels: int) -> OpenImage:
     images = open_masks(path, "", band, max_pixels)
     if len(images) != 1:
         raise DataError(
-            f"holds {counted(len(images), 'image')}; a pair takes one of each file"
+            f"holds {counted(len(images), 'image')}; a pair uses one image per file"
         )
     return images[0]
 
 
 def _rows(image: OpenImage) -> Iterator[Marks]:
-    """Where a file marks its pixels, in whole rows whatever its blocks are."""
+    """The marked pixels of a file, in strips of whole rows."""
     waiting: list[tuple[int, Marks]] = []
     filled = 0
     for block in image.blocks():
@@ -84,7 +84,7 @@ def _rows(image: OpenImage) -> Iterator[Marks]:
 
 
 def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
-    """Pieces of two files of as many rows each."""
+    """Cut the strips of two files to equal heights."""
     one, two = next(first, None), next(second, None)
     while one is not None and two is not None:
         rows = min(len(one), len(two))
@@ -94,14 +94,14 @@ def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
 
 
 def _marks(block: Block, nodata: Value | None) -> Marks:
-    """Where a block marks its pixels: never where they are nodata or masked out."""
+    """The marked pixels of a block, except nodata and masked pixels."""
     hidden = np.zeros(block.values.shape, np.bool_)
     if block.hidden is not None:
         hidden |= block.hidden
     marks: Marks = block.values == MARK
     if nodata == MARK and (marks & ~hidden).any():
         raise DataError(
-            f"declares nodata {MARK}, the value that marks pixels in a partial mask; "
+            f"declares nodata {MARK}, which marks pixels in a partial mask; "
             "remove the declaration"
         )
     if nodata is not None:
@@ -110,5 +110,7 @@ def _marks(block: Block, nodata: Value | None) -> Marks:
         )
     other = np.setdiff1d(block.values[~hidden], (0, MARK))
     if other.size:
-        raise DataError(f"holds {other[0]}; a partial mask holds 0 and {MARK}")
+        raise DataError(
+            f"holds {other[0]}; expected only 0 and {MARK} in a partial mask"
+        )
     return marks & ~hidden

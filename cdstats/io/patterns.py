@@ -1,4 +1,4 @@
-"""Path patterns: ``{}`` and named parts in braces, beside the usual wildcards."""
+"""Path patterns with ``{}`` and named fields, and the usual wildcards."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PLACES: Final = (("y", "x"), ("row", "col"), ("n",))
-"""The parts that together say where a crop lies: its first row and column, the row and
-column of its tile, or the number of its tile."""
+"""Fields that give the position of a crop: first row and column, row and column of the
+tile, or index of the tile."""
 DIGITS: Final = frozenset(name for place in PLACES for name in place)
-"""Those parts, each of which is a number."""
+"""Numeric fields."""
 _NAMES: Final = ("split", "model", *sorted(DIGITS))
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}|(\*\*/|\*\*|\*|\?)")
 _GLOB_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|(\[!?\]?[^]/]*\])")
 _WILD: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 _KEY: Final = "key"
 UNKEPT: Final = (*_NAMES, _KEY)
-"""Parts that are not kept with a file: it tells them itself."""
+"""Fields that are not stored, because they follow from the file."""
 _TRIED: Final = 12
-"""Names of each side from which patterns are made."""
+"""Number of names per side from which patterns are derived."""
 _NEAR: Final = 0.8
-"""How like a known part a word is taken for a misspelling of it."""
+"""Similarity to a known field above which a word counts as a misspelling."""
 
 Step = re.Pattern[str] | str | None
-"""What matches the name of a folder or file; None stands for any number of folders."""
+"""Matcher for one path component; None matches any number of folders."""
 State = frozenset[int]
-"""The steps of a pattern that may match the names in a folder."""
+"""Indices of the steps that may match the entries of a folder."""
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text has a part in braces."""
+    """Whether a text has a field in braces."""
     return bool(re.search(r"\{[^{}]*\}", text))
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A path with parts that vary.
+    """A path with variable fields.
 
-    ``{}`` is the key that pairs files and ``{split}``, ``{model}``, ``{y}``, ``{x}``,
-    ``{row}``, ``{col}`` and ``{n}`` are named parts; each stands for one folder or
-    file name or a piece of it, and for the same text wherever it is repeated. Any other
-    word, such as ``{scene}``, is a part whose text is kept with the file. Without
-    braces it is a glob, which also has sets such as ``[ab]``.
+    ``{}`` is the key that pairs files. ``{split}``, ``{model}``, ``{y}``, ``{x}``,
+    ``{row}``, ``{col}`` and ``{n}`` are named fields; any other word, such as
+    ``{scene}``, is stored with the file. A field matches one path component or part of
+    it, and the same text if repeated. A text without braces is a glob, which may also
+    contain sets such as ``[ab]``.
 
     Attributes:
         text: The pattern as given.
@@ -67,7 +67,7 @@ class Pattern:
     text: str
 
     def __post_init__(self) -> None:
-        # On Windows either slash separates folders.
+        # On Windows, both slashes separate folders.
         object.__setattr__(self, "text", self.text.replace(os.sep, "/"))
         for name in re.findall(r"\{([^{}]*)\}", self.text):
             if not name or name in _NAMES:
@@ -77,30 +77,30 @@ class Pattern:
                 known = ", ".join(f"{{{part}}}" for part in _NAMES)
                 text = f"did you mean {{{near[0]}}}?" if near else "expected a word."
                 raise UsageError(
-                    f"{{{name}}} in {self.text!r} is no part of a pattern; {text} "
-                    f"Beside {{}} and {known}, words such as {{scene}} name parts"
+                    f"{{{name}}} in {self.text!r} is not a pattern field; {text} "
+                    f"Besides {{}} and {known}, words such as {{scene}} are fields"
                 )
 
     @property
     def words(self) -> frozenset[str]:
-        """The parts that tell images apart: the key, and words of the user's own."""
+        """Fields that identify an image: the key and user-defined words."""
         names = (name or _KEY for name in re.findall(r"\{([^{}]*)\}", self.text))
         return frozenset(names).difference(_NAMES)
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The parts that say where a crop lies; none where no part does."""
+        """Fields that give the position of a crop; may be empty."""
         named = DIGITS.intersection(re.findall(r"\{([^{}]*)\}", self.text))
         found = next((place for place in PLACES if named == set(place)), ())
         if named and not found:
             ways = " or ".join(
                 " with ".join(f"{{{name}}}" for name in place) for place in PLACES
             )
-            raise UsageError(f"{self.text}: the place of a crop is {ways}")
+            raise UsageError(f"{self.text}: expected the position of a crop as {ways}")
         return found
 
     def named(self, parts: Mapping[str, str | None]) -> str:
-        """The pattern with the parts of a path put in, those of crops aside."""
+        """The pattern with fields filled in, except those of crops."""
 
         def text(token: re.Match[str]) -> str:
             name = token[1] or _KEY
@@ -110,21 +110,21 @@ class Pattern:
 
     @property
     def folder(self) -> str:
-        """The folder above the first part that varies."""
+        """The folder above the first variable component."""
         found = self._tokens.search(self._normal)
         fixed = self._normal[: found.start()] if found else self._normal
         return fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else ".")
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parts of a path that fits, or None."""
+        """The fields of a matching path; None if it does not match."""
         found = self._regex.fullmatch(path)
         return found.groupdict() if found else None
 
     @cached_property
     def descent(self) -> Descent:
-        """Which folders below the folder may hold what fits.
+        """The folders that may contain matches.
 
-        Those that fit a glob are read, so everything below them is of interest.
+        Folders that match a glob are read with everything below.
         """
         steps: list[Step] = []
         for part in self._normal.removeprefix(self.start).split("/"):
@@ -136,19 +136,19 @@ class Pattern:
             if not self._tokens.search(part):
                 steps.append(part)
                 continue
-            # A wildcard matches no dot at the beginning of a name.
+            # A wildcard does not match a leading dot.
             dot = "" if part.startswith(".") else r"(?!\.)"
             steps.append(re.compile(dot + _translated(part, self._tokens)))
         return Descent((*steps, *(() if is_pattern(self.text) else (None,))))
 
     @cached_property
     def _normal(self) -> str:
-        """The pattern without what a path may be spelled with: ``./`` and ``//``."""
+        """The pattern without redundant ``./`` and ``//``."""
         return posixpath.normpath(self.text)
 
     @cached_property
     def start(self) -> str:
-        """What stands in a path before its name below the folder."""
+        """The fixed prefix of a path, up to the name relative to the folder."""
         return "" if self.folder == "." else f"{self.folder.rstrip('/')}/"
 
     @cached_property
@@ -161,39 +161,39 @@ class Pattern:
 
 
 class Descent(NamedTuple):
-    """The folders below another in which a pattern may match something.
+    """The folders in which a pattern may match.
 
-    A step matches the names at each level; a state is the steps that may match next.
+    Each step matches one level; a state holds the steps that may match next.
     """
 
     steps: tuple[Step, ...] = (None,)
 
     def start(self) -> State:
-        """The state of the uppermost folder."""
+        """State of the topmost folder."""
         return self._closed({0})
 
     def enter(self, state: State, name: str) -> State:
-        """The state of a folder in another; empty where nothing in it can match."""
+        """State of a subfolder; empty if nothing below can match."""
         found = {at + 1 for at in state if _fits(self.steps[at], name)}
         if not name.startswith("."):
             found |= {at for at in state if self.steps[at] is None}
         return self._closed(found)
 
     def fits(self, state: State, name: str) -> bool:
-        """Whether a step, other than ``**``, matches a name in a folder."""
+        """Whether a step other than ``**`` matches a name."""
         return any(_fits(self.steps[at], name) for at in state)
 
     def only(self, state: State) -> str | None:
-        """The only name that may match in a folder, if there is one."""
+        """The only name that can match in a folder; None if there may be several."""
         steps = [self.steps[at] for at in state]
         return steps[0] if len(steps) == 1 and isinstance(steps[0], str) else None
 
     def is_deep(self, state: State) -> bool:
-        """Whether folders at any depth below a folder may match."""
+        """Whether matches may be at any depth."""
         return any(self.steps[at] is None for at in state)
 
     def _closed(self, found: set[int]) -> State:
-        """Some steps, and those after each ``**``, which may stand for no folder."""
+        """The steps, with those after each ``**``, which also matches no folder."""
         for at, step in enumerate(self.steps):
             if step is None and at in found:
                 found.add(at + 1)
@@ -207,7 +207,7 @@ def _fits(step: Step, name: str) -> bool:
 
 
 def _translated(text: str, tokens: re.Pattern[str]) -> str:
-    """The regular expression of a pattern or a part of one."""
+    """The regular expression for a pattern or a part of one."""
     regex, end = "", 0
     seen: set[str] = set()
     for token in tokens.finditer(text):
@@ -215,7 +215,7 @@ def _translated(text: str, tokens: re.Pattern[str]) -> str:
         if token[2]:
             regex += _WILD[token[2]]
         elif token[0].startswith("["):
-            # The translation of a set alone is "(?s:[...])" and a sign for the end.
+            # fnmatch gives "(?s:[...])" and an end anchor; keep only the set.
             regex += "(?!/)" + fnmatch.translate(token[0])[4:].rpartition(")")[0]
         else:
             name = token[1] or _KEY
@@ -229,7 +229,7 @@ def _translated(text: str, tokens: re.Pattern[str]) -> str:
 def suggest_patterns(
     predictions: Sequence[str], masks: Sequence[str]
 ) -> tuple[str, str] | None:
-    """The patterns, made from a name of each side, that pair most files, if any do."""
+    """Derive the pair of patterns that pairs most files; None if none does."""
     same = {PurePosixPath(name).stem: name for name in reversed(masks)}
     tried = {
         (one.replace(shared, "{}", 1), two.replace(shared, "{}", 1))
@@ -253,10 +253,10 @@ def suggest_patterns(
 def _paired(
     patterns: tuple[str, str], predictions: Sequence[str], masks: Sequence[str]
 ) -> int:
-    """How many names two patterns pair."""
+    """The number of names that two patterns pair."""
     splits = [{*filter(None, map(split_named, one.split("/")))} for one in patterns]
     if splits[0] and splits[1] and splits[0].isdisjoint(splits[1]):
-        return 0  # The numbers of two splits mean different images.
+        return 0  # equal numbers in two splits are different images
     keys = [
         {found["key"] for name in names if (found := Pattern(text).match(name))}
         for text, names in zip(patterns, (predictions, masks), strict=True)
@@ -265,14 +265,14 @@ def _paired(
 
 
 def _longest_shared(first: str, second: str) -> str:
-    """The longest run of whole words and numbers that is in both names."""
+    """The longest sequence of whole words and numbers common to both names."""
     return max(
         _runs(first) & _runs(second), key=lambda run: (len(run), run), default=""
     )
 
 
 def _runs(name: str) -> set[str]:
-    """All runs of words and numbers of a name, each within one folder."""
+    """All sequences of words and numbers within one path component."""
     stem = PurePosixPath(name).with_suffix("").as_posix()
     parts = re.findall(r"[^\W\d_]+|\d+|[\W_]", stem)
     places = [at for at, part in enumerate(parts) if part.isalnum()]

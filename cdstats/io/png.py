@@ -1,11 +1,10 @@
-"""PNG files: the fast exact decoder where it fits, GDAL for the rest.
+"""PNG files, decoded by a fast lossless decoder where possible, otherwise by GDAL.
 
-Decoders stop after the last row and never check the Adler-32 sum, so the check sum of
-every chunk is checked here.
+Decoders stop after the last row and never check the Adler-32 checksum, so the CRC of
+every chunk is verified here.
 
-The fast decoder reads 8 bits only. The rows of 1, 2 or 4 bits are those of a grey image
-of 8 bits whose pixels are bytes, filters included. So it is given that image, made of
-the same compressed rows, and its bytes are taken apart.
+The fast decoder supports 8 bits only. Packed rows of 1, 2 or 4 bits are valid rows of
+an 8-bit grey image, including filters. They are decoded as such and then unpacked.
 """
 
 from __future__ import annotations
@@ -44,24 +43,24 @@ if TYPE_CHECKING:
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KEPT: Final = (b"IHDR", b"PLTE", b"tRNS")
-"""Chunks that say how the pixels are read."""
+"""Chunks needed for decoding."""
 _REST_BYTES: Final = 1 << 20
-"""Bytes behind the end among which another image is looked for."""
+"""Number of bytes behind the end that are searched for another image."""
 _CHANNELS: Final = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 _PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """What the chunks of a PNG file say.
+    """Header fields and chunks of a PNG file.
 
     Attributes:
-        methods: Compression, filters and interlacing; 0 is the only or the plain one.
-        palette: Red, green and blue of each index, one after the other.
+        methods: Compression, filter and interlace methods; 0 is the default of each.
+        palette: RGB bytes of all indices.
         transparency: The ``tRNS`` chunk: alpha of each index, or the transparent grey
             or colour as 16-bit numbers.
-        kinds: The chunks that decide how pixels look, in their order.
-        pixels: Where the data of each chunk of pixels begins, and its bytes.
+        kinds: Critical chunks and ``tRNS``, in file order.
+        pixels: Offset and length of each pixel data chunk.
     """
 
     width: int
@@ -76,12 +75,12 @@ class PngHeader:
 
     @property
     def channels(self) -> int:
-        """Samples of a pixel."""
+        """Samples per pixel."""
         return _CHANNELS[self.colour]
 
     @property
     def transparent_key(self) -> tuple[int, ...] | None:
-        """The grey or colour that is transparent, for grey and RGB images."""
+        """The transparent grey or colour of a grey or RGB image."""
         if not self.transparency or self.colour not in (GREY, RGB):
             return None
         numbers = struct.unpack(f">{self.channels}H", self.transparency)
@@ -134,13 +133,13 @@ def _decode(data: bytes, header: PngHeader) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = decode_image_png_u8(
             data, size, "rgb" if is_rgb else "mono"
         )
-    except Exception as error:  # noqa: BLE001 - the decoder raises Exception itself
+    except Exception as error:  # noqa: BLE001 - the decoder raises plain Exception
         raise DataError(f"PNG file cannot be decoded: {error}") from None
     return pixels if is_rgb else pixels[..., 0]
 
 
 def _blocks_by_gdal(file: ImageFile, header: PngHeader) -> Iterator[Block]:
-    """A PNG that only GDAL decodes: its palette and transparency are ours to apply."""
+    """Decode with GDAL, and apply palette and transparency here."""
     from cdstats.io.raster import Known, Source, open_raster
 
     if header.methods[2]:
@@ -158,7 +157,7 @@ def _blocks_by_gdal(file: ImageFile, header: PngHeader) -> Iterator[Block]:
 
 
 def _block(pixels: NDArray[Any], header: PngHeader, band: int | None) -> Block:
-    """The values of decoded pixels, with the transparency of the ``tRNS`` chunk."""
+    """A block of decoded pixels with the transparency of the ``tRNS`` chunk."""
     hidden, half = _transparency(pixels, header)
     if header.colour == PALETTE:
         pixels = expand(pixels, header.palette)
@@ -171,7 +170,7 @@ def _block(pixels: NDArray[Any], header: PngHeader, band: int | None) -> Block:
 def _transparency(
     pixels: NDArray[Any], header: PngHeader
 ) -> tuple[Marks | None, Marks | None]:
-    """Where pixels are hidden, and where they are half transparent."""
+    """Masks of hidden and of half transparent pixels."""
     if header.colour == PALETTE and header.transparency:
         alpha = np.frombuffer(header.transparency.ljust(256, b"\xff"), np.uint8)
         opacity = alpha[pixels]
@@ -183,7 +182,7 @@ def _transparency(
 
 
 def read_png_header(file: BinaryIO) -> PngHeader:
-    """Read a PNG file from its start, and check every chunk to its end."""
+    """Parse a PNG file and verify the CRC of every chunk."""
     file.seek(len(_SIGNATURE))
     found: dict[bytes, bytes] = {}
     kinds: list[bytes] = []
@@ -199,17 +198,17 @@ def read_png_header(file: BinaryIO) -> PngHeader:
         data = _chunk(file, length, kind)
         if kind in _KEPT:
             found[kind] = data
-        # Others may come in any number, anywhere, and say nothing of the pixels.
+        # Other chunks may be anywhere and do not affect pixels.
         if kind[:1].isupper() or kind == b"tRNS":
             kinds.append(kind)
     rest = file.read(_REST_BYTES)
     if rest and (_SIGNATURE in rest or file_format(rest.lstrip(b"\0")[:16])):
-        raise DataError("PNG file holds another file after its end; split them")
+        raise DataError("PNG file has another file after its end; split them")
     return _header(found, tuple(kinds), tuple(pixels))
 
 
 def _chunk(file: BinaryIO, length: int, kind: bytes) -> bytes:
-    """The data of a chunk where it is kept, once its check sum is known to hold."""
+    """The data of a chunk to keep, after verifying its CRC."""
     kept, check, left = b"", zlib.crc32(kind), length
     while part := file.read(min(left, _PIECE)):
         check = zlib.crc32(part, check)
@@ -220,7 +219,7 @@ def _chunk(file: BinaryIO, length: int, kind: bytes) -> bytes:
         raise DataError("PNG file is cut short: it ends inside a chunk")
     if int.from_bytes(stored) != check:
         name = kind.decode("latin-1")
-        raise DataError(f"PNG file is damaged: the check sum of its {name!r} is wrong")
+        raise DataError(f"PNG file is damaged: wrong checksum in chunk {name!r}")
     return kept
 
 
@@ -246,10 +245,10 @@ def _header(
 
 
 def as_bytes(data: bytes, header: PngHeader) -> bytes | None:
-    """A grey PNG of 8 bits whose pixels are the bytes of the rows of another.
+    """An 8-bit grey PNG whose pixels are the packed bytes of another PNG.
 
-    None where the other has no fewer bits, or is unusual in any way: palettes that are
-    misplaced, doubled or of a wrong length, unknown chunks that decide.
+    None if the depth is not 1, 2 or 4, or the file is unusual: a misplaced, duplicate
+    or malformed palette, or unknown critical chunks.
     """
     colours, alphas = len(header.palette) // 3, len(header.transparency)
     palette = header.colour == PALETTE
@@ -273,7 +272,7 @@ def as_bytes(data: bytes, header: PngHeader) -> bytes | None:
 
 
 def unpack(rows: NDArray[np.uint8], width: int, depth: int) -> NDArray[np.uint8]:
-    """The pixels of rows of bytes, ``(height, width)``; the first in the highest bits.
+    """Unpack bytes to pixels, ``(height, width)``; the highest bits come first.
 
     Example:
         >>> unpack(np.array([[0b01100000]], dtype=np.uint8), 3, 1).tolist()
@@ -289,7 +288,7 @@ def unpack(rows: NDArray[np.uint8], width: int, depth: int) -> NDArray[np.uint8]
 
 @cache
 def _pixels_of_bytes(depth: int) -> NDArray[np.unsignedinteger]:
-    """The pixels of each byte, as one number."""
+    """The pixels of each byte, packed as one integer."""
     shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
     every = np.arange(256, dtype=np.uint8)[:, None]
     pixels = every >> shifts & np.uint8((1 << depth) - 1)

@@ -1,7 +1,7 @@
 """Saved predictions: images and arrays of change scores, opened but not interpreted.
 
-What the stored numbers mean (probabilities, logits, labels) is decided for all
-predictions together by the caller; here they stay as stored.
+The caller decides for all predictions together whether the numbers are probabilities,
+logits or labels; here they stay as stored.
 """
 
 from __future__ import annotations
@@ -53,29 +53,28 @@ if TYPE_CHECKING:
     Sizes = Sequence[tuple[int, int] | None]
 
 PREDICTION_EXTENSIONS: Final = EXTENSIONS | {".pt", ".pth"}
-"""File names that a folder of predictions is searched for, in lower case."""
+"""Extensions of prediction files in folders, in lower case."""
 _FULL: Final = {"uint8": 255, "uint16": 65535}
 _WIDEST: Final = 8
-"""Bytes of the widest number that is computed with."""
+"""Largest supported item size in bytes."""
 SUM_TOLERANCE: Final = 1e-2
-"""How far the probabilities of two channels may be from adding up to 1."""
+"""Tolerance for the sum of two probability channels."""
 
 PALETTE: Final = "palette"
-"""The format of an image whose numbers are colours, red, green and blue in one."""
+"""Format of images whose numbers are packed RGB colours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the stored numbers of a prediction become scores.
+    """Conversion of stored numbers to scores.
 
     Attributes:
-        logits: Whether two channels are logits, whose difference is taken, instead of
-            probabilities, of which the second is.
-        scale: What stands for a probability of 1; None where the type tells.
-        rule: Which values are changed and unchanged; None where numbers are scores.
-        band: The band or channel to read, counted from 1; None for the only one.
-        keeps_nodata: Whether pixels that the file declares as nodata, masks out or
-            makes transparent are scored all the same.
+        logits: Whether two channels are logits, whose difference is the score;
+            otherwise the second channel is the score.
+        scale: Stored value of probability 1; None if the dtype determines it.
+        rule: Values for changed and unchanged; None if the numbers are scores.
+        band: Band or channel to read, from 1; None for the only one.
+        keeps_nodata: Whether nodata, masked and transparent pixels are scored.
     """
 
     logits: bool = False
@@ -99,17 +98,15 @@ def open_predictions(
 
     Args:
         path: An image, ``.npy``, ``.npz`` or ``.pt`` file, or its address.
-        member: The array or key to read, or the number of an image of a stack; empty
-            for all.
-        targets: Width and height of each mask that stands beside the file, or None
-            where the prediction covers a part of it: with one, an array of several
-            planes holds channels.
-        how: How the stored numbers become scores.
-        max_pixels: Pixels that an image may declare.
+        member: The array, key or image index to read; empty for all.
+        targets: Width and height of each mask, or None if the prediction covers part
+            of a mask. With one mask, an array of several planes has channels.
+        how: Conversion of stored numbers to scores.
+        max_pixels: Most pixels that an image may declare.
 
     Returns:
-        An image for each prediction; its blocks hold scores as stored, labels where a
-        rule is given, or `PALETTE` colours.
+        One image per prediction; blocks have stored scores, labels if a rule is given,
+        or `PALETTE` colours.
     """
     with one_file():
         read = partial(
@@ -126,13 +123,13 @@ def _opened(
     how: Decoding,
     most: int,
 ) -> list[OpenImage]:
-    """The predictions of a file that is no object of a store."""
+    """The predictions of a local file or a copy."""
     opened = _array(path, member, most)
     if opened is None:
         images = _pictures(str(path), member, how, most)
     else:
         found, kind = opened
-        # A number picks from a stack, so two planes are two images, not two channels.
+        # An index selects from a stack, so two planes are images, not channels.
         planes = () if found.number else targets
         images = [
             one._replace(nodata=found.nodata)
@@ -144,11 +141,12 @@ def _opened(
 
 
 def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
-    """An image whose blocks hold scores, and hide what has none."""
+    """Convert blocks to scores, with pixels without a score hidden."""
     if image.format.endswith(MINISWHITE) and how.rule is None:
         raise DataError(
-            "is a MINISWHITE TIFF file: 0 is white, and readers disagree on what it "
-            "means. Name its values as stored with --pred-changed and --pred-unchanged"
+            "is a MINISWHITE TIFF file (0 is white), and readers differ on its "
+            "meaning. Name its values as stored with --pred-changed and "
+            "--pred-unchanged"
         )
     colours = None
     if image.palette and not how.rule:
@@ -172,7 +170,7 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
 
 
 def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
-    """Where a block is transparent, masked out or nodata."""
+    """Transparent, masked and nodata pixels."""
     if nodata is None:
         return block.hidden
     values = block.values if block.is_colour else block.values[..., None]
@@ -184,7 +182,7 @@ def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | No
 def _pictures(
     path: str, member: str, how: Decoding, max_pixels: int
 ) -> list[OpenImage]:
-    """The predictions of an image file; two bands are two channels."""
+    """The predictions of an image file; two bands are treated as channels."""
     if how.band is not None:
         return open_masks(path, member, how.band, max_pixels)
     with _one_band(f"more than {MOST_BANDS}"):
@@ -211,28 +209,28 @@ def _pictures(
 
 
 def _equal_bands(image: OpenImage) -> Iterator[Block]:
-    """The blocks of an image of several bands, which must be the same."""
+    """The blocks of a multi-band image whose bands must be equal."""
     with _one_band(f"{image.bands} different"):
         yield from image.blocks()
 
 
 @contextmanager
 def _one_band(bands: str) -> Iterator[None]:
-    """Tell what settles the bands of a prediction; ``--band`` is for masks."""
+    """Raise errors that name --pred-band, because ``--band`` applies to masks."""
     try:
         yield
     except BandsError:
         raise DataError(
             f"has {bands} bands; expected one, or two: unchanged and changed. Choose "
-            "that of the change scores with --pred-band N; of a softmax of several "
+            "the band of change scores with --pred-band N; for a softmax of several "
             "classes, save the arg max and name the changed ones with --pred-changed"
         ) from None
 
 
 def _array(path: Path, member: str, max_pixels: int) -> tuple[NamedArray, str] | None:
-    """The array of a file of arrays and its type; None for another file."""
+    """The array of an array file and its dtype; None for other files."""
     if inside(str(path)):
-        return None  # an array in an archive was copied to a file
+        return None  # arrays in archives are copied to files first
     kind: str | None = "ZARR"
     if not (path.is_dir() and is_zarr(path)):
         opened, _ = open_regular(path)
@@ -291,7 +289,7 @@ def _images(
 
 
 def _planes(array: Numbers, targets: Sizes, band: int | None) -> Numbers:
-    """An array as images, channels, rows and columns; one or two channels."""
+    """Reshape to (images, channels, rows, columns) with one or two channels."""
     shape = array.shape
     planes = _channels_first(array, targets)
     if planes is None or 0 in planes.shape:
@@ -310,16 +308,16 @@ def _planes(array: Numbers, targets: Sizes, band: int | None) -> Numbers:
     if channels > 2:
         raise DataError(
             f"has the shape {shape}, {channels} channels for one mask: a softmax of "
-            f"{channels} classes? Choose the channel of change with --pred-band N, or "
+            f"{channels} classes? Choose the change channel with --pred-band N, or "
             "save the arg max and name the changed classes with --pred-changed"
         )
     return planes
 
 
 def _channels_first(array: Numbers, targets: Sizes) -> Numbers | None:
-    """An array as images, channels, rows and columns, by the size of its mask.
+    """Reshape to (images, channels, rows, columns), guided by the mask size.
 
-    Where that tells nothing, the smallest dimensions are channels.
+    If the size is ambiguous, the smallest dimensions are channels.
     """
     shape = array.shape
     size = targets[0] if targets else None
@@ -344,7 +342,7 @@ def _channels_first(array: Numbers, targets: Sizes) -> Numbers | None:
 def _one_channel(
     part: NDArray[Any], how: Decoding
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """The change scores of one plane, or of the planes unchanged and changed."""
+    """Change scores from one plane, or from planes unchanged and changed."""
     if len(part) == 1:
         return part[0], None
     if how.logits:
@@ -353,7 +351,7 @@ def _one_channel(
     if part.dtype.kind == "f":
         total = part[0].astype(np.float32) + part[1].astype(np.float32)
         full = how.scale or 1
-        # Not "greater": a sum that is no number does not add up either.
+        # Not ">", so that NaN sums count as wrong too.
         return part[1], ~(np.abs(total - full) <= SUM_TOLERANCE * full)
     whole = part.astype(np.int64).sum(axis=0)
     full = how.scale or _FULL.get(part.dtype.name, 1)

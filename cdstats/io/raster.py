@@ -1,9 +1,9 @@
-"""Rasters read by GDAL, window by window: TIFF, PNG of unusual depth, grey JPEG.
+"""Rasters read by GDAL in windows: TIFF, PNG of unusual depth, grey JPEG.
 
-GDAL is kept to the formats of masks and to the file itself: no sidecar file, no
-network and no virtual raster is followed. It reads on after a broken line of a fax
-strip or a JPEG that ends early, warns, and fills the rest: so its warnings while it
-decodes, which it sends to the logger of rasterio, are errors here.
+GDAL is restricted to mask formats and to the file itself: sidecar files, network and
+virtual rasters are disabled. After a damaged fax line or a truncated JPEG, GDAL warns
+and fills the rest. Therefore warnings during decoding, which GDAL sends to rasterio's
+logger, are errors here.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
 
 _JPEG: Final = {"JPEG": " (JPEG)", "YCbCr JPEG": YCBCR}
-"""What the format of a TIFF says, by its compression as GDAL names it."""
+"""Suffix of the format name of a TIFF, by compression as named by GDAL."""
 _IN_MEMORY: Final = "cdstats-image"
-"""What GDAL calls a file in memory, instead of a random name."""
+"""Fixed name of in-memory files, instead of a random one."""
 _OWN_NAMES: Final = re.compile(
     rf"(GTIFF_DIR:off:\d+:)?(/vsimem/[\w./-]*|/dev/fd/\d+|{_IN_MEMORY})(\.\w+)?"
 )
@@ -55,12 +55,12 @@ _OPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What GDAL is to open.
+    """A file for GDAL to open.
 
     Attributes:
-        data: The file's bytes, if they have been read.
-        offset: Where the directory of a TIFF page is; 0 for the first page, which
-            alone has its overviews and mask.
+        data: Content of the file if already read.
+        offset: Offset of a TIFF directory; 0 for the first page, which is the only
+            one with overviews and mask.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Source:
 
 
 class OpenRaster:
-    """A dataset that is opened when it is needed, until it is closed or dropped."""
+    """A dataset that opens on demand and closes when dropped."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -80,7 +80,7 @@ class OpenRaster:
 
     @property
     def dataset(self) -> DatasetReader:
-        """The dataset, opened again if it was closed."""
+        """The open dataset."""
         if self._dataset is None:
             with ExitStack() as stack, quiet(self.source):
                 self._dataset = self._open(stack)
@@ -88,7 +88,7 @@ class OpenRaster:
         return self._dataset
 
     def close(self) -> None:
-        """Close the dataset until it is asked for again."""
+        """Close the dataset until its next use."""
         self._dataset = None
         self._stack.close()
 
@@ -102,20 +102,20 @@ class OpenRaster:
             memory = MemoryFile(source.data, filename=_IN_MEMORY)
             name = stack.enter_context(memory).name
         elif name != name.encode(errors="replace").decode():
-            # GDAL takes names that are text alone: the file is given by its number.
+            # GDAL needs valid text as a name, so pass a file descriptor instead.
             file = stack.enter_context(open_regular(name)[0])
             name = f"/dev/fd/{file.fileno()}"
-        # As a path, a file's name is never taken for an address.
+        # A Path is never interpreted as an address.
         at = f"GTIFF_DIR:off:{source.offset}:{name}" if source.offset else Path(name)
         return stack.enter_context(rasterio.open(at, driver=source.driver))
 
 
 @contextmanager
 def quiet(source: Source) -> Iterator[None]:
-    """GDAL's options for one call, its warnings unseen, its errors ours.
+    """Run one GDAL call with our options and errors, and without warnings.
 
-    It is never held while a generator waits: environments close in the order opposite
-    to their opening, and two rasters may be read in turn.
+    Never hold it across a yield: environments must close in reverse order, but two
+    rasters may be read alternately.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
@@ -127,7 +127,7 @@ def quiet(source: Source) -> Iterator[None]:
         except (DataError, MemoryError):
             raise
         except UnicodeEncodeError:
-            raise DataError("has a name that is no valid text; rename it") from None
+            raise DataError("has a name that is not valid Unicode; rename it") from None
         except Exception as error:  # noqa: BLE001 - GDAL's errors share no public base
             raise DataError(
                 f"cannot be decoded: {_cause(error, source.path)}"
@@ -135,7 +135,7 @@ def quiet(source: Source) -> Iterator[None]:
 
 
 def _cause(error: BaseException, path: str) -> str:
-    """What GDAL says of a file."""
+    """The message of the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__
     said = _decoded(error) if isinstance(error, UnicodeDecodeError) else str(error)
@@ -143,7 +143,7 @@ def _cause(error: BaseException, path: str) -> str:
 
 
 def _said(text: str, path: str) -> str:
-    """A message of GDAL in one line, without its own names for a file."""
+    """A GDAL message on one line, with "the file" for internal names."""
     text = " ".join(text.split())
     for name in (str(Path(path).absolute()), path):
         text = text.replace(name, "the file")
@@ -151,7 +151,7 @@ def _said(text: str, path: str) -> str:
 
 
 def _decoded(error: UnicodeDecodeError) -> str:
-    """What GDAL said, of which rasterio could not make text."""
+    """A GDAL message that rasterio could not decode."""
     return error.object.decode("utf-8", "backslashreplace")
 
 
@@ -159,10 +159,10 @@ _LOGGER: Final = logging.getLogger("rasterio._err")
 
 
 class _Ear(logging.Filter):
-    """Keeps the messages of threads that listen; those of other threads pass.
+    """Captures the messages of listening threads and passes all others.
 
-    The level of the logger is lowered only while a thread listens, so that a program
-    that imports this package keeps its own.
+    The logger's level is lowered only while a thread listens, so that applications
+    keep their level.
     """
 
     def __init__(self) -> None:
@@ -175,16 +175,16 @@ class _Ear(logging.Filter):
 
     @contextmanager
     def listening(self) -> Iterator[list[str]]:
-        """What is said in this thread."""
+        """Capture the messages of this thread."""
         said: list[str] = []
         self._threads.said = said
         with self._lock:
             self._listening += 1
             if self._listening == 1:
                 self._level = _LOGGER.level
-                # GDAL's errors that do not end a read are told at this level.
+                # GDAL reports nonfatal errors at this level.
                 _LOGGER.setLevel(logging.INFO)
-                # Text that is not UTF-8 raises in rasterio's handler.
+                # Messages that are not UTF-8 raise in rasterio's handler.
                 self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         try:
             yield said
@@ -208,7 +208,7 @@ class _Ear(logging.Filter):
             self._hook(raised)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the loggers above receive a message."""
+        """Whether a message is passed on to other loggers."""
         if self._keep(record.getMessage()):
             return False
         usual = logging.getLogger("rasterio").getEffectiveLevel()
@@ -221,7 +221,7 @@ _LOGGER.addFilter(_EAR)
 
 @contextmanager
 def no_warnings(path: str) -> Iterator[None]:
-    """Refuse what GDAL decodes with a warning."""
+    """Turn GDAL warnings during decoding into errors."""
     with _EAR.listening() as said:
         yield
     if said:
@@ -229,25 +229,25 @@ def no_warnings(path: str) -> Iterator[None]:
 
 
 MOST_BANDS: Final = 64
-"""Bands that are read together to see whether they are the same."""
+"""Most bands that are compared for equality."""
 _ONE_BIT: Final = bytes(3) + bytes([255] * 3)
-"""The palette that GDAL adds to a TIFF of 1 bit: black and white."""
+"""Black and white palette, which GDAL adds to 1-bit TIFF files."""
 
 
 class BandsError(DataError):
-    """The bands of an image need a choice; a mask takes it from ``--band``."""
+    """An image needs a choice of band; for masks with ``--band``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a reader knows of an image beside what GDAL says.
+    """Facts that override or complete those from GDAL.
 
     Attributes:
-        alpha_band: The band that holds opacity, where the file does not say so itself.
-        hidden_colour: The values of all bands that make a pixel transparent.
-        nodata: The text of the nodata value: GDAL rounds those of 64-bit integers, and
-            takes a text without a number for 0.
-        colormap: The palette of a TIFF, of 16 bits, which GDAL cuts to 8.
+        alpha_band: Opacity band, if the file does not declare it.
+        hidden_colour: Values of all bands that mean transparent.
+        nodata: Nodata as text, because GDAL rounds 64-bit integers and reads invalid
+            text as 0.
+        colormap: Palette of a TIFF with 16 bits, which GDAL reduces to 8.
     """
 
     band: int | None
@@ -265,7 +265,7 @@ def open_raster(
     *,
     kept_open: bool = True,
 ) -> OpenImage:
-    """Open a single image that GDAL reads."""
+    """Open a single image with GDAL."""
     from rasterio.enums import Interleaving
 
     raster = OpenRaster(source)
@@ -307,13 +307,13 @@ def open_raster(
 
 
 def georeference(raster: OpenRaster) -> Where | None:
-    """Where a dataset says that its pixels lie on the ground."""
+    """The georeference of a dataset; None if it has none."""
     with quiet(raster.source):
         return georeference_of(raster.dataset)
 
 
 class _Layout:
-    """Which bands of a dataset hold values, which one opacity, and how to read them."""
+    """The bands of a dataset that have values or opacity, and how to read them."""
 
     def __init__(self, dataset: DatasetReader, known: Known) -> None:
         from rasterio.enums import ColorInterp, MaskFlags
@@ -359,7 +359,7 @@ class _Layout:
 
 
 def _palette(dataset: DatasetReader, band: int) -> bytes:
-    """The colours of a band; none for those that a reader adds to a TIFF of 1 bit."""
+    """The palette of a band; empty for the default one of 1-bit TIFF files."""
     if dataset.driver == "PNG":
         return b""
     try:
@@ -371,14 +371,14 @@ def _palette(dataset: DatasetReader, band: int) -> bytes:
 
 
 def _check_colours(colours: bytes, colormap: NDArray[np.unsignedinteger]) -> None:
-    """Refuse a palette of which colours are the same once they are cut to 8 bits."""
+    """Refuse a palette whose colours become equal in 8 bits."""
     whole = colormap[: colormap.size // 3 * 3].reshape(3, -1)
     of_16_bits = set(zip(*whole.tolist(), strict=True))
     of_8_bits = {colours[at : at + 3] for at in range(0, len(colours), 3)}
     if len(of_8_bits) < len(of_16_bits):
         raise DataError(
-            f"{len(of_16_bits):,} colours of its palette are {len(of_8_bits):,} in 8 "
-            "bits; save its indices without a palette"
+            f"{len(of_16_bits):,} colours of its palette become {len(of_8_bits):,} in "
+            "8 bits; save its indices without a palette"
         )
 
 
@@ -396,7 +396,7 @@ def _blocks(
 
 
 class Window(NamedTuple):
-    """First row and the row after the last; the same of columns."""
+    """Rows and columns of a window, each from start to stop (exclusive)."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]
@@ -405,7 +405,7 @@ class Window(NamedTuple):
 def windows(
     width: int, start: int, stop: int, block_height: int, block_width: int
 ) -> Iterator[Window]:
-    """Windows that cover rows of an image, made of whole blocks of its file.
+    """Windows of whole file blocks that cover some rows of an image.
 
     Example:
         >>> list(windows(100, 0, 70, 32, 100))
@@ -424,10 +424,9 @@ def windows(
 def check_windows(
     size: tuple[int, int], block: tuple[int, int], decoded: int, wanted: int
 ) -> None:
-    """Check that a window can be read and counted in memory.
+    """Check that a window fits in memory.
 
-    Whole blocks are decoded, and copied into the window; the window is compared or
-    counted in a copy.
+    Whole blocks are decoded and copied to the window, which is counted in a copy.
     """
     rows, columns = next(windows(size[0], 0, size[1], *block))
     pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
@@ -454,7 +453,7 @@ def _read(dataset: DatasetReader, layout: _Layout, window: Window) -> Block:
 def split_opacity(
     alpha: NDArray[Any],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where opacity is none, and where it is neither none nor full."""
+    """Masks of fully and of partially transparent pixels."""
     full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     return alpha == 0, (alpha != 0) & (alpha != full)
 
@@ -462,7 +461,7 @@ def split_opacity(
 def _values(
     bands: NDArray[Any], layout: _Layout, hidden: NDArray[np.bool_] | None
 ) -> NDArray[Any]:
-    """The values of a window: one band, colours, or bands that are all the same."""
+    """The values of a window: one band, colours, or bands that are all equal."""
     if len(bands) == 1:
         return expand(bands[0], layout.colours) if layout.colours else bands[0]
     if layout.is_colour:

@@ -1,4 +1,4 @@
-"""Rows that an earlier run wrote as CSV, read back into records."""
+"""Records read back from CSV files of earlier runs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Row = TypeVar("Row", bound="Record")
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:
-    """The rows of a CSV text by column."""
+    """Parse CSV text into one dictionary per row."""
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:
         raise ValueError(str(error)) from None
     if not rows:
-        raise ValueError("it holds no row")
+        raise ValueError("it has no rows")
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise ValueError(f"row {number} has more or fewer cells than the header")
@@ -33,7 +33,7 @@ def csv_rows(text: str) -> list[dict[str, str]]:
 
 
 def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
-    """Refuse rows of one image, which would count twice."""
+    """Refuse several rows of one image, which would count twice."""
     for place, times in Counter(places).most_common(1):
         if times > 1:
             raise ValueError(f"{times} rows of {[one for one in place if one][-1]}")
@@ -42,7 +42,7 @@ def refuse_duplicates(places: Iterable[tuple[str, ...]]) -> None:
 def parse_record(
     kind: type[Row], row: Mapping[str, str], leave_out: Collection[str] = ()
 ) -> Row:
-    """A record from a row: empty cells are undefined, numbers as the fields say."""
+    """Parse a record; empty cells become None, numbers follow the field types."""
     wanted = [field for field in fields(kind) if field.name not in leave_out]
     cells = {}
     for one in wanted:
@@ -57,7 +57,7 @@ def parse_record(
 def checked_record(
     kind: type[Row], values: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> Row:
-    """A record from values by column; columns that it does not know are left out."""
+    """Build a record from typed values by column; unknown columns are ignored."""
     wanted = [field for field in fields(kind) if field.name not in leave_out]
     for field in wanted:
         if field.name not in values:

@@ -1,4 +1,4 @@
-"""Sheets of pairs: CSV files that name predictions beside their masks."""
+"""Sheets of pairs: CSV files that list predictions with their masks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 HEADER: Final = "pred,target[,split,model,group,seed]"
-"""The header of a sheet, as messages show it."""
+"""Header of a sheet, as shown in messages."""
 _DELIMITERS: Final = ",;\t"
 _LONGEST: Final = 80
-"""Characters of a header that a message shows."""
+"""Most characters of a header shown in a message."""
 _KNOWN: Final = ("pred", "target", "split", "model")
-"""Columns that are no words."""
+"""Columns with a fixed meaning; others are words."""
 
 
 class SheetLine(NamedTuple):
-    """A line of a sheet: paths as written, and what else it says of the pair.
+    """A line of a sheet, with paths as written.
 
-    A cell of a column that the sheet lacks is empty. ``words`` holds the filled cells
-    of all further columns, such as group or seed, by name.
+    Cells of missing columns are empty. ``words`` holds the filled cells of all other
+    columns, such as group or seed, by name.
     """
 
     pred: str = ""
@@ -40,11 +40,11 @@ class SheetLine(NamedTuple):
 
 
 RunLine: TypeAlias = "tuple[str, tuple[str, str] | None, Mapping[str, str]]"
-"""The model of a line, what identifies its mask, and its further cells."""
+"""Model of a line, identity of its mask, and its words."""
 
 
 class Sheet(NamedTuple):
-    """The lines of a sheet in their order, and what to tell of it."""
+    """The lines of a sheet in order, with notes."""
 
     lines: tuple[SheetLine, ...]
     notes: tuple[str, ...]
@@ -62,10 +62,10 @@ def is_sheet(first: str) -> bool:
 
 
 def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
-    """The lines of a sheet, of which the first is its header.
+    """Parse a sheet; the first line is the header.
 
     Raises:
-        DataError: If cells are missing, or lines contradict each other.
+        DataError: If cells are missing or lines contradict each other.
     """
     rest = iter(lines)
     numbered = ((at, one) for at, one in enumerate(rest, start=1) if one.strip())
@@ -83,26 +83,26 @@ def read_sheet(name: str, lines: Iterable[str]) -> Sheet:
         at = start + reader.line_num
         if len(cells) > len(names):
             raise DataError(
-                f"{name}: line {at} holds {len(cells)} cells; expected {len(names)}. "
-                f"Quote paths that hold a {delimiter!r}"
+                f"{name}: line {at} has {len(cells)} cells; expected {len(names)}. "
+                f"Quote paths that contain {delimiter!r}"
             )
         held = dict(zip(names, cells, strict=False))
         known = {one: held.get(one, "") for one in _KNOWN}
         words = {n: _shown(text) for n, text in held.items() if n in further and text}
         found[at] = SheetLine(**known, words=words)
     if not found:
-        raise DataError(f"{name}: holds a header and no pair")
+        raise DataError(f"{name}: has a header but no pairs")
     _refuse_empty(name, names, found)
     _refuse_doubled(name, found)
     other = [one for one in further if one not in ("group", "seed")]
     many = "column" if len(other) == 1 else "columns"
-    text = f"{many} {', '.join(other)}: only for --group and --repeats"
+    text = f"{many} {', '.join(other)}: used only by --group and --repeats"
     notes = [text] if other else []
     return Sheet(tuple(found.values()), tuple(notes))
 
 
 def _rows(name: str, start: int, reader: Reader) -> Iterator[list[str]]:
-    """The cells of each line that holds something, without blanks around them."""
+    """The stripped cells of each non-empty line."""
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
@@ -113,29 +113,28 @@ def _rows(name: str, start: int, reader: Reader) -> Iterator[list[str]]:
 
 
 def header_text(name: str, header: str) -> str:
-    """What to say of a list whose first line is not the header of a sheet."""
+    """The message on a list whose first line is not a sheet header."""
     shown = _shown(header)[:_LONGEST]
     return f"{name}: the first line is {shown!r}; expected a header {HEADER}"
 
 
 def _shown(text: str) -> str:
-    """A cell as messages show it."""
     return str(sealed(text)) if looks_like_address(text) else without_secrets(text)
 
 
 def _delimiter(header: str) -> str:
-    """What stands between cells: the one of which the header holds most."""
+    """The most frequent delimiter in the header."""
     return max(_DELIMITERS, key=header.count)
 
 
 def _names(header: str) -> list[str]:
-    """The names of columns in lower case."""
+    """Column names in lower case."""
     cells = next(csv.reader([header], delimiter=_delimiter(header)), [])
     return [cell.strip().lower() for cell in cells]
 
 
 def _refuse_empty(name: str, names: Sequence[str], found: dict[int, SheetLine]) -> None:
-    """Refuse a column that is filled in some lines alone; paths are in all."""
+    """Refuse a column that only some lines fill, and missing paths."""
     for column in (one for one in (*_KNOWN, "group") if one in names):
         empty = [
             at
@@ -150,7 +149,7 @@ def _refuse_empty(name: str, names: Sequence[str], found: dict[int, SheetLine]) 
 
 
 def _refuse_doubled(name: str, found: dict[int, SheetLine]) -> None:
-    """Refuse pairs given twice, and files whose pair or split is not clear."""
+    """Refuse duplicate pairs, and files with ambiguous pair or split."""
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
 
     def check(at: int, key: tuple[str, ...], value: str, text: str) -> None:
@@ -177,7 +176,7 @@ def _refuse_doubled(name: str, found: dict[int, SheetLine]) -> None:
 
 
 def names_of_runs(lines: Sequence[RunLine]) -> list[str]:
-    """The models of lines, each run one, if a column tells predictions of masks apart.
+    """The model of each line, one per run if a column tells runs apart.
 
     Example:
         >>> words = {"seed": "1"}, {"seed": "2"}
@@ -198,7 +197,7 @@ def names_of_runs(lines: Sequence[RunLine]) -> list[str]:
             f"{model} {word}={words[word]}".strip() if word in words else model
             for model, _, words in lines
         ]
-        # A column that numbers the lines would make a model of each.
+        # A column that numbers the lines would give each line its own model.
         several = len({mask for _, mask, _ in lines}) > 1
         if alone(names) and not (several and len(set(names)) == len(names)):
             return names

@@ -1,4 +1,4 @@
-"""Files beside an image that say more of it: GDAL's ``.aux.xml`` and world files."""
+"""Files beside an image with metadata: GDAL's ``.aux.xml`` and world files."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ if TYPE_CHECKING:
     Numbers = tuple[float, ...]
 
 MASK_FILES: Final = (".msk", ".MSK")
-"""Endings that GDAL appends to the name of an image to find its mask file."""
+"""Suffixes that GDAL appends to the name of an image to find its mask file."""
 AUXILIARY: Final = ".aux.xml"
-"""The ending that GDAL appends to find nodata, georeference and statistics."""
+"""Suffix that GDAL appends to find nodata, georeference and statistics."""
 _MOST_BYTES: Final = 1 << 24
 _NUMBERS: Final = 6
-"""Numbers of an affine transform."""
+"""Length of an affine transform."""
 _IDENTITY: Final = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Auxiliary(NamedTuple):
-    """What an ``.aux.xml`` file says of an image; it comes before the image's own word.
+    """Content of an ``.aux.xml`` file; takes precedence over the image.
 
     Attributes:
-        transform: The numbers of the transform in GDAL's order; none without one, as
-            for that from pixels to themselves.
-        has_points: Whether it lists ground control points.
+        transform: Coefficients in GDAL's order; empty if missing or the identity.
+        has_points: Whether it has ground control points.
     """
 
     nodata: Mapping[int, str] = MappingProxyType({})
@@ -52,15 +51,15 @@ NOTHING: Final = Auxiliary()
 
 
 def mask_file(path: str) -> str | None:
-    """The mask file beside an image; None without one."""
+    """The mask file beside an image; None if there is none."""
     named = (f"{path}{end}" for end in MASK_FILES)
     return next(filter(os.path.exists, named), None)
 
 
 def stats_beside(path: str) -> Iterator[os.stat_result]:
-    """The facts of each file beside an image that decides how its pixels count.
+    """Stat results of all files beside an image that affect its counts.
 
-    Those of a Zarr store are all the files in its folder.
+    For a Zarr store, these are all files in its folder.
     """
     for end in (*MASK_FILES, AUXILIARY):
         try:
@@ -72,7 +71,7 @@ def stats_beside(path: str) -> Iterator[os.stat_result]:
 
 
 def read_auxiliary(path: str) -> Auxiliary:
-    """What the ``.aux.xml`` file of an image says."""
+    """Parse the ``.aux.xml`` file of an image."""
     beside = f"{path}{AUXILIARY}"
     if not os.path.exists(beside):  # noqa: PTH110 - a million files
         return NOTHING
@@ -81,16 +80,16 @@ def read_auxiliary(path: str) -> Auxiliary:
     name = Path(beside).name
     try:
         if (size := Path(beside).stat().st_size) > _MOST_BYTES:
-            raise ValueError(f"it is {size:,} bytes long")
+            raise ValueError(f"it has {size:,} bytes")
         text = Path(beside).read_bytes()
         if b"<!DOCTYPE" in text:
             raise ValueError("it declares a document type")
-        root = fromstring(text)  # noqa: S314 - short, and without entities of its own
+        root = fromstring(text)  # noqa: S314 - short and without entity declarations
         return _auxiliary(root) if root.tag == "PAMDataset" else NOTHING
     except (OSError, ParseError, ValueError) as error:
         raise DataError(
-            f"the file {name} beside it, which may declare nodata or a georeference, "
-            f"cannot be read: {error}. Repair or remove it"
+            f"the file {name} beside it cannot be read, but may declare nodata or a "
+            f"georeference: {error}. Repair or remove it"
         ) from None
 
 
@@ -110,7 +109,7 @@ def _auxiliary(root: Element) -> Auxiliary:
 
 
 def _number_text(declared: Element) -> str:
-    """The text of a number; its bytes, where they are there, are exact."""
+    """The text of a number; exact if its bytes are given too."""
     exact = declared.get("le_hex_equiv")
     if exact:
         return repr(struct.unpack("<d", bytes.fromhex(exact)[:8])[0])
@@ -120,7 +119,7 @@ def _number_text(declared: Element) -> str:
 def declared_nodata(
     text: str | None, dtype: np.dtype[Any], colours: bytes = b""
 ) -> Value | None:
-    """The declared nodata value, exact; None where no pixel can have it.
+    """The exact nodata value; None if no pixel can have it.
 
     Example:
         >>> declared_nodata("255", np.dtype(np.uint8))
@@ -154,7 +153,7 @@ def declared_nodata(
 
 
 def transform_numbers(words: Sequence[str]) -> Numbers:
-    """The six numbers of a transform; none where the words are no such."""
+    """The six coefficients of a transform; empty if the words are not six numbers."""
     try:
         values = tuple(float(word) for word in words)
     except ValueError:
@@ -164,9 +163,9 @@ def transform_numbers(words: Sequence[str]) -> Numbers:
 
 
 def world_numbers(path: str) -> Numbers:
-    """The numbers of a world file beside an image; none without one.
+    """The coefficients of a world file beside an image; empty if there is none.
 
-    As GDAL does, a comma is taken for a decimal point.
+    As in GDAL, a comma is read as a decimal point.
     """
     file = Path(path)
     suffix = file.suffix
@@ -179,7 +178,7 @@ def world_numbers(path: str) -> Numbers:
 
 
 def _text(path: Path) -> str:
-    """The text of a small file; empty for any other."""
+    """The text of a small file; empty for large or missing files."""
     try:
         if path.is_file() and path.stat().st_size <= _MOST_BYTES:
             return path.read_text("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and not its name; and opening it, if it is one."""
+"""File formats, recognised by the first bytes; and opening of regular files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class FileFormat(NamedTuple):
-    """A format of mask files: how it is known, and what reads it.
+    """A format of mask files.
 
     Attributes:
-        extensions: Names of files that a folder scan reads, in lower case.
-        reader: The module of this folder whose function ``open_images`` reads it.
-        held: Files up to this size are read at once. Larger ones are left to a windowed
-            reader, which TIFF is made for; it opens the file again, which is quicker
-            than any way to share what is open, see ``benchmarks/opening.py``.
-        names_members: Whether its reader selects images by name.
+        extensions: Extensions found in folders, in lower case.
+        reader: Module in this folder with a function ``open_images``.
+        held: Files up to this size are read at once. Larger ones go to a windowed
+            reader, which suits TIFF; it reopens the file, which is faster than sharing
+            the open one, see ``benchmarks/opening.py``.
+        names_members: Whether the reader selects members itself.
     """
 
     name: str
@@ -58,9 +58,9 @@ FORMATS: Final = {
         FileFormat("ZARR", "Zarr", (), (".zarr",), "zarr", -1, True),
     )
 }
-"""The formats of mask files by name. A new one is an entry here and its reader."""
+"""Formats of mask files by name; add a format here and as a reader module."""
 ZARR_FILES: Final = ("zarr.json", ".zarray", ".zgroup")
-"""What tells a Zarr store from other folders; version 3, an array, a group."""
+"""Files that identify a Zarr store: version 3, array, group."""
 _READABLE: Final = {magic: one.name for one in FORMATS.values() for magic in one.magic}
 _OTHERS: Final = {
     b"GIF8": "a GIF image",
@@ -79,17 +79,17 @@ _OTHERS: Final = {
     b"\x80\x05": "a Python pickle",
 }
 EXTENSIONS: Final = frozenset(e for one in FORMATS.values() for e in one.extensions)
-"""File names that a folder scan reads, in lower case."""
+"""Extensions of mask files in folders, in lower case."""
 PART_ENDINGS: Final = tuple(
     ending for one in FORMATS.values() if one.names_members for ending in one.extensions
 )
-"""Of them, those of files that hold arrays, which have names or numbers."""
+"""Extensions of files with named or numbered arrays."""
 _TITLES: Final = [one.title for one in FORMATS.values()]
 EXPECTED: Final = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 
 
 def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
-    """What files are called that are looked for by their names, and their kinds.
+    """Names for the kind of file sought and its formats, for messages.
 
     Example:
         >>> wanted_texts(EXTENSIONS | {".pt", ".pth"})
@@ -101,7 +101,7 @@ def wanted_texts(extensions: frozenset[str]) -> tuple[str, str]:
 
 
 def file_format(head: bytes) -> str | None:
-    """The format of a file that can be read, from its first bytes.
+    """The supported format of a file, from its first bytes; None if unsupported.
 
     Example:
         >>> file_format(b"II*" + bytes(5)), file_format(b"GIF89a")
@@ -111,23 +111,23 @@ def file_format(head: bytes) -> str | None:
 
 
 def is_zarr(folder: str | Path) -> bool:
-    """Whether a folder is a Zarr store, a group or an array of one."""
+    """Whether a folder is a Zarr group or array."""
     return any(os.path.isfile(os.path.join(folder, one)) for one in ZARR_FILES)  # noqa: PTH113, PTH118
 
 
 def is_one(path: Path) -> bool:
-    """Whether a path is one file, or a Zarr store."""
+    """Whether a path is a file or a Zarr store."""
     return path.is_file() or is_zarr(path)
 
 
 def is_held(data: bytes) -> bool:
-    """Whether the reader of a file takes its bytes, so that none is needed on disk."""
+    """Whether the reader of a file works on bytes in memory."""
     kind = file_format(data[:16])
     return len(data) <= (FORMATS[kind].held if kind else -1)
 
 
 def foreign_text(head: bytes) -> str:
-    """What a file is instead, for a message.
+    """The message on a file of an unsupported format.
 
     Example:
         >>> foreign_text(b"hello")
@@ -144,7 +144,7 @@ def _match(head: bytes, table: dict[bytes, str]) -> str | None:
     return next((name for magic, name in table.items() if head.startswith(magic)), None)
 
 
-# Without it, opening a pipe waits for its writer. It changes nothing for files.
+# Without O_NONBLOCK, opening a pipe waits for a writer; files are not affected.
 _AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0)
 
 
@@ -154,7 +154,7 @@ def open_regular(path: str | Path) -> tuple[FileIO, int]:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         file.close()
-        raise DataError("is not a regular file but a pipe or a device")
+        raise DataError("is a pipe or a device; expected a regular file")
     return file, found.st_size
 
 

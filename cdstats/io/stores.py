@@ -1,7 +1,7 @@
-"""Object stores and web servers: opened as the environment says, listed, and streamed.
+"""Object stores and web servers, configured from the environment.
 
-Requests are coroutines of one event loop, in a thread of its own: so they overlap, and
-Ctrl-C interrupts whoever waits for one.
+Requests are coroutines of one event loop in a separate thread. Thus they overlap, and
+Ctrl-C interrupts the waiting code.
 """
 
 from __future__ import annotations
@@ -57,28 +57,28 @@ _GOOGLE_MACHINE: Final = "/sys/class/dmi/id/product_name"
 
 
 def store(address: Address) -> Store:
-    """The store of an address."""
+    """The client for the store of an address."""
     try:
-        import obstore  # noqa: F401 - whether it is there
+        import obstore  # noqa: F401 - checks that it is installed
     except ImportError:
         raise UsageError(
-            f"{address.scheme}:// addresses need a library that is not installed: "
+            f"{address.scheme}:// addresses need obstore, which is not installed: "
             "pip install 'cdstats[remote]'"
         ) from None
     try:
         return _store(address.scheme, address.host, address.query, address.login)
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(
-            f"the store {address.host} cannot be set up ({type(error).__name__}): see "
-            "its variables in the environment"
+            f"the store {address.host} cannot be set up ({type(error).__name__}): "
+            "check the environment variables for it"
         ) from None
 
 
 def kept_name(text: str) -> str:
-    """The name of an object that may be kept: it holds no secret.
+    """The name of an object without secrets, safe to save.
 
-    It names the service too, where the environment names one, and what of the query is
-    no signature, as a hash: so objects of different content have different names.
+    It includes the service if the environment sets one, and a hash of the query without
+    signatures, so that different objects have different names.
 
     Example:
         >>> kept_name("https://me:secret@host/a.png?X-Amz-Signature=1")
@@ -95,7 +95,7 @@ def kept_name(text: str) -> str:
 
 
 def _service(scheme: str) -> str:
-    """The address of a service that the environment names instead of the usual one."""
+    """The address of a service set in the environment; may be empty."""
     if scheme == "gs":
         return os.environ.get("STORAGE_EMULATOR_HOST", "")
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -120,7 +120,7 @@ def _store(scheme: str, host: str, query: str, login: str) -> Store:
 
 
 def _options(*, plain: bool) -> ClientConfig:
-    """How requests are made; the time without a byte is limited, the whole is not."""
+    """Client options; the time without data is limited, the total time is not."""
     return {
         "allow_http": plain,
         "connect_timeout": timedelta(seconds=10),
@@ -130,7 +130,7 @@ def _options(*, plain: bool) -> ClientConfig:
 
 
 def _s3(bucket: str) -> S3Store:
-    """A bucket with the credentials that AWS's own tools find, or none at all."""
+    """A bucket with credentials found as by AWS tools, or without any."""
     from obstore.store import S3Store
 
     endpoint = _service("s3")
@@ -139,7 +139,7 @@ def _s3(bucket: str) -> S3Store:
     provider = None
     if not os.environ.get("AWS_ACCESS_KEY_ID") and not _says_yes("AWS_SKIP_SIGNATURE"):
         if sys.modules.get("boto3") is None:
-            sys.modules.pop("boto3", None)  # left out for rasterio's sake
+            sys.modules.pop("boto3", None)  # blocked while rasterio was imported
         import boto3
         from obstore.auth.boto3 import Boto3CredentialProvider
 
@@ -160,7 +160,7 @@ def _s3(bucket: str) -> S3Store:
 
 
 def _google(bucket: str) -> GCSStore:
-    """A bucket with the credentials that Google's own tools find, or none at all."""
+    """A bucket with credentials found as by Google tools, or without any."""
     from obstore.store import GCSStore
 
     emulator = _service("gs")
@@ -185,9 +185,9 @@ def _says_yes(name: str) -> bool:
 
 _REGION: Final = "cannot be read: its bucket is in another region; set AWS_REGION"
 _PHRASES: Final = (
-    ("NoSuchBucket", "is not there: the store has no such bucket"),
+    ("NoSuchBucket", "not found: the store has no such bucket"),
     ("RangeNotSupported", "cannot be read: the connection was cut before the end"),
-    ("MissingContentLength", "cannot be read: the server does not say how long it is"),
+    ("MissingContentLength", "cannot be read: the server does not report its size"),
     ("UnexpectedETag", "has changed while it was read"),
     ("kind: Timeout", "cannot be read: the server stopped answering"),
     ("kind: Connect", "cannot be read: the server cannot be reached"),
@@ -197,7 +197,7 @@ _PHRASES: Final = (
     ("AuthorizationHeaderMalformed", _REGION),
     (
         "empty path segment",
-        "has a folder without a name in its key, and cannot be read",
+        "cannot be read: its key contains an empty folder name",
     ),
 )
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{3,40})</Code>")
@@ -205,7 +205,7 @@ _STATUS: Final = re.compile(r"status code: (\d{3}(?: [A-Za-z]+)*)")
 
 
 def reason(error: Exception) -> str:
-    """Why an object is not read."""
+    """The message on an object that cannot be read."""
     from obstore import exceptions
 
     text = str(error)
@@ -213,9 +213,9 @@ def reason(error: Exception) -> str:
     because = f": {code[1]}" if code and code[1] != "AccessDenied" else ""
     answer = status[1] if status else ""
     if isinstance(error, exceptions.PermissionDeniedError) or answer[:3] == "403":
-        return f"may not be read: access denied{because}"
+        return f"cannot be read: access denied{because}"
     if isinstance(error, exceptions.UnauthenticatedError) or answer[:3] == "401":
-        return f"may not be read: the store asks for credentials{because}"
+        return f"cannot be read: the store requires credentials{because}"
     if isinstance(error, exceptions.PreconditionError):
         return "has changed while it was read"
     known = next((said for words, said in _PHRASES if words in text), None)
@@ -225,42 +225,42 @@ def reason(error: Exception) -> str:
         return access_text(error)
     if answer:
         return f"cannot be read: the server answered {answer}{because}"
-    return f"cannot be read: the store's library gave a {type(error).__name__}"
+    return f"cannot be read: obstore raised {type(error).__name__}"
 
 
 def list_reason(error: Exception, address: Address) -> str:
-    """Why a folder is not listed."""
+    """The message on a folder that cannot be listed."""
     status = _STATUS.search(str(error))
     if address.scheme in ("http", "https") and "WebDAV" not in str(error) and status:
         code = int(status[1][:3])
         if code in (400, 403, 404, 405, 501):
             return (
-                f"this server lists no folders (it answered {status[1]}): name files, "
-                "or @list.txt with an address in each line"
+                f"this server lists no folders (it answered {status[1]}): give files, "
+                "or @list.txt with one address per line"
             )
     return reason(error)
 
 
 Result = TypeVar("Result")
 Mark = tuple[int, int]
-"""Bytes of an object, and a number that stands for its version."""
+"""Size of an object in bytes, and a number that identifies its version."""
 
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 _SETTLED_SECONDS: Final = 60
-"""Age after which an object without a tag is known by its time."""
+"""Age from which an object without a tag is identified by its time."""
 _BRANCHES: Final = 64
-"""Folders of one folder that are listed side by side; more are listed in one go."""
+"""Most subfolders listed in parallel; more are listed in one request."""
 
 
 def start(work: Coroutine[Any, Any, Result]) -> Future[Result]:
-    """Start a coroutine of this module."""
+    """Schedule a coroutine of this module."""
     return asyncio.run_coroutine_threadsafe(work, _loop())
 
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process; it ends before the interpreter does."""
+    """The event loop of this process; it stops before the interpreter exits."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="cdstats-io", daemon=True)
     thread.start()
@@ -280,9 +280,9 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def is_object(address: Address) -> bool | None:
-    """Whether an object lies at an address; None where the store does not tell.
+    """Whether an object exists at an address; None if the store does not tell.
 
-    A store may answer "denied" for what is not there.
+    Stores may answer "denied" for missing objects.
     """
     place = store(address)
     import obstore
@@ -301,24 +301,24 @@ async def is_object(address: Address) -> bool | None:
 
 @dataclass(frozen=True)
 class Listed:
-    """The objects of a folder, in any order; the mark of each is two numbers.
+    """The objects of a folder, in any order, each with its mark.
 
-    They are -1 where its tag is not listed.
+    The mark is -1, -1 if the listing has no tag.
     """
 
     keys: list[str] = field(default_factory=list)
     marks: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, meta: ObjectMeta) -> None:
-        """Note an object."""
-        # Without a tag the list may know less than the object itself tells.
+        """Add an object."""
+        # Without a tag, a listing may be less precise than the object's own metadata.
         mark = _mark(meta) if meta["e_tag"] else None
         self.keys.append(meta["path"])
         self.marks.extend(mark or (-1, -1))
 
 
 async def objects_below(address: Address) -> Listed:
-    """Every object in a folder."""
+    """List every object in a folder."""
     place, listed = store(address), Listed()
     try:
         await _list(place, address.key, 2, listed)
@@ -328,7 +328,7 @@ async def objects_below(address: Address) -> Listed:
 
 
 async def _list(place: Store, prefix: str, levels: int, listed: Listed) -> None:
-    """Note what lies below a prefix: folders side by side on the upper levels."""
+    """List a prefix; folders on the upper levels are listed in parallel."""
     import obstore
 
     if levels:
@@ -348,15 +348,15 @@ async def _list(place: Store, prefix: str, levels: int, listed: Listed) -> None:
 
 
 class NotGivenError(DataError):
-    """There is no such object, or not for those who ask; a store may not tell which."""
+    """The object does not exist, or access is denied; stores may not distinguish."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An object that a store has begun to send.
+    """A response with the start of an object.
 
-    The version tells it from another object under the same key; the mark does so for
-    good, and is None where the store says too little.
+    The version identifies the object under its key during a run; the mark does so
+    across runs, and is None if the store gives too little information.
     """
 
     size: int
@@ -366,7 +366,7 @@ class Answer:
 
 
 async def get(address: Address) -> Answer:
-    """Ask for an object."""
+    """Request an object."""
     place = store(address)
     import obstore
     from obstore.exceptions import PermissionDeniedError
@@ -383,7 +383,7 @@ async def get(address: Address) -> Answer:
 
 
 async def mark_of(address: Address) -> Mark | None:
-    """The mark of an object as it is now; None where the store does not tell."""
+    """The current mark of an object; None if the store does not give one."""
     try:
         place = store(address)
     except DataError:
@@ -393,33 +393,32 @@ async def mark_of(address: Address) -> Mark | None:
     try:
         if not address.query:
             return _mark(await obstore.head_async(place, address.key))
-        # A signature holds for one method, which is that of reading.
+        # A signed address is valid only for GET.
         first: GetOptions = {"range": (0, 1)}
         answer = await obstore.get_async(place, address.key, options=first)
         return _mark(answer.meta)
-    except Exception:  # noqa: BLE001 - whoever reads it is told why it cannot be read
+    except Exception:  # noqa: BLE001 - reading it will report the reason
         return None
 
 
 def _mark(meta: ObjectMeta) -> Mark | None:
-    """The size of an object, and a number that stands for its version."""
+    """Size, and a number that identifies the version; None if unknown."""
     tag = meta["e_tag"]
     if not tag:
-        # Times are of whole seconds: what is new may change within the same one.
+        # Times have whole seconds, so a recent object may change within the same one.
         time = meta["last_modified"].timestamp()
         if time <= 0 or now() - time < _SETTLED_SECONDS:
             return None
         tag = repr(time)
-    # A list may give a tag without its quotes.
+    # Listings may omit the quotes around a tag.
     digest = blake2b(tag.strip('"').encode(), digest_size=8).digest()
     return meta["size"], int.from_bytes(digest) >> 1
 
 
 async def parts(answer: Answer) -> AsyncIterator[memoryview]:
-    """The bytes of an object, part by part, all of them.
+    """Stream all bytes of an object.
 
-    A connection that is cut is taken up where it ended, as long as the object is the
-    same; the store's library sees to that.
+    obstore resumes a broken connection if the object is unchanged.
     """
     done = 0
     try:
@@ -429,4 +428,4 @@ async def parts(answer: Answer) -> AsyncIterator[memoryview]:
     except Exception as error:  # noqa: BLE001 - the library's errors share no base
         raise DataError(reason(error)) from None
     if done != answer.size:
-        raise DataError(f"is cut short: {done:,} of {answer.size:,} bytes came")
+        raise DataError(f"is cut short: {done:,} of {answer.size:,} bytes arrived")

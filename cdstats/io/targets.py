@@ -1,4 +1,4 @@
-"""Masks as labels: every pixel 1 changed, 0 unchanged or 255 ignored."""
+"""Masks as labels: 1 changed, 0 unchanged, 255 ignored."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from cdstats.io.blocks import Block, OpenImage
 
 CODES: Final = {Label.CHANGED: 1, Label.UNCHANGED: 0, Label.IGNORED: 255}
-"""What each label is in an array of labels."""
+"""Numbers for labels in arrays."""
 _UNNAMED: Final = 2
 SOFT_IGNORED: Final = -1.0
-"""What an ignored pixel is in an array of soft targets."""
+"""Number for ignored pixels in arrays of soft targets."""
 
 
 def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
-    """Read a mask and give each pixel its label.
+    """Read a mask as labels.
 
     Args:
         image: The opened mask.
-        rule: Which values are changed, unchanged and ignored.
+        rule: Values for changed, unchanged and ignored.
 
     Returns:
         1 changed, 0 unchanged, 255 ignored; uint8, ``(height, width)``.
@@ -43,7 +43,7 @@ def read_labels(image: OpenImage, rule: LabelRule) -> NDArray[np.uint8]:
 def read_labels_and_greys(
     image: OpenImage, rule: LabelRule
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The labels that `read_labels` gives, and the `grey_class` of every pixel."""
+    """Read the labels like `read_labels`, and the `grey_class` of every pixel."""
     labels, greys = np.empty((2, image.height, image.width), dtype=np.uint8)
     for block in image.blocks():
         part = _label_block(image, block, rule)
@@ -58,7 +58,7 @@ def read_labels_and_greys(
 
 
 def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np.uint8]:
-    """An image from strips of whole rows."""
+    """Join strips of whole rows to an image."""
     labels = np.empty((image.height, image.width), dtype=np.uint8)
     row = 0
     for strip in strips:
@@ -68,7 +68,7 @@ def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np
 
 
 def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8]]:
-    """The labels that `read_labels` gives, as strips of whole rows from the top."""
+    """Read the labels like `read_labels`, as strips of whole rows."""
     strip = np.empty((0, image.width), dtype=np.uint8)
     for block in image.blocks():
         part = _label_block(image, block, rule)
@@ -106,9 +106,9 @@ def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.
 def prediction_labels(
     image: OpenImage, block: Block, rule: LabelRule
 ) -> NDArray[np.uint8]:
-    """The labels of a block of a prediction, 0 where it has no score.
+    """The labels of a block of a prediction; 0 for pixels without a score.
 
-    Numbers of many values are compared with the terms of the rule, not looked up.
+    If there are many distinct values, they are compared with the terms of the rule.
     """
     values = block.values
     if values.dtype.kind != "f" and (values.dtype.itemsize == 1 or block.is_colour):
@@ -132,12 +132,12 @@ def prediction_labels(
 
 
 def distinct(block: Block) -> list[Value]:
-    """The values of a block of an image in colour, grey levels as numbers."""
+    """The distinct values of a colour block, with grey levels as numbers."""
     return _distinct(block, has_palette=False)[0]
 
 
 def _distinct(block: Block, has_palette: bool) -> tuple[list[Value], NDArray[Any]]:
-    """The values of a block, and the number of each pixel's value among them."""
+    """The distinct values of a block, and for each pixel the index of its value."""
     if block.is_colour:
         wide = block.values.astype(np.uint32)
         packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
@@ -159,14 +159,14 @@ def _plain(number: float) -> Value:
 def read_pair_labels(
     first: OpenImage, second: OpenImage, unchanged: str
 ) -> NDArray[np.uint8]:
-    """Read truth in two files as labels; what neither marks is ignored."""
+    """Read a pair of partial masks as labels; unmarked pixels are ignored."""
     return _joined(pair_strips(first, second, unchanged), first)
 
 
 def pair_strips(
     first: OpenImage, second: OpenImage, unchanged: str
 ) -> Iterator[NDArray[np.uint8]]:
-    """The labels that `read_pair_labels` gives, as strips of whole rows."""
+    """Read the labels like `read_pair_labels`, as strips of whole rows."""
     for one, two in pair_blocks(first, second, unchanged):
         strip = np.full(one.shape, CODES[Label.IGNORED], dtype=np.uint8)
         strip[two], strip[one] = CODES[Label.UNCHANGED], CODES[Label.CHANGED]
@@ -178,7 +178,7 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
 
     Args:
         image: The opened array.
-        ignore: A rule that names ignored values.
+        ignore: A rule for ignored values.
 
     Returns:
         Targets in [0, 1], `SOFT_IGNORED` where ignored; float64, ``(height, width)``.
@@ -193,15 +193,15 @@ def read_soft(image: OpenImage, ignore: LabelRule | None = None) -> NDArray[np.f
     wrong = ~((soft >= 0) & (soft <= 1)) & ~left_out
     if wrong.any():
         raise DataError(
-            f"{counted(int(wrong.sum()), 'target')} outside [0, 1] or not a number; "
-            "integers follow a rule, fractions are soft targets"
+            f"{counted(int(wrong.sum()), 'target')} outside [0, 1] or NaN; "
+            "integers need a rule, fractions are soft targets"
         )
     soft[left_out] = SOFT_IGNORED
     return soft
 
 
 def is_soft(image: OpenImage) -> bool:
-    """Whether an image is an array of fractions: soft targets without a rule."""
+    """Whether an image is a floating-point array of soft targets, without a rule."""
     if image.format not in ("NPY", "NPZ"):
         return False
     block = next(iter(image.blocks()), None)

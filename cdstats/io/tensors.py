@@ -1,4 +1,4 @@
-"""Files of tensors, ``.pt``: checked, then read; code in them never runs."""
+"""Tensor files, ``.pt``: checked first, then read; code in them is never run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXACT: Final = ("float16", "float32", "float64")
-"""Floating types that NumPy has too; others become float32."""
+"""Floating types that NumPy has; others are converted to float32."""
 
 
 def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], str]:
-    """The tensor of a ``.pt`` file and its type."""
-    # As PyTorch tells them apart.
+    """Read a tensor from a ``.pt`` file; returns the array and its dtype."""
+    # PyTorch decides in the same way.
     with path.open("rb") as file:
         is_archive = file.read(4) == b"PK\3\4"
     lengths = _check_archive(path) if is_archive else None
     with warnings.catch_warnings():
-        # Kinds of tensors that PyTorch warns of are refused below.
+        # PyTorch warns of tensor kinds that are refused below.
         warnings.simplefilter("ignore")
         found = None
         try:
@@ -36,7 +36,7 @@ def tensor_array(path: Path, key: str, max_pixels: int) -> tuple[NDArray[Any], s
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many kinds
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            text = f"PT file is damaged or no tensor file: {said}"
+            text = f"PT file is damaged or not a tensor file: {said}"
             if found is not None:
                 text = f"holds a tensor that cannot be read: {said}"
             elif "weights_only" in str(error) or "Unsupported" in str(error):
@@ -49,18 +49,18 @@ def _plain(
     lengths: set[int] | None,
     max_pixels: int,
 ) -> tuple[NDArray[Any], str]:
-    """A tensor as an array, and its type."""
+    """Convert a tensor to an array; returns it with its dtype."""
     dense = str(tensor.layout) == "torch.strided" and not tensor.is_meta
     if not dense or tensor.is_complex() or tensor.is_quantized:
         what = tensor.dtype if dense else f"{tensor.layout} on {tensor.device}"
         raise DataError(f"holds a tensor of {what}; expected plain numbers")
     stored = tensor.untyped_storage().nbytes()
     if tensor.numel() * tensor.element_size() > stored:
-        # One stored number is repeated, over any shape.
+        # A stride of 0 can claim any shape for a single stored number.
         width = tensor.shape[-1]
         check_pixels(width, tensor.numel() // width, max_pixels)
     if lengths is not None and stored not in lengths:
-        raise DataError("PT file is damaged: a tensor is not as long as it says")
+        raise DataError("PT file is damaged: a tensor is shorter than its shape")
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_floating_point() and name not in _EXACT:
         check_memory(tensor.numel() * 4, "save it as float16 or float32")
@@ -70,10 +70,7 @@ def _plain(
 
 
 def _check_archive(path: Path) -> set[int]:
-    """Check every part of an archive of tensors by its sum; the lengths of the parts.
-
-    PyTorch looks at no sum.
-    """
+    """Verify all checksums, which PyTorch does not; returns the sizes of the parts."""
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
@@ -87,24 +84,24 @@ def _check_archive(path: Path) -> set[int]:
     except (zipfile.BadZipFile, EOFError, ValueError) as error:
         raise DataError(f"PT file is damaged: {error}") from None
     except RuntimeError as error:
-        # A part that is encrypted, or packed in a way that is not known.
+        # A part is encrypted or has an unknown compression.
         raise DataError(f"PT file cannot be read: {error}") from None
     if wrong is not None:
         raise DataError(
-            f"PT file is damaged: the check sum of {wrong} does not hold (or it was "
-            "saved without one: save it again)"
+            f"PT file is damaged: wrong checksum of {wrong} (if it was saved without "
+            "checksums, save it again)"
         )
     return {part.file_size for part in parts}
 
 
 def _load(path: Path, *, is_archive: bool) -> Any:  # noqa: ANN401 - what it holds
-    """What a file of tensors holds, read into memory."""
+    """Load a tensor file into memory."""
     import torch
 
     size = path.stat().st_size
     check_memory(size, "save it as .npy, which is read block by block")
     with path.open("rb") as file:
-        # PyTorch stops after the last tensor, and checks the length of each.
+        # PyTorch checks the length of each tensor and stops after the last one.
         source: Any = path if is_archive else file
         found = torch.load(source, map_location="cpu", weights_only=True)
         if not is_archive and (more := size - file.tell()):

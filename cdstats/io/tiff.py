@@ -1,4 +1,4 @@
-"""TIFF files: GDAL decodes them, and what it would not notice is checked here."""
+"""TIFF files, decoded by GDAL, with checks for damage that GDAL ignores."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     Blocks = Callable[[], Iterator[Block]]
 
 _UNSUMMED: Final = (LZW, PACKBITS, LZMA, ZSTD)
-"""Compressions without a check sum, whose end GDAL does not look for."""
+"""Compressions without a checksum, where GDAL ignores excess data."""
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _STRIP_PLACE: Final = 160
 _MOST_DECODED: Final = 1 << 28
 _MOST_DEFLATED: Final = 1 << 11
-"""More bytes than one byte of deflated data can hold."""
+"""Upper limit for the deflate expansion of one byte."""
 _MOST_PACKED: Final = 1 << 22
-"""Bytes of the shortest block up to which it is decoded when a file is opened."""
+"""Largest block that is decoded for checks when a file is opened."""
 _MOST_OPEN: Final = 32
-"""Pages of a file that are kept open at a time; further ones are opened again."""
+"""Most pages kept open at a time; others are reopened."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open every page of a TIFF file; overviews and masks are no pages."""
+    """Open every page of a TIFF file except overviews and masks."""
     path, data, band = file.path, file.data, file.band
     opened = partial(_opened, path, data)
     chain = _checked_pages(opened, file.max_pixels)
@@ -83,24 +83,24 @@ def open_images(file: ImageFile) -> list[OpenImage]:
                 kept_open=number < _MOST_OPEN,
             )
         if single:
-            # A strip is decoded from its start for every part of its rows.
+            # Reading part of a strip decodes it from its start.
             rows = max(page.rows_at_once, image.block_rows)
             return [image._replace(block_rows=rows)]
         blocks = image.blocks
         if mask is not None:
-            # GDAL applies masks to the first page alone.
+            # GDAL applies only the mask of the first page.
             blocks = partial(_hide, blocks, replace(source, offset=mask.place))
         found.append(image._replace(blocks=blocks, part=None))
     return found
 
 
 def _declare(chain: list[Page], images: list[int], nodata: str) -> None:
-    """Put the nodata value of a file beside an image in place of its own."""
+    """Replace the nodata value of a file by that of a file beside it."""
     page, why = chain[images[0]], ""
     if len(images) > 1:
         why = "holds several images"
     elif not _is_stored(page) and not np.all(page.byte_counts):
-        why = "leaves out blocks of pixels"
+        why = "omits blocks of pixels"
     if why:
         raise DataError(
             f"{why}, and an .aux.xml file beside it declares nodata {nodata}; save it "
@@ -110,14 +110,14 @@ def _declare(chain: list[Page], images: list[int], nodata: str) -> None:
 
 
 def _is_stored(page: Page) -> bool:
-    """Whether the bytes of a page, once inflated, are its pixels."""
+    """Whether the inflated bytes of a page are its pixels."""
     size = page.row_bytes * page.block_length
     deflated = page.compression in DEFLATE and size <= _MOST_DECODED
     return page.dtype is not None and (page.is_plain or deflated)
 
 
 def _open_stored(opened: Opened, page: Page, member: str, source: Source) -> OpenImage:
-    """An image whose pixels are read without GDAL: they are inflated once."""
+    """Open an image that is read without GDAL, so that it is inflated once."""
     dtype = np.dtype(page.dtype)
     nodata = declared_nodata(page.nodata, dtype)
     size, block = (page.width, page.length), (page.rows_at_once, page.block_width)
@@ -137,7 +137,7 @@ def _open_stored(opened: Opened, page: Page, member: str, source: Source) -> Ope
 def _stored(
     opened: Opened, page: Page, nodata: Value | None, start: int, stop: int
 ) -> Iterator[Block]:
-    """The pixels of some rows; those of blocks that are left out are nodata, or 0."""
+    """Read rows; omitted blocks are nodata or 0."""
     dtype, wanted = np.dtype(page.dtype), page.decoded_bytes()
     fill = float(NAN) if nodata == NAN else nodata or 0
     height, width = page.block_length, page.block_width
@@ -165,7 +165,7 @@ def _stored(
 def _decoded(
     file: BinaryIO, page: Page, block: int, wanted: int, rows: tuple[int, int]
 ) -> bytes:
-    """The bytes of some rows of a block."""
+    """The bytes of some rows in a block."""
     first, last = rows[0] * page.row_bytes, rows[1] * page.row_bytes
     if not page.is_plain:
         return _inflated(file, page, block, wanted)[first:last]
@@ -177,7 +177,7 @@ def _decoded(
 
 
 def _inflated(file: BinaryIO, page: Page, block: int, wanted: int) -> bytes:
-    """The bytes of a deflated block, as many as wanted, with a check sum that holds."""
+    """The first bytes of a deflated block, after verifying its checksum."""
     size, data = int(page.byte_counts[block]), b""
     file.seek(int(page.offsets[block]))
     packed = file.read(size)
@@ -191,8 +191,7 @@ def _inflated(file: BinaryIO, page: Page, block: int, wanted: int) -> bytes:
             data = data if inflater.eof else b""
     if len(data) != wanted:
         raise DataError(
-            f"TIFF file is damaged: the check sum of {page.kind} {block:,} does not "
-            "hold"
+            f"TIFF file is damaged: wrong checksum in {page.kind} {block:,}"
         )
     return data
 
@@ -202,11 +201,11 @@ def _opened(path: Path, data: bytes | None) -> BinaryIO:
 
 
 def _checked_pages(opened: Opened, most: int) -> list[Page]:
-    """The chain of pages of a file, once all of its tables are checked."""
+    """The pages of a file, after checking all tables."""
     with opened() as file:
         size = file.seek(0, io.SEEK_END)
         tables = read_tables(file, size)
-        # Nothing is decoded before it is certain that blocks do not overlap.
+        # Check the layout before decoding, so that blocks cannot overlap.
         check_layout(file, size, tables)
         known = set[tuple[int, ...]]()
         for page in tables.pages:
@@ -216,10 +215,10 @@ def _checked_pages(opened: Opened, most: int) -> list[Page]:
 
 
 def _check_end(file: BinaryIO, page: Page, known: set[tuple[int, ...]]) -> None:
-    """Check that the shortest block of a page holds no more than its pixels.
+    """Check that the shortest block of a page has no excess data.
 
-    A wrong width or depth shows in every block. GDAL reports a block that holds less,
-    and stops where it has enough.
+    A wrong width or depth affects every block. GDAL reports blocks that are too short,
+    but stops reading at the end of the pixels.
     """
     if page.compression not in _UNSUMMED or page.left_out.all():
         return
@@ -235,14 +234,14 @@ def _check_end(file: BinaryIO, page: Page, known: set[tuple[int, ...]]) -> None:
     file.seek(place)
     if _holds_more(page, file.read(length), wanted):
         raise DataError(
-            f"TIFF file is damaged: a {page.kind} holds more than its pixels"
+            f"TIFF file is damaged: a {page.kind} has more data than its pixels"
         )
 
 
 def _holds_more(page: Page, packed: bytes, wanted: int) -> bool:
-    """Whether a compressed block holds more bytes than wanted.
+    """Whether a compressed block has more than `wanted` bytes.
 
-    GDAL is given it as the only row of a file that is longer by a byte.
+    GDAL decodes it as the only row of a file that is one byte longer.
     """
     tags = (
         *((256, wanted + 1), (257, 1), (258, 8), (259, page.compression), (262, 1)),
@@ -254,7 +253,7 @@ def _holds_more(page: Page, packed: bytes, wanted: int) -> bool:
     data = (head + table + bytes(4)).ljust(_STRIP_PLACE, b"\0") + packed
     raster = OpenRaster(Source("strip", "GTiff", data))
     with suppress(DataError), quiet(raster.source):
-        # One pixel is returned, so that the row is decoded but not copied.
+        # Request a single pixel, so that the row is decoded but not copied.
         raster.dataset.read(1, window=((0, 1), (0, 1)))
         return True
     return False
@@ -263,9 +262,9 @@ def _holds_more(page: Page, packed: bytes, wanted: int) -> bool:
 def _check_sums(
     opened: Opened, pages: tuple[Page | None, ...], start: int, stop: int
 ) -> None:
-    """Inflate the deflated blocks of some rows.
+    """Inflate the deflated blocks of some rows to verify their checksums.
 
-    GDAL stops when it has as many pixels as it needs, before the sum that ends a block.
+    GDAL stops at the last pixel, before the checksum at the end of a block.
     """
     for page in pages:
         if page is None or page.compression not in DEFLATE:
@@ -280,7 +279,7 @@ def _check_sums(
 
 
 def _hide(blocks: Blocks, mask: Source) -> Iterator[Block]:
-    """Blocks in which the 0 of a mask hides pixels, too."""
+    """Hide the pixels where a mask is 0."""
     raster = OpenRaster(mask)
     for block in blocks():
         height, width = block.values.shape[:2]

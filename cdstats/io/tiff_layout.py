@@ -1,8 +1,8 @@
-"""Whether the blocks of a TIFF file can hold the pixels that its tables declare.
+"""Checks that the blocks of a TIFF file match the pixels that its tables declare.
 
-GDAL fills what is missing from the tables with zeros, and reads as many bytes as fit,
-without a warning. So every strip or tile must have an entry, lie inside the file and
-overlap nothing, and the file must end with its last block or table.
+GDAL silently fills missing blocks with zeros and truncates long ones. Therefore every
+strip or tile must have an entry, lie inside the file and not overlap others, and the
+file must end with its last block or table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PIECE: Final = 1 << 20
 
 
 def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
-    """Check that the blocks of every page are there and have the right places."""
+    """Check that all blocks of every page exist and have valid positions."""
     for page in tables.pages:
         _check_blocks(page, size)
     _check_extents(file, size, tables)
@@ -41,44 +41,42 @@ def check_layout(file: BinaryIO, size: int, tables: Tables) -> None:
         if wrong.any():
             raise DataError(
                 f"TIFF file is damaged: {counted(int(wrong.sum()), page.kind)} with "
-                "more or fewer bytes than pixels"
+                "wrong length"
             )
 
 
 def _check_blocks(page: Page, size: int) -> None:
-    """Check that a page lists all its blocks, and that they lie inside the file."""
+    """Check that a page lists all its blocks, inside the file."""
     if 0 in (page.width, page.length, page.block_width, page.block_length):
         raise DataError("TIFF file is damaged: a page has no pixels")
     if not page.samples or page.bits[0] == 0:
         raise DataError("TIFF file is damaged: its pixels have no bits")
     if page.samples > _MOST_SAMPLES:
-        # GDAL takes seconds to open a file of as many bands as a number can tell.
+        # GDAL takes seconds to open a file with a huge number of bands.
         raise DataError(
             f"TIFF file is damaged: it declares {counted(page.samples, 'band')}"
         )
     if page.row_bytes * max(page.block_length, page.length) >= _MOST_BYTES:
-        raise DataError(
-            "TIFF file is damaged: it declares more bytes than there can be"
-        )
-    for what, numbers in (("places", page.offsets), ("lengths", page.byte_counts)):
+        raise DataError("TIFF file is damaged: its declared size is impossible")
+    for what, numbers in (("offsets", page.offsets), ("lengths", page.byte_counts)):
         if numbers.size != page.needed:
             raise DataError(
-                f"TIFF file is damaged: it holds the {what} of {numbers.size:,} of "
+                f"TIFF file is damaged: it has the {what} of {numbers.size:,} of "
                 f"{counted(page.needed, page.kind)}"
             )
     half = int(((page.offsets == 0) ^ (page.byte_counts == 0)).sum())
     if half:
         raise DataError(
-            f"TIFF file is damaged: {counted(half, page.kind)} without place or length"
+            f"TIFF file is damaged: {counted(half, page.kind)} without offset or length"
         )
     if (page.offsets.astype(np.float64) + page.byte_counts > size).any():
-        raise DataError("TIFF file is cut short: pixels lie beyond its end")
+        raise DataError("TIFF file is cut short: pixels are beyond its end")
 
 
 def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
-    """Check that nothing overlaps, that nothing follows, and the rule of sparse files.
+    """Check for overlaps, trailing bytes, and lost data in sparse files.
 
-    Pages may share the values of their tags, as in the stacks that tifffile writes.
+    Pages may share the values of their tags, as in stacks written by tifffile.
     """
     table = np.array(sorted(set(tables.extents)), dtype=np.int64)
     blocks = [
@@ -86,7 +84,7 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         for page in tables.pages
     ]
     every = np.concatenate(blocks).astype(np.int64)
-    # Not np.unique, which loads all of NumPy's masked arrays.
+    # np.unique would import numpy.ma.
     every = every[np.lexsort(every.T[::-1])]
     is_first = np.ones(len(every), bool)
     is_first[1:] = np.diff(every, axis=0).any(1)
@@ -103,16 +101,16 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         file.seek(end)
         rest = file.read(min(size - end, _MOST_FILLED))
         ends = (
-            # Pillow fills up a file of several pages.
+            # Pillow pads multi-page files.
             len(tables.chain) > 1
             and len(rest) < _ALIGNED
             and not size % _ALIGNED
             and not any(rest),
-            # GDAL repeats the end of a tile.
+            # GDAL repeats the last bytes of a tile.
             _TRAILER in ghost
             and len(rest) == _FRAME
             and rest == _before(file, end, _FRAME, _FRAME),
-            # tifffile copies each directory from the one before, unused values too.
+            # tifffile copies each directory from the previous one, with unused values.
             not is_block[-1] and rest == _before(file, end, _stride(tables), len(rest)),
         )
         if size - end > len(rest) or not any(ends):
@@ -123,9 +121,8 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
     left_out = sum(int(page.left_out.sum()) for page in tables.pages)
     shared = len(every) - len(block)
     lengths, stride = dict(tables.extents), _stride(tables)
-    # The fewest bytes in which a page may be lost: a directory where there are several
-    # pages, and of one page its pixels and tables, as a program that changes the tables
-    # in place leaves the old ones.
+    # Smallest gap that may be a lost page: a directory in multi-page files; otherwise
+    # pixels and tables, because editing a table in place leaves the old one behind.
     least = min(lengths[page.place] for page in tables.chain)
     if sum(page.is_image for page in tables.chain) == 1:
         pixels = min(int(page.byte_counts.sum()) for page in tables.chain)
@@ -133,8 +130,8 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         least = pixels + sum(lengths.values()) if is_plain else size
     if not (left_out or shared or gaps.max(initial=0) >= least):
         return
-    # A table that was overwritten with zeros looks like that of a sparse file, and a
-    # page that no page leads to is missed by nobody, but both leave unused bytes.
+    # A zeroed table looks like a sparse file, and an unreferenced page is not missed,
+    # but both leave unused bytes.
     frames = _FRAME * (_LEADER in ghost) * is_block[1:]
     frames = frames + _FRAME * (_TRAILER in ghost) * is_block[:-1]
     gaps[0] -= len(ghost)
@@ -147,32 +144,32 @@ def _check_extents(file: BinaryIO, size: int, tables: Tables) -> None:
         is_zero = _is_same(file, place, gap, 0)
         lost = bool(left_out or shared) and not (is_zero and gap < shortest)
         if gap >= least and not is_zero:
-            # tifffile copies directories with the values behind them.
+            # tifffile copies directories together with their values.
             lost = lost or not _is_same(file, place, gap, stride)
         unused += gap * lost
     if unused:
         raise DataError(
-            "TIFF file is damaged, or was changed in place: "
-            f"{counted(left_out, tables.chain[0].kind)} left out and {shared:,} "
-            f"shared, while {counted(unused, 'byte')} belong to no page; write the "
-            "file anew if it is right"
+            "TIFF file is damaged or was changed in place: "
+            f"{counted(left_out, tables.chain[0].kind)} omitted and {shared:,} "
+            f"shared, while {counted(unused, 'byte')} belong to no page; rewrite the "
+            "file if it is intact"
         )
 
 
 def _stride(tables: Tables) -> int:
-    """Bytes from the last but one directory of a page to the last; 0 for one page."""
+    """Distance between the last two directories; 0 for a single page."""
     *_, before, last = 0, *sorted(page.place for page in tables.pages)
     return last - before if before else 0
 
 
 def _before(file: BinaryIO, end: int, back: int, length: int) -> bytes:
-    """Bytes that begin some bytes before a place and end before it."""
+    """Read bytes that lie `back` bytes before a position."""
     file.seek(max(end - back, 0))
     return file.read(min(length, back))
 
 
 def _ghost(file: BinaryIO, start: int) -> bytes:
-    """The area in which GDAL describes how a file is ordered; empty without one."""
+    """The area in which GDAL describes the block order; empty if there is none."""
     file.seek(start)
     data = file.read(_MOST_READ)
     found = _GHOST.match(data)
@@ -180,7 +177,7 @@ def _ghost(file: BinaryIO, start: int) -> bytes:
 
 
 def _is_same(file: BinaryIO, start: int, length: int, back: int) -> bool:
-    """Whether bytes are those some bytes before them; for 0, whether all are 0."""
+    """Whether bytes repeat those `back` bytes earlier; for 0, whether all are 0."""
     if back and not length <= back <= start:
         return False
     for at in range(start, start + length, _PIECE):
@@ -193,7 +190,7 @@ def _is_same(file: BinaryIO, start: int, length: int, back: int) -> bool:
 
 
 def _wrong_lengths(file: BinaryIO, page: Page) -> NDArray[np.bool_]:
-    """Which blocks are not as long as their pixels; none where they are compressed."""
+    """Mask of uncompressed blocks with a length other than that of their pixels."""
     if not page.is_plain:
         return np.zeros(page.needed, dtype=np.bool_)
     wrong: NDArray[np.bool_] = page.byte_counts.astype(np.int64) != page.decoded_bytes()
@@ -202,7 +199,7 @@ def _wrong_lengths(file: BinaryIO, page: Page) -> NDArray[np.bool_]:
     whole = page.row_bytes * page.block_length
     for last in range(page.down - 1, page.needed, page.down):
         if wrong[last] and page.byte_counts[last] == whole <= _MOST_FILLED:
-            # GDAL fills a last strip of a single value as if it had all rows.
+            # GDAL writes a last strip with one value at full height.
             file.seek(int(page.offsets[last]))
             data, pixel = file.read(whole), max(page.row_bytes // page.block_width, 1)
             wrong[last] = data != data[:pixel] * (whole // pixel)

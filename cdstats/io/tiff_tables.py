@@ -1,4 +1,4 @@
-"""The tables of a TIFF file: what each page says of its pixels, each read once."""
+"""Parser for the directories of a TIFF file."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ _MOST_TEXT: Final = 1 << 12
 
 @dataclass(frozen=True)
 class Page:
-    """A directory of a TIFF file that describes an image.
+    """A directory that describes an image.
 
     Attributes:
         place: Offset of the directory.
-        following: Offset of the next one; 0 after the last.
-        planar: Whether each sample has blocks of its own.
-        compression: Its number in TIFF.
-        photometric: What a sample is, by its number in TIFF.
-        reversed: Whether the first bit of a byte is its lowest.
-        offsets: Offset of each strip or tile; 0 where it is left out (sparse files).
-        nodata: The text of ``GDAL_NODATA``; None without one.
-        colormap: The palette: all reds, all greens, all blues, of 16 bits.
-        dtype: The type of its pixels, where they are stored as they are, one number
-            each; None for all that GDAL has to interpret.
+        following: Offset of the next directory; 0 for the last.
+        planar: Whether samples are stored in separate blocks.
+        compression: TIFF code of the compression.
+        photometric: TIFF code of the interpretation of samples.
+        reversed: Whether bits are stored lowest first.
+        offsets: Offset of each strip or tile; 0 if omitted (sparse files).
+        nodata: Text of ``GDAL_NODATA``; None if missing.
+        colormap: 16-bit palette: all reds, all greens, all blues.
+        dtype: Pixel type if pixels can be read directly, one number each; None if GDAL
+            must interpret them.
     """
 
     place: int
@@ -86,59 +86,59 @@ class Page:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it tells which pixels of another page are valid."""
+        """Whether it is a validity mask of another page."""
         return self.subfile & _MASK == _MASK
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image of its own, not an overview or a mask."""
+        """Whether it is an image, not an overview or mask."""
         return not self.subfile & (_REDUCED | _MASK)
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes are its pixels; YCbCr may be stored subsampled."""
+        """Whether the bytes are the pixels; YCbCr may be subsampled."""
         return self.compression == PLAIN and self.photometric != _YCBCR
 
     @property
     def kind(self) -> str:
-        """What its blocks are called."""
+        """Name of its blocks: strip or tile."""
         return "tile" if self.tiled else "strip"
 
     @property
     def rows_at_once(self) -> int:
-        """Rows that are decoded together: plain strips can be read row by row."""
+        """Rows decoded together; uncompressed strips can be read row by row."""
         return 1 if self.is_plain and not self.tiled else self.block_length
 
     @property
     def left_out(self) -> NDArray[np.bool_]:
-        """Which blocks are left out."""
+        """Mask of omitted blocks."""
         left_out: NDArray[np.bool_] = (self.offsets == 0) & (self.byte_counts == 0)
         return left_out
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row of a block."""
+        """Bytes per row of a block."""
         together = 1 if self.planar else self.samples
         bits = sum(self.bits) if len(self.bits) == together else self.bits[0] * together
         return (self.block_width * bits + 7) // 8
 
     @property
     def across(self) -> int:
-        """Blocks side by side."""
+        """Number of blocks per row of blocks."""
         return -(-self.width // self.block_width)
 
     @property
     def down(self) -> int:
-        """Blocks below each other."""
+        """Number of rows of blocks."""
         return -(-self.length // self.block_length)
 
     @property
     def needed(self) -> int:
-        """Blocks of a page of its size."""
+        """Number of blocks that the page size requires."""
         return (self.samples if self.planar else 1) * self.across * self.down
 
     def decoded_bytes(self) -> NDArray[np.int64]:
-        """Bytes of the pixels of each block."""
+        """Uncompressed size of each block in bytes."""
         rows = np.full(self.needed, self.block_length, dtype=np.int64)
         if not self.tiled:
             last = self.length - (self.down - 1) * self.block_length
@@ -151,10 +151,10 @@ class Tables:
     """All directories of a TIFF file.
 
     Attributes:
-        chain: The pages that follow one another.
-        inner: The pages that other pages point to, such as the levels of a pyramid.
-        extents: Offset and bytes of the header, of each directory, and of values that
-            are stored outside of it.
+        chain: The linked list of pages.
+        inner: Pages that other pages refer to, such as pyramid levels.
+        extents: Offset and length of the header, of each directory, and of values
+            stored outside of it.
     """
 
     chain: list[Page] = field(default_factory=list)
@@ -163,18 +163,18 @@ class Tables:
 
     @property
     def pages(self) -> list[Page]:
-        """All pages, those of the chain first."""
+        """All pages, first those of the chain."""
         return [*self.chain, *self.inner]
 
 
 def read_tables(file: BinaryIO, size: int) -> Tables:
-    """The directories of all pages of a file, each read once."""
+    """Read the directories of all pages, each once."""
     reader = _Reader(file, size)
     tables = Tables(extents=reader.extents)
     waiting, seen = [(reader.first, True)], set[int]()
     while waiting:
         place, in_chain = waiting.pop()
-        # The levels of a pyramid point to one another beside the list of their page.
+        # Pyramid levels may refer to each other as well.
         if place in seen and not in_chain:
             continue
         if place in seen:
@@ -192,7 +192,7 @@ def read_tables(file: BinaryIO, size: int) -> Tables:
 
 
 class _Reader:
-    """Reads directories, and no more bytes of tables than the file has."""
+    """Reads directories, limiting the total to the file size."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self._left = file, size, size
@@ -206,7 +206,7 @@ class _Reader:
         self.extents = [(0, 2 * self._half)]
 
     def directory(self, place: int, is_page: bool) -> tuple[Tags, str | None, int]:
-        """The tags of a directory, its nodata text, and the offset of the next one."""
+        """Tags and nodata text of a directory, and the offset of the next one."""
         (count,) = self._unpack(self._count, place)
         entry = struct.Struct(f"{self.order}HH{self._offset}{self._half}s")
         start = place + self._start
@@ -216,20 +216,20 @@ class _Reader:
         tags: Tags = {}
         nodata, last = None, 0
         for tag, kind, number, value in entry.iter_unpack(table):
-            # Other tags may be unsorted, and descriptions may be repeated.
+            # Tags that are not used may be unsorted or repeated.
             if tag in _WANTED and (tag in tags or tag < last <= _TILE_BYTES):
                 raise DataError(
                     f"TIFF file is damaged: tag {tag} is repeated or misplaced"
                 )
-            # Only the positions of a GPS directory have a tag 0.
+            # Tag 0 is valid only in GPS directories.
             if tag == 0 and is_page:
-                raise DataError("TIFF file is damaged: a tag of a page has no number")
+                raise DataError("TIFF file is damaged: a page has a tag 0")
             last = tag if tag in _WANTED else last
             at, size = None, number * _TYPE_BYTES.get(kind, 0)
             if size > self._half:
                 at = int.from_bytes(value, "little" if self.order == "<" else "big")
                 if at + size > self._size:
-                    raise DataError("TIFF file is cut short: a table ends beyond it")
+                    raise DataError("TIFF file is cut short: a table exceeds it")
                 self.extents.append((at, size))
             if tag == _NODATA and kind == _TEXT and size <= _MOST_TEXT:
                 data = self._values(tag, at, size, value)
@@ -246,7 +246,7 @@ class _Reader:
         return tags, nodata, following
 
     def _values(self, tag: int, at: int | None, size: int, value: bytes) -> bytes:
-        """The values of a tag: in its entry, or where the entry points to."""
+        """The values of a tag, in its entry or at the offset in it."""
         if at is None:
             return value
         known = self._palettes.get((at, size))
@@ -254,7 +254,7 @@ class _Reader:
             return known
         self._left -= size
         if self._left < 0:
-            # Pages that share a large table would take memory for each of them.
+            # A large table shared by many pages would need memory for each.
             raise DataError("TIFF file is damaged: its tables overlap")
         data = self._read(at, size)
         if tag == _COLORMAP:
@@ -266,25 +266,25 @@ class _Reader:
         return struct.unpack(code, self._read(place, struct.calcsize(code)))
 
     def _read(self, place: int, size: int) -> bytes:
-        # Asked for more than there is, a file would make room for all of it.
+        # Checked first, because reading allocates the requested size.
         if place + size <= self._size:
             self._file.seek(place)
             data = self._file.read(size)
             if len(data) == size:
                 return data
-        raise DataError("TIFF file is cut short: a table ends beyond it")
+        raise DataError("TIFF file is cut short: a table exceeds it")
 
 
 def _page(
     place: int, following: int, tags: Tags, nodata: str | None, order: str
 ) -> Page:
-    """What a directory says of its pixels."""
+    """Interpret the tags of a directory as a page."""
     if _WIDTH not in tags or _LENGTH not in tags:
         raise DataError("TIFF file is damaged: a page has no size")
     depth = int(tags[_DEPTH][0]) if _DEPTH in tags else 1
     if depth > 1:
         raise DataError(
-            f"TIFF file holds a volume of {depth:,} images; save them apart"
+            f"TIFF file holds a volume of {depth:,} images; save them separately"
         )
     tiled = _TILES in tags
     if tiled and not (_TILE_WIDTH in tags and _TILE_LENGTH in tags):
@@ -293,7 +293,7 @@ def _page(
     byte_counts = tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)
     if offsets is None or byte_counts is None:
         raise DataError(
-            "TIFF file is damaged: a page does not say where its pixels begin and end"
+            "TIFF file is damaged: a page lacks the positions of its pixels"
         )
 
     def first(tag: int, default: int) -> int:
@@ -324,7 +324,7 @@ def _page(
 
 
 def _dtype(tags: Tags, order: str) -> np.dtype[Any] | None:
-    """The type of pixels of one number each that are stored as they are."""
+    """The pixel type if pixels can be read directly; otherwise None."""
     bits, kind = int(tags[_BITS][0]) if _BITS in tags else 1, tags.get(_FORMAT, (1,))[0]
     expected = {_PHOTOMETRIC: _MINISBLACK, _FILL_ORDER: 1, _SAMPLES: 1, _PREDICTOR: 1}
     usual = all(

@@ -1,7 +1,7 @@
-"""Zarr stores, versions 2 and 3, in folders; read chunk by chunk.
+"""Zarr stores, versions 2 and 3, in folders, read chunk by chunk.
 
-A chunk is unpacked into memory of the size that the metadata state, so that none can
-unpack to more. Codecs that are not known here are refused, those of objects among them.
+Chunks are unpacked into buffers of the size in the metadata, so that none can exceed
+it. Unknown codecs and object codecs are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _KIND: Final = "Zarr"
 _MOST_JSON: Final = 1 << 24
 _ADDED_BYTES: Final = 1 << 10
-"""Bytes by which a codec may make a chunk longer, beside one part in 64."""
+"""Bytes that a codec may add to a chunk, in addition to 1/64."""
 _SUM: Final = "crc32c"
 _SUM_BYTES: Final = 4
 _DEFLATED: Final = ("gzip", "zlib")
@@ -52,16 +52,16 @@ _INTEGERS: Final = [
 ]
 _TYPES: Final = ("bool", *_INTEGERS, "float16", "float32", "float64")
 _NONE: Final = (1 << 64) - 1
-"""Offset and length of a chunk that a shard does not hold."""
+"""Offset and length of a chunk that is missing in a shard."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
-    """Open the masks of an array: of the only one, or of the one that is named."""
+    """Open the masks of the only array, or of the named one."""
     return array_images(file, named_array(file.path, file.member, file.max_pixels))
 
 
 def named_array(path: Path, member: str, max_pixels: int) -> NamedArray:
-    """One array of a store, none of whose numbers has been read."""
+    """Find an array of a store without reading its numbers."""
     with damage(_KIND):
         arrays, others = _found_in(path)
         return array_in_groups(
@@ -70,7 +70,7 @@ def named_array(path: Path, member: str, max_pixels: int) -> NamedArray:
 
 
 def _found_in(root: Path) -> tuple[dict[str, _Array], dict[str, str]]:
-    """The arrays of numbers in a store by their paths, and what else it holds."""
+    """The numeric arrays of a store by path, and descriptions of other objects."""
     arrays, others = dict[str, _Array](), dict[str, str]()
     folders, known, seen = [("", root)], set[tuple[int, int]](), 0
     while folders:
@@ -98,7 +98,7 @@ def _found_in(root: Path) -> tuple[dict[str, _Array], dict[str, str]]:
 
 
 def _metadata(folder: Path) -> dict[str, Any] | None:
-    """What a folder of a store says of itself; None for another folder."""
+    """The metadata of a folder; None if it has none."""
     if (found := _json(folder / "zarr.json")) is not None:
         return found | {"is_array": found["node_type"] == "array"}
     if (found := _json(folder / ".zarray")) is not None:
@@ -114,12 +114,12 @@ def _json(path: Path) -> dict[str, Any] | None:
         return None
     found = json.loads(data)
     if not isinstance(found, dict):
-        raise DataError(f"{_KIND} store is damaged: {path.name} holds no object")
+        raise DataError(f"{_KIND} store is damaged: {path.name} is not a JSON object")
     return found
 
 
 def _bytes(path: Path, most: int) -> bytes | None:
-    """A file as a whole; None where there is none."""
+    """Read a file; None if it does not exist."""
     try:
         opened, size = open_regular(path)
     except FileNotFoundError:
@@ -135,11 +135,11 @@ def _bytes(path: Path, most: int) -> bytes | None:
 
 @dataclass(frozen=True)
 class _Coding:
-    """How the numbers of a chunk become bytes.
+    """Encoding of the numbers of a chunk.
 
     Attributes:
-        order: Its axes as they are stored.
-        codecs: What the bytes went through, in that order.
+        order: Order of the axes in storage.
+        codecs: Codecs in the order of encoding.
     """
 
     shape: Shape
@@ -149,16 +149,16 @@ class _Coding:
 
     @property
     def size(self) -> int:
-        """Bytes of the numbers."""
+        """Decoded size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def most(self) -> int:
-        """Bytes that a chunk may have as it is stored."""
+        """Largest valid encoded size in bytes."""
         return self.size + self.size // 64 + _ADDED_BYTES
 
     def numbers(self, data: bytes) -> NDArray[Any]:
-        """The numbers of a chunk from its bytes."""
+        """Decode a chunk."""
         sizes = [self.size]
         for codec in self.codecs:
             sizes.append(sizes[-1] + _SUM_BYTES if codec == _SUM else -1)
@@ -179,12 +179,12 @@ def _without_sum(data: bytes) -> bytes:
         import google_crc32c
     found = google_crc32c.value(bytes(data[:-_SUM_BYTES]))
     if struct.pack("<I", found) != data[-_SUM_BYTES:]:
-        raise DataError(f"{_KIND} store is damaged: a checksum (CRC-32C) does not fit")
+        raise DataError(f"{_KIND} store is damaged: a checksum (CRC-32C) is wrong")
     return data[:-_SUM_BYTES]
 
 
 def _unpacked(codec: str, data: bytes, size: int) -> bytes:
-    """Bytes of a known length; more are never unpacked."""
+    """Decompress to exactly `size` bytes, never more."""
     if codec in _DEFLATED:
         unpacker = zlib.decompressobj(47)
         found = unpacker.decompress(data, size + 1)
@@ -194,7 +194,7 @@ def _unpacked(codec: str, data: bytes, size: int) -> bytes:
             import numcodecs
         if codec == "blosc" and data[12:16] != struct.pack("<I", len(data)):
             raise DataError(f"{_KIND} store is damaged: a chunk was cut short")
-        # What holds fewer bytes leaves the last one as it was.
+        # A chunk that is too short leaves the rest of the buffer unchanged.
         out = np.full(size, 0xAA, np.uint8)
         unpacker = numcodecs.get_codec({"id": codec})
         unpacker.decode(data, out)
@@ -213,26 +213,26 @@ def _unpacked(codec: str, data: bytes, size: int) -> bytes:
 
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Name the extra that holds a library which is not installed."""
+    """Turn a missing library into an error that names the extra."""
     try:
         yield
     except ImportError:
         raise DataError(
-            "is a Zarr store packed by a codec that needs a library that is not "
-            "installed: pip install 'cdstats[zarr]'"
+            "is a Zarr store with a codec whose library is not installed: "
+            "pip install 'cdstats[zarr]'"
         ) from None
 
 
 @dataclass(frozen=True)
 class _Shards:
-    """Files of several chunks, with an index of where each lies."""
+    """Layout of files with several chunks and an index of their positions."""
 
     shape: Shape
     has_sum: bool
     is_last: bool
 
     def parts(self, data: bytes, count: int) -> list[tuple[int, int]]:
-        """Start and length of each chunk."""
+        """Offset and length of each chunk."""
         size = 16 * count + _SUM_BYTES * self.has_sum
         index = data[-size:] if self.is_last else data[:size]
         if len(index) < size:
@@ -244,7 +244,7 @@ class _Shards:
 
 @dataclass
 class _Array:
-    """An array of a store, read when it is indexed by slices."""
+    """An array of a store that is read by slicing."""
 
     folder: Path
     shape: Shape
@@ -257,11 +257,11 @@ class _Array:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its numbers."""
+        """Type of the numbers."""
         return self.coding.dtype
 
     def opened(self) -> _Array:
-        """The same array, whose chunks fit in memory."""
+        """The same array, after checking that its chunks fit in memory."""
         size = math.prod(self._file_shape) * self.dtype.itemsize
         check_memory(2 * size, "save it in smaller chunks")
         return self
@@ -271,7 +271,7 @@ class _Array:
         return self.shards.shape if self.shards else self.coding.shape
 
     def __getitem__(self, keys: tuple[slice, ...]) -> NDArray[Any]:
-        """A part of the array: each key goes from a number to another."""
+        """Read a part; each slice has a start and a stop."""
         found = np.empty([key.stop - key.start for key in keys], self.dtype)
         steps = self._file_shape
         ranges = [
@@ -294,7 +294,7 @@ class _Array:
         return self.fill
 
     def _chunk(self, place: Shape) -> NDArray[Any] | None:
-        """The numbers of a file; None where none is stored. Some are kept."""
+        """The numbers of a chunk file, cached; None if it does not exist."""
         if place not in self._kept:
             read = self._read(place)
             size = math.prod(self._file_shape) * self.dtype.itemsize
@@ -332,7 +332,7 @@ class _Array:
 
 
 def _array(folder: Path, node: dict[str, Any]) -> _Array | str:
-    """An array from its metadata, or what it is instead of an array of numbers."""
+    """Parse the metadata of an array; returns a description if it is unsupported."""
     shape = _lengths(node["shape"], least=0)
     attributes = node.get("attributes", {})
     if node["zarr_format"] == 2:
@@ -361,7 +361,7 @@ def _array(folder: Path, node: dict[str, Any]) -> _Array | str:
         if encoding["name"] != "v2":
             key = f"c{ends.get('separator', '/')}" + ends.get("separator", "/")
         if node.get("storage_transformers"):
-            raise DataError("is stored by a storage transformer, which is not read")
+            raise DataError("uses a storage transformer, which is not supported")
     if len(chunks) != len(shape) or len(key) > 3 or key[-1] not in "./":
         raise DataError(f"{_KIND} store is damaged: its chunks do not fit its shape")
     fill = _fill_value(node.get("fill_value"), coding.dtype)
@@ -371,15 +371,15 @@ def _array(folder: Path, node: dict[str, Any]) -> _Array | str:
 def _lengths(value: Any, least: int = 1) -> Shape:  # noqa: ANN401 - JSON
     found = tuple(map(int, value))
     if any(one < least for one in found):
-        raise DataError(f"{_KIND} store is damaged: it has the shape {found}")
+        raise DataError(f"{_KIND} store is damaged: its shape is {found}")
     return found
 
 
 def _settings(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The configuration of a part of the metadata that has one of some names."""
+    """The configuration of a metadata entry with one of the given names."""
     if value["name"] not in names:
         raise DataError(
-            f"is stored with {value['name']!r}, which is not read; expected "
+            f"is stored with {value['name']!r}, which is not supported; expected "
             f"{' or '.join(names)}"
         )
     found: dict[str, Any] = value.get("configuration") or {}
@@ -387,23 +387,23 @@ def _settings(value: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _known(codecs: Iterable[str]) -> tuple[str, ...]:
-    """Names of codecs that are read: any number of sums, and one that packs."""
+    """Names of supported codecs: any checksums, and at most one compressor."""
     found = tuple(codec.removeprefix("numcodecs.") for codec in codecs)
     for codec in found:
         if codec not in (*_PACKINGS, _SUM):
             raise DataError(
-                f"is packed by the codec {codec!r}, which is not read; save it with "
+                f"is compressed with {codec!r}, which is not supported; save it with "
                 f"{', '.join(_PACKINGS[:-1])} or {_PACKINGS[-1]}"
             )
     if sum(codec in _PACKINGS for codec in found) > 1:
-        raise DataError("is packed by several codecs, which is not read; use one")
+        raise DataError("uses several compressors, which is not supported; use one")
     return found
 
 
 def _coding(
     codecs: list[dict[str, Any]], shape: Shape, dtype: np.dtype[Any]
 ) -> tuple[_Coding, _Shards | None]:
-    """How the chunks of version 3 are stored, and the shards that they lie in."""
+    """The encoding of version 3 chunks, and their shards if any."""
     order, rest = tuple(range(len(shape))), list(codecs)
     if rest[0]["name"] == "transpose":
         order = _lengths(_settings(rest.pop(0), "transpose")["order"], least=0)
@@ -420,16 +420,16 @@ def _coding(
     sums = [one["name"] for one in settings["index_codecs"]]
     coding, deeper = _coding(settings["codecs"], inner, dtype)
     if deeper or not is_plain or any(whole % part for whole, part in parts):
-        raise DataError("is stored in shards in an unusual way, which is not read")
+        raise DataError("uses an unsupported layout of shards")
     ends = settings["index_codecs"][0].get("configuration", {}).get("endian", "little")
     if sums not in (["bytes"], ["bytes", _SUM]) or ends != "little":
-        raise DataError("is stored in shards with an unusual index, which is not read")
+        raise DataError("uses an unsupported shard index")
     is_last = settings.get("index_location", "end") == "end"
     return coding, _Shards(shape, len(sums) > 1, is_last)
 
 
 def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - JSON
-    """The number of pixels in chunks that are not stored; None for none."""
+    """The value of pixels in missing chunks; None if there is none."""
     if value is None:
         return None
     if isinstance(value, str) and value.startswith("0x"):

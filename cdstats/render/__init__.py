@@ -1,1 +1,1 @@
-"""Floor 2: records as tables in every format, and as figures."""
+"""Floor 2: records as tables in all output formats, and as figures."""

@@ -1,4 +1,4 @@
-"""The audit of masks at a terminal: findings first, then what they follow from."""
+"""Output of `cdstats audit`: findings first, then the tables behind them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STYLES: Final = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: 
 _WIDTH: Final = 100
 _SHOWN_PATHS: Final = 2
 _WHOLE: Final = ("binarisation", "encoding")
-"""Checks whose findings are about every mask of a split."""
+"""Checks whose findings concern all masks of a split."""
 _SHOWN_VALUES: Final = 6
 _SHADES: Final = " ░▒▓█"
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -49,9 +49,9 @@ _COLUMNS: Final = ("severity", "check", "dataset", "split", "images", "text")
 def audit_document(
     lists: Mapping[str, Sequence[Any]], not_checked: Sequence[str] = ()
 ) -> Document:
-    """An audit: its findings, and in JSON and for a person what they follow from.
+    """The output of an audit; JSON and the screen add the tables behind the findings.
 
-    The lists are those of `cdstats.AuditResult`.
+    ``lists`` are the lists of `cdstats.AuditResult`.
     """
     found, notes = lists["findings"], [f"cdstats {__version__}"]
 
@@ -83,7 +83,7 @@ def audit_document(
 def _print_part(
     console: Console, caption: str, shown: Grid, *lines: str, folds: bool = False
 ) -> None:
-    """Print a table between its caption and some lines, and a blank line."""
+    """Print a caption, a table, some lines and a blank line."""
     width = min(console.width, _WIDTH)
     console.print(caption, style="dim", markup=False, width=width)
     console.print(shown, width=width if folds else None, crop=False)
@@ -103,7 +103,7 @@ def _print_findings(console: Console, name: str, found: Sequence[Finding]) -> No
     for one in found:
         place = "" if one.split == ALL else f"{one.split}: "
         text = Text(printable(f"{place}{one.text}"))
-        # The first masks, unless it is a note or about every mask of a split.
+        # Masks are named only for errors and warnings that concern some of them.
         if one.level is not Level.NOTE and one.check not in _WHOLE and one.paths:
             shown = ", ".join(map(printable, one.paths[:_SHOWN_PATHS]))
             more = len(one.paths) - _SHOWN_PATHS
@@ -123,7 +123,7 @@ def _print_splits(
     add_numbers(table, "Images", "Change\nfraction")
     add_numbers(table, "none", "to 1 %", "to 5 %", "to 20 %", "more", "")
     for row in rows:
-        # A small bar for each count, none for 0.
+        # The height of each bar is rounded up, so that only 0 has no bar.
         most, top = max(row.bins, default=0) or 1, len(_LEVELS) - 1
         bars = "".join(_LEVELS[-(-count * top // most)] for count in row.bins)
         table.add_row(
@@ -138,7 +138,7 @@ def _print_splits(
         f"{one.ks_distance:.2f}, p = {one.p_value:.2g} (Kolmogorov-Smirnov over images)"
         for one in shifts
     )
-    caption = "images by their change fraction"
+    caption = "images by change fraction"
     _print_part(console, caption, table, *map(printable, told))
 
 
@@ -150,14 +150,14 @@ def _print_values(console: Console, rows: Sequence[ValueShare]) -> None:
         parts = [
             f"{row.value} {_percent(row.pixel_share)}"
             f"{f' {row.label}' if row.label else ''}"
-            f"{' (leaves the domain)' if row.is_stray else ''}"
+            f"{' (outside the domain)' if row.is_stray else ''}"
             for row in own[:_SHOWN_VALUES]
         ]
         more = len(own) - _SHOWN_VALUES
         parts += [f"and {counted(more, 'more value')}"] if more > 0 else []
         grid.add_row(Text(printable(split)), Text(", ".join(parts)))
     if rows:
-        _print_part(console, "values by their pixels", grid, folds=True)
+        _print_part(console, "values by share of pixels", grid, folds=True)
 
 
 def _print_binarisations(console: Console, rows: Sequence[BinarisationShare]) -> None:
@@ -193,7 +193,7 @@ def _print_regions(console: Console, rows: Sequence[RegionSizes]) -> None:
         )
     first = rows[0]
     title = (
-        f"changed regions by their pixels ({first.connectivity} neighbours; specks: "
+        f"changed regions by size in pixels ({first.connectivity} neighbours; specks: "
         f"below {first.speck_limit} pixels)"
     )
     _print_part(console, title, table)
@@ -206,8 +206,8 @@ def _print_heat(console: Console, maps: Sequence[HeatMap]) -> None:
         if not most:
             continue
         title = (
-            f"where change sits in the frame of {one.width} x {one.height}, from "
-            f"{_percent(min(shares))} to {_percent(most)}"
+            f"change fraction by position in images of {one.width} x {one.height}, "
+            f"from {_percent(min(shares))} to {_percent(most)}"
         )
         grid = Grid.grid()
         for line in one.cells:
@@ -216,7 +216,7 @@ def _print_heat(console: Console, maps: Sequence[HeatMap]) -> None:
 
 
 def _shade(share: float | None, most: float) -> str:
-    """Two signs for a cell: a dot without a valid pixel, else darker with change."""
+    """Two characters for a cell: dots without valid pixels, darker with more change."""
     if share is None:
         return "··"
     top = len(_SHADES) - 1

@@ -1,4 +1,4 @@
-"""The screen of `cdstats compare`: models, differences with intervals, images."""
+"""Output of `cdstats compare`: models, differences with intervals, images."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from cdstats.core.comparison_records import Compared, Difference
 
 _SCREEN: Final = 80
-"""The width that tables keep to."""
+"""Largest width of a table, in characters."""
 _PLOT: Final = 17
-"""Signs of the drawing of an interval: odd, so that it has a middle."""
+"""Width of the drawing of an interval, in characters; odd, so that it has a middle."""
 _MODELS: Final = (
     *("model", "precision_pooled", "recall_pooled", "f1_pooled", "iou_pooled"),
     *("kappa", "bce_mean", "class_mean_bce", "balanced_ce_mean"),
@@ -63,7 +63,7 @@ _WIDE: Final = (
     *("precision_pooled", "recall_pooled", "class_mean_bce", "balanced_ce_mean"),
     "kappa",
 )
-"""Columns that a narrow table has no room for."""
+"""Columns that a narrow table omits."""
 _DIFFERENCES: Final = (
     *("f1_pooled", "average_precision", "best_f1_in_sample"),
     *("bce_mean", "class_mean_bce"),
@@ -77,13 +77,13 @@ _TITLES: Final = {
 }
 _MOST_IMAGES: Final = 5
 _MOST_COLUMNS: Final = 6
-"""Models whose values of an image stand side by side."""
+"""Largest number of models whose values of an image are columns."""
 _MOST_DIGITS: Final = 6
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """The numbers of one measure: their ends, and the decimals of the smallest."""
+    """Range and number of decimals of the differences of one measure."""
 
     low: float
     high: float
@@ -102,7 +102,7 @@ class _Scale:
         return cls(min(ends), max(ends), min(digits, known))
 
     def place(self, number: float) -> int:
-        """The sign of the drawing where a number lies."""
+        """The position of a number in the drawing."""
         share = (number - self.low) / (self.high - self.low)
         return round(share * (_PLOT - 1))
 
@@ -111,14 +111,14 @@ class _Scale:
         return UNDEFINED if value is None else f"{value + 0.0:{sign},.{self.decimals}f}"
 
     def drawing(self, found: Difference) -> str:
-        """The interval on a line, with the zero that it may or may not hold."""
+        """A drawing of the interval and of zero on a line."""
         if self.high == self.low:
             return ""
         signs, zero = ["·"] * _PLOT, "│"
         if found.low is not None and found.high is not None:
             for at in range(self.place(found.low), self.place(found.high) + 1):
                 signs[at] = "─"
-            # However close its end is drawn to it.
+            # The sign states whether zero is inside, also where rounding hides it.
             zero = "┼" if found.low <= 0 <= found.high else "│"
         signs[self.place(0.0)] = zero
         if found.difference is not None:
@@ -139,12 +139,12 @@ def compare_document(
     adds_images: bool = False,
     columns: tuple[str, ...] | None = None,
 ) -> Document:
-    """The comparison of `cdstats compare`: of models, and of the images between them.
+    """The output of `cdstats compare`: models, and images on which they differ.
 
-    Measures asked for are shown beside the usual ones, or ``differences`` instead of
-    them; of the losses less is better.
-    A format of one table holds the differing images with ``by_image``; a person sees
-    the most differing ones below the models with ``adds_images``.
+    The measures ``asked`` are shown with the usual ones, or ``differences`` instead of
+    both; lower is better for ``losses``. With ``by_image``, formats with a single table
+    contain the differing images; with ``adds_images``, the screen shows the images with
+    the largest differences below the models.
     """
 
     def every() -> Table:
@@ -196,7 +196,7 @@ def compare_document(
 
 
 def compare_totals(models: Sequence[ComparedModel]) -> dict[str, Any]:
-    """The models of a ``--summary`` file of JSON, each measure an object."""
+    """The models as written to a JSON ``--summary`` file, each measure an object."""
     blank = dict.fromkeys(PARTS)
     names = columns_of(ComparedModel)
     found = []
@@ -251,9 +251,9 @@ def print_models(
     differences: Sequence[str],
     losses: Collection[str],
 ) -> None:
-    """Print the models, then how far each is from the first by some measures.
+    """Print the models, then their differences from the first model by measure.
 
-    Of the losses less is better.
+    Lower is better for ``losses``.
     """
     width = min(console.width, _SCREEN)
     own = Table.of(ComparedModel, models, _defined(models, _MODELS))
@@ -299,7 +299,7 @@ def _difference_table(
 
 
 def _known_digits(models: Sequence[ComparedModel], found: Sequence[Compared]) -> int:
-    """Decimals of a measure that are known: AP and best F1 may not have all."""
+    """Number of exact decimals of a measure; AP and best F1 have an error bound."""
     names = ("average_precision", "best_f1_in_sample")
     bounds = [
         model.average_precision_within or 0.0
@@ -317,7 +317,7 @@ def print_differing(
     *,
     every: bool = False,
 ) -> None:
-    """Print the images on which models differ most, or every one, by each measure."""
+    """Print the images on which models differ most by each measure, or all images."""
     width = min(console.width, _SCREEN)
     for measure in dict.fromkeys(image.measure for image in images):
         own = [one for one in images if one.measure == measure]
@@ -338,7 +338,7 @@ def print_differing(
 def _differing_table(
     images: Sequence[DifferingImage], models: Sequence[ComparedModel]
 ) -> Grid:
-    """Each image with the value of every model, or of the two that are farthest."""
+    """Each image with the values of all models, or of the lowest and highest one."""
     table = plain_grid()
     add_texts(table, "Mask", min_width=12)
     few = models if len(models) <= _MOST_COLUMNS else []
@@ -370,9 +370,9 @@ def comparison_notes(
     joins: bool = False,
     short: bool = False,
 ) -> list[str]:
-    """Footnotes: how the intervals were made, and what they do not say.
+    """Footnotes on the method and the limits of the intervals.
 
-    Of some columns alone, those that concern them.
+    With ``columns``, only the footnotes of these columns.
     """
 
     def concern(*parts: str) -> bool:
@@ -391,7 +391,7 @@ def comparison_notes(
     if concern("_difference", "_same_sign"):
         text = f"differences from {first.model or 'the first model'}"
         if concern("_same_sign"):
-            text += "; same sign: share of resamples on that side of 0"
+            text += "; same sign: share of resamples on the same side of 0"
         notes.append(text)
     if first.repeats:
         runs = ", ".join(f"{one.model} {one.repeats}" for one in models)
@@ -434,7 +434,7 @@ def comparison_notes(
         notes.append(
             "AP, best F1: exact"
             if max(known) == 0
-            else f"AP, best F1: within {max(known):.2g} of those of the sorted pixels"
+            else f"AP, best F1: within {max(known):.2g} of the values of sorted pixels"
         )
     if columns is None:
         return [*notes, *_stated_notes(models, short=short)]
@@ -446,7 +446,7 @@ def comparison_notes(
 def _stated_notes(
     models: Sequence[ComparedModel], *, threshold: bool = True, short: bool = False
 ) -> list[str]:
-    """The rules of the masks, what else was decided, and the signatures."""
+    """Footnotes with the rules of the masks, other decisions, and the signatures."""
     known = Stated.of(models)
     rules = [f"masks: {known.rule}"] if known.rule else []
     stated = Stated.notes(models, threshold=threshold)

@@ -30,10 +30,10 @@ def counts_document(
     columns: tuple[str, ...] | None = None,
     notes: Sequence[str] = (),
 ) -> Document:
-    """The rows of `cdstats ratio`: of datasets and splits, and of masks, maybe lazy.
+    """The output of `cdstats ratio`: rows of datasets and splits, and of masks.
 
-    A format of one table holds the masks alone with ``by_image``; a person sees them
-    below the datasets with ``adds_images``.
+    With ``by_image``, formats with a single table contain only the masks; with
+    ``adds_images``, the screen shows the masks below the datasets.
     """
 
     def every() -> Table:
@@ -51,9 +51,9 @@ def counts_document(
         return Table.of(ImageRecord, rows, names, _notes(names))
 
     def _notes(names: Sequence[str]) -> list[str]:
-        """The footnotes that concern some columns."""
-        left_out = "" if "change_ratio" in names else _RATIO
-        return [note.removeprefix(left_out) for note in notes]
+        """The footnotes, without the definition of a column that is not shown."""
+        skipped = "" if "change_ratio" in names else _RATIO
+        return [note.removeprefix(skipped) for note in notes]
 
     def show(console: Console) -> None:
         from cdstats.render.terminal import print_notes, print_table
@@ -76,7 +76,7 @@ def counts_document(
 
 
 def summary_columns(rows: Sequence[SummaryRecord]) -> tuple[str, ...]:
-    """The columns of the dataset table: DASNet's, and what the data calls for."""
+    """The columns of the DASNet table, and others that are not empty."""
     return needed(
         "dataset split images failed changed unchanged ignored change_ratio "
         "change_fraction",
@@ -97,7 +97,7 @@ def image_columns(rows: Sequence[ImageRecord]) -> tuple[str, ...]:
 
 
 def rule_notes(rows: Sequence[SummaryRecord]) -> list[str]:
-    """Footnotes: the rules in use, and the program that applied them.
+    """Footnotes with the rules in use and the version of cdstats.
 
     Example:
         >>> from cdstats.core.records import summarise
@@ -112,7 +112,7 @@ def rule_notes(rows: Sequence[SummaryRecord]) -> list[str]:
 
 
 def rules_of(rows: Sequence[SummaryRecord]) -> dict[str, str]:
-    """The rule of each dataset, or of each of its splits where they differ."""
+    """The rule of each dataset, or of each of its splits if their rules differ."""
     single = [row for row in rows if row.rule not in ("", MIXED)]
     whole = {row.dataset for row in single if row.split == ALL}
     return {
@@ -129,9 +129,9 @@ def list_document(
     *,
     in_full: bool = False,
 ) -> Document:
-    """A reference list: some columns for people, all of them for programs.
+    """A reference list; the screen shows the columns ``names``, other formats all.
 
-    A person sees everything about its one entry with ``in_full``.
+    With ``in_full``, the screen shows all columns of the only entry.
     """
 
     def shown() -> Table:

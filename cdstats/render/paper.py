@@ -1,4 +1,4 @@
-"""Tables for papers: how Markdown and LaTeX set numbers, and which they mark."""
+"""Tables for papers: number format and marking of the best values."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from cdstats.core.columns import Column
 
 DECIMALS: Final = 3
-"""Decimals of numbers if nothing is said."""
+"""Default number of decimals."""
 BEST: Final = "best"
 SECOND: Final = "second"
 _MINUS: Final = "−"
 _INTERVAL: Final = ("_difference", "_low", "_high")
-"""Columns that a table for people shows as one, the value and half the width."""
+"""Columns that a paper shows as one: the difference ± half the interval width."""
 
 
 class Paper(NamedTuple):
-    """How a table is set.
+    """Style of a table for papers.
 
     Attributes:
-        caption: Its caption, as plain text.
-        label: The name by which a text refers to it.
+        caption: Caption as plain text.
+        label: Label for references.
         percent: Whether metrics are in per cent; losses never are.
-        decimals: Decimals of its numbers.
-        narrow: Whether it is to fit one column of a page of two; LaTeX alone.
+        decimals: Decimals of the numbers.
+        narrow: Whether the table fits one column of a two-column page; only for LaTeX.
     """
 
     caption: str = ""
@@ -39,11 +39,11 @@ class Paper(NamedTuple):
     narrow: bool = False
 
     def is_share(self, column: Column) -> bool:
-        """Whether the numbers of a column are in per cent, and its heading says so."""
+        """Whether the numbers of a column are in per cent, stated in its heading."""
         return self.percent and (column.is_share or column.format is per_cent)
 
     def number(self, column: Column, value: float, sign: str = "") -> str:
-        """A number with its decimals, and a true minus sign."""
+        """A number with the decimals of the table and a minus sign."""
         in_cell = column.format is per_cent and not self.percent
         scaled = 100 * value if in_cell or self.is_share(column) else value
         text = f"{scaled:{sign or '-'}.{self.decimals}f}"
@@ -52,7 +52,7 @@ class Paper(NamedTuple):
         return text.replace("-", _MINUS) + (" %" if in_cell else "")
 
     def text(self, column: Column, value: Any) -> str:  # noqa: ANN401 - any value of a record
-        """A value as people read it."""
+        """A value as text."""
         if isinstance(value, float) and column.format in (plain, per_cent):
             return self.number(column, value)
         text = column.cell(value)
@@ -61,14 +61,14 @@ class Paper(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell as text; ``BEST`` or ``SECOND`` of its column, or neither."""
+    """The text of a cell, and ``BEST``, ``SECOND`` or no mark."""
 
     text: str
     mark: str = ""
 
 
 class SetColumn(NamedTuple):
-    """A column of a table that is set."""
+    """A column of a formatted table."""
 
     name: str
     title: str
@@ -89,10 +89,10 @@ def set_columns(
     ranks: bool,
     joins: bool,
 ) -> list[SetColumn]:
-    """Columns and the values of rows as they are printed.
+    """The formatted columns of a table.
 
-    With ``joins`` a difference and the ends of its interval become one column, and with
-    ``ranks`` the best two values of a column are marked.
+    ``joins`` puts a difference and its interval in one column; ``ranks`` marks the best
+    two values of a column.
     """
     by_column: Sequence[Sequence[Any]] = [*zip(*rows, strict=True)]
     values = {
@@ -127,7 +127,7 @@ def _interval(
     low: float | None,
     high: float | None,
 ) -> str:
-    """A difference and half the width of its interval."""
+    """A difference ± half the width of its interval."""
     if value is None:
         return UNDEFINED
     text = paper.number(column, value, "+")
@@ -137,7 +137,7 @@ def _interval(
 
 
 def _marks(column: Column, values: Sequence[Any], paper: Paper) -> list[str]:
-    """Which values are the best and the second, as printed; equal ones alike."""
+    """The mark of each value; values that are equal as printed get the same mark."""
     shown = [_as_printed(column, value, paper) for value in values]
     known = {one for one in shown if one is not None}
     if not column.better or len(known) < 2:

@@ -1,4 +1,4 @@
-"""The screen of `cdstats loss`: what a paper needs, and what makes it misleading."""
+"""Output of `cdstats loss` and `cdstats errors`, and notes on misleading numbers."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 _TITLES = {"bce": "BCE", "class_mean_bce": "balanced, class mean"}
 _ENTRY: Final = 100
-"""The width that the description of a loss keeps to."""
+"""Largest width of the description of a loss, in characters."""
 _SCREEN: Final = 80
-"""The width that the table of losses keeps to."""
+"""Largest width of the table of losses, in characters."""
 _NAME: Final = 29
-"""Signs of the longest name of a loss."""
+"""Largest width of the name of a loss, in characters."""
 
 
 SCALE: Final = "nats, logs clamped at -100"
@@ -57,9 +57,9 @@ _THRESHOLDED: Final = (
     *metrics_of(ScoreRecord),
     *("tp", "fp", "fn", "tn", "threshold"),
 )
-"""How the columns begin that depend on the threshold."""
+"""Prefixes of the columns that depend on the threshold."""
 _WIDE: Final = ("images", "balanced_ce_mean")
-"""Columns that a narrow table has no room for."""
+"""Columns that a narrow table omits."""
 _POOLED: Final = "class means pooled over all images"
 
 
@@ -72,15 +72,15 @@ def loss_document(
     adds_images: bool = False,
     columns: tuple[str, ...] | None = None,
 ) -> Document:
-    """The scores of `cdstats loss`: of each model, and of each prediction.
+    """The output of `cdstats loss`: scores of each model and of each prediction.
 
-    A format of one table holds the predictions alone with ``by_image``; a person sees
-    them below the models with ``adds_images``.
+    With ``by_image``, formats with a single table contain only the predictions; with
+    ``adds_images``, the screen shows the predictions below the models.
     """
     rows = [model.dataset for model in models]
 
     def footnotes(*, threshold: bool = True, short: bool = False) -> tuple[str, ...]:
-        """How the numbers came about: the rules, what else was decided, signatures."""
+        """Footnotes with the rules, other decisions and signatures."""
         told = [row for row in images if row.status == "ok"] or images
         rule = Stated.of(told).rule
         masks, signed = [f"masks: {rule}"] if rule else [], [m.dataset for m in models]
@@ -139,9 +139,9 @@ OTHERWISE: Final = (
 
 
 def sensitivity_footnotes(rows: Sequence[RuleSensitivity]) -> list[str]:
-    """What a change of F1 is, and who binarises masks by each rule."""
+    """Footnotes: the definition of F1 change, and the loaders that use each rule."""
     found = [f"{one.binarised} {one.loaders}" for one in rows[: len(LOADERS)]]
-    return ["F1 change: the difference from F1 by the rule of this run", *found]
+    return ["F1 change: difference from F1 under the rule of this run", *found]
 
 
 def with_sensitivity(
@@ -151,9 +151,9 @@ def with_sensitivity(
     alone: bool = False,
     columns: tuple[str, ...] | None = None,
 ) -> Document:
-    """A document with the metrics by other rules as a list and a table of their own.
+    """A document with a separate list and table of the metrics under other rules.
 
-    ``alone`` they are all that is printed.
+    With ``alone``, only these metrics are printed.
     """
     if not rows:
         return document
@@ -186,7 +186,7 @@ def with_sensitivity(
 
 
 def is_thresholded(columns: Sequence[Column]) -> bool:
-    """Whether the numbers of some columns depend on the threshold."""
+    """Whether any of the columns depends on the threshold."""
     return any(one.name.startswith(_THRESHOLDED) for one in columns)
 
 
@@ -198,7 +198,7 @@ def errors_document(
     by_image: bool = False,
     columns: tuple[str, ...] | None = None,
 ) -> Document:
-    """The pixels of the maps of `cdstats errors` by outcome: of models, or of maps."""
+    """The output of `cdstats errors`: pixels by outcome, for each model or map."""
     from cdstats.core.charts import ErrorCounts, ErrorMap
 
     kind = ErrorMap if by_image else ErrorCounts
@@ -227,12 +227,12 @@ def errors_document(
 def loss_totals(
     models: Sequence[ModelScore], images: Sequence[ScoreRecord]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The models of a ``--summary`` file of JSON."""
+    """The models as written to a JSON ``--summary`` file."""
     return {"models": [_model(model, images) for model in models]}
 
 
 def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
-    """The columns of the table of models, for papers."""
+    """The columns of the table of models for papers."""
     kept = needed(
         "model images failed precision_pooled recall_pooled f1_pooled iou_pooled "
         "bce_mean class_mean_bce balanced_ce_mean",
@@ -244,7 +244,7 @@ def model_columns(rows: Sequence[DatasetScore]) -> tuple[str, ...]:
 
 
 def _heads(name: str, known: set[str]) -> bool:
-    """Whether a column is the first of its loss: a mean over images only if alone."""
+    """Whether a column is the main one of its loss: pooled rather than image mean."""
     pooled = f"{name.removesuffix('_image_mean')}_pooled"
     if name.endswith("_image_mean"):
         return name in known and pooled not in known
@@ -255,9 +255,9 @@ def _heads(name: str, known: set[str]) -> bool:
 def score_columns(
     rows: Sequence[ScoreRecord], *, losses: bool = True
 ) -> tuple[str, ...]:
-    """The columns of the table of predictions, with those of further losses or not.
+    """The columns of the table of predictions, with further losses by default.
 
-    A row of a mask without a prediction is named by its mask.
+    The column ``target`` is shown if a mask has no prediction.
     """
     kept = needed(
         "model pred target status bce_mean class_mean_bce balanced_ce_mean f1 iou",
@@ -269,7 +269,7 @@ def score_columns(
 
 
 def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
-    """Print the metrics of every model, a row for each."""
+    """Print the metrics of all models, one row each."""
     named = ("model",) if any(row.model for row in rows) else ()
     console.print(Text("changed class, pooled over all images", style="bold"))
     print_table(console, Table.of(DatasetScore, rows, (*named, *_headlines())))
@@ -277,7 +277,7 @@ def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
 
 
 def _headlines() -> list[str]:
-    """The metrics that a paper needs, by column."""
+    """The columns of the main metrics."""
     return [
         name
         for name, one in metrics_of(DatasetScore).items()
@@ -286,14 +286,14 @@ def _headlines() -> list[str]:
 
 
 def headline(row: DatasetScore) -> str:
-    """The metrics of a model that a paper needs, in a line."""
+    """The main metrics of a model as one line of text."""
     table = Table.of(DatasetScore, [row], _headlines())
     pairs = zip(table.columns, next(table.cells), strict=True)
     return ", ".join(f"{column.line} {cell}" for column, cell in pairs)
 
 
 def _print_losses(console: Console, model: ModelScore) -> None:
-    """Print the losses of one model, and how much of each comes from changed pixels."""
+    """Print the losses of one model, and the share of each from changed pixels."""
     dataset = model.dataset
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
@@ -314,7 +314,7 @@ def _print_losses(console: Console, model: ModelScore) -> None:
 
 
 def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
-    """Print the losses of predictors that know nothing of the images, each once."""
+    """Print the losses of constant predictors, each once."""
     texts = (
         f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
         for model in models
@@ -327,7 +327,7 @@ def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
 
 
 def _title(result: LossResult) -> str:
-    """What the line of a loss is called."""
+    """The title of a loss in the table."""
     beta = result.params.get("beta")
     if result.loss != "balanced_ce":
         return _TITLES.get(result.loss, result.loss)
@@ -335,7 +335,7 @@ def _title(result: LossResult) -> str:
 
 
 def _remark(result: LossResult, dataset: DatasetScore) -> str:
-    """What a loss is taken over, its parameters, or how its number is made up."""
+    """The parts, the sum, or the basis and parameters of a loss."""
     if result.loss == "class_mean_bce" and dataset.changed and dataset.unchanged:
         changed = dataset.ce_changed_sum / dataset.changed
         unchanged = dataset.ce_unchanged_sum / dataset.unchanged
@@ -360,7 +360,7 @@ def score_notes(
     one_class_bce: float | None,
     beta: str | float,
 ) -> list[Message]:
-    """What makes the numbers of a model misleading."""
+    """Notes on what makes the numbers of a model misleading."""
     where = f"{dataset.model}: " if dataset.model else ""
     texts = []
     if hard:
@@ -382,12 +382,12 @@ def score_notes(
         texts.append(text)
     if dataset.images_without_valid:
         count = counted(dataset.images_without_valid, "image")
-        texts.append(f"{count} without a valid pixel: undefined, left out of means")
+        texts.append(f"{count} without a valid pixel: undefined, excluded from means")
     return [Message(Level.NOTE, where + text) for text in texts]
 
 
 def _model(model: ModelScore, images: Sequence[ScoreRecord]) -> dict[str, Any]:
-    """A model as an object; its losses have an entry for each image: None if failed."""
+    """A model as a JSON object; lists of image losses have None for failed images."""
     scored = [row.status == "ok" for row in images if row.model == model.dataset.model]
     losses = [one.as_record() for one in model.losses]
     for loss in losses:
@@ -404,7 +404,7 @@ def _model(model: ModelScore, images: Sequence[ScoreRecord]) -> dict[str, Any]:
 
 
 def print_catalogue(entries: Sequence[Entry], excluded: Mapping[str, str]) -> None:
-    """Print every loss with its formula, and the names that are no scores."""
+    """Print the name and title of every loss, and the names that cannot be scored."""
     console = results_console()
     grid = pairs_grid()
     for entry in entries:

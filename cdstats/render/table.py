@@ -1,7 +1,7 @@
-"""A table: columns, rows and notes, whatever it is written as.
+"""Tables of columns, rows and notes, independent of the output format.
 
-A command describes what it prints as a `Document`; each format of
-`cdstats.render.writers` takes from it what it shows.
+A command describes its output as a `Document`, from which each format of
+`cdstats.render.writers` takes the tables or lists that it writes.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from cdstats.core.columns import Record
 
 _BRIEF: Final = 24
-"""Characters of a value in the text of a result."""
+"""Longest value in the repr of a result, in characters."""
 _MOST_NAMED: Final = 60
-"""Columns that a message lists."""
+"""Largest number of columns that a message lists."""
 _NAMING: Final = ("model", "dataset", "split", "scheme")
-"""Columns that tell the rows of a result apart."""
+"""Columns that identify the rows of a result."""
 _NO_NAME: Final = re.compile(r"[^\w./ -]+_?")
-"""What MLflow refuses in the name of a number."""
+"""Characters that MLflow does not accept in the name of a metric."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind with some of their columns.
+    """Rows of one record type with selected columns.
 
-    Of a table that ranks its rows, Markdown and LaTeX mark the best two values of a
-    column; of one that joins intervals, they print these as one column. The columns of
-    ``wide`` have no room in a narrow table.
+    In Markdown and LaTeX, ``ranks`` marks the best two values of a column, ``joins``
+    prints a difference and its interval as one column, and a narrow table omits the
+    columns of ``wide``.
     """
 
     columns: tuple[Column, ...]
@@ -86,20 +86,20 @@ class Table:
 
     @property
     def cells(self) -> Iterator[list[str]]:
-        """The values of each row as people read them."""
+        """The formatted values of each row."""
         for row in self.values:
             yield [one.cell(v) for one, v in zip(self.columns, row, strict=True)]
 
 
 class Document(NamedTuple):
-    """What a command prints, for any format.
+    """The output of a command, for all formats.
 
     Attributes:
-        every: The rows with all columns, or those chosen: for programs.
-        shown: The rows with the columns that people read, or those chosen.
-        data: Every list, by name: for JSON.
-        show: Prints to a person.
-        paper: How Markdown and LaTeX set the shown rows.
+        every: The rows with all columns, or the chosen columns; for CSV and JSON Lines.
+        shown: The rows with the main columns, or the chosen columns; for papers.
+        data: All lists by name; for JSON.
+        show: Prints to the screen.
+        paper: Style of the table in Markdown and LaTeX.
     """
 
     every: Callable[[], Table]
@@ -110,22 +110,22 @@ class Document(NamedTuple):
 
 
 class Displayed(ABC):
-    """What a result shows in a session: its sizes as text, a table in a notebook.
+    """Base class of results: a short repr, and a table in notebooks.
 
     A result is a dataclass with ``repr=False``.
     """
 
     @abstractmethod
     def table(self) -> Table:
-        """The table of a notebook."""
+        """The main table of the result, as shown in a notebook."""
 
     def to_dict(self) -> dict[str, float]:
         """The numbers of the result by flat names, for TensorBoard, W&B and MLflow.
 
         Returns:
             The numbers of each row, NaN where undefined, as ``MODEL/COLUMN``,
-            ``DATASET/COLUMN`` or ``DATASET/SPLIT/COLUMN``; an empty name is left out.
-            The brackets of a loss are written as ``_``, which every logger takes.
+            ``DATASET/COLUMN`` or ``DATASET/SPLIT/COLUMN``; empty names are omitted.
+            The brackets of a loss become ``_``, because some loggers refuse them.
         """
         return flat_scalars(self.table().rows)
 
@@ -141,7 +141,7 @@ class Displayed(ABC):
 
 
 def _brief(value: object) -> str:
-    """A short value itself, the length of a list, or the name of a type."""
+    """A short text for a value: the value, the length of a list, or a type name."""
     if isinstance(value, (str, int, float)):
         text = str(value)
         return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
@@ -149,13 +149,13 @@ def _brief(value: object) -> str:
 
 
 def row_object(record: Record) -> dict[str, Any]:
-    """A record as an object whose keys are its columns, further ones included."""
+    """A record as a dict by column, including further columns."""
     names = (*columns_of(type(record)), *further_columns([record]))
     return dict(zip(names, values(record, names), strict=True))
 
 
 def scalars(record: Record) -> dict[str, float]:
-    """The columns of a record that are numbers; NaN where one is undefined."""
+    """The numeric columns of a record; undefined values are NaN."""
     return {
         name: math.nan if value is None else float(value)
         for name, value in row_object(record).items()
@@ -164,7 +164,7 @@ def scalars(record: Record) -> dict[str, float]:
 
 
 def flat_scalars(rows: Iterable[Record], *above: str) -> dict[str, float]:
-    """The numbers of rows, each named by its model or its dataset and split.
+    """The numbers of rows by flat names, from the model or the dataset and split.
 
     Example:
         >>> from cdstats.core.audit_records import Finding
@@ -182,7 +182,7 @@ def flat_scalars(rows: Iterable[Record], *above: str) -> dict[str, float]:
 
 
 def needed(names: str, **wanted: bool) -> tuple[str, ...]:
-    """Columns that are shown: all but those that need not be.
+    """The columns whose keyword is not False.
 
     Example:
         >>> needed("path status changed", status=False)
@@ -194,12 +194,12 @@ def needed(names: str, **wanted: bool) -> tuple[str, ...]:
 def choose_columns(
     text: str | None, kind: type[Record], further: Sequence[str] = ()
 ) -> tuple[str, ...] | None:
-    """Read ``--columns``; a further name with ``[`` at its end is the start of any."""
+    """The columns named by ``--columns``; a known name ending in ``[`` is a prefix."""
     if text is None:
         return None
     known = (*columns_of(kind), *(name for name in further if name[-1:] != "["))
     starts = tuple(name for name in further if name[-1:] == "[")
-    # A comma within brackets belongs to the parameters of a loss.
+    # Commas inside brackets separate the parameters of a loss.
     names = re.split(r",(?![^\[]*\])", text)
     chosen = tuple(name.strip() for name in names if name.strip())
     unknown = [n for n in chosen if n not in known and not n.startswith(starts)]
@@ -212,10 +212,10 @@ def choose_columns(
 
 
 def columns_text(unknown: str, known: Sequence[str]) -> str:
-    """The columns of like names, then all that there are unless they are many."""
+    """A hint with columns of similar names, and all columns unless there are many."""
     near = [name for name in known if unknown and unknown in name]
     near = near or difflib.get_close_matches(unknown, known, cutoff=0.5)
     like = f"did you mean {', '.join(near[:4])}? " if near else ""
     if len(known) <= _MOST_NAMED:
-        return f"{like}there are {', '.join(known)}"
+        return f"{like}available: {', '.join(known)}"
     return f"{like}--format csv without --columns prints all {len(known)}"

@@ -1,6 +1,6 @@
-"""Tables and messages for people at a terminal, or reading what it printed.
+"""Tables and messages for a terminal, or for plain text output.
 
-A table fits its screen: text folds, numbers stay whole.
+A table fits the width of the terminal: texts wrap, numbers do not.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 _STYLES = {Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _NO_TERMINAL_WIDTH = 10_000
 _LEAST_TEXT: Final = 8
-"""Signs of a text that stay on one line, however narrow the screen."""
+"""Least width of a column of texts, in characters."""
 _PLACE: Final = ("dataset", "split")
 _UNBROKEN: Final = ("name", "status")
-"""Texts that are looked up or are one word."""
+"""Text columns that do not wrap."""
 _BLANKS: Final = re.compile(r" +$", re.MULTILINE)
 
 
 def results_console() -> Console:
-    """Standard output; as wide as the results need when it is no terminal."""
+    """A console for standard output, of unlimited width if it is not a terminal."""
     if sys.stdout.isatty():
         return _console(sys.stdout)
     return cast("Console", _PlainConsole(sys.stdout))
 
 
 class _PlainConsole:
-    """A stream that is no terminal; Rich is loaded for what is not plain."""
+    """A stream that is not a terminal; Rich is loaded only where it is needed."""
 
     width = _NO_TERMINAL_WIDTH
     encoding = "utf-8"
@@ -52,7 +52,7 @@ class _PlainConsole:
         self._file = file
 
     def print(self, what: Any = "", **settings: Any) -> None:  # noqa: ANN401 - as Rich
-        """Print a text or what Rich can show; no line ends with blanks."""
+        """Print a text or a Rich object, without trailing blanks."""
         text = f"{what}\n"
         is_plain = isinstance(what, str) and what.replace("\n", "").isprintable()
         if not is_plain or "width" in settings:
@@ -63,7 +63,7 @@ class _PlainConsole:
         self._file.write(_BLANKS.sub("", text))
 
     def print_table(self, table: Table) -> None:
-        """Print a table as wide as it is."""
+        """Print a table at its full width."""
         columns = _shown(table)
         titles = [one.title.split("\n") for one in columns]
         most = max(map(len, titles))
@@ -84,14 +84,14 @@ def _console(file: TextIO, **settings: Any) -> Console:  # noqa: ANN401 - as Ric
 
 
 def messages_console() -> Console:
-    """Standard error."""
+    """A console for standard error."""
     if sys.stderr.isatty():
         return _console(sys.stderr, soft_wrap=True)
     return cast("Console", _PlainConsole(sys.stderr))
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; a dataset's name stands once above its splits."""
+    """Print a table; the name of a dataset is shown once, above its splits."""
     if isinstance(console, _PlainConsole):
         console.print_table(table)
     else:
@@ -105,7 +105,7 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 
 def print_message(console: Console, message: Message) -> None:
-    """Print a message after its level: ``error: FILE: ...``."""
+    """Print a message with its level, such as ``error: FILE: ...``."""
     level = f"{message.level.value}: "
     text = "\n".join(printable(line) for line in message.text.split("\n"))
     if isinstance(console, _PlainConsole):
@@ -127,23 +127,23 @@ class _Shown(NamedTuple):
 
     @property
     def width(self) -> int:
-        """The signs it takes where there is room."""
+        """Width of the widest line, in characters."""
         return max(map(_width, (*self.title.split("\n"), *self.cells)))
 
     def padded(self, cell: str) -> str:
-        """A cell as wide as the column."""
+        """A cell padded to the width of the column."""
         blanks = " " * (self.width - _width(cell))
         return cell + blanks if self.is_left else blanks + cell
 
     @property
     def least(self) -> int:
-        """The signs it needs on any screen."""
+        """Least width of the column, in characters."""
         title = max(map(_width, self.title.split("\n")))
         return max(title, min(self.width, _LEAST_TEXT)) if self.folds else self.width
 
 
 def _width(text: str) -> int:
-    """The places of a text on a screen."""
+    """Width of a text on the screen, in character cells."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -152,7 +152,7 @@ def _width(text: str) -> int:
 
 
 def screen_table(table: Table, width: int) -> Grid:
-    """A table for a screen."""
+    """A table as a Rich grid that fits a screen of this width."""
     from rich.text import Text
 
     records, columns, gap = list(table.rows), _shown(table), 2
@@ -193,13 +193,13 @@ def plain_grid(padding: int = 0) -> Grid:
 
 
 def add_texts(grid: Grid, *titles: str, **options: Any) -> None:  # noqa: ANN401 - of Rich
-    """Add columns whose texts fold."""
+    """Add columns of texts, which wrap."""
     for title in titles:
         grid.add_column(title, overflow="fold", **options)
 
 
 def add_numbers(grid: Grid, *titles: str) -> None:
-    """Add columns of numbers, which stay whole."""
+    """Add columns of numbers, which do not wrap."""
     from rich.text import Text
 
     for title in titles:
@@ -212,7 +212,7 @@ def share(value: float | None) -> str:
 
 
 def pairs_grid() -> Grid:
-    """An empty list of names and texts, which fold."""
+    """An empty grid for names and texts; the texts wrap."""
     from rich.table import Table as Grid
 
     grid = Grid.grid(padding=(0, 2))
@@ -237,7 +237,7 @@ def _shown(table: Table) -> list[_Shown]:
 
 
 def _narrow(table: Table, columns: Sequence[_Shown]) -> list[_Shown]:
-    """The columns, dataset and split in one."""
+    """The columns, with dataset and split joined in one column."""
     names = table.names
     if not set(_PLACE) <= set(names):
         return list(columns)
@@ -262,5 +262,5 @@ def _place(dataset: str, split: str, *, is_part: bool) -> str:
 
 
 def _is_part(record: Record) -> bool:
-    """Whether it is the row of a split, below that of its dataset."""
+    """Whether the record is of a split, shown below the row of its dataset."""
     return isinstance(record, SummaryRecord) and record.split != ALL

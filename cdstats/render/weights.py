@@ -1,4 +1,4 @@
-"""Class weights: a recommendation, the named schemes, and lines to paste."""
+"""Class weights as a recommendation, as a table of schemes, and as code to paste."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 _BAR: Final = 12
 _WIDTH: Final = 100
 _LONG: Final = 1e7
-"""A weight from here on is written as a power of ten."""
+"""Weights from this value are written with an exponent."""
 
 
 @dataclass(frozen=True)
 class WeightsDocument:
-    """The weights of every dataset; a person sees formulas and sources with explain."""
+    """The weights of all datasets; ``explain`` adds formulas and sources on screen."""
 
     datasets: Sequence[DatasetWeights]
     scheme: str | None = None
     explain: bool = False
 
     def show(self) -> Iterable[str]:
-        """Print to a person."""
+        """Print the weights to the screen."""
         console = results_console()
         for place, one in enumerate(self.datasets):
             if place:
@@ -53,7 +53,7 @@ class WeightsDocument:
         names: Sequence[str],
         start: str = "",
     ) -> Iterable[str]:
-        """Lines of code; of several datasets each name is a dict by dataset."""
+        """Lines of code; with several datasets, each name is a dict by dataset."""
         several = len(self.datasets) > 1
         yield start if self.datasets else ""
         if several:
@@ -94,7 +94,7 @@ def _print_dataset(console: Console, one: DatasetWeights, *, explain: bool) -> N
 
 
 def _glossary(rows: Sequence[Scheme]) -> Grid:
-    """The formula and source of each scheme, and what to know of it."""
+    """The formula, source and remark of each scheme."""
     grid = pairs_grid()
     for row in rows:
         text = Text(row.formula)
@@ -113,7 +113,7 @@ def _table(rows: Sequence[Scheme]) -> Grid:
     most = max((row.weight_ratio or 1 for row in rows), default=1)
     for row in rows:
         numbers = (row.unchanged_weight, row.changed_weight, row.weight_ratio)
-        # On a scale of logarithms, the longest bar for the largest ratio.
+        # The bars are on a logarithmic scale.
         ratio, bar = row.weight_ratio or 1, ""
         if ratio > 1:
             bar = "█" * round(_BAR * math.log(ratio) / math.log(most))
@@ -131,7 +131,7 @@ def _number(value: float | None) -> str:
 
 
 def yaml_text(data: Any) -> str:  # noqa: ANN401 - plain lists, dicts and values
-    """Plain data as YAML that reads back equal, whatever its texts hold.
+    """Plain data as YAML that reads back as equal data.
 
     Example:
         >>> print(yaml_text({"path": "no: yes", "weight": 1e-05}), end="")
@@ -146,14 +146,14 @@ def yaml_text(data: Any) -> str:  # noqa: ANN401 - plain lists, dicts and values
 
 
 def _lists(data: Any) -> Any:  # noqa: ANN401 - plain lists, dicts and values
-    """The data with lists for tuples, which YAML has no plain form for."""
+    """The data with tuples converted to lists, because YAML has no tuples."""
     if isinstance(data, dict):
         return {name: _lists(value) for name, value in data.items()}
     return [_lists(one) for one in data] if isinstance(data, (list, tuple)) else data
 
 
 def _chosen(one: DatasetWeights, scheme: str | None) -> _Chosen | None:
-    """The weights to paste, unchanged first, and what to say of them."""
+    """The weights to paste, unchanged class first, and their description."""
     if scheme is None:
         found = one.recommendation
         return (*found.weight, found.text) if found.weight else None
@@ -165,7 +165,7 @@ def _chosen(one: DatasetWeights, scheme: str | None) -> _Chosen | None:
 
 
 def counts_text(one: DatasetWeights) -> str:
-    """What was counted: the split, its images and its pixels."""
+    """A summary of the counts: the split, its images and its pixels."""
     share = UNDEFINED
     if one.change_fraction is not None:
         share = f"{100 * one.change_fraction:.4g} %"
@@ -180,7 +180,7 @@ def counts_text(one: DatasetWeights) -> str:
 
 
 def _comment(lines: Sequence[str]) -> str:
-    """Lines of comments; a name cannot end its line."""
+    """Comment lines, wrapped; line breaks in names are escaped."""
     return "".join(f"# {row}\n" for line in lines for row in wrap(printable(line), 86))
 
 
@@ -190,7 +190,7 @@ def _head(one: DatasetWeights, reason: str) -> str:
 
 
 def _torch(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
-    """Lines of Python: the two losses, and the further numbers that follow."""
+    """Lines of Python: two losses, the prior bias and the sampling weights."""
     zero, changed, reason = chosen
     lines = [
         _head(one, reason),
@@ -204,13 +204,17 @@ def _torch(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
     further = {row.scheme: row for row in one.schemes}
     bias = further["prior-bias"].changed_weight
     if bias is not None:
-        lines.append(_comment(["Bias of the last layer that predicts the prior."]))
+        lines.append(
+            _comment(["Bias of the last layer for which it predicts the prior."])
+        )
         lines.append(f"prior_bias{key} = {bias!r}\n")
     sampling = further["image-sampling"]
     pair = (sampling.unchanged_weight, sampling.changed_weight)
     if None not in pair:
         lines.append(
-            _comment(["WeightedRandomSampler: has change -> weight of image."])
+            _comment(
+                ["WeightedRandomSampler: weight of an image by whether it has change."]
+            )
         )
         weight = f"{{False: {pair[0]!r}, True: {pair[1]!r}}}"
         lines.append(f"image_weight{key} = {weight}\n")
@@ -222,13 +226,13 @@ def _opencd(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
     zero, changed, reason = chosen
     notes = [
         "Two channels. MMSegmentation 1.x divides by the sum of the weights, 0.x by",
-        "the pixels; avg_non_ignore=True leaves ignored pixels out of either.",
+        "the pixels; avg_non_ignore=True excludes ignored pixels from both.",
     ]
     if one.ignored:
         notes += [
-            f"{counted(one.ignored, 'pixel')} ignored here: MMSegmentation 1.x takes "
-            "the weight of each",
-            "label, and 255 has none. Check that yours does not fail on it.",
+            f"{counted(one.ignored, 'pixel')} ignored: MMSegmentation 1.x looks up the "
+            "weight of each",
+            "label, and 255 has none. Check that your version accepts it.",
         ]
     loss = "type='mmseg.CrossEntropyLoss'"
     return "".join(
@@ -253,13 +257,13 @@ def _opencd(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
 
 
 def _call(start: str, *arguments: str) -> str:
-    """A call with an argument in a line, below each other."""
+    """A call with one argument per line."""
     between = ",\n" + " " * len(start)
     return f"{start}{between.join(arguments)})\n"
 
 
 class WeightsFormat(StrEnum):
-    """How weights are written, as `cdstats.render.writers.Format` for other results."""
+    """An output format of weights."""
 
     TABLE = "table"
     JSON = "json"
@@ -269,11 +273,11 @@ class WeightsFormat(StrEnum):
 
     @property
     def is_pasted(self) -> bool:
-        """Whether it is lines of code for one scheme."""
+        """Whether the format is code for one scheme."""
         return self in (WeightsFormat.TORCH, WeightsFormat.OPENCD)
 
     def write(self, one: WeightsDocument) -> Iterable[str]:
-        """The text of some weights, in parts; a table is printed."""
+        """The text of weights in parts; a table is printed instead."""
         if self is WeightsFormat.TABLE:
             return one.show()
         if self is WeightsFormat.JSON:

@@ -1,8 +1,8 @@
-"""The formats: one registry, an entry for each.
+"""The registry of output formats.
 
-A new output format is one member of `Format`: its name, the ending of a ``--summary``
-file of it, and a function from a `Document` to lines. Nothing that one format alone
-needs is loaded for the others.
+A new format is one member of `Format`: its name, the suffix of its ``--summary`` files,
+and a function from a `Document` to lines. Packages of a format are imported only when
+that format is written.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _LATEX: Final = {
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
-    # A line may break there; alone the sign is a dash in the usual fonts.
+    # A plain | is a dash in the usual fonts; lines may break after it.
     "|": r"\textbar{}\allowbreak{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
 SCHEMA_VERSION: Final = 1
-"""Raised when a key of JSON goes or changes its meaning; new keys leave it."""
+"""Increased when a JSON key is removed or changes its meaning."""
 
 _WORDS: Final = re.compile(r"\s|(?<=[-/])")
 
 
 def csv_lines(table: Table) -> Iterator[str]:
-    """A table as CSV in full precision; undefined values are empty."""
+    """The lines of a table as CSV in full precision; undefined values are empty."""
     yield _csv_line(table.names)
     for row in table.values:
         yield _csv_line([_plain(value) for value in row])
@@ -56,13 +56,13 @@ def csv_lines(table: Table) -> Iterator[str]:
 
 def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
-    # Cells are quoted for the signs of the line's end, and a name may hold either.
+    # The writer quotes cells with characters of its line end; names may hold either.
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
-    """A value as a cell of CSV: nothing for None, a comma list, no formula."""
+    """A value as a CSV cell: empty for None, tuples comma-separated, no formulas."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
 
 
 def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
-    """An object as JSON in full precision, entry by entry of its lists.
+    """An object as JSON in full precision; lists may be lazy.
 
     ``docs/schemas`` describes the objects of each command.
 
@@ -104,19 +104,19 @@ def json_lines(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _json(value: Any, depth: int) -> str:  # noqa: ANN401 - any plain value or record
     text = json.dumps(value, indent=1, allow_nan=False, default=asdict)
-    # No text holds a line break in JSON, so that each one is layout.
+    # JSON escapes line breaks in strings, so each line break here is layout.
     return text.replace("\n", "\n" + " " * depth)
 
 
 def jsonl_lines(table: Table) -> Iterator[str]:
-    """A table as JSON, a row on each line."""
+    """A table as JSON Lines, one row per line."""
     names = table.names
     for row in table.values:
         yield json.dumps(dict(zip(names, row, strict=True)), allow_nan=False) + "\n"
 
 
 def markdown_lines(table: Table, paper: Paper) -> Iterator[str]:
-    """A table as Markdown, its caption above and footnotes below."""
+    """A table as Markdown, with its caption above and footnotes below."""
     columns = _set(table, paper)
     anchor = f'<a id="{paper.label}"></a>' if paper.label else ""
     if paper.caption:
@@ -133,8 +133,8 @@ def _set(table: Table, paper: Paper) -> list[SetColumn]:
     found = set_columns(
         table.columns, table.values, paper, ranks=table.ranks, joins=table.joins
     )
-    left_out = table.wide if paper.narrow else ()
-    return [one for one in found if one.name not in left_out]
+    skipped = table.wide if paper.narrow else ()
+    return [one for one in found if one.name not in skipped]
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -147,7 +147,7 @@ def _markdown(text: str) -> str:
 
 
 def latex_lines(table: Table, paper: Paper) -> Iterator[str]:
-    """A table as LaTeX with the package booktabs, caption above, footnotes below."""
+    """A table as LaTeX for the package booktabs, caption above, footnotes below."""
     columns = _set(table, paper)
     align = "".join(one.align[0] for one in columns)
     titles = [latex(one.line) for one in columns]
@@ -172,7 +172,7 @@ def latex_lines(table: Table, paper: Paper) -> Iterator[str]:
 
 
 def _stacked(column: SetColumn) -> str:
-    """A heading whose words stand below each other."""
+    """A heading with one word per line."""
     lines = [latex(word) for word in _WORDS.split(column.title) if word]
     if len(lines) == 1:
         return lines[0]
@@ -188,7 +188,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def latex(text: str) -> str:
-    r"""A text that LaTeX prints as it is.
+    r"""A text with the special characters of LaTeX escaped.
 
     Example:
         >>> latex(r"a_b & \input{x}")
@@ -200,15 +200,15 @@ def latex(text: str) -> str:
 def _latex_line(cells: Sequence[str]) -> str:
     """A row of a table.
 
-    The row break and the rule before it take a star or a bracket that follows for their
-    own argument, so that an empty group stands between.
+    An empty group precedes a star or bracket, which would otherwise be read as an
+    argument of the row break or rule before it.
     """
     guard = "{}" if cells[0].lstrip().startswith(("[", "*")) else ""
     return f"{guard}{' & '.join(cells)} \\\\\n"
 
 
 def html_lines(table: Table) -> Iterator[str]:
-    """A table as an element of an HTML page, footnotes below."""
+    """A table as HTML elements, with footnotes below."""
     from html import escape
 
     yield "<table>\n"
@@ -234,10 +234,10 @@ def _html_line(tag: str, aligns: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def frame(rows: Iterable[Record], kind: type[Record]) -> pd.DataFrame:
-    """A data frame with a row for each record and the columns of their kind.
+    """A data frame with a row for each record and the columns of ``kind``.
 
-    Counts are ``Int64`` and undefined values ``<NA>`` or ``NaN``, never 0. Further
-    columns, such as those of losses, stand at the end.
+    Counts are ``Int64``; undefined values are ``<NA>`` or ``NaN``. Further columns are
+    at the end, such as losses.
 
     Example:
         >>> from cdstats.core.records import SummaryRecord
@@ -264,7 +264,7 @@ def _screen(document: Document) -> Iterable[str]:
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """An output format of results."""
 
     ending: str
     write: Callable[[Document], Iterable[str]]
@@ -272,7 +272,7 @@ class Format(StrEnum):
     def __new__(
         cls, name: str, ending: str, write: Callable[[Document], Iterable[str]]
     ) -> Self:
-        """A format by its name."""
+        """A format with its name, file suffix and writer."""
         one = str.__new__(cls, name)
         one._value_ = name
         one.ending = ending

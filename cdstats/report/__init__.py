@@ -1,7 +1,6 @@
 """Floor 4: reports and sets of figures, which join masks and scores.
 
-The command `cdstats report` and this package share a name; called, the package does
-what the command does: `cdstats.report(...)` is `cdstats.write_report(...)`.
+This package can be called: `cdstats.report(...)` is `cdstats.write_report(...)`.
 """
 
 from __future__ import annotations

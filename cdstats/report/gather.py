@@ -1,4 +1,4 @@
-"""What a report or a set of figures is made of, gathered from masks and predictions."""
+"""The records of a report or a set of figures, from masks and predictions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from cdstats.score.results import LossRun
 
 MOST_PICTURES: Final = 24
-"""Pictures of one run."""
+"""Largest number of error images of a run."""
 _PER_MODEL: Final = 6
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The records of a run, and what to tell of it."""
+    """The records of a run, its messages, and its number of unreadable inputs."""
 
     material: Material
     messages: tuple[Message, ...]
@@ -117,7 +117,7 @@ def _mask_material(audit: AuditResult) -> MaskMaterial:
 def _score_material(
     run: LossRun, options: ShownOptions
 ) -> tuple[ScoreMaterial, tuple[Message, ...]]:
-    """Scores with pooled histograms and pictures, and what to tell of pictures."""
+    """Scores with pooled curves and error images, and notes about the images."""
     curves, names = run.curves, [one.name for one in run.models]
     pooled: dict[str, Curve | None] = {}
     if curves:
@@ -134,7 +134,7 @@ def _score_material(
     from cdstats.core.charts import worst_images
     from cdstats.score.pictures import error_pictures
 
-    # Few of each model, and not too many of all.
+    # The number of images is limited per model and in total.
     drawn = names[:MOST_PICTURES]
     each = min(_PER_MODEL, MOST_PICTURES // max(1, len(drawn)))
     worst = [
@@ -156,7 +156,7 @@ def _score_material(
 
 
 def _compared(run: LossRun, beta: str | float) -> tuple[ComparedModel, ...]:
-    """Differences of models with intervals, on the images that all of them have."""
+    """Differences of models with intervals, on the images scored by all of them."""
     if len(run.models) < 2 or not run.has_valid:
         return ()
     from cdstats.score.comparison import compare_run
@@ -169,14 +169,14 @@ def _compared(run: LossRun, beta: str | float) -> tuple[ComparedModel, ...]:
             *(plain, choose_losses((), beta), Resampling(), ()), None, common=True
         ).models
     except DataError:
-        # They share no image, or not the same pixels of one.
+        # The models share no image, or scored different pixels of one.
         return ()
 
 
 def _provenance(
     options: ShownOptions, masks: MaskMaterial | None, scores: ScoreMaterial | None
 ) -> Provenance:
-    """The version, the command, the rules, and a hash of every list of files."""
+    """The version, command, sources and rules, and a hash of every list of files."""
     sources = [f"masks {path}" for path in texts(options.masks)]
     sources += [f"predictions {path}" for path in texts(options.pred)]
     if options.target:

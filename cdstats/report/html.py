@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network and no script."""
+"""A report as one HTML file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     from cdstats.render.figures.charts import Chart
 
 MOST_ROWS: Final = 64
-"""Rows of a figure that the page holds as a table too."""
+"""Largest number of rows of a figure that are included as a table."""
 MOST_FAILURES: Final = 20
-"""Reasons of failures that a page gives; it counts the others."""
+"""Largest number of reasons of failures that are listed."""
 _NAMED: Final = 3
-"""Files that a finding or a reason names."""
+"""Number of files named by a finding or a reason."""
 _MINUS: Final = "\N{MINUS SIGN}"
 _SMALL: Final = 5e-4
-"""A number below this would be shown as 0.000."""
+"""Smaller numbers would be rounded to 0.000."""
 _ONE_MODEL: Final = "predictions"
-"""What stands for a model without a name."""
+"""Label of a model without a name."""
 
 THEMED: Final = {
     style.INK: "ink",
@@ -64,14 +64,14 @@ THEMED: Final = {
     style.SKY: "sky",
     style.PURPLE: "purple",
 }
-"""Colours that a page sets for its theme, by the names of their variables."""
+"""CSS variables of the colours that depend on the theme of the page."""
 _NAME: Final = re.compile(r'(\bid="|url\(#|href="#)')
 _TAG: Final = re.compile(r"<[^>]*>")
 _SIZE: Final = re.compile(r' (?:width|height)="[\d.]+pt"')
 
 
 def report_html(material: Material) -> str:
-    """The page: tables, figures, pictures and where all of it comes from.
+    """The page of a report: tables, figures, error images and provenance.
 
     Equal records give equal pages.
     """
@@ -93,7 +93,7 @@ def report_html(material: Material) -> str:
     failed = _failures(material)
     more = len(failed) - MOST_FAILURES
     pairs = list(zip(drawn, _figures(drawn, stated), strict=True))
-    # Of labels a loss says less than a metric.
+    # For label predictions losses say less than metrics, so they are folded.
     labels = scores is not None and all(one.is_hard for one in scores.models)
     folded = [figure for one, figure in pairs if labels and one.figure == _OF_LOSS]
     return environment.get_template("report.html").render(
@@ -124,14 +124,14 @@ def report_html(material: Material) -> str:
 
 
 def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    """Texts without control characters; what is marked as safe stays as it is."""
+    """Plain texts with control characters escaped; safe markup is unchanged."""
     if type(value) is not str:
         return value
     return "\xa0".join(map(printable, value.split("\xa0")))
 
 
 def tied(text: str) -> str:
-    r"""A text in which no line breaks between a number and its sign or unit.
+    r"""A text with no-break spaces between numbers and their signs or units.
 
     Example:
         >>> tied("256 x 256 pixels, 7 % at p >= 0.5").replace("\xa0", "_")
@@ -148,7 +148,7 @@ def is_wide(table: Table) -> bool:
 
 
 _PHONE: Final = 46
-"""Signs in a line of a table on a phone."""
+"""Width of a phone screen, in characters of a table."""
 _BETWEEN: Final = 3
 _TIE: Final = re.compile(
     r"(?<=\d) (?=%|x \d|(?:pixel|mask|image|bin|resample)s?\b|more\b|wrong\b)"
@@ -172,7 +172,7 @@ def _mask_groups(
 
 
 def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The figures of the page, each with its rows unless they are too many."""
+    """The figures of the page, each with its rows unless there are too many."""
     for number, (stem, one) in enumerate(zip(file_stems(found), found, strict=True), 1):
         name = f"figure-{number}"
         whole = f"{one.title}: {one.subject}" if one.subject else one.title
@@ -195,7 +195,7 @@ def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _galleries(material: Material) -> list[dict[str, Any]]:
-    """The worst images of each model: their data, and what they show in words."""
+    """The worst images of each model, with their data and descriptions."""
     found: dict[str, list[dict[str, Any]]] = {}
     for picture in material.scores.pictures if material.scores else ():
         image = picture.image
@@ -222,7 +222,7 @@ def _galleries(material: Material) -> list[dict[str, Any]]:
 
 
 def _lede(material: Material) -> Iterator[str]:
-    """What the report comes to, in a sentence for each dataset and one for models."""
+    """The summary of the report: a sentence per dataset, and one for the models."""
     for row in material.masks.datasets if material.masks else ():
         if row.split == ALL:
             if not row.images:
@@ -248,7 +248,7 @@ def _lede(material: Material) -> Iterator[str]:
 
 
 def _findings(masks: MaskMaterial) -> list[tuple[str, str, str]]:
-    """Severity, check and text of each finding of the audit, the worst first."""
+    """Severity, check and text of each finding, most severe first."""
     several = len({row.dataset for row in masks.datasets}) > 1
     found = []
     for one in masks.findings:
@@ -257,14 +257,14 @@ def _findings(masks: MaskMaterial) -> list[tuple[str, str, str]]:
         shown = one.paths[:_NAMED] if one.level is not Level.NOTE else ()
         more = len(one.paths) - len(shown)
         rest = f" and {more:,} more" * (more > 0)
-        such = f" [{', '.join(shown)}{rest}]" if shown else ""
-        text = f"{place}: {one.text}{such}" if place else f"{one.text}{such}"
+        files = f" [{', '.join(shown)}{rest}]" if shown else ""
+        text = f"{place}: {one.text}{files}" if place else f"{one.text}{files}"
         found.append((one.severity, one.check, text))
     return found
 
 
 def _failures(material: Material) -> list[str]:
-    """What failed: equal reasons once. Findings tell of refused datasets."""
+    """The failures, grouped by reason; refused masks are described by findings."""
     images = material.masks.images if material.masks else ()
     refused = [row for row in images if row.reason.startswith(REFUSED)]
     told = {f"{row.dataset}: {row.path}".removeprefix(": ") for row in refused}
@@ -288,11 +288,11 @@ def _shown(row: Record, name: str) -> str:
 
 
 def inline_svg(text: str, name: str, title: str, description: str) -> str:
-    """An SVG file as an element of a page."""
+    """An SVG file as an HTML element with unique ids, theme colours and a title."""
     start = text.index("<svg")
     body = re.sub(r"<metadata>.*?</metadata>", "", text[start:], flags=re.DOTALL)
     body = _NAME.sub(rf"\g<1>{name}-", body)
-    # Inside of tags alone: a text may be the name of a colour.
+    # Colours are replaced only inside tags, because a text may look like a colour.
     colours = re.compile("|".join(THEMED))
     body = _TAG.sub(
         lambda tag: colours.sub(lambda one: f"var(--{THEMED[one[0]]})", tag[0]), body
@@ -311,14 +311,14 @@ def inline_svg(text: str, name: str, title: str, description: str) -> str:
 
 
 def _signed(value: float) -> str:
-    """A difference with its sign, as many decimals as it needs not to be 0."""
+    """A difference with its sign and enough decimals not to be 0."""
     text = f"{value:+.2g}" if 0 < abs(value) < _SMALL else f"{value + 0.0:+.3f}"
     return text.replace("-", _MINUS)
 
 
 @dataclass(frozen=True, slots=True)
 class _DifferenceRow:
-    """How far a measure of a model is from that of the first model."""
+    """The difference of a measure between a model and the first model."""
 
     measure: str
     model: str
@@ -330,7 +330,7 @@ class _DifferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class _LossRow:
-    """A loss of a model, and how much of it comes from changed pixels."""
+    """A loss of a model, and its share from changed pixels."""
 
     model: str
     loss: str
@@ -347,7 +347,7 @@ def _table(
     names: Iterable[str],
     notes: Iterable[str],
 ) -> Table:
-    """Records as a table of the page, in which no number is rounded to 0."""
+    """A table of records in which no number is rounded to 0."""
     table = Table.of(kind, rows, names, notes)
     columns = [replace(c, format=partial(_unrounded, c.format)) for c in table.columns]
     return replace(table, columns=tuple(columns), caption=caption)
@@ -361,7 +361,7 @@ def _unrounded(shown: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 
 
 
 def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
-    """The table of the DASNet paper for any data, with rule and definition below."""
+    """The table of the DASNet paper for these datasets, with rules and definitions."""
     rules = [f"rule of {at or 'masks'}: {rule}" for at, rule in rules_of(rows).items()]
     ratio = "change ratio = changed / unchanged; change fraction = changed / valid"
     caption = "Changed and unchanged pixels of each dataset and split"
@@ -370,7 +370,7 @@ def _dataset_table(rows: Sequence[SummaryRecord]) -> Table:
 
 
 def _stated_notes(scores: ScoreMaterial) -> tuple[str, ...]:
-    """What was decided before any score was computed: below every table of scores."""
+    """Notes on decisions made before scoring, shown below every table of scores."""
     return Stated.notes(one.dataset for one in scores.models)
 
 
@@ -379,14 +379,14 @@ def _metrics_table(scores: ScoreMaterial) -> Table:
     rows = [replace(m.dataset, model=m.name or _ONE_MODEL) for m in scores.models]
     known = metrics_of(DatasetScore).items()
     names = ("model", "images", *(name for name, one in known if one.headline))
-    pooled = "pooled over all pixels unless said; an undefined number is –"
+    pooled = "pooled over all pixels unless stated otherwise; undefined numbers: –"
     signed = signature_notes(one.dataset for one in scores.models)
     notes = (pooled, *_stated_notes(scores), *signed)
     return _table("Metrics of the changed class", DatasetScore, rows, names, notes)
 
 
 def _sensitivity_table(scores: ScoreMaterial) -> Table | None:
-    """The metrics that masks binarised by other rules would give, if asked for."""
+    """The metrics with masks binarised by other rules, if they were requested."""
     found = scores.rule_sensitivity
     rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
     caption = "Metrics with masks binarised by other rules"
@@ -395,7 +395,7 @@ def _sensitivity_table(scores: ScoreMaterial) -> Table | None:
 
 
 def _difference_table(scores: ScoreMaterial) -> Table | None:
-    """Paired differences of models with intervals; None of one model."""
+    """Paired differences of models with intervals; None for a single model."""
     if not scores.compared:
         return None
     first, *others = scores.compared
@@ -415,7 +415,7 @@ def _difference_table(scores: ScoreMaterial) -> Table | None:
             parts = (found.value, gap.difference, interval, gap.same_sign)
             rows.append(_DifferenceRow(title, model, *parts))
     caption = f"Differences from {first.model or _ONE_MODEL}, on the same images"
-    # The table of metrics above tells rule, threshold and signature.
+    # The table of metrics already states rule, threshold and signature.
     told = Stated.notes(scores.compared)
     notes = [
         note
@@ -424,11 +424,11 @@ def _difference_table(scores: ScoreMaterial) -> Table | None:
     ]
     drawn = first.images - first.images_without_valid
     if drawn < FEW_IMAGES:
-        few = "intervals of so few images are unreliable, and too narrow"
+        few = "intervals from so few images are unreliable and too narrow"
         notes.insert(0, f"{counted(drawn, 'image')} compared: {few}")
     if first.left_out:
         number = counted(first.left_out, "image")
-        notes.insert(0, f"{number} left out, because a model lacks them")
+        notes.insert(0, f"{number} excluded, because a model lacks them")
     names = columns_of(_DifferenceRow)
     return _table(caption, _DifferenceRow, rows, names, notes) if rows else None
 
@@ -445,12 +445,12 @@ def _loss_table(scores: ScoreMaterial) -> Table:
         for result, share in zip(one.losses, one.shares, strict=True)
     ]
     notes = [
-        f"nats, logs clamped at {_MINUS}100; means over pixels unless said",
-        "balanced_ce is not on the scale of BCE; class_mean_bce is",
+        f"nats, logs clamped at {_MINUS}100; means over pixels unless stated otherwise",
+        "class_mean_bce is on the scale of BCE, balanced_ce is not",
     ]
     if any(one.is_hard for one in scores.models):
         notes.append(
-            "predictions are labels: BCE is 100 times the error rate, not a likelihood"
+            "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
         )
     notes += _stated_notes(scores)
     return _table("Losses", _LossRow, rows, columns_of(_LossRow), notes)
@@ -470,16 +470,16 @@ def _loss_row(model: str, result: LossResult, shares: Shares) -> _LossRow:
 
 
 def _curve_table(scores: ScoreMaterial) -> Table | None:
-    """What the curves come to; None where no model has them."""
+    """Summaries of the curves; None if no model has a curve."""
     found = curve_summaries(scores)
     rows = [replace(one, model=one.model or _ONE_MODEL) for one in found]
     notes = (
-        "of pixels pooled over all images; the best F1 is optimistic: chosen on the "
-        "same images",
+        "pixels pooled over all images; the best F1 is optimistic, because its "
+        "threshold was chosen on the same images",
         IN_SAMPLE_WAY,
         "ECE: expected calibration error in 15 bins of equal width",
         *_stated_notes(scores),
     )
     names = columns_of(CurveSummary)
-    caption = "What the curves come to"
+    caption = "Average precision, best F1 and calibration"
     return _table(caption, CurveSummary, rows, names, notes) if rows else None

@@ -1,4 +1,4 @@
-"""What reports and figures are read from: the options, and whether they fit."""
+"""Options of reports and figures, and checks that they fit together."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Bar = AbstractContextManager[Any]
-"""Shows how far a run is."""
+"""A context of a progress bar."""
 
 
 class _SourceOptions(Options, panel="Sources"):
-    """Masks, predictions, and rows of earlier runs."""
+    """Options for masks, predictions, and rows of earlier runs."""
 
     masks: Paths | None = option(
         None,
@@ -60,18 +60,18 @@ class _SourceOptions(Options, panel="Sources"):
     )
 
     def reads(self) -> frozenset[str]:
-        """What is read: masks, predictions, or only earlier rows."""
+        """The kinds of files to read: masks, predictions, or none for earlier rows."""
         masks = MASKS if self.masks else frozenset()
         return masks | (PREDICTIONS if self.pred else frozenset())
 
     def inputs(self) -> list[str]:
-        """Everything that is named as a source."""
+        """All paths that are named as sources."""
         named = [*texts(self.masks), *texts(self.pred), self.target, *self.from_files]
         return [str(one) for one in named if one is not None]
 
 
 class _FileOptions(Options, kw_only=False):
-    """Where a report goes."""
+    """The option for the file of a report."""
 
     output: StrPath = option(
         Path("report.html"),
@@ -82,7 +82,7 @@ class _FileOptions(Options, kw_only=False):
 
 
 class _FolderOptions(Options, kw_only=False):
-    """Where figures go."""
+    """The option for the folder of figures."""
 
     folder: StrPath = option(
         Path("figures"),
@@ -93,7 +93,7 @@ class _FolderOptions(Options, kw_only=False):
 
 
 class _FigureOptions(_FolderOptions, panel="Output"):
-    """Which figures are drawn."""
+    """Options for the selection of figures."""
 
     only: Sequence[str] = option(
         (),
@@ -117,7 +117,7 @@ class ShownOptions(
     _SourceOptions,
     hidden=("beta", "batch_size"),
 ):
-    """What `cdstats.report` and `cdstats.plot` read, and how."""
+    """The options that `cdstats.report` and `cdstats.plot` share."""
 
     command: str = option(
         "", "The command to name as the source.", on_command_line=False
@@ -135,15 +135,15 @@ class ShownOptions(
 
 
 class ReportOptions(ShownOptions, _FileOptions):
-    """What `cdstats.report` takes."""
+    """The options of `cdstats.report`."""
 
 
 class PlotOptions(ShownOptions, _FigureOptions, hidden=("losses", "rule_sensitivity")):
-    """What `cdstats.plot` takes."""
+    """The options of `cdstats.plot`."""
 
 
 def rows_of(path: StrPath) -> str:
-    """What the rows of a file are about: ``masks`` or ``predictions``."""
+    """The kind of the rows in a file: ``masks`` or ``predictions``."""
     from cdstats.io.outputs import read_text
 
     text = read_text(Path(path))
@@ -159,7 +159,7 @@ def rows_of(path: StrPath) -> str:
 
 
 def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
-    """Refuse sources that are missing, too many, or not fit for the options."""
+    """Raise if sources are missing, conflict, or do not fit the options."""
     masks, pred, target = options.masks, options.pred, options.target
     if not options.inputs():
         raise UsageError(
@@ -169,7 +169,8 @@ def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
         raise UsageError(NO_PAIRS)
     if len(saved) < len(options.from_files):
         raise UsageError(
-            "--from takes one file of masks and one of predictions; these are alike"
+            "--from takes one file of masks and one of predictions; found two files of "
+            "the same kind"
         )
     for kind, given, named in (
         ("masks", masks, "--masks"),
@@ -178,12 +179,12 @@ def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
         if kind in saved and given:
             raise UsageError(f"{saved[kind]} holds {kind}; leave out {named}")
     if options.losses and not (pred or "predictions" in saved):
-        raise UsageError("--loss goes with predictions; name them with --pred")
+        raise UsageError("--loss needs predictions; name them with --pred")
     _refuse_unknown(options)
 
 
 def _refuse_unknown(options: ShownOptions) -> None:
-    """Refuse options that mean nothing, before a file is read."""
+    """Raise for invalid options before any file is read."""
     options.rule_choice()
     pred = texts(options.pred)
     if any(path.rpartition("=")[2] == "-" for path in (*pred, str(options.target))):

@@ -1,4 +1,4 @@
-"""`cdstats.report` and `cdstats.plot`: records gathered, drawn, and written."""
+"""`cdstats.report` and `cdstats.plot`: write reports and figures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """What `report` or `plot` wrote, and what to tell of it.
+    """The result of `cdstats.report` or `cdstats.plot`.
 
     Attributes:
-        files: The files, in order.
-        missing: Figures that the records do not give, and why.
+        files: The written files, in order.
+        missing: Figures that could not be drawn from the sources, with reasons.
         messages: Notes, warnings and errors.
-        failures: Masks and predictions that failed, and why.
-        unread: Inputs that could not be read at all.
+        failures: Names and reasons of masks and predictions that failed.
+        unread: Number of inputs that could not be read at all.
     """
 
     files: tuple[Path, ...]
@@ -45,23 +45,24 @@ class Written:
 
 @takes(ReportOptions)
 def report(options: ReportOptions) -> Written:
-    """Write one HTML file of masks, of predictions, or of both.
+    """Write an HTML report of masks, predictions, or both.
 
-    The file needs no network, no script and no other file.
+    The report is one file without scripts or external resources.
 
     Raises:
-        UsageError: If options do not fit, or the extra ``report`` is not installed.
-        DataError: If a source holds nothing that can be used.
+        UsageError: If options are invalid or conflict, or the extra ``report`` is not
+            installed.
+        DataError: If a source has no usable content.
     """
     return report_sources(options)
 
 
 write_report = report
-"""The same by a name that no package has."""
+"""The same function under a name that is not also the name of a package."""
 
 
 def report_sources(options: ReportOptions) -> Written:
-    """What `report` gives, from its options."""
+    """The result of `report` for an options record."""
     check_installed("matplotlib", "jinja2")
     path = Path(options.output)
     if path.suffix.lower() not in ("", ".html", ".htm"):
@@ -80,23 +81,24 @@ def report_sources(options: ReportOptions) -> Written:
 
 @takes(PlotOptions)
 def plot(options: PlotOptions) -> Written:
-    """Write figures at the width of a journal's column, each with its data as CSV.
+    """Write figures at the width of a journal column, each with its rows as CSV.
 
     Raises:
-        UsageError: If options do not fit, or the extra ``report`` is not installed.
-        DataError: If a source holds nothing that can be used, or no figure is left.
+        UsageError: If options are invalid or conflict, or the extra ``report`` is not
+            installed.
+        DataError: If a source has no usable content, or no figure can be drawn.
     """
     return plot_sources(options)
 
 
 def plot_sources(options: PlotOptions) -> Written:
-    """What `plot` gives, from its options."""
+    """The result of `plot` for an options record."""
     check_installed("matplotlib")
     only = options.only
     for name in only:
         if name not in FIGURES:
             raise UsageError(
-                f"there is no figure {name!r}; there are {', '.join(FIGURES)}"
+                f"there is no figure {name!r}; available: {', '.join(FIGURES)}"
             )
     place = Path(options.folder)
     check_folder(place, options.inputs(), "figures would be taken for masks")
@@ -112,7 +114,7 @@ def plot_sources(options: PlotOptions) -> Written:
         for name, reason in failures[:1]:
             number = counted(len(failures), "file")
             reasons.insert(0, f"{number} failed, such as {name}: {reason}")
-        raise DataError(f"nothing to draw from these sources: {'; '.join(reasons)}")
+        raise DataError(f"no figure can be drawn: {'; '.join(reasons)}")
     place.mkdir(exist_ok=True)
     files = []
     for name, data in figure_files(chosen, kinds):
@@ -122,7 +124,7 @@ def plot_sources(options: PlotOptions) -> Written:
 
 
 def _replaced(folder: Path, formats: Sequence[FigureFormat]) -> list[Path]:
-    """Files of a folder that have the name of a figure, which may be written again."""
+    """Files of a folder that have names of figures, which may be replaced."""
     endings = (".csv", *(f".{one.value}" for one in formats))
     try:
         found = list(folder.iterdir())

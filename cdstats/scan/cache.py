@@ -144,7 +144,7 @@ class Cache:
         self._written = time.monotonic()
         if path is not None:
             _made_or_checked(path)
-        with self._telling():
+        with self._naming_file():
             self._database = sqlite3.connect(
                 path.absolute() if path else "",
                 timeout=_WAIT_SECONDS,
@@ -211,8 +211,8 @@ class Cache:
             raise
         self._database.execute("COMMIT")
 
-    def _telling(self) -> AbstractContextManager[None]:
-        return telling(self._path or "the temporary file of counts")
+    def _naming_file(self) -> AbstractContextManager[None]:
+        return naming_file(self._path or "the temporary file of counts")
 
     @property
     def is_temporary(self) -> bool:
@@ -237,7 +237,7 @@ class Cache:
         self, task: Task, stamp: Stamp, edges: str
     ) -> tuple[list[Counted], bool] | None:
         key = self._key(task, stamp, edges)
-        with self._telling():
+        with self._naming_file():
             row = self._database.execute(_FIND, [key]).fetchone()
             if row is None:
                 return None
@@ -264,7 +264,7 @@ class Cache:
         self._written = time.monotonic()
         rows = [(*one, _checksum(one[0], one[2], one[1])) for one in self._waiting]
         if rows:
-            with self._telling(), self._transaction():
+            with self._naming_file(), self._transaction():
                 self._database.executemany(_PUT, rows)
             self._waiting.clear()
 
@@ -284,7 +284,7 @@ class Cache:
     def copy_to(self, path: Path) -> None:
         """Copy the entries of finished files to a new or empty file."""
         self.flush()
-        with self._telling():
+        with self._naming_file():
             self._database.execute("DELETE FROM states WHERE NOT finished")
         try:
             self._database.execute("VACUUM INTO ?", (str(path),))
@@ -302,7 +302,7 @@ class Cache:
 
 def states_in(path: Path) -> int:
     """Number of files in a cache."""
-    with telling(path), closing(sqlite3.connect(path)) as database:
+    with naming_file(path), closing(sqlite3.connect(path)) as database:
         (count,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
         return int(count)
 
@@ -330,7 +330,7 @@ def _foreign_text(path: Path | None) -> str:
 
 
 @contextmanager
-def telling(where: object) -> Iterator[None]:
+def naming_file(where: object) -> Iterator[None]:
     """Name the file in errors of a database or of its contents."""
     try:
         yield

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdstats.core.counts import PixelCounts
 from cdstats.core.errors import counted
 from cdstats.core.records import ImageRecord
-from cdstats.scan.cache import telling
+from cdstats.scan.cache import naming_file
 
 if TYPE_CHECKING:
     from cdstats.core.counts import CountedMask
@@ -104,7 +104,7 @@ class StoredImages(Sequence[ImageRecord]):
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        with telling(_WHERE):
+        with naming_file(_WHERE):
             self._database.executemany(_PUT, waiting)
 
     def _record(self, values: tuple[Any, ...]) -> ImageRecord:
@@ -122,7 +122,7 @@ class StoredImages(Sequence[ImageRecord]):
     def _records(self, rest: str, *values: object) -> Iterator[ImageRecord]:
         if self._waiting:
             self._write()
-        with telling(_WHERE):
+        with naming_file(_WHERE):
             for row in self._database.execute(_ALL + rest, values):
                 yield self._record(row)
 

@@ -1,4 +1,4 @@
-"""The pixels of many images as tiles, summed and added up per image."""
+"""Pixels of images cut into tiles, whose sums are added per image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Accumulated:
-    """What the tiles of one image add up to, in float64 and exact integers."""
+    """The total of the tiles of one image, in float64 and exact integers."""
 
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
     counts: NDArray[np.int64] = field(
@@ -51,7 +51,7 @@ class Accumulated:
     def image_sums(
         self, terms: Sequence[Term], *, ignored: int, soft: bool = False
     ) -> ImageSums:
-        """The sums by their names; soft targets have no counts by label."""
+        """The sums by name; soft targets have no counts by label."""
         sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
         changed = sums.pop("changed")
         calibration = tuple(sums.pop(name) for name in CALIBRATION)
@@ -71,10 +71,10 @@ class Accumulated:
 
 
 class TileBatches:
-    """Cuts the pixels of each image into tiles, and sums them on a processor.
+    """Cuts the pixels of each image into tiles, and sums them on the CPU.
 
-    A block is summed where it lies. A tile never holds two images. The arguments are
-    those of `array_sums`.
+    Blocks are summed without a copy, and a tile has pixels of one image only. The
+    arguments are those of `array_sums`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class TileBatches:
         self.images: dict[int, Accumulated] = {}
 
     def add(self, image: int, scores: NDArray[Any], target: NDArray[Any]) -> None:
-        """Add pixels of an image: scores and, of the same length, targets."""
+        """Add pixels of an image: scores and targets of the same length."""
         flat, labels = scores.reshape(-1), target.reshape(-1)
         self.images.setdefault(image, Accumulated())
         if image in self._partial:
@@ -109,36 +109,36 @@ class TileBatches:
             self._compute(image, flat[:whole], labels[:whole])
 
     def end(self, image: int) -> None:
-        """Compute the last tile of an image, which may not be full."""
+        """Compute the last tile of an image, which may be incomplete."""
         if image in self._partial:
             self._compute(image, *self._partial.pop(image))
 
     def flush(self) -> None:
-        """Compute what waits; every image is complete."""
+        """Compute all waiting tiles; every image must be complete."""
         for image in list(self._partial):
             self.end(image)
 
     def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Sum tiles, or have them summed."""
+        """Sum tiles of an image."""
         shape = (-1, min(TILE, flat.size))
         scores, target = flat.reshape(shape), labels.reshape(shape)
         found = array_sums(scores, target, compiled=self._compiled, **self._options)
         self._take([image] * len(scores), found)
 
     def _take(self, images: Iterable[int], found: TileSums) -> None:
-        """Add tiles to their images, in order: the result is always the same."""
+        """Add tiles to their images in order, so that results are reproducible."""
         rows = zip(images, found.sums, found.counts, found.terms, strict=True)
         for image, sums, counts, terms in rows:
             self.images[image].add(sums, counts, terms)
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:
-    """An array in the byte order of this machine, without a copy if it is."""
+    """The array in native byte order, without a copy if possible."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def term_functions(terms: Iterable[Term], xp: ModuleType) -> list[TermFunction]:
-    """What the pixels add to each term, as the kernels call it, in NumPy or torch."""
+    """The terms as functions of pixels for the kernels, in NumPy or torch."""
     return [partial(_term_of, term, xp) for term in terms]
 
 

@@ -1,4 +1,4 @@
-"""What the user says of predictions: their kind, scale, codes, band and nodata."""
+"""Options about predictions: their kind, scale, codes, band and nodata."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 _MODEL: Final = re.compile(r"(.*[^=<>])=((?:[^=]|[<>]=)*)", re.DOTALL)
-"""The name of a model and what is said of it, where ``=`` is not part of a rule."""
+"""The name of a model and a value; the ``=`` of ``>=`` in a rule does not count."""
 
 
 class Kind(Enum):
-    """What a stored number means."""
+    """The meaning of the stored numbers of predictions."""
 
     PROB = "prob"
     LOGIT = "logit"
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 
 class Nodata(Enum):
-    """What becomes of pixels that a prediction declares as nodata or masks out."""
+    """Treatment of pixels that a prediction declares as nodata or masks out."""
 
     REFUSE = "refuse"
     KEEP = "keep"
@@ -42,9 +42,9 @@ class Nodata(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the user says of the predictions of one model.
+    """The options of the predictions of one model.
 
-    Of ``threshold_from``, see `Stated`.
+    For ``threshold_from``, see `Stated`.
     """
 
     kind: Kind | None = None
@@ -69,13 +69,13 @@ class ModelChoice:
 
     @property
     def decoding(self) -> Decoding:
-        """How files are read."""
+        """The options for reading files."""
         keeps, logits = self.nodata is Nodata.KEEP, self.kind is Kind.LOGIT
         return Decoding(logits, self.scale, self.rule, self.band, keeps)
 
     @property
     def text(self) -> str:
-        """What else was chosen, behind what the numbers are."""
+        """Band and nodata options as text, to append to the kind."""
         band = "" if self.band is None else f", band {self.band}"
         kept = {Nodata.KEEP: ", nodata kept", Nodata.IGNORE: ", nodata ignored"}
         return band + kept.get(self.nodata, "")
@@ -83,21 +83,21 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class PredictionChoice:
-    """What the user says of predictions: of all models, or of some by name."""
+    """The options of predictions, for all models and for models by name."""
 
     every: ModelChoice = ModelChoice()
     named: Mapping[str, ModelChoice] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: str) -> ModelChoice:
-        """What the user says of a model, or of all runs of it."""
+        """The options of a model, or of the model of which it is a run."""
         if model in self.named:
             return self.named[model]
         runs = (one for name, one in self.named.items() if _is_run(model, name))
         return next(runs, self.every)
 
     def at(self, thresholds: Mapping[str, tuple[float, str]]) -> PredictionChoice:
-        """The same with the threshold of some models, and where each comes from."""
+        """The same options with thresholds of models and the origins of these."""
         named = {
             model: replace(self.of(model), threshold=one, threshold_from=at)
             for model, (one, at) in thresholds.items()
@@ -105,7 +105,7 @@ class PredictionChoice:
         return replace(self, named={**self.named, **named})
 
     def check(self, models: Iterable[str]) -> None:
-        """Refuse names of models that there are not."""
+        """Raise if an option names a model that does not exist."""
         known = dict.fromkeys(models)
         for name in self.named:
             if not any(one == name or _is_run(one, name) for one in known):
@@ -127,12 +127,12 @@ class PredictionChoice:
 
 
 def _is_run(model: str, name: str) -> bool:
-    """Whether a model is a run of that name: ``a seed=1`` of ``a``."""
+    """Whether a model is a run of the named model, such as ``a seed=1`` of ``a``."""
     return re.fullmatch(r" \w+=.*", model.removeprefix(name), re.DOTALL) is not None
 
 
 def choose_predictions(options: ScoreOptions) -> PredictionChoice:
-    """Read the options that say what predictions are.
+    """The options of predictions, parsed.
 
     Example:
         >>> from cdstats.core.options import LossOptions
@@ -168,7 +168,7 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
     )
     named = {}
     for name in {**kinds, **scales, **rules}:
-        # What is said of a model replaces what does not fit it of all models.
+        # An option of a model replaces conflicting options of all models.
         own, kind, scale = rules.get(name), kinds.get(name), scales.get(name)
         if own is None:
             scored = scale is not None or kind in (Kind.PROB, Kind.LOGIT)
@@ -186,7 +186,7 @@ def choose_predictions(options: ScoreOptions) -> PredictionChoice:
 
 
 def _rules(options: ScoreOptions) -> dict[str, LabelRule]:
-    """The rules of codes by model; that of all models under an empty name."""
+    """The rules of codes by model; the name is empty for all models."""
     changed = dict(_by_model(options.pred_changed))
     unchanged = dict(_by_model(options.pred_unchanged))
     for name in unchanged:
@@ -208,7 +208,7 @@ def _rules(options: ScoreOptions) -> dict[str, LabelRule]:
 
 
 def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an option
-    """What an option says, and the model that it says it of; empty for all.
+    """The models and values of an option; the model is empty for all models.
 
     Example:
         >>> list(_by_model(("2", ">=128", "a=>=128")))
@@ -221,7 +221,7 @@ def _by_model(values: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an
 
 @dataclass(frozen=True)
 class Needs:
-    """What the losses of a run need beside the plain sums."""
+    """The data that losses need in addition to the plain sums."""
 
     terms: tuple[Term, ...]
     positions: tuple[Term, ...]
@@ -232,7 +232,7 @@ class Needs:
     def of(
         cls, losses: Iterable[Loss], prior: float | None, *, bins: bool = False
     ) -> Needs:
-        """What some losses need."""
+        """The needs of these losses."""
         chosen = list(losses)
         terms = dict.fromkeys(t for loss in chosen for t in loss.terms(prior))
         return cls(
@@ -243,12 +243,12 @@ class Needs:
         )
 
     def refuse_without_logits(self, *, all_logits: bool) -> None:
-        """Refuse losses that are defined on logits, where there are none."""
+        """Raise if a loss needs logits and predictions are not logits."""
         names = ", ".join(one.name for one in self.levels if one.entry.needs_logits)
         if names and not all_logits:
-            raise UsageError(f"{names} is defined on logits: say --kind logit")
+            raise UsageError(f"{names} is defined only for logits; use --kind logit")
 
     @property
     def whole(self) -> bool:
-        """Whether the scores of an image must be held until it is complete."""
+        """Whether all scores of an image must be kept until it is complete."""
         return bool(self.positions or self.levels)

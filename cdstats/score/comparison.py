@@ -1,4 +1,4 @@
-"""From the rows of several models to their measures, differences and intervals."""
+"""`cdstats.compare`: measures of several models, their differences and intervals."""
 
 from __future__ import annotations
 
@@ -52,29 +52,28 @@ if TYPE_CHECKING:
 
 _BASIC: Final = 3
 _BINS_OFF: Final = 1e-4
-"""How far average precision of bins is off when a note says so."""
+"""Error of average precision from bins above which a note says so."""
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Displayed):
-    """What `compare` found.
+    """The result of `cdstats.compare`.
 
     Attributes:
-        models: The measures of each model, the one that the others are compared with
-            first.
+        models: The measures of each model, starting with the baseline.
         measures: The names of the measures.
-        losses: Those of them that are losses, of which less is better.
-        asked: The first measure of each loss that was asked for.
-        differing: For each measure of images every image compared, those on which
-            models differ most first.
-        images: The rows of `cdstats.loss`, failed ones included.
-        resampling: How the intervals were made.
+        losses: The measures that are losses, for which lower is better.
+        asked: The first measure of each requested loss.
+        differing: All compared images for each measure of images, in descending order
+            of the differences between models.
+        images: The rows of `cdstats.loss`, including failed predictions.
+        resampling: The options of the intervals.
         device: The device that computed.
         messages: Notes, warnings and errors.
-        failed: Predictions that failed, masks without one included; of images that are
-            compared in common, those alone that have a prediction.
-        rule_sensitivity: The metrics of each model if masks were binarised by each
-            usual rule; empty unless that was asked for.
+        failed: Number of failed predictions and of masks without a prediction; with
+            ``common``, masks without a prediction are not counted.
+        rule_sensitivity: The metrics of each model with masks binarised by each common
+            rule; empty unless requested.
         differences: The measures whose differences are shown instead of the usual ones.
     """
 
@@ -93,12 +92,12 @@ class Comparison(Displayed):
 
     @property
     def unread(self) -> int:
-        """Inputs that could not be read at all, such as a folder."""
+        """Number of inputs that could not be read at all, such as folders."""
         return unread_of(self.messages)
 
     @property
     def drawn_from(self) -> int:
-        """Images that are resampled: those with a valid pixel."""
+        """Number of images that are resampled, which have a valid pixel."""
         return self.models[0].images - self.models[0].images_without_valid
 
     def table(self) -> Table:
@@ -116,13 +115,13 @@ class Comparison(Displayed):
         return frame(self.models, ComparedModel)
 
     def differing_frame(self) -> pd.DataFrame:
-        """The images by how far models differ, with a column for each model."""
+        """The images by descending difference as a data frame, a column per model."""
         from cdstats.render.writers import frame
 
         return frame(self.differing, DifferingImage)
 
     def image_frame(self) -> pd.DataFrame:
-        """The rows of the images of each model, as `cdstats.loss` gives them."""
+        """The rows of the images of all models, as a data frame."""
         from cdstats.render.writers import frame
 
         return frame(self.images, ScoreRecord)
@@ -136,14 +135,14 @@ def compare_run(
     baseline: str | None,
     common: bool,
 ) -> Comparison:
-    """Compare the models of a run, with images ordered by some of their measures."""
+    """Compare the models of a run, with images sorted by the measures ``by``."""
     shared = shared_images(run.images, common=common)
     bases = bases_of([row.place for row in run.images], how.repeats)
     first = order_models(list(dict.fromkeys(bases.values())), baseline)
     runs = {base: [run for run in shared.rows if bases[run] == base] for base in first}
     order = [run for base in first for run in runs[base]]
     soft = any(isinstance(row.changed, float) for row in run.images)
-    # Soft targets do not have all losses.
+    # Some losses are not defined for soft targets.
     held = {name for row in run.images for name in row.losses}
     basic, further = losses[:_BASIC], losses[_BASIC:]
     named = _names([*basic, *(one for one in further if one.column in held)])
@@ -179,7 +178,7 @@ def compare_run(
 
 
 def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
-    """The names of all measures that a comparison may have."""
+    """The names of all possible measures of a comparison."""
     chosen = choose_losses(losses, beta, logits=True)
     measures = choose_measures(_names(chosen), soft=False, curves=True)
     return tuple(measure.name for measure in measures)
@@ -188,10 +187,10 @@ def measure_names(losses: Sequence[str], beta: str | float) -> tuple[str, ...]:
 def choose_differences(
     texts: Sequence[str], losses: Sequence[str], beta: str | float
 ) -> tuple[str, ...]:
-    """Measures by their names, or by how these begin: ``iou`` for ``iou_pooled``.
+    """Measures by name or by prefix, such as ``iou`` for ``iou_pooled``.
 
     Raises:
-        UsageError: If a name is of no measure.
+        UsageError: If a name does not match any measure.
     """
     known, found = measure_names(losses, beta), []
     for text in texts:
@@ -200,15 +199,15 @@ def choose_differences(
         name = text if text in known else next(like, None)
         if name is None:
             raise UsageError(
-                f"--difference {text}: expected one of {', '.join(known)}; a further "
-                "loss is named with --loss, too"
+                f"--difference {text}: expected one of {', '.join(known)}; further "
+                "losses must also be named with --loss"
             )
         found.append(name)
     return tuple(dict.fromkeys(found))
 
 
 def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
-    """Losses by the names that begin their columns."""
+    """Losses by the prefixes of their columns."""
     basic = {one.name: one for one in losses[:_BASIC]}
     return {**basic, **{one.label: one for one in losses[_BASIC:]}}
 
@@ -216,7 +215,7 @@ def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
 def _measure(
     model: str, run: LossRun, shared: SharedImages, losses: Mapping[str, Loss]
 ) -> Measured:
-    """Measure one model on the shared images that have a valid pixel."""
+    """The measures of one model on the shared images with a valid pixel."""
     places = [
         place
         for place in shared.rows[model]
@@ -237,7 +236,7 @@ def _measure(
 
 
 def _drawn_groups(run: LossRun, shared: SharedImages, by: str | None) -> list[int]:
-    """The number of the group of each shared image that has a valid pixel."""
+    """The group number of each shared image with a valid pixel."""
     images = list(zip(*shared.rows.values(), strict=True))
     places = [
         [run.images[at].place for at in own]
@@ -258,7 +257,7 @@ def _records(
     groups: Sequence[int],
     runs: Mapping[str, Sequence[str]],
 ) -> list[ComparedModel]:
-    """The row of each model, whose measures are means over its runs."""
+    """The row of each model; measures are means over its runs."""
     every = resampled([model.grouped(groups) for model in models], measures, how)
     measured = {model.model: model for model in models}
     drawn = dict(zip(measured, every, strict=True))
@@ -311,7 +310,7 @@ def _differing(
     measure: str,
     runs: Mapping[str, Sequence[str]],
 ) -> list[DifferingImage]:
-    """Every image with its mean over the runs of each model, by how far these are."""
+    """All images with the mean over runs of each model, by descending spread."""
     found = []
     for (target, part), rows in zip(shared.keys, images, strict=True):
         values: dict[str, float | None] = {}
@@ -333,15 +332,15 @@ def _differing(
 def _group_cautions(
     shared: SharedImages, groups: Sequence[int], by: str | None
 ) -> Iterator[Message]:
-    """What makes intervals misleading: few groups, or crops drawn as if alone."""
+    """Warnings about few groups, or about crops that are resampled independently."""
     number = len(set(groups))
     if by is None:
         if text := crops_text([target for target, _ in shared.keys]):
             yield Message(Level.WARNING, text)
     elif number == 1:
-        yield Message(Level.WARNING, f"one group of {by} has no interval")
+        yield Message(Level.WARNING, f"a single group of {by} gives no interval")
     elif 0 < number < FEW_GROUPS:
-        text = "intervals of so few groups are unreliable, and too narrow"
+        text = "intervals from so few groups are unreliable and too narrow"
         yield Message(Level.NOTE, f"{counted(number, 'group')} of {by}: {text}")
 
 
@@ -352,26 +351,26 @@ def _cautions(
     soft: bool,
     by: str | None = None,
 ) -> list[Message]:
-    """What makes the numbers of a comparison misleading."""
+    """Errors, warnings and notes on what makes a comparison misleading."""
     images, found = models[0].images, []
 
     def tell(level: Level, text: str) -> None:
         found.append(Message(level, text))
 
     if left_out:
-        text = f"images left out, because a model lacks them: {left_out:,}"
+        text = f"images excluded, because a model lacks them: {left_out:,}"
         tell(Level.WARNING, text)
     failed = [row for row in run.images if row.status == "failed"]
     if not images and failed:
         number = counted(len(failed), "prediction")
         first = f"{failed[0].pred or failed[0].target}: {failed[0].reason}"
-        tell(Level.ERROR, f"no image was scored, {number} failed, first {first}")
+        tell(Level.ERROR, f"no image could be scored: {number} failed, first {first}")
     elif not images:
         tell(Level.ERROR, "no image has a valid pixel, so no value is defined")
     elif images < FEW_IMAGES and by is None:
-        text = "intervals of so few images are unreliable, and too narrow"
+        text = "intervals from so few images are unreliable and too narrow"
         if images == 1:
-            text = "one image has no interval"
+            text = "a single image gives no interval"
         tell(Level.WARNING, f"{counted(images, 'image')} compared: {text}")
     if run.any_hard and images:
         text = "predictions are labels, so BCE is 100 × the error rate; use F1 or IoU"
@@ -388,7 +387,7 @@ def _cautions(
     if len(set(without.values())) > 1:
         pixels = ", ".join(f"{model} {number:,}" for model, number in without.items())
         text = (
-            f"valid pixels without a prediction: {pixels}. They are in no loss, so "
+            f"valid pixels without a prediction: {pixels}. Losses exclude them, so "
             "compare these models by metrics"
         )
         tell(Level.WARNING, text)
@@ -417,32 +416,29 @@ def _cautions(
 def compare(options: CompareOptions) -> Comparison:
     """Compare the saved predictions of several models on the same masks.
 
-    The difference of each measure to the first model comes with an interval: images are
-    drawn with replacement, the same ones for every model, and the interval holds the
-    middle of the differences (percentile bootstrap). With ``group`` the images of a
-    scene are drawn together, as crops of one must be. With ``repeats``, the word that
-    numbers the runs of a model, measures are means over runs, and runs are drawn, too.
-    No correction is made for comparing many models. The beta of a dataset stays the
-    same in every resample.
+    The difference of each measure from the first model has a percentile bootstrap
+    interval: images are drawn with replacement, the same for all models. With
+    ``group``, the images of a scene are drawn together, which is needed for crops. With
+    ``repeats``, the word that numbers the runs of a model, measures are means over
+    runs, and runs are drawn as well. Intervals are not corrected for comparing several
+    models. The beta of a dataset is the same in all resamples.
 
     Predictions are scored as by `cdstats.loss`; ``pred`` may be a mapping of names to
-    predictions in memory. From the rows that an earlier run kept
-    (``from_file``), average precision and best thresholds are not among the measures:
-    they need probabilities.
+    predictions in memory. With rows of an earlier run (``from_file``), average
+    precision and best thresholds are missing, because they need probabilities.
 
     Returns:
         Records of models and images.
 
     Raises:
-        UsageError: If an option is not understood, or there is one model alone.
-        DataError: If nothing pairs, or models differ in the images or pixels that they
-            score.
+        UsageError: If an option is invalid, or there is only one model.
+        DataError: If nothing pairs, or models score different images or pixels.
     """
     return compare_models(options)
 
 
 def compare_models(options: CompareOptions) -> Comparison:
-    """What `compare` gives, from its options."""
+    """The result of `compare` for an options record."""
     baseline, common = options.baseline, options.common
     how = Resampling(
         *(options.resamples, options.confidence, options.seed),
@@ -469,7 +465,7 @@ def compare_models(options: CompareOptions) -> Comparison:
     further = choose_losses(options.losses, options.beta, logits=logits)
     found = compare_run(run, further, how, measures, baseline, common)
     lacking = [
-        Message(Level.WARNING, f"{name} is not defined here: it has no difference")
+        Message(Level.WARNING, f"{name} is undefined, so its difference is not shown")
         for name in shown
         if all(n.compared.get(name, Compared(None)).value is None for n in found.models)
     ]

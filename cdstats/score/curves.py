@@ -1,8 +1,8 @@
-"""Curves of scored predictions: exact where that takes few levels, else nearly so.
+"""Curves of scored predictions, exact or within a small bound.
 
-Scoring keeps a coarse count of each image of floating scores. Where that leaves average
-precision or the best F1 uncertain, the images are read again and their levels divided
-where it matters, until no digit that is printed depends on the order within a level.
+Scoring keeps coarse counts of floating scores for each image. If these leave average
+precision or the best F1 uncertain, the images are read again and the uncertain levels
+are divided, until no printed digit depends on the order of scores within a level.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from cdstats.score.scoring import Scoring, Share
 
 BINS: Final = 1024
-"""Bins of a resampled curve."""
+"""Number of bins of a resampled curve."""
 _LEVELS: Final = 1 << 22
-"""Levels of a model at most; an image of 4.2 Mpx has no more."""
+"""Largest number of levels of a model; an image of 4.2 Mpx never has more."""
 _WITHIN: Final = 5e-6
-"""How far average precision and the best F1 may stay from their exact values."""
+"""Accepted error of average precision and the best F1."""
 _PASSES: Final = 6
-"""Times that images are read again at most."""
+"""Largest number of times that images are read again."""
 _CHUNK: Final = 1 << 20
 """Pixels that are ranked at a time."""
 _BINNED_WITHIN: Final = 1e-3
-"""How far average precision of bins may be off before the bins are chosen anew."""
+"""Error of average precision from bins above which new bins are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One prediction by rank."""
+    """The counts of one prediction by rank."""
 
     pair: int
     counts: LevelCounts
@@ -63,7 +63,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Binned:
-    """Pixels of each image in the bins of one model."""
+    """The pixels of each image in the bins of one model."""
 
     changed: Floats
     unchanged: Floats
@@ -80,7 +80,7 @@ class Curves:
         self._found: dict[tuple[Place, ...], LevelCounts] = {}
 
     def of(self, places: Iterable[Place]) -> Curve | None:
-        """The curve of some images of a model, pooled."""
+        """The pooled curve of images of a model; None if they have no curve."""
         held = self._held(places)
         if not held:
             return None
@@ -102,7 +102,7 @@ class Curves:
         return curve
 
     def binned(self, places: Iterable[Place], curve: Curve) -> Binned:
-        """Images in bins that are chosen for their model, for resampling."""
+        """The images in bins, chosen for their model, for resampling."""
         held = self._held(places)
         edges = _edges(LevelCounts.joined(one.counts for one in held.values()))
         bins = np.stack(
@@ -132,7 +132,7 @@ class Curves:
         bits: NDArray[np.uint64],
         take: Callable[[Place, LevelCounts], None],
     ) -> None:
-        """Give the counts of all images, level by level, reading what is needed."""
+        """Pass the counts of all images by level to ``take``; read them if needed."""
 
         def collect(place: Place, scores: NDArray[Any], labels: NDArray[Any]) -> None:
             if place not in held:
@@ -163,7 +163,7 @@ def _curve(counts: LevelCounts, bits: NDArray[np.uint64]) -> Curve:
 def _finer(
     curve: Curve, counts: LevelCounts, bits: NDArray[np.uint64]
 ) -> NDArray[np.uint64] | None:
-    """Levels divided where the curve is uncertain; None where it is not."""
+    """Finer levels where the curve is uncertain, or None if nothing can be refined."""
     more, less = curve.spread
     best = curve.best
     if best is None:
@@ -180,7 +180,7 @@ def _finer(
     levels = np.bincount(codes, minlength=CODES)
     for steps in range(int(SPANS.max()), 0, -1):
         finer = np.where(wanted, bits - np.minimum(bits, np.uint64(steps)), bits)
-        # No level is empty, so there are no more of them than pixels.
+        # Levels are not empty, so their number is at most the number of pixels.
         most = np.minimum(pixels, levels * 2.0 ** (bits - finer).astype(np.float64))
         if most.sum() <= _LEVELS:
             return finer
@@ -188,7 +188,7 @@ def _finer(
 
 
 def _edges(counts: LevelCounts) -> NDArray[np.uint64]:
-    """First ranks of bins that hold alike shares of the pixels of each class."""
+    """First ranks of bins with similar shares of the pixels of each class."""
     shares = [
         column / max(int(column.sum()), 1)
         for column in (counts.changed, counts.unchanged)

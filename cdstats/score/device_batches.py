@@ -1,4 +1,4 @@
-"""Tiles of many images in one batch on a device."""
+"""Batches of tiles of many images on a GPU."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     Tile = tuple[int, NDArray[Any], NDArray[Any]]
 
 _BYTES_OF_PIXEL: Final = 64
-"""Memory that a pixel takes on a device while it is computed, at most."""
+"""Largest device memory per pixel during computation, in bytes."""
 _MOST_ROWS: Final = 256
-"""Tiles of a batch at most: small ones overlap with reading the next."""
+"""Largest number of tiles per batch; small batches overlap with reading."""
 _IN_FLIGHT: Final = 2
-"""Batches that a device may still be working on while the next one is filled."""
+"""Number of batches that the device may be computing while the next is filled."""
 
 
 class DeviceBatches(TileBatches):
     """Collects tiles into batches and sums them on a device.
 
-    Tiles are gathered in pinned memory and sent when the batch is full, and their sums
-    are fetched some batches later, so that reading, copying and computing overlap.
-    What fills a tile up is ignored.
+    Tiles are collected in pinned memory and sent when the batch is full, and sums are
+    fetched some batches later, so that reading, copying and computing overlap. Padding
+    of tiles is ignored.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class DeviceBatches(TileBatches):
         self._flying: deque[tuple[list[int], TileSums]] = deque()
 
     def flush(self) -> None:
-        """Compute what waits; every image is complete."""
+        """Compute all waiting tiles; every image must be complete."""
         super().flush()
         self._send()
         self._fetch(0)
 
     def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Put tiles into a batch."""
+        """Add tiles to the batch."""
         for at in range(0, flat.size, TILE):
             self._waiting.append((image, flat[at : at + TILE], labels[at : at + TILE]))
             if len(self._waiting) >= self._rows:
                 self._send()
 
     def _send(self) -> None:
-        """Compute the tiles that wait, each filled up with ignored pixels."""
+        """Compute the waiting tiles, padded with ignored pixels."""
         waiting, self._waiting = self._waiting, []
         batches: dict[object, list[Tile]] = {}
         for tile in waiting:
@@ -86,7 +86,7 @@ class DeviceBatches(TileBatches):
             self._on_device([image for image, _, _ in tiles], scores, target)
 
     def _on_device(self, images: list[int], scores: Tensor, target: Tensor) -> None:
-        """Start a batch on the device; in halves where the memory does not suffice."""
+        """Start a batch on the device; it is halved if memory is insufficient."""
         try:
             moved = scores.to(self._device, non_blocking=True)
             labels = target.to(self._device, non_blocking=True)
@@ -104,7 +104,7 @@ class DeviceBatches(TileBatches):
         self._fetch(_IN_FLIGHT)
 
     def _fetch(self, left: int) -> None:
-        """Take the sums of the oldest batches until some are left in flight."""
+        """Fetch the sums of the oldest batches until ``left`` are in flight."""
         while len(self._flying) > left:
             images, found = self._flying.popleft()
             sums, terms = (x.cpu().double().numpy() for x in (found.sums, found.terms))
@@ -112,7 +112,7 @@ class DeviceBatches(TileBatches):
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """An array as a tensor without a copy where that is possible."""
+    """The array as a tensor, without a copy if possible."""
     own = native(array)
     if not (own.flags.writeable and own.flags.c_contiguous):
         own = own.copy()

@@ -1,4 +1,4 @@
-"""Choosing what computes: the device, and on a processor whether loops are compiled."""
+"""Choice of the device, and of compiled loops on the CPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PAYS: Final = 1 << 29
-"""Bytes of predictions from which compiled loops save more than their start takes."""
+"""Bytes of predictions from which compiled loops save time despite their start."""
 
 
 def choose_device(name: str) -> str:
-    """The name of the device that computes; torch is loaded only where one may be.
+    """The name of the device to compute on; imports torch only if it may be a GPU.
 
     Example:
         >>> choose_device("cpu")
@@ -35,19 +35,19 @@ def choose_device(name: str) -> str:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
-    there = torch.cuda.device_count() if cuda else 0
-    if int(number or 0) >= (there if kind == "cuda" else int(mps)):
+    found = torch.cuda.device_count() if cuda else 0
+    if int(number or 0) >= (found if kind == "cuda" else int(mps)):
         have = "no MPS device"
         if kind == "cuda":
-            have = counted(there, "CUDA device") if cuda else "no CUDA device"
-        raise UsageError(f"--device {name} is not there: this machine has {have}")
+            have = counted(found, "CUDA device") if cuda else "no CUDA device"
+        raise UsageError(f"--device {name}: device not found; this machine has {have}")
     return name
 
 
 def _may_have_device() -> bool:
-    """Whether the machine has a driver that torch could compute with.
+    """Whether the machine has a driver for a GPU that torch supports.
 
-    Looking for the library of a driver is quick; loading torch takes most of a run.
+    Looking for the library of a driver is fast; importing torch is slow.
     """
     if sys.platform == "darwin":
         return True
@@ -61,7 +61,7 @@ def _may_have_device() -> bool:
 
 
 def device_text(device: str) -> str:
-    """A device in words, with its card's name.
+    """The name of a device, with the name of the GPU.
 
     Example:
         >>> device_text("cpu")
@@ -75,15 +75,15 @@ def device_text(device: str) -> str:
 
 
 def has_numba() -> bool:
-    """Whether Numba is installed, which the extra ``cdstats[fast]`` brings."""
+    """Whether Numba is installed; it comes with the extra ``cdstats[fast]``."""
     return find_spec("numba") is not None
 
 
 def compiling_pays(paths: Iterable[str]) -> bool:
-    """Whether Numba is installed, and a run has enough to read for it.
+    """Whether Numba is installed, and a run reads enough bytes to benefit from it.
 
-    Numba takes half a second to start. The order of the files does not matter, so the
-    same files are always summed in the same way.
+    Numba takes half a second to start. The result does not depend on the order of the
+    files, so the same files are always summed in the same way.
     """
     held, seen = 0, set()
     for path in paths if has_numba() else ():

@@ -1,4 +1,4 @@
-"""Sums that need distances: where a pixel lies, not only what it holds."""
+"""Sums of losses that need the distances of pixels to the other class."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def position_sums(
     term: Term, scores: Floats, labels: NDArray[np.uint8], *, logits: bool = False
 ) -> tuple[float, float]:
-    """The sums of a term that needs positions over changed and unchanged pixels.
+    """The sums of a term that needs positions, over changed and unchanged pixels.
 
-    An ignored pixel is in no sum, and counts as unchanged for the distances.
+    Ignored pixels are excluded from the sums and count as unchanged in distances.
     """
     changed, unchanged = labels == 1, labels == 0
     shown = np.where(labels == 255, -np.inf if logits else 0.0, scores)
@@ -42,12 +42,14 @@ def position_sums(
             losses = cross_entropy(probs[mask], changed=one, rest=known)
             values[mask] = weights * losses
     else:
-        raise ValueError(f"{term} needs no positions")
+        raise ValueError(f"{term} does not need positions")
     return float(values[changed].sum()), float(values[unchanged].sum())
 
 
 def other_class_distance(mask: Mask) -> Floats:
-    """Distance of each pixel to the nearest of the other class; 0 for one class.
+    """Distance of each pixel to the nearest pixel of the other class, in pixels.
+
+    It is 0 if there is only one class.
 
     Example:
         >>> other_class_distance(np.array([[True, False, False]]))

@@ -1,4 +1,4 @@
-"""Gates: scores held against limits, and against the scores of an earlier run."""
+"""Gates: comparison of scores with limits and with the scores of an earlier run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cdstats.core.catalogue import Loss
 
 TOLERANCE: Final = 1e-6
-"""How far a score may be from that of an earlier run."""
+"""Default largest difference of a score from an earlier run."""
 _MASK_COUNTS: Final = ("width", "height", "changed", "unchanged", "ignored")
 _ERRORS: Final = ("fp", "fn")
 """The counts behind metrics; tp and tn follow from them and the counts of the mask."""
@@ -32,7 +32,7 @@ def read_limits(
     """The limits of ``NAME=NUMBER`` texts by column.
 
     Raises:
-        UsageError: If a text is no such pair or names no column that is a number.
+        UsageError: If a text is not such a pair, or its name is not a numeric column.
     """
     found: dict[str, float] = {}
     for text in texts:
@@ -46,17 +46,17 @@ def read_limits(
                 f"{flag} {text}: expected NAME=NUMBER, such as f1_pooled=0.9"
             )
         if name in found:
-            raise UsageError(f"{flag} {text}: {name} has a limit already")
+            raise UsageError(f"{flag} {text}: {name} already has a limit")
         refuse_unknown(name, f"{flag} {text}", further)
         found[name] = limit
     return found
 
 
 def refuse_unknown(name: str, where: str, further: Sequence[str]) -> None:
-    """Refuse the name of no column that is a number.
+    """Check that a name is a numeric column.
 
     Raises:
-        UsageError: If it is none; names those that are near.
+        UsageError: If it is not; the message suggests similar names.
     """
     types = {n: str(f.type) for n, f in DatasetScore.__dataclass_fields__.items()}
     own = (n for n in columns_of(DatasetScore) if types[n].startswith(("int", "float")))
@@ -70,10 +70,10 @@ def beyond_limits(
     under: Mapping[str, float],
     over: Mapping[str, float],
 ) -> list[str]:
-    """What of some models is below or above its limit, or undefined.
+    """A message for each value that is beyond its limit or undefined.
 
     Raises:
-        UsageError: If a limit is of no number that the models have.
+        UsageError: If the name of a limit is not a numeric column of the models.
     """
     further = further_columns(rows)
     for name in (*under, *over):
@@ -99,11 +99,11 @@ def differences(
     losses: Sequence[Loss],
     tolerance: float = TOLERANCE,
 ) -> list[Difference]:
-    """What differs between the models and images of two runs: models first.
+    """The differences between the models and then the images of two runs.
 
     Counts of masks are compared exactly, metrics and mean losses within the tolerance.
-    Of a model whose scores differ, the images follow whose scores differ, those that
-    differ most first.
+    If the scores of a model differ, its images with different scores are listed by
+    descending difference.
     """
     check_tolerance(tolerance)
     columns = _columns(losses)
@@ -134,16 +134,17 @@ def differences(
 
 
 def check_tolerance(tolerance: float) -> float:
-    """A tolerance; a negative or infinite one is refused."""
+    """The tolerance; `UsageError` if it is negative or infinite."""
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise UsageError(f"--tolerance {tolerance}: expected a number of at least 0")
     return tolerance
 
 
 def _columns(losses: Sequence[Loss]) -> dict[str, tuple[str, ...]]:
-    """The scores of a model that are compared, and the columns of images behind each.
+    """The compared scores of a model, each with the image columns behind it.
 
-    The rows of images tell no pooled value of a loss that is no sum over pixels.
+    Pooled values of losses that are not sums over pixels cannot be compared, because
+    image rows do not contain them.
     """
     found: dict[str, tuple[str, ...]] = dict.fromkeys(metrics_of(DatasetScore), _ERRORS)
     found |= {name: (name,) for name in _BASIC}
@@ -161,7 +162,7 @@ def _images(
     reasons: Sequence[str],
     tolerance: float,
 ) -> list[Difference]:
-    """What differs between the images of a model: masks, then what moved its scores."""
+    """The differences between the images of a model: first masks, then scores."""
     masks: list[Difference] = []
     scores: list[list[Difference]] = []
     for key in dict.fromkeys((*was, *now)):
@@ -203,7 +204,7 @@ def _differing(
     *,
     is_image: bool = False,
 ) -> Iterator[Difference]:
-    """The columns in which two rows differ: integers at all, others beyond a limit."""
+    """The columns in which two rows differ; floating values by more than tolerance."""
     pairs = zip(names, values(was, names), values(now, names), strict=True)
     for column, one, two in pairs:
         gap = Difference(name, column, one, two, is_image)

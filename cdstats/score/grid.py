@@ -1,4 +1,4 @@
-"""Where predictions lie on their mask, and crops of one mask put together."""
+"""Position of predictions on their mask, and merging of the crops of a mask."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from cdstats.io.pairing import Crop
 
 NO_GRID: Final = "none"
-"""What stands for the grid where a prediction or its mask has no georeference."""
+"""The grid of a row if the prediction or its mask has no georeference."""
 
 
 class GridMode(Enum):
-    """What is done about the georeferences of a prediction and its mask."""
+    """Treatment of different georeferences of a prediction and its mask."""
 
     CHECK = "check"
     OVERLAP = "overlap"
@@ -37,7 +37,7 @@ class GridMode(Enum):
 
 
 class Uncovered(Enum):
-    """What valid pixels of a mask are that no prediction covers."""
+    """Treatment of valid pixels of a mask that no prediction covers."""
 
     FAIL = "fail"
     IGNORE = "ignore"
@@ -45,7 +45,7 @@ class Uncovered(Enum):
 
 
 class Overlap(Enum):
-    """Which score a pixel gets that several crops cover."""
+    """The score of a pixel that several crops cover."""
 
     REFUSE = "refuse"
     MEAN = "mean"
@@ -54,7 +54,7 @@ class Overlap(Enum):
 
 
 class Edge(Enum):
-    """Where numbered tiles of full size lie that reach past the edge of their mask."""
+    """Position of numbered full-size tiles that extend past the edge of their mask."""
 
     REFUSE = "refuse"
     PAD = "pad"
@@ -63,7 +63,7 @@ class Edge(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Which ground is scored, and with which pixels of the predictions."""
+    """Options for the position, coverage and overlap of predictions on masks."""
 
     grid: GridMode = GridMode.CHECK
     uncovered: Uncovered = Uncovered.FAIL
@@ -72,9 +72,9 @@ class Ground:
 
     @classmethod
     def of(cls, options: ScoreOptions) -> Ground:
-        """The ground that options name.
+        """The values from options.
 
-        Where pixels move, those that no prediction covers are left out by default.
+        If predictions are moved or resampled, uncovered pixels are ignored by default.
         """
         mode = GridMode(options.grid)
         moves = mode in (GridMode.OVERLAP, GridMode.WARP)
@@ -84,43 +84,43 @@ class Ground:
 
     @property
     def moves(self) -> bool:
-        """Whether a prediction may lie elsewhere than its mask."""
+        """Whether predictions are moved or resampled to the grid of their mask."""
         return self.grid in (GridMode.OVERLAP, GridMode.WARP)
 
     @property
     def merges(self) -> bool:
-        """Whether all crops of a mask make one row."""
+        """Whether all crops of a mask are merged into one row."""
         alone = self.overlap is Overlap.REFUSE and self.must_cover
         return self.moves or not alone
 
     @property
     def must_cover(self) -> bool:
-        """Whether valid pixels that no prediction covers are a failure."""
+        """Whether uncovered valid pixels are a failure."""
         return self.uncovered is Uncovered.FAIL
 
     def refuse_labels(self, kinds: Collection[Kind | None]) -> None:
-        """Refuse means of labels, which are none."""
+        """Raise if labels would be averaged."""
         if Kind.HARD in kinds and self.overlap is Overlap.MEAN:
             raise UsageError(
-                "--overlap mean makes fractions of labels: choose --overlap first or "
+                "--overlap mean would average labels; choose --overlap first or "
                 "centre, or --kind prob"
             )
 
     def notes(self, uncovered: str | None) -> list[Message]:
-        """What to tell about options that follow from others."""
+        """Notes on options that are implied by others."""
         if uncovered is not None or not self.moves:
             return []
         text = (
-            f"--grid {self.grid.value} implies --uncovered ignore: valid pixels that "
-            "no prediction covers are left out, and counted in the column uncovered"
+            f"--grid {self.grid.value} implies --uncovered ignore: valid pixels "
+            "without a prediction are ignored, and counted in the column uncovered"
         )
         return [Message(Level.NOTE, text)]
 
 
 class Placed(NamedTuple):
-    """Where a prediction begins on its mask, or whether it is to be resampled.
+    """The first row and column of a prediction on its mask, or that it is resampled.
 
-    A difference of the grids is told where it is ignored or cannot be settled.
+    ``difference`` describes a difference of the grids that is ignored or unresolved.
     """
 
     row: int
@@ -136,7 +136,7 @@ def place(
     corner: tuple[int, int] | None,
     mode: GridMode,
 ) -> Placed:
-    """Find where a prediction lies on its mask."""
+    """The position of a prediction on its mask."""
     row, column = corner or (0, 0)
     if own is None or mask is None:
         return Placed(row, column)
@@ -176,7 +176,7 @@ _FAR: Final = np.iinfo(np.int64).max
 
 
 class Piece(NamedTuple):
-    """A block of a prediction with its place on the mask, and where it has scores."""
+    """A block of a prediction with its position on the mask and its coverage."""
 
     row: int
     column: int
@@ -185,7 +185,7 @@ class Piece(NamedTuple):
 
 
 class Tiles:
-    """Where the crops of a mask lie; numbers need the size of the first tile."""
+    """Positions of the crops of a mask; numbers need the size of the first tile."""
 
     def __init__(self, crops: Sequence[Crop], shape: tuple[int, int]) -> None:
         self._numbers = {(crop.row, crop.column) for crop in crops}
@@ -199,13 +199,13 @@ class Tiles:
         self._first = 0 if zero else 1
 
     def corners(self, crop: Crop, height: int, width: int) -> list[tuple[int, int]]:
-        """The row and column of a mask at which a crop begins.
+        """The possible first rows and columns of a crop on the mask.
 
-        Two where its number does not tell: a tile that reaches past the edge of the
-        mask is padded there, or it was moved back inside. The first crop comes first.
+        There are two if the number is ambiguous: a tile that extends past the edge of
+        the mask is either padded or shifted inside. The first crop must come first.
 
         Raises:
-            DataError: If a number does not say where it lies.
+            DataError: If the position cannot be found from the number.
         """
         if crop.place == PLACES[0]:
             return [(crop.row, crop.column)]
@@ -214,8 +214,8 @@ class Tiles:
             self._size = height, width
         if self._size is None:
             raise DataError(
-                "its number says where it lies only beside the first tile, which "
-                "is missing or cannot be read"
+                "its position depends on the size of the first tile, which is missing "
+                "or cannot be read"
             )
         rows, columns = (
             -(-a // b) for a, b in zip(self._shape, self._size, strict=True)
@@ -231,14 +231,14 @@ class Tiles:
         ):
             if have not in (size, min(size, whole - at)):
                 raise DataError(
-                    f"a tile is {(height, width)}, but the first tile of its mask "
+                    f"a tile is {(height, width)}, but the first tile of its mask is "
                     f"{self._size}; expected tiles of one size"
                 )
             shifted.append(min(at, max(whole - have, 0)))
         return list(dict.fromkeys((padded, (shifted[0], shifted[1]))))
 
     def _check_numbers(self, rows: int, columns: int, size: tuple[int, int]) -> None:
-        """Refuse numbers that do not fit the mask, or that may start at 0 or 1."""
+        """Raise if numbers do not fit the mask, or their meaning is ambiguous."""
         count, first = rows * columns, self._first
         shape = (count, 1) if self._single else (rows, columns)
         start = (first, 0) if self._single else (first, first)
@@ -250,26 +250,28 @@ class Tiles:
             ends = tuple(map(max, zip(*self._numbers, strict=True)))
             last = ends[0] if self._single else ends
             raise DataError(
-                f"{have} of {size} with numbers up to {last} do not fit the mask "
-                f"of {self._shape}, which takes {rows} x {columns} of them side by "
-                "side. Name crops by {y} and {x}"
+                f"{have} of {size} with numbers up to {last} do not fit the mask of "
+                f"{self._shape}, which consists of {rows} x {columns} such tiles. "
+                "Name crops by {y} and {x}"
             )
         if first:
             raise DataError(
-                f"tiles start at {min(self._numbers)[0]}, and {len(self._numbers):,} "
-                f"of {count:,} are there: whether numbers start at 0 or 1 is known "
-                "only where none is missing. Name crops by {y} and {x}"
+                f"tile numbers start at {min(self._numbers)[0]}, and "
+                f"{len(self._numbers):,} of {count:,} tiles were found: whether "
+                "numbers start at 0 or 1 is known only if no tile is missing. Name "
+                "crops by {y} and {x}"
             )
         if self._single and self._shape[1] % size[1]:
             raise DataError(
-                f"{have} of {count:,} are there, and the width of {size} does not "
-                f"divide that of the mask of {self._shape}: the tiles of a row are "
-                "known only where none is missing. Name crops by {y} and {x}"
+                f"{have} of {count:,} were found, and the width of the mask of "
+                f"{self._shape} is not a multiple of that of tiles of {size}: tile "
+                "positions are known only if no tile is missing. Name crops by {y} and "
+                "{x}"
             )
 
 
 class Mosaic:
-    """Takes the crops of a mask from top to bottom and gives its rows once complete."""
+    """Merges the crops of a mask, added from top to bottom, and returns whole rows."""
 
     def __init__(self, shape: tuple[int, int], overlap: Overlap) -> None:
         self._width, self._overlap, self._top = shape[1], overlap, 0
@@ -284,11 +286,10 @@ class Mosaic:
         return self._scores is None
 
     def put(self, piece: Piece, middle: tuple[int, int]) -> None:
-        """Add a block of a crop, twice the middle of which is given.
+        """Add a block of a crop; ``middle`` is twice the centre of the crop.
 
         Raises:
-            DataError: If it overlaps another and that is refused, or crops differ in
-                their types.
+            DataError: If a refused overlap occurs, or crops have different types.
         """
         height, width = piece.scores.shape
         held = self._grow(piece.row + height, piece.scores.dtype)
@@ -304,7 +305,7 @@ class Mosaic:
         else:
             new = own & (count == 0)
             if self._overlap is Overlap.CENTRE:
-                # The pixels that are nearer to this middle than to earlier ones.
+                # Take the pixels that are nearer to this centre than to earlier ones.
                 down = 2 * np.arange(piece.row, piece.row + height) + 1 - middle[0]
                 across = 2 * np.arange(piece.column, piece.column + width) + 1
                 across -= middle[1]
@@ -316,14 +317,14 @@ class Mosaic:
         count[own] += 1
 
     def _grow(self, bottom: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Hold the rows up to one; give the scores that are held."""
+        """Extend the buffers to row ``bottom``; return the buffer of scores."""
         if self._scores is None:
             self._dtype = dtype
             kind = np.dtype(np.float64) if self._overlap is Overlap.MEAN else dtype
             self._scores = np.zeros((0, self._width), dtype=kind)
         if dtype != self._dtype:
             raise DataError(
-                f"holds {dtype} numbers, other crops of its mask {self._dtype}"
+                f"holds {dtype}, but other crops of its mask hold {self._dtype}"
             )
         rows = bottom - self._top - len(self._count)
         if rows > 0:
@@ -337,7 +338,7 @@ class Mosaic:
         return self._scores
 
     def advance(self, row: int) -> Iterator[Piece]:
-        """The rows above one, which no further crop reaches."""
+        """The rows above ``row``, which no further crop overlaps."""
         if self._scores is None:
             return
         held = self._grow(row, self._dtype)
@@ -359,14 +360,14 @@ class Mosaic:
             self._distance = self._distance[rows:]
 
     def type_name(self, name: str) -> str:
-        """The type of the numbers that it gives; fractions of integers keep theirs."""
+        """The type name of merged scores; means of integers keep the stored type."""
         if self._overlap is Overlap.MEAN and self._dtype.kind == "f":
             return np.result_type(self._dtype, np.float32).name
         return name
 
 
 def overlap_text(row: int, column: int) -> str:
-    """Why a crop is refused that begins to overlap another at a pixel."""
+    """The reason for refusing a crop that overlaps another from this pixel."""
     return (
         f"overlaps another crop of its mask, at row {row:,} and column {column:,}: "
         "pixels would count twice. --overlap mean, first or centre merges them"
@@ -374,11 +375,11 @@ def overlap_text(row: int, column: int) -> str:
 
 
 def edge_text(shape: tuple[int, int], size: tuple[int, int], overlap: Overlap) -> str:
-    """Why numbered tiles are refused that reach past the edge of their mask."""
+    """The reason for refusing numbered tiles that extend past the edge of the mask."""
     merge = "--overlap first " if overlap is Overlap.REFUSE else ""
     return (
-        f"tiles of {size} do not divide the mask of {shape}, and the last ones are as "
-        "large as the others: either padded past the edge, or shifted back inside. "
-        f"--edge pad cuts them at the edge, {merge}--edge shift shifts them. Where all "
-        "tiles overlap, name them by {y} and {x}"
+        f"the mask of {shape} is not a multiple of tiles of {size}, and the last tiles "
+        "have full size: either padded past the edge, or shifted inside. --edge pad "
+        f"cuts them at the edge, {merge}--edge shift shifts them. If all tiles "
+        "overlap, name them by {y} and {x}"
     )

@@ -1,4 +1,4 @@
-"""Which images are compared, and which of them are drawn together."""
+"""The images that are compared, and the groups in which they are resampled."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from cdstats.io.pairing import FilePair
 
 ImageKey: TypeAlias = tuple[str, str]
-"""A mask, and what tells its crops apart; the second is empty for a whole mask."""
+"""A mask, and a text that identifies its crop; empty for a whole mask."""
 _SHOWN: Final = 3
 _PIXELS: Final = ("width", "height", "changed", "unchanged", "ignored")
 
 
 FEW_GROUPS: Final = 10
-"""Groups below which their intervals are too narrow to rely on."""
+"""Number of groups below which intervals are too narrow to rely on."""
 _STEP: Final = 16
-"""Pixels of which the places of crops are multiples; counts of crops are not."""
+"""Common divisor from which numbers are pixel positions rather than crop numbers."""
 _YEARS: Final = range(1900, 2101)
 _CROP: Final = re.compile(
     r"(?:(?P<scene>.+?)(?P<mark>[_-][a-zA-Z]*))?(?P<y>\d+)(?P<between>[_-][a-zA-Z]*)"
@@ -39,7 +39,7 @@ _CROP: Final = re.compile(
 
 
 def words_of(place: Place) -> dict[str, str]:
-    """The words that tell groups apart: of patterns, the split and the mask."""
+    """The words of an image for grouping: those of patterns, the split and the mask."""
     words = dict(parse_qsl(place.words))
     if place.split:
         words.setdefault("split", place.split)
@@ -48,10 +48,10 @@ def words_of(place: Place) -> dict[str, str]:
 
 
 def check_group(places: Sequence[Place], by: str) -> None:
-    """Refuse a word that no image has, or a pattern that no name of a mask fits."""
+    """Raise if no image has the word, or no mask name matches the pattern."""
     if not places or any(_group(place, by) is not None for place in places):
         return
-    text = f"fits no name of a mask, such as {places[0].target}"
+    text = f"matches no mask name, such as {places[0].target}"
     if not _is_name_pattern(by):
         text = _no_word_text(places)
     raise UsageError(
@@ -63,14 +63,14 @@ def check_group(places: Sequence[Place], by: str) -> None:
 
 def _no_word_text(places: Sequence[Place]) -> str:
     known = dict.fromkeys(word for place in places for word in words_of(place))
-    return f"is no word of these images; there are {', '.join(known)}"
+    return f"is not a word of these images; available: {', '.join(known)}"
 
 
 def bases_of(places: Sequence[Place], word: str | None) -> dict[str, str]:
     """The model of each run: its name without the word that numbers the runs.
 
     Raises:
-        UsageError: If the word numbers the runs of no model.
+        UsageError: If the word does not number the runs of any model.
     """
     if word is None:
         return {place.model: place.model for place in places}
@@ -80,7 +80,7 @@ def bases_of(places: Sequence[Place], word: str | None) -> dict[str, str]:
         return bases
     text = _no_word_text(places)
     if any(name in words_of(place) for place in places):
-        text = "tells no two predictions of one mask apart"
+        text = "is the same for all predictions of a mask"
     raise UsageError(
         f"--repeats {word}: {text}. Name the word of the predictions that numbers the "
         "runs of a model, such as seed in --pred 'runs/{model}_{seed}/{}.npy', or a "
@@ -94,11 +94,11 @@ def _base(place: Place, word: str) -> str:
 
 
 def groups_of(images: Iterable[Sequence[Place]], by: str | None) -> list[str]:
-    """The group of each image, which every model has a place of.
+    """The group of each image, given by its place in every model.
 
     Raises:
-        UsageError: If an image has none.
-        DataError: If models put an image into different groups.
+        UsageError: If an image has no group.
+        DataError: If the models assign an image to different groups.
     """
     found = []
     for number, places in enumerate(images):
@@ -108,7 +108,7 @@ def groups_of(images: Iterable[Sequence[Place]], by: str | None) -> list[str]:
             check_group(places, by or "")
         if groups[1:]:
             raise DataError(
-                f"{places[0].target}: models put it into the groups "
+                f"{places[0].target}: models assign it to the groups "
                 f"{' and '.join(groups)} of --group {by}; expected one"
             )
         found.append(groups[0])
@@ -116,7 +116,7 @@ def groups_of(images: Iterable[Sequence[Place]], by: str | None) -> list[str]:
 
 
 def _is_name_pattern(by: str) -> bool:
-    """Whether groups follow from names of masks; ``{scene}`` alone is a word."""
+    """Whether groups come from a pattern of mask names; ``{scene}`` alone is a word."""
     return is_pattern(by) and not re.fullmatch(r"\{\w+\}", by)
 
 
@@ -133,7 +133,7 @@ def _group(place: Place, by: str) -> str | None:
 
 
 def crops_text(targets: Sequence[str]) -> str:
-    """How to draw scenes, where the names of images look like crops; or empty."""
+    """Advice to resample scenes if the names of images look like crops, or empty."""
     masks = len(set(targets))
     if masks < len(targets):
         what = f"{counted(len(targets), 'image')} are crops of {counted(masks, 'mask')}"
@@ -155,7 +155,7 @@ def crops_text(targets: Sequence[str]) -> str:
         min(rows) == min(columns) == 0 or max(rows) == max(columns)
     )
     if not is_place:
-        # The first number is of a scene, and the second one counts its crops.
+        # The first number is the scene, and the second number counts its crops.
         names = (one[0].rpartition(between)[0] for one in found)
         scenes = set(zip(folders, names, strict=True))
         shape = f"{{}}{between}{{n}}"
@@ -168,7 +168,7 @@ def crops_text(targets: Sequence[str]) -> str:
 
 
 def _advice(what: str, scenes: int, group: str) -> str:
-    way = f"Draw scenes: --group {shlex.quote(group)}"
+    way = f"Resample scenes: --group {shlex.quote(group)}"
     if scenes == 1:
         way = "One scene gives no interval for other scenes"
     return (
@@ -179,7 +179,7 @@ def _advice(what: str, scenes: int, group: str) -> str:
 
 @dataclass(frozen=True)
 class SharedImages:
-    """The images that are compared."""
+    """The compared images, and their rows of each model."""
 
     keys: tuple[ImageKey, ...]
     rows: Mapping[str, tuple[int, ...]]
@@ -195,7 +195,7 @@ def check_pairs(
     group: str | None = None,
     repeats: str | None = None,
 ) -> None:
-    """Refuse what cannot be compared, as far as the names of files tell."""
+    """Raise if file names show that the models cannot be compared."""
     models: dict[str, dict[ImageKey, str]] = {pair.model: {} for pair in pairs}
     bases = bases_of([place_of(one) for one in pairs], repeats)
     order_models(list(dict.fromkeys(bases.values())), baseline)
@@ -212,7 +212,7 @@ def check_pairs(
 
 
 def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
-    """The models, the one that the others are compared with first."""
+    """The models, starting with the baseline."""
     if len(models) < 2:
         names = f": {_name(models[0])}" if models else ""
         raise UsageError(
@@ -223,13 +223,13 @@ def order_models(models: Sequence[str], baseline: str | None) -> list[str]:
         return list(models)
     if baseline not in models:
         raise UsageError(
-            f"--baseline {baseline}: is no model; there are {', '.join(models)}"
+            f"--baseline {baseline}: no such model; models: {', '.join(models)}"
         )
     return [baseline, *(model for model in models if model != baseline)]
 
 
 def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
-    """Find the images that every model scored."""
+    """The images that were scored by every model."""
     models = list(dict.fromkeys(row.model for row in rows))
     order_models(models, None)
     parts = _parts(rows, models)
@@ -262,10 +262,10 @@ def shared_images(rows: Sequence[ScoreRecord], *, common: bool) -> SharedImages:
 
 
 def _parts(rows: Sequence[ScoreRecord], models: Sequence[str]) -> list[str]:
-    """What tells the predictions of one mask apart: their names, where models agree.
+    """Texts that identify each of several predictions of a mask: their names.
 
-    A pattern with ``{model}`` has the model in the name of every prediction, so names
-    are compared without it where they differ otherwise.
+    With a pattern that contains ``{model}``, the name of the model is part of every
+    prediction name, so it is replaced if names would differ between models.
     """
     count = Counter((row.model, row.target) for row in rows if row.target)
     several = {target for (_, target), number in count.items() if number > 1}
@@ -281,7 +281,7 @@ def _refuse_lacking(
     models: Mapping[str, Mapping[ImageKey, object]],
     reasons: Mapping[tuple[str, ImageKey], str],
 ) -> None:
-    """Refuse models that lack an image, naming the first of them."""
+    """Raise if a model lacks an image; the message names the first images."""
     every = list(dict.fromkeys(key for own in models.values() for key in own))
     texts = []
 
@@ -304,16 +304,16 @@ def _refuse_lacking(
             )
     if texts:
         more = len(texts) - _SHOWN
-        rest = f"; and {more:,} more models lack some" if more > 0 else ""
+        rest = f"; {more:,} more models lack images" if more > 0 else ""
         raise DataError(
             "models do not score the same images: "
             f"{'; '.join(texts[:_SHOWN])}{rest}. Give every model the same images, or "
-            "compare what they share: --common"
+            "compare only shared images with --common"
         )
 
 
 def _refuse_other_pixels(key: ImageKey, rows: Sequence[ScoreRecord]) -> None:
-    """Refuse an image of which models score other pixels."""
+    """Raise if models scored different pixels of an image."""
     first = rows[0]
     for row in rows[1:]:
         for name in _PIXELS:

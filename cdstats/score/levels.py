@@ -1,13 +1,12 @@
-"""Counts of scores by level and label: of stored values, and of ranks.
+"""Counts of scores by level and label, for stored values and for ranks.
 
-A map of 8 or 16 bits is counted once; what its values mean is decided afterwards, and
-each level is then evaluated once in float64. The counting runs in compiled loops or in
-NumPy.
+Stored values of 8 or 16 bits are counted once. Their meaning is decided afterwards, and
+each level is evaluated once in float64. Counting uses compiled loops or NumPy.
 
-The rank of a probability is an integer that rises with it. Ranks are fine at both ends,
-where confident networks put their scores: below 1/2 a rank follows the bits of p, above
-those of 1 - p. A logit has the rank of its sigmoid, also where the sigmoid itself would
-round to 1.
+The rank of a probability is an integer that increases with it. Ranks have a high
+resolution near 0 and 1, where the scores of confident networks lie: below 1/2 a rank
+follows the bits of p, above 1/2 the bits of 1 - p. A logit has the rank of its sigmoid,
+also where the sigmoid itself would round to 1.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ if TYPE_CHECKING:
     from cdstats.core.sums import Floats
 
 _CHUNK: Final = 1 << 18
-"""Pixels that NumPy counts together: what it widens them to fits the cache."""
+"""Pixels that NumPy counts at a time, so that 64-bit copies fit the cache."""
 _RARE: Final = 4
-"""Pixels that are not unchanged may be one in this many, to be counted apart."""
+"""Pairs of bytes are counted if at most one pixel in this many is not unchanged."""
 _PAIRED: Final = 1 << 17
-"""Pixels from which a table of pairs of bytes pays."""
+"""Number of pixels from which a table of pairs of bytes is faster."""
 _GRAIN: Final = 64
-"""What the part of a thread starts at a multiple of, so that words of it do too."""
+"""Parts of threads start at multiples of this, so that words are aligned."""
 _PART: Final = 1 << 19
-"""Pixels of a thread at least."""
+"""Least number of pixels per thread."""
 _MOST: Final = 1 << 30
-"""Pixels that are counted in 32 bits."""
+"""Largest number of pixels in a table of 32-bit counters."""
 _CLASSES: Final = 3
 
 
@@ -57,7 +56,7 @@ def joint_counts(
     Args:
         values: Levels; uint8 or uint16, ``(n,)``.
         labels: 1 changed, 0 unchanged, anything else ignored; ``(n,)``.
-        levels: How many there are; 256 for uint8.
+        levels: Number of levels; 256 for uint8.
         compiled: Whether to count in compiled loops, which need Numba.
 
     Returns:
@@ -70,7 +69,7 @@ def joint_counts(
                [0, 0, 1]])
     """
     if not compiled:
-        # NumPy lets go of the interpreter while it counts.
+        # NumPy releases the interpreter lock while it counts.
         parts = in_threads(
             lambda part: _level_counts(values[part], labels[part], levels),
             *(max(values.size, 1), os.cpu_count() or 1),
@@ -88,10 +87,11 @@ def joint_counts(
 def _level_counts(
     values: NDArray[Any], labels: NDArray[np.uint8], levels: int
 ) -> Counts:
-    """Count in NumPy, which widens whatever it counts to 64 bits.
+    """Count in NumPy.
 
-    That takes longer than to count: so bytes go two by two where most pixels are
-    unchanged, and those of the other labels are counted apart.
+    NumPy copies values to 64 bits, which takes longer than counting them. If most
+    pixels are unchanged, pairs of bytes are counted instead, and pixels of other labels
+    are counted separately.
     """
     total = np.zeros((_CLASSES, levels), dtype=np.int64)
     paired = values.dtype == np.uint8 and values.size >= _PAIRED
@@ -118,7 +118,7 @@ def _level_counts(
 def _place_counts(
     values: NDArray[Any], labels: NDArray[np.uint8], levels: int
 ) -> Counts:
-    """Count places in a table of labels and levels; the third label is any other."""
+    """Count pixels in a table of labels and levels; the third label is any other."""
     kind = np.uint16 if _CLASSES * levels <= 1 << 16 else np.uint32
     place: NDArray[Any] = np.minimum(labels, 2).astype(kind)
     place *= levels
@@ -133,8 +133,8 @@ def _looped(
     labels: NDArray[np.uint8],
     shape: tuple[int, int, int],
 ) -> Counts:
-    """Count parts in threads; integers add up to the same in any order."""
-    # Arrays of one layout, so that one loop is compiled; a word starts where it may.
+    """Count parts in threads; sums of integers do not depend on their order."""
+    # Arrays are contiguous, so that only one loop is compiled, and aligned to words.
     flat, classes = np.ascontiguousarray(values), np.ascontiguousarray(labels)
     if flat.ctypes.data % 8:
         flat = flat.copy()
@@ -153,7 +153,7 @@ def _looped(
 
 
 SCALE: Final = {"uint8": 255, "uint16": 65535}
-"""What an integer map is divided by when it holds scaled probabilities."""
+"""Divisor of integers that are scaled probabilities."""
 _BYTES: Final = 1 << 8
 _WHITE: Final = 255
 
@@ -161,7 +161,7 @@ _WHITE: Final = 255
 def count_stored(
     values: NDArray[Any], labels: NDArray[np.uint8], *, compiled: bool = False
 ) -> LevelCounts:
-    """Count stored values of any type by label; what they mean is not known yet.
+    """Counts of stored values of any type by label; their meaning is not needed.
 
     Example:
         >>> found = count_stored(
@@ -175,7 +175,7 @@ def count_stored(
     if flat.dtype not in (np.bool_, np.uint8, np.uint16, np.float16):
         return LevelCounts.of(flat[label == 1], flat[label == 0])
     words = flat.view(f"u{flat.itemsize}")
-    # Probabilities of 16 bits take a quarter of the patterns, and as much less memory.
+    # 16-bit probabilities use a quarter of all patterns, which saves memory.
     levels = int(words.max(initial=0)) + 1 if words.itemsize > 1 else _BYTES
     unchanged, changed = joint_counts(words, label, levels, compiled=compiled)
     held = np.flatnonzero(changed + unchanged)
@@ -186,16 +186,16 @@ def count_stored(
 
 
 def divided(scores: NDArray[Any], scale: float) -> NDArray[Any]:
-    """Numbers over a scale, in float64 where they have it, else in float32."""
+    """Scores divided by a scale, in float64 if they have it, otherwise in float32."""
     exact = scores.dtype if scores.dtype == np.float64 else np.dtype(np.float32)
     found: NDArray[Any] = np.divide(scores.astype(exact), exact.type(scale))
     return found
 
 
 def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Scores as they are stored; the colours of palettes as grey levels.
+    """The stored scores, with colours of palettes as grey levels.
 
-    A grey is its level, any other colour 255: beside black it is changed.
+    A grey becomes its level, any other colour 255, because it means changed.
 
     Example:
         >>> plain_numbers(np.array([0, 0x808080, 0xFF0000]), "palette")
@@ -209,9 +209,9 @@ def plain_numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 
 def label_scale(stored: LevelCounts) -> float | None:
-    """What a prediction that holds labels alone is divided by: 1 or 255; else None.
+    """The divisor of a prediction that has only labels, 1 or 255; otherwise None.
 
-    A prediction of zeros alone holds no change in either coding.
+    A prediction of only zeros has no change in either coding.
     """
     held = {int(value) for value in stored.values[:3]}
     if held <= {0, 1}:
@@ -223,20 +223,20 @@ _HALF: Final = np.float64(0.5).view(np.uint64)
 _ONE: Final = _HALF + _HALF
 _ROUNDINGS: Final = np.uint64(4)
 _BITS: Final = np.uint64(45)
-"""Bits that ranks of one code differ in: a code keeps 7 digits of each power of two."""
+"""Bits in which ranks of one code differ; a code keeps 7 bits below a power of two."""
 _LOW: Final = np.uint64((1023 - 127) << 7)
-"""Ranks of p below 2^-127 have one code, and those of 1 - p."""
+"""All ranks of p below 2^-127 have one code; the same holds for 1 - p."""
 CODES: Final = int(2 * ((_HALF >> _BITS) - _LOW)) + 1
-"""Codes of ranks; the first holds p = 0 and the last p = 1."""
+"""Number of codes of ranks; the first contains p = 0 and the last p = 1."""
 SPANS: Final = np.full(CODES, _BITS, dtype=np.uint64)
-"""Bits that the ranks of each code differ in."""
+"""Bits in which the ranks of each code differ."""
 SPANS[0], SPANS[-1] = 60, 63
 _WAITING: Final = 1 << 20
-"""Levels of a pool that are joined together, at least."""
+"""Least number of levels of a pool before they are joined."""
 
 
 def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
-    """Integers that rise as the scores do, of any floating type.
+    """Integers that increase with the scores.
 
     Example:
         >>> found = ranks_of(np.array([0, 0.25, 0.5, 1]), logits=False)
@@ -254,12 +254,12 @@ def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
         rest = np.where(upper, 1 - wide, np.abs(wide))
     bits = rest.view(np.uint64)
     found: NDArray[np.uint64] = np.where(upper, _ONE - bits, bits)
-    # A few roundings lower: the probability of a rank is never above that of the logit.
+    # A few roundings lower, so that a rank never exceeds the probability of the logit.
     return found - np.minimum(found, _ROUNDINGS) if logits else found
 
 
 def probs_of(ranks: NDArray[np.uint64]) -> Floats:
-    """The probabilities of ranks; rounded down where a sure logit has no other."""
+    """The probabilities of ranks, rounded down so that 1 - p is never too small."""
     upper = ranks >= _HALF
     rest = np.where(upper, _ONE - ranks, ranks).view(np.float64)
     probs = np.where(upper, 1 - rest, rest)
@@ -267,7 +267,7 @@ def probs_of(ranks: NDArray[np.uint64]) -> Floats:
 
 
 def codes_of(ranks: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """Ranks in 16 bits: 128 codes for each power of two of p and of 1 - p."""
+    """Ranks as codes of 16 bits: 128 codes per power of two of p and of 1 - p."""
     top = np.uint64(CODES - 1)
     codes: NDArray[np.uint64] = np.clip(ranks >> _BITS, _LOW, _LOW + top) - _LOW
     return codes.astype(np.uint16)
@@ -290,7 +290,7 @@ def rounded_down(
 
 
 def rounded(counts: LevelCounts, bits: NDArray[np.uint64]) -> LevelCounts:
-    """The counts of coarser levels of ranks; see `rounded_down`."""
+    """Counts of coarser levels of ranks; see `rounded_down`."""
     ranks = rounded_down(counts.values, bits)
     return LevelCounts.grouped(ranks, counts.changed, counts.unchanged)
 
@@ -298,7 +298,7 @@ def rounded(counts: LevelCounts, bits: NDArray[np.uint64]) -> LevelCounts:
 def counts_from(
     counts: LevelCounts, edges: NDArray[np.uint64]
 ) -> tuple[Counts, Counts]:
-    """Changed and unchanged pixels from each edge of ranks up to the next."""
+    """Changed and unchanged pixels between consecutive edges of ranks."""
     place = np.maximum(np.searchsorted(edges, counts.values, side="right") - 1, 0)
     found = np.zeros((2, edges.size), dtype=np.int64)
     np.add.at(found[0], place, counts.changed)
@@ -307,7 +307,7 @@ def counts_from(
 
 
 class LevelPool:
-    """Adds levels of many images; equal ones are joined when they have doubled."""
+    """Adds levels of many images; equal levels are joined when the number doubles."""
 
     def __init__(self) -> None:
         self._parts: list[LevelCounts] = []
@@ -323,5 +323,5 @@ class LevelPool:
 
     @property
     def total(self) -> LevelCounts:
-        """The levels of all; there must be some."""
+        """The joined levels; the pool must not be empty."""
         return LevelCounts.joined(self._parts)

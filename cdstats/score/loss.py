@@ -1,4 +1,4 @@
-"""`cdstats.loss`: saved predictions scored against their masks."""
+"""`cdstats.loss`: scores of saved predictions."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ if TYPE_CHECKING:
     from cdstats.score.scorer import PredictionState
 
 _KEPT_BYTES: Final = 1 << 28
-"""Pixels of a run that are kept where a loss needs the prior before it is summed."""
+"""Bytes of blocks that are kept if a loss needs the prior before it is summed."""
 
 
 @takes(LossOptions, as_files)
 def loss(options: LossOptions) -> LossRun:
-    """Score saved predictions with balanced cross-entropy beside plain BCE.
+    """Score saved predictions with balanced cross-entropy, plain BCE and metrics.
 
     ``pred`` and ``target`` may also be arrays, tensors, lists, generators or datasets
-    in memory, as `cdstats.ratio` takes them; ``pred`` alone a dataset of
+    in memory, as for `cdstats.ratio`; ``pred`` without ``target`` may be a dataset of
     ``{"pred": ..., "target": ...}``.
 
-    Every pixel of a prediction is read once; all losses follow from the sums. Masks
-    are read as by `cdstats.ratio`. The result does not depend on ``batch_size``. The
-    workers of a Dask cluster must see the files under the same paths; start one worker
-    for each GPU. With ``strict`` the first pair that cannot be scored raises.
+    Every pixel of a prediction is read once, and all losses are computed from sums.
+    Masks are read as by `cdstats.ratio`. The result does not depend on ``batch_size``.
+    The workers of a Dask cluster must see the files under the same paths; start one
+    worker for each GPU. With ``strict`` the first pair that cannot be scored raises.
 
     Returns:
         Records of images and models; a pair that cannot be scored is a record with
         ``status`` ``"failed"`` and its reason.
 
     Raises:
-        UsageError: If an option is not understood or the device is not there.
-        DataError: If nothing pairs, or what the predictions are is refused.
+        UsageError: If an option is invalid, or the device is not found.
+        DataError: If nothing pairs, or the meaning of the predictions is unclear.
 
     References:
         Balanced cross-entropy: Xie and Tu, 2015, eq. 2
-        (https://arxiv.org/abs/1504.06375), as a sum with logs clamped at -100.
+        (https://arxiv.org/abs/1504.06375), with logarithms clamped at -100.
     """
     return score_predictions(options)
 
@@ -86,7 +86,10 @@ def loss(options: LossOptions) -> LossRun:
 def score_predictions(
     options: LossOptions, reading: Reading = PairReader.read
 ) -> LossRun:
-    """What `loss` gives, from its options; on this machine blocks pass ``reading``."""
+    """The result of `loss` for an options record.
+
+    Without a cluster, blocks are read by ``reading``, which may also process them.
+    """
     before = WATCH.set(Watch(options.timeout))
     try:
         return _score(options, reading)
@@ -147,7 +150,7 @@ def _score(options: LossOptions, reading: Reading) -> LossRun:
         if waits:
             first = Verdict(outcome, how.needs, meaning).results()
             table = SumsTable.of([one.sums for one in first if one.sums is not None])
-            # NaN without a valid pixel: the loss is undefined, as with one class.
+            # The prior is NaN without a valid pixel, which makes the loss undefined.
             prior = table.prior
             how = replace(how, needs=needs(chosen, prior))
             if how.needs.whole or any(one.tiles is not None for one in outcome.states):
@@ -212,7 +215,7 @@ def _model(
     stated: Stated,
     rules: Mapping[str, str],
 ) -> tuple[list[ScoreRecord], ModelScore]:
-    """The rows of one model in their order, and its scores."""
+    """The rows of one model in row order, and its scores."""
     known: list[ScoredImage | ScoreRecord] = []
     good: list[PredictionState] = []
     for one in own:
@@ -238,7 +241,7 @@ def _model(
 
 
 def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
-    """The losses that soft targets have; ``all`` leaves out those that they lack."""
+    """The losses for soft targets; raises for other losses unless ``every`` is set."""
     if every:
         return tuple(one for one in chosen if one.entry.soft_targets)
     for one in chosen:
@@ -249,7 +252,7 @@ def _for_soft(chosen: Sequence[Loss], every: bool) -> tuple[Loss, ...]:
 def _ground_messages(
     states: Sequence[PredictionState], ground: Ground
 ) -> list[Message]:
-    """What to tell of georeferences, crops and pixels without a prediction."""
+    """Notes about georeferences, crops and pixels without a prediction."""
     good = [state for state in states if not state.reason]
     texts = []
     moved = [state for state in states if state.difference]
@@ -263,9 +266,9 @@ def _ground_messages(
             f"{counted(cut, 'crop')} cut at the right or lower edge of the mask"
         )
     if lacking := sum(int(state.uncovered.sum()) for state in good):
-        how = "left out"
+        how = "excluded"
         if ground.uncovered is Uncovered.UNCHANGED:
-            how = "counted as predicted unchanged, and in no loss"
+            how = "counted as predicted unchanged, but excluded from losses"
         texts.append(
             f"{counted(lacking, 'valid pixel')} without a prediction {how} "
             f"(--uncovered {ground.uncovered.value})"

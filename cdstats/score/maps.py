@@ -1,4 +1,4 @@
-"""`cdstats.errors`: where predictions are right and wrong, pixel by pixel."""
+"""`cdstats.errors`: maps of correct and wrong pixels of predictions."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ if TYPE_CHECKING:
     from cdstats.score.scenes import Loaded
 
 VALUES: Final = {"tn": 0, "tp": 1, "fp": 2, "fn": 3, "ignored": 255}
-"""What a pixel of a map means."""
+"""Pixel values of a map."""
 COLOURS: Final = {value: OUTCOMES[name] for name, value in VALUES.items()}
 _HELD_BYTES: Final = 1 << 26
-"""Compressed maps that wait in memory; more of them wait on disk."""
+"""Largest size of compressed maps in memory; larger ones wait on disk."""
 _SIDE: Final = 256
-"""Pixels along the longer side of a thumbnail."""
+"""Longer side of a thumbnail, in pixels."""
 _ENDING: Final = re.compile(
     f"({'|'.join(map(re.escape, sorted(EXTENSIONS)))})(?=#|$)", re.IGNORECASE
 )
 _UNSAFE: Final = re.compile(r'[<>:"|?*#\\\x00-\x1f]')
-"""Characters that the name of a file cannot have everywhere."""
+"""Characters that are not allowed in file names on every system."""
 _Key = tuple[str, str, str]
-"""What tells a map from others: model, split and mask."""
+"""The model, split and mask of a map."""
 
 
 @dataclass(frozen=True, repr=False)
 class ErrorMaps(Displayed):
-    """What `errors` wrote.
+    """The result of `cdstats.errors`.
 
     Attributes:
         models: The pixels of each model by outcome.
-        images: A row for each map, and for each prediction without one.
+        images: A row for each map, and for each prediction without a map.
         messages: Notes, warnings and errors.
-        scores: What `loss` gives for the same predictions.
+        scores: The result of `cdstats.loss` for the same predictions.
     """
 
     models: tuple[ErrorCounts, ...]
@@ -81,12 +81,12 @@ class ErrorMaps(Displayed):
 
     @property
     def failed(self) -> int:
-        """Predictions without a map."""
+        """Number of predictions without a map."""
         return sum(row.status == "failed" for row in self.images)
 
     @property
     def unread(self) -> int:
-        """Inputs that could not be read at all, such as a folder."""
+        """Number of inputs that could not be read at all, such as folders."""
         return self.scores.unread
 
     def table(self) -> Table:
@@ -100,22 +100,21 @@ def errors(options: ErrorOptions) -> ErrorMaps:
 
     The values are 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored.
 
-    Predictions are scored as by `cdstats.loss`, and the pixels of a map must add up to
-    the counts of the scores. A map is a PNG file with a palette, or a GeoTIFF with a
-    colour table where its mask has a georeference. It lies in a folder of its model,
-    under the name of its mask, with thumbnails of the images in folders such as ``A``
-    and ``B`` beside the folder of the mask.
+    Predictions are scored as by `cdstats.loss`, and the pixels of a map add up to the
+    counts of the scores. A map is a PNG file with a palette, or a GeoTIFF with a colour
+    table if the mask has a georeference. It is written to the folder of its model under
+    the name of its mask, with thumbnails of the images in folders such as ``A`` and
+    ``B`` beside the mask folder.
 
     Raises:
-        UsageError: If an option is not understood, or the folder holds images that are
-            no maps.
-        DataError: If nothing pairs, or what the predictions are is refused.
+        UsageError: If an option is invalid, or the folder has images that are not maps.
+        DataError: If nothing pairs, or the meaning of the predictions is unclear.
     """
     return write_maps(options)
 
 
 def write_maps(options: ErrorOptions) -> ErrorMaps:
-    """What `errors` gives, from its options."""
+    """The result of `errors` for an options record."""
     folder = Path(options.folder)
     read = [*texts(options.pred), str(options.target or "")]
     check_folder(folder, read, "maps would be taken for masks")
@@ -136,7 +135,7 @@ def write_maps(options: ErrorOptions) -> ErrorMaps:
 
 
 def _stem(folder: Path, model: str, target: str) -> Path:
-    """Where the map of a mask goes, without the ending of its name.
+    """The path of the map of a mask, without suffix.
 
     Example:
         >>> _stem(Path("out"), "a:b", "../x/1.png#3").as_posix()
@@ -149,9 +148,9 @@ def _stem(folder: Path, model: str, target: str) -> Path:
 
 @dataclass(frozen=True)
 class _Map:
-    """The outcomes of the pixels of a mask by scale, and the file of the mask.
+    """The outcomes of the pixels of a mask for each scale, and the mask file.
 
-    Each of ``parts`` is where compressed outcomes lie: their place, and their length.
+    Each of ``parts`` is the offset and length of compressed outcomes.
     """
 
     mask: str
@@ -161,10 +160,10 @@ class _Map:
 
 
 class _Drawing:
-    """Draws the maps of masks on the way of their blocks to the scores.
+    """Draws maps from blocks while these are read for scoring.
 
-    What integers are divided by is known only when all are read, so a map is drawn for
-    each such scale. Maps wait on disk. A mask that is read again has a new one.
+    The divisor of integers is known only after all are read, so a map is drawn for each
+    possible scale. Maps are kept on disk; reading a mask again replaces its maps.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -172,14 +171,14 @@ class _Drawing:
         self._maps: dict[_Key, _Map] = {}
 
     def read(self, reader: PairReader, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
-        """Every block, as `PairReader.read` gives them."""
+        """The blocks of `PairReader.read`, each drawn on its map."""
         by_rank = dict(pairs)
         for _, scene in groupby(reader.read(pairs), key=lambda one: one.scene):
             drawn: dict[_Key, tuple[_Map, dict[float, NDArray[np.uint8]]]] = {}
             for loaded in scene:
                 labels = loaded.target
                 if loaded.scores is not None and labels is not None:
-                    # The scores refuse what cannot be drawn.
+                    # Blocks that cannot be drawn are refused by scoring.
                     with suppress(DataError), one_file():
                         if labels.dtype == np.uint8:
                             self._draw(drawn, loaded, reader, by_rank[loaded.rank])
@@ -224,17 +223,17 @@ class _Drawing:
         """The map of a row.
 
         Raises:
-            DataError: If none was drawn.
+            DataError: If no map was drawn.
         """
         if (found := self._maps.get(_key(row.place))) is None:
             raise DataError("has no map, because its pixels could not be compared")
         return found
 
     def values(self, one: _Map, counts: Confusion, fill: bool) -> NDArray[np.uint8]:
-        """The pixels of a map that add up to counts.
+        """The pixels of a map, with the scale that matches the counts.
 
         Raises:
-            DataError: If no scale gives them.
+            DataError: If no scale matches.
         """
         kinds = [VALUES[name] for name in ("tp", "fp", "fn", "tn", "ignored")]
         # Pixels without a score are ignored, or predicted unchanged.
@@ -246,7 +245,7 @@ class _Drawing:
             shown = codes.astype(np.uint8)[held]
             if np.bincount(shown, minlength=4)[:4].tolist() == wanted:
                 return shown.reshape(one.shape)
-        raise DataError("its map differs from its counts")
+        raise DataError("the pixels of its map do not match its counts")
 
 
 def _key(place: Place) -> _Key:
@@ -271,7 +270,7 @@ class _Maps:
                 self._rows.setdefault(_key(row.place), []).append(row)
 
     def write(self, drawing: _Drawing, fill: bool) -> Iterator[ErrorMap]:
-        """A row for each map that was written, then those without a map."""
+        """Write the maps; a row for each, followed by predictions without a map."""
         for rows in self._rows.values():
             yield self._written(rows, drawing, fill)
         yield from self._failed
@@ -279,7 +278,7 @@ class _Maps:
     def _written(
         self, rows: list[ScoreRecord], drawing: _Drawing, fill: bool
     ) -> ErrorMap:
-        """The row of a map, which is written with its thumbnails."""
+        """Write a map with its thumbnails, and return its row."""
         counts = sum((row.confusion for row in rows), Confusion())
         try:
             one = drawing.of(rows[0])
@@ -293,7 +292,7 @@ class _Maps:
         return ErrorMap.of(rows, path=path.relative_to(self._folder).as_posix())
 
     def _write_thumbnails(self, one: _Map, path: Path) -> None:
-        """Write the images beside a mask: read once for all models."""
+        """Write thumbnails of the images beside a mask; read once for all models."""
         known, found = self._thumbnails
         if not one.mask or known != one.mask:
             found = thumbnails(one.mask, one.shape[::-1], _SIDE)
@@ -303,7 +302,7 @@ class _Maps:
             write_image(self._free(stem, "jpg"), data)
 
     def _free(self, stem: Path, ending: str) -> Path:
-        """A file that this run has not written."""
+        """A path that this run has not written."""
         number, path = 2, stem.with_name(f"{stem.name}.{ending}")
         while str(path).lower() in self._used:
             path = stem.with_name(f"{stem.name}-{number}.{ending}")

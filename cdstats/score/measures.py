@@ -1,7 +1,7 @@
-"""The measures that models are compared by: exact, and again for every resample.
+"""Measures by which models are compared: exact values, and values of resamples.
 
-Each follows from columns that add over images, so that a resample needs no image again:
-it is one product of how often each image was drawn with these columns.
+Each measure is computed from columns that are summed over images. A resample is then
+the product of the number of draws of each image and these columns.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _EARLIER: Final = (
     *("precision_pooled", "recall_pooled", "f1_pooled", "mf1_pooled", "iou_pooled"),
     *("oa", "kappa", "f1_image_mean", "f1_image_mean_nonempty", "iou_image_mean"),
 )
-"""Metrics whose columns stand before those of losses; others stand at the end."""
+"""Metrics whose columns come before the losses; other metrics come at the end."""
 _COUNTS: Final = ("valid", "changed", "ignored", "saturated_wrong", *_CONFUSION)
 _CHANGED_BINS, _UNCHANGED_BINS = "changed bins", "unchanged bins"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number by which models are compared."""
+    """A measure and its function of the summed columns of resamples."""
 
     name: str
     of: Callable[[Totals], Floats]
@@ -64,11 +64,11 @@ class Measure:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One model over the images that are compared.
+    """One model on the compared images.
 
-    ``columns`` holds what adds over the images with a valid pixel, one number for each,
-    and ``bins`` their pixels of each class in bins of probability. ``offsets`` are
-    added to what bins give: then all images together give the values of the curve.
+    ``columns`` holds additive values, one per image with a valid pixel, and ``bins``
+    the pixels of each class in bins of probability. ``offsets`` correct measures from
+    bins, so that all images together give the exact value of the curve.
     """
 
     model: str
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def images(self) -> int:
-        """Images to draw from."""
+        """Number of images to draw from."""
         return len(self.columns["valid"])
 
     @cached_property
@@ -90,7 +90,7 @@ class Measured:
         return np.stack(list(self.columns.values()), axis=1)
 
     def grouped(self, groups: Sequence[int]) -> Measured:
-        """The same model with the sums of the images of each group added.
+        """The same model with the images of each group added up.
 
         Args:
             groups: The number of the group of each image, from 0.
@@ -109,17 +109,17 @@ class Measured:
 
 
 def _metric(metric: Metric, _: str, t: Totals) -> Floats:
-    """A metric of the added counts of each resample."""
+    """A pooled metric of each resample, from its summed counts."""
     return np.asarray(metric.formula(Confusion(*(t[name] for name in _CONFUSION))))
 
 
 def _mean(_: Metric | None, name: str, t: Totals) -> Floats:
-    """A mean over what is defined: sums over how many there are."""
+    """The mean of the defined values of each resample."""
     return quotient(t[name], t[f"{name} weight"])
 
 
 def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
-    """A loss of the sums of all images together, for each resample."""
+    """The pooled value of a loss for each resample."""
     whole = {n: np.rint(t[n]).astype(np.int64) for n in _COUNTS}
     plain: dict[str, Any] = {name: whole.get(name, t[name]) for name in PLAIN}
     if soft:
@@ -169,7 +169,7 @@ def choose_measures(
 
 
 def _columns(name: str, loss: Loss) -> dict[str, str]:
-    """The measures of a loss: for each column the field of its result."""
+    """The columns of a loss, each with the field of its result."""
     reduction = loss.entry.reduction
     is_pooled = reduction not in BY_PIXEL and loss.reads is Reads.SUMS
     fields = [one for one in ("mean", "image_mean") if one in reduction.value]
@@ -221,7 +221,7 @@ def measure_model(
         return Measured(model, values, columns, {}, None, None, {})
     best = curve.best
     if best is not None and (values["f1_pooled"] or 0) > best[0]:
-        # A level that is not divided may hold the threshold of the run.
+        # The threshold of the run may lie inside a level of the curve.
         best = values["f1_pooled"] or 0, asked
     values |= {AP: curve.average_precision, BEST_F1: best[0] if best else None}
     bins = {_CHANGED_BINS: binned.changed, _UNCHANGED_BINS: binned.unchanged}
@@ -237,14 +237,14 @@ def measure_model(
 def _defined(
     name: str, values: Sequence[float | None], weight: Floats | None = None
 ) -> dict[str, Floats]:
-    """Two columns: the values that are defined, and how much each of them weighs."""
+    """Two columns: the values, 0 where undefined, and their weights."""
     known = np.array([value is not None for value in values], dtype=np.float64)
     filled = np.array([value or 0.0 for value in values], dtype=np.float64)
     return {name: filled, f"{name} weight": known * (1.0 if weight is None else weight)}
 
 
 _CHUNK: Final = 1 << 22
-"""Draws that are held at a time."""
+"""Number of draws that are computed at a time."""
 FEW_IMAGES: Final = 20
 """Images below which intervals of a bootstrap are too narrow to rely on."""
 _MOST_RESAMPLES: Final = 1_000_000
@@ -252,11 +252,11 @@ _MOST_RESAMPLES: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How intervals are made: a percentile interval over resampled images.
+    """Options of the percentile intervals over resampled images.
 
     With ``group``, a word or a pattern of names, all images of a group are drawn
     together. With ``repeats``, the word that numbers the runs of a model, each resample
-    draws runs of every model first.
+    also draws runs of every model.
 
     References:
         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -282,9 +282,9 @@ class Resampling:
             raise UsageError(f"--seed {self.seed}: expected 0 or more")
 
     def draws(self, images: int) -> Iterator[Floats]:
-        """How often each resample draws each image, some resamples at a time."""
+        """The number of draws of each image, in chunks of resamples."""
         if images <= ALL_DRAWN and not self.repeats:
-            # Every resample there is, each once: no chance is left in the interval.
+            # With few images all possible resamples are enumerated, without chance.
             every = np.array(list(product(range(images), repeat=images)))
             yield (every[:, :, None] == np.arange(images)).sum(1).astype(np.float64)
             return
@@ -298,11 +298,11 @@ class Resampling:
             yield counts.reshape(some, images).astype(np.float64)
 
     def of_runs(self, runs: Sequence[Floats], place: int) -> Floats:
-        """The mean over the runs of a model that each resample draws.
+        """The mean over the runs of a model drawn by each resample.
 
         Args:
-            runs: The resamples of a measure, of each run.
-            place: The place of the model, whose runs are drawn apart from others'.
+            runs: The resampled values of a measure for each run.
+            place: Number of the model; each model draws its runs independently.
         """
         if len(runs) == 1:
             return runs[0]
@@ -318,7 +318,7 @@ class Resampling:
         drawn: Floats,
         drawn_first: Floats,
     ) -> Difference:
-        """A difference to the first model with its interval."""
+        """The difference from the first model with its interval."""
         if value is None or first is None:
             return Difference(None, None, None, None, drawn.size)
         found = drawn - drawn_first
@@ -336,7 +336,7 @@ class Resampling:
 def resampled(
     models: Sequence[Measured], measures: Sequence[Measure], how: Resampling
 ) -> list[dict[str, Floats]]:
-    """Every measure of every model on every resample."""
+    """The values of all measures of each model on all resamples."""
     images = models[0].images
     found: list[dict[str, list[Floats]]] = [
         {measure.name: [np.empty(0)] for measure in measures} for _ in models

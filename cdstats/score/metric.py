@@ -1,4 +1,4 @@
-"""`ChangeMetric`: the columns of `cdstats loss` for the tensors of a training loop."""
+"""`ChangeMetric`: the columns of `cdstats loss` in a training loop."""
 
 from __future__ import annotations
 
@@ -37,44 +37,44 @@ if TYPE_CHECKING:
 
 _KINDS: Final = tuple(kind.value for kind in Kind)
 _OWN_COUNTS: Final = ("ignored", "wrong_target", "wrong_pair", "not_hard")
-"""Counts of each image beside those of the kernel."""
+"""Counts of each image in addition to those of the kernel."""
 _COLUMNS: Final = (*COUNTS, *_OWN_COUNTS)
 _INVALID: Final = {
-    "wrong_target": "target holds other values than 0, 1 and ignore_index={ignore}",
-    "not_hard": "preds holds other values than 0 and 1; for probabilities say "
+    "wrong_target": "target has other values than 0, 1 and ignore_index={ignore}",
+    "not_hard": "preds has other values than 0 and 1; for probabilities use "
     "kind='prob'",
     "not_finite": "preds is NaN or infinite",
     "wrong_pair": "the two channels of preds do not add up to 1, as probabilities do; "
-    "for scores before softmax say kind='logit'",
-    "outside": "preds is outside [0, 1]; for scores before the sigmoid say "
+    "for scores before the softmax use kind='logit'",
+    "outside": "preds is outside [0, 1]; for scores before the sigmoid use "
     "kind='logit'",
 }
-"""What is wrong with the valid pixels of each count; the first that applies is told."""
+"""The error for each count of invalid pixels; the first that applies is raised."""
 _REFUSED: Final = {
     Reads.POSITIONS: "it is computed from distance maps of whole images",
     Reads.LEVELS: "it needs the sorted probabilities of each image",
     Reads.LOGITS: "it needs the sorted logits of each image",
 }
 _255_IGNORED: Final = (
-    "target holds 0 and 255 and no 1, and ignore_index=255 leaves every 255 out. If "
-    "255 means changed, pass target == 255. If it means ignored and no image has "
-    "changed, store the ignored pixels as another value and name it as ignore_index"
+    "target has 0 and 255 but no 1, and ignore_index=255 ignores every 255. If 255 "
+    "means changed, pass target == 255. If it means ignored and no image has change, "
+    "use another value for ignored pixels and pass it as ignore_index"
 )
 
 
 class _Plain(nn.Module):
-    """What `ChangeMetric` uses of `torchmetrics.Metric`, where that is missing."""
+    """The parts of `torchmetrics.Metric` that are needed if it is not installed."""
 
     device = torch.device("cpu")
     _update_count = 0
     _computed: Any = None
 
     def add_state(self, name: str, default: Any, dist_reduce_fx: str) -> None:  # noqa: ANN401, ARG002
-        """Add an attribute; what is gathered is told by the metric itself."""
+        """Add an attribute; `ChangeMetric` gathers states from processes itself."""
         setattr(self, name, default)
 
     def reset(self) -> None:
-        """Forget the images."""
+        """Remove all images."""
         self._update_count, self._computed = 0, None
 
 
@@ -88,26 +88,26 @@ else:
 
 
 class ChangeMetric(_Base):
-    """The columns of ``cdstats loss``, computed batch by batch in a loop.
+    """The columns of ``cdstats loss``, computed batch by batch in a training loop.
 
-    Each item of a batch is an image. The sums of an image (some 40 numbers) are kept on
-    the device of the predictions until `reset`; all columns follow from them, as they
-    do for saved maps. `update` does not wait for a GPU: values that are invalid are
-    counted, and raise in `compute`. Where ``torch.distributed`` runs, `compute` gives
-    every process the values of all images. It is a ``torchmetrics.Metric`` where
-    torchmetrics is installed.
+    Each item of a batch is an image. The sums of an image (about 40 numbers) are kept
+    on the device of the predictions until `reset`, and all columns are computed from
+    them, as for saved predictions. `update` does not wait for a GPU: invalid values are
+    counted, and `compute` raises for them. With ``torch.distributed``, `compute`
+    returns the values of all images to every process. If torchmetrics is installed,
+    this is a ``torchmetrics.Metric``.
 
     Args:
-        kind: What predictions are: probabilities (``"prob"``), scores before the
+        kind: Kind of the predictions: probabilities (``"prob"``), scores before the
             sigmoid (``"logit"``) or labels 0 and 1 (``"hard"``).
         threshold: A pixel is predicted changed when its probability is at least this.
-        ignore_index: The value of target pixels that are left out; None for no value.
-        losses: Further losses, as ``--loss`` takes them: ``"dice"``,
-            ``"focal:gamma=3"``; ``"all"`` for each that follows from sums.
+        ignore_index: The value of ignored target pixels, or None.
+        losses: Further losses as for ``--loss``: ``"dice"``, ``"focal:gamma=3"``;
+            ``"all"`` for all losses that are computed from sums.
 
     Raises:
-        UsageError: If an argument is not understood, or a loss does not follow from
-            sums over the pixels.
+        UsageError: If an argument is invalid, or a loss cannot be computed from sums
+            over the pixels.
 
     Example:
         >>> metric = ChangeMetric()
@@ -146,9 +146,9 @@ class ChangeMetric(_Base):
         self._terms = tuple(
             dict.fromkeys(term for loss in self.losses for term in loss.terms())
         )
-        # A state of the options: torchmetrics shares states between metrics whose
-        # states are equal after one batch, as those of two thresholds may be. It
-        # comes first: torchmetrics 1.5 compares the first state alone.
+        # torchmetrics shares states between metrics whose states are equal after one
+        # batch, which may happen for two thresholds. The options are a state to prevent
+        # this, and the first state because torchmetrics 1.5 compares only that.
         options = repr((kind, self.threshold, ignore_index, self.losses)).encode()
         self.add_state("options", torch.tensor(list(options)), "max")
         self.add_state("sums", [], "cat")
@@ -156,18 +156,18 @@ class ChangeMetric(_Base):
         self._clear()
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Take a batch.
+        """Add a batch.
 
         Args:
-            preds: Predictions as ``kind`` says; ``(N, H, W)``, ``(N, 1, H, W)`` or
-                ``(N, 2, H, W)``, the channel of change second. Labels are of any type,
-                others floating.
+            preds: Predictions of this ``kind``; ``(N, H, W)``, ``(N, 1, H, W)`` or
+                ``(N, 2, H, W)`` with the channel of change second. Labels may have any
+                type, other predictions must be floating.
             target: 1 changed, 0 unchanged, or ``ignore_index``; any type,
                 ``(N, H, W)`` or ``(N, 1, H, W)``, on the device of ``preds``.
 
         Raises:
             TypeError: If ``preds`` is not floating, and ``kind`` is not ``"hard"``.
-            ValueError: If shapes or devices do not fit.
+            ValueError: If shapes or devices differ.
         """
         with torch.no_grad():
             sums, counts = self._summed(preds.detach(), target.detach())
@@ -177,14 +177,14 @@ class ChangeMetric(_Base):
         )
 
     def compute(self) -> dict[str, float]:
-        """The values of all images since `reset`, by the columns of ``cdstats loss``.
+        """The values of all images since `reset`, by column of ``cdstats loss``.
 
         Returns:
-            Every column of numbers of the dataset row; NaN where undefined.
+            All numeric columns of the dataset row; NaN where undefined.
 
         Raises:
-            ValueError: If predictions or targets held invalid values, or the target
-                is 0 and 255 without a single 1 under ``ignore_index=255``.
+            ValueError: If predictions or targets had invalid values, or targets have 0
+                and 255 but no 1 with ``ignore_index=255``.
         """
         sums, counts = _joined(self.sums), _joined(self.counts)
         if isinstance(self, _Plain):
@@ -196,14 +196,14 @@ class ChangeMetric(_Base):
         return self._values(sums, counts)
 
     def forward(self, preds: Tensor, target: Tensor) -> dict[str, float]:
-        """Take a batch and give the values of this batch alone; waits for a GPU."""
+        """Add a batch and return the values of only this batch; waits for a GPU."""
         self.update(preds, target)
         found = self._values(_joined(self.sums[-1:]), _joined(self.counts[-1:]))
         self._forward_cache = found
         return found
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Remove all images."""
         super().reset()
         self._clear()
 
@@ -223,7 +223,7 @@ class ChangeMetric(_Base):
         self._update_count += 1
 
     def _clear(self) -> None:
-        """Hold no image; not no state, which processes without images lack."""
+        """Set states without rows; an empty list would differ between processes."""
         width = len(SUMS) + 2 * len(self._terms)
         double = torch.float32 if self.device.type == "mps" else torch.float64
         self.sums = [torch.zeros((0, width), dtype=double, device=self.device)]
@@ -254,11 +254,11 @@ class ChangeMetric(_Base):
         )
 
     def _values(self, sums: Floats, counts: Integers) -> dict[str, float]:
-        """The columns of some images."""
+        """The columns of the images with these sums and counts."""
         self._refuse_invalid(counts)
         width, images = len(SUMS) + 2 * len(self._terms), []
         for one, number in zip(sums, counts, strict=True):
-            # A device without float64 adds what each sum lacks.
+            # A device without float64 has a second row with corrections of the sums.
             whole = one.reshape(-1, width).sum(0)
             terms = whole[len(SUMS) :].reshape(-1, 2)
             held = Accumulated(whole[: len(SUMS)], number[: len(COUNTS)], terms)
@@ -284,7 +284,7 @@ class ChangeMetric(_Base):
 
 
 def _choose(texts: Sequence[str]) -> tuple[Loss, ...]:
-    """BCE, balanced and class-mean BCE, then further losses."""
+    """BCE, balanced and class-mean BCE, then the further losses."""
     further: list[Loss] = []
     for text in texts:
         if text == "all":
@@ -293,15 +293,15 @@ def _choose(texts: Sequence[str]) -> tuple[Loss, ...]:
         loss = parse_loss(text)
         if reason := _refusal(loss):
             raise UsageError(
-                f"{loss.label} does not follow from sums over the pixels: {reason}. "
-                "`cdstats loss` computes it from saved maps"
+                f"{loss.label} cannot be computed from sums over the pixels: {reason}. "
+                "`cdstats loss` computes it from saved predictions"
             )
         further.append(loss)
     return tuple(dict.fromkeys((*basic_losses("image"), *further)))
 
 
 def _refusal(loss: Loss) -> str:
-    """Why a loss does not follow from sums; empty where it does."""
+    """Why a loss cannot be computed from sums; empty if it can."""
     if loss.needs_prior:
         return (
             "it needs the share of changed pixels before the first batch; give it as "
@@ -316,7 +316,7 @@ def _checked(preds: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     if kind != "hard" and not preds.is_floating_point():
         raise TypeError(
             f"preds is {preds.dtype}; expected a floating type for kind={kind!r}. "
-            "Labels need kind='hard'; stored levels must be divided by the greatest one"
+            "Labels need kind='hard'; integer levels must be divided by the highest one"
         )
     planes = preds if preds.ndim == 4 else preds.unsqueeze(1)
     mask = target.squeeze(1) if target.ndim == 4 else target
@@ -324,7 +324,7 @@ def _checked(preds: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     if not fits or planes[:, 0].shape != mask.shape:
         raise ValueError(
             f"{shapes}; expected (N, H, W), (N, 1, H, W) or (N, 2, H, W), and a target "
-            "(N, H, W) or (N, 1, H, W) of the same size. Of one image give x[None]"
+            "(N, H, W) or (N, 1, H, W) of the same size. For one image pass x[None]"
         )
     if preds.device != target.device:
         raise ValueError(f"preds is on {preds.device}, target on {target.device}")
@@ -332,7 +332,7 @@ def _checked(preds: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 
 
 def _labels(target: Tensor, ignore: int | None) -> tuple[Tensor, Tensor]:
-    """Labels as the kernel takes them, and where the target holds another value."""
+    """Labels for the kernel, and where the target has an invalid value."""
     values = target.byte() if target.dtype is torch.bool else target
     changed, unchanged = values == 1, values == 0
     wrong = ~(changed | unchanged)
@@ -343,7 +343,7 @@ def _labels(target: Tensor, ignore: int | None) -> tuple[Tensor, Tensor]:
 
 
 def _can_hold(dtype: torch.dtype, number: int) -> bool:
-    """Whether a type has a number; torch compares another one, modulo 256."""
+    """Whether a type can represent a number; torch would wrap it around."""
     if dtype.is_floating_point:
         return True
     known = torch.iinfo(dtype)
@@ -369,7 +369,7 @@ def _scores(planes: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 def _image_sums(
     scores: Tensor, labels: Tensor, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """The sums, with those of terms, and the counts of each row."""
+    """The sums, including terms, and the counts of each row."""
     if scores.device.type == "cpu":
         batches = TileBatches(**options)
         for number, (row, own) in enumerate(
@@ -394,7 +394,7 @@ def _image_sums(
 def _paired(
     scores: Tensor, labels: Tensor, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """The sums of a device without float64: float32, then what each sum lacks."""
+    """The float32 sums of a device without float64, followed by their corrections."""
     parts = [slice(at, at + TILE) for at in range(0, max(scores.shape[1], 1), TILE)]
     found = [tensor_sums(scores[:, p], labels[:, p], **options) for p in parts]
     tiles = [torch.cat([one.sums, one.terms.flatten(1)], 1) for one in found]
@@ -403,7 +403,7 @@ def _paired(
     for tile in tiles[1:]:
         added = total + tile
         own = added - total
-        # What rounding the sum has lost, exactly: Knuth's two-sum.
+        # The exact rounding error of the sum, by Knuth's two-sum.
         rest += (total - (added - own)) + (tile - own)
         total = added
     counts = torch.stack([one.counts for one in found]).sum(0)
@@ -411,13 +411,13 @@ def _paired(
 
 
 def _joined(parts: list[Tensor] | Tensor) -> NDArray[Any]:
-    """The rows of all batches, on the host."""
+    """The rows of all batches on the CPU."""
     whole = parts if isinstance(parts, Tensor) else torch.cat(parts)
     return whole.cpu().numpy()
 
 
 def _of_all_processes(*parts: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """The rows of every process, in their order."""
+    """The rows of all processes, in order of rank."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):

@@ -1,4 +1,4 @@
-"""Small pictures of where predictions are right and wrong, read again for them."""
+"""Small images of correct and wrong pixels of predictions, which are read again."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Target
 
 SIDE: Final = 192
-"""Most cells of a picture along one side."""
+"""Largest number of cells along a side of an error image."""
 TP, FP, FN, TN, IGNORED = range(5)
-"""What a pixel is."""
+"""The outcome of a pixel."""
 NO_SCORE: Final = 5
-"""What is added where the prediction does not cover a valid pixel."""
+"""Added to the outcome of a valid pixel that the prediction does not cover."""
 _KINDS: Final = 9
 
 
 def error_pictures(
     worst: Sequence[WorstImage], curves: Curves
 ) -> tuple[tuple[Picture, ...], tuple[Message, ...]]:
-    """Pictures of some images that were scored, which are read again.
+    """Error images of scored images, which are read again, and warnings.
 
-    A picture is kept only if its pixels add up to the counts of its row.
+    An error image is returned only if its pixels add up to the counts of its row.
     """
     how, share = curves.how, curves.share
     wanted = {(one.model, one.pred, one.target): one for one in worst}
@@ -61,7 +61,8 @@ def error_pictures(
     notes = [
         Message(
             Level.WARNING,
-            f"{one.pred}: no picture: read again, its pixels differ from its counts",
+            f"{one.pred}: no error image: when read again, its pixels do not match its "
+            "counts",
         )
         for one in lost
     ]
@@ -70,7 +71,7 @@ def error_pictures(
 
 
 def _holds(pair: FilePair, worst: Sequence[WorstImage]) -> bool:
-    """Whether a pair of files holds one of the images, or another crop of its mask."""
+    """Whether a pair of files has one of the images, or another crop of its mask."""
     if pair.prediction is None or pair.target is None:
         return False
     names = pair.prediction.name, pair.target.name
@@ -87,7 +88,7 @@ def _canvases(
     wanted: dict[tuple[str, str, str], WorstImage],
     curves: Curves,
 ) -> Iterator[tuple[WorstImage, _Canvas]]:
-    """Each image that is wanted, when its last block has been read."""
+    """Each wanted image, after its last block has been read."""
     how, by_rank = curves.how, dict(pairs)
     reader = PairReader(curves.share.targets, how.choice, how.ground)
     for _, scene in groupby(reader.read(pairs), key=lambda loaded: loaded.scene):
@@ -116,9 +117,9 @@ def thumbnails(
     most: int,
     window: tuple[int, int, int, int] | None = None,
 ) -> tuple[tuple[str, bytes], ...]:
-    """The images beside a file of one mask, small, with the names of their folders.
+    """Thumbnails of the images beside a mask file, with the names of their folders.
 
-    Images of another size and those that cannot be read are left out.
+    Images of another size and unreadable images are skipped.
     """
     found = []
     for beside in images_beside(mask) if mask else ():
@@ -130,7 +131,7 @@ def thumbnails(
 
 
 def scales_of(loaded: Loaded, choice: ModelChoice) -> tuple[float, ...]:
-    """What stored numbers may be divided by: which one, the counts of a row tell."""
+    """The possible divisors of stored numbers; the counts of a row select one later."""
     if choice.scale:
         return (choice.scale,)
     whole = loaded.dtype.startswith(("int", "uint", PALETTE))
@@ -138,9 +139,9 @@ def scales_of(loaded: Loaded, choice: ModelChoice) -> tuple[float, ...]:
 
 
 def outcomes(loaded: Loaded, choice: ModelChoice, scale: float) -> NDArray[np.uint8]:
-    """Whether each pixel of a block is found, false, missed, rightly left, or ignored.
+    """The outcome of each pixel of a block: TP, FP, FN, TN or IGNORED.
 
-    Pixels without a score are predicted unchanged here, and `NO_SCORE` is added.
+    Pixels without a score count as predicted unchanged, with `NO_SCORE` added.
     """
     scores, labels, covered = loaded.scores, loaded.target, loaded.covered
     if scores is None or labels is None:
@@ -164,7 +165,7 @@ def outcomes(loaded: Loaded, choice: ModelChoice, scale: float) -> NDArray[np.ui
 
 
 class _Canvas:
-    """The pixels of one image by outcome in each cell, once for each scale."""
+    """The number of pixels by outcome in each cell of an image, for each scale."""
 
     def __init__(
         self,
@@ -191,11 +192,11 @@ class _Canvas:
         held += counts.reshape(self._shape)
 
     def beside(self) -> tuple[tuple[str, bytes], ...]:
-        """The images of the same ground."""
+        """Thumbnails of the images of the same area."""
         return thumbnails(*self._mask, SIDE, self._window)
 
     def picture(self, image: WorstImage, fill: bool) -> Picture | None:
-        """The picture whose pixels add up to the counts of the row, if one does."""
+        """The error image that matches the counts of the row, or None."""
         counts = (image.tp, image.fp, image.fn, image.tn, image.ignored)
         for held in self._held.values():
             shown = held[..., :NO_SCORE].copy()

@@ -1,4 +1,4 @@
-"""Reading predictions with their labels, block by block, in the order of the rows."""
+"""Reading of predictions with their labels, block by block, in row order."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Seen, Target, Targets
 
 RankedPair: TypeAlias = "tuple[int, FilePair]"
-"""A pair with its place in the order of the rows."""
+"""A pair with its rank, the position in the order of the rows."""
 Reading: TypeAlias = "Callable[[PairReader, Sequence[RankedPair]], Iterator[Loaded]]"
-"""`PairReader.read`, or what looks at its blocks on their way."""
+"""`PairReader.read`, or a function that also processes its blocks."""
 _HELD_BYTES: Final = 1 << 28
-"""Labels of one file of masks that are held while several models are read."""
+"""Bytes of labels of a mask file that are cached while several models are read."""
 
 
 class PairReader:
-    """Reads the pairs of a run, those of one mask file together: it is decoded once.
+    """Reads the pairs of a run, grouped by mask file, which is decoded once.
 
-    ``seen`` holds the masks that were counted, with the place of their pair, and
-    ``masks`` those of the file that is read now.
+    ``seen`` has the counted masks with the rank of their pair, and ``masks`` the masks
+    of the current file.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class PairReader:
         self.masks: list[Target] = []
 
     def read(self, pairs: Sequence[RankedPair]) -> Iterator[Loaded]:
-        """Every block of every pair; a pair that fails is one item with its reason."""
+        """Every block of every pair; a failed pair is one item with its reason."""
         groups = [_scenes(group) for group in by_target(pairs)]
         counts = not self._targets.decisions
         expect_tasks(_tasks(groups, counts), self._targets.versions)
@@ -56,7 +56,7 @@ class PairReader:
                     "has no mask" if pair.prediction else "mask without a prediction"
                 )
                 yield self._lone(rank, pair, reason)
-                # It takes part in finding the rule.
+                # A mask without a prediction still counts for finding the rule.
                 if pair.target is not None and counts:
                     self._count(rank, self._opened(rank, pair.target, 0)[0])
             else:
@@ -64,7 +64,7 @@ class PairReader:
         expect_tasks(())
 
     def mask_of(self, pair: FilePair, target: str) -> Target:
-        """The mask of this name among those of the file that is read now."""
+        """The mask of this name in the current file."""
         return next(
             one
             for one in self.masks
@@ -74,7 +74,7 @@ class PairReader:
     def _read_group(
         self, first: int, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
     ) -> Iterator[Loaded]:
-        """The predictions of the masks of one file."""
+        """The blocks of all predictions of the masks of one file."""
         many = len(scenes) > 1 or len(scenes[0]) > 1
         masks, reason = self._opened(first, file, _HELD_BYTES if many else 0)
         self.masks = masks
@@ -93,7 +93,7 @@ class PairReader:
     def _opened(
         self, rank: int, file: FoundFile, held: int
     ) -> tuple[list[Target], str]:
-        """The masks of a file, or why there are none."""
+        """The masks of a file, or the reason why they cannot be opened."""
         try:
             with one_file():
                 return self._targets.open(file, held), ""
@@ -102,7 +102,7 @@ class PairReader:
             return [], str(error)
 
     def _count(self, rank: int, targets: Sequence[Target]) -> None:
-        """Count masks of which no prediction was read, and note all."""
+        """Count masks that are not counted yet, and record all of them."""
         for target in targets:
             target.count()
             if target.seen is not None:
@@ -111,7 +111,7 @@ class PairReader:
     def _read_whole(
         self, rank: int, pair: FilePair, masks: Sequence[Target]
     ) -> Iterator[Loaded]:
-        """The images of a file, each beside its mask."""
+        """The blocks of the images of a file, each with its mask."""
         try:
             images = self._open(pair, masks)
         except DataError as error:
@@ -127,7 +127,7 @@ class PairReader:
     def _read_crops(
         self, pairs: Sequence[RankedPair], masks: Sequence[Target]
     ) -> Iterator[Loaded]:
-        """The crops of the masks of one file: a row for each, or for all of a mask."""
+        """The blocks of the crops of masks, with a row for each crop or each mask."""
         self._scene += 1
         crops = [pair.crop for _, pair in pairs if pair.crop is not None]
         choice = self.choice.of(pairs[0][1].model)
@@ -155,7 +155,7 @@ class PairReader:
             yield from scene.finish()
 
     def _open(self, pair: FilePair, masks: Sequence[Target]) -> list[OpenImage]:
-        """The predictions of a file, one for each mask."""
+        """The predictions in a file, one for each mask."""
         one, two = pair.prediction, pair.target
         if one is None or two is None:
             raise ValueError("expected a pair")
@@ -174,7 +174,7 @@ class PairReader:
         return images
 
     def _lone(self, rank: int, pair: FilePair, reason: str) -> Loaded:
-        """A row that fails, and is complete at once."""
+        """A failed row, which is complete."""
         self._scene += 1
         return self._row(rank, pair).failed(reason)
 
@@ -185,7 +185,7 @@ class PairReader:
         image: OpenImage | None = None,
         mask: Target | None = None,
     ) -> Loaded:
-        """A further row, without pixels yet."""
+        """A new row without pixels."""
         self._number += 1
         return Loaded(
             self._number,
@@ -200,7 +200,7 @@ class PairReader:
 
 
 def place_of(pair: FilePair, image: str = "", mask: str = "") -> Place:
-    """Where the row of a pair comes from; the images of a stack carry their number."""
+    """The files and model of a row; images of a stack have their number appended."""
     names = []
     for file, member in ((pair.prediction, image), (pair.target, mask)):
         name = file.name if file else ""
@@ -211,7 +211,7 @@ def place_of(pair: FilePair, image: str = "", mask: str = "") -> Place:
 
 
 def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
-    """Pairs with their place, those of one mask file together, the first one first."""
+    """Pairs grouped by mask file, in the order of the first pair of each."""
     groups: dict[object, list[RankedPair]] = {}
     for rank, pair in pairs:
         target = pair.target if pair.prediction is not None else None
@@ -221,9 +221,9 @@ def by_target(pairs: Sequence[RankedPair]) -> list[list[RankedPair]]:
 
 
 def _scenes(group: Sequence[RankedPair]) -> list[list[RankedPair]]:
-    """The pairs of one mask file: each alone, but the crops of a model together.
+    """The pairs of one mask file as scenes: each pair, or all crops of a model.
 
-    Crops go from top to bottom, and from left to right.
+    Crops are sorted from top to bottom, then from left to right.
     """
     scenes: dict[object, list[RankedPair]] = {}
     for rank, pair in group:
@@ -239,7 +239,7 @@ def _tasks(
 ) -> Iterator[Task]:
     """The files of pairs in the order in which they are opened.
 
-    With ``every``, masks without a prediction are read, too.
+    With ``every``, masks without a prediction are included.
     """
     for group in groups:
         pairs = [pair for scene in group for _, pair in scene]

@@ -1,4 +1,4 @@
-"""What `cdstats.loss` gives, from predictions just scored or from rows of earlier."""
+"""The result of `cdstats.loss`, from predictions or from rows of an earlier run."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ _OF_PROBABILITIES: Final = (
 
 @dataclass(frozen=True, repr=False)
 class LossRun(Displayed):
-    """What `loss` found.
+    """The result of `cdstats.loss`.
 
     Attributes:
         device: The device that computed.
-        images: A row for each prediction, failed ones included.
+        images: A row for each prediction, including failed predictions.
         models: The scores of each model, in the order given.
         messages: Notes, warnings and errors.
-        curves: The curves of its models; None unless they were asked for.
-        by_rules: The counts of each image if its mask were binarised by each usual
-            rule; empty unless that was asked for.
-        rule_sensitivity: The metrics of each model by each of these rules.
+        curves: The curves of the models; None unless requested.
+        by_rules: The counts of each image with its mask binarised by each common rule;
+            empty unless requested.
+        rule_sensitivity: The metrics of each model under each of these rules.
     """
 
     device: str
@@ -89,7 +89,7 @@ class LossRun(Displayed):
     rule_sensitivity: tuple[RuleSensitivity, ...] = ()
 
     def sensitivity(self, rows: Iterable[ScoreRecord]) -> Iterator[RuleSensitivity]:
-        """The metrics by each usual rule, of some of its images."""
+        """The metrics under each common rule, on these images."""
         found: dict[str, list[tuple[Confusion, Sequence[Confusion]]]] = {}
         for row in rows:
             if row.place in self.by_rules:
@@ -100,18 +100,18 @@ class LossRun(Displayed):
 
     @property
     def any_hard(self) -> bool:
-        """Whether the predictions of a model are labels."""
+        """Whether the predictions of any model are labels."""
         return any(model.hard for model in self.models)
 
     @property
     def failed(self) -> int:
-        """Pairs that could not be scored, here or where thresholds were chosen."""
+        """Number of failed pairs, including those on which thresholds were chosen."""
         scored = sum(row.status == "failed" for row in self.images)
         return scored + sum(one.failed for one in self.messages)
 
     @property
     def unread(self) -> int:
-        """Inputs that could not be read at all, such as a folder."""
+        """Number of inputs that could not be read at all, such as folders."""
         return unread_of(self.messages)
 
     @property
@@ -125,18 +125,18 @@ class LossRun(Displayed):
         under: Mapping[str, float] | None = None,
         over: Mapping[str, float] | None = None,
     ) -> list[str]:
-        """What of the models is below or above a limit, or undefined.
+        """A message for each value of a model that is beyond a limit or undefined.
 
         Args:
-            under: The least value of a column of the models, such as
+            under: The lowest allowed value by column of the models, such as
                 ``{"f1_pooled": 0.9}``.
-            over: The greatest value of a column, such as ``{"bce_mean": 0.3}``.
+            over: The highest allowed value by column, such as ``{"bce_mean": 0.3}``.
 
         Returns:
-            A line for each number beyond its limit; none if all hold.
+            A line for each value beyond its limit; empty if all values are within.
 
         Raises:
-            UsageError: If a name is no column that is a number.
+            UsageError: If a name is not a numeric column.
         """
         from cdstats.score.gates import beyond_limits
 
@@ -146,20 +146,20 @@ class LossRun(Displayed):
     def differences(
         self, earlier: StrPath, *, tolerance: float = 1e-6
     ) -> list[Difference]:
-        """What differs from the image rows of an earlier run, models first.
+        """The differences from the image rows of an earlier run, models first.
 
-        The counts of masks are compared exactly, every metric and mean loss within the
-        tolerance. Of a model whose scores differ, the images behind it follow.
+        Counts of masks are compared exactly, metrics and mean losses within the
+        tolerance. If the scores of a model differ, its images that differ follow.
 
         Args:
-            earlier: A file that the option ``csv`` of the command wrote.
-            tolerance: The largest absolute difference of a score.
+            earlier: A file written by the option ``csv`` of the command.
+            tolerance: The largest absolute difference of a score that is accepted.
 
         Returns:
-            What was, and what is now; nothing if all agree.
+            The earlier and the current values that differ; empty if all agree.
 
         Raises:
-            DataError: If the file is no such file or lacks a loss of this run.
+            DataError: If the file does not have such rows, or lacks a loss of this run.
         """
         results = self.models[0].losses if self.models else ()
         losses = [choose(one.loss, one.params) for one in results]
@@ -167,7 +167,7 @@ class LossRun(Displayed):
         return self.differences_from(was, tolerance)
 
     def differences_from(self, was: LossRun, tolerance: float) -> list[Difference]:
-        """What differs from a run of rows with the same losses."""
+        """The differences from a run with the same losses."""
         from cdstats.score.gates import differences
 
         losses = [choose(one.loss, one.params) for one in was.models[0].losses]
@@ -177,7 +177,7 @@ class LossRun(Displayed):
         return differences(before, after, losses, tolerance)
 
     def table(self) -> Table:
-        """The rows of the models, as the command shows them."""
+        """The rows of the models, as shown by the command."""
         from cdstats.render.scores import model_columns
 
         rows = [model.dataset for model in self.models]
@@ -199,10 +199,10 @@ class LossRun(Displayed):
 def choose_losses(
     texts: Sequence[str], beta: str | float, *, logits: bool = False
 ) -> tuple[Loss, ...]:
-    """BCE, balanced and class-mean BCE, then those of ``--loss``, each once.
+    """BCE, balanced and class-mean BCE, then the losses of ``--loss``, each once.
 
     Raises:
-        UsageError: If a name, parameter or β is not understood.
+        UsageError: If a name, parameter or β is invalid.
     """
     every = [one for one in all_losses() if logits or one.reads is not Reads.LOGITS]
     further = [one for t in texts for one in (every if t == "all" else [parse_loss(t)])]
@@ -222,7 +222,7 @@ def _beta(beta: str | float) -> str | float:
 
 
 def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
-    """Which models seem to have swapped the classes, or predict one alone."""
+    """Warnings for models that seem to swap the classes or predict only one class."""
     rows = [one.dataset for one in models]
     return [
         Message(Level.WARNING, f"{one.model}: {text}" if one.model else text)
@@ -235,24 +235,24 @@ def inverted_notes(models: Iterable[ModelScore]) -> list[Message]:
 def sensitivity_notes(
     images: Sequence[ScoreRecord], known: Collection[Place], *, asked: bool
 ) -> list[Message]:
-    """How many images have no stored values that other rules could binarise."""
+    """A warning with the number of images that other rules cannot binarise."""
     lacking = sum(row.status == "ok" and row.place not in known for row in images)
     if not asked or not lacking:
         return []
     text = (
-        f"--rule-sensitivity leaves out {counted(lacking, 'image')}: soft targets and "
-        "truth in two files cannot be binarised"
+        f"--rule-sensitivity excludes {counted(lacking, 'image')}: soft targets and "
+        "masks in two files cannot be binarised"
     )
     return [Message(Level.WARNING, text)]
 
 
 def set_notes(models: Iterable[ModelScore]) -> list[Message]:
-    """Of which known set the masks are, where that is known."""
+    """Notes that name the known dataset of the masks, if it is recognised."""
     lines = (one.dataset.signature for one in models if one.dataset.signature)
     try:
         texts = [recognised(Signature.parse(line).fields) for line in lines]
     except DataError as error:
-        # A score is not lost because of a file that only names it.
+        # A damaged file of known sets must not prevent scoring.
         return [Message(Level.WARNING, str(error))]
     return [Message(Level.NOTE, text) for text in dict.fromkeys(texts) if text]
 
@@ -266,8 +266,8 @@ def score_model(
 ) -> tuple[list[ScoreRecord], ModelScore]:
     """The rows of a model in their order, and its scores.
 
-    Of images that failed it takes the rows, of others ``table`` holds the sums. The
-    ``types`` of the stored numbers are None where they are not known.
+    ``images`` has rows for failed images; ``table`` has the sums of the others.
+    ``types`` of the stored numbers are None if unknown.
     """
     chosen, results, shares = zip(*losses, strict=True)
     further = chosen[3:]
@@ -291,9 +291,9 @@ def score_model(
 def _trivial_scores(
     table: SumsTable, basic: Sequence[Loss], types: set[str] | None
 ) -> tuple[Trivial, ...]:
-    """The losses of predictors that know nothing of the images.
+    """The losses of constant predictors.
 
-    The smallest step of the stored types stands for "no change", p = 0 beside labels.
+    "No change" is the smallest step of the stored types, or p = 0 for labels.
     """
     if table.soft or not table.valid.any():
         return ()
@@ -318,28 +318,28 @@ def _trivial_scores(
 def loss_from(
     path: Path, losses: Sequence[str] = (), beta: str | float = "image"
 ) -> LossRun:
-    """The losses that follow from the rows that ``cdstats loss --csv`` wrote.
+    """The losses computed from rows written by ``cdstats loss --csv``.
 
     Raises:
-        DataError: If the file is no such file, or does not hold what a loss needs.
-        UsageError: If a loss or β is not understood.
+        DataError: If the file does not have such rows, or not the data of a loss.
+        UsageError: If a loss or β is invalid.
     """
     return loss_of_rows(path, choose_losses(losses, beta))
 
 
 def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
-    """Some losses from the rows of an earlier run.
+    """The chosen losses computed from the rows of an earlier run.
 
     Raises:
-        DataError: If the file is no such file, or does not hold what a loss needs.
+        DataError: If the file does not have such rows, or not the data of a loss.
     """
     rows = _read(path)
     beyond = [one for one in chosen if one.reads is not Reads.SUMS]
     wanting = [one.label for one in beyond if one.column not in rows[0].losses]
     if wanting:
         raise DataError(
-            f"{path}: does not hold what {', '.join(wanting)} needs: sums or sorted "
-            "probabilities of its own. Score the predictions again with --loss"
+            f"{path}: lacks the sums or sorted probabilities that "
+            f"{', '.join(wanting)} needs. Score the predictions again with --loss"
         )
     images: list[ScoreRecord] = []
     scores: list[ModelScore] = []
@@ -364,11 +364,11 @@ def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
         again, score = score_model(model, known, table, each, None)
         images += again
         scores.append(score)
-    texts = [f"read from {path}: no pixel was read"]
+    texts = [f"computed from the rows of {path}; no pixels were read"]
     pooled = [one.label for one in beyond if one.entry.reduction not in BY_PIXEL]
     if pooled:
         names = ", ".join(pooled)
-        texts.append(f"{names}: means over images alone; pooled values need pixels")
+        texts.append(f"{names}: only means over images; pooled values need pixels")
     told = (Message(Level.NOTE, text) for text in texts)
     notes = (*told, *inverted_notes(scores), *set_notes(scores))
     return LossRun(Stated.of(rows).device, tuple(images), tuple(scores), notes)
@@ -377,7 +377,7 @@ def loss_of_rows(path: Path, chosen: Sequence[Loss]) -> LossRun:
 def result_of_rows(
     loss: Loss, table: SumsTable, rows: Sequence[ScoreRecord]
 ) -> LossResult:
-    """A loss from the sums, or what its column tells: the value of each image."""
+    """A loss from the sums of images, or from the image values in its column."""
     if loss.reads is Reads.SUMS:
         return evaluate(loss, table)
     values = [row.losses[loss.column] for row in rows]
@@ -417,7 +417,7 @@ def _finite(name: str, text: str) -> float | None:
 
 
 def _check(row: ScoreRecord) -> None:
-    """Refuse a row that no run wrote: a sum is missing or cannot be true."""
+    """Raise if a row has missing or impossible values."""
     name = row.pred or row.target
     if row.status not in ("ok", "failed"):
         raise ValueError(f"{name}: the status is {row.status!r}")
@@ -440,7 +440,7 @@ def _check(row: ScoreRecord) -> None:
     total = counts.tp + counts.fp + counts.fn + counts.tn
     if not isinstance(row.changed, float) and total - sums.valid not in (0, uncovered):
         raise ValueError(f"{name}: tp, fp, fn and tn add up to {total:,}")
-    # Each pixel adds at most 1 to a sum; rounding may add a little.
+    # Each pixel adds at most 1 to a sum, apart from rounding.
     most = sums.valid * (1 + 1e-6)
     for column in _OF_PROBABILITIES:
         if getattr(row, column) > most:

@@ -1,4 +1,4 @@
-"""The predictions of one model on one mask: which of its pixels they score."""
+"""The predictions of one model on one mask, placed and checked for coverage."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Target
 
     Window = tuple[int, int, int, int]
-    """First row, the row after the last, first column, the column after the last."""
+    """First row, end of rows, first column, end of columns; ends are exclusive."""
 
 _NAMED: Final = 6
-"""Colours that a message names."""
+"""Number of colours that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A block of a prediction with its labels, or the reason why there is none.
+    """A block of a prediction with its labels, or the reason for its failure.
 
     Attributes:
-        number: The number of the row, from 0, in the order of reading.
-        rank: The place of its pair in the order of the rows.
+        number: Number of the row, from 0, in the order of reading.
+        rank: Number of its pair in the order of the rows.
         scores: The stored numbers; ``(h, w)``.
         target: Labels (uint8) or soft targets (float64); ``(h, w)``.
-        corner: The first row and column of the block.
-        scene: What is complete at once: a prediction, or all crops of a mask.
+        corner: First row and column of the block, relative to ``origin``.
+        scene: Number of the scene: a prediction, or all crops of a mask.
         covered: Where the prediction has scores; None for everywhere.
-        cut: Crops that were cut at an edge of their mask.
-        labels: The hash of the labels that have scores.
-        greys: The `grey_class` of each pixel of the mask, where it is wanted.
-        origin: The row and column of the mask from which ``corner`` is counted.
+        cut: Number of crops that were cut at an edge of their mask.
+        labels: Hash of the labels that have scores.
+        greys: The `grey_class` of each pixel of the mask, if requested.
+        origin: First row and column of the row's area on the mask.
     """
 
     number: int
@@ -93,21 +93,21 @@ class Loaded:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its scores and labels."""
+        """Bytes of the scores and labels."""
         return sum(
             held.nbytes for held in (self.scores, self.target) if held is not None
         )
 
     def failed(self, reason: str) -> Loaded:
-        """The same row without pixels, and why."""
+        """The same row without pixels, with a reason."""
         return replace(self, scores=None, target=None, covered=None, reason=reason)
 
 
 class Scene:
-    """The predictions of one model on one mask: the whole, or its crops in order.
+    """The predictions of one model on one mask: one prediction, or crops in order.
 
-    ``merged`` is the row of all crops together, None where each has its own, and
-    ``is_complete`` tells whether every prediction could be read so far.
+    ``merged`` is the common row of all crops, or None if each crop has its own row.
+    ``is_complete`` is whether all predictions could be read so far.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Scene:
         self._misplaced = ""
 
     def fail(self, row: Loaded, reason: str) -> Iterator[Loaded]:
-        """Take note of a prediction that cannot be scored."""
+        """Record a prediction that cannot be scored."""
         if self.merged is None:
             yield row.failed(reason)
         elif self.is_complete:
@@ -142,10 +142,9 @@ class Scene:
     def add(
         self, row: Loaded, image: OpenImage, crop: Crop | None = None
     ) -> Iterator[Loaded]:
-        """Read a prediction; give the blocks that are complete.
+        """Read a prediction of the whole mask or a crop, and yield complete blocks.
 
-        The name of the row alone counts where crops are merged. A prediction that is
-        no crop is of the whole mask.
+        If crops are merged, only the name of ``row`` is used.
         """
         if self.merged is not None and not self.is_complete:
             return
@@ -159,7 +158,7 @@ class Scene:
             yield from self.fail(row, str(error))
 
     def finish(self) -> Iterator[Loaded]:
-        """The blocks that are left; a reason where valid pixels have no score."""
+        """Yield the remaining blocks; rows fail if valid pixels have no score."""
         try:
             with one_file():
                 if self.is_complete and self.merged is not None:
@@ -177,14 +176,14 @@ class Scene:
                 yield row.failed(str(error))
 
     def _counted(self, blocks: Iterator[Loaded]) -> Iterator[Loaded]:
-        """Blocks, of which the valid pixels are counted that have a score."""
+        """Pass on blocks, and count their valid pixels with a score."""
         for loaded in blocks:
             if loaded.target is not None and (self._tiles or self.merged):
                 self._seen += valid_pixels(loaded.target, loaded.covered)
             yield loaded
 
     def _lacking(self) -> str:
-        """Why the mask is not scored as a whole; empty if it is."""
+        """The reason if valid pixels of the mask have no score, or empty."""
         labels = self.mask.labels
         unchanged, changed = (valid_pixels(labels) - self._seen).tolist()
         if not changed + unchanged:
@@ -192,8 +191,8 @@ class Scene:
         of = "" if labels.dtype != np.uint8 else f" ({changed:,} of them changed)"
         pixels = counted(changed + unchanged, "valid pixel")
         return (
-            f"{pixels}{of} of the mask have no prediction. --uncovered ignore leaves "
-            "them out, --uncovered unchanged counts them as predicted unchanged"
+            f"{pixels}{of} of the mask have no prediction. --uncovered ignore excludes "
+            "them, --uncovered unchanged counts them as predicted unchanged"
         )
 
     def _add(
@@ -209,7 +208,7 @@ class Scene:
             try:
                 corner = self._corner(self._tiles, crop, size, georeferences)
             except DataError as error:
-                # What is known of one tile tells where the others lie.
+                # Tile positions depend on each other, so all tiles fail.
                 self._misplaced = str(error)
                 raise
         at = place(*georeferences, (size, self.mask.size), corner, ground.grid)
@@ -227,7 +226,7 @@ class Scene:
         elif top >= bottom or left >= right:
             raise DataError(
                 f"covers rows {at.row}-{at.row + size[1] - 1} and columns {at.column}-"
-                f"{at.column + size[0] - 1} of a mask of {shape}: none of it"
+                f"{at.column + size[0] - 1}, outside its mask of {shape}"
             )
         extent = right - left, bottom - top
         is_cut = crop is not None and not ground.moves and extent != size
@@ -249,7 +248,7 @@ class Scene:
             cut=int(is_cut),
         )
         if crop is not None:
-            # Pixels of an earlier crop would count twice.
+            # Pixels that two crops cover would count twice.
             for up, down, west, east in self._windows:
                 if top < down and up < bottom and left < east and west < right:
                     raise DataError(overlap_text(max(up, top), max(west, left)))
@@ -267,7 +266,7 @@ class Scene:
             )
 
     def _greys(self, piece: Piece, labels: NDArray[Any]) -> NDArray[np.uint8] | None:
-        """The grey classes of the mask below a piece that has some labels."""
+        """The grey classes of the mask under a piece."""
         greys, (height, width) = self.mask.greys, labels.shape
         if greys is None:
             return None
@@ -282,7 +281,7 @@ class Scene:
         size: tuple[int, int],
         georeferences: tuple[Where | None, Where | None],
     ) -> tuple[int, int]:
-        """The row and column of the mask at which a crop begins."""
+        """The first row and column of a crop on the mask."""
         corners, ground = tiles.corners(crop, size[1], size[0]), self._ground
         if len(corners) == 1:
             return corners[0]
@@ -298,7 +297,7 @@ class Scene:
     def _pieces(
         self, image: OpenImage, at: Placed, labels: NDArray[Any]
     ) -> Iterator[tuple[Piece, NDArray[Any]]]:
-        """The blocks of a prediction on its mask, with their labels."""
+        """The blocks of a prediction, cut to its mask, with their labels."""
         for block in image.blocks():
             part = _cut(block, at, labels.shape)
             height, width = part.values.shape[:2]
@@ -313,7 +312,8 @@ class Scene:
             if part.hidden is not None and self._choice.nodata is not Nodata.IGNORE:
                 _refuse_gaps(part.hidden, own)
             elif part.hidden is not None and part.hidden.any():
-                # They are seen, as nothing more is to come, and count as ignored.
+                # Hidden pixels count as covered and ignored, because no other
+                # prediction covers them.
                 covered = ~part.hidden
                 if self.merged is None:
                     self._seen += valid_pixels(own, part.hidden)
@@ -321,11 +321,11 @@ class Scene:
             yield Piece(part.row, part.column, scores, covered), own
 
     def _put(self, image: OpenImage, at: Placed, crop: Crop | None) -> Iterator[Loaded]:
-        """Put a prediction into the mosaic; give the rows that are complete."""
+        """Add a prediction to the mosaic, and yield complete rows."""
         middle = 2 * at.row + image.height, 2 * at.column + image.width
         each = (piece for piece, _ in self._pieces(image, at, self.mask.labels))
         for piece in self._warped(image) if at.warp else each:
-            # Crops are in order by their names, which say little where they moved.
+            # Crops are sorted by name, which is not their order if they are moved.
             top = piece.row if crop is None else at.row
             if crop is not None and self._ground.moves:
                 top = 0
@@ -336,7 +336,7 @@ class Scene:
             self._mosaic.put(piece, middle)
 
     def _rest(self, pieces: Iterator[Piece]) -> Iterator[Loaded]:
-        """Complete rows of the mosaic with their labels."""
+        """Blocks of complete rows of the mosaic, with their labels."""
         for piece in pieces:
             if self.merged is not None:
                 own = self.mask.labels[piece.row : piece.row + len(piece.scores)]
@@ -354,7 +354,7 @@ class Scene:
                 )
 
     def _warped(self, image: OpenImage) -> Iterator[Piece]:
-        """A prediction on the grid of its mask: where it reaches and has values."""
+        """A prediction resampled to the grid of its mask, in blocks."""
         mask, own = self.mask.georeference, image.georeference()
         size = image.width, image.height
         if not (isinstance(own, Georeference) and isinstance(mask, Georeference)):
@@ -379,14 +379,17 @@ class Scene:
 
 
 def _grid(merged: Loaded, row: Loaded) -> str:
-    """What was done about the georeferences of all crops and of a further one."""
+    """The grid mode of merged crops after adding another one."""
     return row.grid if merged.grid == NO_GRID else merged.grid
 
 
 def _source(
     image: OpenImage, kind: Kind | None
 ) -> tuple[NDArray[np.floating[Any]], np.dtype[Any], bool]:
-    """A prediction as a whole, NaN where it has no value."""
+    """A whole prediction, NaN without a value; its type; whether it has labels.
+
+    Labels are resampled by nearest neighbour.
+    """
     check_memory(4 * image.width * image.height, "resample it with gdalwarp")
     source: NDArray[Any] = np.full((image.height, image.width), np.nan, np.float32)
     dtype = np.dtype(np.float32)
@@ -401,7 +404,7 @@ def _source(
             block.row : block.row + scores.shape[0],
             block.column : block.column + scores.shape[1],
         ]
-        # What is no number and not declared as none must not look like a gap.
+        # A NaN that is not declared as nodata must not look like a gap.
         numbers = np.where(np.isnan(scores), np.inf, scores)
         part[~lacking] = numbers[~lacking]
     labels = kind is Kind.HARD or image.format == PALETTE
@@ -409,13 +412,13 @@ def _source(
 
 
 def _has_two_values(source: NDArray[np.floating[Any]]) -> bool:
-    """Whether numbers take at most two values, as labels of any type do."""
+    """Whether there are at most two distinct values, as in labels of any type."""
     low, high = np.nanmin(source, initial=np.inf), np.nanmax(source, initial=-np.inf)
     return bool(((source == low) | (source == high) | np.isnan(source)).all())
 
 
 def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:
-    """The part of a block that lies on the mask, with its place there."""
+    """The part of a block inside the mask, with its position on the mask."""
     row, column = at.row + block.row, at.column + block.column
     part = (
         slice(max(-row, 0), max(shape[0] - row, 0)),
@@ -433,7 +436,7 @@ def _cut(block: Block, at: Placed, shape: tuple[int, ...]) -> Block:
 def valid_pixels(
     labels: NDArray[Any], covered: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Unchanged and changed pixels; of soft targets all valid ones, and 0."""
+    """Number of unchanged and changed pixels; for soft targets valid pixels and 0."""
     if covered is not None:
         labels = labels[covered]
     if labels.dtype != np.uint8:
@@ -442,13 +445,13 @@ def valid_pixels(
 
 
 def _type_name(image: OpenImage, scores: NDArray[Any]) -> str:
-    """The type of stored numbers; some are held in another one."""
+    """The name of the stored type, which may differ from the type in memory."""
     stored = image.format.startswith(("bfloat", "float8", PALETTE))
     return image.format if stored else scores.dtype.name
 
 
 def one_channel(block: Block) -> NDArray[Any]:
-    """The scores of a block; a colour image must be grey."""
+    """The scores of a block; the channels of a colour image must be equal."""
     if not block.is_colour:
         return block.values
     first: NDArray[Any] = block.values[..., 0]
@@ -472,7 +475,7 @@ def one_channel(block: Block) -> NDArray[Any]:
 
 
 def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
-    """What an ignored pixel is among labels, or among soft targets."""
+    """The value of ignored pixels in labels or in soft targets."""
     label = CODES[Label.IGNORED] if labels.dtype == np.uint8 else SOFT_IGNORED
     found: NDArray[Any] = np.array(label, dtype=labels.dtype)
     return found
@@ -483,13 +486,13 @@ def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:
     if pixels:
         raise DataError(
             f"has no score at {counted(pixels, 'valid pixel')}: transparent, masked "
-            "out or declared nodata. --pred-nodata ignore leaves them out, keep scores "
-            "what is stored there"
+            "out or declared nodata. --pred-nodata ignore excludes them, keep scores "
+            "the stored values"
         )
 
 
 def refuse_half(block: Block, labels: NDArray[Any], choice: ModelChoice) -> None:
-    """Refuse pixels that count and whose score is ambiguous."""
+    """Raise if the score of a valid pixel is ambiguous."""
     if block.half is None:
         return
     wrong = block.half & (labels != ignored_label(labels))

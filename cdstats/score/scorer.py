@@ -1,8 +1,8 @@
 """From blocks of scores and labels to the state of each prediction.
 
-States are kept before it is decided what the numbers of predictions mean. They are
-small, add up and travel between processes: which pixels were scored where and in which
-order does not change a result.
+States are computed before the meaning of the stored numbers is decided. They are small,
+additive and can be sent between processes, so results do not depend on the order or the
+process in which pixels are scored.
 """
 
 from __future__ import annotations
@@ -58,31 +58,31 @@ if TYPE_CHECKING:
     Collect = Callable[[Place, Array, Array], None]
 
 SIGMOID: Final = (0.5, 0.7311)
-"""Where a sigmoid puts probabilities."""
+"""The range of the sigmoid of a probability."""
 
 
 @dataclass(slots=True)
 class PredictionState:
-    """One prediction, its pixels read.
+    """The state of one prediction after its pixels were read.
 
-    Integers and float16 have counts of each stored value (``stored``), other floating
-    numbers the sums of their tiles, and if asked for counts of each code of ranks
-    (``bins``). ``whole`` holds losses of sorted scores and terms of positions, by
+    Integers and float16 have counts of each stored value (``stored``). Other floating
+    numbers have the sums of their tiles and, if requested, counts of each code of ranks
+    (``bins``). ``whole`` holds losses of sorted scores and terms of positions, keyed by
     whether integers are taken as labels.
 
     Attributes:
-        rank: The place of its pair in the order of the rows.
-        labels: The hash of the labels that have scores.
-        uncovered: Unchanged and changed pixels that have no score.
-        difference: How its grid differs from that of its mask, where that is ignored.
-        cut: Crops that were cut at an edge of the mask.
-        low: About the lowest floating score of a valid pixel; exact where a sample
-            lies outside [0, 1], or where a sigmoid puts all. ``high`` likewise.
-        greys: What each of two classes of grey values would give as labels; see
-            `_PARTS`.
-        sums: Its sums once it is decided what its numbers mean, and ``values``, losses
-            of sorted scores; ``ranked`` its pixels by rank, and ``by_rules`` the counts
-            if its mask were binarised by each usual rule, where they were asked for.
+        rank: Number of its pair in the order of the rows.
+        labels: Hash of the labels that have scores.
+        uncovered: Unchanged and changed pixels without a score.
+        difference: Difference between its grid and the grid of its mask, if ignored.
+        cut: Number of crops that were cut at an edge of the mask.
+        low: Approximate lowest floating score of valid pixels; exact if a sample is
+            outside [0, 1], or all of it in the range of a double sigmoid. ``high``
+            likewise.
+        greys: States with two classes of grey values as labels each; see `_PARTS`.
+        sums: Sums after the meaning of the numbers is decided. Likewise ``values``,
+            losses of sorted scores; ``ranked``, pixels by rank; and ``by_rules``,
+            counts with the mask binarised by each common rule, if requested.
     """
 
     place: Place
@@ -114,12 +114,12 @@ class PredictionState:
 
     @property
     def number_type(self) -> str:
-        """The type of its numbers, the colours of a palette as grey levels."""
+        """The type of the numbers; colours of a palette count as grey levels."""
         return "uint8" if self.dtype == PALETTE else self.dtype
 
     @property
     def numbers(self) -> LevelCounts:
-        """Counts of each stored value, the colours of a palette as grey levels."""
+        """Counts of each stored value; colours of a palette count as grey levels."""
         if self.stored is None:
             raise ValueError("expected a prediction that is counted by level")
         if self.dtype != PALETTE:
@@ -147,13 +147,13 @@ class PredictionState:
 
     @property
     def is_zero(self) -> bool:
-        """Whether floating scores that lie in [0, 1] are all 0."""
+        """Whether all floating scores are 0; they must be in [0, 1]."""
         if self.tiles is not None:
             return not self.tiles.prob_sum
         return self.stored is not None and not self.stored.values.any()
 
     def bad_numbers(self, *, kind_is_prob: bool) -> str:
-        """What is wrong with floating scores whatever they are; empty for nothing."""
+        """Why floating scores are invalid for every kind; empty if they are valid."""
         not_finite = outside = 0
         if self.tiles is not None:
             not_finite, outside = map(self.tiles.count, ("not_finite", "outside"))
@@ -166,7 +166,7 @@ class PredictionState:
 
 
 def wrong_values_text(not_finite: int, outside: int) -> str:
-    """Why floating scores cannot be probabilities."""
+    """The reason why floating scores cannot be probabilities."""
     if not_finite:
         return f"is NaN or infinite on {counted(not_finite, 'valid pixel')}"
     return f"is outside [0, 1] on {counted(outside, 'valid pixel')}"
@@ -174,10 +174,10 @@ def wrong_values_text(not_finite: int, outside: int) -> str:
 
 @dataclass
 class Outcome:
-    """The states of some predictions in their order, and their pooled levels.
+    """The states of predictions in row order, and their pooled levels.
 
-    ``seen`` are the masks that were counted, with the place of their pair, and
-    ``versions`` those of the files of a store that were read.
+    ``seen`` are the counted masks with the rank of their pair; ``versions`` are the
+    versions of files that were read from a store.
     """
 
     states: list[PredictionState] = field(default_factory=list)
@@ -191,12 +191,12 @@ class Outcome:
         self.pools.setdefault(key, LevelPool()).add(levels)
 
     def extend(self, other: Outcome) -> None:
-        """Add the predictions that follow."""
+        """Add the predictions of another outcome."""
         self.states += other.states
         self.devices += other.devices
         self.seen += other.seen
         self.versions |= other.versions
-        # Stable: the images of one pair keep their order.
+        # The sort is stable, so the images of a pair keep their order.
         self.states.sort(key=lambda state: state.rank)
         for key, pool in other.pools.items():
             self.pool(key, pool.total)
@@ -205,21 +205,20 @@ class Outcome:
 _PARTS: Final = np.array(
     [[0, IGNORED, IGNORED, 1], [IGNORED, 0, 1, IGNORED]], dtype=np.uint8
 )
-"""Two ways to label the four grey classes, of which the counts of each class follow."""
+"""Two labellings of the four grey classes, which together give counts of each class."""
 _SAMPLE: Final = 64
-"""Rows and columns of a block whose scores are looked at, about."""
+"""Approximate number of rows and columns of a block that are sampled."""
 _CHUNK: Final = 1 << 18
-"""Scores that are ranked together: what they are widened to fits the cache."""
+"""Scores that are ranked at a time, so that their ranks fit the cache."""
 
 
 class Scorer:
-    """Takes blocks in the order of the rows and gives the state of each prediction.
+    """Computes the state of each prediction from blocks in row order.
 
-    Floating scores are summed on the device; integers and float16 are counted by level
-    and evaluated when it is known what they mean.
-    ``batch`` is the number of tiles of a batch on a device, None for what its memory
-    takes. ``collect`` takes the floating scores and labels of each block with their
-    place; nothing else is done with them then.
+    Floating scores are summed on the device. Integers and float16 are counted by level,
+    and evaluated when their meaning is known. ``batch`` is the number of tiles of a
+    batch on a device; None adapts it to the memory. With ``collect``, floating scores
+    and labels of each block are only passed to this function.
     """
 
     def __init__(
@@ -243,7 +242,7 @@ class Scorer:
         self._outcome = Outcome()
 
     def add(self, loaded: Loaded) -> None:
-        """Take one block."""
+        """Add one block."""
         number = loaded.number
         state = self._states.setdefault(
             number, PredictionState(loaded.place, loaded.size, rank=loaded.rank)
@@ -255,7 +254,7 @@ class Scorer:
             return
         state.labels = total_hash((state.labels, loaded.labels))
         if number != self._last:
-            # Compute the unfinished tile first, because crops of a mask take turns.
+            # Crops of a mask alternate, so the tile of the previous one is completed.
             self._end(self._last)
             self._last = number
         choice = self._choice.of(state.place.model)
@@ -265,7 +264,7 @@ class Scorer:
         except DataError as error:
             state.reason = str(error)
             return
-        # Not limited to this file: a batch holds tiles of several images.
+        # Outside `one_file`, because a batch contains tiles of several images.
         if summed is not None:
             self._batches_of(choice).add(number, *summed)
         if loaded.greys is not None and self._collect is None:
@@ -274,7 +273,7 @@ class Scorer:
     def _take_greys(
         self, state: PredictionState, loaded: Loaded, choice: ModelChoice
     ) -> None:
-        """Count the same block with each two classes of grey values as labels."""
+        """Add the same block with each pair of grey classes as labels."""
         if loaded.greys is None or loaded.scores is None:
             return
         for part, table in enumerate(_PARTS):
@@ -292,7 +291,7 @@ class Scorer:
                 self._batches_of(choice).add(key, *summed)
 
     def _batches_of(self, choice: ModelChoice) -> TileBatches:
-        """Where the floating scores of a model are summed."""
+        """The batches in which the floating scores of a model are summed."""
         how = choice.threshold, choice.kind is Kind.LOGIT
         if how not in self._batches:
             terms, device = self._needs.terms, self._device
@@ -319,17 +318,19 @@ class Scorer:
         *,
         part: bool = False,
     ) -> tuple[Array, Array] | None:
-        """Count the levels of a block; give scores and labels that are to be summed.
+        """Count the levels of a block, or return scores and labels to be summed.
 
-        Of a part of the labels nothing is held or noted beside these.
+        For a ``part`` of the labels, neither blocks nor ranges are recorded.
         """
         state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
         state.is_jpeg |= loaded.is_jpeg
         raw, logits = native(scores), choice.kind is Kind.LOGIT
         if loaded.dtype == PALETTE and raw.dtype.kind == "f":
-            raise DataError("has a palette, and colours have no mean; --overlap first?")
+            raise DataError(
+                "has a palette, whose colours cannot be averaged; use --overlap first"
+            )
         scores = plain_numbers(raw, loaded.dtype)
-        # The type of stored numbers; means of integers are held in another one.
+        # The stored type, because means of integers have a floating type here.
         whole = loaded.dtype.startswith(("bool", "int", "uint"))
         stored = np.dtype(loaded.dtype) if whole else scores.dtype
         if choice.scale is not None and (stored.kind == "f" or logits):
@@ -343,7 +344,7 @@ class Scorer:
             fill = target.dtype.type(SOFT_IGNORED if state.soft else IGNORED)
             target = np.where(loaded.covered, target, fill)
         if logits and scores.dtype.kind != "f":
-            raise DataError(f"holds {scores.dtype}; logits are floating numbers")
+            raise DataError(f"holds {scores.dtype}; expected floating-point logits")
         by_level = stored.kind in "bui" or (stored == np.float16 and not logits)
         if by_level and not state.soft:
             if self._collect:
@@ -356,7 +357,9 @@ class Scorer:
         if stored.kind != "f":
             scale = choice.scale or _soft_scale(scores, stored.name)
             if scale is None:
-                raise DataError(f"holds {stored} beside soft targets")
+                raise DataError(
+                    f"holds {stored}; with soft targets expected floating probabilities"
+                )
             scores = scores.astype(np.float64) / scale
         elif choice.kind is Kind.HARD:
             plain = np.isfinite(scores) & (target != IGNORED)
@@ -379,7 +382,7 @@ class Scorer:
         return scores, target
 
     def _keep(self, loaded: Loaded, scores: Array, target: Array) -> None:
-        """Hold a block if the whole image is needed."""
+        """Keep a block if the whole image is needed."""
         if self._needs.whole:
             held = self._held.setdefault(loaded.number, [])
             held.append((loaded.corner, scores, target))
@@ -387,7 +390,7 @@ class Scorer:
     def _bin(
         self, state: PredictionState, scores: Array, target: Array, *, logits: bool
     ) -> None:
-        """Count the scores of a block by the code of their rank, if asked for."""
+        """Count the scores of a block by the code of their rank, if requested."""
         if not self._needs.bins or not scores.size:
             return
         flat = scores.reshape(-1)
@@ -399,7 +402,7 @@ class Scorer:
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:
-        """Complete a prediction all of whose blocks were taken."""
+        """Complete a prediction after its last block."""
         state = self._states[number]
         self._end(number)
         held = self._held.pop(number, [])
@@ -421,7 +424,7 @@ class Scorer:
             state.reason = str(error)
 
     def _end(self, number: int) -> None:
-        """Compute what is left of the last tile of a prediction."""
+        """Compute the last, incomplete tile of a prediction."""
         for batches in self._batches.values():
             batches.end(number)
             for part in range(len(_PARTS) if number >= 0 and self._greys else 0):
@@ -434,7 +437,7 @@ class Scorer:
         labels: NDArray[np.uint8],
         as_labels: bool,
     ) -> None:
-        """Compute what needs the whole image."""
+        """Compute the losses and terms that need the whole image."""
         shown = scores[labels != IGNORED]
         inside = (shown >= 0) & (shown <= 1)
         logits = self._choice.of(state.place.model).kind is Kind.LOGIT
@@ -442,7 +445,7 @@ class Scorer:
             return
         values, terms = state.whole.setdefault(as_labels, ({}, {}))
         if self._needs.positions:
-            # It loads SciPy.
+            # This module imports SciPy.
             from cdstats.score.distances import position_sums
         for term in self._needs.positions:
             terms[term] = position_sums(term, scores, labels, logits=logits)
@@ -451,11 +454,11 @@ class Scorer:
             parts = (scores[labels == one] for one in (1, 0))
             levels = LevelCounts.of(*parts, logits=logits)
             values |= {one: level_value(one, levels) for one in ordered}
-            # Last: the levels of a prediction that fails must not enter the pool.
+            # This comes last, because a failed prediction must not enter the pool.
             self._outcome.pool((state.place.model, state.dtype, as_labels), levels)
 
     def failure(self, number: int) -> str:
-        """Why a finished prediction fails, whatever the others are; else empty."""
+        """Why a finished prediction fails regardless of the others; empty if not."""
         state = self._states[number]
         choice, reason = self._choice.of(state.place.model), state.reason
         if not reason:
@@ -478,9 +481,10 @@ class Scorer:
 
 
 def _scales_of(state: PredictionState, choice: ModelChoice) -> dict[bool, float]:
-    """What the numbers may be divided by, if they are labels (True), and if not.
+    """Possible divisors of the stored numbers as labels (True) and as scores (False).
 
-    Until all predictions are known, both may be; what cannot be is left out.
+    Which of the two applies is known only after all predictions are read; impossible
+    meanings are omitted.
     """
     if state.stored is None:
         return {False: 1.0}
@@ -499,7 +503,7 @@ def _scales_of(state: PredictionState, choice: ModelChoice) -> dict[bool, float]
 
 
 def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
-    """Note the lowest and highest score: of a sample, or of all if it is unusual."""
+    """Record the lowest and highest score of a sample, or of all if it is unusual."""
     down, across = (max(1, side // _SAMPLE) for side in scores.shape)
     for part in (np.s_[::down, ::across], np.s_[:, :]):
         shown = scores[part][target[part] != IGNORED]
@@ -512,7 +516,7 @@ def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
 
 
 def _soft_scale(scores: Array, stored: str) -> float | None:
-    """What integers beside soft targets are divided by; None if nothing says."""
+    """The divisor of integer scores with soft targets; None if it is unknown."""
     if scores.size == 0 or (scores.max() <= 1 and scores.min() >= 0):
         return 1.0
     if set(np.unique(scores)) <= {0, 255}:

@@ -1,4 +1,4 @@
-"""One pass over pairs of files: what a process does with its share of them."""
+"""Scoring of pairs of files, here or in shares on the workers of an engine."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from cdstats.score.targets import Seen, Targets
 
 _MOST_PAIRS = 64
-"""Pairs of a share at most, unless they share one mask."""
+"""Largest number of pairs of a share, unless they have the same mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Pairs that one process reads, with how their masks are labelled."""
+    """Pairs that one process reads, with the labelling of their masks."""
 
     pairs: tuple[RankedPair, ...]
     targets: Targets
     kept: Keeping[Loaded] | None = None
 
     def decided(self, seen: Iterable[tuple[int, Seen]]) -> tuple[Share, set[int]]:
-        """The same pairs after all masks were counted, and those to be read again."""
+        """The share with decided rules, and the ranks of pairs to read again."""
         ones = [one for _, one in sorted(seen, key=lambda ranked: ranked[0])]
         targets = self.targets.decided(ones)
         wrong = {
@@ -58,7 +58,7 @@ class Share:
         return replace(self, targets=targets, kept=None if ranks else self.kept), ranks
 
     def only(self, ranks: Collection[int]) -> Share:
-        """The pairs at some places in the order of the rows, with all their crops."""
+        """The pairs of these ranks, with all crops of their masks."""
         crops = {_mask_of(p) for rank, p in self.pairs if p.crop and rank in ranks}
         return self._part(
             [
@@ -69,9 +69,9 @@ class Share:
         )
 
     def cut(self) -> Iterator[Share]:
-        """Smaller shares; pairs of one mask stay together.
+        """Split into smaller shares; pairs of the same mask stay together.
 
-        So a mask is decoded once, and crops of it that overlap are seen.
+        A mask is then decoded once, and overlaps of its crops are detected.
         """
         held: list[RankedPair] = []
         for group in by_target(self.pairs):
@@ -95,7 +95,7 @@ def _mask_of(pair: FilePair) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How pairs are scored."""
+    """The options of scoring pairs."""
 
     needs: Needs
     choice: PredictionChoice
@@ -113,7 +113,7 @@ class Scoring:
         reading: Reading = PairReader.read,
         progress: Callable[[int, int], None] | None = None,
     ) -> Outcome:
-        """Score pairs, the next block read ahead in a thread."""
+        """Score the pairs of a share; a thread reads the next block in advance."""
         device = choose_device(self.device)
         scorer = Scorer(
             *(self.needs, device, self.choice, self.batch),
@@ -132,7 +132,7 @@ class Scoring:
                 pixels += loaded.scores.size if loaded.scores is not None else 0
                 if progress:
                     progress(loaded.number, pixels)
-            # The rows of a scene are complete.
+            # At the end of a scene its rows are complete.
             for number in numbers:
                 scorer.finish(number)
                 if strict and (reason := scorer.failure(number)):
@@ -151,7 +151,7 @@ def run_on(
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Score the pairs of a run on the workers of an engine, and put them together."""
+    """Score the pairs of a run on the workers of an engine, and join the outcomes."""
     parts = list(whole.cut())
     outcome, pixels = Outcome(), 0
     first = FirstFailure(len(parts)) if strict else None
@@ -175,16 +175,16 @@ def score_all(
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Outcome, Share]:
-    """Score the pairs of a run, each mask labelled by the rule of its split.
+    """Score the pairs of a run, with each mask labelled by the rule of its split.
 
-    Masks that were labelled in another way at first are read again.
+    Masks that were first labelled by a different rule are read again.
     """
     given = whole.targets.choice.rule is not None
     outcome = score(how, whole, strict=strict and given, progress=progress)
     whole.targets.versions.update(outcome.versions)
     share, ranks = whole.decided(outcome.seen)
     if ranks:
-        # Pooled levels cannot be taken apart.
+        # Pooled levels cannot be separated, so all pairs are scored again.
         again = share if outcome.pools else share.only(ranks)
         ranks = {rank for rank, _ in again.pairs}
         outcome.states = [one for one in outcome.states if one.rank not in ranks]
@@ -194,7 +194,7 @@ def score_all(
 
 
 def lost(share: Share, reason: str) -> Outcome:
-    """The outcome of a share that could not be scored to its end."""
+    """The outcome of a share whose worker failed."""
     found = Outcome()
     for rank, pair in share.pairs:
         found.states.append(PredictionState(place_of(pair), None, reason, rank=rank))

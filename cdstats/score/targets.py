@@ -1,8 +1,8 @@
-"""The masks of a run: each is decoded once, and labelled by the rule of its split.
+"""The masks of a run, each decoded once and labelled by the rule of its split.
 
-Which values mean changed is decided on all masks of a split together. So a mask is
-first labelled by the rule that it has alone, which is nearly always that of its split;
-where they differ, the mask is read again.
+The rule is decided from all masks of a split together. A mask is therefore first
+labelled by the rule found from this mask alone, which is nearly always the rule of its
+split; if they differ, the mask is read again.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     from cdstats.io.georeference import Where
 
 Key: TypeAlias = "tuple[str, str, str]"
-"""What tells a mask from every other of the run: file, member, image."""
+"""The file, member and image that identify a mask of the run."""
 Read: TypeAlias = "tuple[NDArray[Any], NDArray[np.uint8] | None]"
-"""The labels of a mask, and the grey classes of its values where they are wanted."""
+"""The labels of a mask and, if requested, the grey classes of its values."""
 _KEPT_BYTES: Final = 1 << 28
-"""A larger mask is decoded once to be counted and once to be labelled."""
+"""Larger masks are decoded twice, for counting and for labelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A mask that was read, and how it was labelled."""
+    """A mask that was read, and the decision by which it was labelled."""
 
     key: Key
     mask: CountedMask
     decision: Decision | None
 
     def is_labelled_by(self, decision: Decision) -> bool:
-        """Whether a decision gives each of its values the label that it has."""
+        """Whether a decision gives every value of the mask the same label."""
         if self.decision is None or self.decision == decision:
             return True
         mask, one, two = self.mask.counted.mask, self.decision.rule, decision.rule
@@ -72,12 +72,11 @@ class Seen:
 
 
 class Target:
-    """One mask: an image of a file, and how its values become labels.
+    """One mask: an image of a file, and its labels.
 
-    ``held`` are labels of the masks of the file while its predictions are read: beside
-    those in use they take at most ``most`` bytes, the oldest go first. ``partner``
-    marks unchanged pixels, for truth in two files. ``seen`` is the mask as it was
-    counted.
+    ``held`` caches labels of the masks of the file; apart from the labels in use it
+    takes at most ``most`` bytes, and the oldest entries are removed first. ``partner``
+    marks unchanged pixels of a mask in two files. ``seen`` is the mask after counting.
     """
 
     def __init__(
@@ -98,21 +97,21 @@ class Target:
 
     @property
     def photographed(self) -> str:
-        """The file that images may lie beside; empty for one of several masks of it."""
+        """The mask file, beside which images may lie; empty if it has several masks."""
         return "" if self.image.member else self.file.path
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Its labels (uint8), or soft targets (float64); ``(height, width)``.
+        """The labels (uint8) or soft targets (float64); ``(height, width)``.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: If the mask cannot be read.
         """
         return self._read()[0]
 
     @property
     def greys(self) -> NDArray[np.uint8] | None:
-        """The `grey_class` of every pixel; None where it is not wanted or defined."""
+        """The `grey_class` of every pixel; None if not requested or not defined."""
         return self._read()[1]
 
     def _read(self) -> Read:
@@ -132,7 +131,7 @@ class Target:
 
     @cached_property
     def georeference(self) -> Where | None:
-        """Where it lies."""
+        """The georeference of the mask."""
         return self.image.georeference()
 
     def read(self) -> Read:
@@ -151,12 +150,12 @@ class Target:
         return read_labels(image, decision.rule), None
 
     def count(self) -> None:
-        """Count the mask where that was not done before."""
+        """Count the mask unless it was counted before."""
         if self.seen is None:
             self._decided(self.image, self._partner)
 
     def _decided(self, image: OpenImage, partner: OpenImage | None) -> Decision | None:
-        """The rule of the mask, or why it has none; None for soft targets."""
+        """The rule of the mask or the reason for a refusal; None for soft targets."""
         choice, origin = self._targets.choice, self._targets.origin
         known = self._targets.decisions.get(self.key)
         if known is not None:
@@ -170,7 +169,7 @@ class Target:
         return self.seen.decision
 
     def _counted(self, image: OpenImage, partner: OpenImage | None) -> Counted:
-        """The counts of the mask, or a reason; neither for soft targets."""
+        """The counts of the mask, or a reason; without both for soft targets."""
         rule = self._targets.choice.rule
         try:
             if partner is not None:
@@ -185,7 +184,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """How the masks of a run are labelled."""
+    """Options and decisions by which the masks of a run are labelled."""
 
     choice: RuleChoice
     band: int | None = None
@@ -198,7 +197,7 @@ class Targets:
     greys: bool = False
 
     def of(self, files: Collection[FoundFile]) -> Targets:
-        """How some masks are labelled, without what the others need."""
+        """The options and decisions of some masks."""
         wanted = {(file.path, file.member) for file in files}
         decisions = {
             key: decision
@@ -210,7 +209,7 @@ class Targets:
         return replace(self, decisions=decisions, messages=(), versions=versions)
 
     def decided(self, seen: Sequence[Seen]) -> Targets:
-        """How masks are labelled now that all were counted."""
+        """The options with decisions from all counted masks."""
         hard = [one for one in seen if one.decision is not None]
         masks = [one.mask for one in hard]
         decisions, messages = (
@@ -227,7 +226,7 @@ class Targets:
         )
 
     def open(self, file: FoundFile, most: int = 0) -> list[Target]:
-        """Open the masks of a file, of whose labels some bytes are held."""
+        """Open the masks of a file; at most ``most`` bytes of labels are cached."""
         if file.partner:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, {}, most, *pair)]
@@ -236,7 +235,7 @@ class Targets:
         return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:
-        """A file of masks that could not be opened."""
+        """The entry for a mask file that could not be opened."""
         one = Counted("", None, reason)
         mask = CountedMask("targets", file.split, file.name, one)
         return Seen((file.path, file.member, ""), mask, Decision(None, reason))

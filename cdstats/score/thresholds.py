@@ -1,7 +1,6 @@
-"""Thresholds that are chosen on other images than those that are scored.
+"""Thresholds chosen on images that are not scored, such as a validation split.
 
-The best threshold of the scored images themselves is optimistic. One that is chosen on
-other images, such as a validation split, is not.
+The best threshold of the scored images themselves would be optimistic.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
     from cdstats.score.results import LossRun
 
 _OTHER: Final = "other"
-"""What images are called whose split is not known."""
+"""The name of an unknown split."""
 _HASH: Final = 8
-"""Signs of the hash of labels that tell images apart."""
+"""Number of characters of the hash of labels that are shown."""
 _THERE: Final = {"--pred": "--threshold-from", "--target": "--threshold-target"}
 _SOURCE: Final = re.compile(r"--(?:pred|target)(?![\w-])")
-"""What messages call the predictions and masks."""
+"""The options of predictions and masks in messages."""
 
 
 @dataclass(frozen=True)
 class ChosenThresholds:
-    """The threshold of each model with the images that it was chosen on.
+    """The threshold of each model, and the images on which it was chosen.
 
     ``labels`` is the hash of the labels of these images by model.
     """
@@ -56,7 +55,7 @@ class ChosenThresholds:
     told: tuple[Message, ...] = ()
 
     def messages(self, models: Iterable[ModelScore]) -> list[Message]:
-        """How thresholds were chosen, and which are of the images scored."""
+        """Notes on the choice of thresholds, and warnings about in-sample choices."""
         found = list(self.told)
         for row in (one.dataset for one in models):
             if row.labels and self.labels.get(row.model) == row.labels:
@@ -70,7 +69,7 @@ class ChosenThresholds:
 
 
 def refuse_thresholds(options: LossOptions, choice: PredictionChoice) -> None:
-    """Refuse a choice of thresholds that has no meaning, before files are listed."""
+    """Raise if options for choosing thresholds conflict, before files are listed."""
     by, split = options.chosen_by, options.threshold_split
     if by and choice.kinds == {Kind.HARD}:
         raise UsageError(f"{by}: labels have one threshold; leave it out")
@@ -78,8 +77,8 @@ def refuse_thresholds(options: LossOptions, choice: PredictionChoice) -> None:
         return
     if options.split and usual_split(options.split) == usual_split(split):
         raise UsageError(
-            f"--split {options.split} and --threshold-split {split}: the split that "
-            "the threshold is chosen on is not scored; expected two splits"
+            f"--split {options.split} and --threshold-split {split}: the split for "
+            "choosing the threshold is not scored; expected two different splits"
         )
     named = [*texts(options.pred), str(options.target)]
     if any(text.rpartition("=")[2] == "-" for text in named):
@@ -90,15 +89,13 @@ def refuse_thresholds(options: LossOptions, choice: PredictionChoice) -> None:
 
 
 def without_split(pairs: Pairs, split: str | None) -> Pairs:
-    """The pairs outside a split, on which the threshold is chosen."""
+    """The pairs without those of the split on which the threshold is chosen."""
     if split is None:
         return pairs
     name = usual_split(split)
     kept = [one for one in pairs.pairs if not one.target or one.target.split != name]
     if not any(one.target for one in kept):
-        raise DataError(
-            f"--threshold-split {split}: no mask of another split is left to score"
-        )
+        raise DataError(f"--threshold-split {split}: no mask of another split to score")
     return replace(pairs, pairs=tuple(kept))
 
 
@@ -107,11 +104,11 @@ def choose_thresholds(
     pairs: Sequence[FilePair],
     score: Callable[[LossOptions], LossRun],
 ) -> ChosenThresholds:
-    """The threshold of best F1 of each model on other images, which are scored first.
+    """The threshold with the best F1 of each model on other images.
 
     Raises:
-        UsageError: If these images are scored too, or lack a model.
-        DataError: If no threshold has the best F1, as for labels.
+        UsageError: If these images are also scored, or lack a model.
+        DataError: If no threshold gives the best F1, as for labels.
     """
     if not options.chosen_by:
         return ChosenThresholds()
@@ -174,7 +171,7 @@ def choose_thresholds(
             why = "no pixel is changed"
             if curve.best:
                 why = "no float64 lies between the probabilities of these logits"
-            raise DataError(f"{by}: {name}no threshold has the best F1: {why}")
+            raise DataError(f"{by}: {name}no threshold gives the best F1: {why}")
         splits = dict.fromkeys(
             r.split for r in scored if r.split not in ("", UNASSIGNED, UNLISTED)
         )
@@ -196,7 +193,7 @@ def _named(model: str) -> str:
 def _refuse_others(
     by: str, pairs: Sequence[FilePair], others: Sequence[FilePair]
 ) -> None:
-    """Refuse images that are scored too, and models without a prediction there."""
+    """Raise if images are also scored, or if a model has no predictions of them."""
     scored = {identity(one.target) for one in pairs if one.target}
     masks = {identity(one.target): one.target for one in others if one.target}
     both = [file.name for key, file in masks.items() if key in scored]
@@ -213,6 +210,6 @@ def _refuse_others(
         ones = ", ".join(model or "a model without a name" for model in wanted)
         there = ", ".join(model or "one without a name" for model in held)
         raise UsageError(
-            f"{by}: expected predictions of {ones}; found those of {there}. Name "
-            "models alike"
+            f"{by}: expected predictions of {ones}; found predictions of {there}. Use "
+            "the same model names"
         )

@@ -1,4 +1,4 @@
-"""What the numbers of predictions are, decided on all those of a model together."""
+"""The meaning of stored predictions, decided from all predictions of a model."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
 _BYTE: Final = 255
 _FEW_LEVELS: Final = 3
 _MANY_PIXELS: Final = 1000
-"""Pixels of which a network's output holds more than a few levels."""
+"""Number of pixels from which the output of a network has more than a few levels."""
 _SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
-"""What stands for a probability of 1 in numbers that reach more than half of it."""
+"""Usual values for a probability of 1; the highest number exceeds half of it."""
 _CLEAR: Final = 0.4
-"""A kappa above this does not come about by chance."""
+"""Kappa above which agreement is not due to chance."""
 _NAMED: Final = 3
-"""Predictions that a message names."""
+"""Number of predictions that a message names."""
 _FEW: Final = 10.0
-"""Floating numbers that stay below are no per cent, and no bytes."""
+"""Floating numbers below this are neither per cent nor bytes."""
 _ROUNDING: Final = 1e-2
 _NODATA: Final = -1000.0
-"""Floating numbers below are no logits, but nodata."""
+"""Floating numbers below this are nodata, not logits."""
 _BY_MODEL: Final = re.compile(
     r"--(?:kind|scale|pred-changed|pred-unchanged) "
     r"(?=(?:logit|prob|hard|N|RULE|rest|-?[\d.]+)\b|')"
 )
-"""Where a message says what predictions are, up to the value."""
+"""An option about predictions in a message, before its value."""
 
 
 class Numbers:
-    """What the predictions of a model hold, and what that means.
+    """The stored numbers of the predictions of a model, and their meaning.
 
     ``held`` counts the integers of each type, and ``scaled`` are the types of which a
-    file holds more than labels. ``low`` and ``high`` are the ends of floating numbers,
-    and ``outside`` names predictions of them that leave [0, 1].
+    file has more than labels. ``low`` and ``high`` are the range of floating numbers,
+    and ``outside`` names predictions with floating numbers outside [0, 1].
     """
 
     def __init__(self, choice: ModelChoice, states: Sequence[PredictionState]) -> None:
@@ -99,20 +99,18 @@ class Numbers:
         """The types of all stored numbers."""
         return {*self.floating, *self.held}
 
-    # What the numbers mean.
-
     def reads_labels(self, dtype: str) -> bool:
-        """Whether the integers of a type are labels, so far as they are read."""
+        """Whether the integers of a type are labels."""
         if self.choice.kind is Kind.PROB or self.choice.scale is not None:
             return False
         dtype = "uint8" if dtype == PALETTE else dtype
         return dtype not in self.scaled and dtype in self.held
 
     def levels(self, state: PredictionState) -> LevelCounts:
-        """The probabilities of stored values.
+        """The counts of a prediction with stored values converted to probabilities.
 
         Raises:
-            DataError: If a value cannot be one.
+            DataError: If a value is not a probability.
         """
         stored = state.numbers
         values = stored.values.astype(np.float64) / self._scale(state)
@@ -126,7 +124,7 @@ class Numbers:
         return found
 
     def _scale(self, state: PredictionState) -> float:
-        """What the stored values of a prediction are divided by."""
+        """The divisor of the stored values of a prediction."""
         dtype = state.number_type
         if self.choice.scale is not None and self.choice.kind is not Kind.LOGIT:
             return self.choice.scale
@@ -139,17 +137,17 @@ class Numbers:
         return float(SCALE[dtype])
 
     def check(self) -> None:
-        """Refuse predictions of which nothing says what they are.
+        """Check that the meaning of the predictions is clear.
 
         Raises:
-            DataError: If there are any.
+            DataError: If it is not.
         """
         low_codes = sum(set(levels) == {0, 1} for levels in self._jpegs)
         if low_codes and self.choice.kind is None:
             raise DataError(
                 f"{counted(low_codes, 'prediction', 'hold')} 0 and 1 in JPEG, "
                 "whose compression changes many such pixels. Save labels as PNG, or "
-                "count what is left with --pred-changed '>0' --pred-unchanged 0"
+                "count nonzero pixels: --pred-changed '>0' --pred-unchanged 0"
             )
         self._check_colours()
         for dtype in self.held if self.choice.scale else self.scaled:
@@ -163,7 +161,7 @@ class Numbers:
             )
 
     def _check_colours(self) -> None:
-        """Refuse palettes that are neither grey nor black and one colour."""
+        """Raise if palettes are neither grey nor black and one other colour."""
         named = [colour for colour in self.colours if not _is_grey(colour)]
         others = self.held.keys() - {"uint8"} or self.floating
         plain = not others and {*self.colours} <= {0, *named}
@@ -177,13 +175,13 @@ class Numbers:
         raise DataError(
             f"palettes of predictions hold {', '.join(listed[:8])}"
             f"{', ...' if len(listed) > 8 else ''}; expected grey levels, or black and "
-            "one other colour. Name the changed ones: "
+            "one other colour. Name the changed colours: "
             f"--pred-changed {one} --pred-unchanged {two}"
             + (f", or --pred-changed {two} --pred-unchanged {one}" if few else "")
         )
 
     def _codes(self, dtype: str) -> list[int]:
-        """The integers of a type: all, or the first of more than a few."""
+        """The distinct integers of a type, truncated if there are many."""
         return [int(one) for one in self.held[dtype].values[: MANY_LEVELS + 1]]
 
     def _ends(self, dtype: str) -> tuple[int, int]:
@@ -192,12 +190,12 @@ class Numbers:
         return int(values[0]), int(values[-1])
 
     def _check_integers(self, dtype: str) -> None:
-        """Refuse integers that are no labels and do not fill their scale."""
+        """Raise if integers are neither labels nor use the range of their type."""
         (low, high), codes = self._ends(dtype), self._codes(dtype)
         kind, scale, full = self.choice.kind, self.choice.scale, SCALE.get(dtype, 0)
         expected = "labels 0 and 1, or 0 and 255"
         divides = f"--kind prob divides by {full:,}"
-        # Few values, or classes beside the code of ignored pixels.
+        # Few values, or class codes with a code for ignored pixels.
         few = len(codes) <= _FEW_LEVELS or (
             len(codes) <= MANY_LEVELS and codes[-2] <= len(codes)
         )
@@ -220,17 +218,17 @@ class Numbers:
             advice = self._codes_advice(dtype) + f", or {divides}" * (2 * low < full)
         elif self._has_labels(dtype):
             expected = "labels or scaled probabilities"
-            advice = f"Some hold 0 and 1 alone: save all in one way, or {divides}"
+            advice = f"Some hold only 0 and 1: save all in the same way, or {divides}"
         else:
             return
         held = f"values from {low:,} to {high:,}"
         if len(codes) <= _FEW_LEVELS:
-            held = f"{', '.join(map(str, codes))} alone"
+            held = f"only {', '.join(map(str, codes))}"
         text = f"{dtype} predictions hold {held}; expected {expected}. {advice}"
         raise DataError(text.removesuffix(". "))
 
     def _has_labels(self, dtype: str) -> bool:
-        """Whether what some predictions hold of 0 and 1 alone agrees with the masks."""
+        """Whether predictions that contain only 0 and 1 agree with the masks."""
         pairs = [one for one in self._parts[dtype] if one.values.tolist() == [0, 1]]
         if not pairs:
             return False
@@ -239,31 +237,31 @@ class Numbers:
         return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR
 
     def _integer_advice(self, dtype: str) -> str:
-        """What settles integers: codes where they are few, else a scale."""
+        """Advice for unclear integers: rules for few codes, otherwise a scale."""
         low, high = self._ends(dtype)
         few = len(self._codes(dtype)) <= MANY_LEVELS
         if low < 0 or (few and high not in _SCALES):
             return self._codes_advice(dtype)
-        advice = f"--scale {_scale_of(high) or 'N'} divides by what stands for 1"
+        advice = f"--scale {_scale_of(high) or 'N'} divides by the value that means 1"
         return f"{advice}. {self._codes_advice(dtype)}" if few else advice
 
     def _codes_advice(self, dtype: str) -> str:
         codes = self._codes(dtype)
         if len(codes) != 2:
-            return "Codes of classes? --pred-changed RULE --pred-unchanged RULE"
+            return "Class codes? --pred-changed RULE --pred-unchanged RULE"
         low, high = codes
         way = f"--pred-changed {high} --pred-unchanged {low}"
-        return f"Two codes? {way} if {high} is changed"
+        return f"Two class codes? {way} if {high} is changed"
 
     def _advice(self) -> str:
-        """What settles floating numbers outside [0, 1], by their range."""
+        """Advice for floating numbers outside [0, 1], based on their range."""
         low, high, by = self.low, self.high, self.choice.scale
         held = f"they hold {low:.5g} to {high:.5g}"
         if by is not None:
             held = f"divided by --scale {by:g}, {held}"
         inside = [one for one in self._floats if not one.exceeds]
         if low >= 0:
-            # Zeros alone may be on any scale.
+            # A prediction of zeros fits every scale.
             inside = [one for one in inside if not one.is_zero]
         scale = _scale_of(high)
         if low >= -_ROUNDING and high <= 1 + _ROUNDING:
@@ -275,8 +273,8 @@ class Numbers:
             names = ", ".join(self.outside[:_NAMED])
             return (
                 f"{names}{f' and {more:,} more' if more > 0 else ''}; the others do "
-                f"not. Together {held}. Save them in one way, or name it with --kind "
-                "or --scale"
+                f"not. In total {held}. Save all in the same way, or use --kind or "
+                "--scale"
             )
         if by is not None:
             return held
@@ -292,11 +290,9 @@ class Numbers:
             )
         return f"{held}; --scale {scale} divides"
 
-    # What is said.
-
     @property
     def text(self) -> str:
-        """What the predictions are, in words."""
+        """A description of the predictions, such as ``probabilities (float32)``."""
         parts = [self._text(dtype) for dtype in sorted(self.held)]
         if self.floating:
             kinds = {Kind.LOGIT: "logits", Kind.HARD: "hard labels"}
@@ -319,11 +315,11 @@ class Numbers:
 
     @property
     def _colour(self) -> int | None:
-        """The colour of palettes that is changed."""
+        """The colour of palettes that means changed, or None."""
         return next((one for one in self.colours if not _is_grey(one)), None)
 
     def messages(self, name: str) -> list[Message]:
-        """What to tell about the predictions of a model, beside what they are."""
+        """Warnings about the predictions of a model."""
         texts = []
         colour = self._colour
         share = self.colours[colour] / self.colours.total() if colour else 0
@@ -346,12 +342,12 @@ class Numbers:
         return [Message(Level.WARNING, f"{name}: {text}") for text in texts]
 
     def _probabilities(self) -> tuple[float, float]:
-        """The lowest and highest probability; not a number where there is none."""
+        """The lowest and highest probability; NaN if there is none."""
         ends = [(self.low, self.high)] if self.low <= self.high else []
         for dtype in self.held:
             low, high = self._ends(dtype)
             full = self.choice.scale or SCALE.get(dtype, 1)
-            # Half a step up and down: levels are rounded.
+            # Levels are rounded, so the range may be half a step narrower.
             shown = (low + 0.5) / full, (high - 0.5) / full
             ends.append((0.0, 1.0) if self.reads_labels(dtype) else shown)
         if not ends:
@@ -365,7 +361,7 @@ def _by_value(counts: LevelCounts) -> dict[int, int]:
 
 
 def _scale_of(high: float) -> int | None:
-    """What the highest number of predictions is likely to be divided by."""
+    """The likely divisor of predictions with this highest number."""
     return next((one for one in _SCALES if one / 2 < high <= one), None)
 
 
@@ -374,7 +370,7 @@ def _is_grey(colour: int) -> bool:
 
 
 class Verdict:
-    """Decides what the predictions of a run are, and evaluates each.
+    """Decides the meaning of the predictions of a run, and evaluates each of them.
 
     With ``fill``, pixels without a score count as predicted unchanged.
     """
@@ -402,23 +398,23 @@ class Verdict:
         return {dtype for one in self._numbers.values() for dtype in one.types}
 
     def kind_text(self, model: str) -> str:
-        """What the predictions of a model are, in words."""
+        """A description of the predictions of a model."""
         return self._numbers[model].text
 
     @property
     def messages(self) -> list[Message]:
-        """What to tell about the predictions, beside what they are."""
+        """Warnings about the predictions of all models."""
         found = []
         for model, numbers in self._numbers.items():
             found += numbers.messages(f"predictions of {model}".removesuffix(" of "))
         return found
 
     def results(self) -> list[PredictionState]:
-        """Every prediction with its sums, in the order of the rows.
+        """Every prediction with its sums, in row order.
 
         Raises:
-            DataError: If what the predictions are is refused.
-            UsageError: If a loss needs logits and they are none.
+            DataError: If the meaning of the predictions is unclear.
+            UsageError: If a loss needs logits and predictions are not logits.
         """
         self._needs.refuse_without_logits(all_logits=self._choice.all_logits)
         for model, numbers in self._numbers.items():
@@ -427,7 +423,7 @@ class Verdict:
             except DataError as error:
                 if len(self._numbers) == 1:
                     raise
-                # Said of one model, so that the others are read as before.
+                # The options in the message apply only to this model.
                 named = _BY_MODEL.sub(rf"\g<0>{model}=", str(error))
                 raise DataError(f"{model}: {named}") from None
         for state in self._outcome.states:
@@ -441,14 +437,14 @@ class Verdict:
     def level_values(
         self, loss: Loss, scored: Sequence[PredictionState]
     ) -> LevelValues | None:
-        """The values of a loss of levels for `evaluate`; None for other losses."""
+        """The values of a loss from levels for `evaluate`; None for other losses."""
         if loss.entry.from_levels is None:
             return None
         pooled = self.pooled_value(loss, scored[0].place.model) if scored else None
         return LevelValues([one.values.get(loss) for one in scored], pooled)
 
     def pooled_value(self, loss: Loss, model: str = "") -> float | None:
-        """The value of a loss of levels over all predictions of a model together."""
+        """The value of a loss from levels over all predictions of a model."""
         parts = [
             pool.total
             for (name, dtype, as_labels), pool in self._outcome.pools.items()
@@ -457,13 +453,13 @@ class Verdict:
         return level_value(loss, LevelCounts.joined(parts)) if parts else None
 
     def _evaluate(self, state: PredictionState) -> None:
-        """Complete a prediction with its sums, and with what else was asked for."""
+        """Complete a prediction with sums, and with ranks and rules if requested."""
         sums, ranks = self._summed(state)
         as_labels = self._numbers[state.place.model].reads_labels(state.dtype)
         state.values, terms = state.whole.get(as_labels, ({}, {}))
         state.sums = sums.with_terms(terms)
         if ranks is not None:
-            # Pixels without a score count as p = 0, if they count.
+            # With ``fill``, pixels without a score count as p = 0.
             some = int(self._fill and state.uncovered.any())
             none, one = np.repeat(state.uncovered[:, None], some, axis=1)
             apart = LevelCounts(np.zeros(some, dtype=np.uint64), one, none)
@@ -471,7 +467,7 @@ class Verdict:
             joined = LevelCounts.joined([ranks, apart])
             state.ranked = Ranked(state.rank, joined, exact, apart)
         if state.greys:
-            # From the counts of the classes of grey values those by each usual rule.
+            # The counts under each common rule follow from those of the grey classes.
             outer, inner = (
                 self._summed(state.greys[n])[0] if n in state.greys else ImageSums()
                 for n in range(2)
@@ -482,7 +478,7 @@ class Verdict:
             )
 
     def _summed(self, state: PredictionState) -> tuple[ImageSums, LevelCounts | None]:
-        """The plain sums of a prediction, and its ranks if they were asked for."""
+        """The plain sums of a prediction, and its ranks if requested."""
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)

@@ -1,4 +1,4 @@
-"""`cdstats.verify`: whether files give the score that a signature tells of."""
+"""`cdstats.verify`: check whether files give the score of a signature."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, repr=False)
 class Verification(Displayed):
-    """What `verify` found.
+    """The result of `cdstats.verify`.
 
     Attributes:
-        fields: Every field of the signature, for each model.
+        fields: The fields of the signature for each model, stated and found.
         run: The scores of the files, with the threshold and rule of the signature.
         messages: Notes, warnings and errors.
     """
@@ -49,11 +49,11 @@ class Verification(Displayed):
 
     @property
     def agrees(self) -> bool:
-        """Whether every field that is compared agrees, for every model."""
+        """Whether all compared fields agree for all models."""
         return bool(self.fields) and all(one.agrees != "no" for one in self.fields)
 
     def table(self) -> Table:
-        """The fields, as the command shows them."""
+        """The fields, as shown by the command."""
         return Table.of(CheckedField, self.fields)
 
 
@@ -61,23 +61,23 @@ class Verification(Displayed):
 def verify(options: VerifyOptions) -> Verification:
     """Check whether predictions and masks give the signature of a score.
 
-    They are scored as by `cdstats.loss` with the threshold, rule, kind and grid of the
-    signature, except for arguments that are given. A rule that was found from the masks
-    is found again. The version is told and not compared; fields that the line lacks are
-    not compared.
+    Predictions are scored as by `cdstats.loss` with the threshold, rule, kind and grid
+    of the signature; given arguments take precedence. A rule that was found from the
+    masks is found again. The version is shown but not compared, and fields that are
+    missing in the line are not compared.
 
     Returns:
-        The fields of the signature beside those of the files.
+        The fields of the signature and those of the files.
 
     Raises:
-        UsageError: If the line is no signature, or an option is not understood.
-        DataError: If nothing pairs, or what the predictions are is refused.
+        UsageError: If the line is not a signature, or an option is invalid.
+        DataError: If nothing pairs, or the meaning of the predictions is unclear.
     """
     return verify_signature(options)
 
 
 def verify_signature(options: VerifyOptions) -> Verification:
-    """What `verify` gives, from its options."""
+    """The result of `verify` for an options record."""
     stated = Signature.parse(options.line or "")
     run = score_predictions(LossOptions.of(options, **_of_line(stated, options)))
     fields = []
@@ -98,7 +98,7 @@ def verify_signature(options: VerifyOptions) -> Verification:
 
 
 def _of_line(stated: Signature, options: VerifyOptions) -> dict[str, Any]:
-    """The options of a signature, but for those that were given."""
+    """The options of a signature, except options that were given."""
     given = {n for n, v in vars(options).items() if v != options.declared[n].default}
     rule = {"changed", "unchanged", "ignore", "preset"}
     if given & rule:
@@ -107,7 +107,7 @@ def _of_line(stated: Signature, options: VerifyOptions) -> dict[str, Any]:
 
 
 def measured_sets(name: str, path: str, options: MaskOptions) -> list[KnownSet]:
-    """The masks of a path as known sets: those of each split, and all.
+    """The masks of a path as known sets, for all masks and for each split.
 
     Raises:
         DataError: If a mask cannot be read, or has soft targets.
@@ -120,7 +120,7 @@ def measured_sets(name: str, path: str, options: MaskOptions) -> list[KnownSet]:
     files = [file for one in found for file in one.files if not file.again]
     if not files:
         raise DataError(f"{path}: no mask found")
-    # The rule of a split is known when all its masks are counted.
+    # The rule of a split is known only after all its masks are counted.
     seen = [one for file in files for one in _masks(targets, file, _seen)]
     targets = targets.decided(seen)
     parts: dict[str, list[tuple[int, int, int]]] = {ALL: []}
@@ -142,7 +142,7 @@ def measured_sets(name: str, path: str, options: MaskOptions) -> list[KnownSet]:
 def _masks(
     targets: Targets, file: FoundFile, read: Callable[[Target], Result]
 ) -> Iterator[Result]:
-    """What is read from each mask of a file."""
+    """The results of a function for each mask of a file."""
     try:
         with one_file():
             yield from map(read, targets.open(file))

@@ -1,7 +1,7 @@
-"""The commands: each is one module of this folder, imported when it is called.
+"""The commands, one module each, imported only when the command is called.
 
-A new command is a new module: its docstring is the first line of the command's help,
-and its function of the same name is marked with `command`.
+A new command is a new module. The docstring of the module is the first line of the
+command's help, and its function of the same name is decorated with `command`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ COMMANDS: Final = {
     name: (get_data(__name__, f"{name}.py") or b"").decode().split('"""')[1]
     for _, name, _ in iter_modules(__path__)
 }
-"""Every command in the order of the help, with the first line of its own help.
+"""Every command in the order of the help, with the first line of its help.
 
-It is the docstring of its module, which is read without running the module.
+The line is the docstring of its module, which is read without importing the module.
 """
 _COUNTING: Final = ("audit", "ratio", "weights")
-"""Commands that count masks, and multiply no matrices."""
+"""Commands that count masks and need no matrix products."""
 _LATER: Final = ("callback", "help", "params")
-"""What only the module of a command knows."""
+"""Attributes that need the module of the command."""
 _functions: dict[str, Callable[..., None]] = {}
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function the command of its name; its parameters are the options.
+    """Register a function as the command of its name.
 
-    A parameter that is a group of options stands for each option of the group.
+    Its parameters are the options; an option group stands for each of its options.
     """
     from cdstats.cli.options import spread
 
@@ -49,9 +49,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class OnDemand(TyperCommand):
-    """A command that is known by its name and one line, until more of it is asked for.
+    """A command that imports its module on first use.
 
-    Then its module is imported, and it becomes what Typer makes of the function there.
+    Until then only its name and the first line of its help are known.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,14 +60,14 @@ class OnDemand(TyperCommand):
             delattr(self, attribute)
 
     def __getattr__(self, attribute: str) -> Any:  # noqa: ANN401 - of any type
-        """What only the module of the command knows."""
+        """An attribute from the module of the command."""
         if attribute not in _LATER:
             raise AttributeError(attribute)
         vars(self).update(vars(_load(str(self.name))))
         return getattr(self, attribute)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as the base class
-        """Parse the arguments; an option that takes one value has one."""
+        """Parse the arguments; refuse different values of a single-value option."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one, times in Counter(order).items():
             several = one.multiple or one.param_type_name != "option"
@@ -82,7 +82,7 @@ class OnDemand(TyperCommand):
 
 
 def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - Typer's own type
-    """What an option is given in the words of a command; of a flag, its name."""
+    """The values of an option among the arguments; for a flag, its name."""
     flags = (*option.opts, *option.secondary_opts)
     for word, after in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
@@ -94,12 +94,12 @@ def _values(option: Any, words: list[str]) -> Iterator[str]:  # noqa: ANN401 - T
 
 @cache
 def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itself
-    """The command that Typer makes of the function in a module of this folder."""
+    """The Typer command of the function in a module of this folder."""
     if name in _COUNTING:
         from cdstats.engine.work import keep_freed
 
         keep_freed()
-        # Starting NumPy's threads for products would take as long as loading NumPy.
+        # Starting the threads for matrix products takes as long as importing NumPy.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_module(f"{__package__}.{name}")
     maker = typer.Typer(add_completion=False)

@@ -23,7 +23,7 @@ LISTS = (
 
 
 class FailOn(StrEnum):
-    """The least severity of a finding that makes the exit code 1."""
+    """Lowest severity of a finding for which the command exits with 1."""
 
     ERROR = "error"
     WARNING = "warning"

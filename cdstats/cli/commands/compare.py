@@ -54,11 +54,13 @@ def compare(
 
     by_image = by is ScoreBy.IMAGE
     if by_image and paper.percent:
-        raise UsageError("--percent does not fit --by image: rows are of many measures")
+        raise UsageError(
+            "--percent does not fit --by image, whose rows have different measures"
+        )
     measures = measure_names(options.losses, options.beta)
     kinds = (*PARTS, SD) if options.repeats else PARTS
     parts = (f"{name}_{part}" for name in measures for part in kinds)
-    # The models of a pattern, and so their columns, are known when files are listed.
+    # Models of a pattern, and so their columns, are known only after listing files.
     further = ("value[",) if by_image else (*measures, *parts)
     kind: Any = DifferingImage if by_image else ComparedModel
     by_rule = sensitivity_rows(by, options)

@@ -66,7 +66,7 @@ def loss(
     place = Output.of(output, paper)
     held = ScoreGates(gates, chosen)
     if options.from_file is not None:
-        # Rows of earlier runs need no torch, which takes longest to load.
+        # Rows of earlier runs do not need torch, which is slow to import.
         from cdstats.score.results import loss_from
 
         run = loss_from(Path(options.from_file), options.losses, options.beta)

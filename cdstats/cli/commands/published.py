@@ -69,7 +69,7 @@ def published(
     known = options.declared.items()
     if given := [n for n, one in known if getattr(options, n) != one.default]:
         flags = ", ".join(options.declared[one].names(one)[0] for one in given)
-        raise UsageError(f"{flags}: for --add NAME PATH alone")
+        raise UsageError(f"{flags}: only with --add NAME PATH")
     rows = published_of(name or EVERY)
     notes = [_NOTE]
     if any(row.status == "own" for row in rows):
@@ -94,7 +94,7 @@ def _add(name: str, path: str, options: MaskOptions) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{file.parent}: cannot be made: {error.strerror}") from None
+        raise DataError(f"{file.parent}: cannot be created: {error.strerror}") from None
     write_whole(file, text)
     for one in sets:
         typer.echo(f"{one}: labels {one.labels}, {one.changed:,} changed pixels")

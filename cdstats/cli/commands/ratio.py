@@ -110,7 +110,7 @@ def ratio(
 
 
 def _images(result: RatioResult, sort: Sort) -> Iterable[ImageRecord]:
-    """Image rows in the order asked for: most change first, failed ones last."""
+    """Image rows in the requested order; failed rows come last unless by path."""
     if sort is Sort.PATH:
         return result.images
     return result.sorted_images(sort.value.replace("-", "_"))

@@ -29,9 +29,9 @@ def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
 
 
 def command_text(options: ReportOptions) -> str:
-    """The command as it may be typed again: its options that were given.
+    """The command line that gives this report, without defaults.
 
-    The number of workers is left out, because the report does not depend on it.
+    It omits the number of workers, on which the report does not depend.
 
     Example:
         >>> command_text(ReportOptions(masks=["my masks"]))

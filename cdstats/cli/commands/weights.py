@@ -56,7 +56,7 @@ def weights(
 
     if explain and output_format is not WeightsFormat.TABLE:
         raise UsageError(
-            f"--explain adds to the table; --format {output_format} does not take it"
+            f"--explain needs --format table; found --format {output_format}"
         )
     if scheme is not None:
         check_scheme(scheme, pasted=output_format.is_pasted)

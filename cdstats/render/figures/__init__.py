@@ -1,25 +1,25 @@
-"""Figures of records at the width of a journal's column, each with its rows.
+"""Figures of records at the width of a journal column, each with its rows.
 
-Here are their names and formats alone: nothing heavy is loaded for them.
+This module holds only their names and formats, so that it imports nothing heavy.
 """
 
 from enum import StrEnum
 from typing import Final
 
 FIGURES: Final = {
-    "distribution": "how many masks hold how much change",
-    "splits": "change fractions of the splits, compared",
-    "binarisation": "what the usual loaders would make of the masks",
+    "distribution": "number of masks by change fraction",
+    "splits": "change fractions compared between splits",
+    "binarisation": "change fraction under the rules of common loaders",
     "regions": "sizes of connected changed regions",
-    "heat-map": "where change sits in the frame",
+    "heat-map": "change fraction by position in the image",
     "loss-beta": "balanced cross-entropy for every beta",
-    "thresholds": "F1 over the threshold, the best one marked as in-sample",
-    "precision-recall": "precision over recall, with average precision",
-    "calibration": "observed share of change over predicted probability",
-    "epochs": "loss and F1 over the number in the name of the model",
-    "errors": "the worst images in colours for tp, fp, fn and tn",
+    "thresholds": "F1 by threshold, the in-sample optimum marked",
+    "precision-recall": "precision-recall curve and average precision",
+    "calibration": "observed share of change by predicted probability",
+    "epochs": "loss and F1 by the number in the name of the model",
+    "errors": "images with the most wrong pixels, in colours for TP, FP, FN and TN",
 }
-"""Every figure by its name, in order."""
+"""Names and descriptions of all figures, in order."""
 NEEDS_MASKS: Final = ("binarisation", "regions", "heat-map")
 NEEDS_PREDICTIONS: Final = ("thresholds", "precision-recall", "calibration", "errors")
 

@@ -1,4 +1,4 @@
-"""Every figure: its name, what it is drawn from, and which of them records give."""
+"""All figures: which can be drawn from the given records, and from which rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure, and what it is drawn from."""
+    """One figure with its texts, its rows and the function that draws it."""
 
     figure: str
     subject: str
@@ -39,13 +39,13 @@ class Chart:
 
     @property
     def kind(self) -> type[Record]:
-        """What its rows are; a figure has at least one."""
+        """The record type of the rows; a figure has at least one row."""
         return type(self.rows[0])
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A figure that the records do not give, and why."""
+    """A figure that cannot be drawn from the records, with the reason."""
 
     figure: str
     reason: str
@@ -53,14 +53,11 @@ class Missing:
 
 _TWO: Final = 2
 _SHIFTS: Final = 3
-"""Distances of splits that a caption tells, the largest of more."""
+"""Number of split distances in a caption; the largest are shown."""
 
 
 def charts_of_masks(held: MaskMaterial) -> Iterator[Chart | Missing]:
-    """Every figure of masks, dataset by dataset, or why it is missing.
-
-    A dataset of which no mask was counted is told once.
-    """
+    """Every figure of the masks of each dataset, or the reason why it is missing."""
     whole = [row for row in held.datasets if row.split == ALL]
     names = [row.dataset for row in whole if row.images]
     yield from (
@@ -83,7 +80,7 @@ def _distribution(held: MaskMaterial, name: str) -> Chart | Missing:
         return Missing("distribution", f"{name}: no mask has a valid pixel")
     caption = (
         f"{counted(total, 'mask')} by change fraction, changed / valid pixels; orange: "
-        f"without change. Rule: {_whole(held, name).rule}."
+        f"masks without change. Rule: {_whole(held, name).rule}."
     )
     draw = partial(masks.draw_distribution, rows)
     title = "Change per mask"
@@ -95,7 +92,9 @@ def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
     rows = charts.fraction_shares(name, own)
     if len({row.split for row in rows}) < _TWO:
         return Missing("splits", f"{name}: has no splits to compare")
-    caption = "Share of the masks of a split with at most so much change, per cent."
+    caption = (
+        "Cumulative share of the masks of each split by change fraction, per cent."
+    )
     shifts = [one for one in held.shifts if one.dataset == name]
     if shifts:
         caption += f" Kolmogorov-Smirnov over masks{_shifts_text(shifts)}"
@@ -104,7 +103,7 @@ def _splits(held: MaskMaterial, name: str) -> Chart | Missing:
 
 
 def _shifts_text(shifts: Sequence[SplitShift]) -> str:
-    """How far splits lie apart; of many, those that lie furthest."""
+    """The distances of splits; only the largest if there are many."""
     furthest = sorted(shifts, key=lambda one: -one.ks_distance)[:_SHIFTS]
     parts = (
         f"{one.split} from {one.reference}: distance {one.ks_distance:.2f}, "
@@ -120,11 +119,11 @@ def _binarisation(held: MaskMaterial, name: str) -> Chart | Missing:
     if not any(row.change_fraction is not None for row in rows):
         return Missing("binarisation", f"{name}: no mask was counted")
     caption = (
-        "Changed pixels, per cent of valid pixels, as loaders with the rules >0, >=128 "
-        f"and ==255 would count them. Rule in use: {_whole(held, name).rule}."
+        "Changed pixels, per cent of valid pixels, as counted by loaders with the "
+        f"rules >0, >=128 and ==255. Rule in use: {_whole(held, name).rule}."
     )
     draw = partial(masks.draw_binarisation, rows)
-    title = "What other loaders would see"
+    title = "Change fraction by loader"
     return Chart("binarisation", name, title, caption, rows, draw)
 
 
@@ -135,11 +134,11 @@ def _regions(held: MaskMaterial, name: str) -> Chart | Missing:
     limit, connectivity = rows[0].speck_limit, rows[0].connectivity
     specks = sum(row.specks for row in rows)
     caption = (
-        f"Connected changed regions of each split (their number): smallest to largest; "
-        f"box: interquartile range; label: median. {connectivity} neighbours."
+        f"Connected changed regions of each split (their number). Line: smallest to "
+        f"largest; box: interquartile range; label: median. {connectivity} neighbours."
     )
     if specks:
-        caption += f" Dashed: {specks:,} specks lie below {limit} pixels."
+        caption += f" Dashed: limit of {limit} pixels, with {specks:,} specks below."
     draw = partial(masks.draw_regions, rows)
     return Chart("regions", name, "Region sizes", caption, rows, draw)
 
@@ -152,16 +151,16 @@ def _heat_map(held: MaskMaterial, name: str) -> Chart | Missing:
         return Missing("heat-map", f"{name}: {reason}")
     rows = charts.heat_cells(heat)
     caption = (
-        f"Changed pixels, per cent of valid pixels, in each cell of the frame of "
+        f"Changed pixels, per cent of valid pixels, in each cell of an image of "
         f"{heat.width:,} x {heat.height:,} pixels; {counted(heat.images, 'mask')}."
     )
     draw = partial(masks.draw_heat_map, rows, (heat.width, heat.height))
-    title = "Where change sits"
+    title = "Change fraction by position"
     return Chart("heat-map", name, title, caption, rows, draw)
 
 
 def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
-    """The row; masks of no split are those of all."""
+    """The row; an empty split is named ``all``."""
     return row if row.split else replace(row, split=ALL)
 
 
@@ -171,7 +170,7 @@ def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
 
 
 def charts_of_scores(held: ScoreMaterial) -> Iterator[Chart | Missing]:
-    """Every figure of predictions, or why it is missing."""
+    """Every figure of predictions, or the reason why it is missing."""
     stated = {one.name: Stated.of([one.dataset]) for one in held.models}
     for one in _charts(held):
         if isinstance(one, Missing):
@@ -192,7 +191,7 @@ def _charts(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     if epochs:
         title, draw = "Saved epochs", partial(scores.draw_epochs, epochs)
         caption = (
-            "Mean losses, nats per pixel, and pooled F1 of the changed class over the "
+            "Mean losses, nats per pixel, and pooled F1 of the changed class by the "
             "last number in the name of the model."
         )
         yield Chart("epochs", "", title, caption, epochs, draw)
@@ -213,16 +212,16 @@ def _beta(held: ScoreMaterial) -> Chart | Missing:
     if not rows:
         return Missing("loss-beta", "no model was scored on pixels of both classes")
     caption = (
-        "Balanced cross-entropy with a fixed β, nats, divided by the weights: a "
-        "changed pixel weighs β, an unchanged one 1 - β. The left end is the mean of "
-        "unchanged pixels, the right end that of changed ones."
+        "Balanced cross-entropy with a fixed β, nats, divided by the sum of weights, "
+        "β for changed and 1 - β for unchanged pixels. The left end is the mean of the "
+        "unchanged pixels, the right end the mean of the changed pixels."
     )
     draw = partial(scores.draw_beta, rows)
     return Chart("loss-beta", "", "Loss against β", caption, rows, draw)
 
 
 def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
-    """What the curves come to of every model that has them."""
+    """Average precision, best F1 and calibration error of every model with a curve."""
     errors = {model.name: model.dataset.ece for model in held.models}
     found = []
     for name, one in _curves_of(held).items():
@@ -236,7 +235,7 @@ def curve_summaries(held: ScoreMaterial) -> list[CurveSummary]:
 
 
 def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
-    """The curves of models that have them: no labels, and changed pixels."""
+    """The curves of models that have probabilities and changed pixels."""
     return {
         model.name: model.curve
         for model in held.models
@@ -245,7 +244,7 @@ def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
 
 
 def _few(texts: list[str], models: list[CurveSummary]) -> str:
-    """What to tell of each model, where there are few."""
+    """The texts of the models, joined for a caption; empty for many models."""
     if len(texts) > _FEW:
         return ""
     named = zip(models, texts, strict=True)
@@ -254,11 +253,11 @@ def _few(texts: list[str], models: list[CurveSummary]) -> str:
 
 
 _FEW: Final = 3
-"""Models that a caption tells of one by one."""
+"""Largest number of models that a caption lists."""
 
 
 def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
-    """Thresholds, precision over recall, and calibration of models that have them."""
+    """The figures of thresholds, precision and recall, and calibration."""
     names = NEEDS_PREDICTIONS[:3]
     curves = _curves_of(held)
     if not curves:
@@ -271,11 +270,11 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     ]
     best = curve_summaries(held)
     told = _few([scores.best_text(one, 3) for one in best], best)
-    used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, used here."
+    used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, in use."
     yield Chart(
         "thresholds",
         "",
-        "F1 over the threshold",
+        "F1 by threshold",
         "All pixels pooled, at thresholds at most 1/1024 apart in threshold and in "
         f"recall. The best F1 is optimistic: it was chosen on the same images"
         f"{told}. To {IN_SAMPLE_WAY}.{used}",
@@ -285,7 +284,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
     yield Chart(
         "precision-recall",
         "",
-        "Precision over recall",
+        "Precision and recall",
         "All pixels pooled. AP: average precision, the area in steps without "
         "interpolation; the curve is drawn at steps of 1/1024 in recall.",
         swept,
@@ -303,9 +302,9 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         "calibration",
         "",
         "Calibration",
-        "Share of pixels that are changed over their predicted probability, in 15 "
-        "equal bins; the dashed line is a calibrated model. Below: share of all pixels "
-        f"in each bin. Expected calibration error{distance or ': see the table'}.",
+        "Share of changed pixels by predicted probability, in 15 equal bins; dashed: a "
+        "perfectly calibrated model. Below: share of all pixels in each bin. Expected "
+        f"calibration error{distance or ': see the table'}.",
         rows,
         partial(scores.draw_calibration, rows),
     )
@@ -326,15 +325,15 @@ def _errors(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         own = [one for one in held.pictures if one.image.model == model]
         rows = [one.image for one in own]
         caption = (
-            "The images with the largest share of wrong pixels, (FP + FN) / valid, the "
-            "worst first; each cell shows the mean colour of its pixels."
+            "The images with the largest share of wrong pixels, (FP + FN) / valid, in "
+            "descending order; each cell shows the mean colour of its pixels."
         )
         draw = partial(scores.draw_errors, own)
         yield Chart("errors", model, "Worst images", caption, rows, draw)
 
 
 def figures_of(material: Material) -> tuple[list[Chart], list[Missing]]:
-    """The figures of some records in the order of `FIGURES`, and what is missing."""
+    """The figures of the records in the order of `FIGURES`, and the missing figures."""
     of_masks = charts_of_masks(material.masks) if material.masks else ()
     of_scores = charts_of_scores(material.scores) if material.scores else ()
     every = [*of_masks, *of_scores]

@@ -1,6 +1,6 @@
-"""Figures and the data behind them as files: PDF, SVG, PNG and CSV.
+"""Figures as PDF, SVG and PNG files, and their rows as CSV files.
 
-The bytes of a figure depend on its rows alone.
+The bytes of a figure depend only on its rows.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _METADATA: Final[dict[FigureFormat, dict[str, Any]]] = {
 
 
 def figure_bytes(figure: Figure, name: str, output: FigureFormat) -> bytes:
-    """A figure as a file."""
+    """The bytes of a figure in a file format."""
     from matplotlib import rc_context
 
     if (layout := figure.get_layout_engine()) is not None:
-        # Every drawing would lay it out again, a little differently each time.
+        # Each further drawing would compute a slightly different layout.
         layout.execute(figure)
         figure.set_layout_engine(None)
     data = io.BytesIO()
@@ -46,10 +46,10 @@ def figure_bytes(figure: Figure, name: str, output: FigureFormat) -> bytes:
 
 
 def file_stems(found: Sequence[Chart]) -> list[str]:
-    """The name of the files of each figure, without their ending.
+    """The file name of each figure, without suffix.
 
-    A figure that is there once has its plain name; of several each carries what it is
-    about, as far as a file name may hold it.
+    A figure that occurs once has its plain name; otherwise the name of its dataset or
+    model is appended, with other than ASCII letters and digits replaced.
 
     Example:
         >>> file_stems([])
@@ -71,7 +71,7 @@ def file_stems(found: Sequence[Chart]) -> list[str]:
 
 
 def is_figure_name(stem: str) -> bool:
-    """Whether `file_stems` may give a name.
+    """Whether `file_stems` can return a name.
 
     Example:
         >>> is_figure_name("distribution-LEVIR-CD"), is_figure_name("distributions")
@@ -83,7 +83,7 @@ def is_figure_name(stem: str) -> bool:
 def figure_files(
     found: Sequence[Chart], formats: Sequence[FigureFormat]
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of some figures: each in every format, and its rows as CSV."""
+    """Names and bytes of the files of figures: every format, and the rows as CSV."""
     for stem, one in zip(file_stems(found), found, strict=True):
         with styled():
             figure = one.draw()

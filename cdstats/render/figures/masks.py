@@ -1,4 +1,4 @@
-"""Figures of counted masks; each is drawn from the rows that stand behind it."""
+"""Figures of counted masks, drawn from rows."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from cdstats.core.charts import FractionBin, FractionShare, HeatCell
 
 _LOWEST: Final = 1e-4
-"""Where a logarithmic axis of change fractions begins; what is below stands there."""
+"""Lower end of a logarithmic axis of change fractions; smaller values are put there."""
 _MOST_STEPS: Final = 2000
-"""Steps of a line that are drawn: more than there are dots in a column."""
+"""Largest number of steps drawn per line, above the number of dots in a column."""
 _CLOSE: Final = 200
-"""Ends of a logarithmic axis this far apart, or less, have ticks at 2 and 5 too."""
+"""Largest ratio of the ends of a logarithmic axis that also has ticks at 2 and 5."""
 _IN_USE: Final = "rule in use"
 _MARKS: Final = dict(zip(LOADERS, (("^", 7.0), ("s", 5.0), ("v", 3.5)), strict=True))
-"""Mark and size of each usual rule, in the order of the rows; none hides another."""
+"""Marker and size of each common rule in row order; sizes differ so that all show."""
 _FRAME: Final = 2.2
-"""Width at which a frame of pixels is drawn, in inches."""
+"""Width of the heat map, in inches."""
 _COLOUR_MAP: Final = "cividis"
 
 
 def draw_distribution(rows: Sequence[FractionBin]) -> Figure:
-    """Bars: how many masks hold how much change."""
+    """Bars: number of masks in each bin of change fractions."""
     first = next((n for n, row in enumerate(rows) if n and row.images), 1)
     last = max((n for n, row in enumerate(rows) if row.images), default=1)
     shown = [rows[0], *rows[min(first, last) : max(last, first) + 1]]
@@ -74,7 +74,7 @@ def draw_distribution(rows: Sequence[FractionBin]) -> Figure:
 
 
 def draw_splits(rows: Sequence[FractionShare]) -> Figure:
-    """Steps: the share of each split's masks that hold at most so much change."""
+    """Steps: cumulative share of the masks of each split by change fraction."""
     splits = list(dict.fromkeys(row.split for row in rows))
     figure, axes = new_axes(2.0 + key_height(len(splits), 4))
     held = [row.change_fraction for row in rows if row.change_fraction]
@@ -108,13 +108,13 @@ def draw_splits(rows: Sequence[FractionShare]) -> Figure:
 
 
 def _thinned(rows: Sequence[FractionShare]) -> list[FractionShare]:
-    """Rows that are as many as a column can show: others lie on the same dots."""
+    """At most as many rows as the width of a column can resolve."""
     step = -(-len(rows) // _MOST_STEPS)
     return [*rows[:-1:step], *rows[-1:]]
 
 
 def draw_binarisation(rows: Sequence[BinarisationShare]) -> Figure:
-    """Dots: the change fraction of each split as each rule of loaders would have it."""
+    """Dots: change fraction of each split under each rule of common loaders."""
     splits = list(dict.fromkeys(row.split for row in rows))
     figure, axes = new_axes(1.0 + 0.26 * len(splits), grid="x")
     found: dict[str, list[tuple[float, int]]] = {}
@@ -147,7 +147,7 @@ def draw_binarisation(rows: Sequence[BinarisationShare]) -> Figure:
 
 
 def draw_regions(rows: Sequence[RegionSizes]) -> Figure:
-    """Boxes: the sizes of connected changed regions of each split."""
+    """Boxes: sizes of the connected changed regions of each split."""
     figure, axes = new_axes(0.85 + 0.3 * len(rows), grid="x")
     axes.set_xscale("log")
     for place, row in enumerate(rows):
@@ -190,7 +190,7 @@ def draw_regions(rows: Sequence[RegionSizes]) -> Figure:
 
 
 def draw_heat_map(rows: Sequence[HeatCell], size: tuple[int, int]) -> Figure:
-    """A grid over the frame: the change fraction of each cell."""
+    """A heat map: change fraction of each cell of a grid over the image."""
     height, width = (
         max(getattr(row, n) for row in rows) + 1 for n in ("row", "column")
     )

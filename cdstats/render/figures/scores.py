@@ -1,4 +1,4 @@
-"""Figures of scored predictions; each is drawn from the rows that stand behind it."""
+"""Figures of scored predictions, drawn from rows."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from cdstats.core.material import Picture
 
 ONE_MODEL: Final = "predictions"
-"""What a model without a name is called."""
+"""Label of a model without a name."""
 _IN_KEY: Final = 12
-"""Most characters of a name before a number in a key."""
+"""Longest name followed by a number in a legend, in characters."""
 _ALONE: Final = 22
-"""Most characters of a name alone in a key."""
+"""Longest name without a number in a legend, in characters."""
 _SHAPES: Final = {PLAIN: "s", CLASS_MEAN: "o"}
 _MARKS: Final = {
     PLAIN: "β = ½: plain BCE",
@@ -57,7 +57,7 @@ _SHARES: Final = ([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
 
 def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
-    """Lines: balanced cross-entropy of each model for every β."""
+    """Lines: balanced cross-entropy of each model by β."""
     models = list(dict.fromkeys(row.model for row in rows))
     figure, axes = new_axes(2.4 + key_height(len(models), 2))
     key: Key = []
@@ -72,7 +72,7 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
                 *zip(*there, strict=True), shape, color=style["color"], markersize=4
             )
     axes.set_xlim(0, 1)
-    # Losses that barely differ leave no margin of their own.
+    # If losses barely differ, the automatic margin is too small.
     axes.set_ylim(0, 1.05 * max((row.weighted_mean for row in rows), default=0) or 1)
     axes.set_xticks(*_SHARES)
     axes.set(
@@ -86,14 +86,14 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
 
 
 def _named(lines: Sequence[Artist], model: str) -> Key:
-    """The entry of a key that names the line of a model."""
+    """The legend entry of the line of a model."""
     return [(line, label(model or ONE_MODEL, _ALONE)) for line in lines]
 
 
 def draw_thresholds(
     rows: Sequence[ThresholdScore], best: Sequence[CurveSummary], used: float | None
 ) -> Figure:
-    """Lines: F1 over the threshold; of one model precision and recall too."""
+    """Lines: F1 by threshold; for a single model also precision and recall."""
     several = len(best) > 1
     figure, axes = new_axes(2.3 + key_height(len(best), 2))
     names = ("f1",) if several else ("f1", "precision", "recall")
@@ -105,7 +105,7 @@ def draw_thresholds(
         x, y = zip(*((t, v) for t, v in held if v is not None), strict=True)
         best_of = f"{label(one.model or ONE_MODEL, _IN_KEY)} {best_text(one, 2)}"
         shown = best_of if several else _NAMES[name]
-        # Between two levels the counts are those of the next: p >= threshold.
+        # Between two levels the counts are those at the next one: p >= threshold.
         lines = axes.step([0.0, *x, 1.0], [y[0], *y, y[-1]], where="pre", **style)
         key += [(line, shown) for line in lines]
     key += _mark_best(axes, best, several)
@@ -131,7 +131,7 @@ def best_text(one: CurveSummary, decimals: int) -> str:
 
 
 def _mark_best(axes: Axes, best: Sequence[CurveSummary], several: bool) -> Key:
-    """Rings at the best threshold of each model, which was chosen on these pixels."""
+    """Rings at the best threshold of each model, chosen on the same pixels."""
     ring: dict[str, Any] = {"markersize": 6, "markerfacecolor": "none"}
     text = "best F1, chosen in-sample"
     for number, one in enumerate(best):
@@ -162,7 +162,7 @@ def _unit_square(axes: Axes) -> None:
 def draw_precision_recall(
     rows: Sequence[ThresholdScore], best: Sequence[CurveSummary]
 ) -> Figure:
-    """Lines: precision over recall of each model, with its average precision."""
+    """Lines: precision by recall of each model, with its average precision."""
     figure, axes = new_axes(2.5 + key_height(len(best), 2))
     key: Key = []
     for number, one in enumerate(best):
@@ -184,7 +184,7 @@ def draw_precision_recall(
 
 
 def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
-    """Lines: the share of changed pixels over the probability that was predicted."""
+    """Lines: share of changed pixels by predicted probability."""
     models = list(dict.fromkeys(row.model for row in rows))
     figure = new_figure(3.2 + key_height(len(models), 2))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -205,14 +205,14 @@ def draw_calibration(rows: Sequence[CalibrationBin]) -> Figure:
     below.set_yscale("log")
     below.set_ylim(max(1e-5, below.get_ylim()[0]), 1)
     log_ticks(below, "y", below.get_ylim(), lambda share: f"{100 * share:g}")
-    axes.set_ylabel("pixels that are changed")
+    axes.set_ylabel("share of changed pixels")
     below.set(ylabel="pixels (%)", xlabel="predicted probability of change")
     key_above(figure, key, across=2)
     return figure
 
 
 def draw_epochs(rows: Sequence[EpochScore]) -> Figure:
-    """Lines, one panel each: losses, and F1, over the number in the model's name."""
+    """Lines in two panels: losses and F1 by the number in the name of the model."""
     series = list(dict.fromkeys(row.series for row in rows))
     figure = new_figure(3.2 + key_height(3 * len(series), 3))
     losses, scores = figure.subplots(2, 1, sharex=True)
@@ -253,25 +253,25 @@ _ACROSS: Final = 3
 
 
 def coloured(picture: Picture) -> Any:  # noqa: ANN401 - an array
-    """A picture in colours; floating, ``(rows, columns, 3)``, from 0 to 1."""
+    """An error image as RGB in [0, 1]; floating, ``(rows, columns, 3)``."""
     from matplotlib.colors import to_rgb
 
     return (picture.shares @ [to_rgb(OUTCOMES[name]) for name in OUTCOMES]).clip(0, 1)
 
 
 def png_bytes(picture: Picture) -> bytes:
-    """A picture as a PNG file; equal bytes for equal pictures."""
+    """An error image as a PNG file; equal images give equal bytes."""
     from matplotlib.image import imsave
 
     data = io.BytesIO()
-    # Without it the file would name the version of matplotlib.
+    # Otherwise the file would contain the version of matplotlib.
     metadata: Any = {"Software": None}
     imsave(data, coloured(picture), format="png", metadata=metadata)
     return data.getvalue()
 
 
 def draw_errors(pictures: Sequence[Picture]) -> Figure:
-    """The pictures in rows of three, with a key of their colours."""
+    """The error images in rows of three, with a legend of their colours."""
     from matplotlib.patches import Patch
 
     rows = math.ceil(len(pictures) / _ACROSS)

@@ -1,4 +1,4 @@
-"""How figures look: sizes, colours, and text that prints as it is typed."""
+"""Style of figures: sizes, colours, axes and labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN: Final = 3.5
-"""Width of a journal's column, in inches."""
+"""Width of a journal column, in inches."""
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6470", "#d5dae0", "#fefefe"
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     *("#0072b2", "#d55e00", "#009e73"),
     *("#e69f00", "#56b4e9", "#cc79a7"),
 )
 SERIES: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-"""Colours of Okabe and Ito that colour-blind readers tell apart on white."""
+"""Colours of Okabe and Ito, which colour-blind readers can distinguish on white."""
 DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 OUTCOMES: Final = {
     "tp": "#f5f5f5",
@@ -33,12 +33,12 @@ OUTCOMES: Final = {
     "tn": "#22272e",
     "ignored": "#8a8f98",
 }
-"""Colours of the pixels of a picture: they differ in brightness too."""
+"""Colours of the pixels of an error image, which differ also in brightness."""
 _WHOLE: Final = {"matplotlib": "matplotlib.figure"}
-"""The module of a package that loads what is compiled."""
+"""The module of a package that imports its compiled parts."""
 _LONGEST: Final = 22
 _LINE: Final = 0.125
-"""Height of a line of small text, in inches."""
+"""Height of a line of the legend, in inches."""
 _STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
@@ -70,7 +70,7 @@ _STYLE: Final[Any] = {
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "text.color": INK,
-    # A name may hold dollar signs; it is no formula.
+    # Dollar signs in names are not formulas.
     "text.parse_math": False,
     "lines.linewidth": 1.3,
     "figure.facecolor": PAPER,
@@ -81,14 +81,14 @@ _STYLE: Final[Any] = {
 
 
 def check_installed(*packages: str) -> None:
-    """Refuse to start where packages that draw or write are not installed."""
+    """Raise if one of these packages is not installed or cannot be imported."""
     from importlib import import_module
     from importlib.util import find_spec
 
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"this needs {' and '.join(missing)}: install the extra with "
+            f"{' and '.join(missing)} not installed: install the extra with "
             "pip install 'cdstats[report]'"
         )
     for name in packages:
@@ -104,7 +104,7 @@ def check_installed(*packages: str) -> None:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """A context in which figures have the style of this program, whatever a user's."""
+    """A context in which figures have the style of cdstats, not the user's style."""
     from matplotlib import rc_context, rcdefaults
 
     with rc_context():
@@ -114,7 +114,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(height: float, *, width: float = COLUMN) -> Figure:
-    """A figure of the width of a column, laid out so that nothing overlaps."""
+    """A figure with the width of a journal column and an automatic layout."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -131,7 +131,7 @@ def new_axes(height: float, *, grid: str = "both") -> tuple[Figure, Axes]:
 
 
 def series_style(number: int) -> dict[str, Any]:
-    """Colour and dashes of a line: no two of the first eighteen are alike."""
+    """Colour and dashes of a line; the first eighteen are distinct."""
     return {
         "color": SERIES[number % len(SERIES)],
         "linestyle": DASHES[number // len(SERIES) % len(DASHES)],
@@ -153,7 +153,7 @@ def log_ticks(
     shown: Callable[[float], str],
     digits: Sequence[int] = (1,),
 ) -> None:
-    """Name the powers of ten of a logarithmic axis alone, or so many times them."""
+    """Label only multiples of powers of ten, by ``digits``, on a logarithmic axis."""
     every = (digit * 10.0**n for n in range(-4, 10) for digit in digits)
     ticks = [one for one in every if ends[0] * 0.999 <= one <= ends[1] * 1.001]
     names = [shown(tick) for tick in ticks]
@@ -162,7 +162,7 @@ def log_ticks(
 
 
 def label(text: str, longest: int = _LONGEST) -> str:
-    """A name as a figure shows it: cut in its middle, with signs that the font has.
+    """A name for a figure, shortened in its middle, in characters of the font.
 
     Example:
         >>> label("a" * 40)
@@ -186,17 +186,17 @@ def _signs() -> frozenset[int]:
 
 
 def key_height(entries: int, across: int) -> float:
-    """How high a key of so many entries is, in inches."""
+    """Height of a legend with this number of entries, in inches."""
     return _LINE * 1.15 * -(-entries // across)
 
 
 def key_above(
     figure: Figure, entries: Sequence[tuple[Artist, str]], *, across: int
 ) -> None:
-    """A key above the axes, in rows from left to right."""
+    """Draw a legend above the axes, in rows from left to right."""
     handles, names = zip(*entries, strict=True)
     rows = -(-len(names) // across)
-    # A key is filled column by column; people read row by row.
+    # Matplotlib fills a legend by columns, but it is read by rows.
     order = [row * across + column for column in range(across) for row in range(rows)]
     order = [place for place in order if place < len(names)]
     if len(names) % across:
@@ -213,6 +213,6 @@ def key_above(
         columnspacing=1.4,
         borderpad=0.1,
     )
-    # Set here: older versions leave out entries that begin with an underscore.
+    # Older versions of matplotlib skip labels that start with an underscore.
     for text, place in zip(key.get_texts(), order, strict=True):
         text.set_text(names[place])

@@ -1,12 +1,12 @@
-"""From scores and labels to sums: the one pass over the pixels.
+"""From scores and labels to sums in one pass over the pixels.
 
-A module each: `arrays` in NumPy and `loops`, which Numba compiles, serve a processor;
-`tensors` in torch and `fused`, which Triton compiles, serve a device.
+On the CPU, `arrays` uses NumPy and `loops` is compiled by Numba. On a GPU, `tensors`
+uses torch and `fused` is compiled by Triton.
 
-Pixels come as tiles, rows of a matrix, each of one image, so that images of any size
-share a batch. What pads a tile is ignored and enters no sum. A tile is summed in the
-precision of its scores (at least float32), and everything beyond it in float64, so the
-result does not depend on how tiles are put into batches.
+Pixels come as tiles, the rows of a matrix. Each tile has pixels of one image, so that
+images of any size share a batch; padding is ignored. A tile is summed in the precision
+of its scores (at least float32), and tiles are added in float64, so the result does not
+depend on the batches.
 """
 
 from __future__ import annotations

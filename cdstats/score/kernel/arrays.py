@@ -1,4 +1,4 @@
-"""The pass of a processor: NumPy, or loops that Numba compiles where they pay."""
+"""The pass over pixels on the CPU, in NumPy or in loops compiled by Numba."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     Sums = tuple[Sequence[float], Sequence[int], NDArray[np.float64]]
 
 _TINY: Final = 1e-43
-"""Below this a logarithm may pass the floor."""
+"""The logarithm of smaller numbers may be below the floor."""
 _NEITHER: Final = 0.5
-"""What stands where nothing is: a probability that is not saturated."""
+"""Probability of padding and ignored pixels; any value that is not saturated."""
 _MIXED: Final = 64
-"""Runs of several bins that are looked at together: NumPy widens them to 64 bits."""
+"""Number of runs with several bins that are processed at a time."""
 
 
 def array_sums(
@@ -62,17 +62,17 @@ def array_sums(
             floating, negative where ignored; ``(T, n)``.
         threshold: A pixel is predicted changed when its probability is at least this.
         logits: Whether ``scores`` are logits.
-        terms: Functions of probabilities and class (True for changed) whose values
-            are to be summed over each class; a third argument is ``1 - p`` of logits,
+        terms: Functions whose values are summed over each class; their arguments are
+            probabilities, the class (True for changed), and ``1 - p`` for logits or
             None for probabilities.
-        compiled: Whether float32 probabilities beside labels are summed in compiled
-            loops, in float64; needs Numba. It pays for many pixels.
+        compiled: Whether float32 probabilities with labels are summed in float64 in
+            compiled loops. It needs Numba and is faster for many pixels.
 
     Returns:
         The sums of each tile.
 
     Raises:
-        ValueError: If the shapes differ or are no matrices, or the target is neither
+        ValueError: If the shapes differ or are not matrices, or the target is neither
             uint8 nor floating.
 
     Example:
@@ -82,8 +82,9 @@ def array_sums(
         [1.021651, 0.223144]
 
     References:
-        The clamp at -100: ``torch.nn.BCELoss``. Weights of any kind come later: see
-        Xie and Tu, 2015, eq. 2 (https://arxiv.org/abs/1504.06375) for the two sums.
+        Logarithms are clamped at -100 as in ``torch.nn.BCELoss``. The two sums, which
+        are weighted later, are those of Xie and Tu, 2015, eq. 2
+        (https://arxiv.org/abs/1504.06375).
     """
     if scores.shape != target.shape or scores.ndim != 2:
         raise ValueError(f"scores {scores.shape} and target {target.shape} differ")
@@ -104,7 +105,7 @@ def array_sums(
             from cdstats.score.kernel.loops import loop_sums
 
             loop_sums(scores[part], target[part], options, found.part(part))
-            # What is no probability must be summed in another way.
+            # Rows with values outside [0, 1] are summed again in the general way.
             rows = (part.start + found.counts[part, OUTSIDE].nonzero()[0]).tolist()
         for row in rows:
             one = found.part(slice(row, row + 1))
@@ -124,7 +125,7 @@ def array_sums(
 
 
 def _tile(scores: Floats, target: NDArray[Any], options: Options) -> Sums:
-    """The sums of a tile: in the short way where labels lie beside probabilities."""
+    """The sums of a tile, with a faster method for probabilities with labels."""
     dtype = np.dtype(np.float64 if scores.dtype == np.float64 else np.float32)
     with np.errstate(all="ignore"):
         if target.dtype == np.uint8 and not options.logits:
@@ -138,7 +139,7 @@ _LOCAL: Final = threading.local()
 
 
 def _room(dtype: np.dtype[Any]) -> list[Floats]:
-    """Arrays to compute in, kept by each thread: fresh memory is slow."""
+    """Buffers of this thread, which are reused because fresh memory is slow."""
     held: dict[str, list[Floats]] = _LOCAL.__dict__
     if dtype.name not in held:
         held[dtype.name] = [np.zeros(TILE, dtype) for _ in range(5)]
@@ -148,11 +149,12 @@ def _room(dtype: np.dtype[Any]) -> list[Floats]:
 def _label_sums(
     scores: Floats, labels: NDArray[np.uint8], dtype: np.dtype[Any], options: Options
 ) -> Sums | None:
-    """The sums of probabilities and labels, with one logarithm for a pixel.
+    """The sums of probabilities with labels, with one logarithm per pixel.
 
-    The logarithm is of p or of ``1 - p``. What rounding ``1 - p`` loses is summed and
-    added back, so that very small probabilities keep their loss: ``ln(q + d)`` is
-    ``ln q + d`` as far as a d of one rounding matters.
+    The logarithm is of p or of ``1 - p``. The rounding error d of ``q = 1 - p`` is
+    summed and added back, so that very small probabilities keep their loss:
+    ``ln(q + d)`` is ``ln q + d`` for a d of one rounding. The result is None if a
+    probability is outside [0, 1].
     """
     room, pixels = _room(dtype), labels.size
     padded = -(-pixels // RUN) * RUN
@@ -162,7 +164,7 @@ def _label_sums(
     p[:pixels], changed[:pixels], unchanged[:pixels] = scores, is_changed, is_unchanged
     p[pixels:], changed[pixels:], unchanged[pixels:] = _NEITHER, 0, 0
     if n1 + n0 < pixels:
-        # Not a product: NaN under an ignored pixel times 0 is still NaN.
+        # A product would keep NaN at ignored pixels, because NaN times 0 is NaN.
         np.copyto(p[:pixels], _NEITHER, where=labels > CHANGED)
     least, most = p.min(initial=1), p.max(initial=0)
     if not (least >= 0 and most <= 1):
@@ -201,18 +203,18 @@ def _label_sums(
 
 
 def _dots(left: Floats, right: Floats) -> NDArray[np.float64]:
-    """The sum of products of each short run, of which there are whole ones."""
+    """The sum of products of each run; the length must be a multiple of a run."""
     pairs: Floats = np.matmul(left.reshape(-1, 1, RUN), right.reshape(-1, RUN, 1))
     return pairs.ravel().astype(np.float64)
 
 
 def _total(left: Floats, right: Floats) -> float:
-    """The sum of products, carried on in float64 from run to run."""
+    """The sum of products; runs are added in float64."""
     return float(_dots(left, right).sum())
 
 
 def _sum(values: Floats) -> float:
-    """The sum of values, carried on in float64 from run to run."""
+    """The sum of values; runs are added in float64."""
     if not values.size:
         return 0.0
     parts = np.add.reduceat(values, np.arange(0, values.size, RUN))
@@ -222,9 +224,9 @@ def _sum(values: Floats) -> float:
 def _gaps(
     bins: NDArray[np.uint8], misses: Floats, by_run: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The misses added up by bin.
+    """The sum of misses in each bin.
 
-    Most runs lie in one bin; the pixels of others are looked at one by one.
+    Most runs are in a single bin; only the pixels of other runs are binned one by one.
     """
     runs = np.arange(0, bins.size, RUN)
     low, high = np.minimum.reduceat(bins, runs), np.maximum.reduceat(bins, runs)
@@ -241,7 +243,7 @@ def _gaps(
 def _any_sums(
     scores: Floats, target: NDArray[Any], dtype: np.dtype[Any], options: Options
 ) -> Sums:
-    """The sums of anything, in the long way."""
+    """The sums for any scores and targets, by the general method."""
     sums, gaps, counts, pairs = any_sums(scores, target, options, dtype, _WAY)
     return [*sums, *gaps], counts, np.array(pairs).reshape(-1, 2)
 

@@ -1,7 +1,7 @@
-"""The short way on a CUDA device: every sum of a tile from one read, by Triton.
+"""The fast method on a CUDA device: all sums of a tile from one read, with Triton.
 
-Triton comes with PyTorch's CUDA builds on Linux. Where it is missing, the general way
-gives the same counts, and the same sums within the rounding of float32.
+Triton is part of PyTorch's CUDA builds on Linux. Without it, the general method gives
+the same counts, and the same sums within float32 rounding.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from cdstats.core.sums import BINS
 from cdstats.score.kernel.tile import COUNTS, SUMS, Options, TileSums
 
 _SPAN: Final = 1 << 14
-"""Pixels that one program sums: a part of a tile, so that the whole card has work."""
+"""Pixels per program; a part of a tile, so that the whole GPU is used."""
 _BLOCK: Final = 1 << 10
-"""Pixels that a program computes together."""
+"""Pixels that a program computes at a time."""
 
 
 if os.environ.get("TRITON_INTERPRET") == "1":
 
     @triton.jit
     def _log(values):
-        """The logarithm of Triton's interpreter, which has no device library."""
+        """The logarithm for Triton's interpreter, which has no device library."""
         return tl.log(values)
 else:
 
     @triton.jit
     def _log(values):
-        """The logarithm that keeps its digits near 1; ``tl.log`` does not."""
+        """A logarithm that is precise near 1, unlike ``tl.log``."""
         return libdevice.log(values)
 
 
@@ -50,7 +50,7 @@ def _sum_span(
     BLOCK: tl.constexpr,
     BINS: tl.constexpr,
 ):
-    """Sum a span of a row into ten sums, those of bins and eight counts of its own."""
+    """Sum a span of a row into ten sums, sums by bin, and eight counts."""
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     none = tl.zeros([BLOCK], tl.float32)
     nothing = tl.zeros([BLOCK], tl.int32)
@@ -76,7 +76,7 @@ def _sum_span(
         right = tl.where(changed, p, rest)
         log = tl.maximum(_log(tl.maximum(right, 1e-45)), -100.0)
         log = tl.where(right == 0.0, -100.0, log)
-        # What rounding 1 - p loses: ln(q + d) is ln q + d for a d of one rounding.
+        # The rounding error d of q = 1 - p: ln(q + d) is ln q + d.
         lost = (1.0 - rest) - p
         ce1 -= tl.where(changed, log, 0.0)
         ce0 -= tl.where(unchanged, log + lost, 0.0)
@@ -92,14 +92,14 @@ def _sum_span(
         tp += (hit & changed).to(tl.int32)
         fp += (hit & unchanged).to(tl.int32)
         wrong += (valid & (right == 0.0)).to(tl.int32)
-        # Neighbours are often alike: most blocks lie in few bins.
+        # Neighbouring scores are similar, so most blocks are in few bins.
         held = (p * BINS).to(tl.int32)
         held = tl.minimum(tl.maximum(held, 0), BINS - 1)
         miss = tl.where(changed, -rest, tl.where(unchanged, p, 0.0))
         for one in range(tl.min(held, 0), tl.max(held, 0) + 1):
             total = tl.sum(tl.where(held == one, miss, 0.0), 0).to(tl.float64)
             calibration += tl.where(bins == one, total, 0.0)
-    # The lanes of a program are added in float64, and programs after it.
+    # The lanes of a program, and later the programs, are added in float64.
     changes, others = tl.sum(n1, 0), tl.sum(n0, 0)
     hits, alarms = tl.sum(tp, 0), tl.sum(fp, 0)
     part = row * tl.num_programs(1) + part
@@ -127,7 +127,7 @@ def _sum_span(
 
 
 def fused_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """Sum rows of probabilities and labels in one pass over a device's memory."""
+    """Sum rows of probabilities and labels in one pass over the device memory."""
     rows, width = scores.shape
     parts = max(triton.cdiv(width, _SPAN), 1)
     sums = scores.new_empty((rows, parts, len(SUMS)), dtype=torch.float64)

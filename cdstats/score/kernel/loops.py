@@ -1,13 +1,12 @@
-"""Loops that Numba compiles, which the extra ``cdstats[fast]`` brings.
+"""Loops compiled by Numba, which comes with the extra ``cdstats[fast]``.
 
-Sums: every sum of a tile comes from one read. The logarithms of a span are one
-logarithm: a number is a mantissa in [1, 2) and a power of two; mantissas are
-multiplied, exponents are added, and the logarithm of the product completes them. All
-of it is in float64, in the lanes of a vector unit.
+Sums: all sums of a tile come from one read, in float64 and vectorised. A span needs
+only one logarithm: each number is a mantissa in [1, 2) times a power of two. Mantissas
+are multiplied, exponents are added, and the logarithm of the product is taken.
 
-Joint counts: masks are mostly runs of one label. Such a run is counted word by word,
-each of 8 stored bytes or 4 stored numbers of 16 bits, in the row of that label. Both
-loops look for runs themselves: in a function of its own, that takes twice as long.
+Joint counts: masks are mostly runs of one label. Such a run is counted by words of 8
+bytes or 4 numbers of 16 bits, in the row of that label. Both loops search for runs
+themselves, because a separate function takes twice as long.
 """
 
 from __future__ import annotations
@@ -34,26 +33,26 @@ if TYPE_CHECKING:
     from cdstats.score.kernel.tile import Options, TileSums
 
 _ANY_ORDER: Final = {"reassoc", "contract", "nsz"}
-"""What lets sums and products go to the lanes of a vector unit; NaN stays NaN."""
+"""Fast-math flags that allow vectorised sums and products but keep NaN."""
 
 
 def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a loop that lets go of the interpreter, kept on disk where one can."""
+    """Compile a loop without the interpreter lock, cached on disk if possible."""
     how: dict[str, Any] = {"nogil": True, "fastmath": any_order and _ANY_ORDER}
 
     def apply(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - as Numba has it
         try:
             return numba.njit(**how, cache=True)(function)
-        except RuntimeError:  # no folder can be written
+        except RuntimeError:  # there is no writable cache folder
             return numba.njit(**how)(function)
 
     return apply
 
 
 _RUN: Final = 64
-"""Pixels that are looked at together; a multiple of those of a word."""
+"""Length of a run in pixels, a multiple of the pixels of a word."""
 _OTHER: Final = 2
-"""The row of what is ignored."""
+"""Row of the table for ignored pixels."""
 _BYTE, _SHORT = np.uint64(0xFF), np.uint64(0xFFFF)
 _AT_8, _AT_16 = np.uint64(8), np.uint64(16)
 _AT_32, _AT_48 = np.uint64(32), np.uint64(48)
@@ -75,10 +74,10 @@ def _count_each(
 def count_bytes(
     values: NDArray[np.uint8], labels: NDArray[np.uint8], tables: NDArray[np.uint32]
 ) -> None:
-    """Add pixels to four tables ``[label, value]``, which belong together.
+    """Add pixels to four tables ``[label, value]``, whose sum is the result.
 
-    Neighbours are often alike, and a counter that was just written is slow to read: so
-    they count elsewhere.
+    Neighbouring pixels are often equal, and a counter that was just written is slow to
+    read, so neighbours are counted in different tables.
     """
     whole = values.size // _RUN * _RUN
     words = values[:whole].view(np.uint64)
@@ -131,17 +130,17 @@ def count_shorts(
 
 
 _SPAN: Final = 512
-"""Pixels of a span: a product of more mantissas might pass what float64 holds."""
+"""Pixels of a span; a product of more mantissas could overflow float64."""
 _FLOORED: Final = math.exp(LOG_FLOOR)
-"""Below this a logarithm is below the floor."""
+"""The logarithm of smaller numbers is below the floor."""
 _SMALL: Final = 2.0**-20
-"""Below this ``ln(1 - x)`` is ``-x - x²/2`` within 1e-12 of it."""
+"""For smaller x, ``ln(1 - x)`` is ``-x - x²/2`` with a relative error below 1e-12."""
 _BINS: Final = BINS
 _LAST: Final = np.int32(BINS - 1)
 _ONE_BITS: Final = np.uint32(0x3F800000)
 """The bits of 1 in float32."""
 _PLAIN: Final = len(SUMS) - BINS
-"""The columns of `SUMS` before those of bins."""
+"""Number of columns of `SUMS` before the bins."""
 _LN2: Final = math.log(2)
 _BIAS: Final = 1023
 _EXPONENT: Final = np.uint64(52)
@@ -161,13 +160,13 @@ def _mantissa(bits: Any) -> Any:  # noqa: ANN401 - a float of 64 bits
 
 @compiled()
 def _rest(p: float) -> float:
-    """1 - p on its own: taken apart in a sum it would lose its digits."""
+    """1 - p as a separate function, so that fast-math cannot reorder it in a sum."""
     return 1.0 - p
 
 
 @compiled()
 def _bin(prob: np.float32) -> np.int32:
-    """The bin of a probability; one of them for any other number."""
+    """The bin of a probability; some valid bin for any other number."""
     return min(max(np.int32(prob * np.float32(_BINS)), np.int32(0)), _LAST)
 
 
@@ -178,8 +177,8 @@ def _add_to_bins(
     miss_sum: float,
     sums: NDArray[np.float64],
 ) -> None:
-    """Add the misses of a span, with a sign, to the sums of their bins."""
-    # Numbers without a sign rise as their bits do, and integers are faster to compare.
+    """Add the signed misses of a span to the sums of their bins."""
+    # The bits of non-negative floats have the same order and compare faster.
     low, high = np.uint32(_ONE_BITS), np.uint32(0)
     for bits in probs.view(np.uint32):
         low, high = min(low, bits), max(high, bits)
@@ -190,7 +189,7 @@ def _add_to_bins(
     bins = np.empty(probs.size, np.int32)
     for place in range(probs.size):
         bins[place] = _bin(probs[place])
-    # Neighbours add to different numbers, so that none waits for the one before.
+    # Neighbours are added to different sums, so that no addition waits for another.
     held, label, whole = np.zeros((2, _BINS)), 1.0 if changed else 0.0, probs.size & -2
     for place in range(0, whole, 2):
         held[0, bins[place]] += probs[place] - label
@@ -217,7 +216,7 @@ def _add_class(
     exponents, product = np.uint64(0), 1.0
     for place in range(probs.size):
         prob = probs[place]
-        # Written so that a NaN is bad.
+        # The condition is negated so that NaN counts as bad.
         bad += not (prob >= np.float32(0) and prob <= np.float32(1))
         hits += prob >= cut
         p = np.float64(prob)
@@ -260,7 +259,7 @@ def _add_spans(
     sums: NDArray[np.float64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Add each row to its sums and counts; mixed spans are parted by class first."""
+    """Add each row to its sums and counts; mixed spans are first split by class."""
     ones, zeros = np.empty(_SPAN, np.float32), np.empty(_SPAN, np.float32)
     for row in range(len(scores)):
         for start in range(0, scores.shape[1], _SPAN):
@@ -275,7 +274,7 @@ def _add_spans(
                 continue
             changed, unchanged = 0, 0
             for place in range(probs.size):
-                # Written always and kept sometimes: nothing to be guessed.
+                # Every value is written and some are overwritten, without a branch.
                 ones[changed] = zeros[unchanged] = probs[place]
                 changed += labels[place] == CHANGED
                 unchanged += labels[place] == UNCHANGED
@@ -290,7 +289,7 @@ def loop_sums(
     found: TileSums,
 ) -> None:
     """Sum rows of probabilities and labels in one pass over the memory."""
-    # Arrays of one layout, so that one loop is compiled.
+    # Arrays are contiguous, so that only one loop is compiled.
     probs, labels = np.ascontiguousarray(scores), np.ascontiguousarray(target)
     cut = np.float32(options.cut(np.dtype(np.float32)))
     _add_spans(probs, labels, cut, found.sums, found.counts)

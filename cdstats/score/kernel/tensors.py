@@ -1,4 +1,4 @@
-"""The pass of a device, and of a processor for comparison: torch."""
+"""The pass over pixels in torch, on a GPU, or on the CPU for comparison."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     Pass = Callable[[Tensor, Tensor, Options], TileSums]
 
 _DEVICE_PIXELS: Final = TILE << 8
-"""Pixels computed together."""
+"""Pixels computed at a time."""
 _FUSED_TYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
-"""Types of scores that a fused pass computes in float32."""
+"""Types of scores that the fused pass computes in float32."""
 
 
 def tensor_sums(
@@ -40,7 +40,7 @@ def tensor_sums(
     logits: bool = False,
     terms: Sequence[TermFunction] = (),
 ) -> TileSums:
-    """Sum tiles of scores and labels, in one pass, as `array_sums`."""
+    """Sum tiles of scores and labels in one pass; the arguments are as `array_sums`."""
     options = Options(threshold, logits, tuple(terms))
     with torch.autocast(scores.device.type, enabled=False):
         fused = _fused_pass(scores, target, options)
@@ -59,7 +59,7 @@ def tensor_sums(
 
 
 def _any_sums(scores: Tensor, target: Tensor, options: Options) -> TileSums:
-    """The sums of anything, in the long way."""
+    """The sums for any scores and targets, by the general method."""
     wide = scores.dtype is torch.float64 and scores.device.type != "mps"
     dtype = torch.float64 if wide else torch.float32
     sums, gaps, counts, pairs = any_sums(scores, target, options, dtype, _WAY)
@@ -82,15 +82,15 @@ def _scores(values: Tensor, logits: bool) -> Sequence[Tensor]:
 
 
 def _wide(values: Tensor) -> torch.dtype:
-    """The type in which sums are carried on, where the device has it."""
+    """The type in which sums are added: float64 if the device supports it."""
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def _total(values: Tensor) -> Tensor:
-    """The sum of each tile, carried on in float64 where the device has it.
+    """The sum of each tile, in float64 if the device supports it.
 
-    Short runs are summed first, so that neither the number of threads nor the length
-    of a row changes how a number is rounded.
+    Short runs are summed first, so that rounding does not depend on the number of
+    threads or the length of a row.
     """
     runs = values.shape[1] // RUN * RUN
     parts = values[:, :runs].reshape(len(values), runs // RUN, RUN).sum(2)
@@ -108,7 +108,7 @@ def _binned(probs: Tensor, values: Tensor) -> Tensor:
     """The values of each row added up by the bin of their probability; ``(T, 15)``."""
     bins = _bins_of(probs)
     if probs.device.type != "cpu":
-        # Added in any order, floating numbers would give another sum each time.
+        # bincount adds in any order on a device, so its results are not reproducible.
         each = [_total(torch.where(bins == b, values, 0)) for b in range(BINS)]
         return torch.stack(each, dim=1)
     rows = torch.arange(len(probs), dtype=torch.int32, device=probs.device)
@@ -118,7 +118,7 @@ def _binned(probs: Tensor, values: Tensor) -> Tensor:
 
 
 def _pair(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """P and 1 - p; in float64, where there is one, 1 - p has digits where p is 1."""
+    """The probabilities p and 1 - p of logits; 1 - p is precise where p rounds to 1."""
     values = logits.to(_wide(logits))
     return values.sigmoid(), (-values).sigmoid()
 
@@ -127,7 +127,7 @@ _WAY: Final = Way(torch, _total, lambda pixels: pixels.sum(1), _scores, _binned,
 
 
 def _fused_pass(scores: Tensor, target: Tensor, options: Options) -> Pass | None:
-    """The pass that Triton compiles, where it can and the request is plain."""
+    """The fused pass if Triton is available and supports the request, or None."""
     if scores.device.type != "cuda" or options.terms or not scores.numel():
         return None
     plain = not options.logits and target.dtype is torch.uint8
@@ -138,7 +138,7 @@ def _fused_pass(scores: Tensor, target: Tensor, options: Options) -> Pass | None
 
 @lru_cache
 def _compiled(device: torch.device) -> Pass | None:
-    """The fused pass of a device, once it has given the sums of one pixel; or None.
+    """The fused pass of a device if it works for one pixel, or None.
 
     Triton is not available on every platform, and needs a C compiler at first use.
     """

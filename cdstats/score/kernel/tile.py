@@ -1,4 +1,4 @@
-"""What the passes share: tiles, their sums, what is asked for, and threads."""
+"""Shared parts of the passes: tiles, their sums, options, and threads."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     TermFunction = Callable[..., Any]
 
 TILE: Final = 1 << 16
-"""Pixels of a tile: few enough for a processor's cache."""
+"""Pixels of a tile, which fits the cache of a CPU."""
 RUN: Final = 128
-"""Pixels that are summed in the precision of the scores."""
+"""Pixels of a run, which is summed in the precision of the scores."""
 CHANGED, UNCHANGED, IGNORED = 1, 0, 255
 LOG_FLOOR: Final = -100.0
-"""The least value of a logarithm, as in ``torch.nn.BCELoss``."""
+"""Lower bound of logarithms, as in ``torch.nn.BCELoss``."""
 
 CALIBRATION: Final = tuple(f"calibration_{number}" for number in range(BINS))
-"""The columns of `SUMS` that hold Σ (p - y) of the pixels of a bin of probability."""
+"""Columns of `SUMS` with Σ (p - y) of the pixels in each bin of probability."""
 SUMS: Final = (
     *("ce_changed_sum", "ce_unchanged_sum", "missed_sum", "missed_sq_sum"),
     *("prob_changed_sum", "prob_sq_changed_sum", "false_sum", "false_sq_sum"),
@@ -45,16 +45,14 @@ OUTSIDE: Final = COUNTS.index("outside")
 
 @dataclass(frozen=True)
 class TileSums:
-    """The sums of tiles; rows of one image add up to the image's.
-
-    They are arrays of NumPy, or tensors where a device computes.
+    """The sums of tiles, as NumPy arrays or tensors; they add up to sums of images.
 
     Attributes:
         sums: The columns named in `SUMS`; float64, ``(T, 25)``. ``changed`` is the sum
-            of the targets: whole for labels.
+            of the targets, an integer for labels.
         counts: The columns named in `COUNTS`; int64, ``(T, 8)``. ``not_finite`` and
-            ``outside`` count valid scores that are no numbers or outside [0, 1];
-            where there are any, the sums mean nothing.
+            ``outside`` count valid scores that are not finite or outside [0, 1]; if
+            there are any, the sums are meaningless.
         terms: Sums over changed and over unchanged pixels of each term; float64,
             ``(T, K, 2)``.
     """
@@ -64,30 +62,30 @@ class TileSums:
     terms: Any
 
     def part(self, rows: slice) -> TileSums:
-        """Some of the tiles, in the same memory."""
+        """A view of some of the tiles."""
         return TileSums(self.sums[rows], self.counts[rows], self.terms[rows])
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for: the arguments of a pass."""
+    """The arguments of a pass."""
 
     threshold: float
     logits: bool
     terms: tuple[TermFunction, ...]
 
     def cut(self, dtype: Any) -> float:  # noqa: ANN401 - of NumPy or of torch
-        """The least float32 or float64 score that is predicted changed."""
+        """The lowest float32 or float64 score that is predicted changed."""
         name = str(dtype).removeprefix("torch.")
         return least_changed(self.threshold, name, logits=self.logits)
 
 
 class Way(NamedTuple):
-    """How NumPy or torch computes what `any_sums` needs.
+    """The functions of NumPy or torch that `any_sums` needs.
 
-    ``total`` sums the values of each tile, carried on in float64, ``binned`` by the bin
-    of their probability. ``scores`` gives p, 1 - p and their logarithms, ``precise`` p
-    and 1 - p of logits, the latter with digits where p is 1.
+    ``total`` sums the values of each tile in float64, and ``binned`` sums them by bin
+    of probability. ``scores`` returns p, 1 - p and their logarithms. ``precise``
+    returns p and 1 - p of logits, with 1 - p precise where p rounds to 1.
     """
 
     xp: ModuleType
@@ -105,10 +103,10 @@ def any_sums(
     dtype: Any,  # noqa: ANN401 - of NumPy or of torch
     way: Way,
 ) -> tuple[list[Any], Any, list[Any], list[list[Any]]]:
-    """The sums of anything: ignored pixels, soft targets, logits, bad values.
+    """The sums for any input: ignored pixels, soft targets, logits, invalid values.
 
     Returns:
-        The sums before those of bins, those of bins, counts, and a pair for each term.
+        The sums without bins, the sums by bin, the counts, and a pair for each term.
     """
     xp, total, count = way.xp, way.total, way.count
     if "float" in str(target.dtype):
@@ -121,7 +119,7 @@ def any_sums(
     valid = positive + negative > 0
     values = xp.asarray(scores, dtype=dtype)
     finite = xp.isfinite(values)
-    # where, not a product: NaN under an ignored pixel times 0 is still NaN.
+    # where instead of a product, because NaN at ignored pixels times 0 is NaN.
     values = xp.where(valid & finite, values, 0)
     changed, unchanged = positive == 1, negative == 1
     probs, rest, *logs = way.scores(values, options.logits)
@@ -148,7 +146,7 @@ def any_sums(
     known = probs, None
     if options.logits and options.terms:
         known = way.precise(values)
-    # Nothing where the weight is 0, whatever the value.
+    # 0 where the weight is 0, even if the value is NaN or infinite.
     pairs = [
         [
             total(xp.where(weight > 0, term(known[0], one, known[1]) * weight, 0))
@@ -180,12 +178,12 @@ def in_threads(
     least: int = 1,
     grain: int = 1,
 ) -> list[Result]:
-    """What a function gives for parts of ``range(size)``, in their order."""
+    """The results of a function for parts of ``range(size)``, in their order."""
     step = -(-max(-(-size // threads), least) // grain) * grain
     parts = [slice(at, min(at + step, size)) for at in range(0, size, step)]
     if not parts:
         return []
-    # The caller works too: one thread less has to be woken.
+    # The calling thread computes the last part, which saves waking a thread.
     others = [_threads().submit(call, part) for part in parts[:-1]]
     last = call(parts[-1])
     return [*(other.result() for other in others), last]
