@@ -1,6 +1,7 @@
 """What every test has: the option --full, one thread, and a temporary folder."""
 
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from cdstats.engine import work
 
 # The tests share the cores already: threads that wait for each other only take time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +31,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("short", settings.get_profile("full"), max_examples=40)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_unasked_workers() -> Iterator[None]:
+    """Start workers only where a test asks for some, however slow a busy machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "WORTH_SECONDS", math.inf)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

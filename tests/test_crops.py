@@ -87,6 +87,7 @@ def test_models_with_other_crops_are_compared_when_merged(tmp_path: Path) -> Non
     assert values[0] == values[1]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_of_merged_crops_draws_their_masks(tmp_path: Path) -> None:
     pred, target = write(tmp_path, OVERLAPPING)
     page = tmp_path / "page.html"

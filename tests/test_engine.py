@@ -26,6 +26,7 @@ from cdstats.engine import work
 from cdstats.engine.work import run
 
 LOST = -1
+WORTH_SECONDS = work.WORTH_SECONDS
 JOBS = [pytest.param(1, id="this process"), pytest.param(None, id="as many as pay"), 2]
 
 
@@ -82,7 +83,8 @@ def test_one_item_needs_no_worker() -> None:
     assert list(run(process_of, [1], jobs=8, lost=lost)) == [(0, os.getpid())]
 
 
-def test_short_work_stays_in_this_process() -> None:
+def test_short_work_stays_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "WORTH_SECONDS", WORTH_SECONDS)
     found = run(process_of, range(100), jobs=None, lost=lost)
     assert {result for _, result in found} == {os.getpid()}
 

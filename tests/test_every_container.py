@@ -1,4 +1,4 @@
-"""The same 40 masks and predictions in every container: the same bytes come out."""
+"""The same masks and predictions in every container: the same bytes come out."""
 
 import io
 import re
@@ -18,7 +18,7 @@ from PIL import Image
 
 from cdstats.io.naming import naturally
 
-COUNT = 40
+COUNT = 12
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CONTAINERS = (
     *("a.zip", "a.tar", "a.tar.gz", "shard-{00..03}.tar", "@list.txt"),
@@ -57,9 +57,9 @@ def fill(home: Path, stack: np.ndarray) -> None:
     tar(home / "a.tar.gz", files)
     rows = [{"bytes": data, "path": name} for name, data in files]
     table = pa.table({"label": pa.array(rows, STRUCT)})
-    pq.write_table(table, home / "a.parquet", row_group_size=7)
+    pq.write_table(table, home / "a.parquet", row_group_size=5)
     for number in range(4):
-        part = slice(number * 10, number * 10 + 10)
+        part = slice(number * 3, number * 3 + 3)
         tar(home / f"shard-{number:02}.tar", files[part])
         name = f"part-{number:05}-of-00004.parquet"
         pq.write_table(table[part], home / "parquet" / name)
@@ -130,7 +130,14 @@ def outcome(
         "audit": (f"X={masks}", "--format", "json"),
         "weights": (f"X={masks}", "--format", "json"),
         "loss": (*scored, *IMAGES),
-        "compare": ("--pred", f"a={preds}", "--pred", f"b={preds}", *scored[2:]),
+        "compare": (
+            "--pred",
+            f"a={preds}",
+            "--pred",
+            f"b={preds}",
+            *scored[2:],
+            "--resamples=99",
+        ),
         "errors": (*scored, "-o", out),
         "plot": ("--masks", f"X={masks}", *scored, "-o", out, "--format=svg", *shown),
     }

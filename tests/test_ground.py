@@ -383,6 +383,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_checks_grids(
     folder: Path, command: str, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,6 @@ The long mode is `python -m tests.interruption --kills 50`.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -17,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from helpers import run
+from helpers import Done, run
 from interruption.killing import Tally, damage_of, kill_often
 from interruption.scene import COMMANDS, RULE, write_masks, write_predictions
 from PIL import Image
-from typer.testing import CliRunner
 
-from cdstats.cli import app
 from cdstats.io.discovery import find_masks
 from cdstats.io.pairing import find_pairs
 
@@ -31,20 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+PROGRAM = "import sys; from cdstats.cli.main import run; sys.exit(run())"
 SMALL = 800
 """Masks whose counts are more than a tiny disk holds."""
 
 
-def ratio(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+def started(code: str, *arguments: object, **environment: str) -> Done:
+    """Run some code in a process of its own, as a command with arguments."""
     done = subprocess.run(
-        [sys.executable, "-m", "cdstats", "ratio", *map(str, arguments)],
+        [sys.executable, "-B", "-c", code, *map(str, arguments)],
         capture_output=True,
         check=False,
         env={**os.environ, **environment},
         text=True,
         timeout=120,
     )
-    return done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -136,23 +136,17 @@ def test_a_cache_on_a_full_disk_ends_the_run_and_is_gone_on_with(
 ) -> None:
     cache = tiny_disk / "counts.sqlite"
     table = tmp_path / "images.csv"
-    line: list[str | Path] = [many, *rule, "--cache", cache, "--csv", table]
-    line += ["--format", "json"]
-    code, out, err = ratio(*line)
-    assert code == 1
-    assert f"error: {cache}: cannot be used: database or disk is full" in err
-    assert "Traceback" not in err
-    assert json_or_nothing(out) is None
+    line = ["ratio", many, *rule, "--format", "json"]
+    kept = ["--cache", cache, "--csv", table]
+    done = run(*line, *kept)
+    assert (done.code, done.out.strip()) == (1, "")
+    assert f"error: {cache}: cannot be used: database or disk is full" in done.err
     assert not table.exists()
     assert damage_of(cache) == ""
     remount = ["mount", "-o", "remount,size=16m", str(tiny_disk)]
     subprocess.run(remount, check=True)
-    assert ratio(*line)[:2] == ratio(many, *rule, "--format", "json")[:2]
-
-
-def json_or_nothing(text: str) -> object:
-    """What a text holds as JSON; None for no text."""
-    return json.loads(text) if text.strip() else None
+    done, usual = run(*line, *kept), run(*line)
+    assert (done.code, done.out) == (usual.code, usual.out)
 
 
 def test_a_full_temporary_disk_is_one_line(tiny_disk: Path, tmp_path: Path) -> None:
@@ -162,9 +156,11 @@ def test_a_full_temporary_disk_is_one_line(tiny_disk: Path, tmp_path: Path) -> N
     Image.fromarray(every_value).save(folder / "0.png")
     for number in range(1, 2_000):
         (folder / f"{number}.png").hardlink_to(folder / "0.png")
-    code, out, err = ratio(folder, TMPDIR=name, SQLITE_TMPDIR=name)
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "the temporary file of counts: cannot be used: database or disk is" in err
+    line = "ratio", folder, "--jobs", 1
+    done = started(PROGRAM, *line, TMPDIR=name, SQLITE_TMPDIR=name)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    told = "the temporary file of counts: cannot be used: database or disk is"
+    assert told in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
@@ -175,29 +171,20 @@ def test_a_limit_on_the_size_of_files_is_told_and_lost_is_nothing(
     kilobytes: int, many: Path, tmp_path: Path
 ) -> None:
     cache, table = tmp_path / "counts.sqlite", tmp_path / "images.csv"
-    line = ["ratio", str(many), "--cache", str(cache), "--csv", str(table)]
-    code = (
-        "import resource, sys\n"
+    limited = (
+        "import resource\n"
         f"limit = {kilobytes * 1024}\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
-        "from cdstats.cli.main import run\n"
-        "sys.exit(run())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", code, *line],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "error: " in done.stderr
+    line = ["ratio", many, "--cache", cache]
+    done = started(limited + PROGRAM, *line, "--csv", table, "--jobs", 1)
+    assert done.code == 1, done.err
+    assert "error: " in done.err
     kept = {cache.name + end for end in ("", "-wal", "-shm")}
     assert {path.name for path in tmp_path.iterdir()} <= kept
     assert damage_of(cache) == ""
-    expected = ratio(many, "--format", "json")
-    assert ratio(many, "--cache", cache, "--format", "json")[:2] == expected[:2]
+    done, usual = (run(*one, "--format", "json") for one in (line, line[:2]))
+    assert (done.code, done.out) == (usual.code, usual.out)
 
 
 # Read-only.
@@ -208,9 +195,9 @@ def test_a_cache_in_a_folder_that_is_read_only_is_told(
 ) -> None:
     for disk in mounted(tmp_path, "size=1m"):
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        code, out, err = ratio(scene / "masks", "--cache", disk / "c.sqlite")
-        assert (code, out) == (1, "")
-        assert err.startswith(f"error: {disk / 'c.sqlite'}: cannot be used: ")
+        done = run("ratio", scene / "masks", "--cache", disk / "c.sqlite")
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"error: {disk / 'c.sqlite'}: cannot be used: ")
         assert list(disk.iterdir()) == []
 
 
@@ -242,7 +229,7 @@ def writing(command: str, pairs: Path, disk: Path) -> tuple[list[str], Path]:
             page = disk / "page.html"
             return ["report", "--masks", mask, "-o", str(page)], page
     figures = ["plot", "--masks", mask, "-o", str(disk), "--format", "svg"]
-    return figures, disk / "distribution.svg"
+    return [*figures, "--only", "distribution"], disk / "distribution.svg"
 
 
 @pytest.mark.parametrize("command", ["ratio", "loss", "compare", "report", "plot"])
@@ -258,14 +245,13 @@ def test_a_disk_that_takes_nothing_keeps_the_old_file_and_is_told(
         else:
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         before = {path.name for path in disk.iterdir()}
-        done = CliRunner().invoke(app, line)
-        assert isinstance(done.exception, SystemExit), repr(done.exception)
-        assert done.exit_code == 1
+        done = run(*line)
+        assert done.code == 1
         reason = {
             "full": "no space left on device",
             "read-only": "read-only file system",
         }
-        assert f"error: {out}: cannot be written: {reason[state]}" in done.stderr
+        assert f"error: {out}: cannot be written: {reason[state]}" in done.err
         assert out.read_bytes() == b"old"
         assert {path.name for path in disk.iterdir()} == before
 

@@ -190,18 +190,20 @@ def periodic(case: Case, start: int, pixels: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(
     "engine", ["numpy", pytest.param("torch", marks=pytest.mark.full)], indirect=True
 )
-def test_the_sums_of_67_million_pixels_are_those_of_the_golden_file() -> None:
+def test_the_sums_of_very_many_pixels_are_those_of_the_golden_file(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Of one image, unless the long tests are asked for."""
     images, height, width = STRESS["shape"]
-    sums, counts = [], []
-    for image in range(images):
+    assert height * width >= 2**24
+    for image in range(images if request.config.getoption("--full") else 1):
         p, y = periodic(STRESS, image * height * width, height * width)
         found = tile_sums(p.float().view(-1, TILE), y.view(-1, TILE))
-        sums.append(found.sums.sum(0))
-        counts.append(found.counts.sum(0))
-    whole = TileSums(torch.stack(sums), torch.stack(counts), torch.zeros(images, 0, 2))
-    assert sum(column(whole, "valid")) == images * height * width > 2**24
-    assert column(whole, "changed") == STRESS["stats"]["n1"]
-    assert_stats(whole, STRESS["stats"], rel=1e-6)
+        parts = found.sums, found.counts, found.terms
+        whole = TileSums(*(part.sum(0, keepdim=True) for part in parts))
+        stats = {name: [ones[image]] for name, ones in STRESS["stats"].items()}
+        assert column(whole, "changed") == stats["n1"]
+        assert_stats(whole, stats, rel=1e-6)
 
 
 # Oracles
@@ -266,26 +268,27 @@ def test_the_loss_of_a_logit_is_its_size_up_to_the_clamp(dtype: torch.dtype) -> 
 # Laws
 
 
+@pytest.mark.parametrize("engine", ["numpy", "loops"], indirect=True)
 @pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
 def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
     pytest.importorskip("hypothesis")
     from hypothesis import example, given, settings
     from hypothesis import strategies as st
 
-    @settings(max_examples=30, deadline=None, derandomize=True)
+    @settings(max_examples=15, derandomize=True)
     @given(
-        rows=st.integers(1, 6),
-        width=st.sampled_from([1, 3, 17, 100, 4099, 32768, 40_000, TILE, TILE + 1]),
+        rows=st.integers(2, 4),
+        width=st.sampled_from([1, 3, 17, 100, 4099, 32768, TILE + 1]),
         dtype=st.sampled_from([torch.float32, torch.float64, torch.float16]),
         seed=st.integers(0, 99),
     )
     @example(rows=5, width=100, dtype=torch.float16, seed=0)
     def holds(rows: int, width: int, dtype: torch.dtype, seed: int) -> None:
         p, labels = random_tiles(rows, width, dtype, seed)
-        whole = in_numpy(p, labels, logits=logits, terms=[focal])
+        whole = tile_sums(p, labels, logits=logits, terms=[focal])
         for row in range(rows):
             one = slice(row, row + 1)
-            alone = in_numpy(p[one], labels[one], logits=logits, terms=[focal])
+            alone = tile_sums(p[one], labels[one], logits=logits, terms=[focal])
             assert torch.equal(alone.counts, whole.counts[one])
             assert torch.equal(alone.sums, whole.sums[one])
             assert torch.equal(alone.terms, whole.terms[one])
@@ -304,8 +307,10 @@ def test_the_smallest_probabilities_keep_their_loss() -> None:
     assert column(missed, "ce_changed_sum") == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("width", [TILE, 40_000], ids=str)
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
+@pytest.mark.parametrize(
+    ("width", "dtype"), [(TILE, torch.float32), (40_000, torch.float64)], ids=str
+)
 def test_the_sums_do_not_depend_on_the_number_of_threads(
     width: int, dtype: torch.dtype
 ) -> None:
@@ -377,7 +382,7 @@ def test_soft_targets_weigh_both_logarithms() -> None:
 def test_the_sums_of_missed_change_keep_their_digits(
     dtype: torch.dtype, changed: float, unchanged: float, soft: bool
 ) -> None:
-    labels = (torch.arange(3 * TILE).view(3, TILE) % 7 == 0).to(torch.uint8)
+    labels = (torch.arange(TILE).view(1, TILE) % 7 == 0).to(torch.uint8)
     spread = 1 + torch.rand(labels.shape, generator=torch.Generator().manual_seed(1))
     p = (torch.where(labels == 1, changed, unchanged) * spread / 2).to(dtype)
     found = tile_sums(p, labels.to(dtype) if soft else labels)

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -65,6 +66,7 @@ ON_LOGITS = [
     *(pytest.param(_of_logits(form[0]), id=name) for name, form in FORMS.items()),
     pytest.param(losses.lovasz_hinge_loss, id="lovasz_hinge"),
 ]
+on_both = pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
 HALF = [torch.float16, torch.bfloat16]
 # torch's own tracer does what the warning forbids.
 tracing = pytest.mark.filterwarnings(
@@ -99,6 +101,10 @@ def _value_and_gradient(
     value = loss(scores, target, **arguments)
     (gradient,) = torch.autograd.grad(value.sum(), scores)
     return value.detach(), gradient
+
+
+def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    return all(map(torch.equal, found, expected))
 
 
 # Values
@@ -290,16 +296,14 @@ def test_gradients_of_logits_pass_gradcheck(loss: Loss) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *HALF])
 @pytest.mark.parametrize("loss", ON_PROBS)
-def test_gradients_are_finite_where_probabilities_are_zero_or_one(
-    loss: Loss, dtype: torch.dtype
-) -> None:
-    probs = torch.tensor([[[0, 1, 0, 1]], [[0, 0, 1, 1]], [[1, 1, 1, 1]]], dtype=dtype)
+def test_gradients_are_finite_where_probabilities_are_zero_or_one(loss: Loss) -> None:
+    probs = torch.tensor([[[0, 1, 0, 1]], [[0, 0, 1, 1]], [[1, 1, 1, 1]]])
     target = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 1, 1]], [[0, 0, 0, 0]]])
-    value, gradient = _value_and_gradient(loss, probs, target)
-    assert value.isfinite()
-    assert gradient.isfinite().all()
+    for dtype in (torch.float64, torch.float32, *HALF):
+        value, gradient = _value_and_gradient(loss, probs.to(dtype), target)
+        assert value.isfinite(), dtype
+        assert gradient.isfinite().all(), dtype
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0, 2.0])
@@ -320,47 +324,41 @@ def test_gradients_of_extreme_logits_are_finite(loss: Loss) -> None:
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
-@pytest.mark.parametrize("hidden", [math.nan, math.inf, -7.0])
-def test_what_lies_under_ignored_pixels_does_not_matter(
-    loss: Loss, hidden: float
-) -> None:
+@on_both
+def test_what_lies_under_ignored_pixels_does_not_matter(loss: Loss) -> None:
     logits, target = _images(ignored=True)
-    scores = logits.sigmoid()
+    scores, is_ignored = logits.sigmoid(), target == 255
     expected = _value_and_gradient(loss, scores, target)
-    value, gradient = _value_and_gradient(
-        loss, scores.masked_fill(target == 255, hidden), target
-    )
-    assert torch.equal(value, expected[0])
-    assert torch.equal(gradient, expected[1])
-    assert not gradient[target == 255].any()
+    assert not expected[1][is_ignored].any()
+    for hidden in (math.nan, math.inf, -7.0):
+        other = scores.masked_fill(is_ignored, hidden)
+        assert same(_value_and_gradient(loss, other, target), expected), hidden
 
 
 # Types, layouts, devices
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
-@pytest.mark.parametrize(
-    "dtype", [torch.bool, torch.uint8, torch.int16, torch.float16, torch.float64]
-)
-def test_targets_of_every_type_give_the_same_loss(
-    loss: Loss, dtype: torch.dtype
-) -> None:
+@on_both
+def test_targets_of_every_type_give_the_same_loss(loss: Loss) -> None:
     logits, target = _images()
     scores = logits.sigmoid()
-    assert torch.equal(loss(scores, target.to(dtype)), loss(scores, target))
+    expected = loss(scores, target)
+    for dtype in ("bool", "uint8", "int16", "float16", "float64"):
+        typed = target.to(getattr(torch, dtype))
+        assert torch.equal(loss(scores, typed), expected), dtype
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
-@pytest.mark.parametrize("dtype", HALF)
-def test_half_types_are_computed_and_returned_in_float32(
-    loss: Loss, dtype: torch.dtype
-) -> None:
-    scores, target = _images()[0].sigmoid().to(dtype), _images()[1]
-    value, gradient = _value_and_gradient(loss, scores, target)
-    assert value.dtype == torch.float32
-    assert gradient.dtype == dtype
-    torch.testing.assert_close(value, loss(scores.float(), target))
+@on_both
+def test_half_types_are_computed_in_float32_under_autocast_too(loss: Loss) -> None:
+    logits, target = _images()
+    for dtype in HALF:
+        scores = logits.sigmoid().to(dtype)
+        value, gradient = expected = _value_and_gradient(loss, scores, target)
+        assert value.dtype == torch.float32
+        assert gradient.dtype == dtype
+        torch.testing.assert_close(value, loss(scores.float(), target))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert same(_value_and_gradient(loss, scores, target), expected)
 
 
 def test_sums_of_half_types_do_not_overflow() -> None:
@@ -369,7 +367,7 @@ def test_sums_of_half_types_do_not_overflow() -> None:
     assert value == 64 * 64 * 50
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@on_both
 def test_the_layout_in_memory_does_not_matter(loss: Loss) -> None:
     logits, target = _images(shape=(2, 1, 4, 6), dtype=torch.float32)
     scores = logits.sigmoid()
@@ -381,23 +379,16 @@ def test_the_layout_in_memory_does_not_matter(loss: Loss) -> None:
     assert torch.equal(loss(scores[:, 0], target[:, 0]), loss(scores, target))
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
-@pytest.mark.parametrize("dtype", HALF)
-def test_losses_run_under_autocast(loss: Loss, dtype: torch.dtype) -> None:
-    scores, target = _images()[0].sigmoid().to(dtype), _images()[1]
-    expected = _value_and_gradient(loss, scores, target)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        measured = _value_and_gradient(loss, scores, target)
-    assert torch.equal(measured[0], expected[0])
-    assert torch.equal(measured[1], expected[1])
+def _two_losses(scores: Tensor, target: Tensor) -> Tensor:
+    entropy = losses.balanced_cross_entropy(scores, target)
+    return entropy + losses.lovasz_softmax_loss(scores, target, from_logits=True)
 
 
 @tracing
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.balanced_cross_entropy,
-        _of_logits(losses.lovasz_softmax_loss),
+        _two_losses,
         *(
             pytest.param(_of_logits(loss), marks=pytest.mark.full)
             for loss in (
@@ -414,12 +405,11 @@ def test_losses_compile_to_one_graph(loss: Loss) -> None:
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     measured = _value_and_gradient(compiled, scores, target)
     expected = _value_and_gradient(loss, scores, target)
-    torch.testing.assert_close(measured[0], expected[0])
-    torch.testing.assert_close(measured[1], expected[1])
+    torch.testing.assert_close(measured, expected)
 
 
 @needs_cuda
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@on_both
 def test_the_device_gives_what_the_cpu_gives_without_waiting_for_it(loss: Loss) -> None:
     logits, target = _images(dtype=torch.float32, ignored=True)
     scores = logits.sigmoid()
@@ -435,7 +425,7 @@ def test_the_device_gives_what_the_cpu_gives_without_waiting_for_it(loss: Loss) 
 
 
 @needs_cuda
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@on_both
 def test_losses_run_under_autocast_on_the_device(loss: Loss) -> None:
     scores, target = _images()[0].sigmoid().half(), _images()[1]
     with torch.autocast("cuda", dtype=torch.float16):
@@ -447,22 +437,23 @@ def test_losses_run_under_autocast_on_the_device(loss: Loss) -> None:
 # Edges
 
 
-@pytest.mark.parametrize(("undefined", "expected"), [("zero", 0), ("nan", math.nan)])
-@pytest.mark.parametrize("validate", [False, None])
-@pytest.mark.parametrize("name", FORMS)
+UNDEFINED = [("zero", 0.0), ("nan", math.nan)]
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_batch_without_a_defined_value_gives_zero_or_nan_without_a_gradient(
-    name: str, validate: bool | None, undefined: str, expected: float
+    form: Form,
 ) -> None:
-    module = FORMS[name][1](reduction="mean", undefined=undefined, validate=validate)
     probs, target = torch.tensor([[[0.2, math.nan]]]), torch.full((1, 1, 2), 255)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        value, gradient = _value_and_gradient(module, probs, target)
-    assert value.item() == pytest.approx(expected, nan_ok=True)
-    assert not gradient.any()
+    for validate, (undefined, expected) in product([False, None], UNDEFINED):
+        module = form[1](reduction="mean", undefined=undefined, validate=validate)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            value, gradient = _value_and_gradient(module, probs, target)
+        assert value.item() == pytest.approx(expected, nan_ok=True)
+        assert not gradient.any()
 
 
-@pytest.mark.parametrize(("undefined", "expected"), [("zero", 0), ("nan", math.nan)])
 @pytest.mark.parametrize(
     "loss",
     [
@@ -473,21 +464,21 @@ def test_a_batch_without_a_defined_value_gives_zero_or_nan_without_a_gradient(
     ],
 )
 def test_a_batch_of_undefined_images_gives_zero_or_nan_without_a_gradient(
-    loss: Any, undefined: str, expected: float
+    loss: Any,
 ) -> None:
-    loss.undefined = undefined
     probs = torch.zeros(2, 3, 4)
-    value, gradient = _value_and_gradient(loss, probs, torch.zeros(2, 3, 4))
-    assert value.item() == pytest.approx(expected, nan_ok=True)
-    assert not gradient.any()
+    for loss.undefined, expected in UNDEFINED:
+        value, gradient = _value_and_gradient(loss, probs, torch.zeros(2, 3, 4))
+        assert value.item() == pytest.approx(expected, nan_ok=True)
+        assert not gradient.any()
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
-@pytest.mark.parametrize("name", FORMS)
-def test_an_empty_batch_is_undefined(name: str, shape: tuple[int, ...]) -> None:
-    empty = torch.zeros(shape), torch.zeros(shape)
-    assert FORMS[name][1](reduction="mean")(*empty) == 0
-    assert FORMS[name][1](reduction="mean", undefined="nan")(*empty).isnan()
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_an_empty_batch_is_undefined(form: Form) -> None:
+    for shape in ((0, 4, 4), (2, 0, 4), (2, 4, 0)):
+        empty = torch.zeros(shape), torch.zeros(shape)
+        assert form[1](reduction="mean")(*empty) == 0
+        assert form[1](reduction="mean", undefined="nan")(*empty).isnan()
 
 
 def test_no_gradient_flows_to_the_target() -> None:
@@ -501,7 +492,7 @@ def test_no_gradient_flows_to_the_target() -> None:
 # Refusals
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@on_both
 def test_targets_of_255_are_refused_unless_they_are_ignored(loss: Loss) -> None:
     scores = torch.full((1, 2, 2), 0.5)
     target = torch.tensor([[[0, 255], [255, 0]]], dtype=torch.uint8)
@@ -509,7 +500,7 @@ def test_targets_of_255_are_refused_unless_they_are_ignored(loss: Loss) -> None:
         loss(scores, target, ignore_index=None)
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
+@on_both
 def test_refused_targets_give_nan_where_nothing_is_raised(loss: Loss) -> None:
     scores, target = torch.full((2, 2, 2), 0.5), torch.zeros(2, 2, 2)
     target[1, 0, 1] = 255
@@ -540,24 +531,22 @@ def test_a_warning_tells_that_all_change_may_be_ignored() -> None:
 
 
 @pytest.mark.parametrize("loss", ON_PROBS)
-@pytest.mark.parametrize("bad", [1.5, -0.1, math.nan, math.inf])
-def test_probabilities_outside_their_range_are_refused(loss: Loss, bad: float) -> None:
-    probs, target = torch.tensor([[[0.5, bad]]]), torch.tensor([[[1, 0]]])
-    with pytest.raises(ValueError, match=r"expected 0 to 1.*from_logits"):
-        loss(probs, target)
-    assert loss(probs, target, validate=False).isnan()
+def test_probabilities_outside_their_range_are_refused(loss: Loss) -> None:
+    for bad in (1.5, -0.1, math.nan, math.inf):
+        probs, target = torch.tensor([[[0.5, bad]]]), torch.tensor([[[1, 0]]])
+        with pytest.raises(ValueError, match=r"expected 0 to 1.*from_logits"):
+            loss(probs, target)
+        assert loss(probs, target, validate=False).isnan()
 
 
 @pytest.mark.parametrize("loss", ON_PROBS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rounding_just_outside_of_the_range_is_clipped(
-    loss: Loss, dtype: torch.dtype
-) -> None:
-    eps = torch.finfo(dtype).eps
+def test_rounding_just_outside_of_the_range_is_clipped(loss: Loss) -> None:
     target = torch.tensor([[[1, 0, 1]]])
-    noisy = torch.tensor([[[1 + eps, -eps, 0.5]]], dtype=dtype)
-    clipped = torch.tensor([[[1, 0, 0.5]]], dtype=dtype)
-    assert torch.equal(loss(noisy, target), loss(clipped, target))
+    for dtype in (torch.float32, torch.bfloat16):
+        eps = torch.finfo(dtype).eps
+        noisy = torch.tensor([[[1 + eps, -eps, 0.5]]], dtype=dtype)
+        clipped = torch.tensor([[[1, 0, 0.5]]], dtype=dtype)
+        assert torch.equal(loss(noisy, target), loss(clipped, target))
 
 
 @pytest.mark.parametrize(
@@ -569,24 +558,17 @@ def test_soft_targets_are_refused_where_they_are_not_defined(loss: Loss) -> None
         loss(torch.full((1, 1, 2), 0.5), torch.full((1, 1, 2), 0.5))
 
 
-@pytest.mark.parametrize("loss", [*ON_PROBS, *ON_LOGITS])
-@pytest.mark.parametrize(
-    ("shape", "target_shape", "message"),
-    [
-        pytest.param((2, 4, 4), (1, 4, 4), "the same images", id="broadcast"),
-        pytest.param((2, 1, 4, 4), (1, 2, 4, 4), r"target\[:, 1\]", id="channels"),
-        pytest.param((4, 4), (4, 4), r"x\[None\]", id="one-image"),
-        pytest.param(
-            (2, 2, 4, 4), (2, 4, 4), r"2 channels. Pass .*\[:, 1\]", id="one-hot"
-        ),
-        pytest.param((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), "expected", id="volume"),
-    ],
-)
-def test_shapes_that_could_be_misread_are_refused(
-    loss: Loss, shape: tuple[int, ...], target_shape: tuple[int, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        loss(torch.zeros(shape), torch.zeros(target_shape))
+@on_both
+def test_shapes_that_could_be_misread_are_refused(loss: Loss) -> None:
+    for shape, target_shape, message in [
+        ((2, 4, 4), (1, 4, 4), "the same images"),
+        ((2, 1, 4, 4), (1, 2, 4, 4), r"target\[:, 1\]"),
+        ((4, 4), (4, 4), r"x\[None\]"),
+        ((2, 2, 4, 4), (2, 4, 4), r"2 channels. Pass .*\[:, 1\]"),
+        ((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), "expected"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            loss(torch.zeros(shape), torch.zeros(target_shape))
 
 
 def test_integer_predictions_are_refused() -> None:

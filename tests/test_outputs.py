@@ -1,6 +1,7 @@
 """What a run writes: never over an input, whole, with the right permissions."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import helpers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from typer.testing import CliRunner
 
 import cdstats
@@ -21,23 +21,34 @@ from cdstats.io.outputs import write_whole
 RULE = ("--changed", "255", "--unchanged", "0")
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Masks in ``m``, predictions in ``p``, rows and lists, in the working folder."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks in ``m``, predictions in ``p``, rows and lists."""
+    folder = tmp_path_factory.mktemp("made")
     random = np.random.default_rng(3)
-    for folder in ("m", "p/m", "f", "e"):
-        (tmp_path / folder).mkdir(parents=True)
+    for name in ("m", "p/m", "f", "e"):
+        (folder / name).mkdir(parents=True)
     for name in "ab":
-        mask = (random.random((8, 8)) < 0.4).astype(np.uint8)
-        Image.fromarray(mask * 255).save(f"m/{name}.png")
+        mask = random.random((8, 8)) < 0.4
+        helpers.save(folder / f"m/{name}.png", mask)
         scores = torch.from_numpy(mask * 0.5 + 0.2)
-        torch.save(scores, f"p/m/{name}.pt", _use_new_zipfile_serialization=False)
-    (tmp_path / "e/empty.png").touch()
-    (tmp_path / "list").write_text("m/a.png\nm/b.png\n")
-    run("ratio", "@list", "--csv", "rows.csv", *RULE)
-    run("ratio", "@list", "--csv", "f/distribution.csv", *RULE)
-    run("loss", "--pred", "p", "--target", "@list", "--csv", "scores.csv")
+        path = folder / f"p/m/{name}.pt"
+        torch.save(scores, path, _use_new_zipfile_serialization=False)
+    (folder / "e/empty.png").touch()
+    (folder / "list").write_text("m/a.png\nm/b.png\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("ratio", "@list", "--csv", "rows.csv", *RULE)
+        run("ratio", "@list", "--csv", "f/distribution.csv", *RULE)
+        run("loss", "--pred", "p", "--target", "@list", "--csv", "scores.csv")
+    return folder
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of these in the working folder, with further names of some files."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     os.link("m/a.png", "hard")
     (tmp_path / "soft").symlink_to("m/b.png")
     os.link("rows.csv", "other.csv")
@@ -113,6 +124,7 @@ def test_no_output_replaces_a_cache(line: str, place: Path) -> None:
     assert "cache" in told
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_results_replace_those_of_an_earlier_run(place: Path) -> None:
     figures = place / "figures"
     for _ in range(2):
@@ -157,6 +169,7 @@ def test_a_replaced_file_keeps_its_permissions(mode: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no permission bits")
+@pytest.mark.usefixtures("blank_figures")
 def test_new_files_follow_the_umask(place: Path) -> None:
     names = ["new.csv", "sums.json", "counts.sqlite"]
     options = zip(("--csv", "--summary", "--cache"), names, strict=True)
@@ -202,7 +215,7 @@ def piped(word: str) -> str:
         "report --from rows.csv --from scores.csv -o r.html",
     ],
 )
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("place", "blank_figures")
 def test_texts_are_read_from_any_stream(line: str) -> None:
     plain = line.split()
     streamed = [piped(w) if w == "@list" or w.endswith(".csv") else w for w in plain]

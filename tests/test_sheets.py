@@ -158,6 +158,7 @@ def test_a_missing_file_is_a_failed_row_and_the_rest_is_scored(home: Path) -> No
     assert failed["a/none.npy"] == "failed"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_report_and_python_take_a_sheet(home: Path, tmp_path: Path) -> None:
     sheet = write(home / "report.csv", lines_of(home))
     done = run("report", "--pred", sheet, "-o", tmp_path / "r.html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,25 @@ def made(split: str, number: int, model: str) -> tuple[Any, Any]:
     return truth, (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
     for split, images in SPLITS.items():
         for number in range(images):
             for model in "ab":
                 truth, probs = made(split, number, model)
-                save(Path(f"{model}/{split}/{number}.npy"), probs)
+                save(folder / f"{model}/{split}/{number}.npy", probs)
                 levels = np.round(probs * 255).astype(np.uint8)
-                save(Path(f"bytes/{model}/{split}/{number}.png"), levels)
-                save(Path(f"hard/{split}/{number}.png"), probs >= 0.5)
-            save(Path(f"d/{split}/label/{number}.png"), truth)
+                save(folder / f"bytes/{model}/{split}/{number}.png", levels)
+                save(folder / f"hard/{split}/{number}.png", probs >= 0.5)
+            save(folder / f"d/{split}/label/{number}.png", truth)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(dataset, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 def pooled(split: str, model: str = "a") -> tuple[Any, Any]:
@@ -63,7 +71,8 @@ def best_f1(truth: Any, probs: Any) -> float:
 
 
 LOSS = ("loss", "--pred", "a", "--target", "d")
-COMPARE = ("compare", "--pred", "a", "--pred", "b", "--target", "d")
+FEW = ("--resamples", "20")
+COMPARE = ("compare", *FEW, "--pred", "a", "--pred", "b", "--target", "d")
 TEST = ("--split", "test")
 VAL = ("--threshold-split", "val")
 
@@ -197,6 +206,7 @@ def test_the_best_threshold_in_sample_is_told_with_the_way_to_choose_it() -> Non
 REPORTED = ("report", "--pred", "a=a", "--pred", "b=b", "--target", "d")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_uses_the_chosen_thresholds() -> None:
     done = run(*REPORTED, *TEST, *VAL, "-o", "r.html")
     assert done.code == 0, done.err
@@ -206,7 +216,7 @@ def test_a_report_uses_the_chosen_thresholds() -> None:
 
 
 def test_labels_beside_scores_keep_the_threshold_that_was_given() -> None:
-    one, two = rows("compare", "--pred", "a=a", "--pred", "h=hard", "--target", "d",
+    one, two = rows("compare", *FEW, "--pred=a=a", "--pred=h=hard", "--target", "d",
                     *TEST, *VAL)  # fmt: skip
     assert one["threshold_from"]
     assert two["threshold"] == "0.5"
@@ -220,6 +230,7 @@ def test_images_that_failed_are_told_and_fail_the_run() -> None:
     assert "threshold chosen without 1 image that failed, first val/1.npy" in done.err
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("command", ["loss", "compare", "report"])
 @pytest.mark.parametrize(("most", "code"), [("0", 1), ("1", 0)])
 def test_images_that_failed_there_count_for_max_failed(
