@@ -332,6 +332,13 @@ def test_a_tar_that_is_no_plain_one_is_refused(
     assert reason in str(counts(f"{archive}!a.png"))
 
 
+def test_a_tar_is_unpacked_by_its_first_bytes(tmp_path: Path) -> None:
+    for kind, other in (("tar", "tar.gz"), ("tar.gz", "tar")):
+        packed = pack(tmp_path / f"x.{kind}", {"a.png": b"x"})
+        archive = packed.rename(tmp_path / f"{len(kind)}.{other}")
+        assert read_member(f"{archive}!a.png") == b"x"
+
+
 def test_zeros_over_the_end_of_a_tar_are_noticed(tmp_path: Path) -> None:
     """As a download leaves them that reserved its length and stopped."""
     archive = pack(tmp_path / "x.tar", {f"{n}.png": bytes(5000) for n in range(5)})

@@ -328,7 +328,13 @@ def test_what_is_not_read_says_why(here: Path, path: str, text: str) -> None:
     assert text in " ".join(found.err.split())
 
 
-@pytest.mark.parametrize("text", ["x-{3..1}.tar", "x-{0..9999999}.tar", "x-{}.tar!a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x-{3..1}.tar", "x-{0..9999999}.tar", "x-{}.tar!a"),
+        "{0..9999}-{0..9999}.tar",
+    ],
+)
 def test_a_range_that_is_none_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="range"):
         archives_in(text.partition("!")[0])

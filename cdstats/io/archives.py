@@ -205,8 +205,8 @@ class TarArchive(Archive[_Place]):
         if not self._packed and zeros >= tarfile.RECORDSIZE + tarfile.BLOCKSIZE:
             raise DataError(
                 f"tar archive is damaged or cut short: it ends with {zeros:,} "
-                "bytes of zeros, as after an interrupted download. Download it again, or "
-                "pack it again"
+                "bytes of zeros, as after an interrupted download. Download or pack it "
+                "again"
             )
 
     def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
