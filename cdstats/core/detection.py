@@ -134,7 +134,6 @@ def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
 
 
 def _in_colours(mask: MaskCounts, value: Value) -> Value:
-    """A value, or its palette colour."""
     if not mask.palette or not isinstance(value, int) or value not in mask.palette:
         return value
     return colour_value(mask.palette[value])

@@ -133,8 +133,6 @@ def sampling_weights(counts: Tally) -> _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A scheme without numbers."""
-
     weights: Callable[[Tally], _Pair]
     formula: str
     source: str
@@ -212,8 +210,8 @@ def schemes(counts: Tally) -> tuple[Scheme, ...]:
             ratio = one / zero
         if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
             remark = (
-                "both weights are equal at so many pixels: this is plain cross-entropy;"
-                " the scheme needs counts of images, objects or tiles"
+                "the weights are equal for this many pixels: plain cross-entropy; "
+                "the scheme needs counts of images, objects or tiles"
             )
         row = Scheme(name, zero, one, ratio, named.formula, named.source, remark)
         found.append(row)

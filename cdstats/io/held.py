@@ -48,19 +48,21 @@ def as_files(
             return Path(made)
 
         if "paths" in known:
-            known["paths"] = _taken(known["paths"], "masks", TARGET, folder)
+            known["paths"] = _as_paths(known["paths"], "masks", TARGET, folder)
         for pred, target in _SIDES:
             if pred in known and known.get(target) is None:
                 named = {PRED: pred, TARGET: target}
                 both = _pairs(known[pred], folder)
                 known |= {named[role]: paths for role, paths in both.items()}
             elif pred in known:
-                known[pred] = _taken(known[pred], "preds", PRED, folder, models=models)
-                known[target] = _taken(known[target], "targets", TARGET, folder)
+                known[pred] = _as_paths(
+                    known[pred], "preds", PRED, folder, models=models
+                )
+                known[target] = _as_paths(known[target], "targets", TARGET, folder)
         yield known
 
 
-def _taken(
+def _as_paths(
     value: Any,  # noqa: ANN401 - any argument
     name: str,
     role: str,
@@ -68,7 +70,6 @@ def _taken(
     *,
     models: bool = False,
 ) -> Any:  # noqa: ANN401 - the given paths, or a list file
-    """Convert an argument to paths."""
     if value is None or isinstance(value, (str, bytes, PathLike)):
         return value
     items: Iterable[tuple[Any, Any]]
@@ -76,12 +77,12 @@ def _taken(
         if all(isinstance(one, (str, PathLike, int, float)) for one in value.values()):
             return value
         if models or not all(map(_is_array, value.values())):
-            return {k: _taken(one, name, role, folder) for k, one in value.items()}
+            return {k: _as_paths(one, name, role, folder) for k, one in value.items()}
         items = value.items()
     elif _is_array(value):
         items = enumerate(_split(value, role))
     else:
-        first, again = _peeked(value)
+        first, again = _first_and_all(value)
         if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
             return again
         items = enumerate(again)
@@ -94,13 +95,13 @@ def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: A
         return {}
     first = value
     if not _is_array(value):
-        first, value = _peeked(value)
+        first, value = _first_and_all(value)
         if isinstance(first, Mapping):
             both = {PRED: "preds", TARGET: "targets"}
             return _saved(folder, enumerate(value), both)
     if _is_array(first):
         raise UsageError(NO_PAIRS)
-    return {PRED: _taken(value, "preds", PRED, folder)}
+    return {PRED: _as_paths(value, "preds", PRED, folder)}
 
 
 def _is_array(value: object) -> bool:
@@ -109,7 +110,7 @@ def _is_array(value: object) -> bool:
     return known and getattr(value, "ndim", 2) > 1
 
 
-def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
+def _first_and_all(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
     """The first item of an iterable or indexed dataset, and an iterator over all."""
     if getattr(value, "ndim", 1) == 0:
         return None, value
@@ -153,7 +154,6 @@ def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
 
 
 def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
-    """Convert an array, a tensor on any device or a PIL image to an array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
@@ -164,7 +164,6 @@ def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
 def _saved(
     folder: Callable[[], Path], items: Iterable[tuple[Any, Any]], names: dict[str, str]
 ) -> dict[str, str]:
-    """Save the images of each role and return the lists of files."""
     places = {role: folder() for role in names}
     keys = []
     for key, item in items:
