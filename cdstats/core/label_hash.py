@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _WORD: Final = np.uint64
 _ALL: Final = (1 << 64) - 1
-_ODD: Final = _WORD(0x9E3779B97F4A7C15)
+ODD: Final = _WORD(0x9E3779B97F4A7C15)
 _IGNORED: Final = 255
 _BYTE: Final = 8
 """Pixels per table lookup."""
@@ -66,10 +66,10 @@ def label_hash(
         none = _IGNORED if labels.dtype == np.uint8 else -1
         labels = np.where(covered, labels, labels.dtype.type(none))
     row, column = corner
-    of_rows = _mixed(np.arange(row, row + height, dtype=_WORD) ^ _seed(size)) | _WORD(1)
+    of_rows = _of_rows(size, row, height)
     if labels.dtype != np.uint8:
         return _hash_of_soft(labels, _steps(size, column, width), of_rows)
-    total, more = 0, _OF_CHANGED - _OF_UNCHANGED
+    total, more = 0, OF_CHANGED - OF_UNCHANGED
     for left in range(0, width, _STRIPE):
         part = labels[:, left : left + _STRIPE]
         table = _table(size, column + left, part.shape[1])
@@ -77,8 +77,13 @@ def label_hash(
         if part.max() == _IGNORED:
             valid -= _sum_of(part == _IGNORED, table, of_rows)
             part = part == 1
-        total += _OF_UNCHANGED * valid + more * _sum_of(part, table, of_rows)
+        total += OF_UNCHANGED * valid + more * _sum_of(part, table, of_rows)
     return total & _ALL
+
+
+def hash_factors(size: tuple[int, int]) -> tuple[Words, Words]:
+    """A(r) of all rows and P(c+1) - P(c) of all columns of a mask."""
+    return _of_rows(size, 0, size[1]), _steps(size, 0, size[0])
 
 
 def total_hash(parts: Iterable[int | None]) -> int | None:
@@ -109,6 +114,12 @@ def hash_of_text(text: str) -> int | None:
 
 def _seed(size: tuple[int, int]) -> Words:
     return _mixed(np.array([size[0] << 32 | size[1]], _WORD))
+
+
+def _of_rows(size: tuple[int, int], row: int, height: int) -> Words:
+    """A(r) of each row."""
+    rows = np.arange(row, row + height, dtype=_WORD)
+    return _mixed(rows ^ _seed(size)) | _WORD(1)
 
 
 def _steps(size: tuple[int, int], column: int, width: int) -> Words:
@@ -153,20 +164,20 @@ def _weights(labels: NDArray[Any]) -> Words:
     """Weights of soft targets, from their bits."""
     # Adding 0 turns -0 into 0. The odd constant gives 0 a weight; short fractions
     # differ only in their high bits.
-    bits = (labels.astype(np.float64) + 0.0).view(_WORD) + _ODD
+    bits = (labels.astype(np.float64) + 0.0).view(_WORD) + ODD
     bits ^= bits >> _WORD(32)
-    bits *= _ODD
+    bits *= ODD
     bits[labels < 0] = 0
     return bits
 
 
 def _mixed(words: Words) -> Words:
     """Pseudorandom words: the finaliser of splitmix64 (Steele et al., 2014)."""
-    found = words + _ODD
+    found = words + ODD
     found = (found ^ (found >> _WORD(30))) * _WORD(0xBF58476D1CE4E5B9)
     found = (found ^ (found >> _WORD(27))) * _WORD(0x94D049BB133111EB)
     found ^= found >> _WORD(31)
     return found
 
 
-_OF_UNCHANGED, _OF_CHANGED = (int(one) for one in _mixed(np.arange(2, dtype=_WORD)))
+OF_UNCHANGED, OF_CHANGED = (int(one) for one in _mixed(np.arange(2, dtype=_WORD)))

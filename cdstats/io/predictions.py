@@ -278,10 +278,14 @@ def _images(
             values, off = _one_channel(part, how)
             yield Block(start, 0, values, half=off)
 
+    held = planes.resident if isinstance(planes, StoredArray) else None
+    if planes.shape[1] == 2 and planes.dtype.kind != "f":
+        held = None  # two channels of labels or levels are joined on the host
     return [
         OpenImage(
             f"#{number}" if count > 1 else "",
             *(width, height, kind, partial(blocks, number)),
+            resident=None if held is None else held[number],
         )
         for number in range(count)
     ]

@@ -6,6 +6,7 @@ import re
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import SEEK_END
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -94,7 +95,7 @@ class ErrorMaps(Displayed):
         return Table.of(ErrorCounts, self.models)
 
 
-@takes(ErrorOptions, as_files)
+@takes(ErrorOptions, partial(as_files, stay=False))
 def errors(options: ErrorOptions) -> ErrorMaps:
     """Write a map of errors for each mask and model.
 

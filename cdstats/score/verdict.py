@@ -41,7 +41,7 @@ _MANY_PIXELS: Final = 1000
 """Number of pixels from which the output of a network has more than a few levels."""
 _SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
 """Usual values for a probability of 1; the highest number exceeds half of it."""
-_CLEAR: Final = 0.4
+_CLEAR_KAPPA: Final = 0.4
 """Kappa above which agreement is not due to chance."""
 _NAMED: Final = 3
 """Number of predictions that a message names."""
@@ -233,7 +233,7 @@ class Numbers:
             return False
         found = LevelCounts.joined(pairs)
         (fn, tp), (tn, fp) = found.changed.tolist(), found.unchanged.tolist()
-        return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR
+        return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR_KAPPA
 
     def _integer_advice(self, dtype: str) -> str:
         """Advice for unclear integers: rules for few codes, otherwise a scale."""

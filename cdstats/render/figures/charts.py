@@ -242,7 +242,7 @@ def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
     }
 
 
-def _few(texts: list[str], models: list[CurveSummary]) -> str:
+def _per_model(texts: list[str], models: list[CurveSummary]) -> str:
     """The texts of the models, joined for a caption; empty for many models."""
     if len(texts) > _FEW:
         return ""
@@ -267,7 +267,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for row in charts.threshold_scores(name, one)
     ]
     best = curve_summaries(held)
-    told = _few([scores.best_text(one, 3) for one in best], best)
+    told = _per_model([scores.best_text(one, 3) for one in best], best)
     used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, in use."
     yield Chart(
         "thresholds",
@@ -293,7 +293,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for name, one in curves.items()
         for row in charts.calibration_bins(name, one)
     ]
-    distance = _few(
+    distance = _per_model(
         ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best
     )
     yield Chart(
