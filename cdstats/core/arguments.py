@@ -462,7 +462,7 @@ def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
     if texts:
         more = f" (and {counted(len(texts) - 1, 'more error')})" if texts[1:] else ""
         first = in_python(texts[0], options)
-        raise DataError(f"{first}{more}; errors='keep' returns what could be read")
+        raise DataError(f"{first}{more}; errors='keep' returns the readable part")
 
 
 def _reworded(result: Result, options: Mapping[str, Option]) -> Result:

@@ -212,7 +212,7 @@ def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
     if NAN in values or (numbers and min(numbers) < 0):
         odd, tag = NAN if NAN in values else min(numbers), "no nodata is declared"
         if mask.nodata is not None:
-            tag = f"the nodata tag says {mask.nodata}"
+            tag = f"the nodata tag is {mask.nodata}"
         return Refusal(
             f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
             f"{_shares(values)}"
